@@ -1,0 +1,106 @@
+# shellcheck shell=bash
+# What every script shares: refusals, echoed commands, undo, the lock, waiting for a fact.
+# Sourced, never run. "The host" is the network namespace the script was started in.
+
+set -euo pipefail
+shopt -s inherit_errexit
+export LC_ALL=C.UTF-8
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+SCRIPT=$(basename "$0")
+STATE_DIR=/var/opt/cnet # what outlives a crash and `down`: databases, passwords, logs
+RUN_DIR=/run/cnet       # what does not: sockets, the lock, generated configuration
+LINK_GROUP=25955        # marks a link as the lab's, set in the same message that makes it
+VENV=$ROOT/.venv
+export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV
+
+# --- speaking -----------------------------------------------------------------------------------
+
+if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+  DIM=$'\e[2m' BOLD=$'\e[1m' RED=$'\e[31m' GREEN=$'\e[32m' YELLOW=$'\e[33m' PLAIN=$'\e[0m'
+else
+  DIM='' BOLD='' RED='' GREEN='' YELLOW='' PLAIN=''
+fi
+export DIM BOLD RED GREEN YELLOW PLAIN
+
+# Notes go to standard error, so that standard output stays what was asked for.
+say() { printf '%s\n' "$*" >&2; }
+
+# One line that says what and where and what to do; nothing has been changed when it is said.
+die() {
+  printf '%s: %s\n' "$SCRIPT" "$*" >&2
+  exit 1
+}
+
+# The comment at the head of the calling script is its manual.
+print_help() { awk 'NR > 1 && /^#/ { sub(/^# ?/, ""); print; next } NR > 1 { exit }' "$0"; }
+
+bad_usage() {
+  printf '%s: %s\n' "$SCRIPT" "$*" >&2
+  print_help >&2
+  exit 2
+}
+
+# --- doing --------------------------------------------------------------------------------------
+
+echo_command() { printf '%s+ %s%s\n' "$DIM" "$*" "$PLAIN"; }
+
+# Shows the command, then does it; DRY_RUN=1 only shows it.
+run() {
+  echo_command "$@"
+  [[ -n ${DRY_RUN:-} ]] || "$@"
+}
+
+# Lines of `ip` commands from standard input, done by one process: run_batch [-n NAMESPACE]
+# One process for many commands is what makes 500 nodes take a second (docs/network.md).
+run_batch() {
+  local lines
+  lines=$(cat)
+  [[ -n $lines ]] || return 0
+  printf "${DIM}+ ip ${*:+$* }%s${PLAIN}\n" "${lines//$'\n'/$'\n'"+ ip ${*:+$* }"}"
+  [[ -n ${DRY_RUN:-} ]] || ip "$@" -batch - <<<"$lines"
+}
+
+UNDO=()
+# Undo on the next line: `run ip netns add x; defer run ip netns del x`.
+defer() { UNDO+=("$(printf '%q ' "$@")"); }
+forget_undo() { UNDO=(); }
+unwind() {
+  local status=$? index
+  trap - EXIT
+  for ((index = ${#UNDO[@]} - 1; index >= 0; index--)); do
+    eval "${UNDO[index]}" || say "$SCRIPT: could not undo: ${UNDO[index]}"
+  done
+  exit "$status"
+}
+trap unwind EXIT
+
+# retry_until SECONDS COMMAND...: waits for a fact, with a deadline.
+retry_until() {
+  local deadline=$((${EPOCHREALTIME/./} + $1 * 1000000))
+  shift
+  until "$@"; do
+    ((${EPOCHREALTIME/./} < deadline)) || return 1
+    read -rt 0.05 <> <(:) || : # a pause that starts no process
+  done
+}
+
+# --- before anything changes --------------------------------------------------------------------
+
+need_root() { ((EUID == 0)) || die "needs root: sudo $0 ${*:-up} (or scripts/sandbox.sh run, which needs none)"; }
+
+need_tools() {
+  local tool missing=()
+  for tool; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+  ((${#missing[@]} == 0)) || die "missing: ${missing[*]}; sudo scripts/install.sh up"
+}
+
+# Two runs never change the lab at once. A child of the holder goes on under its parent's lock.
+take_lock() {
+  [[ -z ${CNET_LOCKED:-} && -z ${DRY_RUN:-} ]] || return 0
+  mkdir -p "$RUN_DIR"
+  exec 9>>"$RUN_DIR/lock"
+  flock --nonblock 9 || say "$SCRIPT: waiting for another run to end (lock $RUN_DIR/lock)"
+  flock --timeout 120 9 || die "another run holds $RUN_DIR/lock for two minutes: $(fuser "$RUN_DIR/lock" 2>/dev/null)"
+  export CNET_LOCKED=$$
+}

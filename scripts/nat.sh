@@ -1,0 +1,223 @@
+#!/usr/bin/env bash
+# Phase 1, the way in and out: masquerading, port forwarding, and what the host needs for both.
+#
+#   out:  node -> bridge -> FORWARD -> POSTROUTING: source becomes the host's address
+#   in:   client -> host:8080 -> PREROUTING: destination becomes the node's -> FORWARD -> bridge
+#   localhost: OUTPUT (a locally made packet never passes PREROUTING), source 127.0.0.1 becomes the bridge's
+#
+#   scripts/nat.sh up       load the rules that are missing or differ, switch forwarding on
+#   scripts/nat.sh down     take them all away, give the sysctl its old value
+#   scripts/nat.sh status   name each difference; 1 if any
+#   scripts/nat.sh check    look for what would be in the way (a taken port), change nothing
+#   scripts/nat.sh help
+#
+# What is forwarded is the column `publishes` of the topology table. DRY_RUN=1 shows, does nothing.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/rules.sh
+source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
+
+CHAINS=(CNET-PUBLISH CNET-POSTROUTING CNET-FORWARD CNET-INPUT)
+
+rule() { # TABLE CHAIN WHY MATCH...
+  printf '%s -A %s -m comment --comment "cnet: %s" %s\n' "$1" "$2" "$3" "${*:4}"
+}
+
+# NODE HOST_PORT PORT PROTOCOL for each published port.
+publications() {
+  local node item
+  for node in "${NODES[@]}"; do
+    [[ ${PUBLISHES[$node]} != - ]] || continue
+    for item in ${PUBLISHES[$node]//,/ }; do
+      local inside=${item#*:}
+      echo "$node ${item%%:*} ${inside%/*} ${item#*/}"
+    done
+  done
+}
+
+network_cidr() { # 10.1.2.3/16 -> 10.1.0.0/16
+  network_of "$1"
+  printf '%d.%d.%d.%d/%d\n' $((NETWORK >> 24)) $((NETWORK >> 16 & 255)) $((NETWORK >> 8 & 255)) $((NETWORK & 255)) "${1#*/}"
+}
+
+publishing_rules() { # NODE HOST_PORT PORT PROTOCOL
+  local node=$1 bridge=${BRIDGE[$1]} address=${ADDRESS[$1]%/*} to
+  to="-d $address/32 -o $bridge -p $4 -m $4 --dport $3"
+  rule nat CNET-PUBLISH "$node: port $2 of the host is port $3 of the node" \
+    "-p $4 -m $4 --dport $2 -j DNAT --to-destination $address:$3"
+  rule nat CNET-POSTROUTING "$node: a node that came by the host is answered by the host, not past it" \
+    "-s $(network_cidr "${ADDRESS[$bridge]}") $to -m conntrack --ctstate DNAT -j MASQUERADE"
+  rule nat CNET-POSTROUTING "$node: 127.0.0.1 has no meaning outside the host, so localhost leaves as the bridge" \
+    "-s 127.0.0.0/8 $to -j MASQUERADE"
+}
+
+bridge_rules() { # BRIDGE
+  local network
+  network=$(network_cidr "${ADDRESS[$1]}")
+  rule nat CNET-POSTROUTING "$1: nodes leave with the address of the host, for nobody outside knows theirs" \
+    "-s $network ! -o $1 -j MASQUERADE"
+  rule filter CNET-FORWARD "$1: nodes may open connections" "-i $1 -j ACCEPT"
+  rule filter CNET-FORWARD "$1: answers come back" "-o $1 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+  rule filter CNET-FORWARD "$1: published ports may be reached" "-o $1 -m conntrack --ctstate DNAT -j ACCEPT"
+  rule filter CNET-INPUT "$1: route_localnet must not open loopback services of the host to nodes" \
+    "-d 127.0.0.0/8 -i $1 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
+}
+
+hooks() {
+  rule nat PREROUTING "to an address of the host, from outside or a node" "-m addrtype --dst-type LOCAL -j CNET-PUBLISH"
+  rule nat OUTPUT "to an address of the host, made by the host" "-m addrtype --dst-type LOCAL -j CNET-PUBLISH"
+  rule nat POSTROUTING "what leaves" "-j CNET-POSTROUTING"
+  rule filter INPUT "what is for the host" "-j CNET-INPUT"
+  rule filter FORWARD "what passes through" "-j CNET-FORWARD"
+  # Docker sets FORWARD to DROP and puts its own chains first; DOCKER-USER is the place it keeps for others.
+  ! iptables-save -t filter | grep -q '^:DOCKER-USER ' || rule filter DOCKER-USER "what passes through, before Docker" "-j CNET-FORWARD"
+}
+
+# What must be given back is kept in the kernel with the rules: a rule that matches all and does nothing.
+memory_rule() { rule filter CNET-FORWARD "before up: $1" ""; }
+
+memory() { # LIVE -> "ip_forward=0 tables=nat,filter"
+  local found
+  found=$(sed -nE 's/.*"cnet: before up: ([^"]*)".*/\1/p' <<<"$1")
+  echo "${found:-ip_forward=$(sysctl -n net/ipv4/ip_forward) tables=$(existing_tables)}"
+}
+
+existing_tables() { iptables-save | awk '/^\*/ { printf "%s%s", comma, substr($0, 2); comma = "," }'; }
+
+wanted_rules() { # LIVE
+  local bridge publication
+  {
+    memory_rule "$(memory "$1")"
+    while read -r publication; do
+      # shellcheck disable=SC2086 # four words
+      [[ -z $publication ]] || publishing_rules $publication
+    done < <(publications)
+    # Between our own bridges the host routes, nobody needs another's address.
+    ((${#BRIDGES[@]} == 1)) || for bridge in "${BRIDGES[@]}"; do
+      rule nat CNET-POSTROUTING "$bridge: within the lab addresses stay as they are" "-o $bridge -j RETURN"
+    done
+    for bridge in "${BRIDGES[@]}"; do bridge_rules "$bridge"; done
+    hooks
+  } | spell "${CHAINS[@]}"
+}
+
+wanted_sysctls() { # KEY VALUE
+  local bridge
+  echo "net/ipv4/ip_forward 1"
+  for bridge in $(publications | while read -r node _; do echo "${BRIDGE[$node]}"; done | sort -u); do
+    echo "net/ipv4/conf/$bridge/route_localnet 1"
+  done
+}
+
+differing_sysctls() {
+  local key value
+  while read -r key value; do
+    [[ $(sysctl -n "$key" 2>/dev/null) == "$value" ]] || echo "$key $value"
+  done < <(wanted_sysctls)
+}
+
+check_host_port() { # HOST_PORT PROTOCOL NODE
+  local holder forwarded
+  holder=$(ss -Hnlp "--$2" "sport = :$1" | sed -nE 's/.*users:\(\("([^"]+)",pid=([0-9]+).*/\1 (pid \2)/p' | head -1)
+  [[ -z $(ss -Hnl "--$2" "sport = :$1") ]] ||
+    die "port $1 of the host is held by ${holder:-another program}; stop it, or publish $3 on another port in $TABLE"
+  forwarded=$(iptables-save -t nat | grep -E -- "--dport $1 .*-j (DNAT|REDIRECT)" | grep -v CNET- | head -1) || [[ $? == 1 ]]
+  [[ -z $forwarded ]] || die "port $1 of the host is already forwarded by a rule that is not the lab's: $forwarded"
+}
+
+check_host_ports() {
+  local node host_port protocol
+  while read -r node host_port _ protocol; do check_host_port "$host_port" "$protocol" "$node"; done < <(publications)
+}
+
+check_bridges() {
+  local bridge
+  for bridge in "${BRIDGES[@]}"; do
+    ip link show "$bridge" &>/dev/null || die "there is no bridge $bridge yet; scripts/network.sh up"
+  done
+}
+
+prepare() {
+  need_tools ip iptables-save iptables-restore conntrack sysctl unshare ss
+  load_topology
+}
+
+# A translation is chosen when a connection begins; one that began under other rules would live on.
+forget_connections() {
+  local bridge host_port protocol
+  for bridge in "${BRIDGES[@]}"; do forget "-s $(network_cidr "${ADDRESS[$bridge]}")"; done
+  while read -r _ host_port _ protocol; do
+    [[ -z $host_port ]] || forget "-p $protocol --dport $host_port"
+  done < <(publications)
+}
+
+forget() { # MATCH; conntrack exits with 1 when there was no such connection
+  # shellcheck disable=SC2086 # words
+  run conntrack -D $1 &>/dev/null || [[ $? == 1 ]]
+}
+
+up() {
+  need_root up
+  prepare
+  take_lock
+  check_host_ports
+  check_bridges
+  local live wanted key value
+  live=$(live_rules "${CHAINS[@]}")
+  wanted=$(wanted_rules "$live")
+  if [[ $wanted != "$live" ]]; then
+    [[ -n $live ]] || defer remove_rules
+    apply_rules "$wanted" "$live"
+    forget_connections
+  fi
+  while read -r key value; do run sysctl -qw "$key=$value"; done < <(differing_sysctls)
+  forget_undo
+}
+
+give_back_tables() { # TABLES that were there before: the others go when nobody else uses them
+  local table
+  [[ $(iptables -V) == *nf_tables* ]] && command -v nft >/dev/null || return 0
+  for table in nat filter; do
+    [[ ,$1, == *,"$table",* ]] || iptables-save -t "$table" | grep -qE '^(-A|:[^ ]+ (DROP|-))' || ! nft list table ip "$table" &>/dev/null ||
+      run nft delete table ip "$table"
+  done
+}
+
+remove_rules() {
+  local live before
+  live=$(live_rules "${CHAINS[@]}")
+  [[ -n $live ]] || return 0
+  before=$(memory "$live")
+  [[ $before != ip_forward=0* ]] || run sysctl -qw net/ipv4/ip_forward=0
+  apply_rules '' "$live"
+  give_back_tables "${before#*tables=}"
+}
+
+down() {
+  need_root down
+  need_tools iptables-save iptables-restore sysctl
+  if (load_topology) 2>/dev/null; then load_topology; fi
+  take_lock
+  remove_rules
+  forget_connections
+}
+
+status() {
+  prepare
+  local live wanted drift=0 line
+  live=$(live_rules "${CHAINS[@]}")
+  wanted=$(wanted_rules "$live")
+  while read -r line; do echo "${RED}missing${PLAIN}  rule $line" && drift=1; done < <(grep -vxF -- "$live" <<<"$wanted")
+  while read -r line; do echo "${YELLOW}surplus${PLAIN}  rule $line" && drift=1; done < <([[ -z $live ]] || grep -vxF -- "$wanted" <<<"$live")
+  while read -r line; do echo "${RED}missing${PLAIN}  sysctl ${line/ / = }" && drift=1; done < <(differing_sysctls)
+  ((drift == 0)) || return 1
+  echo "${GREEN}nat${PLAIN}      $(grep -c -- ' -A ' <<<"$live") rules as $TABLE says"
+}
+
+case ${1:-help} in
+  up | down | status) "$1" ;;
+  check) prepare && check_host_ports ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

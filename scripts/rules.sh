@@ -1,0 +1,91 @@
+# shellcheck shell=bash
+# Own chains, one transaction: what turns the live rules into the wanted ones. Sourced.
+#
+# A rule is a line "TABLE -A CHAIN ..." and a chain "TABLE -N CHAIN", spelt as iptables-save does. A chain
+# of ours is CNET-*; a rule in a chain of the host is ours when it jumps to one: a hook. Nothing else is
+# ever touched.
+
+# Rules in iptables-save's format to the lines above; only what is of CHAIN...
+of_chains() {
+  awk -v chains="$*" '
+    BEGIN { count = split(chains, list, " "); for (i = 1; i <= count; i++) ours[list[i]] }
+    /^\*/ { table = substr($0, 2) }
+    /^:/ { chain = substr($1, 2); if (chain in ours) print table, "-N", chain }
+    /^-A/ { target = ""; for (i = 3; i < NF; i++) if ($i == "-j" || $i == "-g") target = $(i + 1)
+            if ($2 in ours || target in ours) print table, $0 }'
+}
+
+live_rules() { iptables-save | of_chains "$@"; }
+
+# The wanted rules (standard input) as this machine's iptables spells them, learned by loading them into
+# a network namespace that ends at once. A rule that cannot be loaded is found here, not on the host.
+spell() {
+  awk '
+    { rules[$1] = rules[$1] substr($0, length($1) + 2) "\n"; chains[$1] = chains[$1] " " $3 " " $NF }
+    END {
+      for (table in rules) {
+        printf "*%s\n", table
+        count = split(chains[table], list, " ")
+        for (i = 1; i <= count; i++) if (list[i] ~ /^(CNET|DOCKER)-/ && !seen[table, list[i]]++) printf ":%s - [0:0]\n", list[i]
+        printf "%sCOMMIT\n", rules[table]
+      }
+    }' | unshare --net -- bash -c 'set -o pipefail; iptables-restore && iptables-save' | of_chains "$@"
+}
+
+# change_rules WANTED LIVE: the input of one iptables-restore --noflush, nothing when they are equal. A chain
+# that is as wanted is left alone, so its counters run on; a hook is put first in its chain, once.
+change_rules() {
+  awk '
+    { table = $1; chain = $3; rule = substr($0, length(table) + 2); tables[table]; ours = chain ~ /^CNET-/ }
+    ours && FILENAME == ARGV[1] { wanted_chain[table, chain] = wanted_chain[table, chain] rule "\n" }
+    ours && FILENAME != ARGV[1] { live_chain[table, chain] = live_chain[table, chain] rule "\n" }
+    !ours && FILENAME == ARGV[1] { wanted_hook[table, rule] }
+    !ours && FILENAME != ARGV[1] { live_hook[table, rule]++ }
+    function keys_of(map, list,   key, part, count) {
+      for (key in map) { split(key, part, SUBSEP); if (part[1] == table) list[++count] = part[2] }
+      return count
+    }
+    function surplus_hooks(   list, i, n, spare, out) {
+      n = keys_of(live_hook, list)
+      for (i = 1; i <= n; i++)
+        for (spare = live_hook[table, list[i]] - ((table, list[i]) in wanted_hook); spare > 0; spare--)
+          out = out "-D" substr(list[i], 3) "\n"
+      return out
+    }
+    function missing_hooks(   list, i, n, out, chain) {
+      n = keys_of(wanted_hook, list)
+      for (i = 1; i <= n; i++) if (!((table, list[i]) in live_hook)) {
+        split(list[i], word, " "); chain = word[2]
+        out = out "-I " chain " 1" substr(list[i], length("-A " chain) + 1) "\n"
+      }
+      return out
+    }
+    function changed_chains(   list, i, n, out, rules) {
+      n = keys_of(wanted_chain, list)
+      for (i = 1; i <= n; i++) if (wanted_chain[table, list[i]] != live_chain[table, list[i]]) {
+        rules = wanted_chain[table, list[i]]; sub(/^-N [^\n]*\n/, "", rules)
+        out = out ":" list[i] " - [0:0]\n" rules
+      }
+      return out
+    }
+    function surplus_chains(   list, i, n, flush, out) {
+      n = keys_of(live_chain, list)
+      for (i = 1; i <= n; i++) if (!((table, list[i]) in wanted_chain)) { flush = flush "-F " list[i] "\n"; out = out "-X " list[i] "\n" }
+      return flush out
+    }
+    END {
+      for (table in tables) {
+        change = surplus_hooks() changed_chains() missing_hooks() surplus_chains()
+        if (change) printf "*%s\n%sCOMMIT\n", table, change
+      }
+    }' <(printf '%s' "${1:+$1$'\n'}") <(printf '%s' "${2:+$2$'\n'}")
+}
+
+# apply_rules WANTED LIVE: shows and loads the change, whole or not at all.
+apply_rules() {
+  local change
+  change=$(change_rules "$1" "$2")
+  [[ -n $change ]] || return 0
+  echo_command "iptables-restore --noflush --wait <<'RULES'"$'\n'"$change"$'\n'RULES
+  [[ -n ${DRY_RUN:-} ]] || iptables-restore --noflush --wait <<<"$change"
+}

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# A host of your own for one command: the lab lives in it, and nothing of it stays.
+#
+#   +- sandbox: own network, processes, mounts ------------------------+
+#   |  host 203.0.113.1  ==== uplink ====  namespace world 203.0.113.2 |
+#   |  your command runs here              the internet, and the       |
+#   |  (to every script, the machine)      outside client              |
+#   +-----------------------------------------------------------------+
+#
+#   scripts/sandbox.sh run COMMAND...   run it there; its exit status is this one's
+#   scripts/sandbox.sh shell            a shell there
+#   scripts/sandbox.sh help
+#
+# Needs no root where the kernel lets users make namespaces. Several run at once. When the command
+# ends, the kernel takes away whatever it started or made. `world` answers for every address that is
+# not the sandbox's own, as the internet does: ip netns exec world curl http://203.0.113.1:8080/
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+HOST_ADDRESS=203.0.113.1 WORLD_ADDRESS=203.0.113.2 # TEST-NET-3, RFC 5737
+
+# Directories that the lab writes to get a memory of their own; the rest of the machine is seen as it is.
+make_private_directories() {
+  local directory
+  for directory in /run /var/opt /dev/shm; do mount -t tmpfs -o mode=755 tmpfs "$directory"; done
+  chmod 1777 /dev/shm
+  mkdir -p /run/netns /run/lock
+}
+
+make_world() {
+  ip -batch - <<EOF
+link set lo up
+netns add world
+link add uplink type veth peer name uplink netns world
+addr add $HOST_ADDRESS/24 brd + dev uplink
+link set uplink up
+EOF
+  # The world has no route to the lab: it answers only what comes from the host's own address.
+  ip -n world -batch - <<EOF
+link set lo up
+addr add $WORLD_ADDRESS/24 brd + dev uplink
+link set uplink up
+route add local default dev lo table main
+EOF
+  ip route add default via "$WORLD_ADDRESS"
+}
+
+inside() {
+  make_private_directories
+  make_world
+  trap - EXIT
+  local status=0
+  "$@" || status=$?
+  exit "$status"
+}
+
+check_kernel() { # the flags of unshare that this user may use, in UNSHARE
+  UNSHARE=(--net --mount --ipc --uts --pid --fork --mount-proc --kill-child)
+  ((EUID == 0)) || UNSHARE+=(--user --map-root-user --map-auto)
+  unshare "${UNSHARE[@]}" true 2>/dev/null && return
+  ((EUID != 0)) || die "the kernel refuses namespaces even to root; is this a container without CAP_SYS_ADMIN?"
+  command -v newuidmap >/dev/null || die "without root it needs newuidmap: sudo apt-get install uidmap"
+  grep -q "^$(id -un):" /etc/subuid || die "without root it needs subordinate ids: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)"
+  die "the kernel lets no user make namespaces (kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); run it with sudo"
+}
+
+enter() {
+  need_tools ip unshare mount
+  check_kernel
+  exec unshare "${UNSHARE[@]}" "$BASH" "$ROOT/scripts/sandbox.sh" inside "$@"
+}
+
+case ${1:-help} in
+  run)
+    shift
+    (($# > 0)) || bad_usage "run needs a command"
+    enter "$@"
+    ;;
+  shell) enter "${SHELL:-bash}" ;;
+  inside) # only for itself, within the new namespaces
+    shift
+    inside "$@"
+    ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

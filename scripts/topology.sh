@@ -1,0 +1,233 @@
+#!/usr/bin/env bash
+# The topology table's loader: checks a table and gives it to the other scripts.
+#
+#   scripts/topology.sh dump [TABLE]    the table, columns in standard order, one tab between them
+#   scripts/topology.sh check [TABLE]   silent when good; else FILE:LINE: COLUMN: reason, exit 1
+#   scripts/topology.sh help
+#
+# TABLE is a name in topology/ or a path; TOPOLOGY, else what is up, else flat, when not given.
+# The same checks in Python: scripts/topology.py (a test holds the two equal).
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+COLUMNS_IN_ORDER=(kind name namespace address interface bridge_interface bridge listens publishes runs)
+declare -a BRIDGES=() NODES=()
+declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=()
+declare -A SEEN=() LINE_OF=()
+
+# The table named by TOPOLOGY; else the one the running lab was made from; else flat.
+table_path() {
+  local table=${1:-${TOPOLOGY:-$(running_table)}}
+  table=${table:-flat}
+  [[ $table != */* && $table != *.tsv ]] && table=$ROOT/topology/$table.tsv
+  realpath -m "$table"
+}
+
+# Each bridge of the lab carries its table's path as its alias.
+running_table() {
+  ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null |
+    jq -r '[.[] | select(.ifalias)][0].ifalias // empty | ltrimstr("cnet ")' 2>/dev/null || true # no ip or jq yet: nothing is up
+}
+
+refuse() { die "$TABLE:$LINE_NUMBER: $1: $2"; }
+
+ip_to_number() {
+  local IFS=. octets
+  read -ra octets <<<"$1"
+  REPLY=$(((octets[0] << 24) + (octets[1] << 16) + (octets[2] << 8) + octets[3]))
+}
+
+check_address() { # A.B.C.D/LENGTH, no leading zeros, a host's address within its network
+  local octet='(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])' mask
+  [[ $1 =~ ^$octet\.$octet\.$octet\.$octet/([1-9]|[12][0-9]|30)$ ]] ||
+    refuse address "\"$1\" is not an IPv4 address with a prefix length from 1 to 30"
+  network_of "$1"
+  mask=$((0xffffffff >> ${1#*/}))
+  ip_to_number "${1%/*}"
+  ((REPLY != NETWORK && REPLY != NETWORK + mask)) ||
+    refuse address "$1 is the network's own or broadcast address, not a host's"
+}
+
+network_of() { # sets NETWORK (first address as a number) and NETWORK_END
+  local mask=$((0xffffffff >> ${1#*/}))
+  ip_to_number "${1%/*}"
+  NETWORK=$((REPLY & ~mask)) NETWORK_END=$((REPLY | mask))
+}
+
+check_unique() { # COLUMN VALUE [SCOPE]
+  local key="${3:-$1} $2"
+  [[ -z ${SEEN[$key]:-} ]] || refuse "$1" "\"$2\" is already used in line ${SEEN[$key]}"
+  SEEN[$key]=$LINE_NUMBER
+}
+
+check_name() {
+  [[ $2 =~ ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$ ]] ||
+    refuse "$1" "\"$2\" is not a name: letters, digits, - and _, at most 63 characters"
+}
+
+check_interface() {
+  ((${#2} <= 15)) || refuse "$1" "\"$2\" has ${#2} characters, the kernel takes at most 15"
+  [[ $2 =~ ^[A-Za-z0-9][A-Za-z0-9_.-]*$ ]] || refuse "$1" "\"$2\" is not an interface name: letters, digits, - _ and ."
+}
+
+check_port() { [[ $2 =~ ^[1-9][0-9]{0,4}$ ]] && (($2 <= 65535)) || refuse "$1" "\"$2\" is not a port from 1 to 65535"; }
+
+check_listens() {
+  local item
+  [[ $1 != *,, && $1 != ,* && $1 != *, ]] || refuse listens "\"$1\" has an empty item"
+  for item in ${1//,/$'\t'}; do
+    [[ $item == */tcp || $item == */udp ]] || refuse listens "\"$item\" is not PORT/tcp or PORT/udp"
+    check_port listens "${item%/*}"
+  done
+}
+
+check_publishes() { # of what the node listens on
+  local item
+  for item in ${1//,/$'\t'}; do
+    [[ $item == *:*/* ]] || refuse publishes "\"$item\" is not HOST_PORT:PORT/protocol"
+    check_port publishes "${item%%:*}"
+    [[ ,$2, == *,"${item#*:}",* ]] || refuse publishes "the node does not listen on ${item#*:}"
+    check_unique publishes "${item%%:*}/${item#*/}" "host port"
+  done
+}
+
+check_runs() {
+  [[ $1 == - || $1 == nginx || $1 == redis || $1 == postgres ]] && return
+  [[ $1 =~ ^[a-z0-9-]+$ && -f $ROOT/services/$1/app.py ]] ||
+    refuse runs "\"$1\" is neither nginx, redis, postgres nor a folder of services/"
+}
+
+add_bridge() {
+  local column other
+  for column in namespace interface bridge_interface bridge listens publishes runs; do
+    [[ ${ROW[$column]} == - ]] || refuse "$column" "a bridge has none, write -"
+  done
+  check_interface name "${ROW[name]}"
+  check_unique name "${ROW[name]}" "interface of the host"
+  check_address "${ROW[address]}"
+  network_of "${ROW[address]}"
+  local first=$NETWORK last=$NETWORK_END
+  for other in "${BRIDGES[@]}"; do
+    network_of "${ADDRESS[$other]}"
+    ((last < NETWORK || first > NETWORK_END)) || refuse address "${ROW[address]} overlaps with ${ADDRESS[$other]} of $other"
+  done
+  BRIDGES+=("${ROW[name]}")
+}
+
+add_node() {
+  check_name name "${ROW[name]}"
+  [[ ${ROW[name]} != host && ${ROW[name]} != world && ${ROW[name]} != any ]] ||
+    refuse name "\"${ROW[name]}\" is kept for what is outside the lab"
+  check_name namespace "${ROW[namespace]}"
+  check_unique namespace "${ROW[namespace]}"
+  check_interface interface "${ROW[interface]}"
+  check_interface bridge_interface "${ROW[bridge_interface]}"
+  check_unique bridge_interface "${ROW[bridge_interface]}" "interface of the host"
+  check_interface bridge "${ROW[bridge]}"
+  check_address "${ROW[address]}"
+  [[ ${ROW[listens]} == - ]] || check_listens "${ROW[listens]}"
+  [[ ${ROW[publishes]} == - ]] || check_publishes "${ROW[publishes]}" "${ROW[listens]}"
+  check_runs "${ROW[runs]}"
+  NODES+=("${ROW[name]}")
+}
+
+add_row() {
+  local name=${ROW[name]}
+  check_unique name "$name"
+  check_unique address "${ROW[address]%/*}"
+  case ${ROW[kind]} in
+    bridge) add_bridge ;;
+    node) add_node ;;
+    *) refuse kind "\"${ROW[kind]}\" is neither bridge nor node" ;;
+  esac
+  LINE_OF[$name]=$LINE_NUMBER
+  ADDRESS[$name]=${ROW[address]} NAMESPACE[$name]=${ROW[namespace]} INTERFACE[$name]=${ROW[interface]}
+  PORT[$name]=${ROW[bridge_interface]} BRIDGE[$name]=${ROW[bridge]} LISTENS[$name]=${ROW[listens]}
+  PUBLISHES[$name]=${ROW[publishes]} RUNS[$name]=${ROW[runs]}
+}
+
+check_bridge_of() { # the node lies in its bridge's network
+  local bridge=${BRIDGE[$1]}
+  LINE_NUMBER=${LINE_OF[$1]}
+  [[ -n ${ADDRESS[$bridge]:-} && ${NAMESPACE[$bridge]} == - ]] || refuse bridge "there is no bridge \"$bridge\" in the table"
+  network_of "${ADDRESS[$bridge]}"
+  ip_to_number "${ADDRESS[$1]%/*}"
+  ((NETWORK <= REPLY && REPLY <= NETWORK_END)) || refuse address "${ADDRESS[$1]} is outside ${ADDRESS[$bridge]} of $bridge"
+  [[ ${ADDRESS[$1]#*/} == "${ADDRESS[$bridge]#*/}" ]] || refuse address "${ADDRESS[$1]} has another prefix length than ${ADDRESS[$bridge]} of $bridge"
+}
+
+check_header() {
+  local column
+  for column; do
+    [[ " ${COLUMNS_IN_ORDER[*]} " == *" $column "* ]] || refuse "$column" "unknown column; known are ${COLUMNS_IN_ORDER[*]}"
+    check_unique "$column" "$column" header
+  done
+  for column in "${COLUMNS_IN_ORDER[@]}"; do
+    [[ " $* " == *" $column "* ]] || refuse "$column" "the header line lacks this column"
+  done
+}
+
+check_white_space() {
+  local before
+  for before in "${1%%[ $'\r\v\f']*}"; do
+    [[ $before == "$1" ]] || refuse "character $((${#before} + 1))" "a space or other white space; columns are separated by tabs alone"
+  done
+  [[ $1 != $'\t'* ]] || refuse "character 1" "a tab at the beginning of the line"
+  [[ $1 != *$'\t' ]] || refuse "character ${#1}" "a tab at the end of the line"
+}
+
+# Fills BRIDGES, NODES and a map for each column, or refuses the table.
+load_topology() {
+  TABLE=$(table_path "${1:-}")
+  local line header=() fields name index IFS=$'\t'
+  declare -gA ROW
+  LINE_NUMBER=0
+  [[ -f $TABLE && -r $TABLE ]] || die "$TABLE: no such table; topology/ has $(cd "$ROOT/topology" && echo *.tsv), or give a path: TOPOLOGY=my.tsv"
+  set -f
+  while IFS= read -r line || [[ -n $line ]]; do
+    LINE_NUMBER=$((LINE_NUMBER + 1))
+    [[ -z $line || $line == '#'* ]] && continue
+    check_white_space "$line"
+    # shellcheck disable=SC2206 # split at tabs is what is wanted; globbing is off
+    fields=($line)
+    if ((${#header[@]} == 0)); then
+      IFS=' ' check_header "${fields[@]}"
+      header=("${fields[@]}")
+      continue
+    fi
+    ((${#fields[@]} == ${#header[@]})) || refuse "column ${#fields[@]}" "the line has ${#fields[@]} columns, the header ${#header[@]}"
+    for index in "${!header[@]}"; do ROW[${header[index]}]=${fields[index]}; done
+    add_row
+  done <"$TABLE"
+  set +f
+  ((${#BRIDGES[@]} > 0)) || refuse kind "the table has no bridge"
+  for name in "${NODES[@]}"; do check_bridge_of "$name"; done
+}
+
+# Nodes that run PROGRAM, one a line.
+nodes_running() {
+  local node
+  for node in "${NODES[@]}"; do [[ ${RUNS[$node]} != "$1" ]] || echo "$node"; done
+}
+
+dump_topology() {
+  local IFS=$'\t' name
+  echo "${COLUMNS_IN_ORDER[*]}"
+  for name in "${BRIDGES[@]}"; do
+    printf 'bridge\t%s\t-\t%s\t-\t-\t-\t-\t-\t-\n' "$name" "${ADDRESS[$name]}"
+  done
+  for name in "${NODES[@]}"; do
+    printf 'node\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$name" "${NAMESPACE[$name]}" "${ADDRESS[$name]}" "${INTERFACE[$name]}" \
+      "${PORT[$name]}" "${BRIDGE[$name]}" "${LISTENS[$name]}" "${PUBLISHES[$name]}" "${RUNS[$name]}"
+  done
+}
+
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
+  case ${1:-help} in
+    dump) load_topology "${2:-}" && dump_topology ;;
+    check) load_topology "${2:-}" ;;
+    help) print_help ;;
+    *) bad_usage "unknown command \"$1\"" ;;
+  esac
+fi
