@@ -14,6 +14,8 @@ LINK_GROUP=25955        # marks a link as the lab's, set in the same message tha
 VENV=$ROOT/.venv
 export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV
 
+[[ :$PATH: == *:/usr/sbin:* ]] || PATH=$PATH:/usr/sbin:/sbin # a user's PATH may lack them
+
 # --- speaking -----------------------------------------------------------------------------------
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then

@@ -6,7 +6,7 @@
 #   scripts/topology.sh help
 #
 # TABLE is a name in topology/ or a path; TOPOLOGY, else what is up, else flat, when not given.
-# The same checks in Python: scripts/topology.py (a test holds the two equal).
+# Its twin for Python is scripts/topology.py: the same checks in the same order and words (a test holds them equal).
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,14 +14,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 COLUMNS_IN_ORDER=(kind name namespace address interface bridge_interface bridge listens publishes runs)
 declare -a BRIDGES=() NODES=()
 declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=()
-declare -A SEEN=() LINE_OF=()
+declare -A SEEN=() LINE_OF=() ROW=()
+OCTET='@([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])'
 
 # The table named by TOPOLOGY; else the one the running lab was made from; else flat.
 table_path() {
   local table=${1:-${TOPOLOGY:-$(running_table)}}
   table=${table:-flat}
   [[ $table != */* && $table != *.tsv ]] && table=$ROOT/topology/$table.tsv
-  realpath -m "$table"
+  realpath -m -- "$table"
 }
 
 # Each bridge of the lab carries its table's path as its alias.
@@ -33,23 +34,22 @@ running_table() {
 refuse() { die "$TABLE:$LINE_NUMBER: $1: $2"; }
 
 ip_to_number() {
-  local IFS=. octets
-  read -ra octets <<<"$1"
-  REPLY=$(((octets[0] << 24) + (octets[1] << 16) + (octets[2] << 8) + octets[3]))
+  local IFS=.
+  # shellcheck disable=SC2086 # split at dots; `read` would take ten times as long
+  set -- $1
+  REPLY=$((($1 << 24) + ($2 << 16) + ($3 << 8) + $4))
 }
 
 check_address() { # A.B.C.D/LENGTH, no leading zeros, a host's address within its network
-  local octet='(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])' mask
-  [[ $1 =~ ^$octet\.$octet\.$octet\.$octet/([1-9]|[12][0-9]|30)$ ]] ||
+  # shellcheck disable=SC2053 # OCTET is a pattern
+  [[ $1 == $OCTET.$OCTET.$OCTET.$OCTET/@([1-9]|[12][0-9]|30) ]] ||
     refuse address "\"$1\" is not an IPv4 address with a prefix length from 1 to 30"
   network_of "$1"
-  mask=$((0xffffffff >> ${1#*/}))
-  ip_to_number "${1%/*}"
-  ((REPLY != NETWORK && REPLY != NETWORK + mask)) ||
+  ((REPLY != NETWORK && REPLY != NETWORK_END)) ||
     refuse address "$1 is the network's own or broadcast address, not a host's"
 }
 
-network_of() { # sets NETWORK (first address as a number) and NETWORK_END
+network_of() { # sets NETWORK (first address as a number), NETWORK_END, and REPLY to the address itself
   local mask=$((0xffffffff >> ${1#*/}))
   ip_to_number "${1%/*}"
   NETWORK=$((REPLY & ~mask)) NETWORK_END=$((REPLY | mask))
@@ -62,29 +62,36 @@ check_unique() { # COLUMN VALUE [SCOPE]
 }
 
 check_name() {
-  [[ $2 =~ ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$ ]] ||
+  [[ $2 == [A-Za-z0-9]* && $2 != *[!A-Za-z0-9_-]* && ${#2} -le 63 ]] ||
     refuse "$1" "\"$2\" is not a name: letters, digits, - and _, at most 63 characters"
 }
 
 check_interface() {
   ((${#2} <= 15)) || refuse "$1" "\"$2\" has ${#2} characters, the kernel takes at most 15"
-  [[ $2 =~ ^[A-Za-z0-9][A-Za-z0-9_.-]*$ ]] || refuse "$1" "\"$2\" is not an interface name: letters, digits, - _ and ."
+  [[ $2 == [A-Za-z0-9]* && $2 != *[!A-Za-z0-9_.-]* ]] || refuse "$1" "\"$2\" is not an interface name: letters, digits, - _ and ."
+  [[ $2 != all && $2 != default && $2 != lo ]] || refuse "$1" "\"$2\" is kept by the kernel"
 }
 
-check_port() { [[ $2 =~ ^[1-9][0-9]{0,4}$ ]] && (($2 <= 65535)) || refuse "$1" "\"$2\" is not a port from 1 to 65535"; }
+check_port() {
+  [[ $2 == [1-9]* && $2 != *[!0-9]* && ${#2} -le 5 && $2 -le 65535 ]] || refuse "$1" "\"$2\" is not a port from 1 to 65535"
+}
+
+check_items() { [[ ,$2, != *,,* ]] || refuse "$1" "\"$2\" has an empty item"; }
 
 check_listens() {
-  local item
-  [[ $1 != *,, && $1 != ,* && $1 != *, ]] || refuse listens "\"$1\" has an empty item"
-  for item in ${1//,/$'\t'}; do
+  local item IFS=,
+  check_items listens "$1"
+  for item in $1; do
     [[ $item == */tcp || $item == */udp ]] || refuse listens "\"$item\" is not PORT/tcp or PORT/udp"
     check_port listens "${item%/*}"
+    check_unique listens "$item" "listens of ${ROW[name]}"
   done
 }
 
 check_publishes() { # of what the node listens on
-  local item
-  for item in ${1//,/$'\t'}; do
+  local item IFS=,
+  check_items publishes "$1"
+  for item in $1; do
     [[ $item == *:*/* ]] || refuse publishes "\"$item\" is not HOST_PORT:PORT/protocol"
     check_port publishes "${item%%:*}"
     [[ ,$2, == *,"${item#*:}",* ]] || refuse publishes "the node does not listen on ${item#*:}"
@@ -94,7 +101,7 @@ check_publishes() { # of what the node listens on
 
 check_runs() {
   [[ $1 == - || $1 == nginx || $1 == redis || $1 == postgres ]] && return
-  [[ $1 =~ ^[a-z0-9-]+$ && -f $ROOT/services/$1/app.py ]] ||
+  [[ $1 != *[!a-z0-9-]* && -f $ROOT/services/$1/app.py ]] ||
     refuse runs "\"$1\" is neither nginx, redis, postgres nor a folder of services/"
 }
 
@@ -168,27 +175,34 @@ check_header() {
   done
 }
 
-check_white_space() {
-  local before
-  for before in "${1%%[ $'\r\v\f']*}"; do
-    [[ $before == "$1" ]] || refuse "character $((${#before} + 1))" "a space or other white space; columns are separated by tabs alone"
-  done
+check_no_nul() { # which `read` drops without a word
+  local before lines
+  IFS= read -rd '' before <"$TABLE" || return 0
+  mapfile -t lines <<<"$before"
+  LINE_NUMBER=${#lines[@]}
+  refuse "byte $((${#lines[-1]} + 1))" "a NUL byte; a table is plain text"
+}
+
+check_characters() {
+  local before=${1%%[!$'\t'!-~]*} reason
+  case ${1:${#before}} in
+    '') ;;
+    [$' \v\f']*) reason="a space or other white space; columns are separated by tabs alone" ;;
+    $'\r'*) reason="a carriage return; end lines in a line feed alone" ;;
+    $'\xef\xbb\xbf'*) reason="a byte order mark; save the file without it" ;;
+    *) reason="neither a tab nor printable ASCII" ;;
+  esac
+  [[ -z ${reason:-} ]] || refuse "character $((${#before} + 1))" "$reason"
   [[ $1 != $'\t'* ]] || refuse "character 1" "a tab at the beginning of the line"
   [[ $1 != *$'\t' ]] || refuse "character ${#1}" "a tab at the end of the line"
 }
 
-# Fills BRIDGES, NODES and a map for each column, or refuses the table.
-load_topology() {
-  TABLE=$(table_path "${1:-}")
-  local line header=() fields name index IFS=$'\t'
-  declare -gA ROW
-  LINE_NUMBER=0
-  [[ -f $TABLE && -r $TABLE ]] || die "$TABLE: no such table; topology/ has $(cd "$ROOT/topology" && echo *.tsv), or give a path: TOPOLOGY=my.tsv"
-  set -f
+read_rows() {
+  local line header=() fields index
   while IFS= read -r line || [[ -n $line ]]; do
     LINE_NUMBER=$((LINE_NUMBER + 1))
     [[ -z $line || $line == '#'* ]] && continue
-    check_white_space "$line"
+    check_characters "$line"
     # shellcheck disable=SC2206 # split at tabs is what is wanted; globbing is off
     fields=($line)
     if ((${#header[@]} == 0)); then
@@ -200,6 +214,24 @@ load_topology() {
     for index in "${!header[@]}"; do ROW[${header[index]}]=${fields[index]}; done
     add_row
   done <"$TABLE"
+  ((LINE_NUMBER > 0)) || LINE_NUMBER=1
+  ((${#header[@]} > 0)) || refuse kind "the table has no header line"
+}
+
+forget_topology() {
+  BRIDGES=() NODES=() SEEN=() LINE_OF=() ROW=() LINE_NUMBER=0
+  ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=()
+}
+
+# Fills BRIDGES, NODES and a map for each column, or refuses the table.
+load_topology() {
+  TABLE=$(table_path "${1:-}")
+  local name IFS=$'\t' LC_ALL=C # bytes: invalid UTF-8 has no characters to count
+  forget_topology
+  [[ -f $TABLE && -r $TABLE ]] || die "$TABLE: no such table; topology/ has $(cd "$ROOT/topology" && echo *.tsv), or give a path: TOPOLOGY=my.tsv"
+  check_no_nul
+  set -f
+  read_rows
   set +f
   ((${#BRIDGES[@]} > 0)) || refuse kind "the table has no bridge"
   for name in "${NODES[@]}"; do check_bridge_of "$name"; done
@@ -225,7 +257,10 @@ dump_topology() {
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
   case ${1:-help} in
-    dump) load_topology "${2:-}" && dump_topology ;;
+    dump)
+      load_topology "${2:-}"
+      dump_topology
+      ;;
     check) load_topology "${2:-}" ;;
     help) print_help ;;
     *) bad_usage "unknown command \"$1\"" ;;

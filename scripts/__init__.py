@@ -1,0 +1,1 @@
+"""The lab's scripts; those in Python run as python -m scripts.NAME."""

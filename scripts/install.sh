@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# What the lab needs on the machine: Debian packages and a Python virtual environment in the checkout.
+#
+#   scripts/install.sh up       install what is missing; nothing to do on a second run
+#   scripts/install.sh dev      the same, and what the tests, the linters and the benchmarks need
+#   scripts/install.sh down     remove the virtual environment (packages stay: others may use them)
+#   scripts/install.sh status   name what is missing; 1 if anything is
+#   scripts/install.sh help
+#
+# No server that a package brings is left running on the host: the lab starts its own, in namespaces.
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# COMMAND:PACKAGE on Debian and Ubuntu; what a user's path lacks is looked for with ours.
+TOOLS=(ip:iproute2 bridge:iproute2 ss:iproute2 iptables:iptables nft:nftables conntrack:conntrack jq:jq curl:curl
+  ping:iputils-ping fping:fping sysctl:procps fuser:psmisc setpriv:util-linux nsenter:util-linux flock:util-linux
+  nginx:nginx-light redis-server:redis-server postgres:postgresql dot:graphviz tcpdump:tcpdump python3:python3 git:git)
+DEV_TOOLS=(bats:bats shellcheck:shellcheck shfmt:shfmt ab:apache2-utils pdftoppm:poppler-utils newuidmap:uidmap)
+SERVERS=(nginx redis-server postgresql)
+
+has() {
+  case $1 in
+    postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+missing_packages() { # COMMAND:PACKAGE...
+  local tool
+  for tool; do has "${tool%:*}" || echo "${tool#*:}"; done | sort -u
+  "$(python)" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+}
+
+# The distribution's Python: one of a user's own (pyenv, conda) lies in a home that services cannot read.
+python() { if [[ -x /usr/bin/python3 ]]; then echo /usr/bin/python3; else command -v python3 || echo python3; fi; }
+
+# While packages are configured, invoke-rc.d asks this policy before it starts a server (101: it may not).
+forbid_starting_servers() {
+  local policy=/usr/sbin/policy-rc.d
+  if [[ -e $policy ]]; then
+    mv "$policy" "$policy.before-cnet"
+    defer mv "$policy.before-cnet" "$policy"
+  else
+    defer rm -f "$policy"
+  fi
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+}
+
+# Nor shall they start with the next boot; only those that this run brought.
+disable_new_servers() { # PACKAGE...
+  local server
+  [[ -d /run/systemd/system ]] || return 0
+  for server in "${SERVERS[@]}"; do
+    [[ " $* " != *" $server"* ]] || run systemctl disable --now "$server.service" || say "could not disable $server.service"
+  done
+}
+
+install_packages() { # PACKAGE...
+  (($# > 0)) || return 0
+  command -v apt-get >/dev/null || die "missing packages (Debian's names): $*; install them with this distribution's tools"
+  need_root up
+  say "installing: $*"
+  forbid_starting_servers
+  if ! apt-get install -y -qq --no-install-recommends --simulate "$@" &>/dev/null; then run apt-get update -qq; fi
+  run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  disable_new_servers "$@"
+}
+
+requirements() { # FILE...: the files that pip is given
+  local file
+  for file in "$ROOT"/requirements.txt "$ROOT"/services/*/requirements.txt "$@"; do
+    [[ ! -f $file ]] || printf '%s\n' --requirement "$file"
+  done
+}
+
+# The digest of what was installed is kept in the environment: a known one means that there is nothing to do.
+install_python() { # FILE...
+  local files digest
+  mapfile -t files < <(requirements "$@")
+  digest=$(cat "${files[@]/--requirement//dev/null}" | sha256sum | cut -d' ' -f1)
+  ! grep -qxF "$digest" "$VENV/digests" 2>/dev/null || return 0
+  say "making the virtual environment $VENV (about a minute)"
+  [[ -x $VENV/bin/python ]] || run "$(python)" -m venv "$VENV"
+  run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}"
+  echo "$digest" >>"$VENV/digests"
+  chmod -R o+rX "$VENV"
+}
+
+up() {
+  "$(python)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || [[ ! -x $(python) ]] ||
+    die "$(python) is older than 3.11; install python3.11 or newer"
+  local packages
+  mapfile -t packages < <(missing_packages "${TOOLS[@]}" "${EXTRA[@]}")
+  install_packages "${packages[@]}"
+  install_python "${EXTRA_REQUIREMENTS[@]}"
+}
+
+status() {
+  local packages
+  packages=$(missing_packages "${TOOLS[@]}" | tr '\n' ' ')
+  [[ -z $packages ]] || echo "missing packages: $packages"
+  [[ -x $VENV/bin/supervisord ]] || { echo "missing: the virtual environment $VENV" && return 1; }
+  [[ -z $packages ]]
+}
+
+EXTRA=() EXTRA_REQUIREMENTS=()
+case ${1:-help} in
+  up | status) "$1" ;;
+  dev)
+    EXTRA=("${DEV_TOOLS[@]}") EXTRA_REQUIREMENTS=("$ROOT/requirements-dev.txt")
+    up
+    ;;
+  down) run rm -rf "$VENV" ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# Phase 2, the programs: real nginx, gunicorn, Redis and PostgreSQL, each in its namespace, kept alive
+# by one supervisor.
+#
+#   scripts/services.sh up              start what is not running, restart what changed, wait for all
+#   scripts/services.sh down            stop everything that runs in the lab's namespaces; data stays
+#   scripts/services.sh status          one line for each service; 1 if any is not as it should be
+#   scripts/services.sh restart NODE    stop and start one
+#   scripts/services.sh logs [NODE]     the last lines of one log or of all; FOLLOW=1 goes on
+#   scripts/services.sh check           look for what would be in the way, change nothing
+#   scripts/services.sh clean           remove data, passwords and logs (when all is down)
+#   scripts/services.sh help
+#
+# What a node runs is the column `runs` of the topology table. Data, logs and passwords: /var/opt/cnet.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/facts.sh
+source "$(dirname "${BASH_SOURCE[0]}")/facts.sh"
+# shellcheck source=scripts/supervise.sh
+source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
+
+START_SECONDS=60 # for all together; PostgreSQL's first start makes its files
+
+services() { # nodes that run a program
+  local node
+  for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || echo "$node"; done
+}
+
+port_of() {
+  local first=${LISTENS[$1]%%,*}
+  echo "${first%/*}"
+}
+
+# What tells that a service is ready: HTTP services say so themselves, the stores by an open port.
+ready() { # NODE
+  local address=${ADDRESS[$1]%/*} port
+  port=$(port_of "$1")
+  case ${RUNS[$1]} in
+    nginx) curl -fsS -m 2 -o /dev/null "http://$address:$port/health" ;;
+    redis | postgres) timeout 1 "$BASH" -c "</dev/tcp/$address/$port" ;;
+    *) curl -fsS -m 3 -o /dev/null "http://$address:$port/ready" ;;
+  esac &>/dev/null
+}
+
+# The whole state of a service in a word; "running" when all is well.
+state_of() { # NODE SUPERVISOR_STATE PID
+  [[ $2 == RUNNING ]] || { echo "${2,,}" && return; }
+  [[ $(stat -Lc %i "/proc/$3/ns/net" 2>/dev/null) == "$(stat -Lc %i "/run/netns/${NAMESPACE[$1]}" 2>/dev/null)" ]] ||
+    { echo "astray" && return; }
+  if ready "$1"; then echo running; else echo "not-ready"; fi
+}
+
+make_secrets() { # once; a lab that was cleaned gets new ones
+  [[ ! -s $STATE_DIR/secrets ]] || return 0
+  local name
+  install -d -m 755 "$STATE_DIR"
+  (
+    umask 077
+    for name in REDIS_PASSWORD DB_PASSWORD; do
+      printf '%s=%s\n' "$name" "$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"
+    done >"$STATE_DIR/secrets.new"
+  )
+  mv "$STATE_DIR/secrets.new" "$STATE_DIR/secrets"
+}
+
+check_readable() { # services run as users of their own and must be able to read their code
+  local closed
+  closed=$(find "$ROOT/services" "$VENV" -maxdepth 2 \( -type d ! -perm -o=rx -o -type f ! -perm -o=r \) -print -quit)
+  [[ -z $closed ]] || die "$closed is closed to other users, and services run as users of their own; chmod -R o+rX services .venv"
+}
+
+check_services() {
+  [[ -n $(services) ]] || return 0
+  local tool node
+  for node in $(services); do
+    [[ ${LISTENS[$node]} != - ]] || die "$TABLE:${LINE_OF[$node]}: listens: $node runs ${RUNS[$node]}, so it must listen on a port"
+  done
+  need_tools ip curl setpriv nginx redis-server
+  [[ -n $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null) ]] || need_tools postgres
+  [[ -x $VENV/bin/supervisord ]] || die "there is no $VENV yet; sudo scripts/install.sh up"
+  check_readable
+}
+
+check_network() {
+  local node
+  for node in $(services); do
+    [[ -e /run/netns/${NAMESPACE[$node]} ]] || die "there is no namespace ${NAMESPACE[$node]} yet; scripts/network.sh up"
+  done
+}
+
+wait_for() { # NODE
+  printf '  %-18s' "$1" >&2
+  if retry_until "$((START_SECONDS - SECONDS))" ready "$1"; then
+    say "${GREEN}ready${PLAIN}  ${RUNS[$1]} at ${ADDRESS[$1]%/*}:$(port_of "$1")"
+  else
+    say "${RED}not ready after $SECONDS s${PLAIN}; the last lines of its log:"
+    tail -n 5 "$STATE_DIR/log/$1.log" >&2
+    return 1
+  fi
+}
+
+up() {
+  need_root up
+  load_topology
+  check_services
+  [[ -n $(services) ]] || { say "no node of $TABLE runs a program" && return; }
+  take_lock
+  check_network
+  [[ -z ${DRY_RUN:-} ]] || { supervisor_config && return; }
+  make_secrets
+  start_supervisor
+  restart_astray
+  local node failed=0
+  for node in $(services); do wait_for "$node" || failed=1; done
+  ((failed == 0)) || die "not every service came up; scripts/services.sh logs NODE"
+}
+
+restart_astray() { # a namespace that was made anew leaves its program in the old one
+  local node state pid
+  while read -r node state pid; do
+    [[ $(state_of "$node" "$state" "$pid") != astray ]] || supervisor_do restart "$node"
+  done < <(supervisor_states)
+}
+
+down() {
+  need_root down
+  need_tools ip jq
+  if (load_topology) 2>/dev/null; then load_topology; fi
+  take_lock
+  stop_supervisor
+  end_all_processes
+}
+
+end_all_processes() {
+  local namespace
+  for namespace in $(our_namespaces); do end_processes "$namespace"; done
+}
+
+end_processes() { # NAMESPACE: what the supervisor did not start, or outlived it
+  local pids
+  pids=$(ip netns pids "$1" | tr '\n' ' ')
+  [[ -n $pids ]] || return 0
+  # shellcheck disable=SC2086 # a list of numbers
+  run kill $pids 2>/dev/null || : # gone meanwhile
+  retry_until 5 no_processes "$1" || run kill -9 $(ip netns pids "$1") || :
+  retry_until 5 no_processes "$1" || die "processes in namespace $1 do not end: $(ip netns pids "$1")"
+}
+no_processes() { [[ -z $(ip netns pids "$1") ]]; }
+
+status() {
+  need_root status
+  load_topology
+  local node state pid word drift=0
+  local -A seen=()
+  while read -r node state pid; do
+    seen[$node]=1
+    word=$(state_of "$node" "$state" "$pid")
+    [[ $word == running ]] || drift=1
+    printf '%s%-10s%s %-18s %-16s %s:%s  pid %s\n' "$([[ $word == running ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" \
+      "$node" "${RUNS[$node]:-?}" "${ADDRESS[$node]%/*}" "$(port_of "$node")" "$pid"
+  done < <(supervisor_states)
+  for node in $(services); do
+    [[ -n ${seen[$node]:-} ]] || { echo "${RED}stopped${PLAIN}    $node" && drift=1; }
+  done
+  return "$drift"
+}
+
+restart() {
+  need_root restart
+  load_topology
+  [[ " $(services | tr '\n' ' ') " == *" ${1:-} "* ]] || bad_usage "restart needs one of: $(services | tr '\n' ' ')"
+  take_lock
+  supervisor_do restart "$1"
+  wait_for "$1"
+}
+
+logs() {
+  local files=("$STATE_DIR"/log/*.log)
+  [[ -z ${1:-} ]] || files=("$STATE_DIR/log/$1.log")
+  [[ -f ${files[0]} ]] || die "there is no log ${files[0]}; is the lab up?"
+  tail -n "${LINES_SHOWN:-20}" ${FOLLOW:+-F} "${files[@]}"
+}
+
+clean() {
+  need_root clean
+  take_lock
+  ! supervisor_runs || die "services still run; scripts/services.sh down"
+  run rm -rf "$STATE_DIR"
+}
+
+case ${1:-help} in
+  up | down | status | clean) "$1" ;;
+  restart | logs) "$@" ;;
+  check) load_topology && check_services ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac
