@@ -1,94 +1,137 @@
 # shellcheck shell=bash
 # The network as a list of facts, one a line: what the table wants, what the kernel has.
-# `up` makes the difference go away, `status` names it. Sourced by network.sh.
+# `up` makes the difference go away, `status` names it. Sourced after topology.sh.
 #
-#   bridge BRIDGE                     bridge-address BRIDGE CIDR
+#   bridge BRIDGE                     alias BRIDGE cnet TABLE    bridge-address BRIDGE CIDR
 #   namespace NS                      veth NS INTERFACE PORT
-#   port PORT BRIDGE                  up LINK           (of the host)
+#   port PORT BRIDGE                  up LINK                    (of the host)
 #   inside-up NS INTERFACE            address NS INTERFACE CIDR
-#   route NS GATEWAY
+#   route NS via|dev HOP              stale NS, foreign NS       (never wanted)
 
 wanted_facts() {
   local bridge node namespace interface port gateway
   for bridge in "${BRIDGES[@]}"; do
-    printf '%s\n' "bridge $bridge" "bridge-address $bridge ${ADDRESS[$bridge]}" "up $bridge"
+    printf '%s\n' "bridge $bridge" "alias $bridge cnet $TABLE" "bridge-address $bridge ${ADDRESS[$bridge]}" "up $bridge"
   done
   for node in "${NODES[@]}"; do
     namespace=${NAMESPACE[$node]} interface=${INTERFACE[$node]} port=${PORT[$node]}
     gateway=${ADDRESS[${BRIDGE[$node]}]%/*}
     printf '%s\n' "namespace $namespace" "veth $namespace $interface $port" "port $port ${BRIDGE[$node]}" "up $port" \
       "inside-up $namespace lo" "address $namespace $interface ${ADDRESS[$node]}" \
-      "inside-up $namespace $interface" "route $namespace $gateway"
+      "inside-up $namespace $interface" "route $namespace via $gateway"
   done
 }
 
-# Names of the host's links that carry the lab's group.
-ours_among_links() { ip -j link show group "$LINK_GROUP" | jq -r '.[].ifname // empty'; }
+# --- the host ------------------------------------------------------------------------------------
 
-# Namespaces that have a name in the table or hold the other end of one of our pairs.
-candidate_namespaces() {
-  local tables=''
-  ((${#NODES[@]} == 0)) || tables=$(printf '%s\n' "${NAMESPACE[@]}")
-  jq -rn --arg tables "$tables" --argjson names "$(ip -j netns list | grep . || echo '[]')" \
-    --argjson links "$(ip -j link show group "$LINK_GROUP")" '
-      ([$links[].link_netnsid | values]) as $ids | ($tables | split("\n")) as $wanted |
-      $names[] | select((.id as $id | $ids | index($id)) or (.name as $name | $wanted | index($name))) | "\(.name) \(.id // "-")"'
+host_state() {
+  local links names routes
+  links=$(ip -j -d addr show)
+  names=$(ip -j netns list)
+  routes=$(ip -j -4 route show table all)
+  printf '{"links":%s,"names":%s,"routes":%s}\n' "$links" "${names:-[]}" "${routes:-[]}"
 }
 
-# {"namespace": NAME, "id": as the host numbers it, "links": [...], "routes": [...]}, the host ("-") first.
-live_state() {
-  local namespace id links
-  printf '{"namespace":"-","links":%s}\n' "$(ip -j -d addr show group "$LINK_GROUP")"
-  while read -r namespace id; do
-    links=$(ip -n "$namespace" -j addr show)
-    printf '{"namespace":"%s","id":"%s","links":%s,"routes":%s}\n' "$namespace" "$id" "$links" \
-      "$(ip -n "$namespace" -j -4 route show default)"
-  done < <(candidate_namespaces)
+# What look() sorts out of it. A namespace is a holder when the host gives it the number (netnsid) that
+# a port of ours names as its other end's.
+HOST_SIGHTS='
+  INDEX(.links[] | select(.group == $group); .ifname) as $ours |
+  INDEX($ours[] | select(.link_netnsid); .link_netnsid) as $held |
+  (.links[] | select(.group != $group) | "link \(.ifname)"),
+  ($ours[] | select(.ifalias) | "table \(.ifalias | ltrimstr("cnet "))"),
+  (.routes[] | select(.dst != "default" and ($ours[.dev // ""] | not)) | "route \(.dst) \(.dev // .type)"),
+  (.names[] | if $held["\(.id)"] then "holder \(.name)" else "other \(.name)" end)'
+
+# Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ROUTES ("DESTINATION DEVICE"), HOLDERS (namespaces
+# that hold an end of ours), NAMED (others that a table names), STALE (files that never became a namespace:
+# `ip netns add` makes the file first, and was killed).
+look() {
+  local sights kind rest others=() tables=() known
+  HOST_STATE=$(host_state) FOREIGN_LINKS=() FOREIGN_ROUTES=() HOLDERS=() NAMED=() STALE=()
+  sights=$(jq -r --arg group "$LINK_GROUP" "$HOST_SIGHTS" <<<"$HOST_STATE")
+  while read -r kind rest; do
+    case $kind in
+      link) FOREIGN_LINKS+=("$rest") ;;
+      route) FOREIGN_ROUTES+=("$rest") ;;
+      table) tables+=("$rest") ;;
+      holder) HOLDERS+=("$rest") ;;
+      other) others+=("$rest") ;;
+    esac
+  done <<<"$sights"
+  known=" ${NAMESPACE[*]} $(names_of_tables "${tables[@]}") "
+  for rest in "${others[@]}"; do
+    [[ $known == *" $rest "* ]] || continue
+    if [[ $(stat -fc %T "/run/netns/$rest") == nsfs ]]; then NAMED+=("$rest"); else STALE+=("$rest"); fi
+  done
 }
 
-# A pair's two ends name each other by index; the host's end also by the namespace's id. A namespace by
-# a name of ours is ours when it holds such an end, or nothing at all yet.
-READ_STATE='
-  .[0] as $host | .[1:] as $named |
-  (reduce ($named[] | . as $inside | .links[] | select(.link_index) |
-    {key: "\($inside.id) \(.ifindex) \(.link_index)", value: "\($inside.namespace) \(.ifname)"}) as $entry ({}; .[$entry.key] = $entry.value)
-  ) as $ends |
-  ([$host.links[] | select(.ifname) | $ends["\(.link_netnsid) \(.link_index) \(.ifindex)"] | values | split(" ")[0] | {(.): true}] | add) as $holding |
-  def busy: .links | any(.ifname and .link_type != "loopback" and (.flags | index("UP")));
-  def is_ours: $holding[.namespace] or (busy | not);
-'
-
-our_namespaces() { live_state | jq -rs "$READ_STATE"' $named[] | select(is_ours) | .namespace'; }
-
-check_foreign_namespaces() {
-  local foreign
-  foreign=$(live_state | jq -rs "$READ_STATE"' [$named[] | select(is_ours | not) | .namespace] | join(", ")')
-  [[ -z $foreign ]] || die "there is a namespace $foreign that is not the lab's; \`ip netns del\` it, or take another name in $TABLE"
+names_of_tables() { # the namespaces of tables that are up, other than the loaded one; none of a broken table
+  local table
+  for table; do
+    [[ $table == "${TABLE:-}" ]] || (load_topology "$table" 2>/dev/null && echo "${NAMESPACE[*]}") || :
+  done
 }
 
-live_facts() {
-  live_state | jq -rs "$READ_STATE"'
-    def cidrs: .addr_info[]? | select(.family == "inet") | "\(.local)/\(.prefixlen)";
-    ($host.links[] | select(.ifname) | .ifname as $name |
-      (if .linkinfo.info_kind == "bridge"
-       then "bridge \($name)", "bridge-address \($name) \(cidrs)"
-       else "veth \($ends["\(.link_netnsid) \(.link_index) \(.ifindex)"] // "- -") \($name)",
-            (select(.master) | "port \($name) \(.master)") end),
-      (select(.flags | index("UP")) | "up \($name)")),
-    ($named[] | select(is_ours) | .namespace as $namespace | "namespace \($namespace)",
-      (.links[] | select(.ifname) | .ifname as $name |
-        (select(.flags | index("UP")) | "inside-up \($namespace) \($name)"),
-        (select(.link_type != "loopback") | "address \($namespace) \($name) \(cidrs)")),
-      (.routes[] | select(.gateway) | "route \($namespace) \(.gateway)"))'
+# --- the namespaces ------------------------------------------------------------------------------
+
+inside_state() { # name, links, routes of each
+  local namespace
+  for namespace; do
+    printf '"%s"\n' "$namespace"
+    ip -n "$namespace" -j -batch - <<<$'addr show\nroute show default'
+  done
 }
 
-# Sets MISSING and SURPLUS, in the order in which things are made.
+# A pair's two ends name each other by index; the host's end also by the namespace's number. A namespace
+# with a name of ours that holds no such end is ours too (a link was cut, a run was killed), unless it
+# is in use for something else. Links that someone added inside a namespace are theirs.
+FACTS='
+  def is_up: .flags | index("UP");
+  def cidrs: .addr_info[] | select(.family == "inet") | "\(.local)/\(.prefixlen)";
+  input as $host | [inputs] as $dumps |
+  INDEX($host.names[]; .name) as $names |
+  [$host.links[] | select(.group == $group) | .pair = "\(.link_netnsid) \(.link_index) \(.ifindex)"] as $ours |
+  [range(0; $dumps | length; 3) as $at | $names[$dumps[$at]].id as $id | {
+    namespace: $dumps[$at], routes: $dumps[$at + 2],
+    links: [$dumps[$at + 1][] | .pair = "\($id) \(.ifindex) \(.link_index)"]}] as $inside |
+  INDEX($ours[]; .pair) as $ports |
+  INDEX($inside[] | .namespace as $namespace | .links[] | select($ports[.pair]) |
+    {pair, end: "\($namespace) \(.ifname)"}; .pair) as $ends |
+  ($ours[] | .ifname as $name |
+    if .linkinfo.info_kind == "bridge"
+    then "bridge \($name)", "alias \($name) \(.ifalias)", "bridge-address \($name) \(cidrs)"
+    else "veth \($ends[.pair].end // "- -") \($name)", (select(.master) | "port \($name) \(.master)") end,
+    (select(is_up) | "up \($name)")),
+  ($inside[] | .namespace as $namespace | [.links[] | select($ends[.pair])] as $mine |
+    if $mine == [] and (.links | any(.link_type != "loopback" and is_up)) then "foreign \($namespace)"
+    else
+      "namespace \($namespace)",
+      ((.links[] | select(.link_type == "loopback")), $mine[] | select(is_up) | "inside-up \($namespace) \(.ifname)"),
+      ($mine[] | "address \($namespace) \(.ifname) \(cidrs)"),
+      (.routes[] | select(.dev) | "route \($namespace) \(if .gateway then "via \(.gateway)" else "dev \(.dev)" end)")
+    end)'
+
+live_facts() { # of the host and the namespaces given
+  { printf '%s\n' "$HOST_STATE" && inside_state "$@"; } | jq -rn --arg group "$LINK_GROUP" "$FACTS"
+  ((${#STALE[@]} == 0)) || printf 'stale %s\n' "${STALE[@]}"
+}
+
+# Sets LIVE, MISSING and SURPLUS, in the order in which things are made.
 compare_facts() {
-  local wanted live
+  local wanted
+  look
   wanted=$(wanted_facts)
-  live=$(live_facts)
-  mapfile -t MISSING < <(awk 'NR == FNR { live[$0]; next } !($0 in live)' <(printf '%s\n' "$live") <(printf '%s\n' "$wanted"))
-  mapfile -t SURPLUS < <(awk 'NR == FNR { wanted[$0]; next } NF && !($0 in wanted)' <(printf '%s\n' "$wanted") <(printf '%s\n' "$live"))
+  LIVE=$(live_facts "${HOLDERS[@]}" "${NAMED[@]}")
+  mapfile -t MISSING < <(without "$LIVE" "$wanted")
+  mapfile -t SURPLUS < <(without "$wanted" "$LIVE")
+}
+
+without() { awk 'NR == FNR { known[$0]; next } NF && !($0 in known)' <(printf '%s\n' "$1") <(printf '%s\n' "$2"); }
+
+our_namespaces() { # by name, and files that never became one; whichever table they came from
+  look
+  ((${#HOLDERS[@]} == 0)) || printf '%s\n' "${HOLDERS[@]}"
+  live_facts "${NAMED[@]}" | awk '/^(namespace|stale) / { print $2 }'
 }
 
 in_words() {
@@ -96,6 +139,7 @@ in_words() {
   read -r kind a b c <<<"$1"
   case $kind in
     bridge) echo "bridge $a" ;;
+    alias) echo "$c as the table of bridge $a" ;;
     bridge-address) echo "address $b on bridge $a" ;;
     up) echo "$a is up" ;;
     namespace) echo "namespace $a" ;;
@@ -103,6 +147,8 @@ in_words() {
     port) echo "$a is a port of bridge $b" ;;
     inside-up) echo "$b is up in namespace $a" ;;
     address) echo "address $c on $b in namespace $a" ;;
-    route) echo "default route via $b in namespace $a" ;;
+    route) echo "default route $b $c in namespace $a" ;;
+    stale) echo "/run/netns/$a is a file and no namespace" ;;
+    foreign) echo "namespace $a is in use for something else" ;;
   esac
 }

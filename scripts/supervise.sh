@@ -104,7 +104,7 @@ start_supervisor() {
     rm -f "$RUN_DIR/supervisor.sock" "$RUN_DIR/supervisord.pid"
     end_all_processes # of a supervisor that was killed
     # An environment of its own, and not our lock (descriptor 9), which it would keep.
-    run env -i PATH="$PATH" "$VENV/bin/supervisord" -c "$CONFIG" 9>&-
+    run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$VENV/bin/supervisord" -c "$CONFIG" 9>&-
     retry_until 10 supervisor_runs || die "the supervisor did not start; see $STATE_DIR/log/supervisord.log"
   fi
 }

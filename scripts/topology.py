@@ -14,7 +14,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -179,12 +178,9 @@ def table_path(name_or_path: str | Path = "") -> Path:
 
 def running_table() -> str:
     """Table the running lab was made from, which each of its bridges carries as its alias; else empty."""
-    ip = shutil.which("ip")
-    if ip is None:
-        return ""
-    command = [ip, "-j", "link", "show", "group", str(LINK_GROUP), "type", "bridge"]
+    command = ["ip", "-j", "link", "show", "group", str(LINK_GROUP), "type", "bridge"]
     try:
-        links = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)  # noqa: S603
+        links = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     except (OSError, subprocess.CalledProcessError, ValueError):
         return ""
     aliases = [link["ifalias"] for link in links if "ifalias" in link]

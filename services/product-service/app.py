@@ -1,0 +1,38 @@
+"""The product service: the catalogue, cached in Redis, served from its own data when Redis is away."""
+
+import os
+from collections.abc import Mapping
+
+from cache import Cache
+from catalogue import PRODUCTS, encode, is_product, is_product_list
+from flask import Flask, Response
+from web import create_web_app, error
+
+
+def create_app(config: Mapping[str, str] | None = None) -> Flask:
+    """Return the application; `config` stands in for the environment."""
+    settings = os.environ if config is None else config
+    instance = settings.get("INSTANCE_ID", "product-service")
+    cache = Cache(
+        settings.get("REDIS_HOST", "127.0.0.1"),
+        int(settings.get("REDIS_PORT", "6379")),
+        settings.get("REDIS_PASSWORD") or None,
+    )
+    # Redis is no dependency of /ready: the service answers without it.
+    app = create_web_app("product-service", instance)
+    head = b'{"instance":' + encode(instance) + b',"products":'
+
+    @app.get("/products")
+    def products() -> Response:
+        # The cached list is already JSON: it is put in place as it is, not read and written again.
+        listed = cache.get("all_products", lambda: encode(list(PRODUCTS.values())), is_product_list)
+        return Response(head + listed + b"}\n", mimetype="application/json")
+
+    @app.get("/products/<product_id>")
+    def product(product_id: str) -> Response:
+        if product_id not in PRODUCTS:
+            return error(404, "Product not found")
+        found = cache.get(f"product_{product_id}", lambda: encode(PRODUCTS[product_id]), is_product)
+        return Response(found + b"\n", mimetype="application/json")
+
+    return app

@@ -1,0 +1,58 @@
+# An index: each target calls one script, and every script also works by hand.
+.DEFAULT_GOAL := help
+.PHONY: help up down clean network services status verify doctor logs shell rules topology \
+        test lint bench-network bench-services install
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+
+up: ## everything: install, network, NAT, services, proof
+	@scripts/lab.sh up
+
+down: ## take everything away again; the database's contents stay
+	@scripts/lab.sh down
+
+clean: ## the same, and the data, passwords and logs
+	@scripts/lab.sh clean
+
+network: ## phase 1: namespaces, bridge, NAT, port forwarding, and the proof
+	@scripts/lab.sh network
+
+services: ## phase 2: nginx, gateway, products, orders, Redis, PostgreSQL, registry
+	@scripts/lab.sh services
+
+status: ## one screen: nodes, services, rules, counters; non-zero when anything drifted
+	@scripts/lab.sh status
+
+verify: ## prove by trying: ping matrix, the way out and in, every endpoint, an order
+	@scripts/verify.sh all
+
+doctor: ## look before `up`: privileges, tools, kernel, Docker, firewalls, VPNs, ports
+	@scripts/doctor.sh check
+
+logs: ## the last log lines (NODE=api-gateway for one, FOLLOW=1 to go on)
+	@scripts/services.sh logs $(NODE)
+
+shell: ## a shell in a namespace: make shell NS=redis-cache
+	@scripts/lab.sh shell $(NS)
+
+rules: ## every live rule, its meaning and counters (text; Markdown and PDF in reports/)
+	@scripts/report.sh rules
+
+topology: ## the live system as a diagram (text; SVG and PNG in reports/)
+	@scripts/report.sh topology
+
+test: ## all tests, bats and pytest, the lab for real in a sandbox
+	@tests/run.sh
+
+lint: ## shellcheck, shfmt, ruff, mypy --strict
+	@tests/lint.sh
+
+bench-network: ## 10, 100, 500 nodes against ip -batch, single commands, CNI and mininet
+	@bench/network.sh
+
+bench-services: ## requests a second through nginx against the development server's way
+	@bench/services.sh
+
+install: ## what the lab needs on this machine
+	@scripts/install.sh up

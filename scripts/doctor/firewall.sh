@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# doctor: who else filters on this machine. Sourced.
+
+runs() { pgrep -x "${1:0:15}" >/dev/null; } # the kernel keeps 15 characters of a name
+
+# The name of the backend that is not in use.
+other_backend() { if [[ $(iptables -V) == *nf_tables* ]]; then echo iptables-legacy; else echo iptables-nft; fi; }
+
+save_other_backend() {
+  local save
+  save=$(other_backend)-save
+  ! command -v "$save" >/dev/null || "$save" 2>/dev/null || true
+}
+
+# Without -t, for that makes a table of the legacy backend come into being.
+save_filter() { iptables-save | awk '/^\*/ { filter = $0 == "*filter" } filter'; }
+
+# What `nft` itself made (nftables.service, firewalld, libvirt): not the tables iptables-nft keeps there.
+native_nft() {
+  command -v nft >/dev/null && command -v jq >/dev/null || return 0
+  nft -j list ruleset 2>/dev/null | jq -c '.nftables[] | (.rule // .chain) as $it |
+    select($it and $it.family != "ip6" and $it.family != "arp") |
+    select(("\($it.family) \($it.table)" | test("^(ip|bridge) (filter|nat|mangle|raw|security|broute)$")) | not)'
+}
+
+check_iptables() {
+  local mine other native count
+  mine=$(iptables -V)
+  other=$(save_other_backend)
+  native=$(native_nft)
+  ok "$mine, $(count "$(iptables-save | grep -c '^-A')" rule)"
+  count=$(grep -c '^-A' <<<"$other") || true
+  backend_findings "$count" "$other"
+  count=$(jq -s 'map(select(.rule)) | length' <<<"$native")
+  native_findings "$count" "$native"
+}
+
+backend_findings() { # COUNT LINES
+  local name
+  name=$(other_backend)
+  if grep -q '^:FORWARD DROP' <<<"$2"; then
+    problem "$name, the other backend, has FORWARD set to DROP and $(count "$1" rule): it drops what the lab forwards" \
+      "sudo $name -P FORWARD ACCEPT, or move all rules to one backend (update-alternatives --config iptables)"
+  elif (($1 > 0)); then
+    note "$name, the other backend, holds $(count "$1" rule) that packets meet too" "$name-save shows them; if nobody needs them, sudo $name -F"
+  fi
+}
+
+native_findings() { # COUNT LINES
+  local tables dropping
+  tables=$(jq -rs '[.[] | (.rule // .chain) | "\(.family) \(.table)"] | unique | join(", ")' <<<"$2")
+  dropping=$(jq -rs '[.[] | .chain | select(. and .hook == "forward" and .policy == "drop") | "\(.family) \(.table) \(.name)"] | join(", ")' <<<"$2")
+  if [[ -n $dropping ]]; then
+    problem "the nft chain $dropping drops what it does not know: the lab's packets too" \
+      "let the lab's bridges through there: sudo nft insert rule $dropping iifname BRIDGE accept, and the same with oifname"
+  elif (($1 > 0)); then
+    note "nft tables ($tables) hold $(count "$1" rule) that packets meet too" "sudo nft list ruleset shows them"
+  fi
+}
+
+policy_of() { sed -n "s/^:$1 \([A-Z]*\) .*/\1/p" <<<"$FILTER"; }
+
+check_firewall() {
+  local FILTER before
+  FILTER=$(save_filter)
+  before=$(firewalld_findings && ufw_findings && policy_findings)
+  if [[ -n $before ]]; then echo "$before"; else ok "no firewalld, no ufw; FORWARD and INPUT accept"; fi
+}
+
+firewalld_findings() {
+  ! runs firewalld || note "firewalld is active: its zones also decide what the lab's bridges forward" \
+    "sudo firewall-cmd --zone=trusted --add-interface=BRIDGE for each bridge of the table, once it is up"
+}
+
+ufw_findings() {
+  grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf || return 0
+  note "ufw is active, $(grep -s '^DEFAULT_FORWARD_POLICY=' /etc/default/ufw || echo 'forward policy unknown'): the lab's rules come before ufw's in FORWARD" \
+    "nothing to do; after \`ufw reload\`, sudo make up puts them first again"
+}
+
+# The lab's hook is the first rule of FORWARD, so a policy there does not bite; in INPUT it lets nothing in.
+policy_findings() {
+  [[ $(policy_of FORWARD) != DROP ]] || grep -q '^:DOCKER-USER ' <<<"$FILTER" ||
+    note "the policy of FORWARD is DROP: handled, the lab's rules come first there" "nothing to do"
+  [[ $(policy_of INPUT) != DROP ]] || grep -qE '^-A .*ESTABLISHED.* -j ACCEPT' <<<"$FILTER" ||
+    problem "the policy of INPUT is DROP and no rule lets answers in: localhost cannot reach the published ports" \
+      "sudo iptables -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+}
+
+check_docker() {
+  local FILTER
+  FILTER=$(save_filter)
+  if grep -q '^:DOCKER-USER ' <<<"$FILTER"; then
+    note "Docker is here, the policy of FORWARD is $(policy_of FORWARD): handled, \`up\` also hooks CNET-FORWARD into DOCKER-USER" "nothing to do"
+  elif runs dockerd; then
+    note "Docker runs, but has no DOCKER-USER in this iptables backend" \
+      "if nodes do not reach the outside, put both on one backend (update-alternatives --config iptables) and restart Docker"
+  fi
+}

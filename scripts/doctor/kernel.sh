@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# doctor: what the kernel can do, tried and not guessed. Sourced.
+
+THROW_AWAY=(--net --mount)
+((EUID == 0)) || THROW_AWAY+=(--user --map-root-user)
+
+# LEVEL when it fails | what | kernel module | CONFIG_ | command. The policies of phase 4 need what is only a note.
+FEATURES='
+problem|network namespaces|-|NET_NS|ip netns add probe
+problem|veth pairs|veth|VETH|ip link add probe0 group 1 type veth peer name probe1 netns probe
+problem|bridges|bridge|BRIDGE|ip link add probebr type bridge
+problem|bridge ports|bridge|BRIDGE|ip link set probe0 master probebr
+problem|the filter table|nft_compat (iptable_filter)|NFT_COMPAT (IP_NF_FILTER)|iptables -N PROBE
+problem|the nat table|nft_chain_nat (iptable_nat)|NFT_NAT (IP_NF_NAT)|iptables -t nat -N PROBE
+problem|comments|xt_comment|NETFILTER_XT_MATCH_COMMENT|iptables -A PROBE -m comment --comment probe
+problem|connection tracking|xt_conntrack|NETFILTER_XT_MATCH_CONNTRACK|iptables -A PROBE -m conntrack --ctstate DNAT
+problem|address types|xt_addrtype|NETFILTER_XT_MATCH_ADDRTYPE|iptables -A PROBE -m addrtype --dst-type LOCAL
+problem|DNAT|xt_nat|NETFILTER_XT_NAT|iptables -t nat -A PREROUTING -p tcp -j DNAT --to-destination :1
+problem|MASQUERADE|xt_MASQUERADE|NETFILTER_XT_TARGET_MASQUERADE|iptables -t nat -A POSTROUTING -j MASQUERADE
+note|hashlimit|xt_hashlimit|NETFILTER_XT_MATCH_HASHLIMIT|iptables -A PROBE -m hashlimit --hashlimit-above 1/min --hashlimit-name probe
+note|NFLOG|xt_NFLOG|NETFILTER_XT_TARGET_NFLOG|iptables -A PROBE -j NFLOG
+note|physdev|xt_physdev|NETFILTER_XT_MATCH_PHYSDEV|physdev
+note|bridge filtering by bridge|br_netfilter|BRIDGE_NETFILTER|filter_one_bridge
+'
+
+# xt_physdev brings br_netfilter with it, and that would change the way of every other bridge's packets.
+physdev() { [[ ! -d /proc/sys/net/bridge ]] || iptables -A PROBE -m physdev --physdev-is-bridged; }
+
+filter_one_bridge() {
+  ip link set probebr type bridge nf_call_iptables 1
+  ip -j -d link show probebr | jq -e '.[0].linkinfo.info_data.nf_call_iptables == 1'
+}
+
+# Inside the namespace that ends at once: what fails, as LEVEL|WHAT|MODULE|CONFIG|WHY.
+try_features() {
+  local level what module config command why
+  mount -t tmpfs tmpfs /run
+  while IFS='|' read -r level what module config command; do
+    [[ -n $level ]] || continue
+    # shellcheck disable=SC2086 # words
+    why=$($command 2>&1 </dev/null) || echo "$level|$what|$module|$config|$(grep . <<<"$why" | head -1)"
+  done <<<"$FEATURES"
+}
+
+check_kernel() {
+  local failed level what module config why
+  failed=$(unshare "${THROW_AWAY[@]}" "$BASH" "$ROOT/scripts/doctor.sh" try_features)
+  [[ -n $failed ]] || ok "tried: $(awk -F '|' 'NF { printf "%s%s", comma, $2; comma = ", " }' <<<"$FEATURES")"
+  while IFS='|' read -r level what module config why; do
+    [[ -z $level ]] || finding "$level" "no $what ($why)" "sudo modprobe $module, or a kernel with CONFIG_$config"
+  done <<<"$failed"
+}
+
+check_bridging() {
+  local switch=/proc/sys/net/bridge/bridge-nf-call-iptables
+  if [[ -e $switch && $(<"$switch") == 1 ]]; then
+    note "br_netfilter hands the frames of every bridge to iptables (net.bridge.bridge-nf-call-iptables = 1): FORWARD also decides between nodes of one bridge" \
+      "nothing to do, the lab's rules let its nodes through; a rule of your own in FORWARD meets their packets too"
+  elif [[ -e $switch ]]; then
+    ok "br_netfilter is there and off: the policies switch it on for the lab's bridges alone"
+  elif command -v modprobe >/dev/null && modprobe --dry-run --quiet br_netfilter; then
+    ok "br_netfilter is not loaded: frames between nodes do not meet iptables until the policies load it"
+  else
+    note "no br_netfilter: the lab works, but no policy can hold between nodes of one bridge" \
+      "sudo modprobe br_netfilter, or a kernel with CONFIG_BRIDGE_NETFILTER"
+  fi
+}

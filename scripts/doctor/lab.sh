@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# doctor: what would be in the lab's own way; each script's own check is asked. Sourced.
+
+ask() { # SCRIPT, OK: its refusal "SCRIPT: what; what to do" becomes a finding
+  local said
+  if said=$("$ROOT/scripts/$1.sh" check 2>&1); then
+    ok "$2"
+  else
+    said=$(tail -n 1 <<<"$said")
+    said=${said#"$1.sh: "}
+    problem "${said%; *}" "$([[ $said == *'; '* ]] && echo "${said##*; }" || echo "scripts/$1.sh check")"
+  fi
+}
+
+check_subnets() { ask network "no route, interface or namespace of the host is in the way"; }
+
+check_ports() {
+  load_topology
+  ask nat "free: $(published_ports)"
+}
+
+published_ports() {
+  local node list=''
+  for node in "${NODES[@]}"; do [[ ${PUBLISHES[$node]} == - ]] || list+=" ${PUBLISHES[$node]//,/ }"; done
+  echo "${list:-none to publish}"
+}
+
+# What its check would say of missing tools is said by tools and python already.
+check_services() {
+  path_of nginx >/dev/null && path_of redis-server >/dev/null && path_of postgres >/dev/null && [[ -x $VENV/bin/supervisord ]] || return 0
+  ask services "their code and the virtual environment can be read by their users"
+}
+
+running_tables() {
+  ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r '.[] | select(.ifalias) | .ifalias | ltrimstr("cnet ")' 2>/dev/null | sort -u || true
+}
+
+check_table() {
+  local running others
+  if ! running=$(load_topology 2>&1); then
+    problem "${running#*.sh: }" "mend the table; its columns are explained in topology/flat.tsv"
+    return
+  fi
+  load_topology
+  running=$(running_tables)
+  others=$(grep -vxF -- "$TABLE" <<<"$running" | paste -sd' ') || true
+  if [[ -n $others ]]; then
+    note "a lab made from $others is up: \`up\` would turn it into $TABLE" "go on with it: TOPOLOGY=${others%% *}; or take it down first: sudo make down"
+  else
+    ok "$TABLE: nodes ${#NODES[@]}, bridges ${#BRIDGES[@]}; $([[ -n $running ]] && echo "its lab is up" || echo "no lab is up")"
+  fi
+}
+
+# `ip netns` binds names in this shell's mount namespace; others see them only if that is everyone's.
+check_namespaces() {
+  local name stale=''
+  if [[ $(readlink /proc/self/ns/mnt) != "$(readlink /proc/1/ns/mnt 2>/dev/null || readlink /proc/self/ns/mnt)" ]]; then
+    note "this shell has a mount namespace of its own (ip netns exec makes one): namespaces named here are seen here alone" \
+      "leave it, and enter a network with nsenter --net=/run/netns/NAME instead"
+  fi
+  for name in /run/netns/*; do
+    [[ ! -e $name || $(stat -fc %T "$name") == nsfs ]] || stale+=" ${name##*/}"
+  done
+  if [[ -n $stale ]]; then
+    note "/run/netns holds names without a namespace:$stale" "sudo rm$(printf ' /run/netns/%s' $stale)"
+  else
+    ok "/run/netns is $(findmnt -no PROPAGATION /run/netns 2>/dev/null || echo 'not there yet, ip makes it')"
+  fi
+}
+
+largest_bridge() { # the number of its nodes
+  ((${#NODES[@]} > 0)) || { echo 0 && return; }
+  printf '%s\n' "${BRIDGE[@]}" | sort | uniq -c | sort -n | awk 'END { print $1 }'
+}
+
+read_number() { cat "/proc/sys/net/$1" 2>/dev/null || echo "$2"; }
+
+check_limits() {
+  local tracked most files neighbours said nodes
+  load_topology
+  nodes=${#NODES[@]}
+  most=$(read_number netfilter/nf_conntrack_max -1) tracked=$(read_number netfilter/nf_conntrack_count 0)
+  files=$(ulimit -Hn)
+  neighbours=$(read_number ipv4/neigh/default/gc_thresh3 -1)
+  said=$(
+    ((most < 0 || (most >= 32768 && tracked * 5 < most * 4))) || note "connection tracking holds $tracked of at most $most: a benchmark fills it, and new connections are dropped" \
+      "sudo sysctl -w net.netfilter.nf_conntrack_max=262144"
+    [[ $files == unlimited ]] || ((files >= 1024)) || problem "a process may open $files files, the supervisor wants 1024" "ulimit -n 1024 as root, or LimitNOFILE"
+    ((neighbours < 0 || nodes * nodes < neighbours)) || note "a ping matrix of $nodes nodes needs $((nodes * nodes)) neighbour entries, the kernel keeps $neighbours for all namespaces" \
+      "sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=$((nodes * nodes * 2))"
+    (($(largest_bridge) < 1024)) || problem "$(largest_bridge) nodes on one bridge, the kernel takes 1023 ports" "spread them over several bridges"
+  )
+  if [[ -n $said ]]; then echo "$said"; else ok "connection tracking $tracked of $((most < 0 ? 0 : most)), open files $files"; fi
+}

@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# doctor: who runs it, and on what kind of machine. Sourced.
+
+# Bits of a capability set, as linux/capability.h numbers them.
+NEEDED_CAPABILITIES=(net_admin:12 net_raw:13 sys_admin:21)
+
+missing_capabilities() {
+  local have name
+  have=0x$(awk '/^CapEff:/ { print $2 }' /proc/self/status)
+  for name in "${NEEDED_CAPABILITIES[@]}"; do ((have >> ${name#*:} & 1)) || echo "CAP_${name%:*}"; done
+}
+
+check_privileges() {
+  local missing said
+  if ((EUID == 0)); then
+    missing=$(missing_capabilities | tr '\n' ' ')
+    if [[ -n $missing ]]; then
+      problem "root, but without ${missing^^}" "run it outside of this container, or start that with --privileged"
+    elif said=$(unshare --net --mount --pid --fork true 2>&1); then
+      ok "root$([[ $(</proc/self/uid_map) =~ ^\ *0\ +0\ +4294967295 ]] || echo " of a user namespace")"
+    else
+      problem "root, but the kernel refuses namespaces: $said" "run it outside of this container, or start that with --privileged"
+    fi
+  elif said=$("$ROOT/scripts/sandbox.sh" run true 2>&1); then
+    note "not root: \`up\` needs it, the sandbox does not" "sudo make up, or scripts/sandbox.sh run make up"
+  else
+    said=$(tail -n 1 <<<"${said#sandbox.sh: }")
+    problem "not root, and no sandbox either: ${said%: sudo*}" "sudo make up$([[ $said != *': sudo '* ]] || echo "; for the sandbox: sudo ${said##*: sudo }")"
+  fi
+}
+
+container_kind() { # docker, podman, lxc..., empty outside
+  if [[ -e /run/.containerenv ]]; then
+    echo podman
+  elif [[ -e /.dockerenv ]]; then
+    echo docker
+  elif command -v systemd-detect-virt >/dev/null; then
+    timeout 3 systemd-detect-virt --container | grep -vxE 'none|wsl' || true
+  fi
+}
+
+check_machine() {
+  local release system container
+  release=$(</proc/sys/kernel/osrelease)
+  system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}") || true
+  ok "${system:-unknown system}, kernel $release, cgroup $([[ $(stat -fc %T /sys/fs/cgroup 2>/dev/null) == cgroup2fs ]] && echo v2 || echo v1)"
+  container=$(container_kind)
+  [[ -z $container ]] || note "inside a container ($container): its capabilities, its /proc/sys and its kernel modules are what its host allows" \
+    "nothing to do while privileges, kernel and forwarding are ok; else start it with --privileged"
+  [[ ${release,,} != *microsoft* ]] || wsl_findings "$release"
+  [[ $(cat /sys/fs/selinux/enforce 2>/dev/null) != 1 ]] || note "SELinux is enforcing: it may refuse nginx or PostgreSQL their files in $STATE_DIR" \
+    "if a service does not start, sudo ausearch -m avc -ts recent says why"
+  clock_findings
+}
+
+wsl_findings() { # RELEASE
+  if [[ ${1,,} == *wsl2* || ${1,,} == *microsoft-standard* ]]; then
+    note "WSL2: published ports are rules and not listening programs, so Windows' own localhost does not see them" \
+      "from Windows, open http://ADDRESS:PORT with an address of \`ip -4 addr show eth0\`; inside WSL, localhost works"
+  else
+    problem "WSL1 has no network namespaces" "in Windows: wsl --set-version DISTRIBUTION 2"
+  fi
+  [[ $ROOT != /mnt/[a-z]/* ]] || note "the checkout is on a Windows drive: slow, and without owners and modes" \
+    "clone it into the Linux file system, for example into ~"
+}
+
+# Files from the future mean that the clock is behind: certificates then fail, and make is confused.
+clock_findings() {
+  local newest
+  newest=$(find "$ROOT/scripts" "$ROOT/topology" -type f -printf '%T@\n' | sort -n | tail -1)
+  ((${newest%.*} < EPOCHSECONDS + 3600)) || note "the clock says $(date '+%F %T'), the checkout has files that are newer" \
+    "sudo timedatectl set-ntp true (in WSL2: sudo hwclock --hctosys)"
+}
+
+free_megabytes() { # of the file system that holds DIRECTORY or will hold it
+  local directory=$1
+  until [[ -d $directory ]]; do directory=$(dirname "$directory"); done
+  df -Pm "$directory" | awk 'END { print $4 }'
+}
+
+check_space() {
+  local disk memory said
+  disk=$(free_megabytes "$STATE_DIR")
+  memory=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
+  said="$disk MB free for $STATE_DIR, $memory MB of memory available"
+  if ((disk < 200)); then
+    problem "$said: too little disk for PostgreSQL's files" "free some space, or mount a larger file system there"
+  elif ((disk < 2000 || memory < 500)); then
+    note "$said: little for PostgreSQL and the logs (1 GB and 500 MB are comfortable)" "free some, or take a table with fewer services"
+  else
+    ok "$said"
+  fi
+}

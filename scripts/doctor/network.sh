@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# doctor: how this machine's own network is set. Sourced.
+
+default_devices() { ip -j -4 route show default | jq -r '.[].dev'; }
+
+strict_reverse_path() { # the larger of "all" and the device's own value counts
+  local device=$1 all own
+  all=$(</proc/sys/net/ipv4/conf/all/rp_filter)
+  own=$(cat "/proc/sys/net/ipv4/conf/$device/rp_filter" 2>/dev/null) || own=0
+  ((all == 2 || own == 2)) || ((all == 1 || own == 1))
+}
+
+check_forwarding() {
+  local forward=/proc/sys/net/ipv4/ip_forward strict='' device said
+  for device in $(default_devices); do ! strict_reverse_path "$device" || strict+=" $device"; done
+  said="ip_forward is $(<"$forward")$([[ $(<"$forward") == 1 ]] || echo ' (up switches it on, down gives it back)')"
+  if ((EUID == 0)) && [[ ! -w $forward ]]; then
+    problem "$said, and /proc/sys is read-only" "run it outside of this container, or start that with --privileged"
+  else
+    ok "$said, rp_filter is $([[ -n $strict ]] && echo "strict on$strict" || echo 'not strict')"
+  fi
+  [[ -z $strict || $(default_devices | wc -l) -lt 2 ]] ||
+    note "rp_filter is strict on$strict and there are several default routes: answers that come by the other one are dropped" \
+      "sudo sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"
+}
+
+check_ipv6() {
+  if [[ $(cat /proc/sys/net/ipv6/conf/all/disable_ipv6 2>/dev/null || echo 1) == 1 ]]; then
+    ok "off; nothing in the lab needs it"
+  else
+    ok "on; the lab speaks IPv4 alone, so for localhost clients try ::1 and then 127.0.0.1"
+  fi
+}
+
+check_uplink() {
+  local device mtu
+  device=$(default_devices | head -1)
+  if [[ -z $device ]]; then
+    note "no default route: nodes reach this machine, and no further" "ip route add default via GATEWAY; the proof of the way out fails until then"
+    return
+  fi
+  mtu=$(ip -j link show dev "$device" | jq '.[0].mtu')
+  if ((mtu < 1500)); then
+    note "the way out is $device with an MTU of $mtu (a VPN, a cloud): nodes send 1500, and where ICMP is filtered large answers hang" \
+      "sudo iptables -t mangle -A FORWARD -o $device -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
+  else
+    ok "the way out is $device, MTU $mtu"
+  fi
+}
+
+host_interfaces() { printf '%s\n' "${BRIDGES[@]}" "${PORT[@]}"; }
+
+# FILE of systemd-networkd that matches an interface of ours by name.
+matching_network_file() {
+  local file pattern interface
+  for file in /etc/systemd/network/*.network /run/systemd/network/*.network /usr/lib/systemd/network/*.network; do
+    [[ -r $file ]] || continue
+    for pattern in $(sed -nE '/^\[Match\]/,/^\[Network\]/s/^Name=//p' "$file"); do
+      # shellcheck disable=SC2053 # a pattern
+      for interface in $(host_interfaces); do [[ $interface != $pattern ]] || { echo "$file" && return; }; done
+    done
+  done
+}
+
+check_managers() {
+  local file
+  load_topology
+  if runs NetworkManager && ! grep -qsE "^unmanaged-devices=.*(${BRIDGES[0]}|veth)" /etc/NetworkManager/NetworkManager.conf /etc/NetworkManager/conf.d/*; then
+    note "NetworkManager runs and may take the lab's interfaces for its own" \
+      "in /etc/NetworkManager/conf.d/lab.conf: [keyfile] unmanaged-devices=$(printf 'interface-name:%s;' "${BRIDGES[@]}")interface-name:veth*"
+  fi
+  file=$(matching_network_file)
+  if runs systemd-networkd && [[ -n $file ]]; then
+    note "systemd-networkd runs, and $file matches interfaces of the lab" "add a file before it that matches them, with Unmanaged=yes in [Link]"
+  fi
+}

@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# doctor: the programs the lab calls, and Python. Sourced.
+
+# COMMAND, least version (- any) and what asks for it, package in Debian, Fedora and Arch.
+# Least versions: bash EPOCHREALTIME and inherit_errexit; iptables its nft variant; unshare --kill-child and
+# setpriv --pdeathsig; fping -4's default and -C with -q; PostgreSQL scram; ip is tried instead (see ip_speaks).
+TOOLS='
+bash          5.0   --version  bash         bash                 bash
+ip            -     -          iproute2     iproute              iproute2
+bridge        -     -          iproute2     iproute              iproute2
+ss            -     -          iproute2     iproute              iproute2
+jq            1.5   --version  jq           jq                   jq
+iptables      1.8   -V         iptables     iptables-nft         iptables-nft
+nft           -     -          nftables     nftables             nftables
+conntrack     1.4   -V         conntrack    conntrack-tools      conntrack-tools
+curl          7.50  --version  curl         curl                 curl
+ping          -     -          iputils-ping iputils              iputils
+fping         4.0   -v         fping        fping                fping
+sysctl        -     -          procps       procps-ng            procps-ng
+pgrep         -     -          procps       procps-ng            procps-ng
+fuser         -     -          psmisc       psmisc               psmisc
+unshare       2.33  --version  util-linux   util-linux           util-linux
+nsenter       -     -          util-linux   util-linux           util-linux
+setpriv       2.33  --version  util-linux   util-linux           util-linux
+flock         -     -          util-linux   util-linux-core      util-linux
+nginx         1.14  -v         nginx-light  nginx                nginx
+redis-server  5.0   --version  redis-server valkey-compat-redis  valkey
+postgres      12    --version  postgresql   postgresql-server    postgresql
+dot           -     -          graphviz     graphviz             graphviz
+tcpdump       -     -          tcpdump      tcpdump              tcpdump
+python3       -     -          python3      python3              python
+git           -     -          git          git                  git
+'
+
+# Debian keeps PostgreSQL's programs off PATH, a folder for each version.
+path_of() {
+  command -v "$1" || { [[ $1 == postgres ]] && compgen -G '/usr/lib/postgresql/*/bin/postgres' | sort -V | tail -1 | grep .; }
+}
+
+# Of iproute2 the version says little (it was a date for years): what is used is tried.
+ip_speaks() {
+  command -v jq >/dev/null || return 0
+  ip -j link show lo 2>/dev/null | jq -e '.[0].ifname == "lo"' &>/dev/null && ip -batch - <<<'link show lo' &>/dev/null
+}
+
+version_of() { timeout 3 "$1" "$2" 2>&1 </dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | head -1; }
+
+not_older() { printf '%s\n' "$1" "$2" | sort -CV; } # LEAST HAVE
+
+check_tools() {
+  local tool least flag debian fedora arch path have seen='' missing='' for_debian='' for_fedora='' for_arch=''
+  while read -r tool least flag debian fedora arch; do
+    [[ -n $tool ]] || continue
+    if ! path=$(path_of "$tool"); then
+      missing+=", $tool" for_debian+=" $debian" for_fedora+=" $fedora" for_arch+=" $arch"
+    elif [[ $least != - ]]; then
+      have=$(version_of "$path" "$flag") || have=0
+      seen+=", $tool $have"
+      not_older "$least" "$have" || problem "$tool is $have, at least $least is needed" "install a newer $debian"
+    fi
+  done <<<"$TOOLS"
+  if [[ -n $missing ]]; then
+    missing_tools "${missing#, }" "$(each_once "$for_debian")" "$(each_once "$for_fedora")" "$(each_once "$for_arch")"
+  else
+    ok "${seen#, }"
+  fi
+  ! command -v ip >/dev/null || ip_speaks || problem "ip does not know -j or -batch" "install a newer iproute2 (4.18 or later)"
+}
+
+each_once() { tr ' ' '\n' <<<"$1" | awk 'NF && !seen[$0]++' | paste -sd' '; }
+
+# Where there is apt-get, `make up` installs them first; elsewhere it can only name them.
+missing_tools() { # NAMES DEBIAN FEDORA ARCH
+  if command -v apt-get >/dev/null; then
+    note "missing: $1" "make up installs them, or sudo apt-get install $2 (Fedora: $3; Arch: $4)"
+  else
+    problem "missing: $1" "Fedora: sudo dnf install $3; Arch: sudo pacman -S $4; Debian: $2"
+  fi
+}
+
+# The distribution's Python first, as scripts/install.sh does.
+check_python() {
+  local python=/usr/bin/python3 version
+  [[ -x $python ]] || python=$(command -v python3) || { problem "no python3" "install Python 3.11 or newer" && return; }
+  version=$("$python" -c 'import platform; print(platform.python_version())')
+  if ! not_older 3.11 "$version"; then
+    problem "$python is $version, at least 3.11 is needed" "install python3.11 or newer"
+  elif [[ -x $VENV/bin/supervisord ]]; then
+    ok "$python $version, $VENV"
+  elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null && ! command -v apt-get >/dev/null; then
+    problem "$python $version cannot make virtual environments" "install its venv and ensurepip modules"
+  else
+    note "$python $version, no virtual environment in $VENV yet" "make up makes it, or sudo scripts/install.sh up"
+  fi
+}

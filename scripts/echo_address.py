@@ -1,0 +1,26 @@
+"""An HTTP server that answers each client with the address it sees: `echo_address.py ADDRESS PORT`.
+
+What a node looks like from outside is what masquerading is about; verify.sh asks this server.
+"""
+
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class EchoAddress(BaseHTTPRequestHandler):
+    """Answers every GET with the client's address as plain text."""
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        body = f"{self.client_address[0]}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet: the caller prints what it saw."""
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), EchoAddress).serve_forever()

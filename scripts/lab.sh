@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# The whole lab: each phase's script in its order.
+#
+#   scripts/lab.sh up         install what is missing, look for what is in the way, network, NAT, services, proof
+#   scripts/lab.sh down       take all of it away; data stays
+#   scripts/lab.sh clean      the same, and the data
+#   scripts/lab.sh network    phase 1 alone: namespaces, bridge, NAT, port forwarding, and its proof
+#   scripts/lab.sh services   phase 2 alone: the programs, and their proof
+#   scripts/lab.sh status     one screen: nodes, services, rules and their counters; 1 when anything drifted
+#   scripts/lab.sh shell NAMESPACE   a shell in a namespace
+#   scripts/lab.sh help
+#
+# TOPOLOGY=NAME|PATH takes another table.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/rules.sh
+source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
+
+call() { "$ROOT/scripts/$1.sh" "${@:2}"; }
+
+step() { say "$BOLD== $1$PLAIN"; }
+
+prepare() { # all that can refuse, refuses before anything changes
+  need_root "$1"
+  step "install what is missing"
+  call install up
+  load_topology
+  export TOPOLOGY=$TABLE
+  take_lock
+  step "look for what is in the way"
+  call network check
+  call nat check
+}
+
+make_network() {
+  step "network: namespaces, veth pairs, bridge"
+  call network up
+  step "NAT: the way out, the way in"
+  call nat up
+}
+
+network() {
+  prepare network
+  make_network
+  call verify network
+}
+
+services() {
+  prepare services
+  call services check
+  step "services"
+  call services up
+  call verify services
+}
+
+up() {
+  prepare up
+  call services check
+  make_network
+  step "services"
+  call services up
+  step "proof"
+  call verify all
+  farewell
+}
+
+farewell() {
+  local node url
+  for node in "${NODES[@]}"; do
+    [[ ${PUBLISHES[$node]} == - || ${RUNS[$node]} != nginx ]] || url=http://localhost:${PUBLISHES[$node]%%:*}
+  done
+  say ""
+  say "${BOLD}The lab is up${url:+: $url/api/products}$PLAIN"
+  say "  try:  ${url:+curl $url/api/products}"
+  say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
+  say "        sudo make status                        # everything on one screen"
+}
+
+down() {
+  need_root down
+  take_lock
+  call services down
+  call nat down
+  call network down
+}
+
+clean() {
+  down
+  call services clean
+}
+
+show_nodes() {
+  local node
+  printf '%s%-18s %-18s %-18s %-16s %-10s %s%s\n' "$BOLD" node namespace address interface bridge listens "$PLAIN"
+  for node in "${NODES[@]}"; do
+    printf '%-18s %-18s %-18s %-16s %-10s %s\n' "$node" "${NAMESPACE[$node]}" "${ADDRESS[$node]}" "${INTERFACE[$node]}" \
+      "${BRIDGE[$node]}" "${LISTENS[$node]}${PUBLISHES[$node]:+$([[ ${PUBLISHES[$node]} == - ]] || echo "  host:${PUBLISHES[$node]}")}"
+  done
+}
+
+show_rules() { # packets, bytes, chain, why
+  printf '\n%s%10s %12s  %-7s %-17s %s%s\n' "$BOLD" packets bytes table chain rule "$PLAIN"
+  iptables-save -c | awk '
+    /^\*/ { table = substr($0, 2) }
+    /^\[/ && / CNET-/ {
+      split(substr($1, 2), count, /[:\]]/)
+      why = $0; if (!sub(/.*--comment "cnet: /, "", why)) next
+      sub(/".*/, "", why)
+      printf "%10s %12s  %-7s %-17s %s\n", count[1], count[2], table, $3, why
+    }'
+}
+
+status() {
+  need_root status
+  need_tools ip jq iptables-save
+  load_topology
+  export TOPOLOGY=$TABLE
+  local drift=0
+  show_nodes
+  show_rules
+  printf '\n%sservices%s\n' "$BOLD" "$PLAIN"
+  call services status || drift=1
+  echo
+  call network status || drift=1
+  call nat status || drift=1
+  ((drift == 0)) || say "${RED}drift:${PLAIN} what is named above differs from $TABLE; sudo make up mends it"
+  return "$drift"
+}
+
+shell() { # NAMESPACE
+  need_root shell
+  [[ -n ${1:-} && -e /run/netns/$1 ]] || bad_usage "shell needs one of the namespaces: $(ip netns list | awk '{ print $1 }' | tr '\n' ' ')"
+  trap - EXIT
+  PS1="[$1] \w # " exec ip netns exec "$1" "$BASH" --norc
+}
+
+case ${1:-help} in
+  up | down | clean | network | services | status) "$1" ;;
+  shell) shell "${2:-}" ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

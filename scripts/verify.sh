@@ -1,0 +1,229 @@
+#!/usr/bin/env bash
+# Proof that the lab works, by trying it: nothing is read from a configuration and believed.
+#
+#   scripts/verify.sh all        both of the following (the default)
+#   scripts/verify.sh network    ping matrix; the way out with the address seen there; published ports
+#   scripts/verify.sh services   every endpoint through the published port; an order read back from PostgreSQL
+#   scripts/verify.sh help
+#
+# It brings its own outside: a namespace cnet-outside (198.51.100.2, TEST-NET-2 of RFC 5737) on a wire to the
+# host, that knows no way to the nodes. It goes away with the script. Exit 1 when anything failed.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+
+OUTSIDE=198.51.100.2 HOST_FOR_OUTSIDE=198.51.100.1 OUTSIDE_PORT=8099
+FAILED=0
+
+passed() { echo "  ${GREEN}ok${PLAIN}    $*"; }
+failed() {
+  echo "  ${RED}FAIL${PLAIN}  $*"
+  FAILED=1
+}
+title() { printf '\n%s%s%s\n' "$BOLD" "$*" "$PLAIN"; }
+
+# in_namespace NS COMMAND... (nsenter, not `ip netns exec`: that one remounts /sys)
+in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
+
+connects() { timeout 3 "$BASH" -c "</dev/tcp/$1/$2" &>/dev/null; } # ADDRESS PORT
+
+make_outside() {
+  ip netns add cnet-outside
+  defer ip netns del cnet-outside
+  ip link add cnet-outside group "$LINK_GROUP" type veth peer name uplink netns cnet-outside
+  defer ip link del cnet-outside
+  ip addr add "$HOST_FOR_OUTSIDE/30" dev cnet-outside
+  ip link set cnet-outside up
+  ip -n cnet-outside -batch - <<EOF
+link set lo up
+addr add $OUTSIDE/30 dev uplink
+link set uplink up
+EOF
+}
+
+# A server for the time of the proof: serve NAMESPACE ADDRESS PORT
+serve() {
+  nsenter --net="/run/netns/$1" -- python3 "$ROOT/scripts/echo_address.py" "$2" "$3" 9>&- &
+  defer kill "$!"
+  retry_until 10 in_namespace "$1" "$BASH" -c "</dev/tcp/$2/$3" 2>/dev/null || die "could not listen on $2:$3 in namespace $1"
+}
+
+# --- phase 1 --------------------------------------------------------------------------------------
+
+# One fping for each namespace asks all others at once; its lines: "ADDRESS : MS" or "ADDRESS : -".
+ping_from() { # NODE
+  in_namespace "${NAMESPACE[$1]}" fping -q -C 1 -r 1 -t 500 -i 1 -p 200 "${TARGETS[@]}" 2>&1 || [[ $? == 1 ]]
+}
+
+show_matrix() {
+  local from to word row lost=0 answers=0 number=0
+  local -A answer
+  TARGETS=()
+  for to in "${NODES[@]}"; do TARGETS+=("${ADDRESS[$to]%/*}"); done
+  ((${#NODES[@]} > 20)) || matrix_head
+  for from in "${NODES[@]}"; do
+    answer=()
+    while read -r to _ word; do answer[$to]=$word; done < <(ping_from "$from")
+    row=''
+    for to in "${NODES[@]}"; do
+      word=${answer[${ADDRESS[$to]%/*}]:--}
+      if [[ $word =~ ^[0-9.]+$ ]]; then answers=$((answers + 1)); else lost=$((lost + 1)) word=--; fi
+      row+=$(printf '%8.7s' "$word")
+    done
+    if ((${#NODES[@]} > 20)); then printf '\r  %s pings so far' "$((answers + lost))" >&2; else printf '  %2s %-18s%s\n' "$((++number))" "$from" "$row"; fi
+  done
+  if ((lost == 0)); then passed "$answers of $answers pings answered (ms above)"; else failed "$lost pings of $((answers + lost)) got no answer"; fi
+}
+
+matrix_head() { # columns bear the rows' numbers
+  printf '  %-21s' 'from \ to'
+  printf '%8s' $(seq "${#NODES[@]}")
+  echo
+}
+
+verify_way_out() {
+  local node seen
+  serve cnet-outside "$OUTSIDE" "$OUTSIDE_PORT"
+  for node in "${NODES[@]}"; do
+    seen=$(in_namespace "${NAMESPACE[$node]}" curl -s -m 3 "http://$OUTSIDE:$OUTSIDE_PORT/") || seen='no answer'
+    if [[ $seen == "$HOST_FOR_OUTSIDE" ]]; then
+      passed "$(printf '%-18s %-15s is seen outside as %s' "$node" "${ADDRESS[$node]%/*}" "$seen")"
+    else
+      failed "$node (${ADDRESS[$node]%/*}) is seen outside as: $seen"
+    fi
+  done
+}
+
+verify_published() { # NODE HOST_PORT PORT
+  local inside other
+  in_namespace "${NAMESPACE[$1]}" "$BASH" -c "</dev/tcp/${ADDRESS[$1]%/*}/$3" 2>/dev/null || serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3"
+  for other in "${NODES[@]}"; do [[ $other == "$1" ]] || inside=$other; done
+  if in_namespace cnet-outside timeout 3 "$BASH" -c "</dev/tcp/$HOST_FOR_OUTSIDE/$2"; then
+    passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
+  else failed "from outside: host:$2 does not lead to $1:$3"; fi
+  [[ -z ${inside:-} ]] || if in_namespace "${NAMESPACE[$inside]}" timeout 3 "$BASH" -c "</dev/tcp/$HOST_FOR_OUTSIDE/$2"; then
+    passed "from a namespace:    $inside -> host:$2 -> $1:$3"
+  else failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not lead to $1:$3"; fi
+  if connects 127.0.0.1 "$2"; then
+    passed "from the host:       localhost:$2 -> $1:$3"
+  else failed "from the host: localhost:$2 does not lead to $1:$3"; fi
+}
+
+verify_network() {
+  local node item
+  title "Ping matrix (ms)"
+  show_matrix
+  make_outside
+  title "The way out: masquerading"
+  verify_way_out
+  for node in "${NODES[@]}"; do
+    [[ ${PUBLISHES[$node]} != - ]] || continue
+    title "The way in: published ports of $node"
+    for item in ${PUBLISHES[$node]//,/ }; do verify_published "$node" "${item%%:*}" "$(sed 's/.*:\(.*\)\/.*/\1/' <<<"$item")"; done
+  done
+}
+
+# --- phase 2 --------------------------------------------------------------------------------------
+
+# expect TITLE STATUS JQ_FILTER CURL_ARGUMENTS...: the answer's status, and what must be true of its JSON
+expect() {
+  local answer status body
+  answer=$(curl -s -m 5 -w '\n%{http_code}' "${@:4}") || answer=$'\n000'
+  status=${answer##*$'\n'} body=${answer%$'\n'*}
+  if [[ $status == "$2" ]] && jq -e "$3" &>/dev/null <<<"$body"; then
+    passed "$(printf '%-44s %s  %s' "$1" "$status" "$(tr -d '\n' <<<"$body" | cut -c 1-60)")"
+  else
+    failed "$1: wanted $2 and $3, got $status: $(head -c 200 <<<"$body")"
+  fi
+}
+
+verify_way_in() { # BASE
+  if [[ $(curl -s -m 3 "$1/health") == OK ]]; then passed 'nginx GET /health: OK'; else failed "nginx does not answer $1/health with OK"; fi
+}
+
+verify_products() { # BASE
+  expect 'GET /api/products' 200 '(.products | length) == 3 and (.instance | length) > 0' "$1/api/products"
+  expect 'GET /api/products/1' 200 '.name == "Laptop" and .price == 999.99 and .stock == 50' "$1/api/products/1"
+  expect 'GET /api/products/99' 404 '.error == "Product not found"' "$1/api/products/99"
+  expect 'GET /api/nowhere' 404 '.error' "$1/api/nowhere"
+}
+
+verify_orders() { # BASE
+  local order id row
+  order='{"customer_id":"verify","product_id":"2","quantity":3,"total_price":89.97}'
+  expect 'POST /api/orders without a quantity' 400 '.error | test("quantity")' -H 'Content-Type: application/json' \
+    -d '{"customer_id":"verify","product_id":"2","total_price":1}' "$1/api/orders"
+  expect 'GET /api/orders' 405 '.error' "$1/api/orders"
+  id=$(curl -s -m 5 -H 'Content-Type: application/json' -d "$order" "$1/api/orders" | jq -r 'select(.status == "created") | .order_id')
+  if [[ $id =~ ^[0-9]+$ ]]; then passed "POST /api/orders: order $id created"; else failed 'POST /api/orders created no order' && return; fi
+  expect "GET /api/orders/$id" 200 '.quantity == 3 and .total_price == 89.97 and .customer_id == "verify"' "$1/api/orders/$id"
+  row=$(read_order "$id")
+  if [[ $row == 'verify|2|3|89.97' ]]; then passed "PostgreSQL has it: SELECT ... WHERE id = $id: $row"; else failed "PostgreSQL's row of order $id: ${row:-none}"; fi
+}
+
+read_order() { # ID; asked of PostgreSQL itself, by its own socket
+  local node
+  node=$(nodes_running postgres | head -1)
+  setpriv --reuid postgres --regid postgres --clear-groups psql -XAt -h "$STATE_DIR/nodes/$node" -p "${LISTENS[$node]%%/*}" -d orders \
+    -c "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
+}
+
+verify_own_endpoints() {
+  local node base
+  for node in "${NODES[@]}"; do
+    base=http://${ADDRESS[$node]%/*}:${LISTENS[$node]%%/*}
+    case ${RUNS[$node]} in
+      api-gateway | product-service | order-service | service-registry)
+        expect "$node GET /health" 200 '.status == "healthy"' "$base/health"
+        expect "$node GET /ready" 200 . "$base/ready"
+        if [[ $(curl -s -m 3 "$base/metrics") == *'# TYPE'* ]]; then passed "$node GET /metrics"; else failed "$node has no /metrics"; fi
+        ;;
+    esac
+  done
+}
+
+verify_registry() {
+  local registry product base
+  registry=$(nodes_running service-registry | head -1)
+  product=$(nodes_running product-service | head -1)
+  [[ -n $registry && -n $product ]] || return 0
+  base=http://${ADDRESS[$registry]%/*}:${LISTENS[$registry]%%/*}
+  expect 'registry POST /register' 200 '.status == "registered" and .service == "verify"' -H 'Content-Type: application/json' \
+    -d "{\"name\":\"verify\",\"ip\":\"${ADDRESS[$product]%/*}\",\"port\":${LISTENS[$product]%%/*}}" "$base/register"
+  expect 'registry GET /services' 200 'has("verify")' "$base/services"
+  expect 'registry GET /discover/verify' 200 ".ip == \"${ADDRESS[$product]%/*}\"" "$base/discover/verify"
+  expect 'registry DELETE /deregister/verify' 200 '.status == "deregistered"' -X DELETE "$base/deregister/verify"
+  expect 'registry GET /discover/verify' 404 '.error == "Service not found"' "$base/discover/verify"
+}
+
+verify_services() {
+  local way_in port
+  title "Each service's own endpoints"
+  verify_own_endpoints
+  verify_registry
+  way_in=$(nodes_running nginx | head -1)
+  [[ -n $way_in && ${PUBLISHES[$way_in]} != - ]] || return 0
+  port=${PUBLISHES[$way_in]%%:*}
+  title "The platform at http://localhost:$port"
+  verify_way_in "http://localhost:$port"
+  [[ -z $(nodes_running product-service) ]] || verify_products "http://localhost:$port"
+  [[ -z $(nodes_running postgres) ]] || verify_orders "http://localhost:$port"
+}
+
+main() {
+  need_root
+  need_tools ip jq fping curl nsenter python3
+  load_topology
+  take_lock
+  [[ $1 == services ]] || verify_network
+  [[ $1 == network ]] || verify_services
+  echo
+  ((FAILED == 0)) || die "not everything worked; the lines marked FAIL say what"
+  say "${GREEN}all of it works${PLAIN}"
+}
+
+case ${1:-all} in
+  all | network | services) main "${1:-all}" ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

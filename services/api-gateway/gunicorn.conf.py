@@ -1,0 +1,38 @@
+"""How gunicorn runs this service; the same file in each folder, what differs is in the environment."""
+
+import os
+import shutil
+import tempfile
+
+from prometheus_client import multiprocess
+
+bind = f"{os.environ.get('SERVICE_IP', '127.0.0.1')}:{os.environ.get('SERVICE_PORT', '8000')}"
+workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
+worker_class = "gthread"
+threads = 16
+keepalive = 75  # longer than any client keeps an idle connection, so that the client closes first
+timeout = 30
+graceful_timeout = 10
+accesslog = None  # each service writes its own, with the request's id
+loglevel = "warning"
+control_socket_disable = True  # nobody but the supervisor steers it
+limit_request_line = 4094
+limit_request_fields = 50
+forwarded_allow_ips = ""
+worker_tmp_dir = "/dev/shm"  # noqa: S108  a heartbeat on a disk would wait for the disk
+
+# Metrics of all workers are summed from files of this start.
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.path.join(
+    os.environ.get("STATE_DIR") or tempfile.mkdtemp(), "metrics"
+)
+
+
+def on_starting(_server: object) -> None:
+    """Forget the metrics of the start before."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    os.makedirs(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+
+
+def child_exit(_server: object, worker: object) -> None:
+    """Let go of the gauges of a worker that ended."""
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[attr-defined,no-untyped-call]

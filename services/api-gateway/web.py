@@ -1,0 +1,191 @@
+"""What every service shares: JSON errors, request ids, one log line a request, metrics, /health.
+
+The same file lies in each service's folder, for each stands alone; a test holds the copies equal.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+
+from flask import Flask, Response, g, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from werkzeug.exceptions import HTTPException
+
+MAX_BODY_BYTES = 64 * 1024
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+REQUESTS = Histogram(
+    "http_request_duration_seconds",
+    "Time from the request's arrival in the service to its answer",
+    ["service", "method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
+
+log = logging.getLogger("service")
+
+# What /ready asks: a dependency's name and a call that raises or answers False when it is away.
+Checks = Mapping[str, Callable[[], object]]
+
+
+class Unavailable(Exception):
+    """A dependency is away: 503 with Retry-After. The text is for the client."""
+
+
+class Invalid(Exception):
+    """The client's input is wrong: 400 with the field's name."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+
+
+def create_web_app(name: str, instance: str, checks: Checks | None = None) -> Flask:
+    """Return a Flask application that has what every service has; `name` and `instance` go into logs."""
+    set_up_logging(name, instance)
+    app = Flask(name, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.merge_slashes = False
+    add_errors(app)
+    add_request_log(app, name, instance)
+    add_own_endpoints(app, name, checks or {})
+    return app
+
+
+def set_up_logging(name: str, instance: str) -> None:
+    """Write each record as one line of JSON to standard output."""
+
+    class JsonFormatter(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            fields = {
+                "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
+                "level": record.levelname.lower(),
+                "service": name,
+                "instance": instance,
+                "message": record.getMessage(),
+                **getattr(record, "fields", {}),
+            }
+            if record.exc_info:
+                fields["exception"] = self.formatException(record.exc_info)
+            return json.dumps(fields)
+
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    log.handlers[:] = [handler]
+    log.propagate = False
+    log.setLevel(os.environ.get("LOG_LEVEL", "INFO").upper())
+
+
+def error(status: int, text: str, headers: Mapping[str, str] | None = None, **fields: object) -> Response:
+    """Return a JSON error: {"error": text, ...}."""
+    body = json.dumps({"error": text, **fields}) + "\n"
+    return Response(body, status, dict(headers or {}), mimetype="application/json")
+
+
+def add_errors(app: Flask) -> None:
+    """Answer every failure with JSON, and none with what only a developer should see."""
+
+    @app.errorhandler(Invalid)
+    def invalid(failure: Invalid) -> Response:
+        return error(400, str(failure), field=failure.field)
+
+    @app.errorhandler(Unavailable)
+    def unavailable(failure: Unavailable) -> Response:
+        return error(503, str(failure), {"Retry-After": "1"})
+
+    @app.errorhandler(HTTPException)
+    def http_error(failure: HTTPException) -> Response:
+        kept = {key: value for key, value in failure.get_headers() if key in ("Allow", "Retry-After")}
+        return error(failure.code or 500, failure.description or failure.name, kept)
+
+    @app.errorhandler(Exception)
+    def unexpected(failure: Exception) -> Response:
+        log.error("unexpected failure", exc_info=failure)
+        return error(500, "Internal error; the log has the request id")
+
+
+def add_request_log(app: Flask, name: str, instance: str) -> None:
+    """Give each request an id, and afterwards a log line, a measurement and the id as a header."""
+
+    @app.before_request
+    def begin() -> None:
+        g.begin = time.perf_counter()
+        given = request.headers.get("X-Request-ID", "")
+        g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        seconds = time.perf_counter() - g.begin
+        response.headers["X-Request-ID"] = g.request_id
+        response.headers.setdefault("X-Instance", instance)
+        route = request.url_rule.rule if request.url_rule else "none"
+        method = request.method if request.method in METHODS else "other"
+        REQUESTS.labels(name, method, route, response.status_code).observe(seconds)
+        if route not in ("/health", "/metrics"):
+            log.info(g.get("note", "request"), extra={"fields": request_fields(response, seconds)})
+        return response
+
+
+def request_fields(response: Response, seconds: float) -> dict[str, object]:
+    """Return what the log says of an answered request."""
+    return {
+        "request_id": g.request_id,
+        "method": request.method,
+        "path": request.path,
+        "status": response.status_code,
+        "ms": round(seconds * 1000, 2),
+    }
+
+
+def add_own_endpoints(app: Flask, name: str, checks: Checks) -> None:
+    """Serve /health (alive), /ready (dependencies answer) and /metrics (for Prometheus)."""
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        return {"service": name, "status": "healthy"}
+
+    @app.get("/ready")
+    def ready() -> Response | dict[str, object]:
+        away = [dependency for dependency, check in checks.items() if not answers(check)]
+        if away:
+            return error(503, f"not ready: {', '.join(away)}", {"Retry-After": "1"}, dependencies=away)
+        return {"service": name, "status": "ready"}
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def answers(check: Callable[[], object]) -> bool:
+    """Return whether a dependency is there."""
+    try:
+        return check() is not False
+    except Exception:
+        log.warning("a dependency does not answer", exc_info=True)
+        return False
+
+
+def json_object() -> dict[str, object]:
+    """Return the request's body as a JSON object, or raise Invalid."""
+    if not request.is_json:
+        raise Invalid("body", "must be JSON, with Content-Type: application/json")
+    try:
+        body = json.loads(request.get_data(), parse_constant=not_a_number)
+    except (ValueError, RecursionError):
+        raise Invalid("body", "is not valid JSON") from None
+    if not isinstance(body, dict):
+        raise Invalid("body", "must be a JSON object")
+    return body
+
+
+def not_a_number(literal: str) -> None:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have (RFC 8259, section 6)."""
+    raise ValueError(literal)

@@ -1,0 +1,356 @@
+#!/usr/bin/env bats
+# `make doctor`: what it finds on a machine (a sandbox, made sick in one way), and that it changes nothing.
+# shellcheck disable=SC2016 # what stands in single quotes is for the sandbox's bash
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+  ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+  export ROOT
+  cd "$BATS_TEST_TMPDIR" || exit
+}
+
+# In a sandbox of its own; there `doctor` is the script, `fake NAME` puts a program before all others on
+# PATH (its text from standard input), and `over FILE` lays standard input over a file of /proc or /etc.
+in_sandbox() { # BASH
+  run "$ROOT/scripts/sandbox.sh" run bash -euc '
+    cd "$ROOT"
+    PATH=/dev/shm/fake:$PATH
+    doctor() { scripts/doctor.sh "$@"; }
+    fake() { mkdir -p /dev/shm/fake && { echo "#!/bin/bash" && cat; } >/dev/shm/fake/"$1" && chmod +x /dev/shm/fake/"$1"; }
+    over() { cat >/run/over"${1//\//-}" && mount --bind /run/over"${1//\//-}" "$1"; }
+    writable() { # DIRECTORY: what is changed there is changed in the sandbox alone
+      mkdir -p /run/upper"$1" /run/work"$1" && mount -t overlay overlay -o lowerdir="$1",upperdir=/run/upper"$1",workdir=/run/work"$1" "$1"
+    }
+    bridge_address() { scripts/topology.sh dump | awk "\$1 == \"bridge\" { print \$4; exit }"; }
+    '"$1"
+}
+
+finds() { # LEVEL CHECK TEXT: one line begins with the first two and holds the third
+  grep -qE "^$1 +$2 .*$3" <<<"$output" || { printf 'no line "%s %s ...%s" in:\n%s\n' "$@" "$output" && return 1; }
+}
+
+finds_no() { # LEVEL CHECK
+  ! grep -E "^$1 +$2 " <<<"$output"
+}
+
+fix_is() { # TEXT
+  grep -qE "^ +fix: .*$1" <<<"$output" || { printf 'no fix "%s" in:\n%s\n' "$1" "$output" && return 1; }
+}
+
+legacy_works() {
+  in_sandbox 'iptables-legacy -N PROBE'
+  ((status == 0)) || skip "iptables-legacy does not work on this kernel: ${lines[-1]:-}"
+}
+
+@test "a healthy host has no problem, in at most 25 lines" {
+  in_sandbox 'doctor'
+  ((status == 0))
+  finds_no problem '.*'
+  ((${#lines[@]} <= 25))
+  finds ok kernel MASQUERADE
+  finds ok ports 8080
+  finds ok subnets 'no route'
+}
+
+@test "a host where the lab is up has no problem either" {
+  in_sandbox 'scripts/network.sh up >/dev/null && scripts/nat.sh up >/dev/null && doctor'
+  ((status == 0))
+  finds_no problem '.*'
+  finds ok table 'its lab is up'
+}
+
+@test "a held port is named, with the process that holds it" {
+  in_sandbox 'python3 -m http.server 8080 &>/dev/null & holder=$!
+    until [[ -n $(ss -Hnlt "sport = :8080") ]]; do kill -0 $holder; done
+    echo "holder $holder"; doctor'
+  ((status == 1))
+  finds problem ports "port 8080 of the host is held by python3 \(pid ${lines[0]#holder }\)"
+  fix_is 'stop it'
+}
+
+@test "a VPN that routes the lab's network is named" {
+  in_sandbox 'ip link add vpn0 type veth peer name vpn1; ip link set vpn0 up
+    wide=$(bridge_address); ip route add "${wide%%.*}.0.0.0/8" dev vpn0; doctor check subnets'
+  ((status == 1))
+  finds problem subnets "overlaps with the host's route [0-9]+.0.0.0/8 by vpn0"
+  fix_is 'another network'
+}
+
+@test "Docker's FORWARD DROP and DOCKER-USER are noted as handled" {
+  in_sandbox 'iptables -P FORWARD DROP; iptables -N DOCKER-USER; doctor check docker firewall'
+  ((status == 0))
+  finds note docker 'FORWARD is DROP: handled.*DOCKER-USER'
+}
+
+@test "without Docker, FORWARD DROP is noted as handled" {
+  in_sandbox 'iptables -P FORWARD DROP; doctor check docker firewall'
+  ((status == 0))
+  finds note firewall 'FORWARD is DROP: handled'
+  finds_no note docker
+}
+
+@test "INPUT DROP is a problem as long as no rule lets answers in" {
+  in_sandbox 'iptables -P INPUT DROP; doctor check firewall'
+  ((status == 1))
+  finds problem firewall 'policy of INPUT is DROP'
+  in_sandbox 'iptables -P INPUT DROP; iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT; doctor check firewall'
+  ((status == 0))
+}
+
+@test "rules in the other iptables backend are counted" {
+  legacy_works
+  in_sandbox '[[ $(iptables -V) == *nf_tables* ]]
+    iptables-legacy -A FORWARD -j ACCEPT; iptables-legacy -A INPUT -j ACCEPT; doctor check iptables'
+  ((status == 0))
+  finds note iptables 'iptables-legacy, the other backend, holds 2 rules'
+}
+
+@test "FORWARD DROP in the other iptables backend is a problem" {
+  legacy_works
+  in_sandbox '[[ $(iptables -V) == *nf_tables* ]]; iptables-legacy -P FORWARD DROP; doctor check iptables'
+  ((status == 1))
+  finds problem iptables 'iptables-legacy, the other backend, has FORWARD set to DROP'
+}
+
+@test "nft's own tables are noted, and a problem when they drop what is forwarded" {
+  in_sandbox 'nft add table inet mine; nft "add chain inet mine f { type filter hook forward priority 0; }"
+    nft add rule inet mine f counter; doctor check iptables'
+  ((status == 0))
+  finds note iptables 'inet mine\) hold 1 rule '
+  in_sandbox 'nft add table inet mine; nft "add chain inet mine f { type filter hook forward priority 0; policy drop; }"; doctor check iptables'
+  ((status == 1))
+  finds problem iptables 'nft chain inet mine f drops'
+}
+
+@test "firewalld and ufw are noted" {
+  in_sandbox 'cp "$(command -v sleep)" /run/firewalld; /run/firewalld 60 & until pgrep -x firewalld; do :; done; doctor check firewall'
+  finds note firewall 'firewalld is active'
+  in_sandbox 'writable /etc
+    mkdir -p /etc/ufw; echo ENABLED=yes >/etc/ufw/ufw.conf; echo DEFAULT_FORWARD_POLICY=\"DROP\" >/etc/default/ufw; doctor check firewall'
+  ((status == 0))
+  finds note firewall 'ufw is active, DEFAULT_FORWARD_POLICY="DROP"'
+}
+
+@test "a missing tool is named with its package in Debian, Fedora and Arch" {
+  in_sandbox 'writable /usr; rm /usr/*bin/{fping,conntrack} 2>/dev/null || :; doctor check tools'
+  finds '(note|problem)' tools 'missing: conntrack, fping'
+  fix_is 'apt-get install conntrack fping \(Fedora: conntrack-tools fping; Arch: conntrack-tools fping\)'
+}
+
+@test "a tool that is too old is a problem" {
+  in_sandbox 'echo "echo fping: Version 3.2" | fake fping; doctor check tools'
+  ((status == 1))
+  finds problem tools 'fping is 3.2, at least 4.0'
+  in_sandbox 'echo "echo fping: Version 10.2" | fake fping; doctor check tools'
+  ((status == 0))
+}
+
+@test "whatever install.sh installs is looked for" {
+  run bash -c 'eval "$(sed -n "/^TOOLS=(/,/)$/p" "$ROOT/scripts/install.sh")"; printf "%s\n" "${TOOLS[@]%:*}" | sort'
+  ((${#lines[@]} > 10))
+  missing=$(comm -23 <(echo "$output") <(awk "/^TOOLS='/ { on = 1; next } /^'/ { on = 0 } on { print \$1 }" "$ROOT/scripts/doctor/tools.sh" | sort))
+  [[ -z $missing ]]
+}
+
+@test "a kernel without a feature is told which, by trying" {
+  in_sandbox 'echo "[[ \$* != *MASQUERADE* && \$* != *hashlimit* ]] || { echo No such target >&2; exit 1; }; exec /usr/sbin/iptables \"\$@\"" | fake iptables
+    doctor check kernel'
+  ((status == 1))
+  finds problem kernel 'no MASQUERADE \(No such target\)'
+  finds note kernel 'no hashlimit'
+  fix_is 'modprobe xt_MASQUERADE, or a kernel with CONFIG_NETFILTER_XT_TARGET_MASQUERADE'
+  finds_no ok kernel
+}
+
+@test "a small MTU on the way out is noted, and no way out" {
+  in_sandbox 'ip link set uplink mtu 1420; doctor check uplink'
+  ((status == 0))
+  finds note uplink 'uplink with an MTU of 1420'
+  fix_is clamp-mss-to-pmtu
+  in_sandbox 'ip route del default; doctor check uplink'
+  finds note uplink 'no default route'
+}
+
+@test "strict rp_filter is named, and is a note where there are two ways out" {
+  in_sandbox 'sysctl -qw net.ipv4.conf.all.rp_filter=1; doctor check forwarding'
+  ((status == 0))
+  finds ok forwarding 'strict on uplink'
+  in_sandbox 'sysctl -qw net.ipv4.conf.all.rp_filter=1; ip link add two type veth peer name three; ip link set two up
+    ip route add default dev two metric 9; doctor check forwarding'
+  finds note forwarding 'several default routes'
+}
+
+@test "a read-only /proc/sys is a problem" {
+  in_sandbox 'mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; doctor check forwarding'
+  ((status == 1))
+  finds problem forwarding '/proc/sys is read-only'
+}
+
+@test "IPv6 on and off are told apart" {
+  in_sandbox 'doctor check ipv6; sysctl -qw net.ipv6.conf.all.disable_ipv6=1; doctor check ipv6'
+  finds ok ipv6 'on;'
+  finds ok ipv6 'off;'
+}
+
+@test "br_netfilter for every bridge is noted, for none is not" {
+  in_sandbox '[[ -e /proc/sys/net/bridge ]] || exit 77; sysctl -qw net.bridge.bridge-nf-call-iptables=1; doctor check bridging'
+  ((status != 77)) || skip "br_netfilter is not loaded on this machine"
+  finds note bridging 'frames of every bridge'
+  in_sandbox 'sysctl -qw net.bridge.bridge-nf-call-iptables=0; doctor check bridging'
+  finds ok bridging 'there and off'
+}
+
+@test "not root is named, with what the sandbox wants, and what was left out" {
+  in_sandbox 'for file in subuid subgid; do echo | over /etc/$file; done
+    setpriv --reuid=65534 --regid=65534 --clear-groups scripts/doctor.sh'
+  ((status == 1))
+  finds problem privileges 'not root, and no sandbox either'
+  fix_is 'sudo usermod --add-subuids'
+  finds note skipped 'without root: .*ports'
+}
+
+@test "not root is a note where the sandbox needs none" {
+  in_sandbox 'for file in subuid subgid; do echo nobody:100000:65536 | over /etc/$file; done
+    setpriv --reuid=65534 --regid=65534 --clear-groups scripts/doctor.sh check privileges'
+  [[ $output != *'no sandbox either'* || ! -e /.dockerenv ]] || skip "this container allows users no namespaces"
+  ((status == 0))
+  finds note privileges 'not root: .up. needs it, the sandbox does not'
+}
+
+@test "root without a capability is a problem" {
+  in_sandbox 'setpriv --bounding-set -net_admin scripts/doctor.sh check privileges'
+  ((status == 1))
+  finds problem privileges 'without CAP_NET_ADMIN'
+}
+
+@test "WSL2 is noted, WSL1 is a problem" {
+  in_sandbox 'echo 5.15.167.4-microsoft-standard-WSL2 | over /proc/sys/kernel/osrelease; doctor check machine'
+  ((status == 0))
+  finds note machine 'WSL2: published ports'
+  in_sandbox 'echo 4.4.0-19041-Microsoft | over /proc/sys/kernel/osrelease; doctor check machine'
+  ((status == 1))
+  finds problem machine WSL1
+}
+
+@test "a clock behind the checkout's files is noted" {
+  cp -r "$ROOT/scripts" "$ROOT/topology" .
+  touch -d '+2 days' topology/flat.tsv
+  run scripts/doctor.sh check machine
+  finds note machine 'the clock says'
+  touch topology/flat.tsv
+  run scripts/doctor.sh check machine
+  [[ $output != *'the clock says'* ]]
+}
+
+@test "too little disk is a problem" {
+  in_sandbox 'mount -t tmpfs -o size=10m tmpfs /var/opt; doctor check space'
+  ((status == 1))
+  finds problem space '10 MB free.*too little disk'
+}
+
+@test "network managers that would take the lab's interfaces are noted" {
+  in_sandbox 'for name in NetworkManager systemd-networkd; do cp "$(command -v sleep)" /run/$name; /run/$name 60 & done
+    until pgrep -x NetworkManager && pgrep -x systemd-network; do :; done
+    mkdir -p /run/systemd/network; printf "[Match]\nName=en* veth*\n[Network]\nDHCP=yes\n" >/run/systemd/network/all.network
+    doctor check managers'
+  ((status == 0))
+  finds note managers 'NetworkManager runs'
+  fix_is 'unmanaged-devices=interface-name:br-app;'
+  finds note managers '/run/systemd/network/all.network matches'
+  in_sandbox 'doctor check managers'
+  finds_no note managers
+}
+
+@test "a private mount namespace and stale names are noted" {
+  in_sandbox 'unshare --mount scripts/doctor.sh check namespaces'
+  finds note namespaces 'mount namespace of its own'
+  in_sandbox 'touch /run/netns/left; doctor check namespaces'
+  finds note namespaces 'without a namespace: left'
+  finds_no note 'namespaces +this shell'
+}
+
+@test "a small connection tracking table and too many nodes on a bridge are named" {
+  in_sandbox '[[ -e /proc/sys/net/netfilter/nf_conntrack_max ]] || exit 77; echo 4096 | over /proc/sys/net/netfilter/nf_conntrack_max; doctor check limits'
+  ((status != 77)) || skip "connection tracking is not loaded on this machine"
+  finds note limits 'at most 4096'
+  awk 'BEGIN { OFS = "\t"; print "kind", "name", "namespace", "address", "interface", "bridge_interface", "bridge", "listens", "publishes", "runs"
+    print "bridge", "wide", "-", "192.0.2.1/1", "-", "-", "-", "-", "-", "-"
+    for (i = 0; i < 1024; i++) print "node", "n" i, "n" i, "198." int(i / 250) ".0." i % 250 + 1 "/1", "e" i, "p" i, "wide", "-", "-", "-" }' >wide.tsv
+  TOPOLOGY=$PWD/wide.tsv in_sandbox 'doctor check limits'
+  ((status == 1))
+  finds problem limits '1024 nodes on one bridge'
+}
+
+@test "a lab from another table is noted" {
+  cp "$ROOT/topology/flat.tsv" other.tsv
+  OTHER=$PWD/other.tsv in_sandbox 'scripts/network.sh up >/dev/null; TOPOLOGY=$OTHER doctor check table'
+  ((status == 0))
+  finds note table "a lab made from $ROOT/topology/flat.tsv is up: .* $PWD/other.tsv"
+}
+
+@test "a malformed table is one problem, and what needs it is left out" {
+  printf 'kind\tname\n' >bad.tsv
+  TOPOLOGY=$PWD/bad.tsv in_sandbox 'doctor check table ports subnets'
+  ((status == 1))
+  finds problem table "bad.tsv:1: namespace: the header line lacks"
+  finds note skipped 'without a good table: ports, subnets'
+  finds_no problem '(ports|subnets)'
+}
+
+@test "--json is JSON, with the same findings and exit status" {
+  cp "$ROOT/topology/flat.tsv" 'a "quoted\table.tsv'
+  TOPOLOGY=$PWD/'a "quoted\table.tsv' in_sandbox 'ip link set uplink mtu 1400; iptables -P INPUT DROP
+    set -- firewall docker forwarding uplink table subnets ports tools
+    doctor check "$@" >/run/text || text=$?
+    doctor check --json "$@" >/run/json || json=$?
+    jq -e . /run/json >/dev/null
+    echo "${text:-0} ${json:-0}"
+    diff <(sed "\$d; s/^  *fix: /fix /; t; s/^\([a-z]*\) *\([a-z]*\) */\1 \2 /" /run/text) \
+      <(jq -r ".findings[] | \"\(.level) \(.check) \(.finding)\", (select(.fix != \"\") | \"fix \(.fix)\")" /run/json)
+    jq -e "(.problems == ([.findings[] | select(.level == \"problem\")] | length)) and .notes > 0" /run/json'
+  [[ ${lines[0]} == '1 1' ]]
+  ((status == 0))
+  in_sandbox 'doctor --json | jq -e ".problems == 0 and (.findings | length > 10)"'
+  ((status == 0))
+}
+
+@test "a check that hangs is ended and named, one that breaks too; the others go on" {
+  in_sandbox 'echo "exec sleep 60" | fake nft; echo "echo broken >&2; exit 3" | fake df
+    DOCTOR_PATIENCE=2 doctor check iptables space ipv6; ! pgrep -x sleep'
+  ((status == 0))
+  finds note iptables 'no answer within 2 s'
+  finds note space 'could not be looked at: broken'
+  finds ok ipv6 ''
+}
+
+# Everything of the machine that a check could touch; what changes by itself is left out.
+SNAPSHOT='snapshot() {
+  ip -d link | sed -E "s/[a-z_]+_timer +[0-9.]+//g"; ip addr; ip route show table all; ip rule; ip netns list
+  nft list ruleset 2>/dev/null; iptables-save | grep -v "^#"; iptables-legacy-save | grep -v "^#"
+  sysctl -a 2>/dev/null | grep -vE "^(fs\.|kernel\.(random|ns_last_pid|pty)|.*conntrack_count|.*netdev_rss)"
+  find /run /var/opt /etc /tmp/bats* -printf "%p %s %T@\n" 2>/dev/null; cat /proc/self/mounts; pgrep -a . | grep -v pgrep
+}'
+
+@test "it changes nothing, on an empty host and under a lab" {
+  in_sandbox "$SNAPSHOT"'
+    compare() { snapshot >/dev/shm/snapshot.1; doctor >/dev/null; doctor --json >/dev/null; snapshot >/dev/shm/snapshot.2; diff /dev/shm/snapshot.1 /dev/shm/snapshot.2; }
+    until [[ -z $(ip addr show tentative) ]]; do :; done
+    compare && scripts/network.sh up >/dev/null && scripts/nat.sh up >/dev/null
+    until [[ -z $(ip addr show tentative) ]]; do :; done
+    compare && wc -l </dev/shm/snapshot.1'
+  ((status == 0))
+  ((lines[-1] > 200))
+}
+
+@test "bad usage exits with 2; help lists each check" {
+  for words in nonsense 'check nonsense' 'check --nonsense'; do
+    # shellcheck disable=SC2086 # words
+    run "$ROOT/scripts/doctor.sh" $words
+    ((status == 2))
+  done
+  run "$ROOT/scripts/doctor.sh" help
+  ((status == 0))
+  listed=$(grep -oE '^  [a-z0-9]+ ' <<<"$output" | tr -d ' ' | grep -vxE 'ok|note|problem' | sort)
+  [[ $listed == "$(cat "$ROOT"/scripts/doctor/*.sh | sed -nE 's/^check_([a-z0-9]+)\(\).*/\1/p' | sort)" ]]
+}

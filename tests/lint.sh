@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# What the linters say of every file git knows: shellcheck, shfmt, ruff, mypy --strict. No output is good output.
+#
+#   tests/lint.sh [check]   look
+#   tests/lint.sh fix       let shfmt and ruff mend what they can
+#   tests/lint.sh help
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+cd "$ROOT"
+
+files() { git ls-files -co --exclude-standard -- "$@" | while read -r file; do [[ ! -f $file ]] || echo "$file"; done; }
+
+check() {
+  scripts/install.sh dev
+  local bash_files python_files service failed=0
+  mapfile -t bash_files < <(files '*.sh' '*.bash' '*.bats' .ci/run)
+  mapfile -t python_files < <(files '*.py')
+  shellcheck --external-sources --source-path=SCRIPTDIR --source-path="$ROOT" "${bash_files[@]}" || failed=1
+  shfmt -i 2 -ci -d "${bash_files[@]}" || failed=1
+  "$VENV/bin/ruff" check --quiet "${python_files[@]}" || failed=1
+  "$VENV/bin/ruff" format --quiet --check "${python_files[@]}" || failed=1
+  # Each service is a program of its own with modules of the same names, so it is checked by itself.
+  for service in services/*/app.py; do
+    (cd "${service%/*}" && "$VENV/bin/mypy" --config-file "$ROOT/pyproject.toml" --no-error-summary .) || failed=1
+  done
+  # shellcheck disable=SC2046 # file names without spaces
+  "$VENV/bin/mypy" --no-error-summary $(files 'scripts/*.py' 'monitoring/*.py' 'security/*.py' 'bench/*.py' 'tests/python/*.py' | grep -v original) || failed=1
+  ((failed == 0)) || die "the lines above say what to mend; tests/lint.sh fix does what is mechanical"
+}
+
+fix() {
+  scripts/install.sh dev
+  local bash_files python_files
+  mapfile -t bash_files < <(files '*.sh' '*.bash' '*.bats' .ci/run)
+  mapfile -t python_files < <(files '*.py')
+  run shfmt -i 2 -ci -w "${bash_files[@]}"
+  run "$VENV/bin/ruff" check --quiet --fix "${python_files[@]}" || :
+  run "$VENV/bin/ruff" format --quiet "${python_files[@]}"
+}
+
+case ${1:-check} in
+  check | fix) "${1:-check}" ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac
