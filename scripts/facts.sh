@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016,SC2034,SC2153 # jq's variables; those shared with topology.sh, network.sh
 # The network as a list of facts, one a line: what the table wants, what the kernel has.
 # `up` makes the difference go away, `status` names it. Sourced after topology.sh.
 #

@@ -19,8 +19,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 # shellcheck source=scripts/facts.sh
 source "$(dirname "${BASH_SOURCE[0]}")/facts.sh"
-
-BATCHES=$RUN_DIR/batches
+# shellcheck source=scripts/plan.sh
+source "$(dirname "${BASH_SOURCE[0]}")/plan.sh"
 
 # --- what would be in the way --------------------------------------------------------------------
 
@@ -67,103 +67,6 @@ check() {
   load_topology
   compare_facts
   check_network
-}
-
-# --- from facts to commands ----------------------------------------------------------------------
-
-# Commands for the host go to HOST, those inside a namespace to INSIDE[it]; ORDER is the table's.
-host() { HOST+=("$1"); }
-inside() {
-  [[ -n ${INSIDE[$1]:-} ]] || ORDER+=("$1")
-  INSIDE[$1]+=$2$'\n'
-}
-
-# addrgenmode none: the lab speaks IPv4, and each IPv6 address that the kernel makes by itself would be
-# announced to every port of the bridge (with 500 nodes that is half of the time) and pass by iptables.
-plan_to_make() {
-  local kind a b c
-  while read -r kind a b c; do
-    case $kind in
-      bridge) host "link add name $a group $LINK_GROUP type bridge" && host "link set dev $a addrgenmode none" ;;
-      alias) host "link set dev $a alias \"$b $c\"" ;;
-      bridge-address) host "addr add $b brd + dev $a" ;;
-      up) host "link set dev $a up" ;;
-      namespace) host "netns add $a" ;;
-      veth) host "link add name $c group $LINK_GROUP type veth peer name $b netns $a" ;;
-      port) host "link set dev $a addrgenmode none master $b" ;;
-      address) inside "$a" "link set dev $b addrgenmode none" && inside "$a" "addr add $c brd + dev $b" ;;
-      inside-up) inside "$a" "link set dev $b up" ;;
-      route) inside "$a" "route add default $b $c" ;;
-    esac
-  done < <(printf '%s\n' "${MISSING[@]}")
-}
-
-plan_to_remove() { # what is removed takes along what hangs on it
-  local kind a b c
-  local -A gone=()
-  while read -r kind a b c; do
-    case $kind in
-      bridge) host "link del dev $a" && gone[$a]=1 ;;
-      veth) host "link del dev $c" && gone[inside $a]=1 ;;
-      namespace | stale) host "netns del $a" && gone[inside $a]=1 ;;
-      bridge-address) [[ -n ${gone[$a]:-} ]] || host "addr del $b dev $a" ;;
-      address) [[ -n ${gone[inside $a]:-} ]] || inside "$a" "addr del $c dev $b" ;;
-      route) [[ -n ${gone[inside $a]:-} ]] || inside "$a" "route del default $b $c" ;;
-    esac
-  done < <(printf '%s\n' "${SURPLUS[@]}")
-}
-
-# --- from commands to the kernel -----------------------------------------------------------------
-
-carry_out() { # shows what will be done, then does it
-  local namespace lines
-  ((${#HOST[@]} + ${#ORDER[@]} > 0)) || return 0
-  ((${#HOST[@]} == 0)) || printf "$DIM+ ip %s$PLAIN\n" "${HOST[@]}"
-  for namespace in "${ORDER[@]}"; do
-    mapfile -t lines <<<"${INSIDE[$namespace]%$'\n'}"
-    printf "$DIM+ ip -n $namespace %s$PLAIN\n" "${lines[@]}"
-  done
-  [[ -n ${DRY_RUN:-} ]] || run_batches
-}
-
-# One process for the host's side, then one for each namespace, as many at a time as there are processors.
-run_batches() {
-  local namespace
-  rm -rf "$BATCHES"
-  mkdir -p "$BATCHES/inside"
-  printf '%s\n' "${HOST[@]}" >"$BATCHES/host"
-  for namespace in "${ORDER[@]}"; do printf '%s' "${INSIDE[$namespace]}" >"$BATCHES/inside/$namespace"; done
-  if ! ip -batch "$BATCHES/host" 2>"$BATCHES/complaints" ||
-    ! printf '%s\n' "${ORDER[@]}" | xargs -rP "$(nproc)" -I{} ip -n {} -batch "$BATCHES/inside/{}" 2>"$BATCHES/complaints"; then
-    die_of_complaints
-  fi
-  rm -r "$BATCHES"
-}
-
-die_of_complaints() { # ip's words, then "Command failed FILE:LINE"; that line is what people need
-  local line words='' file=''
-  while read -r line; do
-    [[ ! $line =~ ^Command\ failed\ (.*):([0-9]+)$ ]] || { file=${BASH_REMATCH[1]} && break; }
-    words+="$line; "
-  done <"$BATCHES/complaints"
-  [[ -n $file ]] || die "$words"
-  line=$(sed -n "${BASH_REMATCH[2]}p" "$file")
-  [[ $file == */host ]] || line="-n ${file##*/} $line"
-  rm -r "$BATCHES"
-  die "${words}it was: ip $line"
-}
-
-converge() {
-  local -A INSIDE=()
-  local HOST=() ORDER=()
-  if ((${#SURPLUS[@]} > 0)); then
-    plan_to_remove
-    carry_out
-    HOST=() INSIDE=() ORDER=()
-    [[ -n ${DRY_RUN:-} ]] || compare_facts # what was removed took other facts with it
-  fi
-  plan_to_make
-  carry_out
 }
 
 # --- commands ------------------------------------------------------------------------------------

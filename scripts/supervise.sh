@@ -113,6 +113,7 @@ stop_supervisor() {
   supervisor_runs || return 0
   local pid
   pid=$(supervisorctl pid)
+  supervisor_do stop all # at once; shutdown alone stops one after the other
   supervisor_do shutdown
   retry_until 30 process_ended "$pid" || die "the supervisor (pid $pid) does not end"
 }

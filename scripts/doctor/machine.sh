@@ -53,8 +53,8 @@ check_machine() {
   clock_findings
 }
 
-wsl_findings() { # RELEASE
-  if [[ ${1,,} == *wsl2* || ${1,,} == *microsoft-standard* ]]; then
+wsl_findings() { # RELEASE: 4.4.0-19041-Microsoft is WSL1, 5.15.167.4-microsoft-standard-WSL2 is not
+  if [[ $1 != *-Microsoft ]]; then
     note "WSL2: published ports are rules and not listening programs, so Windows' own localhost does not see them" \
       "from Windows, open http://ADDRESS:PORT with an address of \`ip -4 addr show eth0\`; inside WSL, localhost works"
   else

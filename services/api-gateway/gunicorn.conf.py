@@ -4,8 +4,6 @@ import os
 import shutil
 import tempfile
 
-from prometheus_client import multiprocess
-
 bind = f"{os.environ.get('SERVICE_IP', '127.0.0.1')}:{os.environ.get('SERVICE_PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 worker_class = "gthread"
@@ -21,7 +19,7 @@ limit_request_fields = 50
 forwarded_allow_ips = ""
 worker_tmp_dir = "/dev/shm"  # noqa: S108  a heartbeat on a disk would wait for the disk
 
-# Metrics of all workers are summed from files of this start.
+# Metrics of all workers are summed from files of this start. To be set before prometheus_client is imported.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.path.join(
     os.environ.get("STATE_DIR") or tempfile.mkdtemp(), "metrics"
 )
@@ -35,4 +33,6 @@ def on_starting(_server: object) -> None:
 
 def child_exit(_server: object, worker: object) -> None:
     """Let go of the gauges of a worker that ended."""
+    from prometheus_client import multiprocess  # noqa: PLC0415  see above
+
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[attr-defined,no-untyped-call]

@@ -188,8 +188,9 @@ legacy_works() {
 }
 
 @test "IPv6 on and off are told apart" {
-  in_sandbox 'doctor check ipv6; sysctl -qw net.ipv6.conf.all.disable_ipv6=1; doctor check ipv6'
+  in_sandbox 'doctor check ipv6'
   finds ok ipv6 'on;'
+  in_sandbox 'sysctl -qw net.ipv6.conf.all.disable_ipv6=1; doctor check ipv6'
   finds ok ipv6 'off;'
 }
 
@@ -211,9 +212,10 @@ legacy_works() {
 }
 
 @test "not root is a note where the sandbox needs none" {
+  in_sandbox 'setpriv --reuid=65534 --regid=65534 --clear-groups unshare --user --map-root-user --net true'
+  ((status == 0)) || skip "users may make no namespaces here: $output"
   in_sandbox 'for file in subuid subgid; do echo nobody:100000:65536 | over /etc/$file; done
     setpriv --reuid=65534 --regid=65534 --clear-groups scripts/doctor.sh check privileges'
-  [[ $output != *'no sandbox either'* || ! -e /.dockerenv ]] || skip "this container allows users no namespaces"
   ((status == 0))
   finds note privileges 'not root: .up. needs it, the sandbox does not'
 }
@@ -327,18 +329,26 @@ legacy_works() {
 # Everything of the machine that a check could touch; what changes by itself is left out.
 SNAPSHOT='snapshot() {
   ip -d link | sed -E "s/[a-z_]+_timer +[0-9.]+//g"; ip addr; ip route show table all; ip rule; ip netns list
-  nft list ruleset 2>/dev/null; iptables-save | grep -v "^#"; iptables-legacy-save | grep -v "^#"
+  nft list ruleset 2>/dev/null; iptables-save | sed "/^#/d"; iptables-legacy-save | sed "/^#/d"
   sysctl -a 2>/dev/null | grep -vE "^(fs\.|kernel\.(random|ns_last_pid|pty)|.*conntrack_count|.*netdev_rss)"
   find /run /var/opt /etc /tmp/bats* -printf "%p %s %T@\n" 2>/dev/null; cat /proc/self/mounts; pgrep -a . | grep -v pgrep
 }'
 
 @test "it changes nothing, on an empty host and under a lab" {
   in_sandbox "$SNAPSHOT"'
-    compare() { snapshot >/dev/shm/snapshot.1; doctor >/dev/null; doctor --json >/dev/null; snapshot >/dev/shm/snapshot.2; diff /dev/shm/snapshot.1 /dev/shm/snapshot.2; }
-    until [[ -z $(ip addr show tentative) ]]; do :; done
-    compare && scripts/network.sh up >/dev/null && scripts/nat.sh up >/dev/null
-    until [[ -z $(ip addr show tentative) ]]; do :; done
-    compare && wc -l </dev/shm/snapshot.1'
+    compare() {
+      until [[ -z $(ip addr show tentative) ]]; do :; done # IPv6 settles by itself
+      snapshot >/dev/shm/snapshot.1
+      doctor >/dev/null
+      doctor --json >/dev/null
+      snapshot >/dev/shm/snapshot.2
+      diff /dev/shm/snapshot.1 /dev/shm/snapshot.2
+    }
+    compare
+    scripts/network.sh up >/dev/null
+    scripts/nat.sh up >/dev/null
+    compare
+    wc -l </dev/shm/snapshot.1'
   ((status == 0))
   ((lines[-1] > 200))
 }
