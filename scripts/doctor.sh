@@ -45,7 +45,7 @@ ipv6        -                        on or off, and what that means for localhos
 uplink      ip,jq                    the default route and its MTU
 managers    pgrep,table,jq           NetworkManager, systemd-networkd
 namespaces  -                        whether names in /run/netns are seen by everyone, stale names
-limits      table                    connection tracking, open files, neighbours, ports of a bridge
+limits      table                    connection tracking, neighbours, ports of a bridge
 table       -                        the topology table, and whether a lab is up already
 subnets     root,ip,jq,table         routes, interfaces and namespaces in the way
 ports       root,ip,jq,ss,conntrack,iptables,table   published ports that are taken, by whom

@@ -26,9 +26,8 @@ wanted_facts() {
 
 host_state() {
   local links names routes
-  links=$(ip -j -d addr show)
-  names=$(ip -j netns list)
-  routes=$(ip -j -4 route show table all)
+  exec 2>/dev/null # ip complains of each STALE one
+  links=$(ip -j -d addr show) && names=$(ip -j netns list) && routes=$(ip -j -4 route show table all) || return
   printf '{"links":%s,"names":%s,"routes":%s}\n' "$links" "${names:-[]}" "${routes:-[]}"
 }
 
@@ -47,7 +46,8 @@ HOST_SIGHTS='
 # `ip netns add` makes the file first, and was killed).
 look() {
   local sights kind rest others=() tables=() known
-  HOST_STATE=$(host_state) FOREIGN_LINKS=() FOREIGN_ROUTES=() HOLDERS=() NAMED=() STALE=()
+  FOREIGN_LINKS=() FOREIGN_ROUTES=() HOLDERS=() NAMED=() STALE=()
+  HOST_STATE=$(host_state) || die "ip does not show the host's addresses, namespaces and routes"
   sights=$(jq -r --arg group "$LINK_GROUP" "$HOST_SIGHTS" <<<"$HOST_STATE")
   while read -r kind rest; do
     case $kind in
@@ -76,6 +76,7 @@ names_of_tables() { # the namespaces of tables that are up, other than the loade
 
 inside_state() { # name, links, routes of each
   local namespace
+  (($# == 0)) || need_root
   for namespace; do
     printf '"%s"\n' "$namespace"
     ip -n "$namespace" -j -batch - <<<$'addr show\nroute show default'

@@ -77,13 +77,17 @@ hooks() {
 # What must be given back is kept in the kernel with the rules: a rule that matches all and does nothing.
 memory_rule() { rule filter CNET-FORWARD "before up: $1" ""; }
 
-memory() { # LIVE -> "ip_forward=0 tables=nat,filter"
+memory() { # LIVE -> "ip_forward=0 chains=nat:OUTPUT,filter:INPUT"
   local found
   found=$(sed -nE 's/.*"cnet: before up: ([^"]*)".*/\1/p' <<<"$1")
-  echo "${found:-ip_forward=$(sysctl -n net/ipv4/ip_forward) tables=$(existing_tables)}"
+  echo "${found:-ip_forward=$(sysctl -n net/ipv4/ip_forward) chains=$(base_chains | paste -sd,)}"
 }
 
-existing_tables() { iptables-save | awk '/^\*/ { printf "%s%s", comma, substr($0, 2); comma = "," }'; }
+# TABLE:CHAIN of those that the kernel itself calls. The nft backend makes them at their first use.
+base_chains() {
+  [[ $(iptables -V) == *nf_tables* ]] && command -v nft >/dev/null || return 0
+  nft -j list chains ip | jq -r '.nftables[].chain | select(.hook and (.table == "nat" or .table == "filter")) | "\(.table):\(.name)"'
+}
 
 wanted_rules() { # LIVE
   local bridge publication
@@ -139,7 +143,7 @@ check_bridges() {
 }
 
 prepare() {
-  need_tools ip iptables-save iptables-restore conntrack sysctl unshare ss
+  need_tools ip jq iptables-save iptables-restore conntrack sysctl unshare ss
   load_topology
 }
 
@@ -175,12 +179,25 @@ up() {
   forget_undo
 }
 
-give_back_tables() { # TABLES that were there before: the others go when nobody else uses them
-  local table
-  [[ $(iptables -V) == *nf_tables* ]] && command -v nft >/dev/null || return 0
+# Chains that were not there BEFORE go again, where nobody else has put anything into them.
+give_back_chains() { # BEFORE
+  local item table
+  for item in $(unused_chains); do # all are looked at first: looking with iptables makes chains anew
+    [[ ,$1, == *,"$item",* ]] || run nft delete chain ip "${item%:*}" "${item#*:}"
+  done
   for table in nat filter; do
-    [[ ,$1, == *,"$table",* ]] || iptables-save -t "$table" | grep -qE '^(-A|:[^ ]+ (DROP|-))' || ! nft list table ip "$table" &>/dev/null ||
-      run nft delete table ip "$table"
+    [[ ,$1 == *,"$table":* ]] || is_filled "$table" || run nft delete table ip "$table"
+  done
+}
+
+is_filled() { # TABLE: it holds a chain, or is not there at all
+  ! nft list table ip "$1" &>/dev/null || nft list table ip "$1" 2>/dev/null | grep -q chain
+}
+
+unused_chains() { # base chains with no rule and the kernel's own policy
+  local item
+  for item in $(base_chains); do
+    [[ $(iptables -t "${item%:*}" -S "${item#*:}") != "-P ${item#*:} ACCEPT" ]] || echo "$item"
   done
 }
 
@@ -191,12 +208,12 @@ remove_rules() {
   before=$(memory "$live")
   [[ $before != ip_forward=0* ]] || run sysctl -qw net/ipv4/ip_forward=0
   apply_rules '' "$live"
-  give_back_tables "${before#*tables=}"
+  give_back_chains "${before#*chains=}"
 }
 
 down() {
   need_root down
-  need_tools iptables-save iptables-restore sysctl
+  need_tools jq iptables-save iptables-restore sysctl
   if (load_topology) 2>/dev/null; then load_topology; fi
   take_lock
   remove_rules

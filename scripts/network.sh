@@ -79,6 +79,8 @@ up() {
   compare_facts
   check_network
   [[ -n $LIVE ]] || defer remove_network
+  trap 'exit 129' HUP # a trap waits for the batch that runs, so that undoing does not race with it
+  trap 'exit 143' TERM
   converge
   forget_undo
 }
@@ -89,7 +91,7 @@ remove_network() {
   names=$(our_namespaces)
   [[ -z $names ]] || mapfile -t HOST <<<"$names"
   HOST=("${HOST[@]/#/netns del }")
-  [[ -z $(ip link show group "$LINK_GROUP") ]] || host "link del group $LINK_GROUP"
+  [[ -z $(ip link show group "$LINK_GROUP" 2>/dev/null) ]] || host "link del group $LINK_GROUP"
   carry_out
 }
 

@@ -94,7 +94,8 @@ converge() {
     plan_to_remove
     carry_out
     HOST=() INSIDE=() ORDER=()
-    [[ -n ${DRY_RUN:-} ]] || compare_facts # what was removed took other facts with it
+    # What was removed took other facts with it; only the kernel knows which.
+    if [[ -n ${DRY_RUN:-} ]]; then say "# what goes with these is made again, too"; else compare_facts; fi
   fi
   plan_to_make
   carry_out

@@ -53,16 +53,16 @@ check_table() {
 
 # `ip netns` binds names in this shell's mount namespace; others see them only if that is everyone's.
 check_namespaces() {
-  local name stale=''
+  local name stale=()
   if [[ $(readlink /proc/self/ns/mnt) != "$(readlink /proc/1/ns/mnt 2>/dev/null || readlink /proc/self/ns/mnt)" ]]; then
     note "this shell has a mount namespace of its own (ip netns exec makes one): namespaces named here are seen here alone" \
       "leave it, and enter a network with nsenter --net=/run/netns/NAME instead"
   fi
   for name in /run/netns/*; do
-    [[ ! -e $name || $(stat -fc %T "$name") == nsfs ]] || stale+=" ${name##*/}"
+    [[ ! -e $name || $(stat -fc %T "$name") == nsfs ]] || stale+=("$name")
   done
-  if [[ -n $stale ]]; then
-    note "/run/netns holds names without a namespace:$stale" "sudo rm$(printf ' /run/netns/%s' $stale)"
+  if ((${#stale[@]} > 0)); then
+    note "/run/netns holds names without a namespace: ${stale[*]##*/}" "sudo rm ${stale[*]}"
   else
     ok "/run/netns is $(findmnt -no PROPAGATION /run/netns 2>/dev/null || echo 'not there yet, ip makes it')"
   fi
@@ -75,20 +75,31 @@ largest_bridge() { # the number of its nodes
 
 read_number() { cat "/proc/sys/net/$1" 2>/dev/null || echo "$2"; }
 
-check_limits() {
-  local tracked most files neighbours said nodes
-  load_topology
-  nodes=${#NODES[@]}
+conntrack_finding() {
+  local tracked most
   most=$(read_number netfilter/nf_conntrack_max -1) tracked=$(read_number netfilter/nf_conntrack_count 0)
-  files=$(ulimit -Hn)
-  neighbours=$(read_number ipv4/neigh/default/gc_thresh3 -1)
-  said=$(
-    ((most < 0 || (most >= 32768 && tracked * 5 < most * 4))) || note "connection tracking holds $tracked of at most $most: a benchmark fills it, and new connections are dropped" \
+  ((most < 0 || (most >= 32768 && tracked * 5 < most * 4))) ||
+    note "connection tracking holds $tracked of at most $most: a benchmark fills it, and new connections are dropped" \
       "sudo sysctl -w net.netfilter.nf_conntrack_max=262144"
-    [[ $files == unlimited ]] || ((files >= 1024)) || problem "a process may open $files files, the supervisor wants 1024" "ulimit -n 1024 as root, or LimitNOFILE"
-    ((neighbours < 0 || nodes * nodes < neighbours)) || note "a ping matrix of $nodes nodes needs $((nodes * nodes)) neighbour entries, the kernel keeps $neighbours for all namespaces" \
-      "sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=$((nodes * nodes * 2))"
-    (($(largest_bridge) < 1024)) || problem "$(largest_bridge) nodes on one bridge, the kernel takes 1023 ports" "spread them over several bridges"
-  )
-  if [[ -n $said ]]; then echo "$said"; else ok "connection tracking $tracked of $((most < 0 ? 0 : most)), open files $files"; fi
+}
+
+neighbours_finding() { # every node of a ping matrix keeps every other's address
+  local pairs most
+  pairs=$((${#NODES[@]} * ${#NODES[@]})) most=$(read_number ipv4/neigh/default/gc_thresh3 -1)
+  ((most < 0 || pairs < most)) ||
+    note "a ping matrix of ${#NODES[@]} nodes needs $pairs neighbour entries, the kernel keeps $most for all namespaces" \
+      "sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=$((pairs * 2))"
+}
+
+bridge_finding() {
+  local largest
+  largest=$(largest_bridge)
+  ((largest < 1024)) || problem "$largest nodes on one bridge, the kernel takes 1023 ports" "spread them over several bridges"
+}
+
+check_limits() {
+  local said
+  load_topology
+  said=$(conntrack_finding && neighbours_finding && bridge_finding)
+  if [[ -n $said ]]; then echo "$said"; else ok "connection tracking, neighbours and bridge ports suffice"; fi
 }

@@ -55,10 +55,10 @@ matching_network_file() {
   local file pattern interface
   for file in /etc/systemd/network/*.network /run/systemd/network/*.network /usr/lib/systemd/network/*.network; do
     [[ -r $file ]] || continue
-    for pattern in $(sed -nE '/^\[Match\]/,/^\[Network\]/s/^Name=//p' "$file"); do
+    while read -r pattern; do
       # shellcheck disable=SC2053 # a pattern
       for interface in $(host_interfaces); do [[ $interface != $pattern ]] || { echo "$file" && return; }; done
-    done
+    done < <(sed -nE '/^\[Match\]/,/^\[Network\]/s/^Name=//p' "$file" | tr ' ' '\n')
   done
 }
 

@@ -1,0 +1,27 @@
+# shellcheck shell=bash
+# Shared by all tests of the scripts.
+
+bats_require_minimum_version 1.5.0
+
+ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+LAB=$ROOT/scripts/lab.sh
+export ROOT LAB
+export NO_COLOR=1
+
+# sandboxed SCRIPT: runs bash text in a fresh host, stopping at the first failure. Sets status and output.
+sandboxed() { run "$ROOT/scripts/sandbox.sh" run bash -euo pipefail -c "source '$ROOT/tests/bats/inside.bash'; cd '$ROOT'; $1"; }
+
+# The last test's output must have this text.
+says() {
+  [[ $output == *"$1"* ]] || {
+    printf 'wanted: %s\ngot:\n%s\n' "$1" "$output" >&2
+    return 1
+  }
+}
+
+succeeds() {
+  ((status == 0)) || {
+    printf 'exit status %s:\n%s\n' "$status" "$output" >&2
+    return 1
+  }
+}

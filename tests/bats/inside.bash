@@ -1,0 +1,60 @@
+# shellcheck shell=bash
+# What a test uses inside its sandbox.
+
+# Everything of the host that the lab may touch, as text: equal before and after means that nothing was left.
+host_state() {
+  echo "== links, addresses, routes, neighbours' owners"
+  ip -o link | sed 's/ *<.*link/ link/'
+  ip -o -4 addr
+  ip -o -6 addr | sed 's/ tentative//; s/valid_lft.*//'
+  ip route show table all
+  ip rule
+  echo "== namespaces and what is mounted"
+  ip netns list | cut -d' ' -f1 | sort
+  sort /proc/self/mounts
+  echo "== rules, of both backends"
+  iptables-save | grep -v '^#' || :
+  ip6tables-save | grep -v '^#' || :
+  iptables-legacy-save 2>/dev/null | grep -v '^#' || :
+  nft list ruleset 2>/dev/null
+  echo "== sysctls"
+  sysctl -a 2>/dev/null | grep -E '^(net|kernel|vm|fs)\.' | grep -vE "$RESTLESS"
+  echo "== processes"
+  ps -eo pid,args --no-headers | awk -v self=$$ '$1 != 1 && $1 != self { $1 = ""; print }' | grep -vE 'ps -eo|host_state|grep|awk|sort|^ bash -euo' || :
+}
+
+# Sysctls that count or wander by themselves.
+RESTLESS='nf_conntrack_count|nf_conntrack_max|random|fs\.(dentry|inode|file-nr|aio-nr|quota)|ns_last_pid|pty\.nr|stat_|neigh.*retrans|kernel\.(perf|sched|ns_)|vm\.|hung_task'
+
+pristine() { # FILE: the state is as it was saved there
+  host_state >"$1.now"
+  diff "$1" "$1.now"
+}
+
+# Waits for a fact: retry SECONDS COMMAND...
+retry() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.1
+  done
+}
+
+fails_with() { # STATUS TEXT COMMAND...: it ends so, and says so in one line on standard error
+  local wanted=$1 text=$2 said status=0
+  shift 2
+  said=$("$@" 2>&1 >/dev/null) || status=$?
+  [[ $status == "$wanted" && $said == *"$text"* && $said != *$'\n'* ]] || {
+    printf 'wanted %s and one line with "%s", got %s:\n%s\n' "$wanted" "$text" "$status" "$said"
+    return 1
+  }
+}
+
+# Packet counters grow with the traffic of the proof itself; this takes them out of a state.
+COUNTERS='s/counter packets [0-9]+ bytes [0-9]+/counter/; s/\[[0-9]+:[0-9]+\]//'
+export COUNTERS
+
+packets() { # CHAIN: all packets its rules have counted
+  iptables-save -c | awk -v chain="$1" '$2 == "-A" && $3 == chain { split(substr($1, 2), count, ":"); sum += count[1] } END { print sum + 0 }'
+}

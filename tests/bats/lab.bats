@@ -1,0 +1,133 @@
+#!/usr/bin/env bats
+# The whole lab: up, down, twice, killed at any moment; data that stays and data that goes.
+
+load helpers
+
+@test "up serves the catalogue on localhost, and says how to go on" {
+  sandboxed '
+    scripts/lab.sh up
+    curl -fsS http://localhost:8080/api/products | jq -e ".products | map(.name) == [\"Laptop\", \"Mouse\", \"Keyboard\"]"
+    ip netns exec world curl -fsS http://203.0.113.1:8080/health
+  '
+  succeeds
+  says "The lab is up: http://localhost:8080/api/products"
+  says "81 of 81 pings answered"
+}
+
+@test "down leaves links, addresses, routes, rules, sysctls, namespaces, mounts and processes as they were" {
+  sandboxed '
+    host_state >/run/before
+    scripts/lab.sh up &>/run/up
+    ! pristine /run/before >/dev/null # the comparison sees a running lab
+    scripts/lab.sh down
+    retry 5 pristine /run/before
+  '
+  succeeds
+}
+
+@test "down also gives back what was there before: forwarding that was on, rules of somebody else" {
+  sandboxed '
+    sysctl -qw net.ipv4.ip_forward=1
+    iptables -P FORWARD DROP
+    iptables -A INPUT -p tcp --dport 22 -j ACCEPT -m comment --comment "somebody else"
+    iptables -t nat -A PREROUTING -p tcp --dport 9999 -j REDIRECT --to-ports 22
+    host_state >/run/before
+    scripts/lab.sh up &>/run/up
+    curl -fsS http://localhost:8080/health
+    ip netns exec world curl -fsS http://203.0.113.1:8080/health
+    scripts/lab.sh down
+    retry 5 pristine /run/before
+  '
+  succeeds
+}
+
+@test "up twice is one: not a link, rule, process or counter differs" {
+  sandboxed '
+    converge() { scripts/network.sh up; scripts/nat.sh up; scripts/services.sh up; }
+    converge &>/dev/null
+    host_state | sed -E "$COUNTERS" >/run/once
+    counted=$(packets CNET-FORWARD)
+    pids=$(ps -eo pid,args | grep -E "redis-server|postgres -D|nginx: master|gunicorn" | grep -v grep | awk "{print \$1}" | head -4)
+    converge >/run/second
+    cat /run/second
+    ! grep -E "^\+ (ip|iptables|sysctl)" /run/second
+    host_state | sed -E "$COUNTERS" >/run/twice
+    diff /run/once /run/twice
+    (($(packets CNET-FORWARD) >= counted)) # it went on counting, it did not begin again
+    for pid in $pids; do [[ -e /proc/$pid ]]; done
+  '
+  succeeds
+}
+
+@test "orders outlive down and a crash of everything, and end with clean" {
+  sandboxed '
+    scripts/lab.sh up &>/run/up
+    id=$(curl -fsS -H "Content-Type: application/json" -d "{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":1,\"total_price\":5}" http://localhost:8080/api/orders | jq .order_id)
+    pkill -9 -x postgres; pkill -9 supervisord; pkill -9 redis-server
+    scripts/lab.sh down &>/dev/null
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    curl -fsS "http://localhost:8080/api/orders/$id" | jq -e ".customer_id == \"bats\""
+    scripts/lab.sh clean
+    [[ ! -e /var/opt/cnet ]]
+    scripts/lab.sh up &>/run/up
+    [[ $(curl -s -o /dev/null -w "%{http_code}" "http://localhost:8080/api/orders/$((id + 5))") == 404 ]]
+  '
+  succeeds
+}
+
+@test "status names what was broken by hand, exits 1, and up mends it" {
+  sandboxed '
+    scripts/lab.sh up &>/run/up
+    scripts/lab.sh status >/dev/null
+    ip -n redis-cache link set veth-redis down
+    iptables -t nat -D CNET-PUBLISH 1
+    sysctl -qw net.ipv4.ip_forward=0
+    .venv/bin/supervisorctl -c /run/cnet/supervisord.conf stop order-service
+    ! scripts/lab.sh status >/run/drift
+    cat /run/drift
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    scripts/lab.sh status
+  '
+  succeeds
+  says "missing  veth-redis is up in namespace redis-cache"
+  says "missing  rule nat -A CNET-PUBLISH"
+  says "missing  sysctl net/ipv4/ip_forward = 1"
+  says "stopped    order-service"
+}
+
+@test "a namespace deleted under its running service is made anew, and the service moves into it" {
+  sandboxed '
+    scripts/lab.sh up &>/run/up
+    ip netns del redis-cache
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    scripts/lab.sh status | grep "running    redis-cache"
+    [[ -n $(ip netns pids redis-cache) ]]
+  '
+  succeeds
+}
+
+@test "kill -9 of up at 25 points of its run: up converges, down leaves nothing" {
+  local point
+  sandboxed '
+    host_state >/run/before
+    begin=${EPOCHREALTIME/./}
+    scripts/lab.sh up &>/run/up
+    took=$((${EPOCHREALTIME/./} - begin))
+    scripts/lab.sh clean &>/dev/null
+    retry 5 pristine /run/before
+    for point in {1..25}; do
+      setsid scripts/lab.sh up &>/run/killed & pid=$!
+      sleep "$(printf "%d.%06d" $((took * point / 26 / 1000000)) $((took * point / 26 % 1000000)))"
+      kill -9 -- "-$pid" 2>/dev/null || echo "point $point: it had ended"
+      wait "$pid" 2>/dev/null || :
+      # Half of them go up again, half straight down.
+      if ((point % 2)); then
+        scripts/lab.sh up &>/run/up || { echo "up after point $point"; cat /run/up; exit 1; }
+        scripts/lab.sh status &>/run/status || { echo "status after point $point"; cat /run/status; exit 1; }
+      fi
+      scripts/lab.sh clean &>/run/down || { echo "down after point $point"; cat /run/down; exit 1; }
+      retry 5 pristine /run/before >/run/diff || { echo "left after point $point:"; cat /run/diff; exit 1; }
+    done
+  '
+  succeeds
+}

@@ -1,0 +1,480 @@
+#!/usr/bin/env bats
+# The wires: namespaces, veth pairs and the bridge, for real, each test on a host of its own.
+# shellcheck disable=SC2016 # what stands in single quotes is for the sandbox's bash
+
+load helpers
+
+on_a_host() { sandboxed "source tests/bats/inside_network.bash; $1"; }
+
+# --- up, and up again ------------------------------------------------------------------------------
+
+@test "up gives each node its address, and every one reaches every other and the gateway" {
+  on_a_host '
+    network up
+    network status
+    [[ $(ip -n redis-cache -o -4 addr show veth-redis) == *" 10.0.0.50/16 brd 10.0.255.255 "* ]]
+    [[ -z $(ip -n redis-cache -6 addr show dev veth-redis) ]] # IPv4 only: IPv6 would pass by iptables
+    for namespace in nginx-lb product3 service-registry; do
+      for address in 10.0.0.1 10.0.0.10 10.0.0.32 10.0.0.70 127.0.0.1; do
+        ip netns exec $namespace ping -qc1 -W1 $address >/dev/null || echo "$namespace does not reach $address"
+      done
+    done
+  '
+  succeeds
+  says "network  9 nodes as $ROOT/topology/flat.tsv says"
+  [[ $output != *"does not reach"* ]]
+}
+
+@test "a second up changes nothing, byte for byte, and runs no command" {
+  on_a_host '
+    network up >/dev/null
+    network_state >/run/before
+    [[ -z $(network up) ]]
+    unchanged /run/before
+  '
+  succeeds
+}
+
+@test "down leaves nothing, and leaves alone what is not the lab'\''s" {
+  on_a_host '
+    ip netns add mine
+    ip link add veth-mine type veth peer name veth-mine2 netns mine
+    ip link add name br-mine type bridge
+    network_state >/run/before
+    network up >/dev/null
+    network down
+    retry 5 unchanged /run/before
+    [[ -z $(network down) ]]
+  '
+  succeeds
+}
+
+@test "the scripts work from any directory, with a relative path to a table" {
+  on_a_host '
+    many_nodes 2 >/run/two.tsv
+    cd /run
+    TOPOLOGY=./two.tsv "$ROOT/scripts/network.sh" up >/dev/null
+    cd /
+    "$ROOT/scripts/network.sh" status
+  '
+  succeeds
+  says "network  2 nodes as /run/two.tsv says"
+}
+
+@test "500 nodes come up, a second up is silent, and down takes them all away" {
+  on_a_host '
+    many_nodes 500 >/run/many.tsv
+    export TOPOLOGY=/run/many.tsv
+    network_state >/run/before
+    network up >/run/commands
+    [[ $(grep -c "netns add" /run/commands) == 500 ]]
+    network status
+    [[ -z $(network up) ]]
+    ip netns exec node1 ping -qc1 -W2 10.99.2.2 >/dev/null
+    network down >/dev/null
+    retry 10 unchanged /run/before
+  '
+  succeeds
+  says "network  500 nodes as /run/many.tsv says"
+}
+
+@test "names that are words of ip, or have dots in them, are names" {
+  on_a_host '
+    printf "%s\n" "up 10.98.0.1/24" "a dev 10.98.0.2/24 master br up" "b type 10.98.0.3/24 eth0.7 veth.b.1 up" | table >/run/odd.tsv
+    export TOPOLOGY=/run/odd.tsv
+    network_state >/run/before
+    network up >/dev/null
+    network status
+    ip netns exec dev ping -qc1 -W1 10.98.0.3 >/dev/null
+    network down >/dev/null
+    retry 5 unchanged /run/before
+  '
+  succeeds
+  says "network  2 nodes"
+}
+
+# --- DRY_RUN ---------------------------------------------------------------------------------------
+
+@test "DRY_RUN=1 prints the commands in the order of the table, changes nothing, takes no lock, needs no root" {
+  on_a_host '
+    network_state >/run/before
+    DRY_RUN=1 setpriv --reuid 65534 --clear-groups "$ROOT/scripts/network.sh" up >/run/commands
+    unchanged /run/before
+    [[ ! -e /run/cnet ]]
+    diff <(sed -n "s/^+ ip -n \([^ ]*\) route .*/\1/p" /run/commands) <(scripts/topology.sh dump | awk "\$1 == \"node\" { print \$3 }")
+  '
+  succeeds
+}
+
+@test "the commands that DRY_RUN=1 prints, run by hand, make the very network" {
+  on_a_host '
+    sed "s/^+ //" <(DRY_RUN=1 network up) >/run/commands.sh
+    bash -e /run/commands.sh
+    network status
+    [[ -z $(network up) ]]
+  '
+  succeeds
+}
+
+@test "DRY_RUN=1 down prints what down would do, and does nothing" {
+  on_a_host '
+    network up >/dev/null
+    network_state >/run/before
+    DRY_RUN=1 network down >/run/said
+    unchanged /run/before
+    diff /run/said <(network down)
+  '
+  succeeds
+}
+
+# --- refusals: one line, exit 1, nothing changed -----------------------------------------------------
+
+refuses() { # TEXT PREPARATION: up and check say so
+  on_a_host "
+    $2
+    network_state >/run/before
+    fails_with 1 '$1' scripts/network.sh up
+    fails_with 1 '$1' scripts/network.sh check
+    unchanged /run/before
+  "
+  succeeds
+}
+
+@test "an interface of somebody else with a name of ours is refused" {
+  refuses "network.sh: the host has an interface veth-redis-br that is not the lab" '
+    ip link add veth-redis-br type veth peer name elsewhere
+  '
+}
+
+@test "a namespace of somebody else with a name of ours is refused, and down does not touch it" {
+  refuses "network.sh: there is a namespace redis-cache that is not the lab" '
+    ip netns add redis-cache
+    ip link add outside type veth peer name inside netns redis-cache
+    ip -n redis-cache link set inside up
+    [[ -z $(network down) ]]
+  '
+}
+
+@test "an overlap with a route of the host is refused by its name, whatever kind of route it is" {
+  refuses "address: 10.0.0.1/16 of br-app overlaps with the host" 'ip route add 10.0.128.0/17 via 203.0.113.2'
+  refuses "route 10.0.0.0/8 by uplink; take another network in your own table" 'ip route add 10.0.0.0/8 via 203.0.113.2 table 100'
+  refuses "route 10.0.4.5/32 by blackhole" 'ip route add blackhole 10.0.4.5'
+  refuses "route 10.0.3.4/32 by uplink" 'ip addr add 10.0.3.4/32 dev uplink'
+}
+
+@test "a VPN that takes the default route in two halves is in nobody'\''s way" {
+  on_a_host '
+    ip route add 0.0.0.0/1 via 203.0.113.2
+    ip route add 128.0.0.0/1 via 203.0.113.2
+    network up >/dev/null
+    network status
+  '
+  succeeds
+}
+
+@test "without root, up, down and status say so" {
+  on_a_host '
+    for command in up down status; do
+      fails_with 1 "network.sh: needs root: sudo $ROOT/scripts/network.sh $command" setpriv --reuid 65534 --clear-groups scripts/network.sh $command
+    done
+  '
+  succeeds
+}
+
+@test "a malformed table is refused by file, line and column" {
+  refuses "network.sh: /run/bad.tsv:3: address:" '
+    printf "%s\n" "br-x 10.98.0.1/24" "a a 10.98.0.999/24 eth0 port1 br-x" | table >/run/bad.tsv
+    export TOPOLOGY=/run/bad.tsv
+  '
+}
+
+@test "a missing tool is named" {
+  refuses "network.sh: missing: jq; sudo scripts/install.sh up" '
+    mkdir /run/bin
+    for tool in /usr/bin/* /usr/sbin/ip; do [[ $tool == */jq ]] || ln -s "$tool" /run/bin/ 2>/dev/null || :; done
+    PATH=/run/bin
+  '
+}
+
+@test "a command that is not known exits 2 with the usage; help exits 0" {
+  run --separate-stderr "$ROOT/scripts/network.sh" sideways
+  [[ $status == 2 && -z $output ]]
+  # shellcheck disable=SC2154 # set by run
+  [[ $stderr == 'network.sh: unknown command "sideways"'*'scripts/network.sh status'* ]]
+  run "$ROOT/scripts/network.sh" help
+  succeeds
+  says "scripts/network.sh status   name each difference"
+}
+
+# --- drift: status names it, up mends it -------------------------------------------------------------
+
+@test "status names a link that was cut" {
+  on_a_host '
+    network up >/dev/null
+    ip link del veth-redis-br
+    drifted "missing  veth pair veth-redis-br (host) = veth-redis (namespace redis-cache)
+missing  veth-redis-br is a port of bridge br-app
+missing  veth-redis-br is up
+missing  address 10.0.0.50/16 on veth-redis in namespace redis-cache
+missing  veth-redis is up in namespace redis-cache
+missing  default route via 10.0.0.1 in namespace redis-cache"
+  '
+  succeeds
+}
+
+@test "status names an address that was changed, and one that was added" {
+  on_a_host '
+    network up >/dev/null
+    ip -n product2 addr add 10.0.9.9/16 dev veth-prod2
+    drifted "surplus  address 10.0.9.9/16 on veth-prod2 in namespace product2"
+    ip -n product2 addr flush dev veth-prod2
+    ip -n product2 addr add 10.0.9.9/16 dev veth-prod2
+    drifted "missing  address 10.0.0.31/16 on veth-prod2 in namespace product2
+missing  default route via 10.0.0.1 in namespace product2
+surplus  address 10.0.9.9/16 on veth-prod2 in namespace product2"
+  '
+  succeeds
+}
+
+@test "status names a link that is down, at either end, and a loopback that is down" {
+  on_a_host '
+    network up >/dev/null
+    ip link set veth-pg-br down
+    drifted "missing  veth-pg-br is up"
+    ip -n postgres-db link set veth-pg down
+    drifted "missing  veth-pg is up in namespace postgres-db
+missing  default route via 10.0.0.1 in namespace postgres-db"
+    ip -n postgres-db link set lo down
+    drifted "missing  lo is up in namespace postgres-db"
+  '
+  succeeds
+}
+
+@test "status names a bridge that is down, that lost its address, a port, or itself" {
+  on_a_host '
+    network up >/dev/null
+    ip link set br-app down
+    drifted "missing  br-app is up"
+    ip addr del 10.0.0.1/16 dev br-app
+    drifted "missing  address 10.0.0.1/16 on bridge br-app"
+    ip link set veth-sr-br nomaster
+    drifted "missing  veth-sr-br is a port of bridge br-app"
+    ip link del br-app
+    ! network status >/run/said
+    grep -qx "missing  bridge br-app" /run/said
+    network up >/dev/null
+    network status
+  '
+  succeeds
+}
+
+@test "status names a default route that goes elsewhere" {
+  on_a_host '
+    network up >/dev/null
+    ip -n nginx-lb route replace default via 10.0.0.20
+    drifted "missing  default route via 10.0.0.1 in namespace nginx-lb
+surplus  default route via 10.0.0.20 in namespace nginx-lb"
+    ip -n nginx-lb route replace default dev veth-nginx
+    drifted "missing  default route via 10.0.0.1 in namespace nginx-lb
+surplus  default route dev veth-nginx in namespace nginx-lb"
+  '
+  succeeds
+}
+
+@test "a namespace that was deleted is named and made again" {
+  on_a_host '
+    network up >/dev/null
+    ip netns del product3
+    retry 5 test ! -e /proc/sys/net/ipv4/conf/veth-prod3-br
+    ! network status >/run/said
+    grep -qx "missing  namespace product3" /run/said
+    network up >/dev/null
+    network status
+  '
+  succeeds
+}
+
+@test "a pair whose end was moved to another namespace is made anew" {
+  on_a_host '
+    network up >/dev/null
+    ip -n product3 link set veth-prod3 netns product2
+    ! network status >/run/said
+    grep -q "^surplus .*veth-prod3-br (host) = veth-prod3 (namespace product2)" /run/said
+    network up >/dev/null
+    network status
+  '
+  succeeds
+}
+
+@test "what somebody adds inside a namespace is theirs: no drift, and up leaves it" {
+  on_a_host '
+    network up >/dev/null
+    ip -n product2 link add theirs type veth peer name other netns product3
+    ip -n product2 link set theirs up
+    network status
+    network_state >/run/before
+    [[ -z $(network up) ]]
+    unchanged /run/before
+  '
+  succeeds
+}
+
+# --- another table -----------------------------------------------------------------------------------
+
+@test "up with a changed table removes, adds, renumbers and rewires what differs, and nothing else" {
+  on_a_host '
+    network up >/dev/null
+    before=$(ip -n redis-cache -o link show veth-redis)
+    mkdir "/run/a b"
+    export TOPOLOGY="/run/a b/changed.tsv"
+    sed "/^node.product-3/d; s/10\.0\.0\.31/10.0.0.99/; s/br-app/br-new/g" topology/flat.tsv >"$TOPOLOGY"
+    printf "node\tnewcomer\tnewcomer\t10.0.5.5/16\tveth-new\tveth-new-br\tbr-new\t-\t-\t-\n" >>"$TOPOLOGY"
+    network up >/dev/null
+    network status
+    [[ ! -e /run/netns/product3 && ! -e /proc/sys/net/ipv4/conf/br-app ]]
+    [[ $(ip -n redis-cache -o link show veth-redis) == "$before" ]] # no need to touch it
+    ip netns exec newcomer ping -qc1 -W1 10.0.0.99 >/dev/null
+    unset TOPOLOGY # the bridge remembers which table it was made from
+    network status
+    [[ -z $(network up) ]]
+  '
+  succeeds
+  says "network  9 nodes as /run/a b/changed.tsv says"
+}
+
+@test "down needs no table: it may be gone, or broken by now" {
+  on_a_host '
+    many_nodes 3 >/run/gone.tsv
+    network_state >/run/before
+    for ruin in "rm /run/gone.tsv" "echo rubbish >/run/gone.tsv"; do
+      many_nodes 3 >/run/gone.tsv
+      TOPOLOGY=/run/gone.tsv network up >/dev/null
+      $ruin
+      TOPOLOGY=/run/gone.tsv network down >/dev/null
+      retry 5 unchanged /run/before
+    done
+  '
+  succeeds
+}
+
+# --- cut short -----------------------------------------------------------------------------------------
+
+@test "kill -9 of up at 25 points: up converges, and down leaves nothing" {
+  on_a_host '
+    network_state >/run/before
+    commands=$(DRY_RUN=1 network up | wc -l)
+    for ((point = 0; point < 25; point++)); do
+      kill_at $((1 + point * (commands - 1) / 24))
+      ! network status >/dev/null
+      network up >/dev/null
+      network status >/dev/null
+      network down >/dev/null
+      retry 5 unchanged /run/before
+    done
+    [[ $(stat -c %s /run/deadly/count) == "$commands" ]] # the last one died at the last command
+  '
+  succeeds
+}
+
+@test "kill -9 of up at 25 points: down alone leaves nothing, even when asked with another table" {
+  on_a_host '
+    network_state >/run/before
+    many_nodes 2 >/run/two.tsv
+    commands=$(DRY_RUN=1 network up | wc -l)
+    for ((point = 0; point < 25; point++)); do
+      kill_at $((1 + point * (commands - 1) / 24))
+      TOPOLOGY=/run/two.tsv network down >/dev/null
+      retry 5 unchanged /run/before
+    done
+  '
+  succeeds
+}
+
+@test "a down that was cut short is finished by the next one" {
+  on_a_host '
+    network_state >/run/before
+    network up >/dev/null
+    ip netns del nginx-lb
+    ip netns del redis-cache
+    network down >/dev/null
+    retry 5 unchanged /run/before
+  '
+  succeeds
+}
+
+@test "a file that ip netns add left behind when it was killed is named, and heals" {
+  on_a_host '
+    network_state >/run/before
+    kill_at 30
+    ip netns del product2
+    install -m 0 /dev/null /run/netns/product2
+    ! network status >/run/said 2>/run/complaints
+    [[ ! -s /run/complaints ]]
+    grep -qx "surplus  /run/netns/product2 is a file and no namespace" /run/said
+    network up >/dev/null
+    network status
+    network down >/dev/null
+    kill_at 30
+    ip netns del product2
+    install -m 0 /dev/null /run/netns/product2
+    network down >/dev/null
+    retry 5 unchanged /run/before
+  '
+  succeeds
+}
+
+@test "up that gets a TERM takes back what it made" {
+  on_a_host '
+    many_nodes 100 >/run/many.tsv
+    network_state >/run/before
+    TOPOLOGY=/run/many.tsv scripts/network.sh up >/dev/null &
+    retry 5 test -e /run/netns/node1
+    kill $!
+    status=0
+    wait $! || status=$?
+    [[ $status == 143 ]]
+    retry 5 unchanged /run/before
+  '
+  succeeds
+}
+
+# An `ip` that spoils a line of the batch for redis-cache.
+SPOILED='
+  mkdir /run/bin
+  printf "%s\n" "#!/bin/bash" "[[ \$* != *inside/redis-cache ]] || sed -i s/veth-redis/nowhere/ \${@: -1}" "exec $(command -v ip) \"\$@\"" >/run/bin/ip
+  chmod +x /run/bin/ip
+'
+
+@test "a command that fails is named in one line, and a fresh up takes back what it made" {
+  on_a_host "$SPOILED"'
+    network_state >/run/before
+    PATH=/run/bin:$PATH fails_with 1 "network.sh: Cannot find device \"nowhere\"; it was: ip -n redis-cache link set dev nowhere addrgenmode none" scripts/network.sh up
+    retry 5 unchanged /run/before
+  '
+  succeeds
+}
+
+@test "a command that fails while mending leaves what is up as it is" {
+  on_a_host "$SPOILED"'
+    network up >/dev/null
+    ip -n redis-cache addr flush dev veth-redis
+    ! PATH=/run/bin:$PATH network up &>/dev/null
+    [[ $(network status | wc -l) == 2 ]]
+    network up >/dev/null
+    network status
+  '
+  succeeds
+}
+
+@test "two at once: the second waits, and finds nothing to do" {
+  on_a_host '
+    scripts/network.sh up >/run/first 2>&1 &
+    first=$!
+    scripts/network.sh up >/run/second 2>&1 &
+    wait $first
+    wait $!
+    network status
+    [[ $(cat /run/first /run/second | grep -c "^+ ip netns add redis-cache") == 1 ]]
+  '
+  succeeds
+}
