@@ -6,16 +6,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import urllib3
-from urllib3.exceptions import HTTPError
+import gevent
+from geventhttpclient import HTTPClient
+from geventhttpclient.response import HTTPParseError
 from web import Unavailable, log
 
 DEADLINE_SECONDS = 4.0
 CONNECT_SECONDS = 0.25
 READ_SECONDS = 1.5
 EJECT_SECONDS = 1.0
-CONNECTIONS = 32
+CONNECTIONS = 64
 AWAY = (502, 503, 504)
+NoAnswer = (OSError, HTTPParseError)  # refused, reset, timed out; or not HTTP
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,13 @@ class Instance:
 
     def __init__(self, url: str, read_seconds: float) -> None:
         self.url = url
-        self._read_seconds = read_seconds
         self._ejected_until = 0.0
-        self._pool = urllib3.connection_from_url(url, maxsize=CONNECTIONS, block=False, retries=False)
+        self._client = HTTPClient.from_url(
+            url,
+            concurrency=CONNECTIONS,
+            connection_timeout=CONNECT_SECONDS,
+            network_timeout=read_seconds,
+        )
 
     def is_ejected(self) -> bool:
         """Return whether it failed within the last second."""
@@ -44,20 +50,17 @@ class Instance:
     def ask(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float
     ) -> Answer:
-        """Return its answer; raises urllib3's HTTPError when there is none within `seconds`."""
-        timeout = urllib3.Timeout(
-            connect=min(CONNECT_SECONDS, seconds), read=min(self._read_seconds, seconds)
-        )
+        """Return its answer; raises one of NoAnswer when there is none within `seconds`."""
         try:
-            answer = self._pool.urlopen(
-                method, path, body=body, headers=headers, timeout=timeout, redirect=False
-            )
-        except HTTPError:
+            with gevent.Timeout(seconds, TimeoutError):
+                answer = self._client.request(method, path, body, headers)
+                body = bytes(answer.read())
+        except NoAnswer:
             self._ejected_until = time.monotonic() + EJECT_SECONDS
             raise
-        if answer.status in AWAY:
+        if answer.status_code in AWAY:
             self._ejected_until = time.monotonic() + EJECT_SECONDS
-        return Answer(self.url, answer.status, answer.data, answer.headers)
+        return Answer(self.url, answer.status_code, body, answer.headers)
 
 
 class Upstream:
@@ -86,7 +89,7 @@ class Upstream:
                 break
             try:
                 answer = instance.ask(method, path, body, headers, left)
-            except HTTPError as failure:
+            except NoAnswer as failure:
                 log.warning("%s at %s does not answer: %s", self.name, instance.url, type(failure).__name__)
                 continue
             if answer.status not in AWAY:

@@ -1,13 +1,14 @@
 """How gunicorn runs this service; the same file in each folder, what differs is in the environment."""
 
+import gc
 import os
 import shutil
 import tempfile
 
 bind = f"{os.environ.get('SERVICE_IP', '127.0.0.1')}:{os.environ.get('SERVICE_PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
-worker_class = "gthread"
-threads = 16
+worker_class = os.environ.get("WORKER_CLASS", "gthread")
+threads = 16  # of the class gthread
 keepalive = 75  # longer than any client keeps an idle connection, so that the client closes first
 timeout = 30
 graceful_timeout = 10
@@ -29,6 +30,13 @@ def on_starting(_server: object) -> None:
     """Forget the metrics of the start before."""
     shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
     os.makedirs(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+
+
+def post_worker_init(_worker: object) -> None:
+    """Let the garbage collector pass over what lives as long as the worker."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def child_exit(_server: object, worker: object) -> None:

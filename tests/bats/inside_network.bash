@@ -3,6 +3,13 @@
 
 network() { scripts/network.sh "$@"; }
 
+fails() { ! "$@"; } # a bare `! command` does not stop a script under set -e
+
+silent() { # it ends well, and has nothing to say
+  local said
+  said=$("$@") && [[ -z $said ]]
+}
+
 # Everything of the network, in the host and in each namespace, without what comes and goes by itself:
 # timers, a carrier, the sandbox's own IPv6 addresses that take their time.
 network_state() {
@@ -49,14 +56,14 @@ many_nodes() { # N: a table of a pure network
 
 drifted() { # TEXT: status says so and ends with 1, `up` mends it, and status is content
   local said
-  ! said=$(network status)
+  said=$(network status) && return 1
   [[ $said == "$1" ]] || {
     printf "wanted:\n%s\ngot:\n%s\n" "$1" "$said"
     return 1
   }
   network up >/dev/null
   network status >/dev/null
-  [[ -z $(network up) ]]
+  silent network up
 }
 
 # An `ip` that does a batch command by command, and at the Nth of all kills the run's whole process group.
@@ -69,7 +76,8 @@ ip=$(command -v ip)
 [[ \$* == *-batch*/batches/* ]] || exec \$ip "\$@"
 while read -r line; do
   printf . >>/run/deadly/count
-  ((\$(stat -c %s /run/deadly/count) < $1)) || kill -9 0
+  read -r count </run/deadly/count
+  ((\${#count} < $1)) || kill -9 0
   eval "\$ip \${*:1:\$#-2} \$line" || exit
 done <"\${@: -1}"
 END

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Requests a second for GET /api/products through nginx: the lab's services against the original's way
+# (Flask's development server, one requests.get a call: bench/original/), in one sandbox, in turns.
+#
+#   bench/services.sh [run]    ROUNDS=5 rounds of REQUESTS=3000 requests, 50 at a time; QUICK=1 for 2 rounds
+#   bench/services.sh help
+#
+# What counts is good answers: with `ab`, one that is refused quickly would make the loser look fast.
+# Result: a table, and reports/bench_services.csv.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+
+ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5} REQUESTS=${REQUESTS:-3000}
+ORIGINAL_PORT=3001 ORIGINAL_PRODUCT_PORT=5001 ORIGINAL_NGINX_PORT=81
+
+start_original() { # the same nodes, other ports
+  local node urls=''
+  REDIS_PASSWORD=$(sed -n 's/^REDIS_PASSWORD=//p' "$STATE_DIR/secrets")
+  REDIS_HOST=${ADDRESS[$(nodes_running redis | head -1)]%/*} REDIS_PORT=6379
+  export REDIS_PASSWORD REDIS_HOST REDIS_PORT
+  for node in $(nodes_running product-service); do
+    urls+="${urls:+,}http://${ADDRESS[$node]%/*}:$ORIGINAL_PRODUCT_PORT"
+    start_program product "$node" "$ORIGINAL_PRODUCT_PORT"
+  done
+  export PRODUCT_SERVICE_URLS=$urls
+  node=$(nodes_running api-gateway | head -1)
+  start_program gateway "$node" "$ORIGINAL_PORT"
+  start_original_nginx "$(nodes_running nginx | head -1)" "${ADDRESS[$node]%/*}"
+}
+
+start_program() { # PROGRAM NODE PORT
+  SERVICE_IP=${ADDRESS[$2]%/*} SERVICE_PORT=$3 INSTANCE_ID=$2 nsenter --net="/run/netns/${NAMESPACE[$2]}" -- \
+    "$VENV/bin/python" "$ROOT/bench/original/$1.py" &>/dev/null 9>&- &
+  defer kill "$!"
+}
+
+start_original_nginx() { # NODE GATEWAY: what the original had: proxy_pass and two headers
+  local config=$RUN_DIR/original-nginx.conf
+  cat >"$config" <<EOF
+daemon off; pid $RUN_DIR/original-nginx.pid; error_log /dev/null;
+events {}
+http {
+  access_log off;
+  server {
+    listen ${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT;
+    location / { proxy_pass http://$2:$ORIGINAL_PORT; proxy_set_header Host \$host; proxy_set_header X-Real-IP \$remote_addr; }
+  }
+}
+EOF
+  nsenter --net="/run/netns/${NAMESPACE[$1]}" -- nginx -c "$config" -e /dev/null &>/dev/null 9>&- &
+  defer kill "$!"
+  ORIGINAL=http://${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT/api/products
+  LAB=http://${ADDRESS[$1]%/*}:${LISTENS[$1]%%/*}/api/products
+}
+
+answers() { curl -fs -m 2 -o /dev/null "$1"; }
+
+good_per_second() { # URL
+  ab -l -q -s 30 -n "$REQUESTS" -c 50 "$1" | awk '
+    /^Complete requests/ { complete = $3 } /^Failed requests/ { failed = $3 } /^Non-2xx/ { refused = $3 }
+    /^Time taken/ { seconds = $5 } END { printf "%.1f %d\n", (complete - failed - refused) / seconds, failed + refused }'
+}
+
+measure() {
+  local round way csv=$ROOT/reports/bench_services.csv rate bad
+  echo 'round,way,good_answers_per_second,bad_answers' >"$csv"
+  for way in lab original; do retry_until 20 answers "$([[ $way == lab ]] && echo "$LAB" || echo "$ORIGINAL")" || die "$way does not answer"; done
+  for ((round = 0; round <= ROUNDS; round++)); do # round 0 warms up
+    for way in lab original; do
+      read -r rate bad < <(good_per_second "$([[ $way == lab ]] && echo "$LAB" || echo "$ORIGINAL")")
+      ((round == 0)) || echo "$round,$way,$rate,$bad" >>"$csv"
+      say "round $round of $ROUNDS  $(printf '%-9s %8.1f good answers/s, %d bad' "$way" "$rate" "$bad")"
+    done
+  done
+  summary "$csv"
+}
+
+summary() {
+  sort -t, -k1,1n -k2,2 "$1" | awk -F, '
+    $2 == "lab" { lab[$1] = $3 } $2 == "original" { original[$1] = $3 }
+    function median(list, n,   i, j, swap) {
+      for (i = 1; i <= n; i++) for (j = i + 1; j <= n; j++) if (list[j] < list[i]) { swap = list[i]; list[i] = list[j]; list[j] = swap }
+      return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+    }
+    END {
+      for (round in lab) { n++; a[n] = lab[round]; b[n] = original[round]; r[n] = lab[round] / original[round] }
+      printf "\nlab       %8.1f good answers/s (median of %d rounds)\n", median(a, n), n
+      printf "original  %8.1f good answers/s\n", median(b, n)
+      printf "ratio     %8.2f (%.2f to %.2f)\n", median(r, n), r[1], r[n]
+    }'
+}
+
+inside() {
+  "$ROOT/scripts/network.sh" up >/dev/null
+  "$ROOT/scripts/nat.sh" up >/dev/null
+  "$ROOT/scripts/services.sh" up >/dev/null
+  load_topology
+  start_original
+  measure
+}
+
+case ${1:-run} in
+  run)
+    "$ROOT/scripts/install.sh" dev
+    trap - EXIT
+    ROUNDS=$ROUNDS REQUESTS=$REQUESTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/services.sh" inside
+    ;;
+  inside) inside ;; # within its sandbox
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

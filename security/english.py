@@ -1,0 +1,224 @@
+"""Says in plain English what a rule does, with addresses named by the topology.
+
+TCP packets to nginx-lb (...) with destination port 80, going out by bridge br-app: are let through.
+What is not known here is shown as iptables writes it, never left out.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from scripts.topology import Topology
+from security.iptables import Rule
+
+Words = Callable[[str], str]
+
+_KNOWN_MODULES = ("tcp", "udp", "conntrack", "addrtype")
+_STATES = {
+    "NEW": "new",
+    "ESTABLISHED": "established",
+    "RELATED": "related to an established one",
+    "INVALID": "known to nobody",
+    "UNTRACKED": "not tracked",
+    "DNAT": "sent on to another destination",
+    "SNAT": "given another source",
+}
+_KINDS = {
+    "LOCAL": "the host itself",
+    "BROADCAST": "a broadcast",
+    "MULTICAST": "a multicast group",
+    "UNICAST": "a single machine",
+}
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One option as written: `! --ctstate NEW`."""
+
+    negated: bool
+    flag: str
+    values: tuple[str, ...]
+
+    @property
+    def verbatim(self) -> str:
+        return ("! " if self.negated else "") + shlex.join((self.flag, *self.values))
+
+
+def meaning(rule: Rule, topology: Topology | None = None) -> str:
+    """One sentence: which packets, and what happens to them."""
+    return f"{_packets(rule.matches, topology)}: {_action(rule, topology)}."
+
+
+def _packets(matches: Iterable[str], topology: Topology | None) -> str:
+    phrases = _phrases(topology)
+    known, unknown = [], []
+    for option in _options(matches):
+        if option.flag in phrases and len(option.values) == 1:
+            known.append(option)
+        elif option.flag != "-m" or " ".join(option.values) not in _KNOWN_MODULES:
+            unknown.append(option.verbatim)
+    known.sort(key=lambda option: list(phrases).index(option.flag))
+    said = "".join(phrases[option.flag](option.negated, option.values[0]) for option in known)
+    said += f", matching `{' '.join(unknown)}`" if unknown else ""
+    if any(option.flag == "-p" for option in known):
+        return said
+    return f"Packets{said}" if said else "All packets"
+
+
+def _options(words: Iterable[str]) -> list[_Option]:
+    options: list[_Option] = []
+    negated = False
+    for word in words:
+        if word == "!":
+            negated = True
+        elif word.startswith("-") or not options or negated:
+            options.append(_Option(negated, word, ()))
+            negated = False
+        else:
+            last = options.pop()
+            options.append(_Option(last.negated, last.flag, (*last.values, word)))
+    return options
+
+
+def _phrases(topology: Topology | None) -> dict[str, Callable[[bool, str], str]]:
+    """What to say for each match, in the order to say it."""
+
+    def place(text: str) -> str:
+        return address(text, topology)
+
+    def link(text: str) -> str:
+        return interface(text, topology)
+
+    return {
+        "-p": _protocol,
+        "-s": _phrase(" {}from {}", place),
+        "--src-type": _phrase(" {}from {}", _kind),
+        "--sport": _phrase(" {}with source {}", _port),
+        "-d": _phrase(" {}to {}", place),
+        "--dst-type": _phrase(" {}to {}", _kind),
+        "--dport": _phrase(" {}with destination {}", _port),
+        "-i": _phrase(", {}coming in by {}", link),
+        "-o": _phrase(", {}going out by {}", link),
+        "--ctstate": _connection,
+    }
+
+
+def _phrase(pattern: str, say: Words) -> Callable[[bool, str], str]:
+    return lambda negated, value: pattern.format("not " if negated else "", say(value))
+
+
+def _protocol(negated: bool, value: str) -> str:
+    return f"Packets of any protocol but {value.upper()}" if negated else f"{value.upper()} packets"
+
+
+def _port(value: str) -> str:
+    first, colon, last = value.partition(":")
+    return f"ports {first} to {last}" if colon else f"port {value}"
+
+
+def _kind(value: str) -> str:
+    return _one_of(_KINDS.get(kind, f"an address of type {kind}") for kind in value.split(","))
+
+
+def _connection(negated: bool, value: str) -> str:
+    states = _one_of(_STATES.get(state, state) for state in value.split(","))
+    return f", of a connection that is {'not ' if negated else ''}{states}"
+
+
+def _one_of(items: Iterable[str]) -> str:
+    *others, last = items
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def address(text: str, topology: Topology | None) -> str:
+    """Name an address or a network: `nginx-lb (ADDRESS)`; a port stays behind it."""
+    host, colon, port = text.partition(":")
+    host = host.removesuffix("/32")
+    name = _name_of(host, topology)
+    return (f"{name} ({host})" if name else host) + (f" port {port}" if colon else "")
+
+
+def _name_of(host: str, topology: Topology | None) -> str:
+    try:
+        network = IPv4Network(host, strict=False)
+    except ValueError:
+        return ""
+    if network.is_loopback:
+        return "localhost"
+    for bridge in topology.bridges if topology else ():
+        if network == bridge.address.network:
+            return f"the network of {bridge.name}"
+        if network == IPv4Network(bridge.address.ip):
+            return f"bridge {bridge.name}"
+    node = topology.node_at(host) if topology else None
+    return node.name if node else ""
+
+
+def interface(name: str, topology: Topology | None) -> str:
+    """Name an interface of the host: `bridge br-app`, or whose cable it is."""
+    if topology and topology.bridge(name):
+        return f"bridge {name}"
+    nodes = topology.nodes if topology else ()
+    return next(
+        (f"{name} (the cable of {node.name})" for node in nodes if node.bridge_interface == name), name
+    )
+
+
+def _action(rule: Rule, topology: Topology | None) -> str:
+    options = {option.flag: option for option in _options(rule.target_options)}
+
+    def take(flag: str) -> str:
+        return " ".join(options.pop(flag).values) if flag in options else ""
+
+    if rule.target in _ACTIONS:
+        said = _ACTIONS[rule.target](take, topology)
+    elif rule.goto:
+        said = f"go on in {rule.target} and do not come back"
+    else:
+        said = f"go to {rule.target}"
+    rest = " ".join(option.verbatim for option in options.values())
+    return said + (f", with `{rest}`" if rest else "")
+
+
+def _dnat(take: Words, topology: Topology | None) -> str:
+    to = take("--to-destination")
+    return f"are sent on to {address(to, topology)}" if to else "are sent on to another destination"
+
+
+def _masquerade(take: Words, _: Topology | None) -> str:
+    return "take the host's own address as their source"
+
+
+def _reject(take: Words, _: Topology | None) -> str:
+    told = take("--reject-with")
+    return "are refused, and the sender is told" + (f" ({told})" if told else "")
+
+
+def _log(take: Words, _: Topology | None) -> str:
+    prefix = take("--log-prefix").strip()
+    return f"are written to the kernel's log{_marked(prefix)}, and go on"
+
+
+def _nflog(take: Words, _: Topology | None) -> str:
+    group, prefix = take("--nflog-group") or "0", take("--nflog-prefix").strip()
+    return f"are copied to whoever listens on NFLOG group {group}{_marked(prefix)}, and go on"
+
+
+def _marked(prefix: str) -> str:
+    return f' as "{prefix}"' if prefix else ""
+
+
+_ACTIONS: dict[str, Callable[[Words, Topology | None], str]] = {
+    "": lambda *_: "are counted and go on",
+    "ACCEPT": lambda *_: "are let through",
+    "DROP": lambda *_: "are dropped, and nobody is told",
+    "RETURN": lambda *_: "go back to where this chain was called",
+    "REJECT": _reject,
+    "DNAT": _dnat,
+    "MASQUERADE": _masquerade,
+    "LOG": _log,
+    "NFLOG": _nflog,
+}

@@ -1,0 +1,137 @@
+"""Reads what `iptables-save -c` prints: text -> rules, and the lines that could not be read. Pure.
+
+[1:60] -A CNET-PUBLISH -p tcp -m comment --comment "cnet: why" -m tcp --dport 80 -j DNAT --to-destination ...
+packets:bytes  chain   matches   comment, taken out         matches       target   target options
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_TABLE = re.compile(r"\*(\w+)")
+_CHAIN = re.compile(r":\S+ \S+ \[\d+:\d+\]")
+_RULE = re.compile(r"\[(\d+):(\d+)\] (-A (\S+)(?: (.*))?)")
+_APPENDED = re.compile(r"\S* ?-A (\S+)")
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]+)(?=\s|$)')
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, in the words of iptables; its position in the chain begins at 1."""
+
+    table: str
+    chain: str
+    position: int
+    matches: tuple[str, ...]
+    target: str
+    target_options: tuple[str, ...]
+    comment: str
+    packets: int
+    bytes: int
+    text: str
+    goto: bool = False
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A line that could not be read, and why."""
+
+    line: int
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Everything a text of iptables-save holds."""
+
+    rules: tuple[Rule, ...]
+    unread: tuple[Unread, ...]
+
+
+class _NotReadable(Exception):
+    """The reason why a line cannot be read."""
+
+
+def parse(text: str) -> Saved:
+    """Read the output of `iptables-save -c`."""
+    return _Reader().read(text.splitlines())
+
+
+@dataclass
+class _Reader:
+    table: str = ""
+    rules: list[Rule] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    lengths: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def read(self, lines: Iterable[str]) -> Saved:
+        number = 0
+        for number, line in enumerate(lines, start=1):
+            try:
+                self.read_line(line)
+            except _NotReadable as reason:
+                self.unread.append(Unread(number, str(reason), line))
+        if self.table:
+            self.unread.append(Unread(number, f"the text ends before the COMMIT of table {self.table}", ""))
+        return Saved(tuple(self.rules), tuple(self.unread))
+
+    def read_line(self, line: str) -> None:
+        if not line or line.startswith("#") or _CHAIN.fullmatch(line):
+            return
+        if found := _TABLE.fullmatch(line):
+            self.table = found[1]
+        elif line == "COMMIT":
+            self.table = ""
+        else:
+            self.read_rule(line)
+
+    def read_rule(self, line: str) -> None:
+        if appended := _APPENDED.match(
+            line
+        ):  # a rule that cannot be read has its place in the chain all the same
+            self.lengths[self.table, appended[1]] += 1
+        found = _RULE.fullmatch(line)
+        if not found:
+            raise _NotReadable("not [packets:bytes] -A CHAIN ...")
+        if not self.table:
+            raise _NotReadable("a rule outside any table")
+        packets, count, text, chain, rest = found.groups()
+        place = (self.table, chain, self.lengths[self.table, chain])
+        self.rules.append(_rule(place, words_of(rest or ""), int(packets), int(count), text))
+
+
+def _rule(place: tuple[str, str, int], words: list[str], packets: int, count: int, text: str) -> Rule:
+    rest, comment = _without_comment(words)
+    jump = next((at for at, word in enumerate(rest) if word in ("-j", "-g")), len(rest))
+    target, *options = rest[jump + 1 :] or [""]
+    if jump < len(rest) and not target:
+        raise _NotReadable(f"{rest[jump]} without a target")
+    goto = rest[jump : jump + 1] == ["-g"]
+    return Rule(*place, tuple(rest[:jump]), target, tuple(options), comment, packets, count, text, goto)
+
+
+def words_of(text: str) -> list[str]:
+    """Split as iptables-save quotes: double quotes, and a backslash before what is taken as it is."""
+    words, at = [], 0
+    while at < len(text):
+        found = _WORD.match(text, at)
+        if not found:
+            raise _NotReadable(f"cannot be split into words at {text[at : at + 20]!r}")
+        words.append(found[2] if found[1] is None else re.sub(r"\\(.)", r"\1", found[1]))
+        at = found.end() + 1
+    return words
+
+
+def _without_comment(words: list[str]) -> tuple[list[str], str]:
+    rest, comments = list(words), []
+    while "--comment" in rest:
+        at = rest.index("--comment")
+        if rest[at - 2 : at] != ["-m", "comment"] or at + 1 == len(rest):
+            raise _NotReadable("--comment without its match or its text")
+        comments.append(rest[at + 1])
+        del rest[at - 2 : at + 2]
+    return rest, " ".join(comments)
