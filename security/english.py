@@ -20,11 +20,11 @@ _KNOWN_MODULES = ("tcp", "udp", "conntrack", "addrtype")
 _STATES = {
     "NEW": "new",
     "ESTABLISHED": "established",
-    "RELATED": "related to an established one",
+    "RELATED": "related to another",
     "INVALID": "known to nobody",
     "UNTRACKED": "not tracked",
-    "DNAT": "sent on to another destination",
-    "SNAT": "given another source",
+    "DNAT": "translated to another destination",
+    "SNAT": "translated to another source",
 }
 _KINDS = {
     "LOCAL": "the host itself",
@@ -65,7 +65,7 @@ def _packets(matches: Iterable[str], topology: Topology | None) -> str:
     said += f", matching `{' '.join(unknown)}`" if unknown else ""
     if any(option.flag == "-p" for option in known):
         return said
-    return f"Packets{said}" if said else "All packets"
+    return f"Packets{said.removeprefix(',')}" if said else "All packets"
 
 
 def _options(words: Iterable[str]) -> list[_Option]:
@@ -84,7 +84,7 @@ def _options(words: Iterable[str]) -> list[_Option]:
 
 
 def _phrases(topology: Topology | None) -> dict[str, Callable[[bool, str], str]]:
-    """What to say for each match, in the order to say it."""
+    """Give what to say for each match, in the order to say it."""
 
     def place(text: str) -> str:
         return address(text, topology)
@@ -124,8 +124,10 @@ def _kind(value: str) -> str:
 
 
 def _connection(negated: bool, value: str) -> str:
-    states = _one_of(_STATES.get(state, state) for state in value.split(","))
-    return f", of a connection that is {'not ' if negated else ''}{states}"
+    order = {state: at for at, state in enumerate(_STATES)}
+    states = sorted(value.split(","), key=lambda state: order.get(state, len(order)))
+    said = _one_of(_STATES.get(state, state) for state in states)
+    return f", whose connection is {'not ' if negated else ''}{said}"
 
 
 def _one_of(items: Iterable[str]) -> str:

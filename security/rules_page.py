@@ -54,14 +54,21 @@ NOTE = (
     "translated as that one was."
 )
 # Where the kernel looks at a packet, in its order (priorities of linux/netfilter_ipv4.h).
-_IN = ("raw PREROUTING", "mangle PREROUTING", "nat PREROUTING", "routing")
-_THROUGH = ("mangle FORWARD", "filter FORWARD")
-_MADE_HERE = ("routing", "raw OUTPUT", "mangle OUTPUT", "nat OUTPUT", "filter OUTPUT")
-_OUT = ("mangle POSTROUTING", "nat POSTROUTING")
+_IN = ("raw PREROUTING", "mangle PREROUTING", "nat PREROUTING", "routing decision")
+_THROUGH = ("mangle FORWARD", "filter FORWARD", "mangle POSTROUTING", "nat POSTROUTING")
+_MADE_HERE = (
+    "routing decision",
+    "raw OUTPUT",
+    "mangle OUTPUT",
+    "nat OUTPUT",
+    "routing decision",
+    "filter OUTPUT",
+)
+_NODE_OUT = "node -> outside"
 JOURNEYS = {
-    "outside -> published port": (*_IN, *_THROUGH, *_OUT),
-    "node -> outside": (*_IN, *_THROUGH, *_OUT),
-    "localhost -> published port": (*_MADE_HERE, *_OUT),
+    "outside -> published port": (*_IN, *_THROUGH),
+    _NODE_OUT: (*_IN, *_THROUGH),
+    "localhost -> published port": (*_MADE_HERE, *_THROUGH[2:]),
 }
 COLUMNS = ("table", "chain", "position", "packets", "bytes", "meaning", "why", "rule")
 
@@ -119,8 +126,7 @@ class Page:
 def page_of(saved: Saved, topology: Topology | None, generated: str = "", command: str = "") -> Page:
     """Explain the rules that are the lab's."""
     rows = tuple(_row(rule, topology) for rule in saved.rules if _is_ours(rule))
-    journeys = {name: _stations(points, saved.rules) for name, points in JOURNEYS.items()}
-    return Page(generated, command, journeys, rows, saved.unread)
+    return Page(generated, command, _journeys(saved.rules), rows, saved.unread)
 
 
 def _is_ours(rule: Rule) -> bool:
@@ -138,21 +144,24 @@ def _row(rule: Rule, topology: Topology | None) -> Row:
     return Row(*place, rule.packets, rule.bytes, meaning(rule, topology), why, rule.text)
 
 
-def _stations(points: Sequence[str], rules: Sequence[Rule]) -> tuple[str, ...]:
+def _journeys(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
+    not_to_the_host = [rule for rule in rules if "--dst-type LOCAL" not in " ".join(rule.matches)]
+    return {
+        name: tuple(_stations(points, not_to_the_host if name == _NODE_OUT else rules))
+        for name, points in JOURNEYS.items()
+    }
+
+
+def _stations(points: Sequence[str], rules: Sequence[Rule]) -> Iterator[str]:
     """Each point of a journey at which chains of the lab are called."""
-    stations = []
     for point in points:
         table, _, chain = point.partition(" ")
-        called = [
-            name
-            for name in _called_from(chain, [r for r in rules if r.table == table])
-            if name.startswith(OURS)
-        ]
-        if called:
-            stations.append(f"{point}: {', '.join(called)}")
-        elif point == "routing":
-            stations.append("routing decision")
-    return tuple(stations)
+        called = _called_from(chain, [rule for rule in rules if rule.table == table])
+        ours = [name for name in called if name.startswith(OURS)]
+        if ours:
+            yield f"{point}: {', '.join(ours)}"
+        elif point == "routing decision":
+            yield point
 
 
 def _called_from(chain: str, rules: Sequence[Rule]) -> list[str]:
@@ -246,11 +255,10 @@ _SECTION = ParagraphStyle("section", _HEAD, fontSize=11, leading=14, spaceBefore
 _HEADLINE = ParagraphStyle("headline", _HEAD, fontSize=18, leading=22)
 _SMALL = ParagraphStyle("small", _BODY, textColor=_FAINT)
 _STYLES = (_NUMBER, _BODY, _BODY, _NUMBER, _NUMBER, _CODE)
-_WIDTHS = tuple(width * mm for width in (8, 82, 60, 17, 18, 88))
-_LOOK = TableStyle(
+_WIDTHS = tuple(width * mm for width in (8, 80, 58, 17, 18, 87))
+_PLAIN = TableStyle(
     [
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
-        ("BACKGROUND", (0, 0), (-1, 0), _BAND),
         ("LINEBELOW", (0, 0), (-1, -1), 0.4, colors.HexColor("#c5d0da")),
         ("LEFTPADDING", (0, 0), (-1, -1), 4),
         ("RIGHTPADDING", (0, 0), (-1, -1), 4),
@@ -258,6 +266,7 @@ _LOOK = TableStyle(
         ("BOTTOMPADDING", (0, 0), (-1, -1), 3.5),
     ]
 )
+_LOOK = TableStyle([("BACKGROUND", (0, 0), (-1, 0), _BAND)], parent=_PLAIN)
 
 
 def write_pdf(page: Page, path: Path) -> None:
@@ -285,7 +294,7 @@ def _pdf_head(page: Page) -> list[Flowable]:
         Paragraph(TITLE, _HEADLINE),
         Paragraph(made, _SMALL),
         Paragraph("What a packet meets, in this order", _SECTION),
-        Table(journeys, colWidths=(50 * mm, 223 * mm), style=TableStyle(_LOOK.getCommands()[2:])),
+        Table(journeys, colWidths=(50 * mm, 218 * mm), style=_PLAIN),
         Spacer(1, 2 * mm),
         Paragraph(NOTE, _SMALL),
     ]

@@ -17,12 +17,13 @@ READ_SECONDS = 1.5
 EJECT_SECONDS = 1.0
 CONNECTIONS = 64
 AWAY = (502, 503, 504)
+PASSED_ON = ("Retry-After", "X-Instance")
 NoAnswer = (OSError, HTTPParseError)  # refused, reset, timed out; or not HTTP
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an upstream answered; `url` is the instance's."""
+    """What an upstream answered, with the headers that clients get too; `url` is the instance's."""
 
     url: str
     status: int
@@ -60,7 +61,8 @@ class Instance:
             raise
         if answer.status_code in AWAY:
             self._ejected_until = time.monotonic() + EJECT_SECONDS
-        return Answer(self.url, answer.status_code, body, answer.headers)
+        headers = {name: value for name in PASSED_ON if (value := answer.get(name))}
+        return Answer(self.url, answer.status_code, body, headers)
 
 
 class Upstream:

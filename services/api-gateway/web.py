@@ -4,6 +4,7 @@ The same file lies in each service's folder, for each stands alone; a test holds
 """
 
 import atexit
+import functools
 import json
 import logging
 import os
@@ -63,6 +64,12 @@ def create_web_app(name: str, instance: str, checks: Checks | None = None) -> Fl
     return app
 
 
+@functools.lru_cache(1)
+def second(seconds: int) -> str:
+    """Return seconds since 1970 as ISO 8601 in UTC, without a time zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
 class BufferedHandler(logging.StreamHandler):  # type: ignore[type-arg]  generic in its stubs alone
     """Writes many lines at once, at the latest after half a second; a warning at once, with all before it.
 
@@ -101,7 +108,7 @@ def set_up_logging(name: str, instance: str) -> None:
     class JsonFormatter(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
             fields = {
-                "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
+                "time": f"{second(int(record.created))}.{int(record.msecs):03d}Z",
                 "level": record.levelname.lower(),
                 "service": name,
                 "instance": instance,
@@ -164,10 +171,16 @@ def add_request_log(app: Flask, name: str, instance: str) -> None:
             response.headers["X-Instance"] = instance
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.method in METHODS else "other"
-        REQUESTS.labels(name, method, route, response.status_code).observe(seconds)
+        measurement(name, method, route, response.status_code).observe(seconds)
         if route not in ("/health", "/metrics"):
             log.info(g.get("note", "request"), extra={"fields": request_fields(response, seconds)})
         return response
+
+
+@functools.cache
+def measurement(service: str, method: str, route: str, status: int) -> Histogram:
+    """Return the histogram with these labels; there are few, and finding it each time is slow."""
+    return REQUESTS.labels(service, method, route, status)
 
 
 def request_fields(response: Response, seconds: float) -> dict[str, object]:

@@ -1,0 +1,224 @@
+#!/usr/bin/env bats
+# The programs: what they are allowed, what they say, and what happens when one of them dies.
+
+load helpers
+
+# Text for a sandbox: a lab that is up, without the proof.
+LAB_UP='converge() { scripts/network.sh up; scripts/nat.sh up; scripts/services.sh up; }; converge &>/run/up || { cat /run/up; exit 1; }
+order() { curl -s -m 8 -w "%{http_code}\n" -H "Content-Type: application/json" "$@" http://localhost:8080/api/orders; }
+good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_price\":9.5}"
+'
+
+@test "each service runs as a user of its own, without new privileges and without capabilities" {
+  sandboxed "$LAB_UP"'
+    for node in api-gateway product-1 order-service redis-cache postgres-db service-registry nginx-lb; do
+      pid=$(.venv/bin/supervisorctl -c /run/cnet/supervisord.conf pid "$node")
+      awk -v node="$node" "/^Uid|^NoNewPrivs|^CapEff|^CapBnd/ { print node, \$1, \$2 }" "/proc/$pid/status"
+    done >/run/privileges
+    cat /run/privileges
+    ! grep -E "Uid: 0$|NoNewPrivs: 0" /run/privileges
+    [[ $(grep -E "Cap(Eff|Bnd): 0000000000000000" -c /run/privileges) == 12 ]] # all but nginx
+    grep "nginx-lb CapEff: 0000000000000400" /run/privileges                   # CAP_NET_BIND_SERVICE alone
+    [[ $(awk "/Uid/ { print \$3 }" /run/privileges | sort -u | wc -l) == 7 ]]
+  '
+  succeeds
+}
+
+@test "passwords are asked for, and lie in a file for root alone" {
+  sandboxed "$LAB_UP"'
+    [[ $(stat -c %a /var/opt/cnet/secrets) == 600 ]]
+    ! redis-cli -h 10.0.0.50 get all_products | grep -v NOAUTH
+    ! PGPASSWORD=wrong psql -h 10.0.0.60 -U orders -d orders -c "SELECT 1"
+    password=$(sed -n s/^DB_PASSWORD=//p /var/opt/cnet/secrets)
+    PGPASSWORD=$password psql -XAtc "SELECT 1" -h 10.0.0.60 -U orders -d orders
+    ! grep -r "$password" /var/opt/cnet/log /run/cnet
+    ! tr "\0" " " </proc/$(pgrep -o redis-server)/cmdline | grep -F "$(sed -n s/^REDIS_PASSWORD=//p /var/opt/cnet/secrets)"
+  '
+  succeeds
+}
+
+@test "what dies comes back by itself" {
+  sandboxed "$LAB_UP"'
+    for name in redis-server postgres nginx; do pkill -9 -o -x "$name"; done
+    pkill -9 -f gunicorn
+    retry 20 curl -fs -o /dev/null http://localhost:8080/api/products
+    retry 20 scripts/services.sh status
+    [[ $(order -d "$good") == *201 ]]
+  '
+  succeeds
+}
+
+@test "without Redis the catalogue is still answered, quickly, from the service'\''s own data" {
+  sandboxed "$LAB_UP"'
+    .venv/bin/supervisorctl -c /run/cnet/supervisord.conf stop redis-cache
+    for _ in {1..20}; do curl -fsS -m 2 http://localhost:8080/api/products | jq -e ".products | length == 3"; done
+    .venv/bin/supervisorctl -c /run/cnet/supervisord.conf start redis-cache
+    ip -n redis-cache link set veth-redis down # answers nothing at all, not even a refusal
+    for _ in {1..20}; do curl -fsS -m 2 http://localhost:8080/api/products/2 | jq -e ".name == \"Mouse\""; done
+  '
+  succeeds
+}
+
+@test "Redis holds the catalogue for 300 s, and a garbled value is replaced, not served" {
+  sandboxed "$LAB_UP"'
+    export REDISCLI_AUTH=$(sed -n s/^REDIS_PASSWORD=//p /var/opt/cnet/secrets)
+    curl -fsS -o /dev/null http://10.0.0.30:5000/products; curl -fsS -o /dev/null http://10.0.0.30:5000/products/2
+    redis-cli -h 10.0.0.50 keys "*" | sort | tr "\n" " " | grep "all_products product_2"
+    (($(redis-cli -h 10.0.0.50 ttl all_products) > 290))
+    redis-cli -h 10.0.0.50 set all_products "{\"broken"
+    curl -fsS http://10.0.0.30:5000/products | jq -e ".products | length == 3"
+    redis-cli -h 10.0.0.50 get all_products | jq -e "length == 3"
+  '
+  succeeds
+}
+
+@test "without PostgreSQL an order gets 503 with Retry-After within 4 s, and the service heals" {
+  sandboxed "$LAB_UP"'
+    .venv/bin/supervisorctl -c /run/cnet/supervisord.conf stop postgres-db
+    order -D /run/head -d "$good" | tee /dev/stderr | grep 503
+    grep -i "^retry-after: 1" /run/head
+    .venv/bin/supervisorctl -c /run/cnet/supervisord.conf start postgres-db
+    retry 10 bash -c "curl -fs http://10.0.0.40:5000/ready"
+    [[ $(order -d "$good") == *201 ]]
+    ip -n postgres-db link set veth-pg down # packets vanish
+    begin=$SECONDS; order -d "$good" | grep 503; ((SECONDS - begin <= 4))
+  '
+  succeeds
+}
+
+@test "an instance that dies costs no failed GET" {
+  sandboxed "$LAB_UP"'
+    (ab -l -q -n 4000 -c 10 http://localhost:8080/api/products >/run/ab) & load=$!
+    for node in product-1 product-2 product-3; do
+      pkill -9 -f "gunicorn" -u "$(stat -c %u /var/opt/cnet/nodes/$node)"
+      sleep 1.5
+    done
+    wait "$load"
+    cat /run/ab
+    grep -E "^Complete requests: +4000" /run/ab
+    grep -E "^Failed requests: +0" /run/ab
+    ! grep Non-2xx /run/ab
+  '
+  succeeds
+}
+
+@test "an Idempotency-Key makes a retry safe: same order, same answer; another order, 409" {
+  sandboxed "$LAB_UP"'
+    first=$(order -H "Idempotency-Key: k1" -d "$good")
+    [[ $first == *201 && $(order -H "Idempotency-Key: k1" -d "$good") == "$first" ]]
+    [[ $(order -H "Idempotency-Key: k1" -d "${good/bats/other}") == *409 ]]
+    for _ in {1..20}; do order -H "Idempotency-Key: k2" -d "$good" & done >/run/many; wait
+    [[ $(grep -o "order_id[^,]*" /run/many | sort -u | wc -l) == 1 ]]
+    [[ $(order -H "Idempotency-Key: with space" -d "$good") == *400 ]]
+  '
+  succeeds
+}
+
+@test "every 201 is in PostgreSQL exactly once, whatever is killed" {
+  sandboxed "$LAB_UP"'
+    for worker in {1..4}; do
+      for number in {1..60}; do
+        answer=$(order -H "Idempotency-Key: w$worker-$number" -d "${good/bats/w$worker-$number}")
+        [[ $answer != *201 ]] || echo "w$worker-$number"
+      done >"/run/acknowledged.$worker" &
+    done
+    for name in postgres gunicorn redis-server postgres gunicorn nginx postgres; do
+      sleep 0.7; pkill -9 -o -f "$name" || :
+    done
+    wait $(jobs -p)
+    retry 20 curl -fs -o /dev/null http://10.0.0.40:5000/ready
+    sort /run/acknowledged.* >/run/acknowledged
+    setpriv --reuid postgres --regid postgres --clear-groups psql -XAt -h /var/opt/cnet/nodes/postgres-db -d orders \
+      -c "SELECT customer_id FROM orders ORDER BY 1" | sort >/run/stored
+    wc -l /run/acknowledged /run/stored
+    (($(wc -l </run/acknowledged) > 50))
+    [[ -z $(uniq -d /run/stored) ]]                       # none twice
+    [[ -z $(comm -23 /run/acknowledged /run/stored) ]]    # none lost
+  '
+  succeeds
+}
+
+@test "bad orders are refused with 400 and the field'\''s name, never 500 and never HTML" {
+  sandboxed "$LAB_UP"'
+    refused() { # FIELD BODY
+      answer=$(order -d "$2")
+      [[ $answer == *400 && $(head -1 <<<"$answer" | jq -r .field) == "$1" ]] || { echo "$2 -> $answer"; exit 1; }
+    }
+    refused quantity "${good/2,/0,}"
+    refused quantity "${good/2,/true,}"
+    refused quantity "${good/2,/1.5,}"
+    refused quantity "${good/2,/\"2\",}"
+    refused total_price "${good/9.5/-1}"
+    refused total_price "${good/9.5/1.234}"
+    refused total_price "${good/9.5/1e99}"
+    refused body "${good/9.5/NaN}"
+    refused customer_id "${good/bats/}"
+    refused customer_id "${good/bats/$(printf "x%.0s" {1..101})}"
+    refused customer_id "${good/\"bats\"/null}"
+    refused customer_id "${good/bats/\\u0000}"
+    refused customer_id "${good/bats/\\ud800}"
+    refused extra "${good/\}/,\"extra\":1\}}"
+    refused body "[1]"
+    refused body "{"
+    refused body "$(printf "[%.0s" {1..5000})"
+    [[ $(order -H "Content-Type: text/plain" -d "$good") == *400 ]]
+    [[ $(head -c 70000 /dev/zero | order --data-binary @-) == *413 ]]
+    [[ $(order -d "${good/bats/Zoë \\\"; DROP TABLE orders; --}") == *201 ]]
+    for path in /api/orders/0 /api/orders/-1 /api/orders/99999999999 /api/orders/abc /api/products/%2e%2e%2fmetrics "/api/products/a%00b" /; do
+      curl -s -o /run/body -w "%{http_code} %{content_type} $path\n" "http://localhost:8080$path" | tee /dev/stderr | grep "^404 application/json"
+      jq -e .error /run/body
+    done
+    curl -s -X BREW -o /dev/null -w "%{http_code} %{content_type}\n" http://localhost:8080/api/products | grep "^405 application/json"
+  '
+  succeeds
+}
+
+@test "the gateway goes round-robin, says so in its log, and passes the request id along" {
+  sandboxed "$LAB_UP"'
+    for _ in {1..30}; do curl -fsS http://10.0.0.20:3000/api/products | jq -r .instance; done | sort | uniq -c | tee /dev/stderr | grep -c " 10 product-" | grep 3
+    curl -fsS -D - -o /dev/null -H "X-Request-ID: bats-1" http://10.0.0.20:3000/api/products | grep -i "x-instance: product-"
+    sleep 1
+    grep -h "Routing request to: http://10.0.0.3[0-2]:5000" /var/opt/cnet/log/api-gateway.log | grep bats-1
+    grep -h bats-1 /var/opt/cnet/log/product-*.log | jq -e ".path == \"/products\""
+    curl -fsS http://10.0.0.20:3000/metrics | grep "route=\"/api/products\",service=\"api-gateway\",status=\"200\"" >/dev/null
+  '
+  succeeds
+}
+
+@test "a service that is told to stop finishes the request it has" {
+  sandboxed "$LAB_UP"'
+    (ab -l -q -n 500 -c 5 http://10.0.0.30:5000/products >/run/ab 2>&1 || :) &
+    sleep 0.2; scripts/services.sh restart product-1; wait
+    ! grep -E "Non-2xx|Length: +[1-9]|Exceptions: +[1-9]" /run/ab
+  '
+  succeeds
+}
+
+@test "the registry keeps several instances of a name, checks their health, and loses none in a crash" {
+  sandboxed "$LAB_UP"'
+    registry=http://10.0.0.70:8500
+    register() { curl -s -w "%{http_code}" -H "Content-Type: application/json" -d "$1" $registry/register; }
+    for last in 30 31; do register "{\"name\":\"p\",\"ip\":\"10.0.0.$last\",\"port\":5000}" | grep 200; done
+    register "{\"name\":\"p\",\"ip\":\"10.0.0.99\",\"port\":5000}" | grep 200
+    curl -fsS "$registry/discover/p?all=1" | jq -e "map(.health) == [\"passing\", \"passing\", \"critical\"]"
+    for _ in {1..6}; do curl -fsS $registry/discover/p | jq -r .ip; done | sort -u | tr "\n" " " | grep "10.0.0.30 10.0.0.31 $"
+    pkill -9 -f gunicorn -u "$(stat -c %u /var/opt/cnet/nodes/service-registry)"
+    retry 10 curl -fs -o /dev/null $registry/health
+    curl -fsS $registry/services | jq -e ".p | length == 3"
+    curl -fsS -X DELETE "$registry/deregister/p?ip=10.0.0.99&port=5000"
+    curl -fsS "$registry/discover/p?all=1" | jq -e "length == 2"
+    register "{\"name\":\"p\",\"ip\":\"127.0.0.1\",\"port\":8500}" | grep 400
+    register "{\"name\":\"P!\",\"ip\":\"10.0.0.30\",\"port\":5000}" | grep 400
+    register "{\"name\":\"p\",\"ip\":\"10.0.0.30\",\"port\":0}" | grep "\"port\".*400"
+  '
+  succeeds
+}
+
+@test "what the services share is the same file in each folder, for each stands alone" {
+  for file in web.py gunicorn.conf.py; do
+    [[ $(cat "$ROOT"/services/*/"$file" | wc -c) == $((4 * $(wc -c <"$ROOT/services/api-gateway/$file"))) ]]
+    for service in product-service order-service service-registry; do
+      cmp "$ROOT/services/api-gateway/$file" "$ROOT/services/$service/$file"
+    done
+  done
+}
