@@ -1,9 +1,13 @@
 """How gunicorn runs this service; the same file in each folder, what differs is in the environment."""
 
 import gc
+import json
 import os
 import shutil
+import socket
 import tempfile
+
+from gunicorn import util
 
 bind = f"{os.environ.get('SERVICE_IP', '127.0.0.1')}:{os.environ.get('SERVICE_PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
@@ -15,8 +19,8 @@ graceful_timeout = 10
 accesslog = None  # each service writes its own, with the request's id
 loglevel = "warning"
 control_socket_disable = True  # nobody but the supervisor steers it
-limit_request_line = 4094
-limit_request_fields = 50
+limit_request_line = 8190
+limit_request_fields = 100
 forwarded_allow_ips = ""
 worker_tmp_dir = "/dev/shm"  # noqa: S108  a heartbeat on a disk would wait for the disk
 
@@ -24,6 +28,16 @@ worker_tmp_dir = "/dev/shm"  # noqa: S108  a heartbeat on a disk would wait for 
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.path.join(
     os.environ.get("STATE_DIR") or tempfile.mkdtemp(), "metrics"
 )
+
+
+def write_json_error(sock: socket.socket, status: int, reason: str, _message: str) -> None:
+    """Answer what never became a request (no HTTP, a header too long) as the services do: with JSON."""
+    body = json.dumps({"error": reason}) + "\n"
+    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    util.write_nonblock(sock, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
+
+
+util.write_error = write_json_error
 
 
 def on_starting(_server: object) -> None:

@@ -40,7 +40,7 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
 @test "what dies comes back by itself" {
   sandboxed "$LAB_UP"'
     for name in redis-server postgres nginx; do pkill -9 -o -x "$name"; done
-    pkill -9 -f gunicorn
+    pkill -9 -f "[g]unicorn -c"
     retry 20 curl -fs -o /dev/null http://localhost:8080/api/products
     retry 20 scripts/services.sh status
     [[ $(order -d "$good") == *201 ]]
@@ -90,7 +90,7 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
   sandboxed "$LAB_UP"'
     (ab -l -q -n 4000 -c 10 http://localhost:8080/api/products >/run/ab) & load=$!
     for node in product-1 product-2 product-3; do
-      pkill -9 -f "gunicorn" -u "$(stat -c %u /var/opt/cnet/nodes/$node)"
+      pkill -9 -f "[g]unicorn -c" -u "$(stat -c %u /var/opt/cnet/nodes/$node)"
       sleep 1.5
     done
     wait "$load"
@@ -122,8 +122,8 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
         [[ $answer != *201 ]] || echo "w$worker-$number"
       done >"/run/acknowledged.$worker" &
     done
-    for name in postgres gunicorn redis-server postgres gunicorn nginx postgres; do
-      sleep 0.7; pkill -9 -o -f "$name" || :
+    for name in "^postgres -D" "[g]unicorn -c" "^redis-server" "^postgres: orders" "[g]unicorn -c" "^nginx: master" "^postgres -D"; do
+      sleep 0.7; pkill -9 -n -f "$name" || :
     done
     wait $(jobs -p)
     retry 20 curl -fs -o /dev/null http://10.0.0.40:5000/ready
@@ -164,10 +164,17 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
     [[ $(order -H "Content-Type: text/plain" -d "$good") == *400 ]]
     [[ $(head -c 70000 /dev/zero | order --data-binary @-) == *413 ]]
     [[ $(order -d "${good/bats/Zoë \\\"; DROP TABLE orders; --}") == *201 ]]
-    for path in /api/orders/0 /api/orders/-1 /api/orders/99999999999 /api/orders/abc /api/products/%2e%2e%2fmetrics "/api/products/a%00b" /; do
+    for path in /api/orders/0 /api/orders/-1 /api/orders/99999999999 /api/orders/abc /api/products/%2e%2e%2fmetrics /; do
       curl -s -o /run/body -w "%{http_code} %{content_type} $path\n" "http://localhost:8080$path" | tee /dev/stderr | grep "^404 application/json"
       jq -e .error /run/body
     done
+    long=$(printf "a%.0s" {1..5000})
+    for case in "400 http://localhost:8080/api/products/a%00b" "414 http://localhost:8080/$long" "414 http://10.0.0.20:3000/$long$long" \
+      "404 http://10.0.0.20:3000/api/products/a%00b" "404 http://10.0.0.20:3000/api/products/..%2fmetrics"; do
+      curl -s -o /run/body -w "%{http_code} %{content_type}\n" "${case#* }" | tee /dev/stderr | grep "^${case%% *} application/json"
+      jq -e .error /run/body
+    done
+    printf "NONSENSE\r\n\r\n" | timeout 3 curl -s telnet://10.0.0.20:3000 | tee /dev/stderr | grep "\"error\""
     curl -s -X BREW -o /dev/null -w "%{http_code} %{content_type}\n" http://localhost:8080/api/products | grep "^405 application/json"
   '
   succeeds
@@ -202,14 +209,14 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
     register "{\"name\":\"p\",\"ip\":\"10.0.0.99\",\"port\":5000}" | grep 200
     curl -fsS "$registry/discover/p?all=1" | jq -e "map(.health) == [\"passing\", \"passing\", \"critical\"]"
     for _ in {1..6}; do curl -fsS $registry/discover/p | jq -r .ip; done | sort -u | tr "\n" " " | grep "10.0.0.30 10.0.0.31 $"
-    pkill -9 -f gunicorn -u "$(stat -c %u /var/opt/cnet/nodes/service-registry)"
+    pkill -9 -f "[g]unicorn -c" -u "$(stat -c %u /var/opt/cnet/nodes/service-registry)"
     retry 10 curl -fs -o /dev/null $registry/health
     curl -fsS $registry/services | jq -e ".p | length == 3"
     curl -fsS -X DELETE "$registry/deregister/p?ip=10.0.0.99&port=5000"
     curl -fsS "$registry/discover/p?all=1" | jq -e "length == 2"
     register "{\"name\":\"p\",\"ip\":\"127.0.0.1\",\"port\":8500}" | grep 400
     register "{\"name\":\"P!\",\"ip\":\"10.0.0.30\",\"port\":5000}" | grep 400
-    register "{\"name\":\"p\",\"ip\":\"10.0.0.30\",\"port\":0}" | grep "\"port\".*400"
+    register "{\"name\":\"p\",\"ip\":\"10.0.0.30\",\"port\":0}" | tr -d "\n" | grep "\"port\".*400"
   '
   succeeds
 }
