@@ -2,8 +2,8 @@
 # The network as a list of facts, one a line: what the table wants, what the kernel has.
 # `up` makes the difference go away, `status` names it. Sourced after topology.sh.
 #
-#   bridge BRIDGE                     alias BRIDGE cnet TABLE    bridge-address BRIDGE CIDR
-#   namespace NS                      veth NS INTERFACE PORT
+#   bridge BRIDGE MAC                 alias BRIDGE cnet TABLE    bridge-address BRIDGE CIDR
+#   namespace NS                      veth NS INTERFACE PORT MAC
 #   port PORT BRIDGE                  up LINK                    (of the host)
 #   inside-up NS INTERFACE            address NS INTERFACE CIDR
 #   route NS via|dev HOP              stale NS, foreign NS       (never wanted)
@@ -11,15 +11,25 @@
 wanted_facts() {
   local bridge node namespace interface port gateway
   for bridge in "${BRIDGES[@]}"; do
-    printf '%s\n' "bridge $bridge" "alias $bridge cnet $TABLE" "bridge-address $bridge ${ADDRESS[$bridge]}" "up $bridge"
+    mac_of "${ADDRESS[$bridge]}"
+    printf '%s\n' "bridge $bridge $REPLY" "alias $bridge cnet $TABLE" "bridge-address $bridge ${ADDRESS[$bridge]}" "up $bridge"
   done
   for node in "${NODES[@]}"; do
     namespace=${NAMESPACE[$node]} interface=${INTERFACE[$node]} port=${PORT[$node]}
     gateway=${ADDRESS[${BRIDGE[$node]}]%/*}
-    printf '%s\n' "namespace $namespace" "veth $namespace $interface $port" "port $port ${BRIDGE[$node]}" "up $port" \
+    mac_of "${ADDRESS[$node]}"
+    printf '%s\n' "namespace $namespace" "veth $namespace $interface $port $REPLY" "port $port ${BRIDGE[$node]}" "up $port" \
       "inside-up $namespace lo" "address $namespace $interface ${ADDRESS[$node]}" \
       "inside-up $namespace $interface" "route $namespace via $gateway"
   done
+}
+
+# A node has the same MAC each time it is made, as its address says: no neighbour's ARP cache is ever wrong,
+# and a bridge with a MAC of its own does not take another with each port (02: locally administered).
+mac_of() {
+  local IFS=.
+  # shellcheck disable=SC2086 # four numbers
+  printf -v REPLY '02:42:%02x:%02x:%02x:%02x' ${1%/*}
 }
 
 # --- the host ------------------------------------------------------------------------------------
@@ -97,11 +107,11 @@ FACTS='
     links: [$dumps[$at + 1][] | .pair = "\($id) \(.ifindex) \(.link_index)"]}] as $inside |
   INDEX($ours[]; .pair) as $ports |
   INDEX($inside[] | .namespace as $namespace | .links[] | select($ports[.pair]) |
-    {pair, end: "\($namespace) \(.ifname)"}; .pair) as $ends |
+    {pair, end: "\($namespace) \(.ifname)", mac: .address}; .pair) as $ends |
   ($ours[] | .ifname as $name |
     if .linkinfo.info_kind == "bridge"
-    then "bridge \($name)", "alias \($name) \(.ifalias)", "bridge-address \($name) \(cidrs)"
-    else "veth \($ends[.pair].end // "- -") \($name)", (select(.master) | "port \($name) \(.master)") end,
+    then "bridge \($name) \(.address)", "alias \($name) \(.ifalias)", "bridge-address \($name) \(cidrs)"
+    else "veth \($ends[.pair].end // "- -") \($name) \($ends[.pair].mac // "-")", (select(.master) | "port \($name) \(.master)") end,
     (select(is_up) | "up \($name)")),
   ($inside[] | .namespace as $namespace | [.links[] | select($ends[.pair])] as $mine |
     if $mine == [] and (.links | any(.link_type != "loopback" and is_up)) then "foreign \($namespace)"
@@ -136,15 +146,15 @@ our_namespaces() { # by name, and files that never became one; whichever table t
 }
 
 in_words() {
-  local kind a b c
-  read -r kind a b c <<<"$1"
+  local kind a b c d
+  read -r kind a b c d <<<"$1"
   case $kind in
-    bridge) echo "bridge $a" ;;
-    alias) echo "$c as the table of bridge $a" ;;
+    bridge) echo "bridge $a, MAC $b" ;;
+    alias) echo "$c${d:+ $d} as the table of bridge $a" ;;
     bridge-address) echo "address $b on bridge $a" ;;
     up) echo "$a is up" ;;
     namespace) echo "namespace $a" ;;
-    veth) echo "veth pair $c (host) = $b (namespace $a)" ;;
+    veth) echo "veth pair $c (host) = $b (namespace $a), MAC $d" ;;
     port) echo "$a is a port of bridge $b" ;;
     inside-up) echo "$b is up in namespace $a" ;;
     address) echo "address $c on $b in namespace $a" ;;

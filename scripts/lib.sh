@@ -53,16 +53,6 @@ run() {
   [[ -n ${DRY_RUN:-} ]] || "$@"
 }
 
-# Lines of `ip` commands from standard input, done by one process: run_batch [-n NAMESPACE]
-# One process for many commands is what makes 500 nodes take a second (docs/network.md).
-run_batch() {
-  local lines
-  lines=$(cat)
-  [[ -n $lines ]] || return 0
-  printf "${DIM}+ ip ${*:+$* }%s${PLAIN}\n" "${lines//$'\n'/$'\n'"+ ip ${*:+$* }"}"
-  [[ -n ${DRY_RUN:-} ]] || ip "$@" -batch - <<<"$lines"
-}
-
 UNDO=()
 # Undo on the next line: `run ip netns add x; defer run ip netns del x`.
 defer() { UNDO+=("$(printf '%q ' "$@")"); }

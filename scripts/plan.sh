@@ -15,15 +15,15 @@ inside() {
 # addrgenmode none: the lab speaks IPv4, and each IPv6 address that the kernel makes by itself would be
 # announced to every port of the bridge (with 500 nodes that is half of the time) and pass by iptables.
 plan_to_make() {
-  local kind a b c
-  while read -r kind a b c; do
+  local kind a b c d
+  while read -r kind a b c d; do
     case $kind in
-      bridge) host "link add name $a group $LINK_GROUP type bridge" && host "link set dev $a addrgenmode none" ;;
-      alias) host "link set dev $a alias \"$b $c\"" ;;
+      bridge) host "link add name $a group $LINK_GROUP address $b type bridge" && host "link set dev $a addrgenmode none" ;;
+      alias) host "link set dev $a alias \"$b $c${d:+ $d}\"" ;;
       bridge-address) host "addr add $b brd + dev $a" ;;
       up) host "link set dev $a up" ;;
       namespace) host "netns add $a" ;;
-      veth) host "link add name $c group $LINK_GROUP type veth peer name $b netns $a" ;;
+      veth) host "link add name $c group $LINK_GROUP type veth peer name $b address $d netns $a" ;;
       port) host "link set dev $a addrgenmode none master $b" ;;
       address) inside "$a" "link set dev $b addrgenmode none" && inside "$a" "addr add $c brd + dev $b" ;;
       inside-up) inside "$a" "link set dev $b up" ;;
@@ -33,9 +33,9 @@ plan_to_make() {
 }
 
 plan_to_remove() { # what is removed takes along what hangs on it
-  local kind a b c
+  local kind a b c _
   local -A gone=()
-  while read -r kind a b c; do
+  while read -r kind a b c _; do
     case $kind in
       bridge) host "link del dev $a" && gone["bridge $a"]=1 ;;
       veth) host "link del dev $c" && gone["inside $a"]=1 ;;

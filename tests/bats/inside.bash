@@ -4,7 +4,7 @@
 # Everything of the host that the lab may touch, as text: equal before and after means that nothing was left.
 host_state() {
   echo "== links, addresses, routes, neighbours' owners"
-  ip -o link | sed 's/ *<.*link/ link/'
+  ip -o link | sed "s/ *<.*link/ link/"
   ip -o -4 addr
   ip -o -6 addr | sed 's/ tentative//; s/valid_lft.*//'
   ip route show table all
@@ -57,4 +57,12 @@ export COUNTERS
 
 packets() { # CHAIN: all packets its rules have counted
   iptables-save -c | awk -v chain="$1" '$2 == "-A" && $3 == chain { split(substr($1, 2), count, ":"); sum += count[1] } END { print sum + 0 }'
+}
+
+# refute COMMAND...: it must fail (`! command` would not end a script that stops at failures).
+refute() {
+  if "$@"; then
+    echo "succeeded, and should not have: $*"
+    return 1
+  fi
 }

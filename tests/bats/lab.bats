@@ -18,7 +18,7 @@ load helpers
   sandboxed '
     host_state >/run/before
     scripts/lab.sh up &>/run/up
-    ! pristine /run/before >/dev/null # the comparison sees a running lab
+    refute pristine /run/before >/dev/null # the comparison sees a running lab
     scripts/lab.sh down
     retry 5 pristine /run/before
   '
@@ -50,7 +50,7 @@ load helpers
     pids=$(ps -eo pid,args | grep -E "redis-server|postgres -D|nginx: master|gunicorn" | grep -v grep | awk "{print \$1}" | head -4)
     converge >/run/second
     cat /run/second
-    ! grep -E "^\+ (ip|iptables|sysctl)" /run/second
+    refute grep -E "^\+ (ip|iptables|sysctl)" /run/second
     host_state | sed -E "$COUNTERS" >/run/twice
     diff /run/once /run/twice
     (($(packets CNET-FORWARD) >= counted)) # it went on counting, it did not begin again
@@ -83,7 +83,7 @@ load helpers
     iptables -t nat -D CNET-PUBLISH 1
     sysctl -qw net.ipv4.ip_forward=0
     .venv/bin/supervisorctl -c /run/cnet/supervisord.conf stop order-service
-    ! scripts/lab.sh status >/run/drift
+    refute scripts/lab.sh status >/run/drift
     cat /run/drift
     scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     scripts/lab.sh status

@@ -212,7 +212,7 @@ refuses() { # TEXT PREPARATION: up and check say so
   on_a_host '
     network up >/dev/null
     ip link del veth-redis-br
-    drifted "missing  veth pair veth-redis-br (host) = veth-redis (namespace redis-cache)
+    drifted "missing  veth pair veth-redis-br (host) = veth-redis (namespace redis-cache), MAC 02:42:0a:00:00:32
 missing  veth-redis-br is a port of bridge br-app
 missing  veth-redis-br is up
 missing  address 10.0.0.50/16 on veth-redis in namespace redis-cache
@@ -261,7 +261,7 @@ missing  default route via 10.0.0.1 in namespace postgres-db"
     drifted "missing  veth-sr-br is a port of bridge br-app"
     ip link del br-app
     fails network status >/run/said
-    grep -qx "missing  bridge br-app" /run/said
+    grep -qx "missing  bridge br-app, MAC 02:42:0a:00:00:01" /run/said
     network up >/dev/null
     network status
   '

@@ -16,7 +16,7 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
       awk -v node="$node" "/^Uid|^NoNewPrivs|^CapEff|^CapBnd/ { print node, \$1, \$2 }" "/proc/$pid/status"
     done >/run/privileges
     cat /run/privileges
-    ! grep -E "Uid: 0$|NoNewPrivs: 0" /run/privileges
+    refute grep -E "Uid: 0$|NoNewPrivs: 0" /run/privileges
     [[ $(grep -E "Cap(Eff|Bnd): 0000000000000000" -c /run/privileges) == 12 ]] # all but nginx
     grep "nginx-lb CapEff: 0000000000000400" /run/privileges                   # CAP_NET_BIND_SERVICE alone
     [[ $(awk "/Uid/ { print \$3 }" /run/privileges | sort -u | wc -l) == 7 ]]
@@ -27,12 +27,12 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
 @test "passwords are asked for, and lie in a file for root alone" {
   sandboxed "$LAB_UP"'
     [[ $(stat -c %a /var/opt/cnet/secrets) == 600 ]]
-    ! redis-cli -h 10.0.0.50 get all_products | grep -v NOAUTH
-    ! PGPASSWORD=wrong psql -h 10.0.0.60 -U orders -d orders -c "SELECT 1"
+    redis-cli -h 10.0.0.50 get all_products | grep NOAUTH
+    refute env PGPASSWORD=wrong psql -h 10.0.0.60 -U orders -d orders -c "SELECT 1"
     password=$(sed -n s/^DB_PASSWORD=//p /var/opt/cnet/secrets)
     PGPASSWORD=$password psql -XAtc "SELECT 1" -h 10.0.0.60 -U orders -d orders
-    ! grep -r "$password" /var/opt/cnet/log /run/cnet
-    ! tr "\0" " " </proc/$(pgrep -o redis-server)/cmdline | grep -F "$(sed -n s/^REDIS_PASSWORD=//p /var/opt/cnet/secrets)"
+    refute grep -r "$password" /var/opt/cnet/log /run/cnet
+    refute grep -aF "$(sed -n s/^REDIS_PASSWORD=//p /var/opt/cnet/secrets)" /proc/$(pgrep -o redis-server)/cmdline
   '
   succeeds
 }
@@ -97,7 +97,7 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
     cat /run/ab
     grep -E "^Complete requests: +4000" /run/ab
     grep -E "^Failed requests: +0" /run/ab
-    ! grep Non-2xx /run/ab
+    refute grep Non-2xx /run/ab
   '
   succeeds
 }
@@ -196,7 +196,7 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
   sandboxed "$LAB_UP"'
     (ab -l -q -n 500 -c 5 http://10.0.0.30:5000/products >/run/ab 2>&1 || :) &
     sleep 0.2; scripts/services.sh restart product-1; wait
-    ! grep -E "Non-2xx|Length: +[1-9]|Exceptions: +[1-9]" /run/ab
+    refute grep -E "Non-2xx|Length: +[1-9]|Exceptions: +[1-9]" /run/ab
   '
   succeeds
 }

@@ -1,0 +1,1 @@
+"""Looking at the lab: what runs, what passes through, what it means; run as python -m monitoring.NAME."""

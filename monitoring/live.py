@@ -1,0 +1,182 @@
+"""The lab as the kernel has it, whatever the table says: read from ip, ss and iptables-save, changed by nothing.
+
+A veth pair's two ends name each other by index. The host's end carries the lab's link group and the number
+(netnsid) of the namespace that holds the other one, which `ip netns list` translates to a name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
+from typing import Any
+
+from scripts.topology import LINK_GROUP
+
+Run = Callable[..., str]
+Link = dict[str, Any]  # one link as `ip -j` prints it
+
+_PROGRAM = re.compile(r'\("([^"]*)",pid=')
+_LOOKERS = 8  # commands at once; they mostly wait for the kernel
+
+
+class LiveError(Exception):
+    """Why the lab cannot be looked at, in one line."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address of the host and the interface that has it."""
+
+    interface: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A bridge of the lab."""
+
+    name: str
+    addresses: tuple[str, ...]
+    up: bool
+
+
+@dataclass(frozen=True, order=True)
+class Listener:
+    """A TCP port that a program listens on."""
+
+    port: int
+    program: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A namespace and the veth pair that joins it to the host: `interface` inside, `port` outside."""
+
+    namespace: str
+    interface: str
+    addresses: tuple[str, ...]
+    port: str
+    bridge: str | None
+    up: bool
+    listeners: tuple[Listener, ...]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A port of the host that is forwarded to a node."""
+
+    host_port: int
+    protocol: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Everything at one moment; no loopback address among it."""
+
+    host: tuple[Address, ...]
+    bridges: tuple[Bridge, ...]
+    nodes: tuple[Node, ...]
+    published: tuple[Publication, ...]
+
+
+def run(*command: str) -> str:
+    """Give what a command prints; LiveError in one line when it fails."""
+    try:
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    except FileNotFoundError:
+        raise LiveError(f"{command[0]} is missing; sudo scripts/install.sh up") from None
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip() or f"exit status {error.returncode}").splitlines()[0]
+        raise LiveError(f"`{shlex.join(command)}`: {reason}") from None
+
+
+def collect(run: Run = run) -> Lab:
+    """Look at the live system; LiveError when it must not be looked at or there is no lab."""
+    links: list[Link] = json.loads(run("ip", "-j", "-d", "addr", "show"))
+    ours = [link for link in links if link.get("group") == str(LINK_GROUP)]
+    if not ours:
+        raise LiveError("the lab is not up; sudo scripts/network.sh up")
+    bridges = tuple(_bridge(link) for link in ours if _is_bridge(link))
+    host = tuple(Address(link["ifname"], address) for link in links for address in addresses_of(link))
+    return Lab(host, bridges, _nodes(ours, run), tuple(_into_the_lab(run, bridges)))
+
+
+def need_root() -> None:
+    """Refuse a user who may not enter namespaces."""
+    if os.geteuid() != 0:
+        raise LiveError("needs root to look into namespaces; start it with sudo")
+
+
+def addresses_of(link: Link) -> tuple[str, ...]:
+    """Addresses of a link with their prefix lengths; loopback ones tell nobody where a node is."""
+    found = (f"{item['local']}/{item['prefixlen']}" for item in link["addr_info"] if "local" in item)
+    return tuple(address for address in found if not ip_interface(address).is_loopback)
+
+
+def _is_bridge(link: Link) -> bool:
+    return bool(link.get("linkinfo", {}).get("info_kind") == "bridge")
+
+
+def _bridge(link: Link) -> Bridge:
+    return Bridge(link["ifname"], addresses_of(link), "UP" in link["flags"])
+
+
+def _nodes(ours: Iterable[Link], run: Run) -> tuple[Node, ...]:
+    names = {item.get("id"): item["name"] for item in json.loads(run("ip", "-j", "netns", "list") or "[]")}
+    ports = [link for link in ours if link.get("link_netnsid") in names]
+    with ThreadPoolExecutor(_LOOKERS) as pool:
+        return tuple(pool.map(lambda port: _node(names[port["link_netnsid"]], port, run), ports))
+
+
+def _node(namespace: str, port: Link, run: Run) -> Node:
+    links: list[Link] = json.loads(run("ip", "-n", namespace, "-j", "addr", "show"))
+    inside = next(link for link in links if link["ifindex"] == port["link_index"])
+    listening = run("nsenter", f"--net=/run/netns/{namespace}", "ss", "-Hltnp")
+    return Node(
+        namespace=namespace,
+        interface=inside["ifname"],
+        addresses=addresses_of(inside),
+        port=port["ifname"],
+        bridge=port.get("master"),
+        up=port["operstate"] == "UP",  # a veth end is UP when both ends were set up
+        listeners=tuple(sorted(set(parse_listeners(listening)))),
+    )
+
+
+def parse_listeners(text: str) -> Iterator[Listener]:
+    """Read `ss -Hltnp`: state, two queue lengths, local and peer address, then the processes."""
+    for line in text.splitlines():
+        program = _PROGRAM.search(line)
+        port = line.split()[3].rpartition(":")[2]
+        yield Listener(int(port), program[1] if program else "?")
+
+
+def parse_publications(text: str) -> Iterator[Publication]:
+    """Read the DNAT rules of `iptables-save -t nat` that name a port."""
+    for line in text.splitlines():
+        words = shlex.split(line) if line.startswith("-A ") else []
+        option = dict(zip(words, words[1:], strict=False))
+        if option.get("-j") == "DNAT" and option.get("--dport", "").isdigit():
+            address, _, port = option["--to-destination"].partition(":")
+            yield Publication(int(option["--dport"]), option["-p"], address, int(port or option["--dport"]))
+
+
+def _into_the_lab(run: Run, bridges: Iterable[Bridge]) -> Iterator[Publication]:
+    """Forwarded ports that lead to a bridge of ours, not to Docker's."""
+    networks = [_interface(address).network for bridge in bridges for address in bridge.addresses]
+    for publication in parse_publications(run("iptables-save", "-t", "nat")):
+        if any(ip_address(publication.address) in network for network in networks):
+            yield publication
+
+
+def _interface(address: str) -> IPv4Interface | IPv6Interface:
+    return ip_interface(address)

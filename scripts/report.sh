@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Pages made from the live system: on the terminal, and as files in reports/.
+#
+#   scripts/report.sh rules      every live rule, its meaning, why it is there, its counters (Markdown, PDF)
+#   scripts/report.sh topology   what is connected to what (SVG, PNG)
+#   scripts/report.sh help
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+REPORTS=${REPORTS:-$ROOT/reports}
+
+page() { # MODULE OPTION...
+  need_root
+  [[ -x $VENV/bin/python ]] || die "there is no $VENV yet; sudo scripts/install.sh up"
+  cd "$ROOT"
+  "$VENV/bin/python" -m "$@"
+}
+
+rules() {
+  page security.rules_page --markdown "$REPORTS/rules.md" --pdf "$REPORTS/rules.pdf"
+  say "also: $REPORTS/rules.md and $REPORTS/rules.pdf"
+}
+
+topology() {
+  page monitoring.diagram --svg "$REPORTS/topology.svg" --png "$REPORTS/topology.png"
+  say "also: $REPORTS/topology.svg and $REPORTS/topology.png"
+}
+
+case ${1:-help} in
+  rules | topology) "$1" ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

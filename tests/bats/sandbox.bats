@@ -1,0 +1,70 @@
+#!/usr/bin/env bats
+# The sandbox: a host of its own for a command, and nothing of it afterwards.
+
+load helpers
+
+@test "its exit status is the command's" {
+  run "$ROOT/scripts/sandbox.sh" run bash -c 'exit 7'
+  ((status == 7))
+}
+
+@test "the command is on 203.0.113.1, and the world answers for every other address" {
+  sandboxed '
+    ip -4 -o addr show uplink | grep 203.0.113.1/24
+    ip route show default | grep "via 203.0.113.2"
+    ping -c 1 -W 1 198.51.100.77
+    ip netns exec world ping -c 1 -W 1 203.0.113.1
+  '
+  succeeds
+}
+
+@test "nothing is left: no namespace, link, mount, process or file" {
+  state() { ip -o link | wc -l; ls /run/netns 2>/dev/null; wc -l </proc/self/mounts; ls /var/opt /dev/shm; }
+  before=$(state)
+  sandboxed '
+    scripts/network.sh up >/dev/null; scripts/services.sh up &>/dev/null
+    sleep 3600 & echo "$(lsns -t pid -o NS -n -p 1 | tail -1)"
+  '
+  succeeds
+  [[ $(state) == "$before" ]]
+  [[ -z $(lsns -t pid -n -o NS | grep -F "${lines[-1]// /}") ]]
+}
+
+@test "killed with -9, it takes all its processes along" {
+  "$ROOT/scripts/sandbox.sh" run sleep 4242 &
+  sleep 1
+  kill -9 "$!"
+  sleep 0.5
+  ! pgrep -fx 'sleep 4242'
+}
+
+@test "several run at once and see nothing of each other" {
+  for number in 1 2 3; do
+    "$ROOT/scripts/sandbox.sh" run bash -c "cd '$ROOT'; scripts/network.sh up >/dev/null && ip link set br-app alias n$number && sleep 1 && ip link show br-app | grep alias.n$number && ip netns | grep -c ." &
+  done >"$BATS_TEST_TMPDIR/all"
+  wait
+  [[ $(grep -c '^10$' "$BATS_TEST_TMPDIR/all") == 3 ]]
+}
+
+@test "it needs no root where the kernel lets users make namespaces" {
+  ((EUID == 0)) || skip 'this run is itself without root'
+  unshare --user --map-root-user true || skip 'the kernel lets no user make namespaces'
+  # A user with subordinate ids, in an /etc that is there for this test alone.
+  run unshare --mount bash -euo pipefail -c '
+    home=$(mktemp -d); cp -a /etc "$home/etc"; mount --bind "$home/etc" /etc; trap "umount -l /etc; rm -rf $home" EXIT
+    useradd --uid 2001 --home-dir "$home/learner" --create-home learner
+    usermod --add-subuids 300000-365535 --add-subgids 300000-365535 learner
+    mkdir "$home/learner/lab"; cp -r '"$ROOT"'/scripts '"$ROOT"'/topology '"$ROOT"'/services "$home/learner/lab"
+    chown -R learner "$home/learner"; chmod 755 "$home"
+    setpriv --reuid 2001 --regid 2001 --clear-groups env HOME="$home/learner" USER=learner "$home/learner/lab/scripts/sandbox.sh" run bash -c "
+      cd $home/learner/lab; scripts/network.sh up >/dev/null && scripts/nat.sh up >/dev/null && scripts/verify.sh network"
+  '
+  succeeds
+  says "81 of 81 pings answered"
+}
+
+@test "without a command it says how it is used, and exits with 2" {
+  run "$ROOT/scripts/sandbox.sh" run
+  ((status == 2))
+  says 'run needs a command'
+}
