@@ -20,12 +20,12 @@ from html import escape
 from ipaddress import ip_interface
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
+from rich.box import SIMPLE_HEAD, Box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitoring.live import Lab, Listener, LiveError, Node, Publication, collect, need_root
+from monitoring.live import Bridge, Lab, Listener, LiveError, Node, Publication, collect, need_root
 from scripts import topology
 from scripts.topology import Topology, TopologyError
 
@@ -35,7 +35,8 @@ BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6B6B6B"  # told apart by every k
 ONE_SIDE = 4  # so many nodes fit on one side of the host
 LONGEST_LINE = 26  # characters on a card
 LINE_HEIGHT, CARD_MARGIN = 15, 26  # points
-SCREENS_PER_PIXEL = 192  # dots per inch: twice a screen's, for print
+DOTS_PER_INCH = 192  # twice a screen's, for print
+PIPE_WIDTH = 1000  # characters: a pipe has no edge to wrap at
 
 
 @dataclass(frozen=True)
@@ -131,25 +132,29 @@ def _is_telling(address: str) -> bool:
 
 def show(picture: Picture, console: Console) -> None:
     """Print the picture: a table on a terminal, bare columns into a pipe."""
+    lines = (*_heads(picture), Text(), _table(picture, SIMPLE_HEAD if console.is_terminal else None))
     if console.is_terminal:
-        console.print(*_heads(picture), _table(picture), sep="\n")
+        console.print(*lines, sep="\n")
         return
-    console.width = max(len(str(line)) for line in _heads(picture)) + 1000  # a pipe has no edge
+    console.width = PIPE_WIDTH
     with console.capture() as captured:
-        console.print(*_heads(picture), "", _table(picture), sep="\n")
+        console.print(*lines, sep="\n")
     print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n")
 
 
 def _heads(picture: Picture) -> list[Text]:
     lines = [("host", uplink) for uplink in picture.uplinks()]
-    lines += [("bridge", " ".join(_bridge_words(picture.lab, name))) for name in _bridge_names(picture)]
+    lines += [("bridge", " ".join(_words_of(bridge))) for bridge in picture.lab.bridges]
     lines += [("published", publication) for publication in picture.published()]
     return [Text.assemble((f"{kind:<11}", "bold"), text) for kind, text in lines]
 
 
-def _table(picture: Picture) -> Table:
-    columns = ("node", "namespace", "address", "listens", "veth pair", "state")
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False) if sys.stdout.isatty() else Table(*columns, box=None)
+def _words_of(bridge: Bridge) -> list[str]:
+    return [bridge.name, *filter(_is_telling, bridge.addresses), *([] if bridge.up else [DOWN])]
+
+
+def _table(picture: Picture, box: Box | None) -> Table:
+    table = Table("node", "namespace", "address", "listens", "veth pair", "state", box=box, pad_edge=False)
     for card in picture.cards:
         table.add_row(*(Text(cell, style=_style(card)) for cell in _cells(card)))
     return table
@@ -164,3 +169,188 @@ def _cells(card: Card) -> Iterator[str]:
 
 def _style(card: Card) -> str:
     return STYLES[card.remarks[-1]] if card.remarks else ""
+
+
+# --- drawing -------------------------------------------------------------------------------------
+#
+#   card ---- veth ---- | host               | ---- veth ---- card
+#   card ---- veth ---- |   plug bridge plug | ---- veth ---- card
+#
+# The host is one table with a cell (plug) for each wire, so that the wires run level and never cross.
+
+GRAPH = f"""graph lab {{
+  graph [rankdir=LR, bgcolor=white, pad=0.15, nodesep=0.1, ranksep=0.1, dpi={DOTS_PER_INCH}]
+  node [shape=plain, fontname="DejaVu Sans,Arial,sans-serif", fontsize=11]
+  edge [penwidth=1.6]
+"""
+
+
+def dot_source(picture: Picture) -> str:
+    """Write the picture in graphviz's language."""
+    lines = [f"  host [label=<{_host(picture)}>]"]
+    for group in _groups(picture):
+        for plug, card in group.plugs():
+            lines += _card_and_wire(plug, card)
+    return GRAPH + "\n".join(lines) + "\n}\n"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A bridge (or none) and its cards to the left and right of the host."""
+
+    number: int
+    words: list[str]
+    left: Sequence[Card]
+    right: Sequence[Card]
+
+    def plugs(self) -> Iterator[tuple[str, Card]]:
+        """Give each card with the name of its cell: which group, which side, which row."""
+        for side, cards in (("w", self.left), ("e", self.right)):
+            for row, card in enumerate(cards):
+                yield f"{side}{self.number}_{row}", card
+
+
+def _groups(picture: Picture) -> list[Group]:
+    bridges = {bridge.name: ["bridge", *_words_of(bridge)] for bridge in picture.lab.bridges}
+    titles = {**bridges, "": ["in no bridge"]}
+    two_sides = len(picture.cards) > ONE_SIDE
+    groups = []
+    for number, (name, words) in enumerate(titles.items()):
+        cards = [card for card in picture.cards if (card.bridge if card.bridge in bridges else "") == name]
+        half = (len(cards) + 1) // 2 if two_sides else 0
+        if cards or name:
+            groups.append(Group(number, words, cards[:half], cards[half:]))
+    return groups
+
+
+def _host(picture: Picture) -> str:
+    facts = [*picture.uplinks(), *(f"published {publication}" for publication in picture.published())]
+    height = LINE_HEIGHT * max((len(_card_lines(card)) for card in picture.cards), default=0) + CARD_MARGIN
+    rows = [_cell(f"<B>{escape(line)}</B>" if line == "host" else escape(line)) for line in ("host", *facts)]
+    rows += [f"<TR><TD>{_bridge(group, height)}</TD></TR>" for group in _groups(picture)]
+    return (
+        '<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4" STYLE="rounded" BGCOLOR="#F4F4F4">'
+        + "".join(rows)
+        + "</TABLE>"
+    )
+
+
+def _cell(content: str) -> str:
+    return f"<TR><TD>{content}</TD></TR>"
+
+
+def _bridge(group: Group, height: int) -> str:
+    title, *words = map(escape, group.words)
+    name = "<BR/>".join((title, *(f"<B>{word}</B>" for word in words)))
+    rows = max(len(group.left), len(group.right), 1)
+    middle = f'<TD ROWSPAN="{rows}" WIDTH="130">{name}</TD>'
+    return (
+        f'<TABLE BORDER="2" COLOR="{BLUE}" CELLBORDER="0" CELLSPACING="0" BGCOLOR="white">'
+        + "".join(_plug_row(group, row, height, "" if row else middle) for row in range(rows))
+        + "</TABLE>"
+    )
+
+
+def _plug_row(group: Group, row: int, height: int, middle: str) -> str:
+    west, east = (f'<TD PORT="{side}{group.number}_{row}" HEIGHT="{height}"></TD>' for side in "we")
+    return f"<TR>{west}{middle}{east}</TR>"
+
+
+def _card_and_wire(plug: str, card: Card) -> list[str]:
+    node, side = f"card_{plug}", plug[0]
+    ends = [f"{node}:{'e' if side == 'w' else 'w'}", f"host:{plug}:{side}"]
+    lines = [f"  {node} [label=<{_card_table(card)}>]"]
+    wire = f"wire_{plug}"
+    if MISSING in card.remarks:
+        style, label = "style=invis", " "
+    elif DOWN in card.remarks:
+        style, label = f'style=dashed, color="{VERMILION}"', _wire_label(card, side)
+    else:
+        style, label = "", _wire_label(card, side)
+    lines.append(f"  {wire} [label=<{label}>, fontsize=10, margin=0]")
+    path = [ends[0], wire, ends[1]] if side == "w" else [ends[1], wire, ends[0]]
+    lines.append(f"  {' -- '.join(path)} [{style}]")
+    return lines
+
+
+def _wire_label(card: Card, side: str) -> str:
+    names = (card.interface, card.port) if side == "w" else (card.port, card.interface)
+    label = escape(" = ".join(names))
+    return f'{label}<BR/><B><FONT COLOR="{VERMILION}">{DOWN}</FONT></B>' if DOWN in card.remarks else label
+
+
+def _card_table(card: Card) -> str:
+    missing = MISSING in card.remarks
+    border = f'COLOR="{GREY}" STYLE="dashed"' if missing else 'STYLE="rounded"'
+    lines = "<BR/>".join(_card_lines(card))
+    if missing:
+        lines = f'<FONT COLOR="{GREY}">{lines}</FONT>'
+    return (
+        f'<TABLE BORDER="2" {border} CELLBORDER="0" CELLPADDING="4" BGCOLOR="white">'
+        f'<TR><TD WIDTH="150">{lines}</TD></TR></TABLE>'
+    )
+
+
+def _card_lines(card: Card) -> list[str]:
+    lines = [f"<B>{line}</B>" for line in _broken(card.name)]
+    lines += _broken(f"namespace {card.namespace}")
+    lines += map(escape, card.addresses or ["no address"])
+    if MISSING not in card.remarks:
+        lines += map(escape, card.programs() or ["nothing listens"])
+    return lines + [f"<B>{remark}</B>" for remark in card.remarks if remark != DOWN]
+
+
+def _broken(text: str) -> list[str]:
+    return [escape(line) for line in textwrap.wrap(text, LONGEST_LINE)]
+
+
+def draw(source: str, kind: str, file: Path) -> None:
+    """Have graphviz draw it into a file."""
+    drawn = subprocess.run(["dot", f"-T{kind}"], input=source.encode(), capture_output=True, check=False)
+    if drawn.returncode != 0:
+        raise LiveError(f"dot: {drawn.stderr.decode(errors='replace').splitlines()[0]}")
+    file.write_bytes(drawn.stdout)
+
+
+# --- command line --------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line asks; 0 done, 1 refused, 2 bad usage."""
+    options = _options(arguments)
+    try:
+        _check_dot(options)
+        need_root()
+        picture = compose(collect(), topology.load())
+        _give(picture, options)
+    except (LiveError, TopologyError, OSError) as error:
+        print(f"diagram: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m monitoring.diagram", description="A picture of the lab.")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of text")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw it as SVG too")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw it as PNG too")
+    return parser.parse_args(arguments)
+
+
+def _check_dot(options: argparse.Namespace) -> None:
+    if (options.svg or options.png) and not shutil.which("dot"):
+        raise LiveError("`dot` draws SVG and PNG and is missing; sudo apt-get install graphviz")
+
+
+def _give(picture: Picture, options: argparse.Namespace) -> None:
+    if options.json:
+        print(json.dumps(asdict(picture), indent=2))
+    else:
+        show(picture, Console(highlight=False))
+    for kind in ("svg", "png"):
+        if file := getattr(options, kind):
+            draw(dot_source(picture), kind, file)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

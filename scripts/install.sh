@@ -60,7 +60,7 @@ disable_new_servers() { # PACKAGE...
 install_packages() { # PACKAGE...
   (($# > 0)) || return 0
   command -v apt-get >/dev/null || die "missing packages (Debian's names): $*; install them with this distribution's tools"
-  need_root up
+  need_root
   say "installing: $*"
   forbid_starting_servers
   if ! apt-get install -y -qq --no-install-recommends --simulate "$@" &>/dev/null; then run apt-get update -qq; fi

@@ -22,7 +22,7 @@ call() { "$ROOT/scripts/$1.sh" "${@:2}"; }
 step() { say "$BOLD== $1$PLAIN"; }
 
 prepare() { # all that can refuse, refuses before anything changes
-  need_root "$1"
+  need_root
   step "install what is missing"
   call install up
   load_topology
@@ -78,7 +78,7 @@ farewell() {
 }
 
 down() {
-  need_root down
+  need_root
   take_lock
   call services down
   call nat down
@@ -112,7 +112,7 @@ show_rules() { # packets, bytes, chain, why
 }
 
 status() {
-  need_root status
+  need_root
   need_tools ip jq iptables-save
   load_topology
   export TOPOLOGY=$TABLE
@@ -129,7 +129,7 @@ status() {
 }
 
 shell() { # NAMESPACE
-  need_root shell
+  need_root
   [[ -n ${1:-} && -e /run/netns/$1 ]] || bad_usage "shell needs one of the namespaces: $(ip netns list | awk '{ print $1 }' | tr '\n' ' ')"
   trap - EXIT
   PS1="[$1] \w # " exec ip netns exec "$1" "$BASH" --norc

@@ -8,6 +8,7 @@ export LC_ALL=C.UTF-8
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 SCRIPT=$(basename "$0")
+ARGUMENTS=$*
 STATE_DIR=/var/opt/cnet # what outlives a crash and `down`: databases, passwords, logs
 RUN_DIR=/run/cnet       # what does not: sockets, the lock, generated configuration
 LINK_GROUP=25955        # marks a link as the lab's, set in the same message that makes it
@@ -79,7 +80,7 @@ retry_until() {
 
 # --- before anything changes --------------------------------------------------------------------
 
-need_root() { ((EUID == 0)) || die "needs root: sudo $0 ${*:-up} (or scripts/sandbox.sh run, which needs none)"; }
+need_root() { ((EUID == 0)) || die "needs root: sudo $0 $ARGUMENTS (or scripts/sandbox.sh run, which needs none)"; }
 
 need_tools() {
   local tool missing=()

@@ -162,7 +162,7 @@ forget() { # MATCH; conntrack exits with 1 when there was no such connection
 }
 
 up() {
-  need_root up
+  need_root
   prepare
   take_lock
   check_host_ports
@@ -182,7 +182,9 @@ up() {
 # Chains that were not there BEFORE go again, where nobody else has put anything into them.
 give_back_chains() { # BEFORE
   local item table
-  for item in $(unused_chains); do # all are looked at first: looking with iptables makes chains anew
+  for item in $( # all are looked at first: looking with iptables makes chains anew
+    unused_chains
+  ); do
     [[ ,$1, == *,"$item",* ]] || run nft delete chain ip "${item%:*}" "${item#*:}"
   done
   for table in nat filter; do
@@ -212,7 +214,7 @@ remove_rules() {
 }
 
 down() {
-  need_root down
+  need_root
   need_tools jq iptables-save iptables-restore sysctl
   if (load_topology) 2>/dev/null; then load_topology; fi
   take_lock

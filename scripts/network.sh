@@ -72,7 +72,7 @@ check() {
 # --- commands ------------------------------------------------------------------------------------
 
 up() {
-  [[ -n ${DRY_RUN:-} ]] || need_root up
+  [[ -n ${DRY_RUN:-} ]] || need_root
   need_tools ip jq
   load_topology
   take_lock
@@ -96,7 +96,7 @@ remove_network() {
 }
 
 down() {
-  [[ -n ${DRY_RUN:-} ]] || need_root down
+  [[ -n ${DRY_RUN:-} ]] || need_root
   need_tools ip jq
   take_lock
   remove_network
@@ -104,7 +104,7 @@ down() {
 
 status() {
   local fact
-  need_root status
+  need_root
   need_tools ip jq
   load_topology
   compare_facts

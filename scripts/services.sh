@@ -101,7 +101,7 @@ wait_for() { # NODE
 }
 
 up() {
-  need_root up
+  need_root
   load_topology
   check_services
   [[ -n $(services) ]] || { say "no node of $TABLE runs a program" && return; }
@@ -124,7 +124,7 @@ restart_astray() { # a namespace that was made anew leaves its program in the ol
 }
 
 down() {
-  need_root down
+  need_root
   need_tools ip jq
   if (load_topology) 2>/dev/null; then load_topology; fi
   take_lock
@@ -138,18 +138,19 @@ end_all_processes() {
 }
 
 end_processes() { # NAMESPACE: what the supervisor did not start, or outlived it
-  local pids
-  pids=$(ip netns pids "$1" | tr '\n' ' ')
-  [[ -n $pids ]] || return 0
-  # shellcheck disable=SC2086 # a list of numbers
-  run kill $pids 2>/dev/null || : # gone meanwhile
-  retry_until 5 no_processes "$1" || run kill -9 $(ip netns pids "$1") || :
-  retry_until 5 no_processes "$1" || die "processes in namespace $1 do not end: $(ip netns pids "$1")"
+  local pids signal
+  for signal in TERM KILL; do
+    mapfile -t pids < <(ip netns pids "$1")
+    ((${#pids[@]} > 0)) || return 0
+    run kill "-$signal" "${pids[@]}" 2>/dev/null || : # some may have ended meanwhile
+    ! retry_until 5 no_processes "$1" || return 0
+  done
+  die "processes in namespace $1 do not end: $(ip netns pids "$1" | tr '\n' ' ')"
 }
 no_processes() { [[ -z $(ip netns pids "$1") ]]; }
 
 status() {
-  need_root status
+  need_root
   load_topology
   local node state pid word drift=0
   local -A seen=()
@@ -167,7 +168,7 @@ status() {
 }
 
 restart() {
-  need_root restart
+  need_root
   load_topology
   [[ " $(services | tr '\n' ' ') " == *" ${1:-} "* ]] || bad_usage "restart needs one of: $(services | tr '\n' ' ')"
   take_lock
@@ -183,7 +184,7 @@ logs() {
 }
 
 clean() {
-  need_root clean
+  need_root
   take_lock
   ! supervisor_runs || die "services still run; scripts/services.sh down"
   run rm -rf "$STATE_DIR"

@@ -25,7 +25,7 @@ first_port() {
 # The environment of a service, KEY="value" as supervisord.conf wants it; names as in the specification.
 environment_of() { # NODE USER
   local settings=("INSTANCE_ID=$1" "SERVICE_IP=${ADDRESS[$1]%/*}" "SERVICE_PORT=$(port_of "$1")" "SERVICE_USER=$2"
-    "SERVICE_REGISTRY=$(urls_of service-registry)" LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1) setting list=''
+  "SERVICE_REGISTRY=$(urls_of service-registry)" LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1) setting list=''
   case ${RUNS[$1]} in
     nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')") ;;
     api-gateway) settings+=(WORKER_CLASS=gevent "PRODUCT_SERVICE_URLS=$(urls_of product-service)" "ORDER_SERVICE=$(urls_of order-service)") ;;

@@ -7,7 +7,9 @@ import redis
 from flask import Flask, jsonify
 
 app = Flask(__name__)
-cache = redis.Redis(os.environ["REDIS_HOST"], int(os.environ["REDIS_PORT"]), password=os.environ["REDIS_PASSWORD"])
+cache = redis.Redis(
+    os.environ["REDIS_HOST"], int(os.environ["REDIS_PORT"]), password=os.environ["REDIS_PASSWORD"]
+)
 PRODUCTS = [
     {"id": "1", "name": "Laptop", "price": 999.99, "stock": 50},
     {"id": "2", "name": "Mouse", "price": 29.99, "stock": 200},

@@ -61,7 +61,7 @@ class Instance:
             raise
         if answer.status_code in AWAY:
             self._ejected_until = time.monotonic() + EJECT_SECONDS
-        headers = {name: value for name in PASSED_ON if (value := answer.get(name))}
+        headers = {name: str(value) for name in PASSED_ON if (value := answer.get(name))}
         return Answer(self.url, answer.status_code, body, headers)
 
 

@@ -4,11 +4,11 @@ import queue
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812  it is a class
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 from web import Unavailable, log
 
 CONNECTIONS = 8
@@ -24,7 +24,7 @@ class Database:
     """Runs transactions; raises Unavailable, within about two seconds, when PostgreSQL is away."""
 
     def __init__(self, host: str, port: int, name: str, user: str, password: str) -> None:
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "host": host,
             "port": port,
             "dbname": name,
@@ -103,7 +103,7 @@ class Database:
         if time.monotonic() < self._rest_until:
             raise Unavailable("The database is unavailable; try again")
         try:
-            connection = psycopg2.connect(**self._settings)
+            connection: Connection = psycopg2.connect(**self._settings)
             make_schema(connection)
         except Broken as failure:
             self._rest_until = time.monotonic() + REST_SECONDS

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from web import log
 
 TTL_SECONDS = 300
@@ -22,7 +24,7 @@ class Cache:
             password=password,
             socket_connect_timeout=TIMEOUT_SECONDS,
             socket_timeout=TIMEOUT_SECONDS,
-            retry=None,
+            retry=Retry(NoBackoff(), 0),  # the source is nearer than a second try
         )
         self._rest_until = 0.0
         self._known: dict[str, bytes] = {}

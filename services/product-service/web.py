@@ -70,7 +70,7 @@ def second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-class BufferedHandler(logging.StreamHandler):  # type: ignore[type-arg]  generic in its stubs alone
+class BufferedHandler(logging.StreamHandler[TextIO]):
     """Writes many lines at once, at the latest after half a second; a warning at once, with all before it.
 
     A write for each line wakes its reader each time, which costs as much as a tenth of the request.

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # status and output are set by bats
 # Shared by all tests of the scripts.
 
 bats_require_minimum_version 1.5.0

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016,SC2314 # the text between single quotes runs inside the sandbox; `!` ends a test
 # The whole lab: up, down, twice, killed at any moment; data that stays and data that goes.
 
 load helpers
@@ -107,7 +108,6 @@ load helpers
 }
 
 @test "kill -9 of up at 25 points of its run: up converges, down leaves nothing" {
-  local point
   sandboxed '
     host_state >/run/before
     begin=${EPOCHREALTIME/./}

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016,SC2314 # the text between single quotes runs inside the sandbox; `!` ends a test
 # The way out and the way in: each thing that is allowed, its forbidden twin, and the rule that counted it.
 
 load helpers

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016,SC2314 # the text between single quotes runs inside the sandbox; `!` ends a test
 # The sandbox: a host of its own for a command, and nothing of it afterwards.
 
 load helpers
@@ -19,7 +20,12 @@ load helpers
 }
 
 @test "nothing is left: no namespace, link, mount, process or file" {
-  state() { ip -o link | wc -l; ls /run/netns 2>/dev/null; wc -l </proc/self/mounts; ls /var/opt /dev/shm; }
+  state() {
+    ip -o link | wc -l
+    ls /run/netns 2>/dev/null
+    wc -l </proc/self/mounts
+    ls /var/opt /dev/shm
+  }
   before=$(state)
   sandboxed '
     scripts/network.sh up >/dev/null; scripts/services.sh up &>/dev/null

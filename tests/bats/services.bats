@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016,SC2314 # the text between single quotes runs inside the sandbox; `!` ends a test
 # The programs: what they are allowed, what they say, and what happens when one of them dies.
 
 load helpers
