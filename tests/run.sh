@@ -3,6 +3,7 @@
 #
 #   tests/run.sh [all]     everything; installs what is missing first
 #   tests/run.sh bats      the scripts alone
+#   tests/run.sh file FILE one file of them
 #   tests/run.sh python    Python alone
 #   tests/run.sh help
 
@@ -10,7 +11,16 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 cd "$ROOT"
 
-run_bats() { bats --print-output-on-failure --timing tests/bats; }
+# Two files at a time: much of a test is waiting. A file's results are printed when it is through.
+run_bats() { printf '%s\n' tests/bats/*.bats | xargs -P 2 -I{} tests/run.sh file {}; }
+
+run_file() {
+  local results status=0
+  results=$(bats --print-output-on-failure --timing "$1" 2>&1) || status=$?
+  printf '\n%s\n%s\n' "$1" "$results"
+  return "$status"
+}
+
 run_python() { "$VENV/bin/python" -m pytest; }
 
 main() {
@@ -20,6 +30,7 @@ main() {
 }
 
 case ${1:-all} in
+  file) run_file "${2:?file needs a name}" ;;
   all | bats | python) main "${1:-all}" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

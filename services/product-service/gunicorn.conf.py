@@ -21,7 +21,9 @@ loglevel = "warning"
 control_socket_disable = True  # nobody but the supervisor steers it
 limit_request_line = 8190
 limit_request_fields = 100
-forwarded_allow_ips = ""
+forwarded_allow_ips = "*"  # no list to search for each request, since no such header counts for anything:
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 worker_tmp_dir = "/dev/shm"  # noqa: S108  a heartbeat on a disk would wait for the disk
 
 # Metrics of all workers are summed from files of this start. To be set before prometheus_client is imported.

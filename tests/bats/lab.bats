@@ -106,28 +106,3 @@ load helpers
   '
   succeeds
 }
-
-@test "kill -9 of up at 25 points of its run: up converges, down leaves nothing" {
-  sandboxed '
-    host_state >/run/before
-    begin=${EPOCHREALTIME/./}
-    scripts/lab.sh up &>/run/up
-    took=$((${EPOCHREALTIME/./} - begin))
-    scripts/lab.sh clean &>/dev/null
-    retry 5 pristine /run/before
-    for point in {1..25}; do
-      setsid scripts/lab.sh up &>/run/killed & pid=$!
-      sleep "$(printf "%d.%06d" $((took * point / 26 / 1000000)) $((took * point / 26 % 1000000)))"
-      kill -9 -- "-$pid" 2>/dev/null || echo "point $point: it had ended"
-      wait "$pid" 2>/dev/null || :
-      # Half of them go up again, half straight down.
-      if ((point % 2)); then
-        scripts/lab.sh up &>/run/up || { echo "up after point $point"; cat /run/up; exit 1; }
-        scripts/lab.sh status &>/run/status || { echo "status after point $point"; cat /run/status; exit 1; }
-      fi
-      scripts/lab.sh clean &>/run/down || { echo "down after point $point"; cat /run/down; exit 1; }
-      retry 5 pristine /run/before >/run/diff || { echo "left after point $point:"; cat /run/diff; exit 1; }
-    done
-  '
-  succeeds
-}

@@ -1,0 +1,39 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
+# Killed at any moment: the whole `up`, from installing to proving.
+
+load helpers
+
+# Kills `up` at every second of 26 points of its run, from FIRST on; half of the times it goes up again before down.
+kill_points() { # FIRST
+  sandboxed "first=$1"'
+    host_state >/run/before
+    begin=${EPOCHREALTIME/./}
+    scripts/lab.sh up &>/run/up
+    took=$((${EPOCHREALTIME/./} - begin))
+    scripts/lab.sh clean &>/dev/null
+    retry 5 pristine /run/before >/dev/null
+    for ((point = first; point <= 26; point += 2)); do
+      setsid scripts/lab.sh up &>/run/killed & pid=$!
+      sleep "$(printf "%d.%06d" $((took * point / 27 / 1000000)) $((took * point / 27 % 1000000)))"
+      kill -9 -- "-$pid" 2>/dev/null || echo "point $point: it had ended"
+      wait "$pid" 2>/dev/null || :
+      if ((point / 2 % 2)); then
+        { scripts/network.sh up && scripts/nat.sh up && scripts/services.sh up; } &>/run/up || { echo "up after point $point"; cat /run/up; exit 1; }
+        scripts/lab.sh status &>/run/status || { echo "status after point $point"; cat /run/status; exit 1; }
+      fi
+      scripts/lab.sh clean &>/run/down || { echo "down after point $point"; cat /run/down; exit 1; }
+      retry 5 pristine /run/before >/run/diff || { echo "left after point $point:"; cat /run/diff; exit 1; }
+    done
+  '
+}
+
+@test "kill -9 of up at 13 points of its run: up converges, down leaves nothing" {
+  kill_points 1
+  succeeds
+}
+
+@test "kill -9 of up at 13 more points: up converges, down leaves nothing" {
+  kill_points 2
+  succeeds
+}
