@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from reportlab.lib import colors  # type: ignore[import-untyped]
-from reportlab.lib.pagesizes import A4, landscape  # type: ignore[import-untyped]
-from reportlab.lib.styles import ParagraphStyle  # type: ignore[import-untyped]
-from reportlab.lib.units import mm  # type: ignore[import-untyped]
-from reportlab.platypus import (  # type: ignore[import-untyped]
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4, landscape
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.platypus import (
     Flowable,
     KeepTogether,
     Paragraph,
@@ -320,8 +320,9 @@ def _pdf_chain(name: str, rows: Sequence[Row]) -> Flowable:
 def _pdf_unread(page: Page) -> list[Flowable]:
     if not page.unread:
         return []
-    return [Paragraph("Lines that could not be read", _SECTION)] + [
-        Paragraph(escape(_spoken(unread)), _CODE) for unread in page.unread
+    return [
+        Paragraph("Lines that could not be read", _SECTION),
+        *(Paragraph(escape(_spoken(unread)), _CODE) for unread in page.unread),
     ]
 
 

@@ -32,10 +32,10 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.path.join(
 )
 
 
-def write_json_error(sock: socket.socket, status: int, reason: str, _message: str) -> None:
+def write_json_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
     """Answer what never became a request (no HTTP, a header too long) as the services do: with JSON."""
     body = json.dumps({"error": reason}) + "\n"
-    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    head = f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
     util.write_nonblock(sock, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
 
 

@@ -144,7 +144,7 @@ def find_order(database: Database, order_id: str) -> dict[str, object] | None:
         row = cursor.fetchone()
         if row is None:
             return None
-        return dict(zip(("id", *FIELDS), row[:4] + (float(row[4]),), strict=True)) | {
+        return dict(zip(("id", *FIELDS), (*row[:4], float(row[4])), strict=True)) | {
             "created_at": row[5].isoformat()
         }
 

@@ -15,7 +15,7 @@ REST_SECONDS = 1.0
 
 
 class Cache:
-    """Bytes by key. After a failure Redis is left alone for a second, so its absence is not paid each time."""
+    """Bytes by key. After a failure Redis is left alone for a second, its absence is not paid each time."""
 
     def __init__(self, host: str, port: int, password: str | None) -> None:
         self._redis = redis.Redis(

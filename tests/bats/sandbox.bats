@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2016,SC2314 # the text between single quotes runs inside the sandbox; `!` ends a test
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
 # The sandbox: a host of its own for a command, and nothing of it afterwards.
 
 load helpers
@@ -33,7 +33,7 @@ load helpers
   '
   succeeds
   [[ $(state) == "$before" ]]
-  [[ -z $(lsns -t pid -n -o NS | grep -F "${lines[-1]// /}") ]]
+  run ! grep -F "${lines[-1]// /}" < <(lsns -t pid -n -o NS)
 }
 
 @test "killed with -9, it takes all its processes along" {
@@ -41,7 +41,7 @@ load helpers
   sleep 1
   kill -9 "$!"
   sleep 0.5
-  ! pgrep -fx 'sleep 4242'
+  run ! pgrep -fx 'sleep 4242'
 }
 
 @test "several run at once and see nothing of each other" {
