@@ -1,4 +1,4 @@
-"""The lab as the kernel has it, whatever the table says: read from ip, ss and iptables-save, changed by nothing.
+"""The lab as the kernel has it, whatever the table says: read from ip, ss and iptables-save.
 
 A veth pair's two ends name each other by index. The host's end carries the lab's link group and the number
 (netnsid) of the namespace that holds the other one, which `ip netns list` translates to a name.
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
+from itertools import pairwise
 from typing import Any
 
 from scripts.topology import LINK_GROUP
@@ -164,14 +165,14 @@ def parse_publications(text: str) -> Iterator[Publication]:
     """Read the DNAT rules of `iptables-save -t nat` that name a port."""
     for line in text.splitlines():
         words = shlex.split(line) if line.startswith("-A ") else []
-        option = dict(zip(words, words[1:], strict=False))
+        option = dict(pairwise(words))
         if option.get("-j") == "DNAT" and option.get("--dport", "").isdigit():
             address, _, port = option["--to-destination"].partition(":")
             yield Publication(int(option["--dport"]), option["-p"], address, int(port or option["--dport"]))
 
 
 def _into_the_lab(run: Run, bridges: Iterable[Bridge]) -> Iterator[Publication]:
-    """Forwarded ports that lead to a bridge of ours, not to Docker's."""
+    """Yield forwarded ports that lead to a bridge of ours, not to Docker's."""
     networks = [_interface(address).network for bridge in bridges for address in bridge.addresses]
     for publication in parse_publications(run("iptables-save", "-t", "nat")):
         if any(ip_address(publication.address) in network for network in networks):
