@@ -1,0 +1,86 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
+# What is installed, how, and what is said where something is missing.
+
+load helpers
+
+# A machine where apt-get only says what it was asked, and what policy held while it ran.
+FAKE_APT='mkdir /run/bin /run/upper /run/work
+mount -t overlay overlay -o lowerdir=/usr/sbin,upperdir=/run/upper,workdir=/run/work /usr/sbin 2>/dev/null || exit 77
+printf "#!/bin/sh\necho \"\$*\" >>/run/asked\nsh /usr/sbin/policy-rc.d nginx start; echo \"policy \$?\" >>/run/asked\n" >/run/bin/apt-get
+chmod +x /run/bin/apt-get
+'
+
+without_overlay() { ((status != 77)) || skip 'no overlay file system here'; }
+
+@test "a missing package is installed, and while it is no server may start" {
+  sandboxed "$FAKE_APT"'
+    rm -f /usr/sbin/policy-rc.d; rm /usr/sbin/conntrack
+    PATH="/run/bin:$PATH" scripts/install.sh up
+    cat /run/asked
+    grep -- "install .*conntrack" /run/asked
+    grep -x "policy 101" /run/asked
+    [[ ! -e /usr/sbin/policy-rc.d ]]
+  '
+  without_overlay
+  succeeds
+}
+
+@test "a policy that was there before is put back" {
+  sandboxed "$FAKE_APT"'
+    printf "#!/bin/sh\nexit 42\n" >/usr/sbin/policy-rc.d; rm /usr/sbin/conntrack
+    PATH="/run/bin:$PATH" scripts/install.sh up
+    grep -x "policy 101" /run/asked
+    status=0; sh /usr/sbin/policy-rc.d || status=$?
+    [[ $status == 42 && ! -e /usr/sbin/policy-rc.d.before-cnet ]]
+  '
+  without_overlay
+  succeeds
+}
+
+@test "on a machine without apt-get the missing packages are named" {
+  sandboxed '
+    mkdir /run/bin
+    ln -sf /usr/bin/* /usr/sbin/* /run/bin/; rm /run/bin/{apt-get,jq,fping}
+    mount --bind /run/bin /usr/sbin
+    fails_with 1 "missing packages (Debian" env PATH=/run/bin scripts/install.sh up
+    said=$(PATH=/run/bin scripts/install.sh status) || :
+    [[ $said == *fping*jq* ]]
+  '
+  succeeds
+}
+
+@test "a script whose tool is missing says so, and how to get it, before anything changes" {
+  sandboxed '
+    mkdir /run/bin
+    host_state >/run/before
+    ln -sf /usr/sbin/* /usr/bin/* /run/bin/; rm /run/bin/jq
+    mount --bind /run/bin /usr/sbin
+    fails_with 1 "missing: jq; sudo scripts/install.sh up" env PATH=/run/bin scripts/network.sh up
+    umount /usr/sbin
+    pristine /run/before
+  '
+  succeeds
+}
+
+@test "a second run has nothing to do" {
+  sandboxed '[[ -z $(scripts/install.sh up 2>&1) ]]'
+  succeeds
+}
+
+@test "without root each script that changes something says so, and how" {
+  for script in network nat services lab; do
+    sandboxed 'fails_with 1 "needs root: sudo" setpriv --reuid 65534 --clear-groups scripts/'"$script"'.sh down'
+    succeeds
+  done
+}
+
+@test "an unknown command exits with 2 and shows the usage, for every script" {
+  for script in network nat services lab verify install sandbox doctor report topology contain; do
+    run "$ROOT/scripts/$script.sh" nonsense
+    ((status == 2))
+    says "scripts/$script.sh"
+    run "$ROOT/scripts/$script.sh" help
+    ((status == 0))
+  done
+}
