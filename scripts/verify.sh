@@ -164,6 +164,7 @@ verify_orders() { # BASE
 read_order() { # ID; asked of PostgreSQL itself, by its own socket
   local node
   node=$(nodes_running postgres | head -1)
+  cd / # where that user may be
   setpriv --reuid postgres --regid postgres --clear-groups psql -XAt -h "$STATE_DIR/nodes/$node" -p "${LISTENS[$node]%%/*}" -d orders \
     -c "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
 }
