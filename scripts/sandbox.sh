@@ -47,8 +47,15 @@ EOF
   ip route add default via "$WORLD_ADDRESS"
 }
 
+# A fresh host has no br_netfilter loaded; where it is built into the kernel, each new namespace begins with it on.
+quiet_bridges() {
+  local key
+  for key in /proc/sys/net/bridge/bridge-nf-call-{ip,ip6,arp}tables; do [[ ! -e $key ]] || echo 0 >"$key"; done
+}
+
 inside() {
   make_private_directories
+  quiet_bridges
   make_world
   trap - EXIT
   local status=0
