@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from mininet.net import Mininet  # type: ignore[import-not-found] # of the distribution's Python, without types
-from mininet.nodelib import LinuxBridge  # type: ignore[import-not-found]
-from mininet.topo import Topo  # type: ignore[import-not-found]
+from mininet.net import Mininet  # type: ignore[import-not-found]  # the distribution's, without types
+from mininet.nodelib import LinuxBridge  # type: ignore[import-not-found]  # as above
+from mininet.topo import Topo  # type: ignore[import-not-found]  # as above
 from network_check import IncompleteError, check
 
 
-class Star(Topo):  # type: ignore[misc] # mininet has no types
+class Star(Topo):  # type: ignore[misc]  # mininet has no types
     """All hosts on one switch."""
 
     def build(self, nodes: int, gateway: str) -> None:

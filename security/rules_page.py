@@ -18,162 +18,37 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
-from typing import Any
-from xml.sax.saxutils import escape
 
-from reportlab.lib import colors
-from reportlab.lib.pagesizes import A4, landscape
-from reportlab.lib.styles import ParagraphStyle
-from reportlab.lib.units import mm
-from reportlab.platypus import (
-    Flowable,
-    KeepTogether,
-    Paragraph,
-    SimpleDocTemplate,
-    Spacer,
-    Table,
-    TableStyle,
-)
 from rich import table as rich_table
 from rich.console import Console
 from rich.text import Text
 
 from scripts.topology import Topology, TopologyError, load
-from security.english import meaning
-from security.iptables import Rule, Saved, Unread, parse
+from security.iptables import Saved, parse
+from security.rules import CELLS, NOTE, TITLE, Page, Row, is_ours, page_of, spoken
+from security.rules_pdf import write_pdf
 
-TITLE = "The live rules of the lab"
-OURS, MARK = "CNET-", "cnet: "
-NOTE = (
-    "A chain of table nat sees the first packet of a connection only; those after it, and the answers, are "
-    "translated as that one was."
-)
-# Where the kernel looks at a packet, in its order (priorities of linux/netfilter_ipv4.h).
-_IN = ("raw PREROUTING", "mangle PREROUTING", "nat PREROUTING", "routing decision")
-_THROUGH = ("mangle FORWARD", "filter FORWARD", "mangle POSTROUTING", "nat POSTROUTING")
-_MADE_HERE = (
-    "routing decision",
-    "raw OUTPUT",
-    "mangle OUTPUT",
-    "nat OUTPUT",
-    "routing decision",
-    "filter OUTPUT",
-)
-_NODE_OUT = "node -> outside"
-JOURNEYS = {
-    "outside -> published port": (*_IN, *_THROUGH),
-    _NODE_OUT: (*_IN, *_THROUGH),
-    "localhost -> published port": (*_MADE_HERE, *_THROUGH[2:]),
-}
+__all__ = [
+    "COLUMNS",
+    "Page",
+    "as_json",
+    "as_lines",
+    "as_markdown",
+    "main",
+    "page_of",
+    "print_page",
+    "write_pdf",
+]
+
 COLUMNS = ("table", "chain", "position", "packets", "bytes", "meaning", "why", "rule")
 
 
 class NothingToShow(Exception):
     """The one line that says why there is no page."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One rule on the page."""
-
-    table: str
-    chain: str
-    position: int
-    packets: int
-    bytes: int
-    meaning: str
-    why: str
-    rule: str
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """What is below the heading that names table and chain."""
-        return (
-            str(self.position),
-            self.meaning,
-            self.why,
-            f"{self.packets:,}",
-            f"{self.bytes:,}",
-            self.rule,
-        )
-
-
-CELLS = ("#", "what it does", "why it is there", "packets", "bytes", "the rule")
-
-
-@dataclass(frozen=True)
-class Page:
-    """All that is shown, whatever it is written as."""
-
-    generated: str
-    command: str
-    journeys: dict[str, tuple[str, ...]]
-    rows: tuple[Row, ...]
-    unread: tuple[Unread, ...]
-
-    @property
-    def chains(self) -> Iterator[tuple[str, tuple[Row, ...]]]:
-        """Rows of each chain, under the name of the table and the chain."""
-        for name, rows in groupby(self.rows, key=lambda row: f"{row.table} {row.chain}"):
-            yield name, tuple(rows)
-
-
-def page_of(saved: Saved, topology: Topology | None, generated: str = "", command: str = "") -> Page:
-    """Explain the rules that are the lab's."""
-    rows = tuple(_row(rule, topology) for rule in saved.rules if _is_ours(rule))
-    return Page(generated, command, _journeys(saved.rules), rows, saved.unread)
-
-
-def _is_ours(rule: Rule) -> bool:
-    return rule.chain.startswith(OURS) or rule.target.startswith(OURS)
-
-
-def _row(rule: Rule, topology: Topology | None) -> Row:
-    marked = rule.comment.startswith(MARK)
-    why = (
-        rule.comment.removeprefix(MARK)
-        if marked
-        else "no reason is given: the rule is not of the lab's scripts"
-    )
-    place = (rule.table, rule.chain, rule.position)
-    return Row(*place, rule.packets, rule.bytes, meaning(rule, topology), why, rule.text)
-
-
-def _journeys(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
-    not_to_the_host = [rule for rule in rules if "--dst-type LOCAL" not in " ".join(rule.matches)]
-    return {
-        name: tuple(_stations(points, not_to_the_host if name == _NODE_OUT else rules))
-        for name, points in JOURNEYS.items()
-    }
-
-
-def _stations(points: Sequence[str], rules: Sequence[Rule]) -> Iterator[str]:
-    """Each point of a journey at which chains of the lab are called."""
-    for point in points:
-        table, _, chain = point.partition(" ")
-        called = _called_from(chain, [rule for rule in rules if rule.table == table])
-        ours = [name for name in called if name.startswith(OURS)]
-        if ours:
-            yield f"{point}: {', '.join(ours)}"
-        elif point == "routing decision":
-            yield point
-
-
-def _called_from(chain: str, rules: Sequence[Rule]) -> list[str]:
-    """Chains a packet may meet from here on, in the order of the rules; each once."""
-    found: list[str] = []
-    waiting = [chain]
-    while waiting:
-        current = waiting.pop(0)
-        if current not in found:
-            found.append(current)
-            waiting[:0] = [rule.target for rule in rules if rule.chain == current]
-    return found[1:]
 
 
 def as_json(page: Page) -> str:
@@ -201,7 +76,7 @@ def as_markdown(page: Page) -> str:
         lines += [_markdown_row([*map(_in_markdown, row.cells[:-1]), f"`{row.cells[-1]}`"]) for row in rows]
     if page.unread:
         lines += ["", "## Lines that could not be read", ""]
-        lines += [f"- {_in_markdown(_spoken(unread))}" for unread in page.unread]
+        lines += [f"- {_in_markdown(spoken(unread))}" for unread in page.unread]
     return "\n".join(lines) + "\n"
 
 
@@ -211,10 +86,6 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 def _in_markdown(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "\\*_<>[]" else letter for letter in text)
-
-
-def _spoken(unread: Unread) -> str:
-    return f"line {unread.line}: {unread.reason}: {unread.text}".removesuffix(": ")
 
 
 def print_page(page: Page, console: Console) -> None:
@@ -245,94 +116,6 @@ def _terminal_table(name: str, rows: Sequence[Row]) -> rich_table.Table:
     return table
 
 
-_INK, _FAINT, _BAND = colors.HexColor("#1b2733"), colors.HexColor("#5b6b7a"), colors.HexColor("#e8eef4")
-_BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=8, leading=10, textColor=_INK)
-_NUMBER = ParagraphStyle("number", _BODY, alignment=2)
-_CODE = ParagraphStyle("code", _BODY, fontName="Courier", fontSize=6.5, leading=8)
-_HEAD = ParagraphStyle("head", _BODY, fontName="Helvetica-Bold")
-_NUMBER_HEAD = ParagraphStyle("number head", _HEAD, alignment=2)
-_SECTION = ParagraphStyle("section", _HEAD, fontSize=11, leading=14, spaceBefore=10, spaceAfter=3)
-_HEADLINE = ParagraphStyle("headline", _HEAD, fontSize=18, leading=22)
-_SMALL = ParagraphStyle("small", _BODY, textColor=_FAINT)
-_STYLES = (_NUMBER, _BODY, _BODY, _NUMBER, _NUMBER, _CODE)
-_WIDTHS = tuple(width * mm for width in (8, 80, 58, 17, 18, 87))
-_PLAIN = TableStyle(
-    [
-        ("VALIGN", (0, 0), (-1, -1), "TOP"),
-        ("LINEBELOW", (0, 0), (-1, -1), 0.4, colors.HexColor("#c5d0da")),
-        ("LEFTPADDING", (0, 0), (-1, -1), 4),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 4),
-        ("TOPPADDING", (0, 0), (-1, -1), 2.5),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 3.5),
-    ]
-)
-_LOOK = TableStyle([("BACKGROUND", (0, 0), (-1, 0), _BAND)], parent=_PLAIN)
-
-
-def write_pdf(page: Page, path: Path) -> None:
-    """Print the page as a PDF, landscape A4, a table a chain."""
-    document = SimpleDocTemplate(
-        str(path),
-        pagesize=landscape(A4),
-        title=TITLE,
-        leftMargin=12 * mm,
-        rightMargin=12 * mm,
-        topMargin=12 * mm,
-        bottomMargin=15 * mm,
-    )
-    story = [*_pdf_head(page), *(_pdf_chain(name, rows) for name, rows in page.chains), *_pdf_unread(page)]
-    document.build(story, onFirstPage=_pdf_footer, onLaterPages=_pdf_footer)
-
-
-def _pdf_head(page: Page) -> list[Flowable]:
-    made = f"generated on {page.generated} by <font name='Courier'>{escape(page.command)}</font>"
-    journeys = [
-        [Paragraph(escape(name), _HEAD), Paragraph(" &nbsp;-&gt;&nbsp; ".join(map(escape, stations)), _BODY)]
-        for name, stations in page.journeys.items()
-    ]
-    return [
-        Paragraph(TITLE, _HEADLINE),
-        Paragraph(made, _SMALL),
-        Paragraph("What a packet meets, in this order", _SECTION),
-        Table(journeys, colWidths=(50 * mm, 218 * mm), style=_PLAIN),
-        Spacer(1, 2 * mm),
-        Paragraph(NOTE, _SMALL),
-    ]
-
-
-def _pdf_chain(name: str, rows: Sequence[Row]) -> Flowable:
-    head = [
-        Paragraph(cell, _NUMBER_HEAD if style is _NUMBER else _HEAD)
-        for cell, style in zip(CELLS, _STYLES, strict=True)
-    ]
-    body = [
-        [Paragraph(escape(cell), style) for cell, style in zip(row.cells, _STYLES, strict=True)]
-        for row in rows
-    ]
-    return KeepTogether(
-        [
-            Paragraph(escape(name), _SECTION),
-            Table([head, *body], colWidths=_WIDTHS, style=_LOOK, repeatRows=1),
-        ]
-    )
-
-
-def _pdf_unread(page: Page) -> list[Flowable]:
-    if not page.unread:
-        return []
-    return [
-        Paragraph("Lines that could not be read", _SECTION),
-        *(Paragraph(escape(_spoken(unread)), _CODE) for unread in page.unread),
-    ]
-
-
-def _pdf_footer(canvas: Any, document: Any) -> None:
-    canvas.setFont("Helvetica", 8)
-    canvas.setFillColor(_FAINT)
-    canvas.drawString(document.leftMargin, 8 * mm, TITLE)
-    canvas.drawRightString(document.pagesize[0] - document.rightMargin, 8 * mm, f"page {document.page}")
-
-
 def read_live() -> Saved:
     """Read the rules of this machine, or raise NothingToShow."""
     if os.geteuid() != 0:
@@ -350,7 +133,7 @@ def read_live() -> Saved:
 def live_page(command: str) -> Page:
     """Make the page of this machine, or raise NothingToShow."""
     saved = read_live()
-    if not any(map(_is_ours, saved.rules)):
+    if not any(map(is_ours, saved.rules)):
         raise NothingToShow("no rule of the lab is live; scripts/nat.sh up")
     return page_of(saved, _names(), f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}", command)
 
@@ -382,7 +165,7 @@ def show(page: Page, wants_json: bool) -> None:
     else:
         sys.stdout.write(as_lines(page))
     for unread in page.unread:
-        print(f"rules_page: iptables-save, {_spoken(unread)}", file=sys.stderr)
+        print(f"rules_page: iptables-save, {spoken(unread)}", file=sys.stderr)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -602,7 +602,7 @@ class TestLookups:
 
     def test_nothing_can_be_changed(self, flat: topology.Topology) -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
-            flat.nodes[0].name = "other"  # type: ignore[misc]
+            flat.nodes[0].name = "other"  # type: ignore[misc]  # what is tested is that it fails
 
 
 WORDS = """- , . : # 0 08 255 65536 * ? ] [ " ' \\ $(id) ` @ é lo host /24 80/tcp 1:80/tcp 16-characters-it"""
