@@ -1,4 +1,4 @@
-"""The page of the lab's rules before it is written: which rules are the lab's, what they do, what meets them."""
+"""The page of the lab's rules before it is written: which rules are the lab's, and what each does."""
 
 from __future__ import annotations
 

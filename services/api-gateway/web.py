@@ -211,7 +211,7 @@ def add_own_endpoints(app: Flask, name: str, checks: Checks) -> None:
     @app.get("/metrics")
     def metrics() -> Response:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 

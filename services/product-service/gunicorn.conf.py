@@ -6,8 +6,12 @@ import os
 import shutil
 import socket
 import tempfile
+from typing import TYPE_CHECKING
 
 from gunicorn import util
+
+if TYPE_CHECKING:
+    from gunicorn.workers.base import Worker
 
 bind = f"{os.environ.get('SERVICE_IP', '127.0.0.1')}:{os.environ.get('SERVICE_PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
@@ -55,8 +59,8 @@ def post_worker_init(_worker: object) -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def child_exit(_server: object, worker: object) -> None:
+def child_exit(_server: object, worker: "Worker") -> None:
     """Let go of the gauges of a worker that ended."""
     from prometheus_client import multiprocess  # noqa: PLC0415  see above
 
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[attr-defined,no-untyped-call]
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # not typed by Prometheus
