@@ -41,7 +41,7 @@ start_original_nginx() { # NODE GATEWAY: what the original had: proxy_pass and t
 daemon off; pid $RUN_DIR/original-nginx.pid; error_log /dev/null;
 events {}
 http {
-  access_log off;
+  access_log $RUN_DIR/original-nginx.log; # on by default, as in the original
   server {
     listen ${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT;
     location / { proxy_pass http://$2:$ORIGINAL_PORT; proxy_set_header Host \$host; proxy_set_header X-Real-IP \$remote_addr; }
