@@ -28,7 +28,7 @@ environment_of() { # NODE USER
   "SERVICE_REGISTRY=$(urls_of service-registry)" LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1) setting list=''
   case ${RUNS[$1]} in
     nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')") ;;
-    api-gateway) settings+=(WORKER_CLASS=gevent "PRODUCT_SERVICE_URLS=$(urls_of product-service)" "ORDER_SERVICE=$(urls_of order-service)") ;;
+    api-gateway) settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "PRODUCT_SERVICE_URLS=$(urls_of product-service)" "ORDER_SERVICE=$(urls_of order-service)") ;;
     product-service) settings+=(WORKER_CLASS=gevent "REDIS_HOST=$(first_address redis)" "REDIS_PORT=$(first_port redis)") ;;
     order-service) settings+=("DB_HOST=$(first_address postgres)" "DB_PORT=$(first_port postgres)" DB_NAME=orders DB_USER=orders) ;;
     postgres) settings+=("DB_CLIENTS=${ADDRESS[${BRIDGE[$1]}]}" DB_NAME=orders DB_USER=orders) ;;
