@@ -119,7 +119,7 @@ up() {
 restart_astray() { # a namespace that was made anew leaves its program in the old one
   local node state pid
   while read -r node state pid; do
-    [[ $(state_of "$node" "$state" "$pid") != astray ]] || supervisor_do restart "$node"
+    [[ $(state_of "$node" "$state" "$pid") != astray ]] || supervisor_do restart "$node" || : # it goes on trying; the wait tells
   done < <(supervisor_states)
 }
 

@@ -98,7 +98,7 @@ start_supervisor() {
     supervisor_do update
     local node state _
     while read -r node state _; do
-      [[ $state != STOPPED && $state != EXITED && $state != FATAL ]] || supervisor_do start "$node"
+      [[ $state != STOPPED && $state != EXITED && $state != FATAL ]] || supervisor_do start "$node" || : # it goes on trying; the wait tells
     done < <(supervisor_states)
   else
     rm -f "$RUN_DIR/supervisor.sock" "$RUN_DIR/supervisord.pid"

@@ -11,14 +11,35 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 cd "$ROOT"
 
-# Two files at a time: much of a test is waiting. A file's results are printed when it is through.
-run_bats() { printf '%s\n' tests/bats/*.bats | xargs -P 2 -I{} tests/run.sh file {}; }
+# Two files at a time: much of a test is waiting. A file's results are printed when it is through,
+# and what failed once more at the end, where it is looked for.
+run_bats() {
+  FAILURES=$(mktemp)
+  defer rm -f "$FAILURES"
+  export FAILURES
+  printf '%s\n' tests/bats/*.bats | xargs -P 2 -I{} tests/run.sh file {} || {
+    printf '\n%sfailed:%s\n' "$RED" "$PLAIN"
+    cat "$FAILURES"
+    return 1
+  }
+}
 
 run_file() {
   local results status=0
   results=$(bats --print-output-on-failure --timing "$1" 2>&1) || status=$?
   printf '\n%s\n%s\n' "$1" "$results"
+  ((status == 0)) || failures_of "$1" <<<"$results" >>"${FAILURES:-/dev/null}"
   return "$status"
+}
+
+# Each failed test with the last lines it printed.
+failures_of() { # FILE
+  awk -v file="$1" '
+    function flush(   i) { if (name) { print file ": " name; for (i = (n > 15 ? n - 14 : 1); i <= n; i++) print line[i] } name = ""; n = 0 }
+    /^(not )?ok / { flush() }
+    /^not ok / { name = $0 }
+    /^#/ && name { line[++n] = $0 }
+    END { flush() }'
 }
 
 run_python() { "$VENV/bin/python" -m pytest; }
