@@ -51,8 +51,16 @@ serve() {
 # --- phase 1 --------------------------------------------------------------------------------------
 
 # One fping for each namespace asks all others at once; its lines: "ADDRESS : MS" or "ADDRESS : -".
+# Who did not answer within half a second is asked once more and waited for: a busy machine is no broken wire.
 ping_from() { # NODE
-  in_namespace "${NAMESPACE[$1]}" fping -q -C 1 -r 1 -t 500 -i 1 -p 200 "${TARGETS[@]}" 2>&1 || [[ $? == 1 ]]
+  local answers silent
+  answers=$(ask_by_ping "$1" 500 "${TARGETS[@]}")
+  mapfile -t silent < <(awk '$3 == "-" { print $1 }' <<<"$answers")
+  awk '$3 != "-"' <<<"$answers"
+  ((${#silent[@]} == 0)) || ask_by_ping "$1" 2000 "${silent[@]}"
+}
+ask_by_ping() { # NODE MILLISECONDS ADDRESS...
+  in_namespace "${NAMESPACE[$1]}" fping -q -C 1 -t "$2" -i 1 "${@:3}" 2>&1 || [[ $? == 1 ]]
 }
 
 show_matrix() {
