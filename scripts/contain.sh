@@ -50,7 +50,7 @@ inside() { # PROGRAM
 }
 
 # Only a port below 1024 takes a capability.
-capabilities() { if ((SERVICE_PORT < 1024)); then echo -all,+net_bind_service; else echo -all; fi; }
+capabilities() { if ((SERVICE_PORT < 1024 || ${DNS_PORT:-1024} < 1024)); then echo -all,+net_bind_service; else echo -all; fi; }
 
 case ${1:-help} in
   start | inside)

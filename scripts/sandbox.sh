@@ -26,6 +26,10 @@ make_private_directories() {
   for directory in /run /var/opt /dev/shm; do mount -t tmpfs -o mode=755 tmpfs "$directory"; done
   chmod 1777 /dev/shm
   mkdir -p /run/netns /run/lock
+  mkdir -p /run/etc/{upper,work}
+  mount -t overlay -o lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work etc /etc
+  rm -f /etc/resolv.conf # often a link to where nothing is any more
+  echo "nameserver $WORLD_ADDRESS" >/etc/resolv.conf
 }
 
 make_world() {

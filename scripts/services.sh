@@ -17,6 +17,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 # shellcheck source=scripts/facts.sh
 source "$(dirname "${BASH_SOURCE[0]}")/facts.sh"
+# shellcheck source=scripts/names.sh
+source "$(dirname "${BASH_SOURCE[0]}")/names.sh"
 # shellcheck source=scripts/supervise.sh
 source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
 
@@ -80,6 +82,7 @@ check_services() {
   [[ -n $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null) ]] || need_tools postgres
   [[ -x $VENV/bin/supervisord ]] || die "there is no $VENV yet; sudo scripts/install.sh up"
   check_readable
+  check_names
 }
 
 check_network() {
@@ -109,6 +112,7 @@ up() {
   check_network
   [[ -z ${DRY_RUN:-} ]] || { supervisor_config && return; }
   make_secrets
+  write_names
   start_supervisor
   restart_astray
   local node failed=0
@@ -130,6 +134,7 @@ down() {
   take_lock
   stop_supervisor
   end_all_processes
+  remove_names
 }
 
 end_all_processes() {
@@ -164,6 +169,7 @@ status() {
   for node in $(services); do
     [[ -n ${seen[$node]:-} ]] || { echo "${RED}stopped${PLAIN}    $node" && drift=1; }
   done
+  [[ -z $(names_drift) ]] || { names_drift && drift=1; }
   return "$drift"
 }
 

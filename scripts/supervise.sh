@@ -22,18 +22,44 @@ first_port() {
   [[ -z $node ]] || port_of "$node"
 }
 
+# Services that cannot register themselves, NAME=ADDRESS:PORT; the registry checks them by a connection.
+configured_services() {
+  local node list=''
+  for node in $(services); do
+    case ${RUNS[$node]} in
+      nginx | redis | postgres | service-registry) list+="${list:+,}$(label "$node")=${ADDRESS[$node]%/*}:$(port_of "$node")" ;;
+    esac
+  done
+  echo "$list"
+}
+
 # The environment of a service, KEY="value" as supervisord.conf wants it; names as in the specification.
+# Where there is a registry, addresses come from it: they may change without a restart.
 environment_of() { # NODE USER
-  local settings=("INSTANCE_ID=$1" "SERVICE_IP=${ADDRESS[$1]%/*}" "SERVICE_PORT=$(port_of "$1")" "SERVICE_USER=$2"
-  "SERVICE_REGISTRY=$(urls_of service-registry)" LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1) setting list=''
+  local settings=("INSTANCE_ID=$1" "SERVICE_NAME=${RUNS[$1]}" "SERVICE_IP=${ADDRESS[$1]%/*}" "SERVICE_PORT=$(port_of "$1")" "SERVICE_USER=$2"
+  LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1) setting list='' registry=() products=() orders=() registry_url
+  registry_url=$(urls_of service-registry)
+  if [[ -n $registry_url ]]; then registry=("SERVICE_REGISTRY=${registry_url%%,*}"); else
+    products=("PRODUCT_SERVICE_URLS=$(urls_of product-service)") orders=("ORDER_SERVICE=$(urls_of order-service)")
+  fi
   case ${RUNS[$1]} in
     nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')") ;;
-    api-gateway) settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "PRODUCT_SERVICE_URLS=$(urls_of product-service)" "ORDER_SERVICE=$(urls_of order-service)") ;;
-    product-service) settings+=(WORKER_CLASS=gevent "REDIS_HOST=$(first_address redis)" "REDIS_PORT=$(first_port redis)") ;;
-    order-service) settings+=("DB_HOST=$(first_address postgres)" "DB_PORT=$(first_port postgres)" DB_NAME=orders DB_USER=orders) ;;
+    api-gateway) settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "${registry[@]}" "${products[@]}" "${orders[@]}") ;;
+    product-service) settings+=(WORKER_CLASS=gevent "${registry[@]}" "REDIS_HOST=$(first_address redis)" "REDIS_PORT=$(first_port redis)") ;;
+    order-service) settings+=("${registry[@]}" "${products[@]}" "DB_HOST=$(first_address postgres)" "DB_PORT=$(first_port postgres)" DB_NAME=orders DB_USER=orders) ;;
     postgres) settings+=("DB_CLIENTS=${ADDRESS[${BRIDGE[$1]}]}" DB_NAME=orders DB_USER=orders) ;;
+    service-registry)
+      settings+=(WORKER_CLASS=gevent "CONFIGURED=$(configured_services)" "OPERATORS=$(operators)")
+      ! answers_dns "$1" || settings+=(DNS_PORT=53 "DNS_FORWARD=$(resolvers)")
+      ;;
   esac
   for setting in "${settings[@]}"; do list+="${list:+,}${setting%%=*}=\"${setting#*=}\""; done
+  echo "$list"
+}
+
+operators() { # who may deregister any instance: the host, which has the bridges' addresses
+  local bridge list=''
+  for bridge in "${BRIDGES[@]}"; do list+="${list:+,}${ADDRESS[$bridge]%/*}"; done
   echo "$list"
 }
 

@@ -11,6 +11,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/names.sh
+source "$(dirname "${BASH_SOURCE[0]}")/names.sh"
 
 OUTSIDE=198.51.100.2 HOST_FOR_OUTSIDE=198.51.100.1 OUTSIDE_PORT=8099
 FAILED=0
@@ -133,10 +135,12 @@ verify_network() {
 
 # --- phase 2 --------------------------------------------------------------------------------------
 
+FROM=() # where `expect` asks from: the host, or in_namespace NS
+
 # expect TITLE STATUS JQ_FILTER CURL_ARGUMENTS...: the answer's status, and what must be true of its JSON
 expect() {
   local answer status body
-  answer=$(curl -s -m 5 -w '\n%{http_code}' "${@:4}") || answer=$'\n000'
+  answer=$("${FROM[@]}" curl -s -m 5 -w '\n%{http_code}' "${@:4}") || answer=$'\n000'
   status=${answer##*$'\n'} body=${answer%$'\n'*}
   if [[ $status == "$2" ]] && jq -e "$3" &>/dev/null <<<"$body"; then
     passed "$(printf '%-44s %s  %s' "$1" "$status" "$(tr -d '\n' <<<"$body" | cut -c 1-60)")"
@@ -191,25 +195,59 @@ verify_own_endpoints() {
   done
 }
 
-verify_registry() {
-  local registry product base
-  registry=$(nodes_running service-registry | head -1)
+registered_name() { # of a node: what it registers as, or is configured as
+  case ${RUNS[$1]} in nginx | redis | postgres | service-registry) label "$1" ;; *) echo "${RUNS[$1]}" ;; esac
+}
+
+running_nodes() { dump_topology | awk -F'\t' '$1 == "node" && $10 != "-"' | wc -l; }
+all_pass() { [[ $(curl -s -m 2 "$1/services" | jq '[.[][] | select(.health == "passing")] | length') -ge $2 ]]; } # BASE COUNT
+
+verify_discovery() { # BASE
+  local node product body
+  retry_until 5 all_pass "$1" "$(running_nodes)" || : # a service that has just started registers within a second
+  for node in "${NODES[@]}"; do
+    [[ ${RUNS[$node]} == - ]] || expect "$node is registered and passing" 200 \
+      "any(.[]; .instance_id == \"$(label "$node")\" and .health == \"passing\" and .ip == \"${ADDRESS[$node]%/*}\")" \
+      "$1/discover/$(registered_name "$node")?all=1"
+  done
   product=$(nodes_running product-service | head -1)
-  [[ -n $registry && -n $product ]] || return 0
-  base=http://${ADDRESS[$registry]%/*}:${LISTENS[$registry]%%/*}
-  expect 'registry POST /register' 200 '.status == "registered" and .service == "verify"' -H 'Content-Type: application/json' \
-    -d "{\"name\":\"verify\",\"ip\":\"${ADDRESS[$product]%/*}\",\"port\":${LISTENS[$product]%%/*}}" "$base/register"
-  expect 'registry GET /services' 200 'has("verify")' "$base/services"
-  expect 'registry GET /discover/verify' 200 ".ip == \"${ADDRESS[$product]%/*}\"" "$base/discover/verify"
-  expect 'registry DELETE /deregister/verify' 200 '.status == "deregistered"' -X DELETE "$base/deregister/verify"
-  expect 'registry GET /discover/verify' 404 '.error == "Service not found"' "$base/discover/verify"
+  [[ -n $product ]] || return 0
+  body="{\"name\":\"verify\",\"ip\":\"${ADDRESS[$product]%/*}\",\"port\":${LISTENS[$product]%%/*}}"
+  expect 'POST /register of somebody else is refused' 403 '.field == "ip"' -H 'Content-Type: application/json' -d "$body" "$1/register"
+  local FROM=(in_namespace "${NAMESPACE[$product]}")
+  expect 'POST /register' 200 '.status == "registered" and .service == "verify"' -H 'Content-Type: application/json' -d "$body" "$1/register"
+  expect 'GET /services' 200 'has("verify")' "$1/services"
+  expect 'GET /discover/verify' 200 ".ip == \"${ADDRESS[$product]%/*}\" and .health == \"passing\"" "$1/discover/verify"
+  expect 'DELETE /deregister/verify' 200 '.status == "deregistered"' -X DELETE "$1/deregister/verify"
+  expect 'GET /discover/verify, now' 404 '.error == "Service not found"' "$1/discover/verify"
+}
+
+# `ip netns exec` here and only here: it is what puts the namespace's own resolv.conf in place.
+resolve() { ip netns exec "$1" getent ahostsv4 "$2" | awk '$2 == "STREAM" { print $1 }' | sort | paste -sd' '; } # NAMESPACE NAME
+
+verify_names() {
+  local node program wanted seen
+  program='product-service'
+  [[ -n $(nodes_running "$program") ]] || program=service-registry
+  wanted=$(for node in $(nodes_running "$program"); do echo "${ADDRESS[$node]%/*}"; done | sort | paste -sd' ')
+  for node in "${NODES[@]}"; do
+    seen=$(resolve "${NAMESPACE[$node]}" "$program.lab") || seen=nothing
+    if [[ $seen == "$wanted" ]]; then passed "$(printf '%-18s %s is %s' "$node" "$program.lab" "$seen")"; else
+      failed "$node: $program.lab is $seen, wanted $wanted"
+    fi
+  done
+  if resolve "${NAMESPACE[$node]}" nowhere.lab >/dev/null; then failed "nowhere.lab is something"; else passed "nowhere.lab is nothing"; fi
 }
 
 verify_services() {
-  local way_in port
+  local way_in port node
   title "Each service's own endpoints"
   verify_own_endpoints
-  verify_registry
+  for node in $(nodes_running service-registry); do
+    title "Discovery: $node"
+    verify_discovery "http://${ADDRESS[$node]%/*}:${LISTENS[$node]%%/*}"
+  done
+  [[ -z $(dns_address) ]] || { title "Names: each namespace asks $(dns_address)" && verify_names; }
   way_in=$(nodes_running nginx | head -1)
   [[ -n $way_in && ${PUBLISHES[$way_in]} != - ]] || return 0
   port=${PUBLISHES[$way_in]%%:*}

@@ -3,21 +3,27 @@
 import os
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import quote
 
+from discovery import Watch
 from flask import Flask, Response, g, request
-from upstreams import Answer, Upstream
+from instance import Answer
+from upstreams import Upstream
 from web import create_web_app
-
-# A request that waits for a lock in the database is given the time the order service gives it.
-ORDER_READ_SECONDS = 3.0
 
 
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
-    """Return the application; `config` stands in for the environment."""
+    """Return the application; `config` stands in for the environment.
+
+    Instances come from SERVICE_REGISTRY; without it from PRODUCT_SERVICE_URLS and ORDER_SERVICE.
+    """
     settings = os.environ if config is None else config
-    products = Upstream("product service", settings.get("PRODUCT_SERVICE_URLS", ""))
-    orders = Upstream("order service", settings.get("ORDER_SERVICE", ""), ORDER_READ_SECONDS)
+    # A product is answered from memory; an order may wait for a lock in the database, as its service lets it.
+    products = Upstream("product-service", try_seconds=0.5, seconds=2.0, tries=3)
+    orders = Upstream("order-service", try_seconds=3.0, seconds=4.0, tries=2)
+    for upstream, urls in ((products, "PRODUCT_SERVICE_URLS"), (orders, "ORDER_SERVICE")):
+        find_instances(upstream, settings, settings.get(urls, ""))
     checks = {
         "product-service": lambda: products.ask("GET", "/health", {}).status == 200,  # noqa: PLR2004  OK
         "order-service": lambda: orders.ask("GET", "/health", {}).status == 200,  # noqa: PLR2004  OK
@@ -39,13 +45,24 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
             # A key of our own makes our own retry safe when the client has none.
             "Idempotency-Key": request.headers.get("Idempotency-Key", f"gateway-{uuid.uuid4()}"),
         }
-        return passed_on(orders.ask("POST", "/orders", headers, request.get_data(), tries=2))
+        return passed_on(orders.ask("POST", "/orders", headers, request.get_data()))
 
     @app.get("/api/orders/<order_id>")
     def show_order(order_id: str) -> Response:
-        return passed_on(orders.ask("GET", f"/orders/{quote(order_id, safe='')}", request_headers(), tries=2))
+        return passed_on(orders.ask("GET", f"/orders/{quote(order_id, safe='')}", request_headers()))
 
     return app
+
+
+def find_instances(upstream: Upstream, settings: Mapping[str, str], urls: str) -> None:
+    """Have an upstream follow the registry, or use the URLs given; either way look after its instances."""
+    registry = settings.get("SERVICE_REGISTRY")
+    if registry:
+        memory = Path(settings.get("STATE_DIR", ".")) / f"{upstream.name}.instances"
+        Watch(registry, upstream.name, memory, upstream.update).begin()
+    else:
+        upstream.use_urls(urls)
+    upstream.check_for_ever()
 
 
 def request_headers() -> dict[str, str]:

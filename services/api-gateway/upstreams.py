@@ -1,111 +1,113 @@
-"""Upstream services: one pooled client each, round-robin over instances, a deadline for every request."""
+"""Upstream services: who is asked, for how long, and how often again."""
 
-import itertools
-import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 import gevent
-from geventhttpclient import HTTPClient
-from geventhttpclient.response import HTTPParseError
+from balancer import Balancer
+from budget import RetryBudget
+from discovery import Listed
+from instance import ATTEMPTS, AWAY, Answer, Instance, NoAnswer
 from web import Unavailable, log
 
-DEADLINE_SECONDS = 4.0
-CONNECT_SECONDS = 0.25
-READ_SECONDS = 1.5
-EJECT_SECONDS = 1.0
-CONNECTIONS = 64
-AWAY = (502, 503, 504)
-PASSED_ON = ("Retry-After", "X-Instance")
-NoAnswer = (OSError, HTTPParseError)  # refused, reset, timed out; or not HTTP
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What an upstream answered, with the headers that clients get too; `url` is the instance's."""
-
-    url: str
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-
-
-class Instance:
-    """One address of a service. After a failure it is passed over for a second."""
-
-    def __init__(self, url: str, read_seconds: float) -> None:
-        self.url = url
-        self._ejected_until = 0.0
-        self._client = HTTPClient.from_url(
-            url,
-            concurrency=CONNECTIONS,
-            connection_timeout=CONNECT_SECONDS,
-            network_timeout=read_seconds,
-        )
-
-    def is_ejected(self) -> bool:
-        """Return whether it failed within the last second."""
-        return time.monotonic() < self._ejected_until
-
-    def ask(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float
-    ) -> Answer:
-        """Return its answer; raises one of NoAnswer when there is none within `seconds`."""
-        try:
-            with gevent.Timeout(seconds, TimeoutError):
-                answer = self._client.request(method, path, body, headers)
-                body = bytes(answer.read())
-        except NoAnswer:
-            self._ejected_until = time.monotonic() + EJECT_SECONDS
-            raise
-        if answer.status_code in AWAY:
-            self._ejected_until = time.monotonic() + EJECT_SECONDS
-        headers = {name: str(value) for name in PASSED_ON if (value := answer.get(name))}
-        return Answer(self.url, answer.status_code, body, headers)
+CHECK_SECONDS = 0.5
+CHECK_TIMEOUT_SECONDS = 0.4
+OK = 200
 
 
 class Upstream:
-    """A service with its instances; each request goes to the next one that is not ejected."""
+    """A service with its instances.
 
-    def __init__(self, name: str, urls: str, read_seconds: float = READ_SECONDS) -> None:
-        """Take the instances' URLs, comma-separated."""
+    `try_seconds` is what one instance is given to answer, `seconds` the deadline of the whole request.
+    """
+
+    def __init__(self, name: str, try_seconds: float, seconds: float, tries: int) -> None:
         self.name = name
-        self._instances = [Instance(url.strip(), read_seconds) for url in urls.split(",") if url.strip()]
-        self._turn = itertools.count()
-        self._lock = threading.Lock()
+        self.instances: list[Instance] = []
+        self._try_seconds = try_seconds
+        self._seconds = seconds
+        self._tries = tries
+        self._balancer = Balancer()
+        self._budget = RetryBudget()
 
-    def ask(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None, tries: int = 3
-    ) -> Answer:
-        """Return the first answer of up to `tries` attempts, each on the next instance.
+    def use_urls(self, urls: str) -> None:
+        """Take the instances' URLs, comma-separated, where there is no registry."""
+        self.update(Listed(url.strip(), url.strip(), passing=True) for url in urls.split(",") if url.strip())
+
+    def update(self, listed: Iterable[Listed]) -> None:
+        """Take the registry's list.
+
+        When it has none, those known stay: they may well answer, and nothing better is known.
+        """
+        listed = list(listed)
+        if not listed:
+            return
+        known = {instance.url: instance for instance in self.instances}
+        self.instances = [
+            self._taken_over(known.pop(item.url, None), item, is_first=not self.instances) for item in listed
+        ]
+        for gone in known.values():
+            log.info("%s at %s has left", gone.name, gone.url)
+            gevent.spawn_later(self._seconds, gone.close)  # after the last request that it was given
+
+    def _taken_over(self, instance: Instance | None, item: Listed, is_first: bool) -> Instance:
+        if instance is None:
+            instance = Instance(item.url, self._try_seconds, item.name)
+            if not is_first:
+                instance.start_slowly()
+        if item.passing and not instance.passing:
+            instance.start_slowly()
+        instance.passing = item.passing
+        return instance
+
+    def check_for_ever(self) -> None:
+        """Look after instances that nobody asked lately; those that were ejected come back by this alone."""
+        gevent.spawn(self._check_for_ever)
+
+    def _check_for_ever(self) -> None:
+        while True:
+            gevent.sleep(CHECK_SECONDS)
+            for instance in self.instances:
+                if instance.ejected or time.monotonic() - instance.answered_at > CHECK_SECONDS:
+                    gevent.spawn(self._check, instance)
+
+    def _check(self, instance: Instance) -> None:
+        try:
+            answer = instance.ask("GET", "/health", None, {}, CHECK_TIMEOUT_SECONDS)
+        except NoAnswer:
+            return
+        if answer.status == OK:
+            instance.take_back()
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+        """Return the first good answer of several attempts, each on another instance while there are any.
 
         Only what may safely be done twice belongs here: a GET, or a POST with an Idempotency-Key.
         Raises Unavailable when no instance answers within the deadline.
         """
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + self._seconds
         answer: Answer | None = None
-        for instance in self._in_turn(tries):
-            left = deadline - time.monotonic()
-            if left <= 0:
+        tried: list[Instance] = []
+        self._budget.note_request()
+        while len(tried) < self._tries and (not tried or self._budget.take()):
+            instance = self._balancer.choose(self.instances, tried)
+            seconds = min(deadline - time.monotonic(), self._try_seconds)
+            if instance is None or seconds <= 0:
                 break
+            tried.append(instance)
             try:
-                answer = instance.ask(method, path, body, headers, left)
+                answer = instance.ask(method, path, body, headers, seconds)
             except NoAnswer as failure:
-                log.warning("%s at %s does not answer: %s", self.name, instance.url, type(failure).__name__)
+                self._note_no_answer(instance, failure)
                 continue
+            ATTEMPTS.labels(self.name, instance.name, str(answer.status)).inc()
             if answer.status not in AWAY:
-                return answer
+                break
         if answer is None:
             raise Unavailable(f"The {self.name} is unavailable; try again")
         return answer
 
-    def _in_turn(self, tries: int) -> list[Instance]:
-        if not self._instances:
-            return []
-        with self._lock:
-            first = next(self._turn) % len(self._instances)
-        circle = self._instances[first:] + self._instances[:first]
-        # Those that failed lately come last, so they are asked only when nobody else is left.
-        circle.sort(key=Instance.is_ejected)
-        return list(itertools.islice(itertools.cycle(circle), tries))
+    def _note_no_answer(self, instance: Instance, failure: BaseException) -> None:
+        ATTEMPTS.labels(self.name, instance.name, "no answer").inc()
+        reason = str(failure) or type(failure).__name__
+        log.warning("%s at %s does not answer: %s", self.name, instance.url, reason)

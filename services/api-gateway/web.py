@@ -172,7 +172,7 @@ def add_request_log(app: Flask, name: str, instance: str) -> None:
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.method in METHODS else "other"
         measurement(name, method, route, response.status_code).observe(seconds)
-        if route not in ("/health", "/metrics"):
+        if route not in ("/health", "/metrics") and not g.get("quiet"):
             log.info(g.get("note", "request"), extra={"fields": request_fields(response, seconds)})
         return response
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from database import Database
 from flask import Flask, Response, request
 from orders import Conflict, create_order, find_order, read_key, read_order
-from web import create_web_app, error, json_object
+from products import Products
+from web import Invalid, create_web_app, error, json_object
 
 
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
@@ -19,14 +20,18 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         settings.get("DB_USER", "orders"),
         settings.get("DB_PASSWORD", ""),
     )
+    products = Products(settings.get("SERVICE_REGISTRY", ""), settings.get("PRODUCT_SERVICE_URLS", ""))
     checks = {"postgres": lambda: database.run(lambda cursor: cursor.execute("SELECT 1 FROM orders LIMIT 1"))}
     app = create_web_app("order-service", settings.get("INSTANCE_ID", "order-service"), checks)
 
     @app.post("/orders")
     def create() -> tuple[dict[str, object], int] | Response:
         key = read_key(request.headers.get("Idempotency-Key"))
+        order = read_order(json_object())
+        if not products.exists(order.product_id):
+            raise Invalid("product_id", "there is no such product")
         try:
-            order_id = create_order(database, read_order(json_object()), key)
+            order_id = create_order(database, order, key)
         except Conflict:
             return error(409, "This Idempotency-Key was used for another order")
         return {"order_id": order_id, "status": "created"}, 201

@@ -1,16 +1,21 @@
 """How gunicorn runs this service; the same file in each folder, what differs is in the environment."""
 
 import gc
+import importlib
 import json
 import os
+import re
 import shutil
 import socket
+import sys
 import tempfile
+import time
 from typing import TYPE_CHECKING
 
 from gunicorn import util
 
 if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
 bind = f"{os.environ.get('SERVICE_IP', '127.0.0.1')}:{os.environ.get('SERVICE_PORT', '8000')}"
@@ -19,7 +24,7 @@ worker_class = os.environ.get("WORKER_CLASS", "gthread")
 threads = 16  # of the class gthread
 keepalive = 75  # longer than any client keeps an idle connection, so that the client closes first
 timeout = 30
-graceful_timeout = 10
+graceful_timeout = 5  # no request takes longer; idle connections of clients are kept until then
 accesslog = None  # each service writes its own, with the request's id
 loglevel = "warning"
 control_socket_disable = True  # nobody but the supervisor steers it
@@ -50,6 +55,34 @@ def on_starting(_server: object) -> None:
     """Forget the metrics of the start before."""
     shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
     os.makedirs(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+
+
+DRAIN_SECONDS = 0.3  # clients that wait for changes of the registry know much sooner
+
+
+def when_ready(server: "Arbiter") -> None:
+    """Register, now that connections are taken; deregister before a graceful stop, and serve late comers."""
+    if not os.environ.get("SERVICE_REGISTRY"):
+        return
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    registration_module = importlib.import_module("registration")  # the registry's own folder has none
+    name = os.environ.get("SERVICE_NAME") or os.path.basename(os.getcwd())
+    registration = registration_module.Registration(
+        os.environ["SERVICE_REGISTRY"],
+        name,
+        re.sub("[^a-z0-9-]", "-", os.environ.get("INSTANCE_ID", name).lower()),  # a name in DNS, too
+        os.environ["SERVICE_IP"],
+        int(os.environ["SERVICE_PORT"]),
+    )
+    stop = server.handle_term
+
+    def drain_and_stop() -> None:
+        if registration.leave():
+            time.sleep(DRAIN_SECONDS)
+        stop()
+
+    server.handle_term = drain_and_stop  # type: ignore[method-assign]  # gunicorn has no hook before it stops
+    registration.begin()
 
 
 def post_worker_init(_worker: object) -> None:

@@ -1,83 +1,133 @@
-"""The service registry: who is where, and healthy."""
+"""The service registry: who is where, and healthy; over HTTP and, where DNS_PORT is given, DNS."""
 
-import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from flask import Flask, Response, request
-from health import check, check_for_ever
-from registry import Registry
-from web import Invalid, create_web_app, error, json_object
+import dns_server
+from checks import answers, check_for_ever
+from fields import read_configured, read_index, read_instance, read_wait
+from flask import Flask, Response, g, request
+from instances import Instance
+from registry import Refused, Registry
+from store import Store
+from web import create_web_app, error, json_object
+from zone import Zone
 
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # a DNS label (RFC 1123, section 2.1)
-MAX_PORT = 65535
+NOT_FOUND = "Service not found"
 
 
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
-    """Return the application; `config` stands in for the environment."""
+    """Return the application; `config` stands in for the environment.
+
+    CONFIGURED has services that cannot register themselves (NAME=IP:PORT, comma-separated), OPERATORS the
+    addresses that may deregister any instance.
+    """
     settings = os.environ if config is None else config
-    registry = Registry(Path(settings.get("STATE_DIR", ".")) / "registry.sqlite")
+    store = Store(Path(settings.get("STATE_DIR", ".")) / "registry.sqlite")
+    registry = Registry(store, read_configured(settings.get("CONFIGURED", "")))
+    operators = settings.get("OPERATORS", "").split(",")
     app = create_web_app("service-registry", settings.get("INSTANCE_ID", "service-registry"))
+    add_registration(app, registry, operators)
+    add_discovery(app, registry)
     check_for_ever(registry)
+    if "DNS_PORT" in settings:
+        dns_server.start(
+            Zone(registry),
+            (settings.get("SERVICE_IP", "127.0.0.1"), int(settings["DNS_PORT"])),
+            [resolver for resolver in settings.get("DNS_FORWARD", "").split(",") if resolver],
+        )
+    return app
+
+
+def add_registration(app: Flask, registry: Registry, operators: list[str]) -> None:
+    """Serve what instances say of themselves; nobody speaks for somebody else."""
 
     @app.post("/register")
-    def register() -> dict[str, str]:
-        body = json_object()
-        name, ip, port = read_name(body), read_ip(body), read_port(body)
-        registry.register(name, ip, port, check(ip, port))
-        return {"status": "registered", "service": name}
+    def register() -> Response | dict[str, object]:
+        instance = read_instance(json_object())
+        if instance.ip != request.remote_addr:
+            return error(403, f"ip: {instance.ip} is not your address, {request.remote_addr}", field="ip")
+        instance.answers = answers(instance)
+        try:
+            registry.register(instance)
+        except Refused as failure:
+            return error(409, str(failure))
+        return {"status": "registered", "service": instance.name, "instance_id": instance.instance_id}
+
+    @app.put("/heartbeat/<name>/<instance_id>")
+    def heartbeat(name: str, instance_id: str) -> Response | dict[str, str]:
+        instance = registry.find(name, instance_id)
+        if instance is None:
+            return error(404, NOT_FOUND)
+        if instance.ip != request.remote_addr:
+            return not_yours()
+        registry.renew(name, instance_id)
+        g.quiet = True  # one a second from each instance
+        return {"status": "renewed"}
+
+    @app.delete("/deregister/<name>")
+    def deregister(name: str) -> Response | dict[str, str]:
+        return remove(registry.instances(name))
+
+    @app.delete("/deregister/<name>/<instance_id>")
+    def deregister_one(name: str, instance_id: str) -> Response | dict[str, str]:
+        instance = registry.find(name, instance_id)
+        return remove([instance] if instance else [])
+
+    def remove(found: list[Instance]) -> Response | dict[str, str]:
+        registered = [instance for instance in found if not instance.permanent]
+        if not registered:
+            return error(404, NOT_FOUND)
+        address = request.remote_addr
+        if address not in operators:
+            registered = [instance for instance in registered if instance.ip == address]
+        if not registered:
+            return not_yours()
+        for instance in registered:
+            registry.deregister(instance)
+        return {"status": "deregistered"}
+
+
+def not_yours() -> Response:
+    """Refuse what concerns another address."""
+    return error(403, f"no such instance is at your address, {request.remote_addr}")
+
+
+def add_discovery(app: Flask, registry: Registry) -> None:
+    """Serve what clients ask. ?index=N&wait=SECONDS waits until the index is another than N.
+
+    The header X-Index has the index of the answer.
+    """
 
     @app.get("/services")
-    def services() -> dict[str, list[dict[str, object]]]:
+    def services() -> Response | dict[str, list[dict[str, object]]]:
+        wait_for_change()
         listed: dict[str, list[dict[str, object]]] = {}
         for instance in registry.instances():
-            listed.setdefault(instance.name, []).append(instance.shown())
+            listed.setdefault(instance.name, []).append(instance.shown_in_list())
         return listed
 
     @app.get("/discover/<name>")
     def discover(name: str) -> Response | dict[str, object] | list[dict[str, object]]:
+        wait_for_change()
+        known = registry.instances(name)
+        if not known:
+            return error(404, NOT_FOUND)
+        if request.args.get("all") == "1":
+            return [instance.shown_in_list() for instance in known]
         chosen = registry.choose(name)
         if chosen is None:
-            return error(404, "Service not found")
-        if request.args.get("all") == "1":
-            return [instance.shown() for instance in registry.instances(name)]
+            return error(503, f"No instance of {name} is healthy", {"Retry-After": "1"})
         return chosen.shown()
 
-    @app.delete("/deregister/<name>")
-    def deregister(name: str) -> Response | dict[str, str]:
-        ip = read_ip(request.args) if "ip" in request.args else None
-        port = read_port({"port": request.args.get("port", type=int)}) if "port" in request.args else None
-        if not registry.deregister(name, ip, port):
-            return error(404, "Service not found")
-        return {"status": "deregistered"}
+    def wait_for_change() -> None:
+        if "index" in request.args:
+            registry.wait(read_index(request.args["index"]), read_wait(request.args.get("wait", "10")))
+        g.index = registry.index  # before the instances are read: a change in between is told the next time
 
-    return app
-
-
-def read_name(body: Mapping[str, object]) -> str:
-    """Return a service's name, which is also its name in DNS."""
-    name = body.get("name")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise Invalid("name", "must be 1 to 63 lower-case letters, digits and hyphens")
-    return name
-
-
-def read_ip(body: Mapping[str, object]) -> str:
-    """Return a unicast address: the registry will call it, so it must not be the registry itself."""
-    try:
-        address = ipaddress.ip_address(str(body.get("ip")))
-    except ValueError:
-        raise Invalid("ip", "must be an IPv4 or IPv6 address") from None
-    if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
-        raise Invalid("ip", "must be a unicast address that others can reach")
-    return str(address)
-
-
-def read_port(body: Mapping[str, object]) -> int:
-    """Return a TCP port."""
-    port = body.get("port")
-    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= MAX_PORT:
-        raise Invalid("port", f"must be a whole number from 1 to {MAX_PORT}")
-    return port
+    @app.after_request
+    def show_index(response: Response) -> Response:
+        if "index" in g:
+            response.headers["X-Index"] = str(g.index)
+        return response

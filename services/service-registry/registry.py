@@ -1,94 +1,142 @@
-"""Registered instances, kept in SQLite so that a restart loses none, and their health."""
+"""Who is where, and healthy: instances of each name, their leases, and waiting for a change."""
 
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS instances (
-    name TEXT NOT NULL, ip TEXT NOT NULL, port INTEGER NOT NULL,
-    registered_at TEXT NOT NULL, health TEXT NOT NULL,
-    PRIMARY KEY (name, ip, port)
-)"""
+from instances import PASSING, Instance
+from store import Store
+from web import log
+
+DEREGISTER_AFTER_SECONDS = 3.0
+MAX_INSTANCES = 1000
+MAX_INSTANCES_OF_ADDRESS = 50
 
 
-@dataclass(frozen=True)
-class Instance:
-    """One address of a service; health is "passing" or "critical", as its /health last told."""
-
-    name: str
-    ip: str
-    port: int
-    registered_at: str
-    health: str
-
-    def shown(self) -> dict[str, object]:
-        """Return what clients see."""
-        fields = asdict(self)
-        del fields["name"]
-        return fields
+class Refused(Exception):
+    """A registration that cannot be: the name is configured, or there are too many."""
 
 
 class Registry:
-    """The instances of each name; all methods may be called from any thread."""
+    """The instances of each name. All methods may be called from any thread.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    `index` rises with each change that clients can see, and goes on rising after a restart.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        configured: Iterable[Instance] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._changed = threading.Condition()
         self._turns: dict[str, int] = {}
-        self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._database() as database:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute(SCHEMA)
+        self.index = int(time.time() * 1000)
+        self._instances: dict[tuple[str, str], Instance] = {}
+        for instance in (*store.load(), *configured):
+            instance.renewed = clock()  # a lease begins anew: while the registry was away nobody could renew
+            self._instances[instance.name, instance.instance_id] = instance
 
-    def register(self, name: str, ip: str, port: int, health: str) -> None:
-        """Add an instance, or renew it."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._database() as database:
-            database.execute(
-                "INSERT OR REPLACE INTO instances VALUES (?, ?, ?, ?, ?)", (name, ip, port, now, health)
-            )
+    def register(self, instance: Instance) -> None:
+        """Add an instance, or renew it; one with the same id at another address is replaced."""
+        key = instance.name, instance.instance_id
+        with self._changed:
+            known = self._instances.get(key)
+            self._refuse_if_needed(instance, known)
+            if known and (known.ip, known.port, known.ttl) == (instance.ip, instance.port, instance.ttl):
+                known.renewed = self._clock()
+                known.answers = instance.answers
+            else:
+                instance.registered_at = datetime.now(UTC).isoformat(timespec="seconds")
+                instance.renewed = self._clock()
+                self._store.save(instance)
+                self._instances[key] = known = instance
+                self._tell(f"{instance.name}: {instance.instance_id} registered")
+            self._judge(known)
 
-    def deregister(self, name: str, ip: str | None, port: int | None) -> bool:
-        """Remove all instances of a name, or the ones at an address; return whether there were any."""
-        with self._database() as database:
-            removed = database.execute(
-                "DELETE FROM instances WHERE name = ? AND ip = coalesce(?, ip) AND port = coalesce(?, port)",
-                (name, ip, port),
-            )
-            return removed.rowcount > 0
+    def _refuse_if_needed(self, instance: Instance, known: Instance | None) -> None:
+        if any(other.permanent and other.name == instance.name for other in self._instances.values()):
+            raise Refused(f"{instance.name} is configured, nobody can register it")
+        if known is None:
+            of_address = sum(other.ip == instance.ip for other in self._instances.values())
+            if len(self._instances) >= MAX_INSTANCES or of_address >= MAX_INSTANCES_OF_ADDRESS:
+                raise Refused("too many instances are registered")
 
-    def set_health(self, instance: Instance, health: str) -> None:
-        """Note what a check found; an instance that left meanwhile stays away."""
-        with self._database() as database:
-            database.execute(
-                "UPDATE instances SET health = ? WHERE name = ? AND ip = ? AND port = ?",
-                (health, instance.name, instance.ip, instance.port),
-            )
+    def renew(self, name: str, instance_id: str) -> bool:
+        """Take a heartbeat; return whether the instance is known."""
+        with self._changed:
+            instance = self._instances.get((name, instance_id))
+            if instance is None:
+                return False
+            instance.renewed = self._clock()
+            self._judge(instance)
+            return True
+
+    def deregister(self, instance: Instance) -> None:
+        """Remove an instance."""
+        with self._changed:
+            self._remove(instance)
+
+    def note_check(self, instance: Instance, answers: bool) -> None:
+        """Take the result of an active check."""
+        with self._changed:
+            if self._instances.get((instance.name, instance.instance_id)) is instance:
+                instance.answers = answers
+                self._judge(instance)
+
+    def sweep(self) -> None:
+        """Find leases that ran out; remove what has been critical for three seconds."""
+        with self._changed:
+            for instance in list(self._instances.values()):
+                self._judge(instance)
+                if instance.permanent or instance.critical_since is None:
+                    continue
+                if self._clock() - instance.critical_since >= DEREGISTER_AFTER_SECONDS:
+                    self._remove(instance)
+
+    def find(self, name: str, instance_id: str) -> Instance | None:
+        """Return one instance."""
+        return self._instances.get((name, instance_id))
 
     def instances(self, name: str | None = None) -> list[Instance]:
-        """Return all instances, or those of a name, in the order of their addresses."""
-        with self._database() as database:
-            rows = database.execute(
-                "SELECT * FROM instances WHERE name = coalesce(?, name) ORDER BY name, ip, port", (name,)
+        """Return all instances, or those of a name, in the order of their ids."""
+        with self._changed:
+            return sorted(
+                (known for known in self._instances.values() if name in (None, known.name)),
+                key=lambda known: (known.name, known.instance_id),
             )
-            return [Instance(*row) for row in rows]
+
+    def healthy(self, name: str) -> list[Instance]:
+        """Return the instances of a name that are passing."""
+        return [instance for instance in self.instances(name) if instance.health == PASSING]
 
     def choose(self, name: str) -> Instance | None:
-        """Return the next instance in turn, of those that are healthy while there are any."""
-        known = self.instances(name)
-        choice = [instance for instance in known if instance.health == "passing"] or known
+        """Return the next healthy instance in turn."""
+        choice = self.healthy(name)
         if not choice:
             return None
-        with self._lock:
+        with self._changed:
             turn = self._turns[name] = self._turns.get(name, -1) + 1
         return choice[turn % len(choice)]
 
-    @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=5)) as database, database:
-            yield database
+    def wait(self, index: int, seconds: float) -> None:
+        """Return when the index is another than `index`, or after `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.index != index, seconds)
+
+    def _judge(self, instance: Instance) -> None:
+        if instance.judge(self._clock()):
+            self._tell(f"{instance.name}: {instance.instance_id} is {instance.health}")
+
+    def _remove(self, instance: Instance) -> None:
+        if self._instances.pop((instance.name, instance.instance_id), None):
+            self._store.remove(instance)
+            self._tell(f"{instance.name}: {instance.instance_id} deregistered")
+
+    def _tell(self, what: str) -> None:
+        self.index += 1
+        self._changed.notify_all()
+        log.info(what)

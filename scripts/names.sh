@@ -1,0 +1,78 @@
+# shellcheck shell=bash disable=SC2153 # maps of topology.sh
+# Names: every namespace asks the registry's DNS. `ip netns exec NS` puts /etc/netns/NS/resolv.conf in the
+# place of /etc/resolv.conf. Sourced after topology.sh.
+
+RESOLVERS=/etc/netns
+MARK='# cnet: names of the lab, and what its registry forwards; scripts/services.sh down removes this file'
+
+# What a node is called in DNS: one label (RFC 1123); the names of tables may have more.
+label() {
+  local name=${1,,}
+  echo "${name//_/-}"
+}
+
+answers_dns() { [[ ,${LISTENS[$1]}, == *,53/udp,* ]]; } # NODE
+
+# The host's own resolvers, as far as a namespace can reach them: systemd's stub on loopback stands for others.
+resolvers() {
+  local file=/run/systemd/resolve/resolv.conf
+  [[ -r $file ]] || file=/etc/resolv.conf
+  awk '$1 == "nameserver" && $2 ~ /^[0-9.]+$/ && $2 !~ /^127\./ { list = list sep $2; sep = "," } END { print list }' "$file" 2>/dev/null || :
+}
+
+dns_address() { # of the first registry that answers DNS
+  local node
+  for node in $(nodes_running service-registry); do
+    ! answers_dns "$node" || { echo "${ADDRESS[$node]%/*}" && return; }
+  done
+}
+
+resolver_file() { printf '%s\nnameserver %s\noptions timeout:1 attempts:2\n' "$MARK" "$1"; } # ADDRESS
+
+our_resolvers() { grep -lxF -- "$MARK" "$RESOLVERS"/*/resolv.conf 2>/dev/null || :; }
+
+check_names() { # somebody's own file for a namespace of ours
+  local node file
+  [[ -n $(dns_address) ]] || return 0
+  for node in "${NODES[@]}"; do
+    file=$RESOLVERS/${NAMESPACE[$node]}/resolv.conf
+    [[ ! -e $file ]] || grep -qxF -- "$MARK" "$file" || die "$file is not the lab's; move it away, the lab writes its own"
+  done
+}
+
+write_names() {
+  local node address file
+  address=$(dns_address)
+  [[ -n $address ]] || return 0
+  for node in "${NODES[@]}"; do
+    file=$RESOLVERS/${NAMESPACE[$node]}/resolv.conf
+    [[ $(cat "$file" 2>/dev/null) != "$(resolver_file "$address")" ]] || continue
+    echo_command "echo nameserver $address >$file"
+    mkdir -p "${file%/*}"
+    resolver_file "$address" >"$file.cnet"
+    mv "$file.cnet" "$file"
+  done
+}
+
+remove_names() { # also what a killed run left half-made
+  local file namespace
+  for file in $(our_resolvers); do
+    run rm -f "$file"
+    rmdir --ignore-fail-on-non-empty "${file%/*}"
+  done
+  for namespace in "${NAMESPACE[@]}"; do
+    rm -f "$RESOLVERS/$namespace/resolv.conf.cnet"
+    [[ ! -d $RESOLVERS/$namespace ]] || rmdir --ignore-fail-on-non-empty "$RESOLVERS/$namespace"
+  done
+  [[ ! -d $RESOLVERS ]] || rmdir --ignore-fail-on-non-empty "$RESOLVERS"
+}
+
+names_drift() { # one line for each namespace that does not ask the registry
+  local node address
+  address=$(dns_address)
+  [[ -n $address ]] || return 0
+  for node in "${NODES[@]}"; do
+    [[ $(cat "$RESOLVERS/${NAMESPACE[$node]}/resolv.conf" 2>/dev/null) == "$(resolver_file "$address")" ]] ||
+      echo "${RED}missing${PLAIN}  namespace ${NAMESPACE[$node]} asks $address for names"
+  done
+}

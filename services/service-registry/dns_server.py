@@ -1,0 +1,173 @@
+"""DNS over UDP and TCP (RFC 1035, RFC 7766): the zone's own answers, everything else forwarded as it is."""
+
+import socket
+import socketserver
+import struct
+import threading
+
+from dnslib import CLASS, EDNS0, OPCODE, QTYPE, RCODE, DNSError, DNSHeader, DNSRecord
+from web import log
+from zone import Zone
+
+FORWARD_SECONDS = 1.5
+IDLE_SECONDS = 5.0
+PLAIN_UDP_BYTES = 512  # RFC 1035, section 2.3.4
+MAX_UDP_BYTES = 1232  # fits into one packet everywhere (dnsflagday.net/2020)
+HEADER_BYTES = 12
+
+
+class Resolver:
+    """From a packet to the packet that answers it."""
+
+    def __init__(self, zone: Zone, forwarders: list[str]) -> None:
+        self._zone = zone
+        self._forwarders = forwarders
+
+    def resolve(self, packet: bytes, over_tcp: bool) -> bytes | None:
+        """Return the answer; None for what deserves none (it is no question: an answer could be a weapon)."""
+        if len(packet) < HEADER_BYTES or packet[2] & 0x80:
+            return None
+        try:
+            request = DNSRecord.parse(packet)
+        except (DNSError, ValueError, IndexError, struct.error, UnicodeError):
+            return failure(packet, RCODE.FORMERR)
+        wrong = wrong_question(request)
+        if wrong:
+            return failure(packet, wrong)
+        reply = self._zone.answer(request)
+        if reply is None:
+            return self._forward(packet, over_tcp)
+        return packed(reply, None if over_tcp else PLAIN_UDP_BYTES, request)
+
+    def _forward(self, packet: bytes, over_tcp: bool) -> bytes:
+        """Return the first answer of the forwarders, byte for byte."""
+        ask = ask_tcp if over_tcp else ask_udp
+        for address in self._forwarders:
+            try:
+                answer = ask(address, packet)
+            except (OSError, EOFError):
+                continue
+            if answer[:2] == packet[:2]:
+                return answer
+        return failure(packet, RCODE.SERVFAIL)
+
+
+def wrong_question(request: DNSRecord) -> int:
+    """Return the code for what is no single question of the internet's class, 0 for one that is."""
+    if request.header.opcode != OPCODE.QUERY:
+        return int(RCODE.NOTIMP)
+    if len(request.questions) != 1:
+        return int(RCODE.FORMERR)
+    return int(RCODE.REFUSED) if request.q.qclass not in (CLASS.IN, QTYPE.ANY) else 0
+
+
+def packed(reply: DNSRecord, limit: int | None, request: DNSRecord) -> bytes:
+    """Return the answer's bytes; one that is too long for UDP says so (TC), and is asked for over TCP."""
+    for option in request.ar:
+        if option.rtype == QTYPE.OPT:  # EDNS: what the client can take (RFC 6891)
+            limit = limit and max(limit, min(option.edns_len, MAX_UDP_BYTES))
+            reply.add_ar(EDNS0(udp_len=MAX_UDP_BYTES))
+    data: bytes = reply.pack()
+    if limit and len(data) > limit:
+        data = reply.truncate().pack()
+    return data
+
+
+def failure(packet: bytes, code: int) -> bytes:
+    """Return an answer with a code alone; of the request only its id and flags are believed."""
+    identity, flags = struct.unpack("!HH", packet[:4])
+    header = DNSHeader(id=identity, qr=1, opcode=flags >> 11 & 15, rd=flags >> 8 & 1, ra=1, rcode=code)
+    answer: bytes = DNSRecord(header).pack()
+    return answer
+
+
+def ask_udp(address: str, packet: bytes) -> bytes:
+    """Ask another resolver over UDP; a connected socket takes answers of that resolver alone."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+        connection.settimeout(FORWARD_SECONDS)
+        connection.connect((address, 53))
+        connection.send(packet)
+        return connection.recv(65535)
+
+
+def ask_tcp(address: str, packet: bytes) -> bytes:
+    """Ask another resolver over TCP."""
+    with socket.create_connection((address, 53), FORWARD_SECONDS) as connection:
+        connection.sendall(struct.pack("!H", len(packet)) + packet)
+        return read_message(connection) or b""
+
+
+def read_message(connection: socket.socket) -> bytes | None:
+    """Return one message, which has its length in front; None at the end. Raises EOFError within one."""
+    head = read_exactly(connection, 2)
+    if not head:
+        return None
+    length: int = struct.unpack("!H", head)[0]
+    body = read_exactly(connection, length)
+    if length and not body:
+        raise EOFError
+    return body
+
+
+def read_exactly(connection: socket.socket, length: int) -> bytes:
+    """Return so many bytes, none at the end; raises EOFError when the end comes in between."""
+    data = b""
+    while len(data) < length:
+        more = connection.recv(length - len(data))
+        if not more and data:
+            raise EOFError
+        if not more:
+            break
+        data += more
+    return data
+
+
+def start(zone: Zone, address: tuple[str, int], forwarders: list[str]) -> None:
+    """Serve UDP and TCP at `address`, each in a thread of its own."""
+    resolver = Resolver(zone, forwarders)
+
+    class OverUdp(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            packet, connection = self.request
+            answer = resolver.resolve(packet, over_tcp=False)
+            if answer is not None:
+                connection.sendto(answer, self.client_address)
+
+    class OverTcp(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.settimeout(IDLE_SECONDS)
+            try:
+                while (packet := read_message(self.request)) is not None:
+                    answer = resolver.resolve(packet, over_tcp=True)
+                    if answer is None:
+                        return
+                    self.request.sendall(struct.pack("!H", len(answer)) + answer)
+            except (OSError, EOFError):
+                return  # the client went away, or is silent
+
+    for server_class, handler in ((UdpServer, OverUdp), (TcpServer, OverTcp)):
+        server = server_class(address, handler)
+        threading.Thread(target=server.serve_forever, name="dns", daemon=True).start()
+
+
+class LoggedErrors:
+    """A failure goes into the log, not to standard error."""
+
+    def handle_error(self, _request: object, client_address: object) -> None:
+        """Log the exception at hand."""
+        log.exception("DNS: a question of %s failed", client_address)
+
+
+class UdpServer(LoggedErrors, socketserver.ThreadingUDPServer):
+    """One thread a packet."""
+
+    daemon_threads = True
+    max_packet_size = 65535
+
+
+class TcpServer(LoggedErrors, socketserver.ThreadingTCPServer):
+    """One thread a connection."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64

@@ -1,0 +1,138 @@
+"""The zone lab. in DNS: from the registry's instances to answers. No socket is touched here.
+
+NAME.lab           A: each healthy instance, SRV: its port and INSTANCE.NAME.lab
+INSTANCE.NAME.lab  the same of one instance
+_NAME._tcp.lab     SRV, the spelling of RFC 2782
+PTR of an address  INSTANCE.NAME.lab
+"""
+
+import ipaddress
+import random
+from collections.abc import Iterable
+
+from dnslib import NS, PTR, QTYPE, RCODE, RR, SOA, SRV, A, DNSRecord
+from instances import PASSING, Instance
+from registry import Registry
+
+ORIGIN = "lab."
+TTL_SECONDS = 1  # an answer may be wrong for so long at most
+REVERSE = ".in-addr.arpa."
+
+
+class Zone:
+    """Answers for lab. and for the registered addresses."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def answer(self, request: DNSRecord) -> DNSRecord | None:
+        """Return the answer to a question, None when it is not this zone's."""
+        name = str(request.q.qname).lower()
+        if name.endswith(REVERSE):
+            return self._answer_reverse(request, name)
+        if name != ORIGIN and not name.endswith("." + ORIGIN):
+            return None
+        reply = authoritative(request)
+        if name == ORIGIN:
+            self._add_apex(reply)
+        else:
+            self._add_instances(reply, name.removesuffix("." + ORIGIN).split("."))
+        return reply
+
+    def _add_apex(self, reply: DNSRecord) -> None:
+        if wants(reply, QTYPE.SOA):
+            reply.add_answer(soa())
+        elif wants(reply, QTYPE.NS):
+            reply.add_answer(record(ORIGIN, QTYPE.NS, NS(f"service-registry.{ORIGIN}")))
+        else:
+            reply.add_auth(soa())
+
+    def _add_instances(self, reply: DNSRecord, labels: list[str]) -> None:
+        known = self._find(labels)
+        if not known:
+            reply.header.rcode = RCODE.NXDOMAIN
+        healthy = [instance for instance in known if instance.health == PASSING]
+        random.shuffle(healthy)  # clients take the first
+        if labels[0].startswith("_"):
+            add_services(reply, healthy)
+        else:
+            add_addresses(reply, healthy)
+            add_services(reply, healthy)
+        if not reply.rr:
+            reply.add_auth(soa())  # says for how long "no" may be kept (RFC 2308)
+
+    def _find(self, labels: list[str]) -> list[Instance]:
+        match labels:
+            case [name]:
+                return self._registry.instances(name)
+            case [service, "_tcp"] if service.startswith("_"):
+                return self._registry.instances(service[1:])
+            case ["_tcp"]:
+                return []
+            case [instance_id, name]:
+                found = self._registry.find(name, instance_id)
+                return [found] if found else []
+        return []
+
+    def _answer_reverse(self, request: DNSRecord, name: str) -> DNSRecord | None:
+        try:
+            address = str(ipaddress.IPv4Address(".".join(reversed(name.removesuffix(REVERSE).split(".")))))
+        except ValueError:
+            return None
+        at_address = [instance for instance in self._registry.instances() if instance.ip == address]
+        if not at_address:
+            return None
+        reply = authoritative(request)
+        if wants(reply, QTYPE.PTR):
+            for instance in at_address:
+                reply.add_answer(
+                    RR(request.q.qname, QTYPE.PTR, rdata=PTR(full_name(instance)), ttl=TTL_SECONDS)
+                )
+        return reply
+
+
+def authoritative(request: DNSRecord) -> DNSRecord:
+    """Return an empty answer of the zone's own; with the question as it was asked, letter by letter."""
+    reply = request.reply(aa=1, ra=1)
+    reply.header.ad = 0
+    return reply
+
+
+def wants(reply: DNSRecord, kind: int) -> bool:
+    """Return whether records of this type are asked for."""
+    return reply.q.qtype in (kind, QTYPE.ANY)
+
+
+def add_addresses(reply: DNSRecord, instances: Iterable[Instance]) -> None:
+    """Add A records."""
+    if wants(reply, QTYPE.A):
+        for address in dict.fromkeys(instance.ip for instance in instances if "." in instance.ip):
+            reply.add_answer(RR(reply.q.qname, QTYPE.A, rdata=A(address), ttl=TTL_SECONDS))
+
+
+def add_services(reply: DNSRecord, instances: Iterable[Instance]) -> None:
+    """Add SRV records (RFC 2782), all of one priority and weight, and the addresses they lead to."""
+    if wants(reply, QTYPE.SRV):
+        for instance in instances:
+            name = full_name(instance)
+            reply.add_answer(
+                RR(reply.q.qname, QTYPE.SRV, rdata=SRV(0, 1, instance.port, name), ttl=TTL_SECONDS)
+            )
+            if "." in instance.ip:
+                reply.add_ar(record(name, QTYPE.A, A(instance.ip)))
+
+
+def full_name(instance: Instance) -> str:
+    """Return INSTANCE.NAME.lab."""
+    return f"{instance.instance_id}.{instance.name}.{ORIGIN}"
+
+
+def record(name: str, kind: int, data: object) -> RR:
+    """Return a resource record of the zone."""
+    return RR(name, kind, rdata=data, ttl=TTL_SECONDS)
+
+
+def soa() -> RR:
+    """Return the zone's SOA; its last number is for how many seconds "no" may be kept."""
+    times = (1, 60, 60, 60, TTL_SECONDS)  # serial, refresh, retry, expire, minimum
+    return record(ORIGIN, QTYPE.SOA, SOA(f"service-registry.{ORIGIN}", f"nobody.{ORIGIN}", times))

@@ -1,0 +1,46 @@
+"""Services stand alone in folders with modules of the same names: tests import from one at a time."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SERVICES = Path(__file__).parents[2] / "services"
+
+
+@contextmanager
+def folder_of(service: str) -> Iterator[Callable[[str], ModuleType]]:
+    """Give an import function for the modules of a service; they are forgotten afterwards."""
+    folder = str(SERVICES / service)
+    names = {path.stem for path in Path(folder).glob("*.py")}
+    sys.path.insert(0, folder)
+    try:
+        yield importlib.import_module
+    finally:
+        sys.path.remove(folder)
+        for name in names:
+            sys.modules.pop(name, None)
+        unregister_metrics()
+
+
+def unregister_metrics() -> None:
+    from prometheus_client import REGISTRY  # noqa: PLC0415  as the services import it
+
+    for collector in list(REGISTRY._collector_to_names):
+        REGISTRY.unregister(collector)
+
+
+@pytest.fixture
+def gateway() -> Iterator[Callable[[str], ModuleType]]:
+    with folder_of("api-gateway") as load:
+        yield load
+
+
+@pytest.fixture
+def registry() -> Iterator[Callable[[str], ModuleType]]:
+    with folder_of("service-registry") as load:
+        yield load
