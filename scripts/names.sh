@@ -52,14 +52,25 @@ write_names() {
     resolver_file "$address" >"$file.cnet"
     mv "$file.cnet" "$file"
   done
+  remove_other_names
+}
+
+remove_other_names() { # of nodes that are no longer in the table
+  local file namespace
+  for file in $(our_resolvers); do
+    namespace=$(basename "${file%/*}")
+    [[ " ${NAMESPACE[*]} " == *" $namespace "* ]] || remove_name "$file"
+  done
+}
+
+remove_name() { # FILE
+  run rm -f "$1"
+  rmdir --ignore-fail-on-non-empty "${1%/*}"
 }
 
 remove_names() { # also what a killed run left half-made
   local file namespace
-  for file in $(our_resolvers); do
-    run rm -f "$file"
-    rmdir --ignore-fail-on-non-empty "${file%/*}"
-  done
+  for file in $(our_resolvers); do remove_name "$file"; done
   for namespace in "${NAMESPACE[@]}"; do
     rm -f "$RESOLVERS/$namespace/resolv.conf.cnet"
     [[ ! -d $RESOLVERS/$namespace ]] || rmdir --ignore-fail-on-non-empty "$RESOLVERS/$namespace"

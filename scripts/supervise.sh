@@ -77,14 +77,24 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]
 serverurl=unix://$RUN_DIR/supervisor.sock
 EOF
-  local node user=$FIRST_USER
-  for node in $(services); do
-    user=$((user + 1))
-    program_config "$node" "$([[ ${RUNS[$node]} == postgres ]] && echo postgres || echo "$user")"
-  done
+  local node
+  for node in $(services); do program_config "$node" "$(user_of "$node")"; done
 }
 
-program_config() { # NODE USER; PostgreSQL takes no user without a name, and stops fast at INT
+# A node's user is the owner of its files, so it keeps its number in whatever table it stands; a new one gets the
+# next. PostgreSQL takes no user without a name.
+user_of() { # NODE
+  local files=$STATE_DIR/nodes user
+  [[ ${RUNS[$1]} != postgres ]] || { echo postgres && return; }
+  user=$(stat -c %u "$files/$1" 2>/dev/null) || user=0
+  if ((user < FIRST_USER)); then
+    user=$(stat -c %u "$files"/* 2>/dev/null | awk -v last="$FIRST_USER" '$1 > last { last = $1 } END { print last + 1 }') || :
+    [[ -n ${DRY_RUN:-} ]] || install -d -m 700 -o "$user" "$files/$1"
+  fi
+  echo "$user"
+}
+
+program_config() { # NODE USER; PostgreSQL stops fast at INT
   cat <<EOF
 [program:$1]
 command=$ROOT/scripts/contain.sh start ${NAMESPACE[$1]} ${RUNS[$1]}
@@ -121,6 +131,7 @@ start_supervisor() {
   supervisor_config >"$CONFIG.new"
   mv "$CONFIG.new" "$CONFIG"
   if supervisor_runs; then
+    stop_others
     supervisor_do update
     local node state _
     while read -r node state _; do
@@ -133,6 +144,14 @@ start_supervisor() {
     run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$VENV/bin/supervisord" -c "$CONFIG" 9>&-
     retry_until 10 supervisor_runs || die "the supervisor did not start; see $STATE_DIR/log/supervisord.log"
   fi
+}
+
+stop_others() { # those that are not in the table any more; all at once, for each drains
+  local node
+  while read -r node _; do
+    [[ -n ${RUNS[$node]:-} && ${RUNS[$node]} != - ]] || supervisor_do stop "$node" &
+  done < <(supervisor_states)
+  wait
 }
 
 stop_supervisor() {

@@ -1,13 +1,13 @@
 """Upstream services: who is asked, for how long, and how often again."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import gevent
 from balancer import Balancer
 from budget import RetryBudget
 from discovery import Listed
-from instance import ATTEMPTS, AWAY, Answer, Instance, NoAnswer
+from instance import ATTEMPTS, AWAY, SLOW_START_SECONDS, Answer, Instance, NoAnswer
 from web import Unavailable, log
 
 CHECK_SECONDS = 0.5
@@ -21,14 +21,23 @@ class Upstream:
     `try_seconds` is what one instance is given to answer, `seconds` the deadline of the whole request.
     """
 
-    def __init__(self, name: str, try_seconds: float, seconds: float, tries: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        try_seconds: float,
+        seconds: float,
+        tries: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name
         self.instances: list[Instance] = []
         self._try_seconds = try_seconds
         self._seconds = seconds
         self._tries = tries
         self._balancer = Balancer()
-        self._budget = RetryBudget()
+        self._budget = RetryBudget(clock)
+        self._clock = clock
+        self._began = clock()
 
     def use_urls(self, urls: str) -> None:
         """Take the instances' URLs, comma-separated, where there is no registry."""
@@ -43,19 +52,21 @@ class Upstream:
         if not listed:
             return
         known = {instance.url: instance for instance in self.instances}
-        self.instances = [
-            self._taken_over(known.pop(item.url, None), item, is_first=not self.instances) for item in listed
-        ]
+        self.instances = [self._taken_over(known.pop(item.url, None), item) for item in listed]
         for gone in known.values():
             log.info("%s at %s has left", gone.name, gone.url)
             gevent.spawn_later(self._seconds, gone.close)  # after the last request that it was given
 
-    def _taken_over(self, instance: Instance | None, item: Listed, is_first: bool) -> Instance:
+    def _taken_over(self, instance: Instance | None, item: Listed) -> Instance:
+        is_new = instance is None
         if instance is None:
-            instance = Instance(item.url, self._try_seconds, item.name)
-            if not is_first:
-                instance.start_slowly()
-        if item.passing and not instance.passing:
+            instance = Instance(item.url, self._try_seconds, item.name, self._clock)
+        # In our own first seconds all are new to us, and none has to be spared more than another.
+        if (
+            self._clock() - self._began > SLOW_START_SECONDS
+            and item.passing
+            and (is_new or not instance.passing)
+        ):
             instance.start_slowly()
         instance.passing = item.passing
         return instance
@@ -68,8 +79,11 @@ class Upstream:
         while True:
             gevent.sleep(CHECK_SECONDS)
             for instance in self.instances:
-                if instance.ejected or time.monotonic() - instance.answered_at > CHECK_SECONDS:
+                if instance.ejected or self._is_idle(instance):
                     gevent.spawn(self._check, instance)
+
+    def _is_idle(self, instance: Instance) -> bool:
+        return instance.passing and self._clock() - instance.answered_at > CHECK_SECONDS
 
     def _check(self, instance: Instance) -> None:
         try:
@@ -85,13 +99,13 @@ class Upstream:
         Only what may safely be done twice belongs here: a GET, or a POST with an Idempotency-Key.
         Raises Unavailable when no instance answers within the deadline.
         """
-        deadline = time.monotonic() + self._seconds
+        deadline = self._clock() + self._seconds
         answer: Answer | None = None
         tried: list[Instance] = []
         self._budget.note_request()
         while len(tried) < self._tries and (not tried or self._budget.take()):
             instance = self._balancer.choose(self.instances, tried)
-            seconds = min(deadline - time.monotonic(), self._try_seconds)
+            seconds = min(deadline - self._clock(), self._try_seconds)
             if instance is None or seconds <= 0:
                 break
             tried.append(instance)

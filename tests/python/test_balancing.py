@@ -6,10 +6,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from tests.python.conftest import folder_of
 
 Load = Callable[[str], ModuleType]
 
@@ -85,10 +83,12 @@ def test_three_bad_answers_in_a_row_eject_and_a_good_one_in_between_does_not(gat
     assert instance.ejected
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it gives modules, which never change
 @given(st.lists(st.booleans(), max_size=2000))
-def test_retries_never_exceed_a_fifth_of_requests_and_what_seconds_bring(retries: list[bool]) -> None:
-    with folder_of("api-gateway") as load:
-        module = load("budget")
+def test_retries_never_exceed_a_fifth_of_requests_and_what_seconds_bring(
+    gateway: Load, retries: list[bool]
+) -> None:
+    module = gateway("budget")
     budget = module.RetryBudget(Clock())
     requests = taken = 0
     for wants_retry in retries:
@@ -112,10 +112,12 @@ def test_an_empty_budget_refills_with_time(gateway: Load) -> None:
 def test_the_list_of_the_registry_is_followed(gateway: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     upstreams, listed = gateway("upstreams"), gateway("discovery").Listed
     monkeypatch.setattr(upstreams.gevent, "spawn_later", lambda _seconds, work: work())
-    upstream = upstreams.Upstream("u", 0.1, 0.2, 2)
+    clock = Clock()
+    upstream = upstreams.Upstream("u", 0.1, 0.2, 2, clock)
     upstream.update([listed("a", "http://192.0.2.1:80", True), listed("b", "http://192.0.2.2:80", True)])
     assert [instance.weight for instance in upstream.instances] == [1.0, 1.0]  # nobody to be gentle for
     kept = upstream.instances[1]
+    clock.now += 10
     upstream.update([listed("b", "http://192.0.2.2:80", False), listed("c", "http://192.0.2.3:80", True)])
     assert upstream.instances[0] is kept
     assert not kept.healthy

@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# More or fewer instances of a service while it is used: namespaces, addresses and programs come and go.
+#
+#   scripts/scale.sh PROGRAM COUNT   product-service or order-service, 1 to 100 instances
+#   scripts/scale.sh status          how many instances each program has
+#   scripts/scale.sh help
+#
+# More:  a namespace each, then the program; it registers, and the gateway gives it a growing share.
+# Fewer: the program deregisters, serves who comes yet, ends; then its namespace goes.
+#
+# New nodes are named after the last one (product-3 -> product-4) and take the next free addresses. The
+# lab's table is then a copy in /run/cnet, until `down`. DRY_RUN=1 shows that table, and does nothing.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+
+SCALED=$RUN_DIR/scaled.tsv
+MOST=100
+
+successor() { # NAME: one number higher, or -2: product-3 -> product-4, order-service -> order-service-2
+  local base=${1%"${1##*[!0-9]}"}
+  if [[ $base == "$1" || -z $base ]]; then echo "$1-2"; else echo "$base$((10#${1#"$base"} + 1))"; fi
+}
+
+# Interfaces have at most 15 characters and may end in -br: the number goes before that.
+successor_interface() {
+  local base=${1%-br} suffix=''
+  [[ $base == "$1" ]] || suffix=-br
+  base=$(successor "$base")
+  ((${#base} + ${#suffix} <= 15)) || base=$(successor "${base:0:$((10 - ${#suffix}))}")
+  echo "$base$suffix"
+}
+
+successor_address() { # CIDR: the next one that no node has
+  local taken number
+  taken=" ${ADDRESS[*]%/*} "
+  ip_to_number "${1%/*}"
+  number=$REPLY
+  while :; do
+    number=$((number + 1))
+    REPLY=$((number >> 24)).$((number >> 16 & 255)).$((number >> 8 & 255)).$((number & 255))
+    [[ $taken == *" $REPLY "* ]] || break
+  done
+  echo "$REPLY/${1#*/}"
+}
+
+row_after() { # NODE: the row of one more like it
+  printf 'node\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t-\t%s\n' "$(successor "$1")" "$(successor "${NAMESPACE[$1]}")" \
+    "$(successor_address "${ADDRESS[$1]}")" "$(successor_interface "${INTERFACE[$1]}")" \
+    "$(successor_interface "${PORT[$1]}")" "${BRIDGE[$1]}" "${LISTENS[$1]}" "${RUNS[$1]}"
+}
+
+rows() { "$ROOT/scripts/topology.sh" dump "$1"; } # TABLE
+
+# The table with COUNT nodes that run PROGRAM: first those of the base table, in their places, then those
+# that are up, then new ones. All other rows stay as they are now.
+scaled_table() { # PROGRAM COUNT BASE
+  local nodes table
+  table=$(mktemp)
+  defer rm -f "$table"
+  printf '# %s %s, made by scripts/scale.sh from\n# %s\n' "$2" "$1" "$3" >"$table"
+  awk -F'\t' -v program="$1" -v count="$2" '
+    FNR == 1 { file++ }
+    file == 1 { up[$2] = 1; next }                       # the running table
+    file == 2 { base[$2] = 1 }                           # the base table
+    file == 3 && $2 in base { next }                     # the running table again: what is over the base
+    $10 == program ? n++ < count : $2 in up' <(rows "$TABLE") <(rows "$3") <(rows "$TABLE") >>"$table"
+  load_topology "$table"
+  mapfile -t nodes < <(nodes_running "$1")
+  while ((${#nodes[@]} < $2)); do
+    row_after "${nodes[-1]}" >>"$table"
+    load_topology "$table"
+    mapfile -t nodes < <(nodes_running "$1")
+  done
+  cat "$table"
+}
+
+base_table() { # what the running table was made from, at first
+  if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
+}
+
+same_nodes() { cmp -s <(rows "$1") <(rows "$2"); }
+
+check() { # PROGRAM COUNT
+  case $1 in
+    product-service | order-service) ;;
+    *) bad_usage "scale product-service or order-service: \"$1\" is not found by its clients through the registry" ;;
+  esac
+  [[ $2 =~ ^[1-9][0-9]{0,2}$ && $2 -le $MOST ]] || bad_usage "\"$2\" is not a number of instances from 1 to $MOST"
+}
+
+scale() { # PROGRAM COUNT
+  check "$@"
+  load_topology
+  [[ -n $(nodes_running "$1") ]] || die "$TABLE has no node that runs $1"
+  [[ -n $(nodes_running service-registry) ]] || die "$TABLE has no service-registry, by which clients would learn of new instances"
+  local base new
+  base=$(base_table)
+  if [[ -n ${DRY_RUN:-} ]]; then scaled_table "$1" "$2" "$base" && return; fi
+  need_root
+  [[ -n $(running_table) ]] || die "the lab is not up; sudo make up"
+  take_lock
+  new=$(scaled_table "$1" "$2" "$base")
+  printf '%s\n' "$new" >"$SCALED.new"
+  export TOPOLOGY=$SCALED
+  if same_nodes "$SCALED.new" "$base"; then TOPOLOGY=$base; else mv "$SCALED.new" "$SCALED"; fi
+  apply "$1"
+  rm -f "$SCALED.new"
+  [[ $TOPOLOGY == "$SCALED" ]] || rm -f "$SCALED"
+}
+
+# First what comes, last what goes: a program never lacks its namespace, and is never left without one.
+apply() { # PROGRAM
+  local before address_before after node address
+  mapfile -t before < <(nodes_running "$1")
+  address_before=$(for node in "${before[@]}"; do echo "$node ${ADDRESS[$node]%/*}"; done)
+  load_topology
+  mapfile -t after < <(nodes_running "$1")
+  ((${#after[@]} < ${#before[@]})) || "$ROOT/scripts/network.sh" up
+  "$ROOT/scripts/services.sh" up
+  "$ROOT/scripts/network.sh" up
+  while read -r node address; do
+    [[ " ${after[*]} " == *" $node "* ]] || forget "$node" "$address"
+  done <<<"$address_before"
+  say "$1: ${#before[@]} -> ${#after[@]} instances"
+}
+
+forget() { # NODE ADDRESS: what remains of one that went: its files, and connections that the host remembers
+  rm -rf "$STATE_DIR/nodes/$1" "$STATE_DIR/log/$1".log*
+  local end
+  for end in -s -d; do conntrack -D "$end" "$2" &>/dev/null || [[ $? == 1 ]]; done
+}
+
+status() {
+  load_topology
+  local program
+  for program in product-service order-service; do printf '%-18s %s\n' "$program" "$(nodes_running "$program" | wc -l)"; done
+}
+
+case ${1:-help} in
+  status) status ;;
+  help) print_help ;;
+  *)
+    (($# == 2)) || bad_usage "needs a program and a number of instances"
+    scale "$@"
+    ;;
+esac
