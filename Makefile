@@ -1,7 +1,7 @@
 # An index: each target calls one script, and every script also works by hand.
 .DEFAULT_GOAL := help
-.PHONY: help up down clean network services status verify doctor logs shell rules topology \
-        test lint bench-network bench-services install
+.PHONY: help up down clean network services status verify doctor logs shell rules topology distribution \
+        scale chaos test lint bench-network bench-services install
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,15 @@ rules: ## every live rule, its meaning and counters (text; Markdown and PDF in r
 
 topology: ## the live system as a diagram (text; SVG and PNG in reports/)
 	@scripts/report.sh topology
+
+distribution: ## how the gateway spread requests over instances (CSV and PNG in reports/)
+	@scripts/report.sh distribution
+
+scale: ## more or fewer instances under load: make scale PROGRAM=product-service COUNT=5
+	@scripts/scale.sh $(PROGRAM) $(COUNT)
+
+chaos: ## faults under a constant load: kill, stop, cut, starve each part; a report (in a sandbox)
+	@chaos/run.sh
 
 test: ## all tests, bats and pytest, the lab for real in a sandbox
 	@tests/run.sh

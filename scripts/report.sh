@@ -3,6 +3,7 @@
 #
 #   scripts/report.sh rules      every live rule, its meaning, why it is there, its counters (Markdown, PDF)
 #   scripts/report.sh topology   what is connected to what (SVG, PNG)
+#   scripts/report.sh distribution   which instance answered how many requests, and when (CSV, PNG)
 #   scripts/report.sh help
 
 # shellcheck source=scripts/lib.sh
@@ -27,8 +28,13 @@ topology() {
   say "also: $REPORTS/topology.svg and $REPORTS/topology.png"
 }
 
+distribution() {
+  page monitoring.distribution --log "$STATE_DIR/log/api-gateway.log" --csv "$REPORTS/distribution.csv" --png "$REPORTS/distribution.png"
+  say "also: $REPORTS/distribution.csv and $REPORTS/distribution.png"
+}
+
 case ${1:-help} in
-  rules | topology) "$1" ;;
+  rules | topology | distribution) "$1" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

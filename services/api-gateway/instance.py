@@ -1,5 +1,6 @@
 """One address of a service: its connections, and whether it is in rotation."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -77,6 +78,15 @@ class Instance:
         age = (self._clock() - self._since) / SLOW_START_SECONDS
         return 1.0 if age >= 1 else max(SLOW_START_SHARE, age)
 
+    def hear(self, passing: bool, spare: bool = True) -> None:
+        """Take what the registry says of it; `spare` is whether it begins with a small share."""
+        was_healthy = self.healthy
+        self.passing = passing
+        if was_healthy and not passing:
+            self._note("out", "the registry says critical")
+        elif self.healthy and not was_healthy:
+            self._come_back(spare)
+
     def start_slowly(self) -> None:
         """Begin with a small share: caches are cold, and it may not be as well as it looks."""
         self._since = self._clock()
@@ -84,23 +94,32 @@ class Instance:
 
     def eject(self, reason: str) -> None:
         """Take it out of rotation; its connections are dropped, for they lead to what failed."""
-        if not self.ejected:
-            self.ejected = True
-            self._client.close()
-            self._client = self._connect()
-            self._note("out", f"{self.name} at {self.url} is out of rotation: {reason}")
+        if self.ejected:
+            return
+        if self.healthy:
+            self._note("out", reason)
+        self.ejected = True
+        self._client.close()
+        self._client = self._connect()
 
     def take_back(self) -> None:
-        """Put it into rotation again."""
+        """Put it into rotation again, unless the registry says otherwise."""
         if self.ejected:
             self.ejected = False
             self._failures = 0
-            self.start_slowly()
-            self._note("back", f"{self.name} at {self.url} is back in rotation")
+            if self.healthy:
+                self._come_back(spare=True)
 
-    def _note(self, change: str, text: str) -> None:
+    def _come_back(self, spare: bool) -> None:
+        if spare:
+            self.start_slowly()
+        self._note("back", "it answers")
+
+    def _note(self, change: str, reason: str) -> None:
         CHANGES.labels(self.name, change).inc()
-        log.warning(text, extra={"fields": {"event": change, "upstream": self.name, "url": self.url}})
+        fields = {"event": change, "upstream": self.name, "url": self.url, "worker": os.getpid()}
+        place = "out of" if change == "out" else "back in"
+        log.warning("%s is %s rotation: %s", self.name, place, reason, extra={"fields": fields})
 
     def ask(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float

@@ -58,17 +58,13 @@ class Upstream:
             gevent.spawn_later(self._seconds, gone.close)  # after the last request that it was given
 
     def _taken_over(self, instance: Instance | None, item: Listed) -> Instance:
-        is_new = instance is None
+        # In our own first seconds all are new to us, and none has to be spared more than another.
+        spare = self._clock() - self._began > SLOW_START_SECONDS
         if instance is None:
             instance = Instance(item.url, self._try_seconds, item.name, self._clock)
-        # In our own first seconds all are new to us, and none has to be spared more than another.
-        if (
-            self._clock() - self._began > SLOW_START_SECONDS
-            and item.passing
-            and (is_new or not instance.passing)
-        ):
-            instance.start_slowly()
-        instance.passing = item.passing
+            if spare:
+                instance.start_slowly()
+        instance.hear(item.passing, spare)
         return instance
 
     def check_for_ever(self) -> None:

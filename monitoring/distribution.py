@@ -1,0 +1,150 @@
+"""How the gateway spread requests over instances: a table, CSV, and a picture over time.
+
+    python -m monitoring.distribution --log /var/opt/cnet/log/api-gateway.log --csv FILE --png FILE
+
+Read from the gateway's log ("Routing request to: ..."). A product service's turns are even while all are in
+rotation; after a return the picture shows the slow start.
+"""
+
+import argparse
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from rich.console import Console
+from rich.table import Table
+
+from monitoring.gateway_log import Routed, lines_of, read
+from scripts.topology import Topology, load, table_path
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one instance got; `deviation` is in percent of an even share."""
+
+    instance: str
+    requests: int
+    share: float
+    deviation: float
+
+
+def shares(instances: Iterable[str]) -> list[Share]:
+    """Return each instance's share of the requests whose instances are given."""
+    counts = Counter(instances)
+    total = sum(counts.values())
+    even = total / len(counts) if counts else 0
+    return [
+        Share(name, count, 100 * count / total, 100 * (count - even) / even)
+        for name, count in sorted(counts.items())
+    ]
+
+
+def unevenness(shared: Sequence[Share]) -> float:
+    """Return the greatest deviation from an even share, in percent."""
+    return max((abs(share.deviation) for share in shared), default=0.0)
+
+
+def names_by_url(topology: Topology) -> dict[str, str]:
+    """Return each node's name by the URLs of its TCP ports."""
+    return {
+        f"http://{node.address.ip}:{port}": node.name
+        for node in topology.nodes
+        for port in (listener.port for listener in node.listens)
+    }
+
+
+def to_products(routed: Iterable[Routed]) -> list[Routed]:
+    """Return the requests for products, which have several instances to go to."""
+    return [request for request in routed if request.path.startswith("/api/products")]
+
+
+def draw(requests: Sequence[tuple[float, str]], path: Path, seconds: float = 0.5) -> None:
+    """Write a PNG: requests a second by instance, stacked, over time."""
+    figure, axes = plt.subplots(figsize=(10, 4), layout="constrained")
+    stack(axes, requests, requests[0][0] if requests else 0.0, seconds)
+    axes.set_xlabel("seconds")
+    axes.legend(loc="upper right", ncols=5, fontsize=8, frameon=False)
+    axes.set_title("Requests a second by instance", loc="left")
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def stack(axes: Axes, requests: Sequence[tuple[float, str]], begin: float, seconds: float) -> None:
+    """Draw requests, as time and instance, stacked by instance."""
+    names = sorted({name for _, name in requests})
+    last = int((max((time for time, _ in requests), default=begin) - begin) / seconds)
+    counts = {name: [0.0] * (last + 1) for name in names}
+    for time, name in requests:
+        if time >= begin:
+            counts[name][int((time - begin) / seconds)] += 1 / seconds
+    edges = [number * seconds for number in range(last + 1)]
+    colours = [COLOURS[number % len(COLOURS)] for number in range(len(names))]
+    axes.stackplot(edges, *counts.values(), labels=names, colors=colours, linewidth=0)
+    axes.set_ylabel("requests/s")
+    axes.set_xlim(0, max(edges[-1], seconds))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def show(shared: Sequence[Share], unread: int) -> None:
+    """Print the table."""
+    table = Table(title="Requests by instance", title_justify="left")
+    table.add_column("instance")
+    for heading in ("requests", "share %", "from even %"):
+        table.add_column(heading, justify="right")
+    for share in shared:
+        table.add_row(share.instance, str(share.requests), f"{share.share:.2f}", f"{share.deviation:+.2f}")
+    console = Console(no_color=bool(os.environ.get("NO_COLOR")) or None)
+    console.print(table)
+    console.print(f"greatest deviation from an even share: {unevenness(shared):.2f} %")
+    if unread:
+        console.print(
+            f"{unread} lines of the log are no records (what programs print as they start and stop)"
+        )
+
+
+def write_csv(shared: Sequence[Share], path: Path) -> None:
+    """Write the table as CSV."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("instance", "requests", "share_percent", "deviation_percent"))
+        for share in shared:
+            writer.writerow(
+                (share.instance, share.requests, round(share.share, 3), round(share.deviation, 3))
+            )
+
+
+def main() -> None:
+    """Report on a log."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--csv", type=Path, required=True)
+    parser.add_argument("--png", type=Path, required=True)
+    options = parser.parse_args()
+    if not options.log.is_file():
+        raise SystemExit(f"distribution: {options.log}: no such log; is the lab up? sudo make services")
+    names = names_by_url(load(table_path()))
+    routed, _, unread = read(lines_of(options.log))
+    requests = [(request.time, names.get(request.url, request.url)) for request in to_products(routed)]
+    if not requests:
+        raise SystemExit(
+            "distribution: no request for products was routed yet; curl http://localhost:8080/api/products"
+        )
+    shared = shares(name for _, name in requests)
+    show(shared, unread)
+    write_csv(shared, options.csv)
+    draw(sorted(requests), options.png)
+
+
+if __name__ == "__main__":
+    main()
