@@ -129,6 +129,10 @@ class Instance:
             with gevent.Timeout(seconds, TimeoutError):
                 answer = self._client.request(method, path, body, headers)
                 body = bytes(answer.read())
+        except (
+            RuntimeError
+        ) as failure:  # the client's word for: closed while this request waited for a connection
+            raise ConnectionError("left rotation meanwhile") from failure
         except NoAnswer as failure:
             self.eject(str(failure) or type(failure).__name__)
             raise

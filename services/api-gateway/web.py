@@ -14,7 +14,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 from flask import Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
@@ -61,6 +62,7 @@ def create_web_app(name: str, instance: str, checks: Checks | None = None) -> Fl
     add_errors(app)
     add_request_log(app, name, instance)
     add_own_endpoints(app, name, checks or {})
+    add_description(app)
     return app
 
 
@@ -91,7 +93,7 @@ class BufferedHandler(logging.StreamHandler[TextIO]):
     def flush(self) -> None:
         """Write what is kept."""
         lines, self._lines = self._lines, []
-        if lines:
+        if lines and not self.stream.closed:
             self.stream.write("\n".join(lines) + "\n")
             self.stream.flush()
 
@@ -213,6 +215,60 @@ def add_own_endpoints(app: Flask, name: str, checks: Checks) -> None:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def add_description(app: Flask) -> None:
+    """Serve /openapi.json: the service's own document, and what all services have in common."""
+    document = describe(json.loads(Path(__file__).with_name("openapi.json").read_text()))
+
+    @app.get("/openapi.json")
+    def openapi() -> dict[str, object]:
+        return document
+
+
+def describe(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with the endpoints and answers that every service has (OpenAPI 3.1)."""
+    text = {"type": "string"}
+    failure = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": text, "field": text, "dependencies": {"type": "array", "items": text}},
+        "additionalProperties": False,
+    }
+    state = {
+        "type": "object",
+        "required": ["service", "status"],
+        "properties": {"service": text, "status": text},
+        "additionalProperties": False,
+    }
+    json_of = {
+        "Error": {"$ref": "#/components/schemas/Error"},
+        "State": {"$ref": "#/components/schemas/State"},
+    }
+
+    def answer(description: str, schema: object, **more: object) -> dict[str, object]:
+        return {"description": description, "content": {"application/json": {"schema": schema}}, **more}
+
+    retry_after = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+    document["openapi"] = "3.1.0"
+    document["components"]["schemas"] |= {"Error": failure, "State": state}
+    document["components"]["responses"] = {
+        "Invalid": answer("The input is wrong; `field` says where", json_of["Error"]),
+        "NotFound": answer("There is no such thing", json_of["Error"]),
+        "TooLarge": answer("The body is longer than 64 KiB", json_of["Error"]),
+        "Unavailable": answer("A dependency is away; try again", json_of["Error"], headers=retry_after),
+    }
+    ready = {"200": answer("Ready", json_of["State"]), "503": {"$ref": "#/components/responses/Unavailable"}}
+    metrics = {"description": "For Prometheus", "content": {"text/plain": {"schema": text}}}
+    document["paths"] |= {
+        "/health": {"get": {"summary": "Alive", "responses": {"200": answer("Alive", json_of["State"])}}},
+        "/ready": {"get": {"summary": "Its dependencies answer", "responses": ready}},
+        "/metrics": {"get": {"summary": "Measurements", "responses": {"200": metrics}}},
+        "/openapi.json": {
+            "get": {"summary": "This document", "responses": {"200": answer("OpenAPI", {"type": "object"})}}
+        },
+    }
+    return document
 
 
 def answers(check: Callable[[], object]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dns_server
 from checks import answers, check_for_ever
-from fields import read_configured, read_index, read_instance, read_wait
+from fields import read_all, read_configured, read_index, read_instance, read_wait
 from flask import Flask, Response, g, request
 from instances import Instance
 from registry import Refused, Registry
@@ -110,11 +110,12 @@ def add_discovery(app: Flask, registry: Registry) -> None:
 
     @app.get("/discover/<name>")
     def discover(name: str) -> Response | dict[str, object] | list[dict[str, object]]:
+        wants_all = read_all(request.args.get("all", "0"))
         wait_for_change()
         known = registry.instances(name)
         if not known:
             return error(404, NOT_FOUND)
-        if request.args.get("all") == "1":
+        if wants_all:
             return [instance.shown_in_list() for instance in known]
         chosen = registry.choose(name)
         if chosen is None:
@@ -122,8 +123,9 @@ def add_discovery(app: Flask, registry: Registry) -> None:
         return chosen.shown()
 
     def wait_for_change() -> None:
+        seconds = read_wait(request.args.get("wait", "10"))
         if "index" in request.args:
-            registry.wait(read_index(request.args["index"]), read_wait(request.args.get("wait", "10")))
+            registry.wait(read_index(request.args["index"]), seconds)
         g.index = registry.index  # before the instances are read: a change in between is told the next time
 
     @app.after_request

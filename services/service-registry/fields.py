@@ -63,6 +63,13 @@ def read_ttl(body: Mapping[str, object]) -> float | None:
     return float(ttl)
 
 
+def read_all(text: str) -> bool:
+    """Return whether all instances are wanted."""
+    if text not in ("0", "1"):
+        raise Invalid("all", "must be 0 or 1")
+    return text == "1"
+
+
 def read_index(text: str) -> int:
     """Return the index that a client knows."""
     if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) >= MAX_INDEX:

@@ -3,7 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -44,3 +44,8 @@ def gateway() -> Iterator[Callable[[str], ModuleType]]:
 def registry() -> Iterator[Callable[[str], ModuleType]]:
     with folder_of("service-registry") as load:
         yield load
+
+
+@pytest.fixture
+def service_folder() -> Callable[[str], AbstractContextManager[Callable[[str], ModuleType]]]:
+    return folder_of

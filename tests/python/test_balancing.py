@@ -83,6 +83,13 @@ def test_three_bad_answers_in_a_row_eject_and_a_good_one_in_between_does_not(gat
     assert instance.ejected
 
 
+def test_a_request_that_waits_while_its_instance_is_ejected_is_one_without_answer(gateway: Load) -> None:
+    instance = instances(gateway, 1, Clock())[0]
+    instance._client.close()
+    with pytest.raises(gateway("instance").NoAnswer):
+        instance.ask("GET", "/", None, {}, 0.2)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it gives modules, which never change
 @given(st.lists(st.booleans(), max_size=2000))
 def test_retries_never_exceed_a_fifth_of_requests_and_what_seconds_bring(
