@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -28,13 +29,19 @@ HEADINGS = (
 
 
 WIDE = 150
+KEPT = ("kept", "see the ledger")
 NARROW = (0, 1, 2, 3, 7, 11, 12, 13)
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Return the samples of a CSV file; a last line that was cut short is left out."""
+    """Return the samples of a CSV file."""
     with path.open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if None not in row.values()]
+        return read_samples_from(stream)
+
+
+def read_samples_from(stream: TextIO) -> list[Sample]:
+    """Return the samples of CSV; a last line that was cut short is left out."""
+    rows = [row for row in csv.DictReader(stream) if None not in row.values()]
     return [
         Sample(
             row["kind"],
@@ -84,7 +91,7 @@ def row_of(result: Result) -> list[str]:
         seconds(result.detected),
         seconds(result.out),
         seconds(result.back),
-        "; ".join(result.broken) or "kept",
+        "; ".join(result.broken) or ("see the ledger" if result.fault.name == "random" else "kept"),
     ]
 
 
@@ -120,7 +127,7 @@ def show(rows: Sequence[Sequence[str]], findings: Sequence[str]) -> None:
     for number in shown:
         table.add_column(HEADINGS[number], justify="right" if 1 < number < len(HEADINGS) - 1 else "left")
     for row in rows:
-        table.add_row(*(row[number] for number in shown), style=None if row[-1] == "kept" else "red")
+        table.add_row(*(row[number] for number in shown), style=None if row[-1] in KEPT else "red")
     console.print(table)
     for finding in findings:
         console.print(finding, soft_wrap=True, highlight=False)

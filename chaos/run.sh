@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Chaos: a constant load while parts of the lab are killed, stopped, cut and starved, one at a time; then
-# a report of what clients felt, how soon the lab noticed, and whether each order is there exactly once.
+# Chaos: a constant load while parts of the lab are killed, stopped, cut and starved, one at a time, at last
+# all at random; then a report of what clients felt, how soon the lab noticed, and whether each order is
+# there exactly once.
 #
-#   chaos/run.sh [run]   in a sandbox of its own; 200 GETs and 10 orders a second; about four minutes
-#                        QUICK=1: one instance for each fault, about a minute
+#   chaos/run.sh [run]   in a sandbox of its own; 200 GETs and 10 orders a second; about six minutes
+#                        QUICK=1: one instance for each fault, about two minutes; SEED=2: other random kills
 #   chaos/run.sh help
 #
 # Results: the table on the terminal, reports/chaos.csv, chaos_samples.csv, chaos_timeline.png,
@@ -17,6 +18,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/faults.sh"
 GETS=${GETS:-200} ORDERS=${ORDERS:-10}
 CALM_SECONDS=8 HOLD_SECONDS=${QUICK:+2} SETTLE_SECONDS=${QUICK:+4}
 HOLD_SECONDS=${HOLD_SECONDS:-4} SETTLE_SECONDS=${SETTLE_SECONDS:-8}
+RANDOM_SECONDS=${QUICK:+10} RANDOM_SECONDS=${RANDOM_SECONDS:-60} SEED=${SEED:-1}
 REPORTS=$ROOT/reports
 EVENTS=$REPORTS/chaos_events.csv SAMPLES=$REPORTS/chaos_samples.csv STORED=$REPORTS/chaos_orders.csv
 
@@ -47,6 +49,21 @@ all_faults() {
   strike worker_killed "$(nodes_running api-gateway | head -1)"
   for node in $(nodes_running service-registry) $(nodes_running nginx); do strike killed "$node"; done
   strike_all product-service
+  strike_at_random "$RANDOM_SECONDS"
+}
+
+# Everything at random, one kill a second: what counts then is the ledger of orders.
+strike_at_random() { # SECONDS
+  local nodes end=$((SECONDS + $1))
+  mapfile -t nodes < <(for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || echo "$node"; done)
+  RANDOM=$SEED
+  event begin random -
+  while ((SECONDS < end)); do
+    signal_all KILL "${nodes[RANDOM % ${#nodes[@]}]}"
+    pause 1
+  done
+  event end random -
+  pause "$SETTLE_SECONDS"
 }
 
 strike_all() { # PROGRAM; its end is when the first instance answers
