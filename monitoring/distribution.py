@@ -1,6 +1,6 @@
 """How the gateway spread requests over instances: a table, CSV, and a picture over time.
 
-    python -m monitoring.distribution --log /var/opt/cnet/log/api-gateway.log --csv FILE --png FILE
+    python -m monitoring.distribution --csv FILE --png FILE [--log FILE]
 
 Read from the gateway's log ("Routing request to: ..."). A product service's turns are even while all are in
 rotation; after a return the picture shows the slow start.
@@ -25,6 +25,7 @@ from scripts.topology import Topology, load, table_path
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+LOGS = Path("/var/opt/cnet/log")
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
@@ -62,6 +63,12 @@ def names_by_url(topology: Topology) -> dict[str, str]:
         for node in topology.nodes
         for port in (listener.port for listener in node.listens)
     }
+
+
+def log_of_gateway(topology: Topology) -> Path:
+    """Return where the supervisor writes the gateway's log."""
+    gateways = topology.nodes_running("api-gateway")
+    return LOGS / f"{gateways[0].name if gateways else 'api-gateway'}.log"
 
 
 def to_products(routed: Iterable[Routed]) -> list[Routed]:
@@ -127,14 +134,16 @@ def write_csv(shared: Sequence[Share], path: Path) -> None:
 def main() -> None:
     """Report on a log."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--log", type=Path, help="of the running lab's gateway when not given")
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     options = parser.parse_args()
-    if not options.log.is_file():
-        raise SystemExit(f"distribution: {options.log}: no such log; is the lab up? sudo make services")
-    names = names_by_url(load(table_path()))
-    routed, _, unread = read(lines_of(options.log))
+    topology = load(table_path())
+    log = options.log or log_of_gateway(topology)
+    if not log.is_file():
+        raise SystemExit(f"distribution: {log}: no such log; is the lab up? sudo make services")
+    names = names_by_url(topology)
+    routed, _, unread = read(lines_of(log))
     requests = [(request.time, names.get(request.url, request.url)) for request in to_products(routed)]
     if not requests:
         raise SystemExit(

@@ -29,7 +29,7 @@ topology() {
 }
 
 distribution() {
-  page monitoring.distribution --log "$STATE_DIR/log/api-gateway.log" --csv "$REPORTS/distribution.csv" --png "$REPORTS/distribution.png"
+  page monitoring.distribution --csv "$REPORTS/distribution.csv" --png "$REPORTS/distribution.png"
   say "also: $REPORTS/distribution.csv and $REPORTS/distribution.png"
 }
 

@@ -118,7 +118,9 @@ up() {
   local node failed=0
   for node in $(services); do wait_for "$node" || failed=1; done
   ((failed == 0)) || die "not every service came up; scripts/services.sh logs NODE"
+  retry_until 5 all_run || : # the supervisor believes it a second later
 }
+all_run() { ! supervisor_states | grep -qv ' RUNNING '; }
 
 restart_astray() { # a namespace that was made anew leaves its program in the old one
   local node state pid

@@ -12,6 +12,8 @@ host_state() {
   echo "== namespaces and what is mounted"
   ip netns list | cut -d' ' -f1 | sort
   sort /proc/self/mounts
+  echo "== resolvers of namespaces"
+  [[ ! -d /etc/netns ]] || find /etc/netns
   echo "== rules, of both backends"
   iptables-save | grep -v '^#' || :
   ip6tables-save | grep -v '^#' || :
