@@ -51,7 +51,7 @@ class Load:
         self._client = HTTPClient.from_url(
             url, concurrency=2000, connection_timeout=2, network_timeout=TIMEOUT_SECONDS
         )
-        self._writer = csv.writer(out)
+        self._writer = csv.writer(out, lineterminator="\n")
         self._writer.writerow(field.name for field in fields(Sample))
         self.stopped = False
 

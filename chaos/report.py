@@ -165,7 +165,7 @@ def main() -> None:
     findings = findings_of(results, ledger, even)
     show(rows, findings)
     with (options.reports / "chaos.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows([HEADINGS, *rows])
+        csv.writer(stream, lineterminator="\n").writerows([HEADINGS, *rows])
     picture = options.reports / "chaos_timeline.png"
     timeline.draw(samples, [result.fault for result in results], picture)
     made = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}, {len(samples)} requests"

@@ -123,7 +123,7 @@ def show(shared: Sequence[Share], unread: int) -> None:
 def write_csv(shared: Sequence[Share], path: Path) -> None:
     """Write the table as CSV."""
     with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
+        writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("instance", "requests", "share_percent", "deviation_percent"))
         for share in shared:
             writer.writerow(

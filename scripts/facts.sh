@@ -68,7 +68,7 @@ look() {
       other) others+=("$rest") ;;
     esac
   done <<<"$sights"
-  known=" ${NAMESPACE[*]} $(names_of_tables "${tables[@]}") "
+  known=" ${NAMESPACE[*]} $(names_of_tables "${tables[@]}") $OUTSIDE_NAMESPACE "
   for rest in "${others[@]}"; do
     [[ $known == *" $rest "* ]] || continue
     if [[ $(stat -fc %T "/run/netns/$rest") == nsfs ]]; then NAMED+=("$rest"); else STALE+=("$rest"); fi

@@ -13,7 +13,8 @@ STATE_DIR=/var/opt/cnet # what outlives a crash and `down`: databases, passwords
 RUN_DIR=/run/cnet       # what does not: sockets, the lock, generated configuration
 LINK_GROUP=25955        # marks a link as the lab's, set in the same message that makes it
 VENV=$ROOT/.venv
-export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV
+OUTSIDE_NAMESPACE=cnet-outside # that verify.sh makes for itself
+export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV OUTSIDE_NAMESPACE
 
 [[ :$PATH: == *:/usr/sbin:* ]] || PATH=$PATH:/usr/sbin:/sbin # a user's PATH may lack them
 

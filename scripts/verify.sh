@@ -30,13 +30,15 @@ in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 connects() { timeout 3 "$BASH" -c "</dev/tcp/$1/$2" &>/dev/null; } # ADDRESS PORT
 
 make_outside() {
-  ip netns add cnet-outside
-  defer ip netns del cnet-outside
-  ip link add cnet-outside group "$LINK_GROUP" type veth peer name uplink netns cnet-outside
+  [[ -z $(ip link show dev cnet-outside group "$LINK_GROUP" 2>/dev/null) ]] || ip link del cnet-outside # of a proof
+  [[ ! -e /run/netns/$OUTSIDE_NAMESPACE ]] || ip netns del "$OUTSIDE_NAMESPACE"                         # that was killed
+  ip netns add "$OUTSIDE_NAMESPACE"
+  defer ip netns del "$OUTSIDE_NAMESPACE"
+  ip link add cnet-outside group "$LINK_GROUP" type veth peer name uplink netns "$OUTSIDE_NAMESPACE"
   defer ip link del cnet-outside
   ip addr add "$HOST_FOR_OUTSIDE/30" dev cnet-outside
   ip link set cnet-outside up
-  ip -n cnet-outside -batch - <<EOF
+  ip -n "$OUTSIDE_NAMESPACE" -batch - <<EOF
 link set lo up
 addr add $OUTSIDE/30 dev uplink
 link set uplink up
@@ -93,7 +95,7 @@ matrix_head() { # columns bear the rows' numbers
 
 verify_way_out() {
   local node seen
-  serve cnet-outside "$OUTSIDE" "$OUTSIDE_PORT"
+  serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT"
   for node in "${NODES[@]}"; do
     seen=$(in_namespace "${NAMESPACE[$node]}" curl -s -m 3 "http://$OUTSIDE:$OUTSIDE_PORT/") || seen='no answer'
     if [[ $seen == "$HOST_FOR_OUTSIDE" ]]; then
@@ -108,7 +110,7 @@ verify_published() { # NODE HOST_PORT PORT
   local inside other
   in_namespace "${NAMESPACE[$1]}" "$BASH" -c "</dev/tcp/${ADDRESS[$1]%/*}/$3" 2>/dev/null || serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3"
   for other in "${NODES[@]}"; do [[ $other == "$1" ]] || inside=$other; done
-  if in_namespace cnet-outside timeout 3 "$BASH" -c "</dev/tcp/$HOST_FOR_OUTSIDE/$2"; then
+  if in_namespace "$OUTSIDE_NAMESPACE" timeout 3 "$BASH" -c "</dev/tcp/$HOST_FOR_OUTSIDE/$2"; then
     passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
   else failed "from outside: host:$2 does not lead to $1:$3"; fi
   [[ -z ${inside:-} ]] || if in_namespace "${NAMESPACE[$inside]}" timeout 3 "$BASH" -c "</dev/tcp/$HOST_FOR_OUTSIDE/$2"; then

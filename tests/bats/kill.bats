@@ -37,3 +37,21 @@ kill_points() { # FIRST
   kill_points 2
   succeeds
 }
+
+@test "what a killed proof leaves of its own outside is taken away, by up and by down" {
+  sandboxed '
+    host_state >/run/before
+    for way in up down; do
+      ip netns add cnet-outside # killed before its link was there
+      scripts/network.sh up >/run/up; [[ $way == down ]] || grep "netns del cnet-outside" /run/up
+      [[ $way == up ]] || ip netns add cnet-outside
+      scripts/network.sh down >/dev/null
+      pristine /run/before
+    done
+    scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
+    ip netns add cnet-outside
+    ip link add cnet-outside group 25955 type veth peer name uplink netns cnet-outside
+    scripts/verify.sh network >/run/proof || { cat /run/proof; exit 1; }
+  '
+  succeeds
+}
