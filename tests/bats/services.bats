@@ -182,6 +182,37 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
   succeeds
 }
 
+@test "an order for a product that does not exist is refused; one that is known is taken while no product service answers" {
+  sandboxed "$LAB_UP"'
+    answer=$(order -d "${good/\"1\"/\"no such\"}")
+    [[ $answer == *400 && $(head -1 <<<"$answer" | jq -r .field) == product_id ]]
+    [[ $(order -d "${good/\"1\"/\"../../health\"}") == *400 ]]
+    [[ $(order -d "$good") == *201 ]]
+    for number in 1 2 3; do .venv/bin/supervisorctl -c /run/cnet/supervisord.conf stop product-$number & done; wait
+    [[ $(order -d "$good") == *201 ]]
+    order -D /run/head -d "${good/\"1\"/\"2\"}" | tee /dev/stderr | grep 503
+    grep -i "^retry-after: 1" /run/head
+  '
+  succeeds
+}
+
+@test "without a registry in the table the gateway balances over the addresses it is given" {
+  sandboxed '
+    grep -v "service-registry$" topology/flat.tsv >/run/plain.tsv
+    export TOPOLOGY=/run/plain.tsv
+    { scripts/network.sh up; scripts/nat.sh up; scripts/services.sh up; } &>/run/up || { cat /run/up; exit 1; }
+    for _ in {1..60}; do curl -fsS http://10.0.0.20:3000/api/products | jq -r .instance; done | sort | uniq -c | tee /run/turns
+    [[ $(wc -l </run/turns) == 3 ]] && awk "\$1 < 18 || \$1 > 22 { exit 1 }" /run/turns
+    pkill -9 -f "[g]unicorn -c" -u "$(stat -c %u /var/opt/cnet/nodes/product-2)"
+    for _ in {1..30}; do curl -fsS -o /dev/null http://10.0.0.20:3000/api/products; done
+    curl -fsS -H "Content-Type: application/json" -d "{\"customer_id\":\"c\",\"product_id\":\"1\",\"quantity\":1,\"total_price\":1}" http://localhost:8080/api/orders
+    [[ ! -e /etc/netns ]]
+    scripts/verify.sh services >/run/proof || { cat /run/proof; exit 1; }
+    scripts/services.sh status
+  '
+  succeeds
+}
+
 @test "the gateway goes round-robin, says so in its log, and passes the request id along" {
   sandboxed "$LAB_UP"'
     for _ in {1..60}; do curl -fsS http://10.0.0.20:3000/api/products | jq -r .instance; done | sort | uniq -c | tee /run/turns
