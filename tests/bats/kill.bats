@@ -9,7 +9,7 @@ kill_points() { # FIRST
   sandboxed "first=$1"'
     host_state >/run/before
     begin=${EPOCHREALTIME/./}
-    scripts/lab.sh up &>/run/up
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     took=$((${EPOCHREALTIME/./} - begin))
     scripts/lab.sh clean &>/dev/null
     retry 5 pristine /run/before >/dev/null

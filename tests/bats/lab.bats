@@ -18,7 +18,7 @@ load helpers
 @test "down leaves links, addresses, routes, rules, sysctls, namespaces, mounts and processes as they were" {
   sandboxed '
     host_state >/run/before
-    scripts/lab.sh up &>/run/up
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     refute pristine /run/before >/dev/null # the comparison sees a running lab
     scripts/lab.sh down
     retry 5 pristine /run/before
@@ -33,7 +33,7 @@ load helpers
     iptables -A INPUT -p tcp --dport 22 -j ACCEPT -m comment --comment "somebody else"
     iptables -t nat -A PREROUTING -p tcp --dport 9999 -j REDIRECT --to-ports 22
     host_state >/run/before
-    scripts/lab.sh up &>/run/up
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     curl -fsS http://localhost:8080/health
     ip netns exec world curl -fsS http://203.0.113.1:8080/health
     scripts/lab.sh down
@@ -45,7 +45,7 @@ load helpers
 @test "up twice is one: not a link, rule, process or counter differs" {
   sandboxed '
     converge() { scripts/network.sh up; scripts/nat.sh up; scripts/services.sh up; }
-    converge &>/dev/null
+    converge &>/run/first || { cat /run/first; exit 1; }
     host_state | sed -E "$COUNTERS" >/run/once
     counted=$(packets CNET-FORWARD)
     pids=$(ps -eo pid,args | grep -E "redis-server|postgres -D|nginx: master|gunicorn" | grep -v grep | awk "{print \$1}" | head -4)
@@ -62,15 +62,15 @@ load helpers
 
 @test "orders outlive down and a crash of everything, and end with clean" {
   sandboxed '
-    scripts/lab.sh up &>/run/up
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     id=$(curl -fsS -H "Content-Type: application/json" -d "{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":1,\"total_price\":5}" http://localhost:8080/api/orders | jq .order_id)
-    pkill -9 -x postgres; pkill -9 supervisord; pkill -9 redis-server
-    scripts/lab.sh down &>/dev/null
+    pkill -9 -x postgres; pkill -9 supervisord; pkill -9 redis-server || : # told to end by its parent'\''s death, it may be gone
+    scripts/lab.sh down &>/run/down || { cat /run/down; exit 1; }
     scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     curl -fsS "http://localhost:8080/api/orders/$id" | jq -e ".customer_id == \"bats\""
     scripts/lab.sh clean
     [[ ! -e /var/opt/cnet ]]
-    scripts/lab.sh up &>/run/up
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     [[ $(curl -s -o /dev/null -w "%{http_code}" "http://localhost:8080/api/orders/$((id + 5))") == 404 ]]
   '
   succeeds
@@ -78,7 +78,7 @@ load helpers
 
 @test "status names what was broken by hand, exits 1, and up mends it" {
   sandboxed '
-    scripts/lab.sh up &>/run/up
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     scripts/lab.sh status >/dev/null
     ip -n redis-cache link set veth-redis down
     iptables -t nat -D CNET-PUBLISH 1
@@ -98,7 +98,7 @@ load helpers
 
 @test "a namespace deleted under its running service is made anew, and the service moves into it" {
   sandboxed '
-    scripts/lab.sh up &>/run/up
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     ip netns del redis-cache
     scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     scripts/lab.sh status | grep "running    redis-cache"
