@@ -13,6 +13,7 @@ from web import log
 
 CONNECT_SECONDS = 0.25
 CONNECTIONS = 64
+MAX_ANSWER_BYTES = 1024 * 1024  # no instance, however mad, fills the memory
 AWAY = (502, 503, 504)
 FAILURES_TO_EJECT = 3  # of the kind 502, 503, 504; one that does not answer at all is out at once
 SLOW_START_SECONDS = 5.0
@@ -128,7 +129,9 @@ class Instance:
         try:
             with gevent.Timeout(seconds, TimeoutError):
                 answer = self._client.request(method, path, body, headers)
-                body = bytes(answer.read())
+                body = bytes(answer.read(MAX_ANSWER_BYTES + 1))
+            if len(body) > MAX_ANSWER_BYTES:  # what is left unread closes the connection
+                raise ConnectionError(f"answers more than {MAX_ANSWER_BYTES} bytes")
         except (
             RuntimeError
         ) as failure:  # the client's word for: closed while this request waited for a connection

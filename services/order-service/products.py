@@ -13,6 +13,7 @@ BELIEVED_SECONDS = 60.0
 TIMEOUT_SECONDS = 0.5
 TRIES = 3
 MAX_KNOWN = 10_000
+MAX_BYTES = 64 * 1024
 
 
 class Products:
@@ -50,18 +51,16 @@ class Products:
     def _ask(self, path: str) -> int | None:
         for _ in range(TRIES):
             url = self._choose()
-            answer = get(url + path) if url else None
-            if answer and answer[0] in (http.client.OK, http.client.NOT_FOUND):
-                return answer[0]
+            status = get(url + path)[0] if url else None
+            if status in (http.client.OK, http.client.NOT_FOUND):
+                return status
         log.warning("no product service answers")
         return None
 
     def _choose(self) -> str | None:
         if self._registry:
-            answer = get(f"{self._registry}/discover/product-service")
-            if answer is None or answer[0] != http.client.OK:
-                return None
-            return url_of(answer[1])
+            status, body = get(f"{self._registry}/discover/product-service", MAX_BYTES)
+            return url_of(body) if status == http.client.OK else None
         with self._lock:
             self._turn += 1
             return self._urls[self._turn % len(self._urls)]
@@ -73,16 +72,16 @@ def url_of(instance: Mapping[str, object]) -> str:
     return f"http://[{ip}]:{instance.get('port')}" if ":" in ip else f"http://{ip}:{instance.get('port')}"
 
 
-def get(url: str) -> tuple[int, dict[str, object]] | None:
-    """Return status and JSON of an answer, None when there is none in time."""
+def get(url: str, length: int = 0) -> tuple[int | None, dict[str, object]]:
+    """Return status, None when none comes in time, and the JSON object of a body of up to `length` bytes."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", parts.path)
         answer = connection.getresponse()
-        body = json.loads(answer.read())
+        body = json.loads(answer.read(length)) if length else {}
     except (OSError, http.client.HTTPException, ValueError):
-        return None
+        return None, {}
     finally:
         connection.close()
     return answer.status, body if isinstance(body, dict) else {}
