@@ -103,7 +103,11 @@ def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]
     ]
     found = [
         f"{len(results) - len(broken)} of {len(results)} faults kept their promise"
-        + (": see " + ", ".join(f"{one.fault.name} {one.fault.node}" for one in broken) if broken else "."),
+        + (
+            ": see " + ", ".join(f"{one.fault.name.replace('_', ' ')} {one.fault.node}" for one in broken)
+            if broken
+            else "."
+        ),
         f"Orders: {ledger.acknowledged} acknowledged, {ledger.lost} lost, {ledger.doubled} doubled, "
         f"{ledger.mistaken} under another number ({ledger.stored} in PostgreSQL).",
         f"While all was well, each instance got within {unevenness(calm):.2f} % of an even share: "
@@ -156,7 +160,7 @@ def main() -> None:
     results = results_of(samples, options.events, to_products(routed), changes)
     calm = results[0].fault
     even = shares(
-        sample.instance
+        (0.0, sample.instance)
         for sample in samples
         if sample.kind == "get" and calm.begin <= sample.intended < calm.end and sample.instance
     )

@@ -26,13 +26,14 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 LOGS = Path("/var/opt/cnet/log")
+ENOUGH = 300
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one instance got; `deviation` is in percent of an even share."""
+    """What one instance got; `deviation` is in percent of its even share while it took part."""
 
     instance: str
     requests: int
@@ -40,14 +41,24 @@ class Share:
     deviation: float
 
 
-def shares(instances: Iterable[str]) -> list[Share]:
-    """Return each instance's share of the requests whose instances are given."""
-    counts = Counter(instances)
-    total = sum(counts.values())
-    even = total / len(counts) if counts else 0
+def shares(requests: Iterable[tuple[float, str]]) -> list[Share]:
+    """Return each instance's share of requests, (time, instance) each.
+
+    Who answered in a second took part in it, and an even share of that second's requests was due to it: so an
+    instance that was there for a while only is measured by that while. Slow starts do show.
+    """
+    seconds: dict[int, Counter[str]] = {}
+    for time, instance in requests:
+        seconds.setdefault(int(time), Counter())[instance] += 1
+    got: Counter[str] = Counter()
+    due: dict[str, float] = {}
+    for counts in seconds.values():
+        got.update(counts)
+        for instance in counts:
+            due[instance] = due.get(instance, 0.0) + counts.total() / len(counts)
     return [
-        Share(name, count, 100 * count / total, 100 * (count - even) / even)
-        for name, count in sorted(counts.items())
+        Share(name, count, 100 * count / got.total(), 100 * (count - due[name]) / due[name])
+        for name, count in sorted(got.items())
     ]
 
 
@@ -113,6 +124,9 @@ def show(shared: Sequence[Share], unread: int) -> None:
         table.add_row(share.instance, str(share.requests), f"{share.share:.2f}", f"{share.deviation:+.2f}")
     console = Console(no_color=bool(os.environ.get("NO_COLOR")) or None)
     console.print(table)
+    if sum(share.requests for share in shared) < ENOUGH:
+        console.print(f"too few requests to judge: fewer than {ENOUGH}")
+        return
     console.print(f"greatest deviation from an even share: {unevenness(shared):.2f} %")
     if unread:
         console.print(
@@ -142,14 +156,13 @@ def main() -> None:
     log = options.log or log_of_gateway(topology)
     if not log.is_file():
         raise SystemExit(f"distribution: {log}: no such log; is the lab up? sudo make services")
-    names = names_by_url(topology)
     routed, _, unread = read(lines_of(log))
-    requests = [(request.time, names.get(request.url, request.url)) for request in to_products(routed)]
+    requests = [(request.time, request.instance) for request in to_products(routed)]
     if not requests:
         raise SystemExit(
             "distribution: no request for products was routed yet; curl http://localhost:8080/api/products"
         )
-    shared = shares(name for _, name in requests)
+    shared = shares(requests)
     show(shared, unread)
     write_csv(shared, options.csv)
     draw(sorted(requests), options.png)

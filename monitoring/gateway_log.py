@@ -15,6 +15,7 @@ class Routed:
 
     time: float
     url: str
+    instance: str
     path: str
     status: int
 
@@ -50,7 +51,9 @@ def read(lines: Iterable[str]) -> tuple[list[Routed], list[Change], int]:
             message = str(record["message"])
             if message.startswith(ROUTED):
                 url = message.removeprefix(ROUTED)
-                routed.append(Routed(time, url, str(record["path"]), int(record["status"])))
+                routed.append(
+                    Routed(time, url, str(record["upstream"]), str(record["path"]), int(record["status"]))
+                )
             elif "event" in record:
                 reason = message.partition(": ")[2]
                 changes.append(

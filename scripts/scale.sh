@@ -98,7 +98,7 @@ scale() { # PROGRAM COUNT
   base=$(base_table)
   if [[ -n ${DRY_RUN:-} ]]; then scaled_table "$1" "$2" "$base" && return; fi
   need_root
-  [[ -n $(running_table) ]] || die "the lab is not up; sudo make up"
+  need_lab
   take_lock
   new=$(scaled_table "$1" "$2" "$base")
   printf '%s\n' "$new" >"$SCALED.new"

@@ -22,6 +22,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/names.sh"
 # shellcheck source=scripts/supervise.sh
 source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
 
+HANGS_SECONDS=10
 START_SECONDS=60 # for all together; PostgreSQL's first start makes its files
 
 services() { # nodes that run a program
@@ -86,14 +87,20 @@ check_services() {
 }
 
 check_network() {
+  [[ -z ${DRY_RUN:-} ]] || return 0 # it would be there by now
   local node
   for node in $(services); do
     [[ -e /run/netns/${NAMESPACE[$node]} ]] || die "there is no namespace ${NAMESPACE[$node]} yet; scripts/network.sh up"
   done
 }
 
+# One that ran already and does not answer hangs (or was frozen): it is started anew.
 wait_for() { # NODE
   printf '  %-18s' "$1" >&2
+  if [[ ${RAN[$1]:-} == RUNNING ]] && ! retry_until "$HANGS_SECONDS" ready "$1"; then
+    printf 'does not answer, ' >&2
+    supervisor_do restart "$1" >&2 || :
+  fi
   if retry_until "$((START_SECONDS - SECONDS))" ready "$1"; then
     say "${GREEN}ready${PLAIN}  ${RUNS[$1]} at ${ADDRESS[$1]%/*}:$(port_of "$1")"
   else
@@ -104,6 +111,7 @@ wait_for() { # NODE
 }
 
 up() {
+  local node state _
   need_root
   load_topology
   check_services
@@ -113,9 +121,11 @@ up() {
   [[ -z ${DRY_RUN:-} ]] || { supervisor_config && return; }
   make_secrets
   write_names
+  local -A RAN=() # state of each before
+  while read -r node state _; do RAN[$node]=$state; done < <(supervisor_states)
   start_supervisor
   restart_astray
-  local node failed=0
+  local failed=0
   for node in $(services); do wait_for "$node" || failed=1; done
   ((failed == 0)) || die "not every service came up; scripts/services.sh logs NODE"
   retry_until 5 all_run || : # the supervisor believes it a second later
@@ -150,6 +160,7 @@ end_processes() { # NAMESPACE: what the supervisor did not start, or outlived it
     mapfile -t pids < <(ip netns pids "$1")
     ((${#pids[@]} > 0)) || return 0
     run kill "-$signal" "${pids[@]}" 2>/dev/null || : # some may have ended meanwhile
+    [[ -z ${DRY_RUN:-} ]] || return 0
     ! retry_until 5 no_processes "$1" || return 0
   done
   die "processes in namespace $1 do not end: $(ip netns pids "$1" | tr '\n' ' ')"

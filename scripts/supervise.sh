@@ -117,7 +117,7 @@ supervisor_runs() { [[ -S $RUN_DIR/supervisor.sock ]] && supervisorctl pid &>/de
 
 supervisor_do() {
   echo_command supervisorctl "$@"
-  supervisorctl "$@"
+  [[ -n ${DRY_RUN:-} ]] || supervisorctl "$@"
 }
 
 # NODE STATE PID, a line each.
@@ -132,7 +132,9 @@ start_supervisor() {
   mv "$CONFIG.new" "$CONFIG"
   if supervisor_runs; then
     stop_others
-    supervisor_do update
+    # One that still ends, because a run before was killed while it waited for that, is no error.
+    retry_until 20 supervisor_do update || die "the supervisor does not take its new configuration; see $STATE_DIR/log/supervisord.log"
+    retry_until 20 none_ends || die "a service does not end; see $STATE_DIR/log/supervisord.log"
     local node state _
     while read -r node state _; do
       [[ $state != STOPPED && $state != EXITED && $state != FATAL ]] || supervisor_do start "$node" || : # it goes on trying; the wait tells
@@ -145,6 +147,8 @@ start_supervisor() {
     retry_until 10 supervisor_runs || die "the supervisor did not start; see $STATE_DIR/log/supervisord.log"
   fi
 }
+
+none_ends() { ! supervisor_states | grep -q ' STOPPING '; }
 
 stop_others() { # those that are not in the table any more; all at once, for each drains
   local node
@@ -160,6 +164,7 @@ stop_supervisor() {
   pid=$(supervisorctl pid)
   supervisor_do stop all # at once; shutdown alone stops one after the other
   supervisor_do shutdown
+  [[ -z ${DRY_RUN:-} ]] || return 0
   retry_until 30 process_ended "$pid" || die "the supervisor (pid $pid) does not end"
 }
 process_ended() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }

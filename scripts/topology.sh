@@ -31,6 +31,8 @@ running_table() {
     jq -r '[.[] | select(.ifalias)][0].ifalias // empty | ltrimstr("cnet ")' 2>/dev/null || true # no ip or jq yet: nothing is up
 }
 
+need_lab() { [[ -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) ]] || die "the lab is not up; sudo make up"; }
+
 refuse() { die "$TABLE:$LINE_NUMBER: $1: $2"; }
 
 ip_to_number() {

@@ -263,6 +263,7 @@ main() {
   need_root
   need_tools ip jq fping curl nsenter python3
   load_topology
+  need_lab
   take_lock
   [[ $1 == services ]] || verify_network
   [[ $1 == network ]] || verify_services

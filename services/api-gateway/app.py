@@ -20,7 +20,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     """
     settings = os.environ if config is None else config
     # A product is answered from memory; an order may wait for a lock in the database, as its service lets it.
-    products = Upstream("product-service", try_seconds=0.5, seconds=2.0, tries=3)
+    products = Upstream("product-service", try_seconds=0.5, seconds=1.5, tries=3)
     orders = Upstream("order-service", try_seconds=3.0, seconds=4.0, tries=2)
     for upstream, urls in ((products, "PRODUCT_SERVICE_URLS"), (orders, "ORDER_SERVICE")):
         find_instances(upstream, settings, settings.get(urls, ""))
@@ -73,4 +73,5 @@ def request_headers() -> dict[str, str]:
 def passed_on(answer: Answer) -> Response:
     """Return an upstream's answer as the gateway's own; the access log names where it came from."""
     g.note = f"Routing request to: {answer.url}"
+    g.fields = {"upstream": answer.instance}
     return Response(answer.body, answer.status, dict(answer.headers), mimetype="application/json")

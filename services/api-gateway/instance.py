@@ -31,8 +31,9 @@ CHANGES = Counter(
 
 @dataclass(frozen=True)
 class Answer:
-    """What an upstream answered, with the headers that clients get too; `url` is the instance's."""
+    """What an upstream answered, with the headers that clients get too; name and `url` are the instance's."""
 
+    instance: str
     url: str
     status: int
     body: bytes
@@ -141,7 +142,7 @@ class Instance:
             raise
         self._count(answer.status_code)
         headers = {name: str(value) for name in PASSED_ON if (value := answer.get(name))}
-        return Answer(self.url, answer.status_code, body, headers)
+        return Answer(self.name, self.url, answer.status_code, body, headers)
 
     def _count(self, status: int) -> None:
         self.answered_at = self._clock()

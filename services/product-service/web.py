@@ -193,6 +193,7 @@ def request_fields(response: Response, seconds: float) -> dict[str, object]:
         "path": request.path,
         "status": response.status_code,
         "ms": round(seconds * 1000, 2),
+        **g.get("fields", {}),
     }
 
 

@@ -106,3 +106,38 @@ load helpers
   '
   succeeds
 }
+
+@test "DRY_RUN=1 shows what up and down would do, and does nothing" {
+  sandboxed '
+    host_state >/run/before
+    DRY_RUN=1 scripts/lab.sh up >/run/shown || { cat /run/shown; exit 1; }
+    for text in "+ ip netns add redis-cache" "DNAT --to-destination" "program:postgres-db"; do grep -F -- "$text" /run/shown; done
+    pristine /run/before
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    DRY_RUN=1 scripts/lab.sh down >/run/shown
+    grep "+ supervisorctl shutdown" /run/shown
+    scripts/lab.sh status >/run/status || { cat /run/status; exit 1; }
+    curl -fsS -o /dev/null http://localhost:8080/api/products
+  '
+  succeeds
+}
+
+@test "a frozen service is named by status and started anew by up" {
+  sandboxed '
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    kill -STOP $(ip netns pids product3)
+    refute scripts/lab.sh status >/run/status
+    grep "not-ready  product-3" /run/status
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    scripts/lab.sh status >/run/status || { cat /run/status; exit 1; }
+  '
+  succeeds
+}
+
+@test "without a lab, status and verify say so in one line" {
+  sandboxed '
+    fails_with 1 "the lab is not up; sudo make up" scripts/lab.sh status
+    fails_with 1 "the lab is not up; sudo make up" scripts/verify.sh all
+  '
+  succeeds
+}

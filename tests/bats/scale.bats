@@ -49,6 +49,26 @@ state() { # what scaling may not leave behind
   succeeds
 }
 
+@test "kill -9 in the middle of scaling: the next run goes on from what is there, and down leaves nothing" {
+  sandboxed "host_state >/run/before
+    $LAB_UP"'
+    for delay in 0.2 0.5 0.8 1.1; do
+      for count in 4 1; do
+        setsid scripts/scale.sh product-service "$count" &>/run/killed & pid=$!
+        sleep "$delay"
+        kill -9 -- "-$pid" 2>/dev/null || :
+        wait "$pid" 2>/dev/null || :
+      done
+      scripts/scale.sh product-service 2 &>/run/two || { echo "scale after a kill at $delay s"; cat /run/two; exit 1; }
+      scripts/lab.sh status &>/run/status || { echo "status after a kill at $delay s"; cat /run/status; exit 1; }
+      curl -fsS http://localhost:8080/api/products | jq -e ".products | length == 3"
+    done
+    scripts/lab.sh clean >/dev/null
+    retry 5 pristine /run/before
+  '
+  succeeds
+}
+
 @test "what cannot be scaled is refused, and nothing changes" {
   sandboxed "$LAB_UP"'
     state >/run/before
