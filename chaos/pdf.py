@@ -41,7 +41,9 @@ def write(
         bottomMargin=15 * mm,
     )
     small = styles["BodyText"].clone("small", fontSize=8, leading=10)
-    cells = [[*row[:-1], Paragraph(escape(row[-1]), small)] for row in rows]
+    head = small.clone("head", fontName="Helvetica-Bold")
+    cells: list[list[Any]] = [[*row[:-1], Paragraph(escape(row[-1]), small)] for row in rows]
+    cells[0][-1] = Paragraph(escape(rows[0][-1]), head)
     table = Table(
         cells, repeatRows=1, style=LOOK, hAlign="LEFT", colWidths=[None] * (len(rows[0]) - 1) + [48 * mm]
     )

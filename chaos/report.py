@@ -28,7 +28,7 @@ HEADINGS = (
 )  # fmt: skip
 
 
-WIDE = 150
+WIDE = 165
 KEPT = ("kept", "see the ledger")
 NARROW = (0, 1, 2, 3, 7, 11, 12, 13)
 
@@ -129,7 +129,10 @@ def show(rows: Sequence[Sequence[str]], findings: Sequence[str]) -> None:
     shown = range(len(HEADINGS)) if console.width >= WIDE else NARROW
     table = Table(title="Chaos", title_justify="left")
     for number in shown:
-        table.add_column(HEADINGS[number], justify="right" if 1 < number < len(HEADINGS) - 1 else "left")
+        last = number == len(HEADINGS) - 1
+        table.add_column(
+            HEADINGS[number], justify="right" if number > 1 and not last else "left", no_wrap=not last
+        )
     for row in rows:
         table.add_row(*(row[number] for number in shown), style=None if row[-1] in KEPT else "red")
     console.print(table)

@@ -40,7 +40,7 @@ def draw(samples: Sequence[Sample], faults: Sequence[Fault], path: Path) -> None
             axes.axvspan(fault.begin - begin, fault.end - begin, color=BAND, zorder=0, linewidth=0)
     for fault in faults[1:]:
         latency.annotate(
-            f"{fault.name.replace('_', ' ')} {fault.node}",
+            f"{fault.name.replace('_', ' ')} {fault.node.strip('-')}",
             (fault.begin - begin, 1),
             xycoords=("data", "axes fraction"),
             xytext=(2, -3),
@@ -48,7 +48,9 @@ def draw(samples: Sequence[Sample], faults: Sequence[Fault], path: Path) -> None
             rotation=90,
             va="top",
             fontsize=7,
-            color="#444444",
+            color="#222222",
+            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
+            zorder=5,
         )
     figure.savefig(path, dpi=130)
     plt.close(figure)
