@@ -23,6 +23,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/names.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
 
 HANGS_SECONDS=10
+declare -A RAN=() # what the supervisor said of each node before `up`
 START_SECONDS=60 # for all together; PostgreSQL's first start makes its files
 
 services() { # nodes that run a program
@@ -121,7 +122,6 @@ up() {
   [[ -z ${DRY_RUN:-} ]] || { supervisor_config && return; }
   make_secrets
   write_names
-  local -A RAN=() # state of each before
   while read -r node state _; do RAN[$node]=$state; done < <(supervisor_states)
   start_supervisor
   restart_astray
