@@ -24,7 +24,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
 
 HANGS_SECONDS=10
 declare -A RAN=() # what the supervisor said of each node before `up`
-START_SECONDS=60 # for all together; PostgreSQL's first start makes its files
+START_SECONDS=60  # for all together; PostgreSQL's first start makes its files
 
 services() { # nodes that run a program
   local node
