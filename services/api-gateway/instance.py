@@ -104,13 +104,13 @@ class Instance:
         self._client.close()
         self._client = self._connect()
 
-    def take_back(self) -> None:
+    def take_back(self, spare: bool = True) -> None:
         """Put it into rotation again, unless the registry says otherwise."""
         if self.ejected:
             self.ejected = False
             self._failures = 0
             if self.healthy:
-                self._come_back(spare=True)
+                self._come_back(spare)
 
     def _come_back(self, spare: bool) -> None:
         if spare:

@@ -58,14 +58,17 @@ class Upstream:
             gevent.spawn_later(self._seconds, gone.close)  # after the last request that it was given
 
     def _taken_over(self, instance: Instance | None, item: Listed) -> Instance:
-        # In our own first seconds all are new to us, and none has to be spared more than another.
-        spare = self._clock() - self._began > SLOW_START_SECONDS
+        spare = self._spares()
         if instance is None:
             instance = Instance(item.url, self._try_seconds, item.name, self._clock)
             if spare:
                 instance.start_slowly()
         instance.hear(item.passing, spare)
         return instance
+
+    def _spares(self) -> bool:
+        # In our own first seconds all are new to us, and none has to be spared more than another.
+        return self._clock() - self._began > SLOW_START_SECONDS
 
     def check_for_ever(self) -> None:
         """Look after instances that nobody asked lately; those that were ejected come back by this alone."""
@@ -87,7 +90,7 @@ class Upstream:
         except NoAnswer:
             return
         if answer.status == OK:
-            instance.take_back()
+            instance.take_back(self._spares())
 
     def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
         """Return the first good answer of several attempts, each on another instance while there are any.
