@@ -1,12 +1,12 @@
 # An index: each target calls one script, and every script also works by hand.
 .DEFAULT_GOAL := help
-.PHONY: help up down clean network services status verify doctor logs shell rules topology distribution \
+.PHONY: help up down clean network services policies prove status verify doctor logs shell rules topology distribution \
         scale chaos test lint bench-network bench-services install
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
-up: ## everything: install, network, NAT, services, proof
+up: ## everything: install, policy, network, NAT, services, proof
 	@scripts/lab.sh up
 
 down: ## take everything away again; the database's contents stay
@@ -20,6 +20,12 @@ network: ## phase 1: namespaces, bridge, NAT, port forwarding, and the proof
 
 services: ## phase 2: nginx, gateway, products, orders, Redis, PostgreSQL, registry
 	@scripts/lab.sh services
+
+policies: ## phase 4.3: who may talk to whom, as rules, and proven by trying
+	@scripts/lab.sh policies
+
+prove: ## try every flow there could be, and compare with the policy (CSV and PNG in reports/)
+	@scripts/report.sh proof
 
 status: ## one screen: nodes, services, rules, counters; non-zero when anything drifted
 	@scripts/lab.sh status

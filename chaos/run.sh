@@ -92,6 +92,7 @@ published() {
 inside() {
   local load
   say "the lab comes up"
+  "$ROOT/security/policy.sh" up >/dev/null
   "$ROOT/scripts/network.sh" up >/dev/null
   "$ROOT/scripts/nat.sh" up >/dev/null
   "$ROOT/scripts/services.sh" up &>/dev/null

@@ -43,18 +43,28 @@ inside() { # PROGRAM
   cd "$CODE/services/$1"
   local command=(./start.sh)
   [[ -x start.sh ]] || command=("$CODE/.venv/bin/python" -m gunicorn -c gunicorn.conf.py 'app:create_app()')
+  local unprivileged=(setpriv --reuid "$SERVICE_USER" --regid "$SERVICE_USER" --clear-groups --no-new-privs
+    --inh-caps "$(capabilities)" --ambient-caps "$(capabilities)" --bounding-set "$(capabilities)")
   trap - EXIT
-  STATE_DIR=$(own_directory) HOME=$(own_directory) exec setpriv --reuid "$SERVICE_USER" --regid "$SERVICE_USER" --clear-groups --no-new-privs \
-    --inh-caps "$(capabilities)" --ambient-caps "$(capabilities)" --bounding-set "$(capabilities)" \
-    --pdeathsig TERM -- "${command[@]}"
+  # A child of nobody's: PostgreSQL takes one that it does not know and that is killed for a crash of its own.
+  [[ -z ${HEARTBEAT:-} ]] || ("${unprivileged[@]}" "$BASH" "$CODE/scripts/contain.sh" heartbeat "$$" &)
+  STATE_DIR=$(own_directory) HOME=$(own_directory) exec "${unprivileged[@]}" --pdeathsig TERM -- "${command[@]}"
+}
+
+# A store answers nobody but its clients, so the registry cannot ask it: it says itself that it is there.
+heartbeat() { # PID: as long as that lives
+  while kill -0 "$1" 2>/dev/null; do
+    ! timeout 1 "$BASH" -c "</dev/tcp/$SERVICE_IP/$SERVICE_PORT" 2>/dev/null || curl -sS -m 1 -o /dev/null -X PUT "$HEARTBEAT" 2>/dev/null || :
+    sleep 1
+  done
 }
 
 # Only a port below 1024 takes a capability.
 capabilities() { if ((SERVICE_PORT < 1024 || ${DNS_PORT:-1024} < 1024)); then echo -all,+net_bind_service; else echo -all; fi; }
 
 case ${1:-help} in
-  start | inside)
-    (($# > 1)) || bad_usage "$1 needs a namespace and a program"
+  start | inside | heartbeat)
+    (($# > 1)) || bad_usage "$1 needs more than that"
     "$@"
     ;;
   help) print_help ;;

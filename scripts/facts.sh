@@ -4,18 +4,26 @@
 #
 #   bridge BRIDGE MAC                 alias BRIDGE cnet TABLE    bridge-address BRIDGE CIDR
 #   namespace NS                      veth NS INTERFACE PORT MAC
+#   filtered BRIDGE                   (its frames meet the rules; wanted while a policy is in force)
 #   port PORT BRIDGE                  up LINK                    (of the host)
 #   inside-up NS INTERFACE            address NS INTERFACE CIDR
 #   route NS via|dev HOP              stale NS, foreign NS       (never wanted)
 
 wanted_facts() {
-  local bridge node namespace interface port gateway
+  local bridge node namespace interface port gateway filtered=''
+  local -A wired=()
+  ! policy_in_force || filtered=1
   for bridge in "${BRIDGES[@]}"; do
     mac_of "${ADDRESS[$bridge]}"
-    printf '%s\n' "bridge $bridge $REPLY" "alias $bridge cnet $TABLE" "bridge-address $bridge ${ADDRESS[$bridge]}" "up $bridge"
+    printf '%s\n' "bridge $bridge $REPLY" ${filtered:+"filtered $bridge"} "alias $bridge cnet $TABLE" "bridge-address $bridge ${ADDRESS[$bridge]}" "up $bridge"
   done
   for node in "${NODES[@]}"; do
     namespace=${NAMESPACE[$node]} interface=${INTERFACE[$node]} port=${PORT[$node]}
+    if [[ -n ${wired[$namespace]:-} ]]; then
+      echo "address $namespace $interface ${ADDRESS[$node]}"
+      continue
+    fi
+    wired[$namespace]=1
     gateway=${ADDRESS[${BRIDGE[$node]}]%/*}
     mac_of "${ADDRESS[$node]}"
     printf '%s\n' "namespace $namespace" "veth $namespace $interface $port $REPLY" "port $port ${BRIDGE[$node]}" "up $port" \
@@ -110,7 +118,8 @@ FACTS='
     {pair, end: "\($namespace) \(.ifname)", mac: .address}; .pair) as $ends |
   ($ours[] | .ifname as $name |
     if .linkinfo.info_kind == "bridge"
-    then "bridge \($name) \(.address)", "alias \($name) \(.ifalias)", "bridge-address \($name) \(cidrs)"
+    then "bridge \($name) \(.address)", "alias \($name) \(.ifalias)", "bridge-address \($name) \(cidrs)",
+      (.linkinfo.info_data | select(.nf_call_iptables == 1 and .nf_call_ip6tables == 1 and .nf_call_arptables == 1) | "filtered \($name)")
     else "veth \($ends[.pair].end // "- -") \($name) \($ends[.pair].mac // "-")", (select(.master) | "port \($name) \(.master)") end,
     (select(is_up) | "up \($name)")),
   ($inside[] | .namespace as $namespace | [.links[] | select($ends[.pair])] as $mine |
@@ -152,6 +161,7 @@ in_words() {
     bridge) echo "bridge $a, MAC $b" ;;
     alias) echo "$c${d:+ $d} as the table of bridge $a" ;;
     bridge-address) echo "address $b on bridge $a" ;;
+    filtered) echo "$a hands its frames to the rules" ;;
     up) echo "$a is up" ;;
     namespace) echo "namespace $a" ;;
     veth) echo "veth pair $c (host) = $b (namespace $a), MAC $d" ;;

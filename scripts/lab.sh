@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The whole lab: each phase's script in its order.
 #
-#   scripts/lab.sh up         install what is missing, look for what is in the way, network, NAT, services, proof
+#   scripts/lab.sh up         install what is missing, look for what is in the way, policy, network, NAT, services, proof
 #   scripts/lab.sh down       take all of it away; data stays
 #   scripts/lab.sh clean      the same, and the data
 #   scripts/lab.sh network    phase 1 alone: namespaces, bridge, NAT, port forwarding, and its proof
 #   scripts/lab.sh services   phase 2 alone: the programs, and their proof
+#   scripts/lab.sh policies   phase 4.3: the policy on what is up, and its proof
 #   scripts/lab.sh status     one screen: nodes, services, rules and their counters; 1 when anything drifted
 #   scripts/lab.sh shell NAMESPACE   a shell in a namespace
 #   scripts/lab.sh help
@@ -18,6 +19,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
 
 call() { "$ROOT/scripts/$1.sh" "${@:2}"; }
+policy() { "$ROOT/security/policy.sh" "$@"; }
 
 step() { say "$BOLD== $1$PLAIN"; }
 
@@ -33,6 +35,17 @@ prepare() { # all that can refuse, refuses before anything changes
   call nat check
 }
 
+# First of all, so that there is no moment without it; a table of one's own may have none.
+make_policy() {
+  if [[ -n $(policy path) ]]; then
+    step "policy: who may talk to whom"
+    policy up
+  else
+    say "${YELLOW}there is no policy for $TABLE: everybody may talk to everybody${PLAIN}"
+    ! policy_in_force || policy down # of another table
+  fi
+}
+
 make_network() {
   step "network: namespaces, veth pairs, bridge"
   call network up
@@ -42,6 +55,7 @@ make_network() {
 
 network() {
   prepare network
+  ! policy_in_force || make_policy
   make_network
   [[ -n ${DRY_RUN:-} ]] || call verify network
 }
@@ -56,14 +70,25 @@ services() {
 
 up() {
   prepare up
+  [[ -z $(policy path) ]] || policy check
   call services check
+  make_policy
   make_network
   step "services"
   call services up
   [[ -z ${DRY_RUN:-} ]] || return 0
   step "proof"
   call verify all
+  ! policy_in_force || "$ROOT/security/prove.sh"
   farewell
+}
+
+policies() {
+  prepare policies
+  need_lab
+  policy check
+  make_policy
+  [[ -n ${DRY_RUN:-} ]] || "$ROOT/security/prove.sh"
 }
 
 farewell() {
@@ -84,6 +109,7 @@ down() {
   call services down
   call nat down
   call network down
+  policy down
 }
 
 clean() {
@@ -126,6 +152,7 @@ status() {
   echo
   call network status || drift=1
   call nat status || drift=1
+  ! policy_in_force || policy status || drift=1
   ((drift == 0)) || say "${RED}drift:${PLAIN} what is named above differs from $TABLE; sudo make up mends it"
   return "$drift"
 }
@@ -138,7 +165,7 @@ shell() { # NAMESPACE
 }
 
 case ${1:-help} in
-  up | down | clean | network | services | status) "$1" ;;
+  up | down | clean | network | services | policies | status) "$1" ;;
   shell) shell "${2:-}" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

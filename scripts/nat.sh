@@ -19,6 +19,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
 
 CHAINS=(CNET-PUBLISH CNET-POSTROUTING CNET-FORWARD CNET-INPUT)
+TABLES=(ip/nat ip/filter)
 
 rule() { # TABLE CHAIN WHY MATCH...
   printf '%s -A %s -m comment --comment "cnet: %s" %s\n' "$1" "$2" "$3" "${*:4}"
@@ -74,19 +75,12 @@ hooks() {
   ! iptables-save -t filter | grep -q '^:DOCKER-USER ' || rule filter DOCKER-USER "what passes through, before Docker" "-j CNET-FORWARD"
 }
 
-# What must be given back is kept in the kernel with the rules: a rule that matches all and does nothing.
 memory_rule() { rule filter CNET-FORWARD "before up: $1" ""; }
 
 memory() { # LIVE -> "ip_forward=0 chains=nat:OUTPUT,filter:INPUT"
   local found
-  found=$(sed -nE 's/.*"cnet: before up: ([^"]*)".*/\1/p' <<<"$1")
-  echo "${found:-ip_forward=$(sysctl -n net/ipv4/ip_forward) chains=$(base_chains | paste -sd,)}"
-}
-
-# TABLE:CHAIN of those that the kernel itself calls. The nft backend makes them at their first use.
-base_chains() {
-  [[ $(iptables -V) == *nf_tables* ]] && command -v nft >/dev/null || return 0
-  nft -j list chains ip | jq -r '.nftables[].chain | select(.hook and (.table == "nat" or .table == "filter")) | "\(.table):\(.name)"'
+  found=$(remembered "$1")
+  echo "${found:-ip_forward=$(sysctl -n net/ipv4/ip_forward) chains=$(base_chains "${TABLES[@]}" | paste -sd,)}"
 }
 
 wanted_rules() { # LIVE
@@ -180,30 +174,6 @@ up() {
   forget_undo
 }
 
-# Chains that were not there BEFORE go again, where nobody else has put anything into them.
-give_back_chains() { # BEFORE
-  local item table
-  for item in $( # all are looked at first: looking with iptables makes chains anew
-    unused_chains
-  ); do
-    [[ ,$1, == *,"$item",* ]] || run nft delete chain ip "${item%:*}" "${item#*:}"
-  done
-  for table in nat filter; do
-    [[ ,$1 == *,"$table":* ]] || is_filled "$table" || run nft delete table ip "$table"
-  done
-}
-
-is_filled() { # TABLE: it holds a chain, or is not there at all
-  ! nft list table ip "$1" &>/dev/null || nft list table ip "$1" 2>/dev/null | grep -q chain
-}
-
-unused_chains() { # base chains with no rule and the kernel's own policy
-  local item
-  for item in $(base_chains); do
-    [[ $(iptables -t "${item%:*}" -S "${item#*:}") != "-P ${item#*:} ACCEPT" ]] || echo "$item"
-  done
-}
-
 remove_rules() {
   local live before
   live=$(live_rules "${CHAINS[@]}")
@@ -211,7 +181,7 @@ remove_rules() {
   before=$(memory "$live")
   [[ $before != ip_forward=0* ]] || run sysctl -qw net/ipv4/ip_forward=0
   apply_rules '' "$live"
-  give_back_chains "${before#*chains=}"
+  give_back_chains "${before#*chains=}" "${TABLES[@]}"
 }
 
 down() {

@@ -20,6 +20,7 @@ plan_to_make() {
     case $kind in
       bridge) host "link add name $a group $LINK_GROUP address $b type bridge" && host "link set dev $a addrgenmode none" ;;
       alias) host "link set dev $a alias \"$b $c${d:+ $d}\"" ;;
+      filtered) host "link set dev $a type bridge $(filtering 1)" ;;
       bridge-address) host "addr add $b brd + dev $a" ;;
       up) host "link set dev $a up" ;;
       namespace) host "netns add $a" ;;
@@ -40,6 +41,7 @@ plan_to_remove() { # what is removed takes along what hangs on it
       bridge) host "link del dev $a" && gone["bridge $a"]=1 ;;
       veth) host "link del dev $c" && gone["inside $a"]=1 ;;
       namespace | stale) host "netns del $a" && gone["inside $a"]=1 ;;
+      filtered) [[ -n ${gone["bridge $a"]:-} ]] || host "link set dev $a type bridge $(filtering 0)" ;;
       bridge-address) [[ -n ${gone["bridge $a"]:-} ]] || host "addr del $b dev $a" ;;
       address) [[ -n ${gone["inside $a"]:-} ]] || inside "$a" "addr del $c dev $b" ;;
       route) [[ -n ${gone["inside $a"]:-} ]] || inside "$a" "route del default $b $c" ;;

@@ -4,6 +4,7 @@
 #   scripts/report.sh rules      every live rule, its meaning, why it is there, its counters (Markdown, PDF)
 #   scripts/report.sh topology   what is connected to what (SVG, PNG)
 #   scripts/report.sh distribution   which instance answered how many requests, and when (CSV, PNG)
+#   scripts/report.sh proof      the policy, tried; 1 when anything differs (CSV, PNG)
 #   scripts/report.sh help
 
 # shellcheck source=scripts/lib.sh
@@ -33,8 +34,15 @@ distribution() {
   say "also: $REPORTS/distribution.csv and $REPORTS/distribution.png"
 }
 
+proof() {
+  local status=0
+  "$ROOT/security/prove.sh" --csv "$REPORTS/proof.csv" --png "$REPORTS/proof.png" || status=$?
+  [[ ! -s $REPORTS/proof.csv ]] || say "also: $REPORTS/proof.csv and $REPORTS/proof.png"
+  return "$status"
+}
+
 case ${1:-help} in
-  rules | topology | distribution) "$1" ;;
+  rules | topology | distribution | proof) "$1" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

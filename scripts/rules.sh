@@ -1,9 +1,11 @@
 # shellcheck shell=bash
 # Own chains, one transaction: what turns the live rules into the wanted ones. Sourced.
 #
-# A rule is a line "TABLE -A CHAIN ..." and a chain "TABLE -N CHAIN", spelt as iptables-save does. A chain
+# TOOL is whose rules: iptables or ebtables. A rule is a line "TABLE -A CHAIN ..." and a chain "TABLE -N CHAIN", spelt as iptables-save does. A chain
 # of ours is CNET-*; a rule in a chain of the host is ours when it jumps to one: a hook. Nothing else is
 # ever touched.
+
+TOOL=iptables
 
 # Rules in iptables-save's format to the lines above; only what is of CHAIN...
 of_chains() {
@@ -15,27 +17,30 @@ of_chains() {
             if ($2 in ours || target in ours) print table, $0 }'
 }
 
-live_rules() { iptables-save | of_chains "$@"; }
+live_rules() { "$TOOL-save" | of_chains "$@"; }
+
+# A chain of one's own; ebtables' have a policy.
+new_chain() { if [[ $TOOL == ebtables ]]; then echo RETURN; else echo '- [0:0]'; fi; }
 
 # The wanted rules (standard input) as this machine's iptables spells them, learned by loading them into
 # a network namespace that ends at once. A rule that cannot be loaded is found here, not on the host.
 spell() {
-  awk '
+  awk -v new="$(new_chain)" '
     { rules[$1] = rules[$1] substr($0, length($1) + 2) "\n"; chains[$1] = chains[$1] " " $3 " " $NF }
     END {
       for (table in rules) {
         printf "*%s\n", table
         count = split(chains[table], list, " ")
-        for (i = 1; i <= count; i++) if (list[i] ~ /^(CNET|DOCKER)-/ && !seen[table, list[i]]++) printf ":%s - [0:0]\n", list[i]
+        for (i = 1; i <= count; i++) if (list[i] ~ /^(CNET|DOCKER)-/ && !seen[table, list[i]]++) printf ":%s %s\n", list[i], new
         printf "%sCOMMIT\n", rules[table]
       }
-    }' | unshare --net -- bash -c 'set -o pipefail; iptables-restore && iptables-save' | of_chains "$@"
+    }' | unshare --net -- bash -c "set -o pipefail; $TOOL-restore && $TOOL-save" | of_chains "$@"
 }
 
 # change_rules WANTED LIVE: the input of one iptables-restore --noflush, nothing when they are equal. A chain
 # that is as wanted is left alone, so its counters run on; a hook is put first in its chain, once.
 change_rules() {
-  awk '
+  awk -v new="$(new_chain)" '
     { table = $1; chain = $3; rule = substr($0, length(table) + 2); tables[table]; ours = chain ~ /^CNET-/ }
     ours && FILENAME == ARGV[1] { wanted_chain[table, chain] = wanted_chain[table, chain] rule "\n" }
     ours && FILENAME != ARGV[1] { live_chain[table, chain] = live_chain[table, chain] rule "\n" }
@@ -60,13 +65,13 @@ change_rules() {
       }
       return out
     }
-    function changed_chains(   list, i, n, out, rules) {
+    function changed_chains(   list, i, n, chains, out, rules) {  # chains first: rules jump to them
       n = keys_of(wanted_chain, list)
       for (i = 1; i <= n; i++) if (wanted_chain[table, list[i]] != live_chain[table, list[i]]) {
         rules = wanted_chain[table, list[i]]; sub(/^-N [^\n]*\n/, "", rules)
-        out = out ":" list[i] " - [0:0]\n" rules
+        chains = chains ":" list[i] " " new "\n"; out = out rules
       }
-      return out
+      return chains out
     }
     function surplus_chains(   list, i, n, flush, out) {
       n = keys_of(live_chain, list)
@@ -83,9 +88,47 @@ change_rules() {
 
 # apply_rules WANTED LIVE: shows and loads the change, whole or not at all.
 apply_rules() {
-  local change
+  local change restore=("$TOOL-restore" --noflush)
+  [[ $TOOL != iptables ]] || restore+=(--wait)
   change=$(change_rules "$1" "$2")
   [[ -n $change ]] || return 0
-  echo_command "iptables-restore --noflush --wait <<'RULES'"$'\n'"$change"$'\n'RULES
-  [[ -n ${DRY_RUN:-} ]] || iptables-restore --noflush --wait <<<"$change"
+  echo_command "${restore[*]} <<'RULES'"$'\n'"$change"$'\n'RULES
+  [[ -n ${DRY_RUN:-} ]] || "${restore[@]}" <<<"$change"
+}
+
+# --- what must be given back ----------------------------------------------------------------------
+
+# It is kept in the kernel with the rules: a rule that matches all and does nothing.
+remembered() { sed -nE 's/.*"cnet: before up: ([^"]*)".*/\1/p' <<<"$1"; } # LIVE
+
+# base_chains FAMILY/TABLE...: TABLE:CHAIN of those that the kernel itself calls. The nft backend makes them at
+# their first use.
+base_chains() {
+  [[ $(iptables -V) == *nf_tables* ]] && command -v nft >/dev/null || return 0
+  local table
+  for table; do
+    nft -j list chains "${table%/*}" |
+      jq -r --arg table "${table#*/}" '.nftables[].chain | select(.hook and .table == $table) | "\(.table):\(.name)"'
+  done
+}
+
+unused_chain() { # FAMILY TABLE CHAIN: no rule, and the kernel's own policy
+  nft -j list chain "$@" | jq -e '.nftables | all(.[]; has("rule") | not) and any(.[]; .chain.policy == "accept")' >/dev/null
+}
+
+is_filled() { # FAMILY TABLE: it holds a chain, or is not there at all
+  ! nft list table "$@" &>/dev/null || nft list table "$@" 2>/dev/null | grep -q chain
+}
+
+# give_back_chains BEFORE FAMILY/TABLE...: chains that were not there before go again, where nobody else has put
+# anything into them.
+give_back_chains() {
+  local table item
+  for table in "${@:2}"; do
+    for item in $(base_chains "$table"); do
+      [[ ,$1, == *,"$item",* ]] || ! unused_chain "${table%/*}" "${table#*/}" "${item#*:}" ||
+        run nft delete chain "${table%/*}" "${table#*/}" "${item#*:}"
+    done
+    [[ ,$1 == *,"${table#*/}":* ]] || is_filled "${table%/*}" "${table#*/}" || run nft delete table "${table%/*}" "${table#*/}"
+  done
 }

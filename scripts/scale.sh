@@ -14,7 +14,6 @@
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 
-SCALED=$RUN_DIR/scaled.tsv
 MOST=100
 
 successor() { # NAME: one number higher, or -2: product-3 -> product-4, order-service -> order-service-2
@@ -75,10 +74,6 @@ scaled_table() { # PROGRAM COUNT BASE
   cat "$table"
 }
 
-base_table() { # what the running table was made from, at first
-  if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
-}
-
 same_nodes() { cmp -s <(rows "$1") <(rows "$2"); }
 
 check() { # PROGRAM COUNT
@@ -116,14 +111,17 @@ apply() { # PROGRAM
   address_before=$(for node in "${before[@]}"; do echo "$node ${ADDRESS[$node]%/*}"; done)
   load_topology
   mapfile -t after < <(nodes_running "$1")
-  ((${#after[@]} < ${#before[@]})) || "$ROOT/scripts/network.sh" up
+  ((${#after[@]} < ${#before[@]})) || { adapt_policy && "$ROOT/scripts/network.sh" up; }
   "$ROOT/scripts/services.sh" up
   "$ROOT/scripts/network.sh" up
+  adapt_policy
   while read -r node address; do
     [[ " ${after[*]} " == *" $node "* ]] || forget "$node" "$address"
   done <<<"$address_before"
   say "$1: ${#before[@]} -> ${#after[@]} instances"
 }
+
+adapt_policy() { ! policy_in_force || "$ROOT/security/policy.sh" up; } # its lines speak of programs: new nodes are meant
 
 forget() { # NODE ADDRESS: what remains of one that went: its files, and connections that the host remembers
   rm -rf "$STATE_DIR/nodes/$1" "$STATE_DIR/log/$1".log*

@@ -22,12 +22,16 @@ first_port() {
   [[ -z $node ]] || port_of "$node"
 }
 
-# Services that cannot register themselves, NAME=ADDRESS:PORT; the registry checks them by a connection.
+LEASE_SECONDS=3
+
+# Services that cannot register themselves, NAME=ADDRESS:PORT: the registry checks them by a connection. The stores
+# answer nobody but their clients, so they renew a lease instead: NAME=ADDRESS:PORT/SECONDS.
 configured_services() {
   local node list=''
   for node in $(services); do
     case ${RUNS[$node]} in
-      nginx | redis | postgres | service-registry) list+="${list:+,}$(label "$node")=${ADDRESS[$node]%/*}:$(port_of "$node")" ;;
+      nginx | service-registry) list+="${list:+,}$(label "$node")=${ADDRESS[$node]%/*}:$(port_of "$node")" ;;
+      redis | postgres) list+="${list:+,}$(label "$node")=${ADDRESS[$node]%/*}:$(port_of "$node")/$LEASE_SECONDS" ;;
     esac
   done
   echo "$list"
@@ -42,6 +46,9 @@ environment_of() { # NODE USER
   if [[ -n $registry_url ]]; then registry=("SERVICE_REGISTRY=${registry_url%%,*}"); else
     products=("PRODUCT_SERVICE_URLS=$(urls_of product-service)") orders=("ORDER_SERVICE=$(urls_of order-service)")
   fi
+  case ${RUNS[$1]} in
+    redis | postgres) [[ -z $registry_url ]] || settings+=("HEARTBEAT=${registry_url%%,*}/heartbeat/$(label "$1")/$(label "$1")") ;;
+  esac
   case ${RUNS[$1]} in
     nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')") ;;
     api-gateway) settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "${registry[@]}" "${products[@]}" "${orders[@]}") ;;

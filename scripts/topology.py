@@ -18,14 +18,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import NoReturn
+
+from scripts.table import TableError, TableReader
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK_GROUP = 25955
+SCALED = Path("/run/cnet/scaled.tsv")
 COLUMNS = (
     "kind",
     "name",
@@ -52,12 +54,10 @@ _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _INTERFACE = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PORT = re.compile("[1-9][0-9]{0,4}")
 _PROGRAM = re.compile("[a-z0-9-]+")
-_FOREIGN_CHARACTER = re.compile("[^\t!-~]")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf".decode("ascii", "surrogateescape")
 
 
-class TopologyError(Exception):
-    """A table that is refused; as text it is `FILE:LINE: COLUMN: reason`."""
+class TopologyError(TableError):
+    """A topology table that is refused."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,15 @@ def table_path(name_or_path: str | Path = "") -> Path:
     return Path(os.path.realpath(table))
 
 
+def base_table(path: Path) -> Path:
+    """Table that a scaled copy was made from, which its second line names; any other table is its own."""
+    if path != SCALED:
+        return path
+    with path.open(encoding="utf-8") as lines:
+        next(lines)
+        return Path(next(lines).removeprefix("# ").rstrip("\n"))
+
+
 def running_table() -> str:
     """Table the running lab was made from, which each of its bridges carries as its alias; else empty."""
     command = ["ip", "-j", "link", "show", "group", str(LINK_GROUP), "type", "bridge"]
@@ -187,76 +196,27 @@ def running_table() -> str:
     return str(aliases[0]).removeprefix("cnet ") if aliases else ""
 
 
-@dataclass
-class _Reader:
+class _Reader(TableReader):
     """One reading of one table; its methods are the functions of topology.sh."""
 
-    path: Path
-    line_number: int = 0
-    row: dict[str, str] = field(default_factory=dict)
-    seen: dict[tuple[str, str], int] = field(default_factory=dict)
-    bridges: dict[str, Bridge] = field(default_factory=dict)
-    nodes: list[Node] = field(default_factory=list)
+    columns = COLUMNS
+    error = TopologyError
 
-    def refuse(self, column: str, reason: str) -> NoReturn:
-        raise TopologyError(f"{self.path}:{self.line_number}: {column}: {reason}")
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.bridges: dict[str, Bridge] = {}
+        self.nodes: list[Node] = []
+        self.wires: set[tuple[str, ...]] = set()
 
     def read(self) -> Topology:
-        content = self.path.read_bytes()
-        self.check_no_nul(content)
-        self.read_rows(content.decode("ascii", "surrogateescape"))
+        self.read_lines()
         if not self.bridges:
             self.refuse("kind", "the table has no bridge")
         for node in self.nodes:
             self.check_bridge_of(node)
         return Topology(self.path, tuple(self.bridges.values()), tuple(self.nodes))
 
-    def check_no_nul(self, content: bytes) -> None:
-        before, nul, _ = content.partition(b"\0")
-        if nul:
-            lines = before.split(b"\n")
-            self.line_number = len(lines)
-            self.refuse(f"byte {len(lines[-1]) + 1}", "a NUL byte; a table is plain text")
-
-    def read_rows(self, text: str) -> None:
-        header: list[str] = []
-        for self.line_number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
-            if not line or line.startswith("#"):
-                continue
-            self.check_characters(line)
-            fields = [value for value in line.split("\t") if value]
-            if header:
-                self.add_row(header, fields)
-            else:
-                self.check_header(fields)
-                header = fields
-        if not header:
-            self.refuse("kind", "the table has no header line")
-
-    def check_characters(self, line: str) -> None:
-        found = _FOREIGN_CHARACTER.search(line)
-        if found:
-            self.refuse(f"character {found.start() + 1}", _what_is_wrong_with(line[found.start() :]))
-        if line.startswith("\t"):
-            self.refuse("character 1", "a tab at the beginning of the line")
-        if line.endswith("\t"):
-            self.refuse(f"character {len(line)}", "a tab at the end of the line")
-
-    def check_header(self, fields: list[str]) -> None:
-        for column in fields:
-            if column not in COLUMNS:
-                self.refuse(column, f"unknown column; known are {' '.join(COLUMNS)}")
-            self.check_unique(column, column, "header")
-        for column in COLUMNS:
-            if column not in fields:
-                self.refuse(column, "the header line lacks this column")
-
-    def add_row(self, header: list[str], fields: list[str]) -> None:
-        if len(fields) != len(header):
-            self.refuse(
-                f"column {len(fields)}", f"the line has {len(fields)} columns, the header {len(header)}"
-            )
-        self.row = dict(zip(header, fields, strict=True))
+    def add_row(self) -> None:
         self.check_unique("name", self.row["name"])
         self.check_unique("address", self.row["address"].rpartition("/")[0] or self.row["address"])
         match self.row["kind"]:
@@ -305,17 +265,18 @@ class _Reader:
         if row["name"] in OUTSIDE_THE_LAB:
             self.refuse("name", f'"{row["name"]}" is kept for what is outside the lab')
         self.check_name("namespace", row["namespace"])
-        self.check_unique("namespace", row["namespace"])
         self.check_interface("interface", row["interface"])
         self.check_interface("bridge_interface", row["bridge_interface"])
-        self.check_unique("bridge_interface", row["bridge_interface"], "interface of the host")
         self.check_interface("bridge", row["bridge"])
+        self.check_wire()
 
-    def check_unique(self, column: str, value: str, scope: str = "") -> None:
-        key = (scope or column, value)
-        if key in self.seen:
-            self.refuse(column, f'"{value}" is already used in line {self.seen[key]}')
-        self.seen[key] = self.line_number
+    def check_wire(self) -> None:
+        """Refuse a second wire: nodes that share a namespace are addresses on the same one."""
+        wire = tuple(self.row[column] for column in ("namespace", "interface", "bridge_interface", "bridge"))
+        if wire not in self.wires:
+            self.check_unique("namespace", wire[0])
+            self.check_unique("bridge_interface", wire[2], "interface of the host")
+            self.wires.add(wire)
 
     def check_name(self, column: str, name: str) -> None:
         if not _NAME.fullmatch(name):
@@ -344,14 +305,6 @@ class _Reader:
         if not _PORT.fullmatch(port) or int(port) > LAST_PORT:
             self.refuse(column, f'"{port}" is not a port from 1 to {LAST_PORT}')
         return int(port)
-
-    def items(self, column: str) -> list[str]:
-        if self.row[column] == NONE:
-            return []
-        items = self.row[column].split(",")
-        if not all(items):
-            self.refuse(column, f'"{self.row[column]}" has an empty item')
-        return items
 
     def checked_listens(self) -> tuple[Listener, ...]:
         return tuple(self.checked_listener(item) for item in self.items("listens"))
@@ -402,16 +355,6 @@ class _Reader:
 
 def _is_service(program: str) -> bool:
     return bool(_PROGRAM.fullmatch(program)) and os.path.isfile(ROOT / "services" / program / "app.py")
-
-
-def _what_is_wrong_with(rest: str) -> str:
-    if rest[0] in " \v\f":
-        return "a space or other white space; columns are separated by tabs alone"
-    if rest[0] == "\r":
-        return "a carriage return; end lines in a line feed alone"
-    if rest.startswith(_BYTE_ORDER_MARK):
-        return "a byte order mark; save the file without it"
-    return "neither a tab nor printable ASCII"
 
 
 def dump(topology: Topology) -> str:

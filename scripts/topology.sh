@@ -14,7 +14,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 COLUMNS_IN_ORDER=(kind name namespace address interface bridge_interface bridge listens publishes runs)
 declare -a BRIDGES=() NODES=()
 declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=()
-declare -A SEEN=() LINE_OF=() ROW=()
+declare -A SEEN=() LINE_OF=() ROW=() WIRE=()
 OCTET='@([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])'
 
 # The table named by TOPOLOGY; else the one the running lab was made from; else flat.
@@ -29,6 +29,18 @@ table_path() {
 running_table() {
   ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null |
     jq -r '[.[] | select(.ifalias)][0].ifalias // empty | ltrimstr("cnet ")' 2>/dev/null || true # no ip or jq yet: nothing is up
+}
+
+# Whether a bridge hands its frames to the rules; without that a packet between two of its ports meets none of
+# iptables (ip-link(8), bridge type). For our bridges alone: net.bridge.bridge-nf-call-iptables stays as it is.
+filtering() { echo "nf_call_iptables $1 nf_call_ip6tables $1 nf_call_arptables $1"; } # 0|1
+
+# The policy's rules are loaded: from then on no bridge of ours is without them for a moment.
+policy_in_force() { iptables-save 2>/dev/null | grep '^:CNET-FROM-NODES ' >/dev/null; }
+
+SCALED=$RUN_DIR/scaled.tsv
+base_table() { # what the loaded table was scaled from, or itself
+  if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
 }
 
 need_lab() { [[ -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) ]] || die "the lab is not up; sudo make up"; }
@@ -72,6 +84,14 @@ check_interface() {
   ((${#2} <= 15)) || refuse "$1" "\"$2\" has ${#2} characters, the kernel takes at most 15"
   [[ $2 == [A-Za-z0-9]* && $2 != *[!A-Za-z0-9_.-]* ]] || refuse "$1" "\"$2\" is not an interface name: letters, digits, - _ and ."
   [[ $2 != all && $2 != default && $2 != lo ]] || refuse "$1" "\"$2\" is kept by the kernel"
+}
+
+# A namespace has one wire; nodes that share a namespace are addresses on the same one.
+check_wire() { # NAMESPACE INTERFACE BRIDGE_INTERFACE BRIDGE
+  [[ -z ${WIRE[$1]:-} ]] || return 0
+  check_unique namespace "${ROW[namespace]}"
+  check_unique bridge_interface "${ROW[bridge_interface]}" "interface of the host"
+  WIRE[$1]=$LINE_NUMBER
 }
 
 check_port() {
@@ -129,11 +149,10 @@ add_node() {
   [[ ${ROW[name]} != host && ${ROW[name]} != world && ${ROW[name]} != any ]] ||
     refuse name "\"${ROW[name]}\" is kept for what is outside the lab"
   check_name namespace "${ROW[namespace]}"
-  check_unique namespace "${ROW[namespace]}"
   check_interface interface "${ROW[interface]}"
   check_interface bridge_interface "${ROW[bridge_interface]}"
-  check_unique bridge_interface "${ROW[bridge_interface]}" "interface of the host"
   check_interface bridge "${ROW[bridge]}"
+  check_wire "${ROW[namespace]} ${ROW[interface]} ${ROW[bridge_interface]} ${ROW[bridge]}"
   check_address "${ROW[address]}"
   [[ ${ROW[listens]} == - ]] || check_listens "${ROW[listens]}"
   [[ ${ROW[publishes]} == - ]] || check_publishes "${ROW[publishes]}" "${ROW[listens]}"
@@ -221,7 +240,7 @@ read_rows() {
 }
 
 forget_topology() {
-  BRIDGES=() NODES=() SEEN=() LINE_OF=() ROW=() LINE_NUMBER=0
+  BRIDGES=() NODES=() SEEN=() LINE_OF=() ROW=() WIRE=() LINE_NUMBER=0
   ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=()
 }
 

@@ -7,12 +7,13 @@ packets:bytes  chain   matches   comment, taken out         matches       target
 from __future__ import annotations
 
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 _TABLE = re.compile(r"\*(\w+)")
-_CHAIN = re.compile(r":\S+ \S+ \[\d+:\d+\]")
+_CHAIN = re.compile(r":\S+ \S+( \[\d+:\d+\])?")  # ebtables-save shows no counters here
 _RULE = re.compile(r"\[(\d+):(\d+)\] (-A (\S+)(?: (.*))?)")
 _APPENDED = re.compile(r"\S* ?-A (\S+)")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]+)(?=\s|$)')
@@ -59,6 +60,23 @@ class _NotReadable(Exception):
 def parse(text: str) -> Saved:
     """Read the output of `iptables-save -c`."""
     return _Reader().read(text.splitlines())
+
+
+def saved_rules() -> tuple[Rule, ...]:
+    """Read the live rules of this network namespace, of iptables and ebtables; needs root."""
+    packets = parse(_run("iptables-save", "-c")).rules
+    return packets + tuple(_of_frames(rule) for rule in parse(_run("ebtables-save", "-c")).rules)
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout
+
+
+def _of_frames(rule: Rule) -> Rule:
+    """Write a rule of ebtables as one of iptables: its watchers are targets there."""
+    words = rule.matches
+    target = "LOG" if "--log-prefix" in words else "NFLOG" if "--nflog-group" in words else rule.target
+    return replace(rule, table=f"ebtables {rule.table}", target=target)
 
 
 @dataclass

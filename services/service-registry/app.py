@@ -20,8 +20,8 @@ NOT_FOUND = "Service not found"
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
     """Return the application; `config` stands in for the environment.
 
-    CONFIGURED has services that cannot register themselves (NAME=IP:PORT, comma-separated), OPERATORS the
-    addresses that may deregister any instance.
+    CONFIGURED has services that cannot register themselves (NAME=IP:PORT[/LEASE], comma-separated), OPERATORS
+    the addresses that may deregister any instance.
     """
     settings = os.environ if config is None else config
     store = Store(Path(settings.get("STATE_DIR", ".")) / "registry.sqlite")

@@ -39,7 +39,7 @@ def check_for_ever(registry: Registry) -> None:
     """Check all instances and sweep, each in a thread of its own that goes on whatever happens."""
 
     def check_all() -> None:
-        registered = registry.instances()
+        registered = [instance for instance in registry.instances() if not instance.reports]
         for instance, found in zip(registered, pool.map(answers, registered), strict=True):
             registry.note_check(instance, found)
 

@@ -85,10 +85,16 @@ def read_wait(text: str) -> float:
 
 
 def read_configured(text: str) -> list[Instance]:
-    """Return the services of NAME=IP:PORT, comma-separated; each has one instance of its own name."""
+    """Return the services of NAME=IP:PORT, comma-separated; each has one instance of its own name.
+
+    NAME=IP:PORT/SECONDS is a store that only its clients may reach: it is not checked, it renews a lease.
+    """
     configured = []
     for item in filter(None, text.split(",")):
-        name, _, address = item.partition("=")
+        name, _, place = item.partition("=")
+        address, _, ttl = place.partition("/")
         ip, _, port = address.rpartition(":")
-        configured.append(Instance(name, name, ip, int(port), "", permanent=True))
+        configured.append(
+            Instance(name, name, ip, int(port), "", float(ttl) if ttl else None, permanent=True)
+        )
     return configured

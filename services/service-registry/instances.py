@@ -25,6 +25,11 @@ class Instance:
     critical_since: float | None = field(default=None)
 
     @property
+    def reports(self) -> bool:
+        """Tell whether it is configured and renews a lease: nobody but its clients may reach it."""
+        return self.permanent and self.ttl is not None
+
+    @property
     def health(self) -> str:
         """Return "passing" or "critical"."""
         return PASSING if self.critical_since is None else CRITICAL

@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# An outside of one's own for a proof: a namespace on a wire to the host, that knows no way to the nodes. It goes
+# away with the script. Sourced.
+
+OUTSIDE=198.51.100.2 HOST_FOR_OUTSIDE=198.51.100.1 OUTSIDE_INTERFACE=uplink # TEST-NET-2, RFC 5737
+export OUTSIDE HOST_FOR_OUTSIDE OUTSIDE_INTERFACE
+
+make_outside() {
+  [[ -z $(ip link show dev cnet-outside group "$LINK_GROUP" 2>/dev/null) ]] || ip link del cnet-outside # of a proof
+  [[ ! -e /run/netns/$OUTSIDE_NAMESPACE ]] || ip netns del "$OUTSIDE_NAMESPACE"                         # that was killed
+  ip netns add "$OUTSIDE_NAMESPACE"
+  defer ip netns del "$OUTSIDE_NAMESPACE"
+  ip link add cnet-outside group "$LINK_GROUP" type veth peer name "$OUTSIDE_INTERFACE" netns "$OUTSIDE_NAMESPACE"
+  defer ip link del cnet-outside
+  ip addr add "$HOST_FOR_OUTSIDE/30" dev cnet-outside
+  ip link set cnet-outside up
+  ip -n "$OUTSIDE_NAMESPACE" -batch - <<EOF
+link set lo up
+addr add $OUTSIDE/30 dev $OUTSIDE_INTERFACE
+link set $OUTSIDE_INTERFACE up
+EOF
+}
+
+# For attacks only: an outside that sends everything to the host.
+know_the_way_in() { ip -n "$OUTSIDE_NAMESPACE" route add default via "$HOST_FOR_OUTSIDE"; }

@@ -1,0 +1,124 @@
+"""Tables like /etc/fstab: one object a line, columns by name, separated by tabs; `#` begins a comment.
+
+What is wrong is refused as `FILE:LINE: COLUMN: reason`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf".decode("ascii", "surrogateescape")
+_FOREIGN_CHARACTER = re.compile("[^\t!-~]")
+_FOREIGN_IN_PROSE = re.compile("[^\t -~]")
+
+
+class TableError(Exception):
+    """A table that is refused; as text it is `FILE:LINE: COLUMN: reason`."""
+
+
+class TableReader:
+    """One reading of one table; a table of its own kind says in add_row() what a line means.
+
+    With `prose`, spaces are text within a column and not an error.
+    """
+
+    columns: Sequence[str] = ()
+    error: type[TableError] = TableError
+    prose = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.line_number = 0
+        self.row: dict[str, str] = {}
+        self.seen: dict[tuple[str, str], int] = {}
+
+    def add_row(self) -> None:
+        """Take `self.row`, whose columns are there and not empty."""
+        raise NotImplementedError
+
+    def refuse(self, column: str, reason: str) -> NoReturn:
+        """Refuse the line that was read last."""
+        raise self.error(f"{self.path}:{self.line_number}: {column}: {reason}")
+
+    def read_lines(self) -> None:
+        """Read the whole file."""
+        content = self.path.read_bytes()
+        self._check_no_nul(content)
+        self._read_rows(content.decode("ascii", "surrogateescape"))
+
+    def check_unique(self, column: str, value: str, scope: str = "") -> None:
+        """Refuse what an earlier line has already."""
+        key = (scope or column, value)
+        if key in self.seen:
+            self.refuse(column, f'"{value}" is already used in line {self.seen[key]}')
+        self.seen[key] = self.line_number
+
+    def items(self, column: str, none: str = "-") -> list[str]:
+        """Split a column at its commas."""
+        if self.row[column] == none:
+            return []
+        items = self.row[column].split(",")
+        if not all(items):
+            self.refuse(column, f'"{self.row[column]}" has an empty item')
+        return items
+
+    def _check_no_nul(self, content: bytes) -> None:
+        before, nul, _ = content.partition(b"\0")
+        if nul:
+            lines = before.split(b"\n")
+            self.line_number = len(lines)
+            self.refuse(f"byte {len(lines[-1]) + 1}", "a NUL byte; a table is plain text")
+
+    def _read_rows(self, text: str) -> None:
+        header: list[str] = []
+        for self.line_number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+            if not line or line.startswith("#"):
+                continue
+            self._check_characters(line)
+            fields = [value for value in line.split("\t") if value]
+            if header:
+                self._read_row(header, fields)
+            else:
+                self._check_header(fields)
+                header = fields
+        if not header:
+            self.refuse(self.columns[0], "the table has no header line")
+
+    def _read_row(self, header: list[str], fields: list[str]) -> None:
+        if len(fields) != len(header):
+            self.refuse(
+                f"column {len(fields)}", f"the line has {len(fields)} columns, the header {len(header)}"
+            )
+        self.row = dict(zip(header, fields, strict=True))
+        self.add_row()
+
+    def _check_characters(self, line: str) -> None:
+        found = (_FOREIGN_IN_PROSE if self.prose else _FOREIGN_CHARACTER).search(line)
+        if found:
+            self.refuse(f"character {found.start() + 1}", _what_is_wrong_with(line[found.start() :]))
+        if line.startswith("\t"):
+            self.refuse("character 1", "a tab at the beginning of the line")
+        if line.endswith("\t"):
+            self.refuse(f"character {len(line)}", "a tab at the end of the line")
+
+    def _check_header(self, fields: list[str]) -> None:
+        for column in fields:
+            if column not in self.columns:
+                self.refuse(column, f"unknown column; known are {' '.join(self.columns)}")
+            self.check_unique(column, column, "header")
+        for column in self.columns:
+            if column not in fields:
+                self.refuse(column, "the header line lacks this column")
+
+
+def _what_is_wrong_with(rest: str) -> str:
+    if rest[0] in " \v\f":
+        return "a space or other white space; columns are separated by tabs alone"
+    if rest[0] == "\r":
+        return "a carriage return; end lines in a line feed alone"
+    if rest.startswith(_BYTE_ORDER_MARK):
+        return "a byte order mark; save the file without it"
+    return "neither a tab nor printable ASCII"

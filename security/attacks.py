@@ -1,0 +1,162 @@
+"""Every way past a policy that is known, each as a probe with what must become of it; and honest twins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from scripts.topology import Bridge, Listener, Node
+from security import packets, probes
+from security.compiler import mac_of, wires
+from security.plan import Plan
+from security.policy import ACCEPT, DROP, HOST, ICMP_SIZE, INVALID, PING_BYTES, WORLD
+from security.probes import Build, Flow, Probe
+
+DNS = 53
+_PING_PAYLOAD = PING_BYTES - 28  # without the headers of IPv4 and ICMP
+
+
+class Attacks:
+    """All attacks on the lab of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.policy = plan.policy
+        self.topology = plan.topology
+        self.outside = plan.outside
+        self.nodes = plan.nodes
+
+    def probes(self) -> list[Probe]:
+        """Give all of them."""
+        return [*self.sizes_and_states(), *self.disguises(), *self.wire_attacks()]
+
+    def peer(self, node: Node) -> Node | None:
+        """Find somebody else that is not in the same namespace, on the same bridge if possible."""
+        others = [other for other in self.nodes if other.namespace != node.namespace]
+        near = [other for other in others if other.bridge == node.bridge]
+        return next(iter(near or others), None)
+
+    def special(self, attack: str, flow: Flow, build: Build, expected: tuple[str, str]) -> Probe:
+        """Make a probe whose outcome no line of the table decides."""
+        return Probe(flow, *expected, build, self.plan.address(flow.destination, flow.source), attack)
+
+    def sizes_and_states(self) -> Iterator[Probe]:
+        """Pings at and over their size, and answers that nobody asked for; on each of the four ways."""
+        pairs = [(node.name, peer.name) for node in self.nodes if (peer := self.peer(node))]
+        pairs += [(node.name, HOST) for node in self.nodes]
+        pairs += [(HOST, node.name) for node in self.nodes] + [(WORLD, node.name) for node in self.nodes]
+        for source, destination in pairs:
+            allowed = self.plan.decide(source, destination, "icmp")
+            for attack, kind, size, expected in (
+                ("largest ping", packets.ECHO_REQUEST, _PING_PAYLOAD, (allowed.verdict, allowed.id)),
+                ("too large a ping", packets.ECHO_REQUEST, _PING_PAYLOAD + 1, (DROP, ICMP_SIZE)),
+                ("too large an answer", packets.ECHO_REPLY, _PING_PAYLOAD + 1, (DROP, ICMP_SIZE)),
+                ("an answer to nothing", packets.ECHO_REPLY, 0, (DROP, INVALID)),
+            ):
+                build = probes.echo(
+                    self.plan.address(source, destination), self.plan.address(destination, source), kind, size
+                )
+                yield self.special(attack, Flow(source, destination, "icmp"), build, expected)
+
+    def disguises(self) -> Iterator[Probe]:
+        """Say in fragments, or from a port that is often let through, what may not be said plainly."""
+        for node in self.nodes:
+            for target in self.nodes:
+                if target.namespace != node.namespace:
+                    for listener in target.listens:
+                        yield from self.disguised(node, target, listener)
+
+    def disguised(self, node: Node, target: Node, listener: Listener) -> Iterator[Probe]:
+        """Make the probes of one flow in disguise; what the policy says stays true."""
+        flow = Flow(node.name, target.name, listener.protocol, listener.port)
+        decision = self.policy.decide(*flow)
+        if listener.protocol != "tcp" or (decision.line and decision.line.rate):
+            return
+        source, to = str(node.address.ip), str(target.address.ip)
+        for attack, build in (
+            ("in fragments", probes.in_fragments(source, to, listener.port)),
+            ("from port 53", probes.from_port(source, to, listener.port, DNS)),
+        ):
+            yield replace(self.plan.expecting(decision, flow, build, to), attack=attack)
+
+    def wire_attacks(self) -> Iterator[Probe]:
+        """Lies about who one is, and other languages than IPv4."""
+        for nodes in wires(self.topology).values():
+            victim = self.peer(nodes[0])
+            if victim:
+                yield from self.lies(nodes[0], victim)
+            yield from self.languages(nodes[0])
+        for bridge in self.topology.bridges:
+            yield self.itself(bridge)
+        for node in self.nodes:
+            yield self.stolen_outside(node)
+
+    def lies(self, node: Node, victim: Node) -> Iterator[Probe]:
+        """Give what a node says in another's name."""
+        near, to = self.near(node)
+        own, stolen = mac_of(node), mac_of(victim)
+        address, other = str(node.address.ip), str(victim.address.ip)
+        request = probes.echo(other, str(self.topology.bridge_of(node).address.ip), packets.ECHO_REQUEST, 0)
+        yield self.special(
+            "stolen address", Flow(node.name, HOST, "icmp"), request, (DROP, "spoofed-address")
+        )
+        echo = probes.echo(address, self.plan.address(near, node.name), packets.ECHO_REQUEST, 0)
+        for attack, expected, build in (
+            ("stolen MAC", (DROP, "spoofed-mac"), probes.framed(stolen, to, packets.IPV4, echo)),
+            ("stolen address in ARP", (DROP, "spoofed-arp"), probes.arp(own, own, other, to)),
+            ("stolen MAC in ARP", (DROP, "spoofed-arp"), probes.arp(own, stolen, address, to)),
+        ):
+            protocol = "arp" if "ARP" in attack else "icmp"
+            yield Probe(Flow(node.name, near, protocol), *expected, build, "", attack)
+
+    def languages(self, node: Node) -> Iterator[Probe]:
+        """Give what the rules for IPv4 would not see, and the one thing that is needed: honest ARP."""
+        near, to = self.near(node)
+        own, address = mac_of(node), str(node.address.ip)
+        echo = probes.echo(address, self.plan.address(near, node.name), packets.ECHO_REQUEST, 0)
+        network = self.topology.bridge_of(node).address.network
+        shout = probes.packet("udp", address, str(network.broadcast_address), DNS)
+        for attack, protocol, expected, build in (
+            ("honest ARP", "arp", (ACCEPT, "answers"), probes.arp(own, own, address, to)),
+            ("IPv6, link-local", "ipv6", (DROP, "ipv6"), probes.framed(own, to, packets.IPV6, probes.ipv6)),
+            (
+                "in a VLAN",
+                "vlan",
+                (DROP, "ethertype"),
+                probes.framed(own, to, packets.VLAN, probes.in_vlan(echo)),
+            ),
+            (
+                "another EtherType",
+                "ethernet",
+                (DROP, "ethertype"),
+                probes.framed(own, to, packets.EXPERIMENTAL, probes.bare),
+            ),
+            (
+                "to everybody",
+                "udp",
+                (DROP, "default"),
+                probes.framed(own, packets.BROADCAST, packets.IPV4, shout),
+            ),
+        ):
+            yield Probe(Flow(node.name, near, protocol), *expected, build, "", attack)
+
+    def near(self, node: Node) -> tuple[str, str]:
+        """Find whom a frame of the node reaches: somebody on its bridge, else the host; and their MAC."""
+        peer = self.peer(node)
+        if peer and peer.bridge == node.bridge:
+            return peer.name, mac_of(next(iter(wires(self.topology)[peer.bridge_interface])))
+        address = self.topology.bridge_of(node).address.ip
+        return HOST, "02:42:" + ":".join(f"{byte:02x}" for byte in address.packed)
+
+    def itself(self, bridge: Bridge) -> Probe:
+        """Let the host speak to its own address on a bridge."""
+        address = str(bridge.address.ip)
+        build = probes.echo(address, address, packets.ECHO_REQUEST, 0)
+        return Probe(Flow(HOST, HOST, "icmp"), ACCEPT, "spoofed-address", build, address, "to itself")
+
+    def stolen_outside(self, node: Node) -> Probe:
+        """Let somebody outside use the address of a node."""
+        to = self.outside.host_address
+        build = probes.echo(str(node.address.ip), to, packets.ECHO_REQUEST, 0)
+        attack = f"stolen address of {node.name}"
+        return Probe(Flow(WORLD, HOST, "icmp"), DROP, "spoofed-address", build, to, attack)

@@ -1,0 +1,101 @@
+"""Listens to what the drop chains tell: packets copied by target NFLOG, over netlink.
+
+Messages and attributes: linux/netfilter/nfnetlink.h and nfnetlink_log.h. A group has one listener at a time.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+NETLINK_NETFILTER = 12
+_SUBSYSTEM_LOG = 4
+_PACKET, _CONFIG = _SUBSYSTEM_LOG << 8, _SUBSYSTEM_LOG << 8 | 1
+_ERROR = 2
+_REQUEST, _ACKNOWLEDGE = 1, 4
+_CFG_CMD, _CFG_MODE, _CFG_TIMEOUT, _CFG_QTHRESH = 1, 2, 4, 5
+_BIND, _COPY_PACKET = 1, 2
+_BUFFER_BYTES = 1 << 23
+_SO_RCVBUFFORCE = 33
+_TYPE = 0x3FFF  # of an attribute; the two highest bits are flags
+
+
+class Occupied(Exception):
+    """Somebody else listens to this group."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One packet: the rule's prefix, its EtherType, and it, from its network header on."""
+
+    prefix: str
+    ethertype: int
+    payload: bytes
+
+
+class DropLog:
+    """A listener on one group, in the network namespace it is made in; without waiting."""
+
+    def __init__(self, group: int) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        self.socket.bind((0, 0))
+        self._group = group
+        self._configure(_CFG_CMD, struct.pack("B", _BIND))
+        self._configure(_CFG_MODE, struct.pack("!IBB", 0xFFFF, _COPY_PACKET, 0))
+        self._configure(_CFG_QTHRESH, struct.pack("!I", 32))  # packets at most, or
+        self._configure(_CFG_TIMEOUT, struct.pack("!I", 1))  # hundredths of a second, until they are told
+        self.socket.setblocking(False)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.socket.close()
+
+    def read(self) -> Iterator[Logged]:
+        """Give what has been told since the last time."""
+        while True:
+            try:
+                data = self.socket.recv(1 << 17)
+            except BlockingIOError:
+                return
+            for kind, body in _messages(data):
+                if kind == _PACKET:
+                    yield _logged(body)
+
+    def _configure(self, attribute: int, value: bytes) -> None:
+        padded = value.ljust((len(value) + 3) // 4 * 4, b"\0")
+        body = struct.pack("!BBH", socket.AF_UNSPEC, 0, self._group)
+        body += struct.pack("=HH", 4 + len(value), attribute) + padded
+        self.socket.send(struct.pack("=IHHII", 16 + len(body), _CONFIG, _REQUEST | _ACKNOWLEDGE, 0, 0) + body)
+        for kind, answer in _messages(self.socket.recv(1 << 16)):
+            if kind == _ERROR and struct.unpack_from("=i", answer)[0] != 0:
+                raise Occupied(
+                    f"NFLOG group {self._group} has another listener; end it (ss -p --query=netlink)"
+                )
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + 16 <= len(data):
+        size, kind = struct.unpack_from("=IH", data, at)
+        yield kind, data[at + 16 : at + size]
+        at += (size + 3) // 4 * 4
+
+
+def _logged(body: bytes) -> Logged:
+    prefix, ethertype, payload = "", 0, b""
+    at = 4  # after struct nfgenmsg
+    while at + 4 <= len(body):
+        size, kind = struct.unpack_from("=HH", body, at)
+        value = body[at + 4 : at + size]
+        match kind & _TYPE:
+            case 1:  # NFULA_PACKET_HDR
+                ethertype = int.from_bytes(value[:2], "big")
+            case 9:  # NFULA_PAYLOAD
+                payload = value
+            case 10:  # NFULA_PREFIX
+                prefix = value.rstrip(b"\0").decode("ascii", "replace")
+        at += (size + 3) // 4 * 4
+    return Logged(prefix, ethertype, payload)

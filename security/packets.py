@@ -1,0 +1,164 @@
+"""Packets that the proof sends, built by hand, each with a number by which it is known wherever it turns up.
+
+A TCP segment carries it in its sequence number (RFC 9293), so the answer has it too; all others in their
+payload. IPv4: RFC 791, ICMP: RFC 792, ARP: RFC 826, IPv6: RFC 8200, 802.1Q: a tag of four bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+IPV4, ARP, VLAN, IPV6, EXPERIMENTAL = 0x0800, 0x0806, 0x8100, 0x86DD, 0x88B5  # EtherTypes; the last: IEEE 802
+ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+SYN, ACK = 0x02, 0x10
+ECHO_REPLY, ECHO_REQUEST = 0, 8
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+FIRST_PORT, SOURCE_PORTS = 20000, 40000
+MARK = b"cnet-probe"
+_SEQUENCE = 0x43000000
+_MOST = 1 << 24  # sequence numbers from there on are ours
+_IP_BYTES, _TCP_BYTES, _UDP_BYTES, _ARP_BYTES = 20, 20, 8, 28
+_FRAGMENT_BYTES = 8
+_MORE_FRAGMENTS = 0x2000
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a packet of ours that turned up: its number, and whether it is an answer to it."""
+
+    number: int
+    answer: bool
+
+
+def source_port(number: int) -> int:
+    """Port that a probe comes from."""
+    return FIRST_PORT + number % SOURCE_PORTS
+
+
+def ipv4(
+    source: str, destination: str, protocol: int, payload: bytes, number: int, *, place: int = 0
+) -> bytes:
+    """Put an IPv4 header before a payload; `place` has its flags and where a fragment belongs."""
+    size, identity = _IP_BYTES + len(payload), number & 0xFFFF or 1
+    header = struct.pack("!BBHHHBBH", 0x45, 0, size, identity, place, 64, protocol, 0)
+    return _with_checksum(header + _packed(source) + _packed(destination), 10) + payload
+
+
+def fragments(source: str, destination: str, protocol: int, payload: bytes, number: int) -> list[bytes]:
+    """Cut a packet in two, so that the second half of its header comes later (RFC 791, section 3.2)."""
+    first, rest = payload[:_FRAGMENT_BYTES], payload[_FRAGMENT_BYTES:]
+    return [
+        ipv4(source, destination, protocol, first, number, place=_MORE_FRAGMENTS),
+        ipv4(source, destination, protocol, rest, number, place=_FRAGMENT_BYTES // 8),
+    ]
+
+
+def tcp(source: str, destination: str, port: int, number: int, own: int = 0) -> bytes:
+    """Begin a connection; the checksum is over the addresses too, so they must be those on the wire."""
+    own = own or source_port(number)
+    segment = struct.pack("!HHIIBBHHH", own, port, _SEQUENCE + number, 0, 0x50, SYN, 1024, 0, 0)
+    return _with_checksum(segment, 16, _pseudo_header(source, destination, TCP, len(segment)))
+
+
+def udp(port: int, number: int) -> bytes:
+    """Make a datagram, without a checksum, which IPv4 allows (RFC 768)."""
+    payload = tag(number)
+    return struct.pack("!HHHH", source_port(number), port, _UDP_BYTES + len(payload), 0) + payload
+
+
+def icmp(kind: int, number: int, size: int = 0) -> bytes:
+    """Make an echo request or reply with at least `size` bytes of payload."""
+    payload = tag(number).ljust(size, b".")
+    return _with_checksum(struct.pack("!BBHHH", kind, 0, 0, source_port(number), 1) + payload, 2)
+
+
+def arp_reply(mac: str, source: str, destination: str, number: int) -> bytes:
+    """Claim that `source` is at `mac`; the target's MAC field, which nobody reads, has the number."""
+    claim = struct.pack("!HHBBH6s4s", 1, IPV4, 6, 4, 2, _mac(mac), _packed(source))
+    return claim + b"cn" + struct.pack("!I", number) + _packed(destination)
+
+
+def ipv6_echo(destination: str, number: int) -> bytes:
+    """Make an echo request from a link-local address that needs no configuration."""
+    payload = tag(number)
+    message = struct.pack("!BBHHH", 128, 0, 0, 1, 1) + payload
+    addresses = IPv6Address("fe80::1").packed + IPv6Address(destination).packed
+    message = _with_checksum(message, 2, addresses + struct.pack("!II", len(message), ICMPV6))
+    return struct.pack("!IHBB", 0x60000000, len(message), ICMPV6, 255) + addresses + message
+
+
+def vlan(kind: int, payload: bytes, vlan_id: int = 7) -> bytes:
+    """Put a VLAN's tag before what is of EtherType `kind`; the frame itself is of EtherType VLAN."""
+    return struct.pack("!HH", vlan_id, kind) + payload
+
+
+def frame(source: str, destination: str, kind: int, payload: bytes) -> bytes:
+    """Put an Ethernet header before a payload."""
+    return _mac(destination) + _mac(source) + struct.pack("!H", kind) + payload
+
+
+def tag(number: int) -> bytes:
+    """Write a number so that it is found again."""
+    return MARK + struct.pack("!I", number)
+
+
+def recognise(payload: bytes, kind: int = IPV4) -> Seen | None:
+    """Find the number in what comes after an Ethernet header of EtherType `kind`."""
+    if kind == ARP:
+        return _in_arp(payload)
+    if kind == IPV4 and payload[9:10] == bytes((TCP,)):
+        return _in_tcp(payload)
+    at = payload.find(MARK)
+    if at < 0 or len(payload) < at + len(MARK) + 4:
+        return None
+    answer = kind == IPV4 and payload[9] == ICMP and payload[(payload[0] & 15) * 4] == ECHO_REPLY
+    return Seen(struct.unpack_from("!I", payload, at + len(MARK))[0], answer)
+
+
+def _in_arp(payload: bytes) -> Seen | None:
+    if len(payload) < _ARP_BYTES or payload[18:20] != b"cn":
+        return None
+    return Seen(struct.unpack_from("!I", payload, 20)[0], answer=False)
+
+
+def _in_tcp(payload: bytes) -> Seen | None:
+    begin = (payload[0] & 15) * 4
+    if len(payload) < begin + _FRAGMENT_BYTES:
+        return None
+    sequence = struct.unpack_from("!I", payload, begin + 4)[0]
+    acknowledged, flags = 0, SYN  # of the first of our fragments, that ends here
+    if len(payload) >= begin + _TCP_BYTES:
+        acknowledged, flags = struct.unpack_from("!I", payload, begin + 8)[0], payload[begin + 13]
+    if flags & SYN and not flags & ACK and 0 <= sequence - _SEQUENCE < _MOST:
+        return Seen(sequence - _SEQUENCE, answer=False)
+    if flags & ACK and 0 <= acknowledged - 1 - _SEQUENCE < _MOST:
+        return Seen(acknowledged - 1 - _SEQUENCE, answer=True)
+    return None
+
+
+def checksum(data: bytes) -> int:
+    """Internet checksum (RFC 1071)."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data if len(data) % 2 == 0 else data[:-1]))
+    if len(data) % 2:
+        total += data[-1] << 8
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _with_checksum(data: bytes, at: int, before: bytes = b"") -> bytes:
+    return data[:at] + struct.pack("!H", checksum(before + data)) + data[at + 2 :]
+
+
+def _pseudo_header(source: str, destination: str, protocol: int, size: int) -> bytes:
+    return _packed(source) + _packed(destination) + struct.pack("!BBH", 0, protocol, size)
+
+
+def _packed(address: str) -> bytes:
+    return IPv4Address(address).packed
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))

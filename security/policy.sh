@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# Phase 4.3, who may talk to whom: the policy table becomes rules, all of them at once or none.
+#
+#   node --[ebtables: is it who it says?]--> bridge --[iptables, table security: does the policy allow it?]--> node
+#
+#   security/policy.sh up       load the rules that are missing or differ; hand the bridges' frames to them
+#   security/policy.sh down     take them away again
+#   security/policy.sh status   name each difference; 1 if any
+#   security/policy.sh check    read the table, change nothing: silent when good, else FILE:LINE: COLUMN: reason
+#   security/policy.sh pings    pairs of nodes, FROM TO a line each, that may ping each other
+#   security/policy.sh path     which table goes with the lab; nothing when there is none
+#   security/policy.sh help
+#
+# The table is security/NAME.tsv for topology/NAME.tsv; POLICY=PATH takes another. DRY_RUN=1 shows, does nothing.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/rules.sh
+source "$ROOT/scripts/rules.sh"
+
+TABLES=(ip/raw ip/security bridge/nat)
+
+policy() { (cd "$ROOT" && python3 -m "security.$1" "${@:2}"); }
+
+# All chains of the policy, whichever table it came from: these names are nobody else's.
+live_policy() { # TOOL
+  "$1-save" | awk '
+    /^\*/ { table = substr($0, 2) }
+    $1 ~ /^:CNET-(FRAMES|WIRE-|ORIGIN|FROM-|TO-|DROP-)/ { print table, "-N", substr($1, 2) }
+    /^-A/ { target = ""; for (i = 3; i < NF; i++) if ($i == "-j" || $i == "-g") target = $(i + 1)
+            if (($2 " " target) ~ /(^| )CNET-(FRAMES|WIRE-|ORIGIN|FROM-|TO-|DROP-)/) print table, $0 }'
+}
+
+memory() { # LIVE
+  local found
+  found=$(remembered "$1")
+  echo "${found:-chains=$(base_chains "${TABLES[@]}" | paste -sd,)}"
+}
+
+# Fills LIVE_* and WANTED_* of both tools.
+compare() {
+  local rules
+  LIVE_IPTABLES=$(live_policy iptables) LIVE_EBTABLES=$(live_policy ebtables)
+  rules=$(policy policies compile "$(memory "$LIVE_IPTABLES")") || exit 1
+  WANTED_IPTABLES=$(spelled iptables "$rules")
+  WANTED_EBTABLES=$(spelled ebtables "$rules")
+}
+
+spelled() { # TOOL RULES
+  local TOOL=$1 rules chains
+  rules=$(sed -n "s/^$1 //p" <<<"$2")
+  mapfile -t chains < <(awk '$3 ~ /^CNET-/ && !seen[$3]++ { print $3 }' <<<"$rules")
+  spell "${chains[@]}" <<<"$rules"
+}
+
+load() { # WANTED_IPTABLES WANTED_EBTABLES; each whole or not at all
+  TOOL=ebtables apply_rules "$2" "$LIVE_EBTABLES"
+  TOOL=iptables apply_rules "$1" "$LIVE_IPTABLES"
+}
+
+# --- the bridges ----------------------------------------------------------------------------------
+
+differing_bridges() { # 0|1; network.sh makes new ones as they should be
+  ip -j -d link show group "$LINK_GROUP" type bridge 2>/dev/null |
+    jq -r --argjson wanted "$1" '.[] | select(.linkinfo.info_data | [.nf_call_iptables, .nf_call_ip6tables, .nf_call_arptables] != [$wanted, $wanted, $wanted]) | .ifname' || : # none is up
+}
+
+filter_bridges() { # 0|1
+  local bridge
+  # shellcheck disable=SC2046 # words
+  for bridge in $(differing_bridges "$1"); do run ip link set dev "$bridge" type bridge $(filtering "$1"); done
+}
+
+# --- commands -------------------------------------------------------------------------------------
+
+prepare() {
+  need_tools ip jq python3 iptables-save iptables-restore ebtables-save ebtables-restore unshare conntrack
+  load_topology
+  export TOPOLOGY=$TABLE
+  [[ -n $(policy policies path) ]] ||
+    die "there is no policy for $TABLE; write security/$(basename "$(base_table)") (security/flat.tsv explains the columns), or POLICY=PATH"
+}
+
+up() {
+  need_root
+  prepare
+  take_lock
+  compare
+  [[ -n $LIVE_IPTABLES$LIVE_EBTABLES ]] || defer remove_policy
+  if [[ $WANTED_IPTABLES != "$LIVE_IPTABLES" || $WANTED_EBTABLES != "$LIVE_EBTABLES" ]]; then
+    load "$WANTED_IPTABLES" "$WANTED_EBTABLES"
+    filter_bridges 1
+    forget_denied
+  else
+    filter_bridges 1
+  fi
+  forget_undo
+}
+
+# An established connection is not judged again; one that the policy denies is forgotten, and then judged.
+forget_denied() {
+  local denied
+  [[ -z ${DRY_RUN:-} ]] || return 0
+  denied=$(conntrack -L 2>/dev/null | policy policies stale)
+  while read -r connection; do
+    # shellcheck disable=SC2086 # words
+    [[ -z $connection ]] || run conntrack -D $connection >/dev/null 2>&1 || [[ $? == 1 ]] # it may have ended
+  done <<<"$denied"
+}
+
+remove_policy() {
+  LIVE_IPTABLES=$(live_policy iptables) LIVE_EBTABLES=$(live_policy ebtables)
+  local before
+  before=$(remembered "$LIVE_IPTABLES")
+  filter_bridges 0
+  load '' ''
+  [[ -z $LIVE_IPTABLES ]] || give_back_chains "${before#chains=}" "${TABLES[@]}"
+}
+
+down() {
+  need_root
+  need_tools ip jq iptables-save iptables-restore ebtables-save ebtables-restore
+  take_lock
+  remove_policy
+}
+
+differences() { # WANTED LIVE
+  local line
+  while read -r line; do echo "${RED}missing${PLAIN}  rule $line"; done < <(grep -vxF -- "$2" <<<"$1")
+  while read -r line; do echo "${YELLOW}surplus${PLAIN}  rule $line"; done < <([[ -z $2 ]] || grep -vxF -- "$1" <<<"$2")
+}
+
+status() {
+  need_root
+  prepare
+  compare
+  local drift bridge
+  drift=$(
+    differences "$WANTED_IPTABLES" "$LIVE_IPTABLES"
+    differences "$WANTED_EBTABLES" "$LIVE_EBTABLES"
+    for bridge in $(differing_bridges 1); do echo "${RED}missing${PLAIN}  $bridge hands its frames to the rules"; done
+  )
+  [[ -z $drift ]] || { echo "$drift" && return 1; }
+  echo "${GREEN}policy${PLAIN}   $(grep -c -- ' -A ' <<<"$LIVE_IPTABLES"$'\n'"$LIVE_EBTABLES") rules as $(policy policies path) says"
+}
+
+case ${1:-help} in
+  up | down | status) "$1" ;;
+  check) prepare && policy policies check ;;
+  pings) prepare && policy policies pings ;;
+  path) load_topology && TOPOLOGY=$TABLE policy policies path ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

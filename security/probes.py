@@ -1,0 +1,136 @@
+"""What is tried to prove a policy: who sends which packet to whom, and what must become of it.
+
+It arrives, or it is dropped under a policy id; both are watched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from security import packets
+from security.policy import ACCEPT, Line
+
+# For experiments (RFC 3692): stand for every protocol a policy has no name for. One for each direction: they
+# have no ports, so that one direction would be the answer to the other.
+OTHER_PROTOCOLS = (253, 254)
+
+Build = Callable[[int], Sequence[bytes]]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The world of the proof: a namespace beyond the host."""
+
+    namespace: str
+    interface: str
+    address: str
+    host_address: str
+
+
+class Flow(NamedTuple):
+    """Who speaks to whom; without ports the port is 0."""
+
+    source: str
+    destination: str
+    protocol: str
+    port: int = 0
+
+    def __str__(self) -> str:
+        """Write it for people."""
+        what = f"{self.protocol}/{self.port}" if self.port else self.protocol
+        return f"{self.source} -> {self.destination} {what}"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One attempt. `to` is an address, or empty when `build` makes whole frames."""
+
+    flow: Flow
+    expected: str
+    expected_id: str
+    build: Build
+    to: str = ""
+    attack: str = ""
+    refill_seconds: float = 0  # after so long a rate that is used up lets one more pass
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Tell whether an answer must come back when it arrives: the connection, or its refusal."""
+        return self.flow.protocol == "tcp" and self.expected == ACCEPT and bool(self.to)
+
+    def __str__(self) -> str:
+        """Write it for people."""
+        return f"{self.flow} ({self.attack})" if self.attack else str(self.flow)
+
+
+@dataclass(frozen=True)
+class Burst:
+    """More new connections at once than a rate allows; of `limit` None all must arrive."""
+
+    probe: Probe
+    count: int
+    limit: int | None
+    line: Line
+
+
+def ipv6(number: int) -> Sequence[bytes]:
+    """Speak IPv6."""
+    return [packets.ipv6_echo("fe80::2", number)]
+
+
+def bare(number: int) -> Sequence[bytes]:
+    """Say nothing but the number."""
+    return [packets.tag(number)]
+
+
+def packet(protocol: str, source: str, to: str, port: int) -> Build:
+    """Build an ordinary first packet; `other` is any protocol without a name."""
+    if protocol == "tcp":
+        return lambda number: [
+            packets.ipv4(source, to, packets.TCP, packets.tcp(source, to, port, number), number)
+        ]
+    if protocol == "udp":
+        return lambda number: [packets.ipv4(source, to, packets.UDP, packets.udp(port, number), number)]
+    if protocol == "icmp":
+        return echo(source, to, packets.ECHO_REQUEST, 0)
+    other = OTHER_PROTOCOLS[IPv4Address(source) < IPv4Address(to)]
+    return lambda number: [packets.ipv4(source, to, other, packets.tag(number), number)]
+
+
+def echo(source: str, to: str, kind: int, size: int) -> Build:
+    """Build a ping, or the answer to one."""
+    return lambda number: [packets.ipv4(source, to, packets.ICMP, packets.icmp(kind, number, size), number)]
+
+
+def in_fragments(source: str, to: str, port: int) -> Build:
+    """Begin a TCP connection in two fragments."""
+    return lambda number: packets.fragments(
+        source, to, packets.TCP, packets.tcp(source, to, port, number), number
+    )
+
+
+def from_port(source: str, to: str, port: int, own: int) -> Build:
+    """Begin a TCP connection from a port of one's choice."""
+    return lambda number: [
+        packets.ipv4(source, to, packets.TCP, packets.tcp(source, to, port, number, own=own), number)
+    ]
+
+
+def framed(source: str, to: str, kind: int, build: Build) -> Build:
+    """Put packets into frames of EtherType `kind`."""
+    return lambda number: [packets.frame(source, to, kind, payload) for payload in build(number)]
+
+
+def in_vlan(build: Build) -> Build:
+    """Put a VLAN's tag before packets."""
+    return lambda number: [packets.vlan(packets.IPV4, payload) for payload in build(number)]
+
+
+def arp(source: str, mac: str, address: str, to: str) -> Build:
+    """Claim by ARP that `address` is at `mac`, in a frame from `source`."""
+    return lambda number: [
+        packets.frame(source, to, packets.ARP, packets.arp_reply(mac, address, address, number))
+    ]

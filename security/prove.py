@@ -1,0 +1,174 @@
+"""Proves the policy that is in force, by trying; called through security/prove.sh, which makes the world.
+
+python -m security.prove             a matrix on the terminal, and each difference; exit status 1 if any
+python -m security.prove --json      all probes as JSON
+python -m security.prove --csv FILE  also as CSV
+python -m security.prove --png FILE  also as a heat map
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from scripts.table import TableError
+from security.nflog import Occupied
+from security.plan import BY_HOST
+from security.policy import HOST, WORLD
+from security.policy_table import load
+from security.probes import Outside, Probe
+from security.proof import COLUMNS, Proof, prove, rows
+
+_WIDE = 12  # a matrix with more sources is shown in numbers
+
+
+def open_flows(proof: Proof) -> dict[tuple[str, str], list[str]]:
+    """Give what was seen to pass from each source to each destination, attacks left out."""
+    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for outcome in proof.outcomes:
+        probe = outcome.probe
+        if outcome.arrived and probe.attack in ("", BY_HOST):
+            found[probe.flow.source, probe.flow.destination].append(_name(probe))
+    return found
+
+
+def _name(probe: Probe) -> str:
+    if probe.attack == BY_HOST:
+        return f"host:{probe.flow.port}"
+    named = {"icmp": "ping", "other": "any", "udp": f"{probe.flow.port}u"}
+    return named.get(probe.flow.protocol, str(probe.flow.port))
+
+
+def matrix(proof: Proof) -> Table:
+    """Draw who reaches whom, by ports."""
+    nodes = [node.name for node in proof.policy.topology.nodes]
+    flows, tried = (
+        open_flows(proof),
+        {(outcome.probe.flow.source, outcome.probe.flow.destination) for outcome in proof.outcomes},
+    )
+    wrong = {
+        (outcome.probe.flow.source, outcome.probe.flow.destination)
+        for outcome in proof.outcomes
+        if not outcome.as_expected
+    }
+    table = Table(
+        "from \\ to",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title="What was seen to pass (u: UDP)",
+        title_justify="left",
+    )
+    places = [*nodes, HOST, WORLD]
+    for place in places:
+        table.add_column(place, overflow="fold")
+    for source in places:
+        cells = [
+            _cell(flows.get((source, to), []), (source, to) in tried, (source, to) in wrong) for to in places
+        ]
+        table.add_row(source, *cells)
+    return table
+
+
+def _cell(flows: Sequence[str], tried: bool, wrong: bool) -> Text:
+    if not tried:
+        return Text("")
+    said = "all" if "any" in flows else " ".join(flows) or "."
+    return Text(said + (" !" if wrong else ""), style="bold red" if wrong else "green" if flows else "dim")
+
+
+def show(proof: Proof, console: Console) -> None:
+    """Show the matrix, each difference, and the sum of it."""
+    if len(proof.policy.topology.nodes) <= _WIDE:
+        console.print(matrix(proof))
+    for difference in proof.differences:
+        console.print(
+            Text.assemble(("  differs ", "bold red"), f"{difference.flow}: {difference.why}"), soft_wrap=True
+        )
+    console.print(Text(proof.summary, style="bold red" if proof.differences else "green"), soft_wrap=True)
+
+
+def as_json(proof: Proof) -> str:
+    """Write everything for programs."""
+    return json.dumps(
+        {
+            "policy": str(proof.policy.path),
+            "topology": str(proof.policy.topology.path),
+            "seconds": round(proof.seconds, 2),
+            "tried": proof.tried,
+            "differences": [
+                {"flow": difference.flow, "why": difference.why} for difference in proof.differences
+            ],
+            "probes": [dict(zip(COLUMNS, row, strict=True)) for row in rows(proof)],
+        },
+        indent=1,
+    )
+
+
+def write_csv(proof: Proof, path: Path) -> None:
+    """Write a row a probe."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows(proof))
+
+
+def outside_of_proof() -> Outside:
+    """Read from the environment what security/prove.sh has made."""
+    names = ("OUTSIDE_NAMESPACE", "OUTSIDE_INTERFACE", "OUTSIDE", "HOST_FOR_OUTSIDE")
+    return Outside(*(os.environ[name] for name in names))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line asks; 0 proven, 1 not, 2 bad usage."""
+    parser = argparse.ArgumentParser(
+        prog="prove", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="JSON instead of text")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all probes there, too")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw a heat map there, too")
+    options = parser.parse_args(arguments)
+    if "OUTSIDE" not in os.environ:
+        parser.error("call it by security/prove.sh, which makes the world")
+    try:
+        proof = _prove_with_progress()
+    except (TableError, OSError, Occupied, subprocess.CalledProcessError) as error:
+        print(f"prove: {error}", file=sys.stderr)
+        return 1
+    if options.csv:
+        write_csv(proof, options.csv)
+    if options.png:
+        heatmap = importlib.import_module("security.heatmap")  # loads matplotlib, half a second
+        heatmap.write_png(proof, options.png)
+    if options.json:
+        print(as_json(proof))
+    else:
+        show(proof, Console(width=None if sys.stdout.isatty() else 200))
+    return 1 if proof.differences else 0
+
+
+def _prove_with_progress() -> Proof:
+    policy, outside = load(), outside_of_proof()
+    if not sys.stderr.isatty():
+        return prove(policy, outside)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("probes")
+        return prove(policy, outside, lambda count, total: progress.update(task, advance=count, total=total))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

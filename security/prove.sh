@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Phase 4.3, proof by experiment: every flow is really tried, and compared with what the policy says.
+#
+#   nodes, host, world  --probe-->  who it is for: did it arrive? was it answered? under which policy id was it dropped?
+#
+#   security/prove.sh [OPTION...]   try all of it; 1 when anything differs
+#       --json                      all probes as JSON
+#       --csv FILE, --png FILE      also as files (in reports/ when called by make)
+#   security/prove.sh help
+#
+# Packets of its own, a few thousand in all; the services are not asked for anything. The world is a namespace
+# cnet-outside on a wire to the host, that goes away with the script.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/outside.sh
+source "$ROOT/scripts/outside.sh"
+
+prove() {
+  need_root
+  need_tools ip jq iptables-save ebtables-save
+  [[ -x $VENV/bin/python ]] || die "there is no $VENV yet; sudo scripts/install.sh up"
+  load_topology
+  need_lab
+  policy_in_force || die "no policy is in force; sudo make policies"
+  export TOPOLOGY=$TABLE
+  take_lock
+  make_outside
+  know_the_way_in
+  (cd "$ROOT" && "$VENV/bin/python" -m security.prove "$@")
+}
+
+if [[ ${1:-} == help ]]; then print_help; else prove "$@"; fi

@@ -1,0 +1,242 @@
+"""Tries probes for real: sends each from its source, and watches every namespace and the drop log for it."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from scripts.topology import Node, Topology
+from security import packets
+from security.compiler import LOG_PREFIX, PROOF_GROUP, wires
+from security.namespace import inside
+from security.nflog import DropLog
+from security.policy import ACCEPT, HOST, WORLD
+from security.probes import OTHER_PROTOCOLS, Burst, Outside, Probe
+
+_ETH_P_ALL = 3
+_SO_RCVBUFFORCE = 33
+_BUFFER_BYTES = 1 << 23
+_AT_ONCE = 128  # packets between two looks at what arrived
+_PATIENCE_SECONDS = 0.4  # after the last packet, before what is silent is tried again
+_LONG_PATIENCE_SECONDS = 1.2
+_HOST_BY_FRAME = frozenset({"host, by frame"})
+_LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP, *OTHER_PROTOCOLS)
+
+
+@dataclass
+class Outcome:
+    """What became of one probe."""
+
+    probe: Probe
+    arrived: bool = False
+    answered: bool = False
+    dropped_by: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether nothing more is to be waited for."""
+        if self.dropped_by:
+            return True
+        return self.arrived and (self.answered or not self.probe.awaits_answer)
+
+    @property
+    def over_its_rate(self) -> bool:
+        """Tell whether a rate is all that spoke against it."""
+        return self.probe.expected == ACCEPT and self.dropped_by == self.probe.expected_id
+
+    @property
+    def as_expected(self) -> bool:
+        """Tell whether the policy does what it says."""
+        if self.probe.expected == ACCEPT:
+            return self.settled and not self.dropped_by
+        return not self.arrived and self.dropped_by == self.probe.expected_id
+
+    @property
+    def seen(self) -> str:
+        """Say what was seen, in a word."""
+        if self.arrived:
+            return "no answer" if self.probe.awaits_answer and not self.answered else "arrived"
+        return "dropped" if self.dropped_by else "lost"
+
+
+class Prover:
+    """Sockets in every namespace, opened once; use it as a context manager. Raises OSError without root."""
+
+    def __init__(self, topology: Topology, outside: Outside) -> None:
+        self._topology = topology
+        self._outside = outside
+        self._stack = ExitStack()
+        self._senders: dict[str, socket.socket] = {}
+        self._framers: dict[str, socket.socket] = {}
+        self._watchers: dict[int, tuple[socket.socket, frozenset[str]]] = {}
+        self._poll = select.epoll()
+        self._number = 0
+        self._known: dict[int, Outcome] = {}
+        self._open_numbers: set[int] = set()
+
+    def __enter__(self) -> Prover:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self, probes: Iterable[Probe], progress: Callable[[int], None] = lambda _: None) -> list[Outcome]:
+        """Try all; who is silent, or over a rate that an earlier proof used up, is tried once more."""
+        outcomes = [Outcome(probe) for probe in probes]
+        self._try(outcomes, _PATIENCE_SECONDS, progress)
+        again = [outcome for outcome in outcomes if not outcome.settled or outcome.over_its_rate]
+        time.sleep(max((outcome.probe.refill_seconds for outcome in again), default=0))
+        for outcome in again:
+            outcome.arrived, outcome.answered, outcome.dropped_by = False, False, ""
+        self._try(again, _LONG_PATIENCE_SECONDS, lambda _: None)
+        return outcomes
+
+    def burst(self, burst: Burst) -> list[Outcome]:
+        """Send copies of one probe at once."""
+        outcomes = [Outcome(burst.probe) for _ in range(burst.count)]
+        self._try(outcomes, _PATIENCE_SECONDS, lambda _: None)
+        return outcomes
+
+    # --- sockets ---
+
+    def _open(self) -> None:
+        self._stack.callback(self._poll.close)
+        self._log = DropLog(PROOF_GROUP)
+        self._stack.callback(self._log.close)
+        self._poll.register(self._log.socket, select.EPOLLIN)
+        for nodes in wires(self._topology).values():
+            self._open_wire(nodes)
+        with inside(self._outside.namespace):
+            self._senders[WORLD] = self._raw()
+            self._watch(self._tap(self._outside.interface), {WORLD})
+        self._senders[HOST] = self._raw()
+        for protocol in _LOCAL_PROTOCOLS:  # a copy of what is delivered to the host, after INPUT (raw(7))
+            self._watch(self._kept(socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)), {HOST})
+        for bridge in self._topology.bridges:
+            self._watch(self._tap(bridge.name), _HOST_BY_FRAME)
+
+    def _open_wire(self, nodes: Sequence[Node]) -> None:
+        with inside(nodes[0].namespace):
+            sender, tap = self._raw(), self._tap(nodes[0].interface)
+        self._watch(tap, {node.name for node in nodes})
+        for node in nodes:
+            self._senders[node.name] = sender
+            self._framers[node.name] = tap
+
+    def _kept(self, made: socket.socket) -> socket.socket:
+        self._stack.callback(made.close)
+        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        return made
+
+    def _raw(self) -> socket.socket:
+        made = self._kept(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        return made
+
+    def _tap(self, interface: str) -> socket.socket:
+        tap = self._kept(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL)))
+        tap.bind((interface, _ETH_P_ALL))
+        return tap
+
+    def _watch(self, watcher: socket.socket, names: Set[str]) -> None:
+        watcher.setblocking(False)
+        self._watchers[watcher.fileno()] = watcher, frozenset(names)
+        self._poll.register(watcher, select.EPOLLIN)
+
+    # --- sending and seeing ---
+
+    def _try(self, outcomes: Sequence[Outcome], patience: float, progress: Callable[[int], None]) -> None:
+        self._look(0)  # what is still on its way from before is nobody's
+        self._known, self._open_numbers = {}, set()
+        for at in range(0, len(outcomes), _AT_ONCE):
+            batch = outcomes[at : at + _AT_ONCE]
+            for outcome in batch:
+                self._send(outcome)
+            self._look(0)
+            progress(len(batch))
+        deadline = time.monotonic() + patience
+        while self._open_numbers and time.monotonic() < deadline:
+            if self._look(0.02):
+                deadline = time.monotonic() + patience
+        self._look(0.02)
+
+    def _send(self, outcome: Outcome) -> None:
+        probe = outcome.probe
+        self._number += 1
+        self._known[self._number] = outcome
+        self._open_numbers.add(self._number)
+        for packet in probe.build(self._number):
+            try:
+                if probe.to:
+                    self._senders[probe.flow.source].sendto(packet, (probe.to, 0))
+                else:
+                    self._framers[probe.flow.source].send(packet)
+            except OSError:
+                return  # no route, no neighbour: it is lost, and said to be
+
+    def _look(self, seconds: float) -> bool:
+        """Read whatever there is; tell whether there was something of ours."""
+        found = False
+        while ready := self._poll.poll(seconds):
+            seconds = 0
+            for descriptor, _ in ready:
+                if descriptor == self._log.socket.fileno():
+                    found |= self._read_log()
+                else:
+                    found |= self._read_watcher(*self._watchers[descriptor])
+        return found
+
+    def _read_log(self) -> bool:
+        found = False
+        for logged in self._log.read():
+            number, outcome, answer = self._recognised(logged.payload, logged.ethertype)
+            if outcome and not (answer and outcome.probe.awaits_answer):
+                outcome.dropped_by = logged.prefix.removeprefix(LOG_PREFIX).strip()
+                found = True
+                self._settle(number, outcome)
+        return found
+
+    def _recognised(self, data: bytes, kind: int) -> tuple[int, Outcome | None, bool]:
+        seen = packets.recognise(data, kind)
+        return (seen.number, self._known.get(seen.number), seen.answer) if seen else (0, None, False)
+
+    def _read_watcher(self, watcher: socket.socket, names: frozenset[str]) -> bool:
+        found = False
+        while True:
+            try:
+                data, address = watcher.recvfrom(2048)
+            except BlockingIOError:
+                return found
+            kind = packets.IPV4
+            if watcher.family == socket.AF_PACKET:
+                if address[2] in (socket.PACKET_OUTGOING, socket.PACKET_OTHERHOST):
+                    continue
+                kind, data = int.from_bytes(data[12:14], "big"), data[14:]
+            found |= self._note(data, kind, names)
+
+    def _note(self, data: bytes, kind: int, names: frozenset[str]) -> bool:
+        number, outcome, answer = self._recognised(data, kind)
+        if not outcome:
+            return False
+        probe = outcome.probe
+        if names == _HOST_BY_FRAME:
+            names = frozenset({HOST}) if probe.flow.destination == HOST and not probe.to else frozenset()
+        if answer and probe.awaits_answer:
+            outcome.answered |= probe.flow.source in names
+        elif probe.flow.destination in names or (probe.attack and probe.flow.source not in names and names):
+            outcome.arrived = True
+        self._settle(number, outcome)
+        return True
+
+    def _settle(self, number: int, outcome: Outcome) -> None:
+        if outcome.settled:
+            self._open_numbers.discard(number)
