@@ -1,6 +1,6 @@
 # An index: each target calls one script, and every script also works by hand.
 .DEFAULT_GOAL := help
-.PHONY: help up down clean network services policies prove status verify doctor logs shell rules topology distribution \
+.PHONY: help up down clean network services policies prove isolation status verify doctor logs shell rules topology distribution \
         scale chaos test lint bench-network bench-services install
 
 help: ## this list
@@ -23,6 +23,9 @@ services: ## phase 2: nginx, gateway, products, orders, Redis, PostgreSQL, regis
 
 policies: ## phase 4.3: who may talk to whom, as rules, and proven by trying
 	@scripts/lab.sh policies
+
+isolation: ## phase 4.4: move over to three tiers (BACK=1: back to the flat lab); data stays
+	@scripts/lab.sh isolation $(if $(BACK),back)
 
 prove: ## try every flow there could be, and compare with the policy (CSV and PNG in reports/)
 	@scripts/report.sh proof

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from ipaddress import ip_interface
 from pathlib import Path
@@ -87,15 +87,24 @@ class Picture:
 
 def compose(lab: Lab, table: Topology) -> Picture:
     """Lay the live nodes beside the table's."""
-    planned = [card for node in table.nodes for card in _cards_of(node, lab.nodes)]
+    planned = [card for node in table.nodes for card in _cards_of(node, table, lab.nodes)]
     unknown = [
         _card(node.namespace, node, (UNKNOWN,)) for node in lab.nodes if not table.node_in(node.namespace)
     ]
     return Picture(lab, (*planned, *unknown))
 
 
-def _cards_of(planned: topology.Node, nodes: Iterable[Node]) -> list[Card]:
-    live = [_card(planned.name, node, ()) for node in nodes if node.namespace == planned.namespace]
+def _cards_of(planned: topology.Node, table: Topology, nodes: Iterable[Node]) -> list[Card]:
+    others = {
+        str(other.address)
+        for other in table.nodes
+        if other.namespace == planned.namespace and other != planned
+    }
+    live = [
+        _card(planned.name, _without(node, others), ())
+        for node in nodes
+        if node.namespace == planned.namespace
+    ]
     missing = Card(
         name=planned.name,
         namespace=planned.namespace,
@@ -106,6 +115,16 @@ def _cards_of(planned: topology.Node, nodes: Iterable[Node]) -> list[Card]:
         remarks=(MISSING,),
     )
     return live or [missing]
+
+
+def _without(node: Node, others: set[str]) -> Node:
+    """Leave out what belongs to other nodes in the same namespace: their addresses, and who listens there."""
+    bare = {address.partition("/")[0] for address in others}
+    return replace(
+        node,
+        addresses=tuple(address for address in node.addresses if address not in others),
+        listeners=tuple(listener for listener in node.listeners if listener.address not in bare),
+    )
 
 
 def _card(name: str, node: Node, remarks: tuple[str, ...]) -> Card:

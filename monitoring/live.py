@@ -54,6 +54,7 @@ class Listener:
 
     port: int
     program: str
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,8 @@ def parse_listeners(text: str) -> Iterator[Listener]:
     """Read `ss -Hltnp`: state, two queue lengths, local and peer address, then the processes."""
     for line in text.splitlines():
         program = _PROGRAM.search(line)
-        port = line.split()[3].rpartition(":")[2]
-        yield Listener(int(port), program[1] if program else "?")
+        address, _, port = line.split()[3].rpartition(":")
+        yield Listener(int(port), program[1] if program else "?", address)
 
 
 def parse_publications(text: str) -> Iterator[Publication]:

@@ -54,7 +54,7 @@ inside() { # PROGRAM
 # A store answers nobody but its clients, so the registry cannot ask it: it says itself that it is there.
 heartbeat() { # PID: as long as that lives
   while kill -0 "$1" 2>/dev/null; do
-    ! timeout 1 "$BASH" -c "</dev/tcp/$SERVICE_IP/$SERVICE_PORT" 2>/dev/null || curl -sS -m 1 -o /dev/null -X PUT "$HEARTBEAT" 2>/dev/null || :
+    ! timeout 1 "$BASH" -c "</dev/tcp/$SERVICE_IP/$SERVICE_PORT" 2>/dev/null || curl -sS --interface "$SERVICE_IP" -m 1 -o /dev/null -X PUT "$HEARTBEAT" 2>/dev/null || :
     sleep 1
   done
 }

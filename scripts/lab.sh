@@ -7,6 +7,7 @@
 #   scripts/lab.sh network    phase 1 alone: namespaces, bridge, NAT, port forwarding, and its proof
 #   scripts/lab.sh services   phase 2 alone: the programs, and their proof
 #   scripts/lab.sh policies   phase 4.3: the policy on what is up, and its proof
+#   scripts/lab.sh isolation [back]   phase 4.4: move over to three tiers, or back to the flat lab; data stays
 #   scripts/lab.sh status     one screen: nodes, services, rules and their counters; 1 when anything drifted
 #   scripts/lab.sh shell NAMESPACE   a shell in a namespace
 #   scripts/lab.sh help
@@ -72,6 +73,7 @@ up() {
   prepare up
   [[ -z $(policy path) ]] || policy check
   call services check
+  leave_other_table
   make_policy
   make_network
   step "services"
@@ -81,6 +83,23 @@ up() {
   call verify all
   ! policy_in_force || "$ROOT/security/prove.sh"
   farewell
+}
+
+# From one table to another by way of nothing: what is half one and half the other has a policy for neither.
+leave_other_table() {
+  local running
+  running=$(running_table)
+  [[ -n $running && $running != "$TABLE" && $running != "$SCALED" ]] || return 0
+  step "take down what is up by $running"
+  down
+}
+
+isolation() { # [back]
+  case ${1:-} in
+    '') TOPOLOGY=tiers up ;;
+    back) TOPOLOGY=flat up ;;
+    *) bad_usage "isolation takes nothing, or back" ;;
+  esac
 }
 
 policies() {
@@ -166,7 +185,7 @@ shell() { # NAMESPACE
 
 case ${1:-help} in
   up | down | clean | network | services | policies | status) "$1" ;;
-  shell) shell "${2:-}" ;;
+  shell | isolation) "$1" "${2:-}" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

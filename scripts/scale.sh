@@ -44,9 +44,15 @@ successor_address() { # CIDR: the next one that no node has
 }
 
 row_after() { # NODE: the row of one more like it
-  printf 'node\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t-\t%s\n' "$(successor "$1")" "$(successor "${NAMESPACE[$1]}")" \
-    "$(successor_address "${ADDRESS[$1]}")" "$(successor_interface "${INTERFACE[$1]}")" \
-    "$(successor_interface "${PORT[$1]}")" "${BRIDGE[$1]}" "${LISTENS[$1]}" "${RUNS[$1]}"
+  printf 'node\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t-\t%s\n' "$(successor "$1")" "$(place_after "$1" successor NAMESPACE)" \
+    "$(successor_address "${ADDRESS[$1]}")" "$(place_after "$1" successor_interface INTERFACE)" \
+    "$(place_after "$1" successor_interface PORT)" "${BRIDGE[$1]}" "${LISTENS[$1]}" "${RUNS[$1]}"
+}
+
+# A node that shares its namespace gets one more address there; others a namespace of their own.
+place_after() { # NODE SUCCESSOR COLUMN
+  local -n column=$3
+  if [[ $(printf '%s\n' "${NAMESPACE[@]}" | grep -cxF -- "${NAMESPACE[$1]}") -gt 1 ]]; then echo "${column[$1]}"; else "$2" "${column[$1]}"; fi
 }
 
 rows() { "$ROOT/scripts/topology.sh" dump "$1"; } # TABLE

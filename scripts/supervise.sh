@@ -10,6 +10,11 @@ urls_of() { # PROGRAM [PREFIX]: addresses of all nodes that run it, comma-separa
   echo "$list"
 }
 
+networks_of() { # PROGRAM: of all nodes that run it, comma-separated
+  local node
+  for node in $(nodes_running "$1"); do echo "${ADDRESS[${BRIDGE[$node]}]}"; done | sort -u | paste -sd,
+}
+
 first_address() { # PROGRAM
   local node
   node=$(nodes_running "$1" | head -1)
@@ -54,7 +59,7 @@ environment_of() { # NODE USER
     api-gateway) settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "${registry[@]}" "${products[@]}" "${orders[@]}") ;;
     product-service) settings+=(WORKER_CLASS=gevent "${registry[@]}" "REDIS_HOST=$(first_address redis)" "REDIS_PORT=$(first_port redis)") ;;
     order-service) settings+=("${registry[@]}" "${products[@]}" "DB_HOST=$(first_address postgres)" "DB_PORT=$(first_port postgres)" DB_NAME=orders DB_USER=orders) ;;
-    postgres) settings+=("DB_CLIENTS=${ADDRESS[${BRIDGE[$1]}]}" DB_NAME=orders DB_USER=orders) ;;
+    postgres) settings+=("DB_CLIENTS=$(networks_of order-service)" DB_NAME=orders DB_USER=orders) ;;
     service-registry)
       settings+=(WORKER_CLASS=gevent "CONFIGURED=$(configured_services)" "OPERATORS=$(operators)")
       ! answers_dns "$1" || settings+=(DNS_PORT=53 "DNS_FORWARD=$(resolvers)")

@@ -51,7 +51,7 @@ ping_from() { # NODE
   ((${#silent[@]} == 0)) || ask_by_ping "$1" 2000 "${silent[@]}"
 }
 ask_by_ping() { # NODE MILLISECONDS ADDRESS...
-  in_namespace "${NAMESPACE[$1]}" fping -q -C 1 -t "$2" -i 1 "${@:3}" 2>&1 || [[ $? == 1 ]]
+  in_namespace "${NAMESPACE[$1]}" fping -q -C 1 -t "$2" -i 1 -S "${ADDRESS[$1]%/*}" "${@:3}" 2>&1 || [[ $? == 1 ]]
 }
 
 show_matrix() {
@@ -82,11 +82,14 @@ matrix_head() { # columns bear the rows' numbers
   echo
 }
 
+allowed() { ! policy_in_force || "$ROOT/security/policy.sh" allows "$@" 2>/dev/null; } # FROM TO PROTOCOL PORT
+
 verify_way_out() {
   local node seen
   serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT"
   for node in "${NODES[@]}"; do
-    seen=$(in_namespace "${NAMESPACE[$node]}" curl -s -m 3 "http://$OUTSIDE:$OUTSIDE_PORT/") || seen='no answer'
+    allowed "$node" world tcp "$OUTSIDE_PORT" || { passed "$(printf '%-18s has no way out: the policy closes it' "$node")" && continue; }
+    seen=$(in_namespace "${NAMESPACE[$node]}" curl -s --interface "${ADDRESS[$node]%/*}" -m 3 "http://$OUTSIDE:$OUTSIDE_PORT/") || seen='no answer'
     if [[ $seen == "$HOST_FOR_OUTSIDE" ]]; then
       passed "$(printf '%-18s %-15s is seen outside as %s' "$node" "${ADDRESS[$node]%/*}" "$seen")"
     else
@@ -98,7 +101,9 @@ verify_way_out() {
 verify_published() { # NODE HOST_PORT PORT
   local inside other
   in_namespace "${NAMESPACE[$1]}" "$BASH" -c "</dev/tcp/${ADDRESS[$1]%/*}/$3" 2>/dev/null || serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3"
-  for other in "${NODES[@]}"; do [[ $other == "$1" ]] || inside=$other; done
+  for other in "${NODES[@]}"; do
+    [[ ${NAMESPACE[$other]} == "${NAMESPACE[$1]}" ]] || ! allowed "$other" "$1" tcp "$3" || inside=$other
+  done
   if in_namespace "$OUTSIDE_NAMESPACE" timeout 3 "$BASH" -c "</dev/tcp/$HOST_FOR_OUTSIDE/$2"; then
     passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
   else failed "from outside: host:$2 does not lead to $1:$3"; fi
@@ -126,12 +131,12 @@ verify_network() {
 
 # --- phase 2 --------------------------------------------------------------------------------------
 
-FROM=() # where `expect` asks from: the host, or in_namespace NS
+FROM=() OWN=() # where `expect` asks from: the host, or in_namespace NS with one of its addresses
 
 # expect TITLE STATUS JQ_FILTER CURL_ARGUMENTS...: the answer's status, and what must be true of its JSON
 expect() {
   local answer status body
-  answer=$("${FROM[@]}" curl -s -m 5 -w '\n%{http_code}' "${@:4}") || answer=$'\n000'
+  answer=$("${FROM[@]}" curl -s "${OWN[@]}" -m 5 -w '\n%{http_code}' "${@:4}") || answer=$'\n000'
   status=${answer##*$'\n'} body=${answer%$'\n'*}
   if [[ $status == "$2" ]] && jq -e "$3" &>/dev/null <<<"$body"; then
     passed "$(printf '%-44s %s  %s' "$1" "$status" "$(tr -d '\n' <<<"$body" | cut -c 1-60)")"
@@ -205,7 +210,7 @@ verify_discovery() { # BASE
   [[ -n $product ]] || return 0
   body="{\"name\":\"verify\",\"ip\":\"${ADDRESS[$product]%/*}\",\"port\":${LISTENS[$product]%%/*}}"
   expect 'POST /register of somebody else is refused' 403 '.field == "ip"' -H 'Content-Type: application/json' -d "$body" "$1/register"
-  local FROM=(in_namespace "${NAMESPACE[$product]}")
+  local FROM=(in_namespace "${NAMESPACE[$product]}") OWN=(--interface "${ADDRESS[$product]%/*}")
   expect 'POST /register' 200 '.status == "registered" and .service == "verify"' -H 'Content-Type: application/json' -d "$body" "$1/register"
   expect 'GET /services' 200 'has("verify")' "$1/services"
   expect 'GET /discover/verify' 200 ".ip == \"${ADDRESS[$product]%/*}\" and .health == \"passing\"" "$1/discover/verify"

@@ -9,7 +9,7 @@ from scripts.topology import Bridge, Listener, Node
 from security import packets, probes
 from security.compiler import mac_of, wires
 from security.plan import Plan
-from security.policy import ACCEPT, DROP, HOST, ICMP_SIZE, INVALID, PING_BYTES, WORLD
+from security.policy import ACCEPT, DEFAULT, DROP, HOST, ICMP_SIZE, INVALID, PING_BYTES, WORLD
 from security.probes import Build, Flow, Probe
 
 DNS = 53
@@ -116,6 +116,7 @@ class Attacks:
         echo = probes.echo(address, self.plan.address(near, node.name), packets.ECHO_REQUEST, 0)
         network = self.topology.bridge_of(node).address.network
         shout = probes.packet("udp", address, str(network.broadcast_address), DNS)
+        shouted = probes.framed(own, packets.BROADCAST, packets.IPV4, shout)
         for attack, protocol, expected, build in (
             ("honest ARP", "arp", (ACCEPT, "answers"), probes.arp(own, own, address, to)),
             ("IPv6, link-local", "ipv6", (DROP, "ipv6"), probes.framed(own, to, packets.IPV6, probes.ipv6)),
@@ -131,14 +132,11 @@ class Attacks:
                 (DROP, "ethertype"),
                 probes.framed(own, to, packets.EXPERIMENTAL, probes.bare),
             ),
-            (
-                "to everybody",
-                "udp",
-                (DROP, "default"),
-                probes.framed(own, packets.BROADCAST, packets.IPV4, shout),
-            ),
+            ("to everybody", "udp", (DROP, DEFAULT), shouted),
         ):
-            yield Probe(Flow(node.name, near, protocol), *expected, build, "", attack)
+            # A shout is for everybody, and the host hears it before its rules do: any other place tells.
+            to_whom = WORLD if build is shouted and near == HOST else near
+            yield Probe(Flow(node.name, to_whom, protocol), *expected, build, "", attack)
 
     def near(self, node: Node) -> tuple[str, str]:
         """Find whom a frame of the node reaches: somebody on its bridge, else the host; and their MAC."""

@@ -4,6 +4,7 @@ python -m security.policies check              silent when good; else FILE:LINE:
 python -m security.policies path               the table's path; nothing when there is none
 python -m security.policies compile [MEMORY]   the rules, TOOL TABLE -A CHAIN ... a line each
 python -m security.policies pings              pairs of nodes, FROM TO a line each, that may ping each other
+python -m security.policies allows FROM TO PROTOCOL PORT   exit 1 when not
 python -m security.policies stale              `conntrack -L` -> arguments of `conntrack -D`
 python -m security.policies help
 """
@@ -11,7 +12,7 @@ python -m security.policies help
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from scripts.conntrack import connections
 from scripts.table import TableError
@@ -19,44 +20,29 @@ from scripts.topology import load as load_topology
 from security.compiler import compiled
 from security.policy import ACCEPT
 from security.policy_table import load, policy_path
-from security.stale import addresses_of_host, arguments, stale
+from security.stale import addresses_of_host, as_arguments, stale
 
 
-def main(words: Sequence[str]) -> int:
-    """Do what the command line asks; 0 done, 1 refused, 2 bad usage."""
-    command, memory = [*words, "", ""][:2]
-    if command not in _COMMANDS:
-        asked = command in ("", "help")
-        print(
-            __doc__ if asked else f'policies.py: unknown command "{command}"',
-            file=sys.stdout if asked else sys.stderr,
-        )
-        return 0 if asked else 2
-    try:
-        for line in _COMMANDS[command](memory):
-            print(line)
-    except (TableError, OSError) as error:
-        print(f"policies.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+class Denied(Exception):
+    """What was asked is not allowed."""
 
 
-def _check(_: str) -> Iterator[str]:
+def _check() -> Iterator[str]:
     load()
     yield from ()
 
 
-def _path(_: str) -> Iterator[str]:
+def _path() -> Iterator[str]:
     path = policy_path(load_topology())
     if path:
         yield str(path)
 
 
-def _compile(memory: str) -> Iterator[str]:
+def _compile(memory: str = "") -> Iterator[str]:
     yield from compiled(load(), memory)
 
 
-def _pings(_: str) -> Iterator[str]:
+def _pings() -> Iterator[str]:
     policy = load()
     for source in policy.topology.nodes:
         for destination in policy.topology.nodes:
@@ -65,12 +51,44 @@ def _pings(_: str) -> Iterator[str]:
                 yield f"{source.name} {destination.name}"
 
 
-def _stale(_: str) -> Iterator[str]:
+def _allows(source: str, destination: str, protocol: str, port: str) -> Iterator[str]:
+    decision = load().decide(source, destination, protocol, int(port))
+    if decision.verdict != ACCEPT:
+        raise Denied(f"{source} -> {destination} {protocol}/{port}: {decision.id}: {decision.reason}")
+    yield from ()
+
+
+def _stale() -> Iterator[str]:
     for connection in stale(load(), connections(sys.stdin), addresses_of_host()):
-        yield arguments(connection)
+        yield as_arguments(connection)
 
 
-_COMMANDS = {"check": _check, "path": _path, "compile": _compile, "pings": _pings, "stale": _stale}
+_COMMANDS: dict[str, Callable[..., Iterator[str]]] = {
+    "check": _check,
+    "path": _path,
+    "compile": _compile,
+    "pings": _pings,
+    "allows": _allows,
+    "stale": _stale,
+}
+
+
+def main(words: Sequence[str]) -> int:
+    """Do what the command line asks; 0 done, 1 refused or denied, 2 bad usage."""
+    command, *arguments = words or ("help",)
+    try:
+        if command not in _COMMANDS:
+            raise TypeError(command)
+        for line in _COMMANDS[command](*arguments):
+            print(line)
+    except (TableError, OSError, Denied) as error:
+        print(f"policies.py: {error}", file=sys.stderr)
+        return 1
+    except TypeError:  # no such command, or not with so many words
+        print(__doc__, file=sys.stdout if command == "help" else sys.stderr)
+        return 0 if command == "help" else 2
+    return 0
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@
 #   security/policy.sh status   name each difference; 1 if any
 #   security/policy.sh check    read the table, change nothing: silent when good, else FILE:LINE: COLUMN: reason
 #   security/policy.sh pings    pairs of nodes, FROM TO a line each, that may ping each other
+#   security/policy.sh allows FROM TO PROTOCOL PORT   0 when the table says so, else why not
 #   security/policy.sh path     which table goes with the lab; nothing when there is none
 #   security/policy.sh help
 #
@@ -148,6 +149,7 @@ case ${1:-help} in
   up | down | status) "$1" ;;
   check) prepare && policy policies check ;;
   pings) prepare && policy policies pings ;;
+  allows) prepare && policy policies "$@" ;;
   path) load_topology && TOPOLOGY=$TABLE policy policies path ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

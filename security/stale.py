@@ -32,7 +32,7 @@ def _who(policy: Policy, address: str, of_host: set[str]) -> str:
     return node.name if node else HOST if address in of_host else WORLD
 
 
-def arguments(connection: Connection) -> str:
+def as_arguments(connection: Connection) -> str:
     """Say which connection it is as `conntrack -D` wants it."""
     sent = connection.original
     ports = f" --sport {sent.source_port} --dport {sent.destination_port}" if sent.source_port else ""

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # PostgreSQL, the orders: scram passwords, durability left on. The first start makes the cluster.
-# Environment: SERVICE_IP, SERVICE_PORT, DB_NAME, DB_USER, DB_PASSWORD, DB_CLIENTS (CIDR), STATE_DIR.
+# Environment: SERVICE_IP, SERVICE_PORT, DB_NAME, DB_USER, DB_PASSWORD, DB_CLIENTS (CIDRs, comma-separated), STATE_DIR.
 set -euo pipefail
 
 # Debian keeps the server's programs off PATH, a folder for each version.
@@ -22,10 +22,10 @@ EOF
 }
 
 [[ -d $data ]] || make_cluster
-cat >"$data/pg_hba.conf" <<EOF
-local all       postgres              peer
-host  $DB_NAME  $DB_USER  $DB_CLIENTS  scram-sha-256
-EOF
+{
+  echo "local all postgres peer"
+  for clients in ${DB_CLIENTS//,/ }; do echo "host $DB_NAME $DB_USER $clients scram-sha-256"; done
+} >"$data/pg_hba.conf"
 # mmap: shared memory in a file of the cluster's own, so that nothing is left in /dev/shm after a kill.
 exec postgres -D "$data" -c listen_addresses="$SERVICE_IP" -c port="$SERVICE_PORT" \
   -c unix_socket_directories="$STATE_DIR" -c dynamic_shared_memory_type=mmap \

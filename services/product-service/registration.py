@@ -22,6 +22,7 @@ class Registration:
 
     def __init__(self, url: str, name: str, instance_id: str, ip: str, port: int) -> None:
         self._host = urlsplit(url).netloc
+        self._own = ip  # what the registry believes: a namespace may have several addresses
         self._body = json.dumps(
             {"name": name, "instance_id": instance_id, "ip": ip, "port": port, "ttl": TTL_SECONDS}
         )
@@ -55,7 +56,9 @@ class Registration:
         return status == http.client.OK
 
     def _ask(self, method: str, path: str, body: str | None = None) -> int | None:
-        connection = http.client.HTTPConnection(self._host, timeout=TIMEOUT_SECONDS)
+        connection = http.client.HTTPConnection(
+            self._host, timeout=TIMEOUT_SECONDS, source_address=(self._own, 0)
+        )
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             return connection.getresponse().status
