@@ -47,24 +47,16 @@ inside() { # PROGRAM
     --inh-caps "$(capabilities)" --ambient-caps "$(capabilities)" --bounding-set "$(capabilities)")
   trap - EXIT
   # A child of nobody's: PostgreSQL takes one that it does not know and that is killed for a crash of its own.
-  [[ -z ${HEARTBEAT:-} ]] || ("${unprivileged[@]}" "$BASH" "$CODE/scripts/contain.sh" heartbeat "$$" &)
+  [[ -z ${HEARTBEAT:-} ]] || ("${unprivileged[@]}" python3 "$CODE/scripts/heartbeat.py" "$$" &)
   STATE_DIR=$(own_directory) HOME=$(own_directory) exec "${unprivileged[@]}" --pdeathsig TERM -- "${command[@]}"
-}
-
-# A store answers nobody but its clients, so the registry cannot ask it: it says itself that it is there.
-heartbeat() { # PID: as long as that lives
-  while kill -0 "$1" 2>/dev/null; do
-    ! timeout 1 "$BASH" -c "</dev/tcp/$SERVICE_IP/$SERVICE_PORT" 2>/dev/null || curl -sS --interface "$SERVICE_IP" -m 1 -o /dev/null -X PUT "$HEARTBEAT" 2>/dev/null || :
-    sleep 1
-  done
 }
 
 # Only a port below 1024 takes a capability.
 capabilities() { if ((SERVICE_PORT < 1024 || ${DNS_PORT:-1024} < 1024)); then echo -all,+net_bind_service; else echo -all; fi; }
 
 case ${1:-help} in
-  start | inside | heartbeat)
-    (($# > 1)) || bad_usage "$1 needs more than that"
+  start | inside)
+    (($# > 1)) || bad_usage "$1 needs a namespace and a program"
     "$@"
     ;;
   help) print_help ;;

@@ -10,7 +10,7 @@ from security import packets, probes
 from security.compiler import mac_of, wires
 from security.plan import Plan
 from security.policy import ACCEPT, DEFAULT, DROP, HOST, ICMP_SIZE, INVALID, PING_BYTES, WORLD
-from security.probes import Build, Flow, Probe
+from security.probes import Build, Flow, Probe, Step
 
 DNS = 53
 _PING_PAYLOAD = PING_BYTES - 28  # without the headers of IPv4 and ICMP
@@ -28,7 +28,7 @@ class Attacks:
 
     def probes(self) -> list[Probe]:
         """Give all of them."""
-        return [*self.sizes_and_states(), *self.disguises(), *self.wire_attacks()]
+        return [*self.sizes_and_states(), *self.within_connections(), *self.disguises(), *self.wire_attacks()]
 
     def peer(self, node: Node) -> Node | None:
         """Find somebody else that is not in the same namespace, on the same bridge if possible."""
@@ -53,10 +53,62 @@ class Attacks:
                 ("too large an answer", packets.ECHO_REPLY, _PING_PAYLOAD + 1, (DROP, ICMP_SIZE)),
                 ("an answer to nothing", packets.ECHO_REPLY, 0, (DROP, INVALID)),
             ):
+                if source == WORLD and size > _PING_PAYLOAD and not self.policy.some_node_may(WORLD, "icmp"):
+                    continue  # nobody pings the world, so that none of both can be
                 build = probes.echo(
                     self.plan.address(source, destination), self.plan.address(destination, source), kind, size
                 )
                 yield self.special(attack, Flow(source, destination, "icmp"), build, expected)
+
+    def within_connections(self) -> Iterator[Probe]:
+        """Hide what is too large in a ping that was allowed; and send a large error, which must arrive."""
+        pairs = [(node.name, peer.name) for node in self.nodes if (peer := self.peer(node))]
+        pairs += [pair for node in self.nodes for pair in ((node.name, HOST), (HOST, node.name))]
+        pairs += [(node.name, WORLD) for node in self.nodes]
+        for source, destination in pairs:
+            if self.policy.decide(source, destination, "icmp").verdict == ACCEPT:
+                yield from self.within_a_ping(source, destination)
+            port = next(self.open_udp_ports(source, destination), 0)
+            if port:
+                yield self.large_error(source, destination, port)
+
+    def within_a_ping(self, source: str, destination: str) -> Iterator[Probe]:
+        """Send a large request, and a large answer, after a ping that was allowed."""
+        name, to = self.plan.address(source, destination), self.plan.address(destination, source)
+        ping = Step(source, to, probes.unmarked("icmp", name, to))
+        size = _PING_PAYLOAD + 1
+        for attack, sender, receiver, build in (
+            (
+                "a large ping after a small one",
+                source,
+                destination,
+                probes.echo(name, to, packets.ECHO_REQUEST, size),
+            ),
+            (
+                "a large answer to a ping",
+                destination,
+                source,
+                probes.echo(to, name, packets.ECHO_REPLY, size),
+            ),
+        ):
+            yield replace(
+                self.special(attack, Flow(sender, receiver, "icmp"), build, (DROP, ICMP_SIZE)), first=ping
+            )
+
+    def open_udp_ports(self, source: str, destination: str) -> Iterator[int]:
+        """Give the ports that a datagram may be sent to."""
+        for port in self.plan.ports("udp", destination):
+            if self.policy.decide(source, destination, "udp", port).verdict == ACCEPT:
+                yield port
+
+    def large_error(self, source: str, destination: str, port: int) -> Probe:
+        """Answer an allowed datagram by an error that quotes much of it: no ping, and no tunnel."""
+        name, to = self.plan.address(source, destination), self.plan.address(destination, source)
+        first = Step(source, to, probes.unmarked("udp", name, to, port))
+        seen = self.outside.host_address if destination == WORLD else name  # masqueraded
+        error = probes.refusal(probes.unmarked("udp", seen, to, port), to, seen, _PING_PAYLOAD + 1)
+        flow = Flow(destination, source, "icmp")
+        return Probe(flow, ACCEPT, "answers", error, seen, "a large error", first=first)
 
     def disguises(self) -> Iterator[Probe]:
         """Say in fragments, or from a port that is often let through, what may not be said plainly."""

@@ -40,8 +40,9 @@ from security.policy import (
 NFLOG_GROUP, PROOF_GROUP = 25955, 25956  # a group has one listener at a time: the proof has its own
 NFLOG_BYTES = 128
 LOG_PREFIX = "DROPPED: "
-FRAME_LOG = "--limit 5/sec --limit-burst 20 --log-level warning --log-ip --log-arp"
-LOG_LIMIT = "-m limit --limit 5/second --limit-burst 20"
+LOG_PER_SECOND, LOG_BURST = 5, 20
+FRAME_LOG = f"--limit {LOG_PER_SECOND}/sec --limit-burst {LOG_BURST} --log-level warning --log-ip --log-arp"
+LOG_LIMIT = f"-m limit --limit {LOG_PER_SECOND}/second --limit-burst {LOG_BURST}"
 LARGEST_IP_PACKET = 65535
 MOST_PORTS = 15  # of one multiport match; a range counts twice (man iptables-extensions)
 
@@ -156,7 +157,8 @@ class _Rules:
         for bridge in self.bridges:
             why = f"cnet: {bridge}: CNET-FROM-NODES has judged it"
             yield _rule("security", chain, why, f"-i {bridge} -j RETURN")
-        yield from self.known_connections(chain)
+        # Who may not ping the world gets no answer from it, and a ping from there is never allowed.
+        yield from self.known_connections(chain, pings=self.policy.some_node_may(WORLD, "icmp"))
         direct = f"-m conntrack ! --ctstate DNAT {self.drop(DIRECT)}"
         yield _rule("security", chain, _built_in(DIRECT), direct)
         yield from self.lines_from(chain, WORLD)
@@ -165,8 +167,8 @@ class _Rules:
         yield from self.known_connections("CNET-FROM-HOST")
         yield from self.lines_from("CNET-FROM-HOST", HOST)
 
-    def known_connections(self, chain: str) -> Iterator[str]:
-        for kind in (8, 0):
+    def known_connections(self, chain: str, *, pings: bool = True) -> Iterator[str]:
+        for kind in (8, 0) if pings else ():
             size = (
                 f"-p icmp -m icmp --icmp-type {kind} -m length --length {PING_BYTES + 1}:{LARGEST_IP_PACKET}"
             )
@@ -182,6 +184,8 @@ class _Rules:
             sources = line.sources & nodes
             if destination in line.destinations and sources:
                 yield from self.line(chain, line, _one_of("-s", self.topology, sources))
+                if line.speaks_of_everything and sources == nodes:
+                    return  # nothing comes past it
         yield _rule("security", chain, _built_in(DEFAULT), self.drop(DEFAULT))
 
     def lines_from(self, chain: str, source: str) -> Iterator[str]:
@@ -191,6 +195,8 @@ class _Rules:
             destinations = line.destinations & nodes
             if source in line.sources and destinations:
                 yield from self.line(chain, line, _one_of("-d", self.topology, destinations))
+                if line.speaks_of_everything and destinations == nodes:
+                    return  # nothing comes past it
         yield _rule("security", chain, _built_in(DEFAULT), self.drop(DEFAULT))
 
     def line(self, chain: str, line: Line, places: Iterable[str]) -> Iterator[str]:

@@ -35,6 +35,15 @@ class Rule:
     text: str
     goto: bool = False
 
+    @property
+    def jump(self) -> str:
+        """Target as it is written in the rule; a watcher of ebtables goes on by CONTINUE."""
+        return (
+            "CONTINUE"
+            if self.table.startswith("ebtables") and self.target in ("LOG", "NFLOG")
+            else self.target
+        )
+
 
 @dataclass(frozen=True)
 class Unread:

@@ -62,16 +62,22 @@ def tcp(source: str, destination: str, port: int, number: int, own: int = 0) -> 
     return _with_checksum(segment, 16, _pseudo_header(source, destination, TCP, len(segment)))
 
 
-def udp(port: int, number: int) -> bytes:
+def udp(port: int, number: int, *, tagged: bool = True) -> bytes:
     """Make a datagram, without a checksum, which IPv4 allows (RFC 768)."""
-    payload = tag(number)
+    payload = tag(number) if tagged else b""
     return struct.pack("!HHHH", source_port(number), port, _UDP_BYTES + len(payload), 0) + payload
 
 
-def icmp(kind: int, number: int, size: int = 0) -> bytes:
+def icmp(kind: int, number: int, size: int = 0, *, tagged: bool = True) -> bytes:
     """Make an echo request or reply with at least `size` bytes of payload."""
-    payload = tag(number).ljust(size, b".")
+    payload = (tag(number) if tagged else b"").ljust(size, b".")
     return _with_checksum(struct.pack("!BBHHH", kind, 0, 0, source_port(number), 1) + payload, 2)
+
+
+def unreachable(quoted: bytes, number: int, size: int) -> bytes:
+    """Say that a packet found nobody at its port, and quote at least `size` bytes (RFC 792, RFC 1812)."""
+    payload = (quoted + tag(number)).ljust(size, b".")
+    return _with_checksum(struct.pack("!BBHI", 3, 3, 0, 0) + payload, 2)
 
 
 def arp_reply(mac: str, source: str, destination: str, number: int) -> bytes:

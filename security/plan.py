@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from scripts.topology import Node, Publication
 from security import probes
+from security.compiler import LOG_BURST
 from security.policy import ACCEPT, DIRECT, DROP, HOST, WORLD, Decision, Line, Policy, Rate
 from security.probes import Build, Burst, Flow, Outside, Probe
 
 CLOSED = {"tcp": {22}, "udp": {9}}
 MAIL = 25
+FLOOD = LOG_BURST + 20  # more than a drop chain logs at once
 BY_HOST = "by the host's port"
 LOCALHOST = "127.0.0.1"
 LAST_PORT = 65535
@@ -126,7 +128,7 @@ class Plan:
             excepted = probe.expected == ACCEPT and probe.expected_id != line.id
             if excepted or (probe.expected_id == line.id and not limited):
                 limited = limited or not excepted
-                yield Burst(probe, rate.burst + 5, None if excepted else rate.burst, line)
+                yield Burst(probe, rate.burst + FLOOD, None if excepted else rate.burst, line)
 
     def pairs(self, line: Line) -> Iterator[tuple[str, str]]:
         """Give the pairs of nodes that a line speaks of."""

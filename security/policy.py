@@ -73,6 +73,11 @@ class Line:
         """Tell whether it speaks of every protocol, also those that have no name here."""
         return ANY in self.protocols
 
+    @property
+    def speaks_of_everything(self) -> bool:
+        """Tell whether neither protocol nor port nor rate matters."""
+        return self.any_protocol and self.rate is None
+
     def speaks_of(self, source: str, destination: str, protocol: str, port: int) -> bool:
         """Tell whether a first packet is this line's."""
         return (
@@ -107,6 +112,12 @@ class Policy:
             if line.speaks_of(source, destination, protocol, port):
                 return Decision(line.verdict, line.id, line.reason, line)
         return Decision(DROP, DEFAULT, BUILT_IN[DEFAULT])
+
+    def some_node_may(self, destination: str, protocol: str) -> bool:
+        """Tell whether any node may send a protocol there."""
+        return any(
+            self.decide(node.name, destination, protocol).verdict == ACCEPT for node in self.topology.nodes
+        )
 
     def reason_of(self, policy_id: str) -> str:
         """Give the reason for a line or for what is built in; empty when there is no such id."""

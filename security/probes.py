@@ -44,6 +44,14 @@ class Flow(NamedTuple):
         return f"{self.source} -> {self.destination} {what}"
 
 
+class Step(NamedTuple):
+    """What is sent shortly before a probe, so that the probe belongs to a connection."""
+
+    source: str
+    to: str
+    build: Build
+
+
 @dataclass(frozen=True)
 class Probe:
     """One attempt. `to` is an address, or empty when `build` makes whole frames."""
@@ -55,6 +63,7 @@ class Probe:
     to: str = ""
     attack: str = ""
     refill_seconds: float = 0  # after so long a rate that is used up lets one more pass
+    first: Step | None = None
 
     @property
     def awaits_answer(self) -> bool:
@@ -103,6 +112,26 @@ def packet(protocol: str, source: str, to: str, port: int) -> Build:
 def echo(source: str, to: str, kind: int, size: int) -> Build:
     """Build a ping, or the answer to one."""
     return lambda number: [packets.ipv4(source, to, packets.ICMP, packets.icmp(kind, number, size), number)]
+
+
+def unmarked(protocol: str, source: str, to: str, port: int = 0) -> Build:
+    """Build a packet that opens a connection for the probe that follows, and is not taken for it."""
+    if protocol == "udp":
+        return lambda number: [
+            packets.ipv4(source, to, packets.UDP, packets.udp(port, number, tagged=False), number)
+        ]
+    return lambda number: [
+        packets.ipv4(
+            source, to, packets.ICMP, packets.icmp(packets.ECHO_REQUEST, number, tagged=False), number
+        )
+    ]
+
+
+def refusal(opening: Build, source: str, to: str, size: int) -> Build:
+    """Build the ICMP error that answers an opening packet, with at least `size` bytes quoted."""
+    return lambda number: [
+        packets.ipv4(source, to, packets.ICMP, packets.unreachable(opening(number)[0], number, size), number)
+    ]
 
 
 def in_fragments(source: str, to: str, port: int) -> Build:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from security.attacks import Attacks
-from security.compiler import drop_chain
+from security.compiler import LOG_BURST, LOG_PER_SECOND, NFLOG_GROUP, PROOF_GROUP, drop_chain
 from security.iptables import saved_rules
-from security.plan import Plan
-from security.policy import ACCEPT, Policy
+from security.plan import FLOOD, Plan
+from security.policy import ACCEPT, DROP, WORLD, Policy
 from security.probes import Burst, Outside
 from security.prover import Outcome, Prover
 
@@ -28,6 +29,9 @@ COLUMNS = (
     "ok",
 )
 
+
+_COPIES = (f"NFLOG {NFLOG_GROUP}", f"NFLOG {PROOF_GROUP}")
+_WATCHERS = ("LOG", *_COPIES, "DROP")
 
 Progress = Callable[[int, int], None]  # how many more were tried, of how many
 
@@ -59,30 +63,103 @@ class Proof:
     def summary(self) -> str:
         """Say in a line how it ended."""
         allowed = sum(outcome.probe.expected == ACCEPT for outcome in self.outcomes)
+        elsewhere = sum(outcome.closed_elsewhere for outcome in self.outcomes)
         attacks = sum(bool(outcome.probe.attack) for outcome in self.outcomes)
         return (
             f"{self.tried} probes in {self.seconds:.1f} s: {allowed} that must pass, "
             f"{len(self.outcomes) - allowed} that must not, {attacks} of them in disguise, "
-            f"{len(self.bursts)} bursts; differences: {len(self.differences)}"
+            f"{len(self.bursts)} bursts; "
+            + (
+                f"{elsewhere} were dropped by a firewall of the host before the policy was asked; "
+                if elsewhere
+                else ""
+            )
+            + f"differences: {len(self.differences)}"
+        )
+
+
+class Examination:
+    """One trial of everything, difference by difference: who needs only the first stops there.
+
+    Strictly, no firewall of the host may take a drop of the policy's from it.
+    """
+
+    def __init__(self, prover: Prover, plan: Plan, *, strict: bool = False) -> None:
+        self._prover = prover
+        self._strict = strict
+        self._probes = [*plan.probes(), *Attacks(plan).probes()]
+        self._bursts = plan.bursts()
+        self.outcomes: list[Outcome] = []
+        self.bursts: list[tuple[Burst, list[Outcome]]] = []
+
+    def differences(self, progress: Progress = lambda *_: None) -> Iterator[Difference]:
+        """Try all, and give what is not as the policy says."""
+        self.outcomes = self._prover.run(self._probes, lambda count: progress(count, len(self._probes)))
+        for outcome in self.outcomes:
+            if not outcome.as_expected or (self._strict and outcome.closed_elsewhere):
+                yield Difference(str(outcome.probe), explain(outcome))
+        yield from self._floods()
+
+    def _floods(self) -> Iterator[Difference]:
+        """Drop more than the log takes under each id: all is counted and copied, not all is logged."""
+        examples = {
+            (outcome.dropped_by, outcome.probe.flow.source == WORLD): outcome.probe
+            for outcome in self.outcomes
+            if outcome.dropped_by and outcome.probe.expected == DROP
+        }
+        begin, before = time.monotonic(), _counts()
+        for burst in self._bursts:
+            outcomes = self._prover.repeat(burst.probe, burst.count)
+            self.bursts.append((burst, outcomes))
+            yield from _of_burst(burst, outcomes)
+        for probe in examples.values():
+            self._prover.repeat(probe, FLOOD)
+        after = _counts()
+        logged = LOG_BURST + LOG_PER_SECOND * (time.monotonic() - begin) + 1
+        for table, chain in sorted({(table, chain) for table, chain, _ in before}):
+            known = any(chain == drop_chain(policy_id) for policy_id, _ in examples)
+            if chain.startswith(drop_chain("")) and (known or self._strict):
+                counted = {what: after[table, chain, what] - before[table, chain, what] for what in _WATCHERS}
+                yield from _of_drop_chain(f"{table} {chain}", counted, logged)
+                if not after[table, chain, "LOG"]:
+                    yield Difference(f"a flood of {FLOOD} into {table} {chain}", "nothing was logged")
+
+
+def _counts() -> Counter[tuple[str, str, str]]:
+    """Packets by table, chain, and target with its group."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for rule in saved_rules():
+        group = next(
+            (
+                word
+                for flag, word in pairwise((*rule.matches, *rule.target_options))
+                if flag == "--nflog-group"
+            ),
+            "",
+        )
+        found[rule.table, rule.chain, f"{rule.target} {group}".strip()] += rule.packets
+    return found
+
+
+def _of_drop_chain(chain: str, counted: dict[str, int], logged: float) -> Iterator[Difference]:
+    for what in (*_COPIES, "DROP"):
+        if counted[what] < FLOOD:
+            yield Difference(f"a flood of {FLOOD} into {chain}", f"{what} counted {counted[what]}")
+    if counted["LOG"] > logged:
+        yield Difference(
+            f"a flood of {FLOOD} into {chain}",
+            f"{counted['LOG']} were logged, at most {logged:.0f} should be",
         )
 
 
 def prove(policy: Policy, outside: Outside, progress: Progress = lambda *_: None) -> Proof:
     """Try everything once. Raises OSError without root, Occupied when another proof runs."""
     begin = time.monotonic()
-    plan = Plan(policy, outside)
-    probes, bursts = [*plan.probes(), *Attacks(plan).probes()], plan.bursts()
     with Prover(policy.topology, outside) as prover:
-        outcomes = prover.run(probes, lambda count: progress(count, len(probes)))
-        burst_outcomes = tuple((burst, tuple(prover.burst(burst))) for burst in bursts)
-    differences = [*_of_probes(outcomes), *_of_bursts(burst_outcomes), *_of_logging(outcomes)]
-    return Proof(policy, tuple(outcomes), burst_outcomes, tuple(differences), time.monotonic() - begin)
-
-
-def _of_probes(outcomes: Iterable[Outcome]) -> Iterator[Difference]:
-    for outcome in outcomes:
-        if not outcome.as_expected:
-            yield Difference(str(outcome.probe), explain(outcome))
+        examination = Examination(prover, Plan(policy, outside))
+        differences = tuple(examination.differences(progress))
+    bursts = tuple((burst, tuple(outcomes)) for burst, outcomes in examination.bursts)
+    return Proof(policy, tuple(examination.outcomes), bursts, differences, time.monotonic() - begin)
 
 
 def explain(outcome: Outcome) -> str:
@@ -103,32 +180,17 @@ def explain(outcome: Outcome) -> str:
     )
 
 
-def _of_bursts(bursts: Iterable[tuple[Burst, tuple[Outcome, ...]]]) -> Iterator[Difference]:
-    for burst, outcomes in bursts:
-        arrived = sum(outcome.arrived for outcome in outcomes)
-        dropped = sum(outcome.dropped_by == burst.line.id for outcome in outcomes)
-        flow = f"{burst.probe}, {burst.count} at once"
-        if burst.limit is None and arrived < burst.count:
-            yield Difference(flow, f"all must pass, {burst.probe.expected_id} has no rate; {arrived} did")
-        elif burst.limit is not None and arrived > burst.limit + 1:  # one more may come back meanwhile
-            yield Difference(flow, f"at most {burst.limit} may pass, {burst.line.id} says; {arrived} did")
-        elif burst.limit is not None and dropped + arrived != burst.count:
-            yield Difference(
-                flow,
-                f"{burst.line.id} drops what is over its rate; {dropped} of {burst.count - arrived} were",
-            )
-
-
-def _of_logging(outcomes: Iterable[Outcome]) -> Iterator[Difference]:
-    """Look whether each id that dropped something has rules that log, copy and drop it, and counted it."""
-    counted: defaultdict[str, set[str]] = defaultdict(set)
-    for rule in saved_rules():
-        if rule.packets:
-            counted[rule.chain].add(rule.target)
-    for policy_id in sorted({outcome.dropped_by for outcome in outcomes if outcome.dropped_by}):
-        chain = drop_chain(policy_id)
-        for missing in sorted({"LOG", "NFLOG", "DROP"} - counted[chain]):
-            yield Difference(f"drops of {policy_id}", f"no rule with target {missing} counted any in {chain}")
+def _of_burst(burst: Burst, outcomes: Sequence[Outcome]) -> Iterator[Difference]:
+    arrived = sum(outcome.arrived for outcome in outcomes)
+    dropped = sum(outcome.dropped_by == burst.line.id for outcome in outcomes)
+    flow = f"{burst.probe}, {burst.count} at once"
+    if burst.limit is None and arrived < burst.count:
+        yield Difference(flow, f"all must pass, {burst.probe.expected_id} has no rate; {arrived} did")
+    elif burst.limit is not None and arrived > burst.limit + 1:  # one more may come back meanwhile
+        yield Difference(flow, f"at most {burst.limit} may pass, {burst.line.id} says; {arrived} did")
+    elif burst.limit is not None and dropped + arrived != burst.count:
+        over = burst.count - arrived
+        yield Difference(flow, f"{burst.line.id} drops what is over its rate; {dropped} of {over} were")
 
 
 def rows(proof: Proof) -> Iterator[tuple[object, ...]]:

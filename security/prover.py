@@ -6,7 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from scripts.topology import Node, Topology
@@ -15,7 +15,7 @@ from security.compiler import LOG_PREFIX, PROOF_GROUP, wires
 from security.namespace import inside
 from security.nflog import DropLog
 from security.policy import ACCEPT, HOST, WORLD
-from security.probes import OTHER_PROTOCOLS, Burst, Outside, Probe
+from security.probes import OTHER_PROTOCOLS, Outside, Probe
 
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE = 33
@@ -23,6 +23,7 @@ _BUFFER_BYTES = 1 << 23
 _AT_ONCE = 128  # packets between two looks at what arrived
 _PATIENCE_SECONDS = 0.4  # after the last packet, before what is silent is tried again
 _LONG_PATIENCE_SECONDS = 1.2
+_SETTLING_SECONDS = 0.01  # for packets that open a connection to be on their way
 _HOST_BY_FRAME = frozenset({"host, by frame"})
 _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP, *OTHER_PROTOCOLS)
 
@@ -53,7 +54,13 @@ class Outcome:
         """Tell whether the policy does what it says."""
         if self.probe.expected == ACCEPT:
             return self.settled and not self.dropped_by
-        return not self.arrived and self.dropped_by == self.probe.expected_id
+        return self.closed_elsewhere or (not self.arrived and self.dropped_by == self.probe.expected_id)
+
+    @property
+    def closed_elsewhere(self) -> bool:
+        """Tell whether a firewall of the host may have dropped it before: table filter comes first."""
+        lost = not self.arrived and not self.dropped_by
+        return lost and self.probe.expected != ACCEPT and WORLD in self.probe.flow[:2]
 
     @property
     def seen(self) -> str:
@@ -66,9 +73,10 @@ class Outcome:
 class Prover:
     """Sockets in every namespace, opened once; use it as a context manager. Raises OSError without root."""
 
-    def __init__(self, topology: Topology, outside: Outside) -> None:
+    def __init__(self, topology: Topology, outside: Outside, stranger: str = "") -> None:
         self._topology = topology
         self._outside = outside
+        self._stranger = stranger  # a namespace that is neither the lab's nor the proof's
         self._stack = ExitStack()
         self._senders: dict[str, socket.socket] = {}
         self._framers: dict[str, socket.socket] = {}
@@ -100,9 +108,9 @@ class Prover:
         self._try(again, _LONG_PATIENCE_SECONDS, lambda _: None)
         return outcomes
 
-    def burst(self, burst: Burst) -> list[Outcome]:
+    def repeat(self, probe: Probe, count: int) -> list[Outcome]:
         """Send copies of one probe at once."""
-        outcomes = [Outcome(burst.probe) for _ in range(burst.count)]
+        outcomes = [Outcome(probe) for _ in range(count)]
         self._try(outcomes, _PATIENCE_SECONDS, lambda _: None)
         return outcomes
 
@@ -118,6 +126,9 @@ class Prover:
         with inside(self._outside.namespace):
             self._senders[WORLD] = self._raw()
             self._watch(self._tap(self._outside.interface), {WORLD})
+        if self._stranger:
+            with inside(self._stranger):
+                self._watch(self._tap(self._outside.interface), {"stranger"})
         self._senders[HOST] = self._raw()
         for protocol in _LOCAL_PROTOCOLS:  # a copy of what is delivered to the host, after INPUT (raw(7))
             self._watch(self._kept(socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)), {HOST})
@@ -159,6 +170,7 @@ class Prover:
         self._known, self._open_numbers = {}, set()
         for at in range(0, len(outcomes), _AT_ONCE):
             batch = outcomes[at : at + _AT_ONCE]
+            self._open_connections(batch)
             for outcome in batch:
                 self._send(outcome)
             self._look(0)
@@ -168,6 +180,15 @@ class Prover:
             if self._look(0.02):
                 deadline = time.monotonic() + patience
         self._look(0.02)
+
+    def _open_connections(self, batch: Sequence[Outcome]) -> None:
+        first = [(at, step) for at, outcome in enumerate(batch, start=1) if (step := outcome.probe.first)]
+        for at, step in first:
+            for packet in step.build(self._number + at):
+                with suppress(OSError):  # a firewall tells its own host; the probe will tell the rest
+                    self._senders[step.source].sendto(packet, (step.to, 0))
+        if first:
+            time.sleep(_SETTLING_SECONDS)
 
     def _send(self, outcome: Outcome) -> None:
         probe = outcome.probe

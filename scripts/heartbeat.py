@@ -1,0 +1,48 @@
+"""Says each second for a store that it is there; it answers only its clients, so the registry cannot ask.
+
+python3 scripts/heartbeat.py PID    until PID is gone; environment: HEARTBEAT (URL), SERVICE_IP, SERVICE_PORT
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+INTERVAL_SECONDS = 1.0
+TIMEOUT_SECONDS = 1.0
+
+
+def listens(ip: str, port: int) -> bool:
+    """Tell whether the store takes connections."""
+    with suppress(OSError), socket.create_connection((ip, port), TIMEOUT_SECONDS):
+        return True
+    return False
+
+
+def renew(url: str, ip: str) -> None:
+    """Renew the lease from the store's own address, which the registry believes; it may be away."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS, source_address=(ip, 0))
+    with suppress(OSError, http.client.HTTPException):
+        connection.request("PUT", parts.path)
+        connection.getresponse().read()
+    connection.close()
+
+
+def main(pid: str) -> None:
+    """Go on until the process is gone."""
+    ip, port = os.environ["SERVICE_IP"], int(os.environ["SERVICE_PORT"])
+    while Path("/proc", pid).exists():
+        if listens(ip, port):
+            renew(os.environ["HEARTBEAT"], ip)
+        time.sleep(INTERVAL_SECONDS)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,255 @@
+"""Tests the proof: breaks each rule of the policy in turn, and the proof must notice.
+
+python -m security.mutants    called by security/mutants.sh, in a sandbox; exit status 1 when one survives
+
+Rules are deleted, weakened (one match less) and moved (before their predecessor), one at a time. A mutant
+that the proof does not notice names a rule that is redundant, or a probe that is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import Progress
+
+from scripts.table import TableError
+from security.iptables import Rule, saved_rules
+from security.overlap import order_matters
+from security.packets import ECHO_REQUEST
+from security.plan import Plan
+from security.policy import ACCEPT, HOST, WORLD
+from security.policy_table import load
+from security.probes import Flow, Outside, Probe, echo, packet
+from security.proof import Difference, Examination
+from security.prove import outside_of_proof
+from security.prover import Prover
+
+OURS = "CNET-"
+OF_NAT = ("CNET-PUBLISH", "CNET-POSTROUTING", "CNET-FORWARD", "CNET-INPUT")
+FOREIGN_PORT = 9999
+UNSPECIFIED = "0.0.0.0"  # noqa: S104 - a packet's source, which the kernel fills in
+# What restricts a rule, with the module that goes when it goes. A protocol takes its ports along.
+_WEAKENING = {
+    "-i": "",
+    "-o": "",
+    "-s": "",
+    "-d": "",
+    "-p": "",
+    "--dport": "",
+    "--icmp-type": "icmp",
+    "--ip-src": "",
+    "--arp-ip-src": "",
+    "--arp-mac-src": "",
+    "--dports": "multiport",
+    "--ctstate": "conntrack",
+    "--length": "length",
+    "--dst-type": "addrtype",
+    "--hashlimit-upto": "hashlimit",
+    "--limit": "limit",
+}
+_NEED_PROTOCOL = ("--dport", "--dports", "--icmp-type", "--ip-src", "--arp-ip-src", "--arp-mac-src")
+_OF_PROTOCOL = ("tcp", "udp", "icmp", "multiport")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the rules of a chain as they would be."""
+
+    table: str
+    chain: str
+    what: str
+    rules: tuple[str, ...]
+
+
+def mutants(rules: Sequence[Rule]) -> Iterator[Mutant]:
+    """Give every mutant of the policy's rules. Rules without a target only remember something."""
+    chains: dict[tuple[str, str], list[Rule]] = {}
+    for rule in rules:
+        chains.setdefault((rule.table, rule.chain), []).append(rule)
+    for (table, chain), of_chain in chains.items():
+        for at, rule in enumerate(of_chain):
+            if _is_the_policys(rule):
+                for what, texts in _changes(of_chain, at):
+                    yield Mutant(table, chain, f"{what}: {table} {rule.text}", texts)
+
+
+def _is_the_policys(rule: Rule) -> bool:
+    ours = rule.chain.startswith(OURS) or rule.target.startswith(OURS)
+    return ours and bool(rule.target) and rule.chain not in OF_NAT and rule.target not in OF_NAT
+
+
+def _changes(rules: Sequence[Rule], at: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    texts = [rule.text for rule in rules]
+    yield "deleted", (*texts[:at], *texts[at + 1 :])
+    for missing, weaker in weakened(rules[at]):
+        yield f"without {missing}", (*texts[:at], weaker, *texts[at + 1 :])
+    if at and _is_the_policys(rules[at - 1]) and order_matters(rules[at - 1], rules[at]):
+        yield "moved up", (*texts[: at - 1], texts[at], texts[at - 1], *texts[at + 1 :])
+
+
+def weakened(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Give the rule with one match less, and what it lacks."""
+    options = _options(rule.matches)
+    for option in options:
+        flag = _flag(option)
+        if flag in _WEAKENING:
+            rest = [other for other in options if other is not option and not _goes_along(flag, other)]
+            yield " ".join(option), _text(rule, [word for other in rest for word in other])
+
+
+def _flag(option: tuple[str, ...]) -> str:
+    return next(word for word in option if word.startswith("-"))
+
+
+def _goes_along(flag: str, other: tuple[str, ...]) -> bool:
+    """Tell whether a match means nothing, or cannot be written, without another."""
+    module = _WEAKENING[flag]
+    if flag == "-p":
+        return _flag(other) in _NEED_PROTOCOL or (_flag(other) == "-m" and other[-1] in _OF_PROTOCOL)
+    return bool(module) and (other == ("-m", module) or _flag(other).startswith(f"--{module}"))
+
+
+def _options(words: Sequence[str]) -> list[tuple[str, ...]]:
+    """Group words: a flag, an exclamation mark before or after it, and its values."""
+    options: list[list[str]] = []
+    negated = False
+    for word in words:
+        if word == "!" and not (options and len(options[-1]) == 1 and options[-1][0] == "-s"):
+            negated = True
+        elif word.startswith("-") or not options:
+            options.append(["!", word] if negated else [word])
+            negated = False
+        else:
+            options[-1].append(word)
+    return [tuple(option) for option in options]
+
+
+def _text(rule: Rule, matches: Sequence[str]) -> str:
+    """Write a rule; what had quotes gets them again."""
+    words = ["-A", rule.chain, *matches, "-g" if rule.goto else "-j", rule.jump, *rule.target_options]
+    return " ".join(f'"{word}"' if " " in word else word for word in words)
+
+
+def apply(mutant: Mutant) -> None:
+    """Load a chain anew, all of it at once. Raises CalledProcessError when it cannot be."""
+    tool, table = ("ebtables", mutant.table.split()[1]) if " " in mutant.table else ("iptables", mutant.table)
+    lines = [f"*{table}", f"-F {mutant.chain}", *mutant.rules, "COMMIT"]
+    subprocess.run(
+        [f"{tool}-restore", "--noflush"],
+        input="\n".join(lines) + "\n",
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+
+
+class Hunt:
+    """The proof, with strangers: traffic of other networks by this host, which must meet no rule of ours."""
+
+    def __init__(self, prover: Prover, plan: Plan, stranger: str) -> None:
+        self._prover = prover
+        self._plan = plan
+        self._strangers = _strangers(plan.outside, plan, stranger)
+        self._foreign = _foreign_port(plan)
+
+    def first_difference(self) -> Difference | None:
+        """Try all until something differs; None when the proof is content."""
+        return next(Examination(self._prover, self._plan, strict=True).differences(), None) or next(
+            self._of_strangers(), None
+        )
+
+    def _of_strangers(self) -> Iterator[Difference]:
+        before = _packets()
+        for outcome in self._prover.run(self._strangers):
+            if not outcome.arrived:
+                yield Difference(str(outcome.probe), "traffic that is not the lab's was lost")
+        if _packets() != before:
+            yield Difference("strangers", "traffic that is not the lab's met a rule of the policy")
+        for outcome in self._prover.run([self._foreign]):
+            if not outcome.as_expected:
+                yield Difference(str(outcome.probe), outcome.seen)
+
+
+def _packets() -> dict[str, int]:
+    rules = (rule for rule in saved_rules() if rule.chain.startswith(OURS) and rule.chain not in OF_NAT)
+    return {f"{rule.table} {rule.text}": rule.packets for rule in rules if rule.table in ("raw", "security")}
+
+
+def _strangers(outside: Outside, plan: Plan, stranger: str) -> list[Probe]:
+    flows = [
+        (WORLD, "stranger", outside.address, stranger, "through the host"),
+        (WORLD, HOST, outside.address, outside.host_address, "to the host"),
+        (HOST, "stranger", UNSPECIFIED, stranger, "from the host"),
+    ]
+    return [
+        Probe(Flow(source, to, "icmp"), ACCEPT, "", echo(address, target, ECHO_REQUEST, 0), target, attack)
+        for source, to, address, target, attack in flows
+    ]
+
+
+def _foreign_port(plan: Plan) -> Probe:
+    """Reach a node by a port that somebody else's rule forwards to it: the policy does not know that one."""
+    outside, node = plan.outside, plan.nodes[-1]
+    build = packet("tcp", outside.address, outside.host_address, FOREIGN_PORT)
+    expected = plan.policy.decide(WORLD, node.name, "tcp", node.listens[0].port)
+    flow = Flow(WORLD, node.name, "tcp", FOREIGN_PORT)
+    return Probe(
+        flow, expected.verdict, expected.id, build, outside.host_address, "a port that a stranger forwards"
+    )
+
+
+def hunt(progress: Progress) -> list[tuple[Mutant, str]]:
+    """Try every mutant; give those that were not noticed, or could not be loaded."""
+    policy, outside = load(), outside_of_proof()
+    plan = Plan(policy, outside)
+    rules = saved_rules()
+    originals = {
+        (rule.table, rule.chain): tuple(
+            other.text for other in rules if (other.table, other.chain) == (rule.table, rule.chain)
+        )
+        for rule in rules
+    }
+    found = list(mutants(rules))
+    task = progress.add_task(f"{len(found)} mutants", total=len(found))
+    survivors: list[tuple[Mutant, str]] = []
+    with Prover(policy.topology, outside, stranger="world") as prover:
+        hunter = Hunt(prover, plan, os.environ["STRANGER"])
+        unprovoked = hunter.first_difference()
+        if unprovoked:
+            raise TableError(
+                f"{unprovoked.flow}: {unprovoked.why}; the policy must be proven before its proof is"
+            )
+        for mutant in found:
+            apply(mutant)
+            if hunter.first_difference() is None:
+                survivors.append((mutant, "survived"))
+            apply(Mutant(mutant.table, mutant.chain, "", originals[mutant.table, mutant.chain]))
+            progress.advance(task)
+    return survivors
+
+
+def main() -> int:
+    """Hunt; 0 when every mutant was noticed."""
+    if "STRANGER" not in os.environ:
+        print("mutants: call it by security/mutants.sh, which makes a sandbox", file=sys.stderr)
+        return 2
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        try:
+            survivors = hunt(progress)
+        except (TableError, OSError, subprocess.CalledProcessError) as error:
+            print(f"mutants: {error} {getattr(error, 'stderr', '')}", file=sys.stderr)
+            return 1
+        tried = progress.tasks[0].total
+    for mutant, how in survivors:
+        print(f"{how}: {mutant.what}")
+    print(f"{tried} mutants, {int(tried or 0) - len(survivors)} killed, {len(survivors)} survived")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Phase 4.3, who proves the proof: each rule is deleted, weakened and moved in turn, and the proof must go red.
+#
+#   security/mutants.sh [run]   in a sandbox of its own; TOPOLOGY=tiers for another table; 1 when a mutant survives
+#   security/mutants.sh help
+#
+# A survivor is a rule that could go, or a probe that is missing. Some minutes for the flat lab.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/outside.sh
+source "$ROOT/scripts/outside.sh"
+
+FOREIGN_PORT=9999
+
+# The policy and the wires are enough: an answer is an answer, also from a port where nobody listens.
+inside() {
+  load_topology
+  export TOPOLOGY=$TABLE
+  "$ROOT/security/policy.sh" up >/dev/null
+  "$ROOT/scripts/network.sh" up >/dev/null
+  "$ROOT/scripts/nat.sh" up >/dev/null
+  make_outside
+  know_the_way_in
+  STRANGER=$(ip -n world -j -4 addr show dev uplink | jq -r '.[0].addr_info[0].local') # whom the lab does not know
+  export STRANGER
+  forward_as_a_stranger
+  (cd "$ROOT" && "$VENV/bin/python" -m security.mutants)
+}
+
+forward_as_a_stranger() { # as Docker would: a rule of somebody else opens a port of the last node
+  local node=${NODES[-1]}
+  iptables -t nat -A PREROUTING -d "$HOST_FOR_OUTSIDE" -p tcp --dport "$FOREIGN_PORT" -j DNAT --to-destination "${ADDRESS[$node]%/*}:${LISTENS[$node]%%/*}"
+}
+
+case ${1:-run} in
+  run)
+    "$ROOT/scripts/install.sh" up
+    trap - EXIT
+    exec "$ROOT/scripts/sandbox.sh" run "$ROOT/security/mutants.sh" inside
+    ;;
+  inside) inside ;; # within its sandbox
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac
