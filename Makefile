@@ -1,6 +1,6 @@
 # An index: each target calls one script, and every script also works by hand.
 .DEFAULT_GOAL := help
-.PHONY: help up down clean network services policies prove isolation status verify doctor logs shell rules topology distribution \
+.PHONY: help up down clean network services policies prove prove-mutants explain isolation status verify doctor logs shell rules topology distribution \
         scale chaos test lint bench-network bench-services install
 
 help: ## this list
@@ -26,6 +26,12 @@ policies: ## phase 4.3: who may talk to whom, as rules, and proven by trying
 
 isolation: ## phase 4.4: move over to three tiers (BACK=1: back to the flat lab); data stays
 	@scripts/lab.sh isolation $(if $(BACK),back)
+
+explain: ## why is this dropped? make explain FROM=redis-cache TO=postgres-db PORT=5432 (OPTIONS=--static)
+	@security/explain.sh $(FROM) $(TO) $(PORT) $(OPTIONS)
+
+prove-mutants: ## break each rule in turn: the proof must notice (in a sandbox; TOPOLOGY=tiers for the tiers)
+	@security/mutants.sh
 
 prove: ## try every flow there could be, and compare with the policy (CSV and PNG in reports/)
 	@scripts/report.sh proof

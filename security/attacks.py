@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from scripts.topology import Bridge, Listener, Node
@@ -42,16 +42,14 @@ class Attacks:
 
     def sizes_and_states(self) -> Iterator[Probe]:
         """Pings at and over their size, and answers that nobody asked for; on each of the four ways."""
-        pairs = [(node.name, peer.name) for node in self.nodes if (peer := self.peer(node))]
-        pairs += [(node.name, HOST) for node in self.nodes]
-        pairs += [(HOST, node.name) for node in self.nodes] + [(WORLD, node.name) for node in self.nodes]
-        for source, destination in pairs:
+        for source, destination in (*self.ways(), *((WORLD, node.name) for node in self.nodes)):
             allowed = self.plan.decide(source, destination, "icmp")
             for attack, kind, size, expected in (
                 ("largest ping", packets.ECHO_REQUEST, _PING_PAYLOAD, (allowed.verdict, allowed.id)),
                 ("too large a ping", packets.ECHO_REQUEST, _PING_PAYLOAD + 1, (DROP, ICMP_SIZE)),
                 ("too large an answer", packets.ECHO_REPLY, _PING_PAYLOAD + 1, (DROP, ICMP_SIZE)),
                 ("an answer to nothing", packets.ECHO_REPLY, 0, (DROP, INVALID)),
+                ("a question for the time", packets.TIMESTAMP, 0, self.other(source, destination)),
             ):
                 if source == WORLD and size > _PING_PAYLOAD and not self.policy.some_node_may(WORLD, "icmp"):
                     continue  # nobody pings the world, so that none of both can be
@@ -59,18 +57,46 @@ class Attacks:
                     self.plan.address(source, destination), self.plan.address(destination, source), kind, size
                 )
                 yield self.special(attack, Flow(source, destination, "icmp"), build, expected)
+            if source != HOST:  # who damages a packet itself knows of it
+                build = probes.damaged(
+                    self.plan.address(source, destination), self.plan.address(destination, source)
+                )
+                yield self.special(
+                    "a damaged ping", Flow(source, destination, "icmp"), build, (DROP, INVALID)
+                )
+
+    def other(self, source: str, destination: str) -> tuple[str, str]:
+        """Judge what has no name in a policy."""
+        decision = self.plan.decide(source, destination, "other")
+        return decision.verdict, decision.id
 
     def within_connections(self) -> Iterator[Probe]:
-        """Hide what is too large in a ping that was allowed; and send a large error, which must arrive."""
-        pairs = [(node.name, peer.name) for node in self.nodes if (peer := self.peer(node))]
-        pairs += [pair for node in self.nodes for pair in ((node.name, HOST), (HOST, node.name))]
-        pairs += [(node.name, WORLD) for node in self.nodes]
-        for source, destination in pairs:
+        """Hide what is too large in a ping that was allowed; send what is large and no ping, which must arrive."""
+        for source, destination in self.ways():
             if self.policy.decide(source, destination, "icmp").verdict == ACCEPT:
                 yield from self.within_a_ping(source, destination)
+        names = (*(node.name for node in self.nodes), HOST, WORLD)
+        for source in names[:-1]:
+            for kind in ((node.name for node in self.nodes), (HOST,), (WORLD,)):
+                yield from self.large_ones(source, kind)
+
+    def ways(self) -> Iterator[tuple[str, str]]:
+        """Give each node with somebody else and with the host, in both directions."""
+        for node in self.nodes:
+            peer = self.peer(node)
+            if peer:
+                yield node.name, peer.name
+                yield peer.name, node.name
+            yield node.name, HOST
+            yield HOST, node.name
+
+    def large_ones(self, source: str, destinations: Iterable[str]) -> Iterator[Probe]:
+        """Give the large probes to the first destination that takes datagrams."""
+        for destination in destinations:
             port = next(self.open_udp_ports(source, destination), 0)
-            if port:
-                yield self.large_error(source, destination, port)
+            if port and self.plan.passes_the_lab(source, destination):
+                yield from self.large(source, destination, port)
+                return
 
     def within_a_ping(self, source: str, destination: str) -> Iterator[Probe]:
         """Send a large request, and a large answer, after a ping that was allowed."""
@@ -101,14 +127,27 @@ class Attacks:
             if self.policy.decide(source, destination, "udp", port).verdict == ACCEPT:
                 yield port
 
-    def large_error(self, source: str, destination: str, port: int) -> Probe:
-        """Answer an allowed datagram by an error that quotes much of it: no ping, and no tunnel."""
+    def large(self, source: str, destination: str, port: int) -> Iterator[Probe]:
+        """Send a large datagram, a large answer to it, and large errors: no pings, and no tunnels."""
         name, to = self.plan.address(source, destination), self.plan.address(destination, source)
-        first = Step(source, to, probes.unmarked("udp", name, to, port))
         seen = self.outside.host_address if destination == WORLD else name  # masqueraded
-        error = probes.refusal(probes.unmarked("udp", seen, to, port), to, seen, _PING_PAYLOAD + 1)
-        flow = Flow(destination, source, "icmp")
-        return Probe(flow, ACCEPT, "answers", error, seen, "a large error", first=first)
+        first = Step(source, to, probes.unmarked("udp", name, to, port))
+        there, back = Flow(source, destination, "udp", port), Flow(destination, source, "udp")
+        decision = self.policy.decide(*there)
+        yield Probe(there, ACCEPT, decision.id, probes.large_datagram(name, to, port), to, "a large datagram")
+        answer = probes.large_answer(to, seen, port)
+        yield Probe(back, ACCEPT, "answers", answer, seen, "a large answer", first=first)
+        yield self.large_error(first, destination, to, Flow(source, destination, "udp", port), seen)
+        if destination == WORLD:
+            yield self.large_error(first, HOST, to, there, name)
+
+    def large_error(self, first: Step, sender: str, to: str, opened: Flow, receiver: str) -> Probe:
+        """Let somebody on the way answer a datagram by an error that quotes much of it."""
+        opening = probes.unmarked("udp", receiver, to, opened.port)
+        own = self.plan.address(sender, opened.source)
+        error = probes.refusal(opening, own, receiver, _PING_PAYLOAD + 1)
+        flow = Flow(sender, opened.source, "icmp")
+        return Probe(flow, ACCEPT, "answers", error, receiver, "a large error", first=first)
 
     def disguises(self) -> Iterator[Probe]:
         """Say in fragments, or from a port that is often let through, what may not be said plainly."""

@@ -164,17 +164,27 @@ class _Rules:
         yield from self.lines_from(chain, WORLD)
 
     def from_host(self) -> Iterator[str]:
-        yield from self.known_connections("CNET-FROM-HOST")
+        # What the host says of a packet that it was about to masquerade, conntrack cannot place: it is INVALID.
+        why = _why("answers", "what the host tells of a node's packet: path MTU discovery lives by it")
+        yield _rule("security", "CNET-FROM-HOST", why, "-p icmp -m icmp --icmp-type 3 -j RETURN")
+        first = next((line for line in self.policy.lines if HOST in line.sources), None)
+        everything = first is not None and first.verdict == ACCEPT and self.is_everything(first)
+        yield from self.known_connections("CNET-FROM-HOST", answers=not everything)
         yield from self.lines_from("CNET-FROM-HOST", HOST)
 
-    def known_connections(self, chain: str, *, pings: bool = True) -> Iterator[str]:
+    def is_everything(self, line: Line) -> bool:
+        nodes = {node.name for node in self.topology.nodes}
+        return line.any_protocol and line.rate is None and nodes <= line.destinations
+
+    def known_connections(self, chain: str, *, pings: bool = True, answers: bool = True) -> Iterator[str]:
         for kind in (8, 0) if pings else ():
             size = (
                 f"-p icmp -m icmp --icmp-type {kind} -m length --length {PING_BYTES + 1}:{LARGEST_IP_PACKET}"
             )
             yield _rule("security", chain, _built_in(ICMP_SIZE), f"{size} {self.drop(ICMP_SIZE)}")
         state = "-m conntrack --ctstate"
-        yield _rule("security", chain, _built_in("answers"), f"{state} RELATED,ESTABLISHED -j RETURN")
+        if answers:
+            yield _rule("security", chain, _built_in("answers"), f"{state} RELATED,ESTABLISHED -j RETURN")
         yield _rule("security", chain, _built_in(INVALID), f"{state} INVALID {self.drop(INVALID)}")
 
     def lines(self, chain: str, destination: str) -> Iterator[str]:
@@ -184,8 +194,6 @@ class _Rules:
             sources = line.sources & nodes
             if destination in line.destinations and sources:
                 yield from self.line(chain, line, _one_of("-s", self.topology, sources))
-                if line.speaks_of_everything and sources == nodes:
-                    return  # nothing comes past it
         yield _rule("security", chain, _built_in(DEFAULT), self.drop(DEFAULT))
 
     def lines_from(self, chain: str, source: str) -> Iterator[str]:
@@ -195,8 +203,6 @@ class _Rules:
             destinations = line.destinations & nodes
             if source in line.sources and destinations:
                 yield from self.line(chain, line, _one_of("-d", self.topology, destinations))
-                if line.speaks_of_everything and destinations == nodes:
-                    return  # nothing comes past it
         yield _rule("security", chain, _built_in(DEFAULT), self.drop(DEFAULT))
 
     def line(self, chain: str, line: Line, places: Iterable[str]) -> Iterator[str]:

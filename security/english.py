@@ -6,13 +6,11 @@ What is not known here is shown as iptables writes it, never left out.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network
 
 from scripts.topology import Topology
-from security.iptables import Rule
+from security.iptables import Rule, options_of
 
 Words = Callable[[str], str]
 
@@ -34,28 +32,15 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class _Option:
-    """One option as written: `! --ctstate NEW`."""
-
-    negated: bool
-    flag: str
-    values: tuple[str, ...]
-
-    @property
-    def verbatim(self) -> str:
-        return ("! " if self.negated else "") + shlex.join((self.flag, *self.values))
-
-
 def meaning(rule: Rule, topology: Topology | None = None) -> str:
     """One sentence: which packets, and what happens to them."""
     return f"{_packets(rule.matches, topology)}: {_action(rule, topology)}."
 
 
-def _packets(matches: Iterable[str], topology: Topology | None) -> str:
+def _packets(matches: Sequence[str], topology: Topology | None) -> str:
     phrases = _phrases(topology)
     known, unknown = [], []
-    for option in _options(matches):
+    for option in options_of(matches):
         if option.flag in phrases and len(option.values) == 1:
             known.append(option)
         elif option.flag != "-m" or " ".join(option.values) not in _KNOWN_MODULES:
@@ -66,21 +51,6 @@ def _packets(matches: Iterable[str], topology: Topology | None) -> str:
     if any(option.flag == "-p" for option in known):
         return said
     return f"Packets{said.removeprefix(',')}" if said else "All packets"
-
-
-def _options(words: Iterable[str]) -> list[_Option]:
-    options: list[_Option] = []
-    negated = False
-    for word in words:
-        if word == "!":
-            negated = True
-        elif word.startswith("-") or not options or negated:
-            options.append(_Option(negated, word, ()))
-            negated = False
-        else:
-            last = options.pop()
-            options.append(_Option(last.negated, last.flag, (*last.values, word)))
-    return options
 
 
 def _phrases(topology: Topology | None) -> dict[str, Callable[[bool, str], str]]:
@@ -170,7 +140,7 @@ def interface(name: str, topology: Topology | None) -> str:
 
 
 def _action(rule: Rule, topology: Topology | None) -> str:
-    options = {option.flag: option for option in _options(rule.target_options)}
+    options = {option.flag: option for option in options_of(rule.target_options)}
 
     def take(flag: str) -> str:
         return " ".join(options.pop(flag).values) if flag in options else ""

@@ -7,13 +7,14 @@ packets:bytes  chain   matches   comment, taken out         matches       target
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 _TABLE = re.compile(r"\*(\w+)")
-_CHAIN = re.compile(r":\S+ \S+( \[\d+:\d+\])?")  # ebtables-save shows no counters here
+_CHAIN = re.compile(r":(\S+) (\S+)( \[\d+:\d+\])?")  # ebtables-save shows no counters here
 _RULE = re.compile(r"\[(\d+):(\d+)\] (-A (\S+)(?: (.*))?)")
 _APPENDED = re.compile(r"\S* ?-A (\S+)")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]+)(?=\s|$)')
@@ -46,6 +47,39 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Option:
+    """One option as written: `! --ctstate NEW`; ebtables writes `-s ! MAC`."""
+
+    negated: bool
+    flag: str
+    values: tuple[str, ...]
+    words: tuple[str, ...]
+
+    @property
+    def verbatim(self) -> str:
+        """Write it for people."""
+        return shlex.join(self.words)
+
+
+def options_of(words: Sequence[str]) -> list[Option]:
+    """Group the words of a rule."""
+    groups: list[list[str]] = []
+    for at, word in enumerate(words):
+        before_flag = word == "!" and words[at + 1 : at + 2] and words[at + 1].startswith("-")
+        follows_mark = groups and groups[-1] == ["!"]
+        if before_flag or (word.startswith("-") and not follows_mark) or not groups:
+            groups.append([word])
+        else:
+            groups[-1].append(word)
+    return [_option(group) for group in groups]
+
+
+def _option(group: Sequence[str]) -> Option:
+    flag, *values = (word for word in group if word != "!")
+    return Option("!" in group, flag, tuple(values), tuple(group))
+
+
+@dataclass(frozen=True)
 class Unread:
     """A line that could not be read, and why."""
 
@@ -60,6 +94,7 @@ class Saved:
 
     rules: tuple[Rule, ...]
     unread: tuple[Unread, ...]
+    policies: tuple[tuple[str, str, str], ...] = ()  # table, chain, what becomes of what no rule decided
 
 
 class _NotReadable(Exception):
@@ -93,6 +128,7 @@ class _Reader:
     table: str = ""
     rules: list[Rule] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
+    policies: list[tuple[str, str, str]] = field(default_factory=list)
     lengths: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def read(self, lines: Iterable[str]) -> Saved:
@@ -104,12 +140,14 @@ class _Reader:
                 self.unread.append(Unread(number, str(reason), line))
         if self.table:
             self.unread.append(Unread(number, f"the text ends before the COMMIT of table {self.table}", ""))
-        return Saved(tuple(self.rules), tuple(self.unread))
+        return Saved(tuple(self.rules), tuple(self.unread), tuple(self.policies))
 
     def read_line(self, line: str) -> None:
-        if not line or line.startswith("#") or _CHAIN.fullmatch(line):
+        if not line or line.startswith("#"):
             return
-        if found := _TABLE.fullmatch(line):
+        if chain := _CHAIN.fullmatch(line):
+            self.policies.append((self.table, chain[1], chain[2]))
+        elif found := _TABLE.fullmatch(line):
             self.table = found[1]
         elif line == "COMMIT":
             self.table = ""

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from scripts.table import TableError
-from security.iptables import Rule, saved_rules
+from security.iptables import Option, Rule, options_of, saved_rules
 from security.overlap import order_matters
 from security.packets import ECHO_REQUEST
 from security.plan import Plan
@@ -31,7 +31,6 @@ from security.prover import Prover
 
 OURS = "CNET-"
 OF_NAT = ("CNET-PUBLISH", "CNET-POSTROUTING", "CNET-FORWARD", "CNET-INPUT")
-FOREIGN_PORT = 9999
 UNSPECIFIED = "0.0.0.0"  # noqa: S104 - a packet's source, which the kernel fills in
 # What restricts a rule, with the module that goes when it goes. A protocol takes its ports along.
 _WEAKENING = {
@@ -73,9 +72,14 @@ def mutants(rules: Sequence[Rule]) -> Iterator[Mutant]:
         chains.setdefault((rule.table, rule.chain), []).append(rule)
     for (table, chain), of_chain in chains.items():
         for at, rule in enumerate(of_chain):
-            if _is_the_policys(rule):
+            if _is_the_policys(rule) and _reachable(of_chain, at):
                 for what, texts in _changes(of_chain, at):
                     yield Mutant(table, chain, f"{what}: {table} {rule.text}", texts)
+
+
+def _reachable(rules: Sequence[Rule], at: int) -> bool:
+    """Tell whether any packet comes so far: after a rule that takes everything, only order keeps a chain closed."""
+    return not any(rule.target == "RETURN" and not options_of(rule.matches) for rule in rules[:at])
 
 
 def _is_the_policys(rule: Rule) -> bool:
@@ -94,39 +98,19 @@ def _changes(rules: Sequence[Rule], at: int) -> Iterator[tuple[str, tuple[str, .
 
 def weakened(rule: Rule) -> Iterator[tuple[str, str]]:
     """Give the rule with one match less, and what it lacks."""
-    options = _options(rule.matches)
+    options = options_of(rule.matches)
     for option in options:
-        flag = _flag(option)
-        if flag in _WEAKENING:
-            rest = [other for other in options if other is not option and not _goes_along(flag, other)]
-            yield " ".join(option), _text(rule, [word for other in rest for word in other])
+        if option.flag in _WEAKENING:
+            rest = [other for other in options if other is not option and not _goes_along(option.flag, other)]
+            yield option.verbatim, _text(rule, [word for other in rest for word in other.words])
 
 
-def _flag(option: tuple[str, ...]) -> str:
-    return next(word for word in option if word.startswith("-"))
-
-
-def _goes_along(flag: str, other: tuple[str, ...]) -> bool:
+def _goes_along(flag: str, other: Option) -> bool:
     """Tell whether a match means nothing, or cannot be written, without another."""
     module = _WEAKENING[flag]
     if flag == "-p":
-        return _flag(other) in _NEED_PROTOCOL or (_flag(other) == "-m" and other[-1] in _OF_PROTOCOL)
-    return bool(module) and (other == ("-m", module) or _flag(other).startswith(f"--{module}"))
-
-
-def _options(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """Group words: a flag, an exclamation mark before or after it, and its values."""
-    options: list[list[str]] = []
-    negated = False
-    for word in words:
-        if word == "!" and not (options and len(options[-1]) == 1 and options[-1][0] == "-s"):
-            negated = True
-        elif word.startswith("-") or not options:
-            options.append(["!", word] if negated else [word])
-            negated = False
-        else:
-            options[-1].append(word)
-    return [tuple(option) for option in options]
+        return other.flag in _NEED_PROTOCOL or (other.flag == "-m" and other.values[0] in _OF_PROTOCOL)
+    return bool(module) and (other.words == ("-m", module) or other.flag.startswith(f"--{module}"))
 
 
 def _text(rule: Rule, matches: Sequence[str]) -> str:
@@ -155,7 +139,7 @@ class Hunt:
         self._prover = prover
         self._plan = plan
         self._strangers = _strangers(plan.outside, plan, stranger)
-        self._foreign = _foreign_port(plan)
+        self._foreign = list(_foreign_ports(plan))
 
     def first_difference(self) -> Difference | None:
         """Try all until something differs; None when the proof is content."""
@@ -170,14 +154,14 @@ class Hunt:
                 yield Difference(str(outcome.probe), "traffic that is not the lab's was lost")
         if _packets() != before:
             yield Difference("strangers", "traffic that is not the lab's met a rule of the policy")
-        for outcome in self._prover.run([self._foreign]):
+        for outcome in self._prover.run(self._foreign):
             if not outcome.as_expected:
                 yield Difference(str(outcome.probe), outcome.seen)
 
 
 def _packets() -> dict[str, int]:
     rules = (rule for rule in saved_rules() if rule.chain.startswith(OURS) and rule.chain not in OF_NAT)
-    return {f"{rule.table} {rule.text}": rule.packets for rule in rules if rule.table in ("raw", "security")}
+    return {f"{rule.table} {rule.text}": rule.packets for rule in rules if rule.table == "security"}
 
 
 def _strangers(outside: Outside, plan: Plan, stranger: str) -> list[Probe]:
@@ -186,21 +170,25 @@ def _strangers(outside: Outside, plan: Plan, stranger: str) -> list[Probe]:
         (WORLD, HOST, outside.address, outside.host_address, "to the host"),
         (HOST, "stranger", UNSPECIFIED, stranger, "from the host"),
     ]
+    own = plan.address(HOST, plan.nodes[0].name)
+    flows.append((HOST, HOST, own, own, "to itself"))
     return [
         Probe(Flow(source, to, "icmp"), ACCEPT, "", echo(address, target, ECHO_REQUEST, 0), target, attack)
         for source, to, address, target, attack in flows
     ]
 
 
-def _foreign_port(plan: Plan) -> Probe:
-    """Reach a node by a port that somebody else's rule forwards to it: the policy does not know that one."""
-    outside, node = plan.outside, plan.nodes[-1]
-    build = packet("tcp", outside.address, outside.host_address, FOREIGN_PORT)
-    expected = plan.policy.decide(WORLD, node.name, "tcp", node.listens[0].port)
-    flow = Flow(WORLD, node.name, "tcp", FOREIGN_PORT)
-    return Probe(
-        flow, expected.verdict, expected.id, build, outside.host_address, "a port that a stranger forwards"
-    )
+def _foreign_ports(plan: Plan) -> Iterator[Probe]:
+    """Reach nodes by ports that somebody else's rules forward to them: FROM:NODE:PORT/PROTOCOL in STRANGE_PORTS."""
+    outside = plan.outside
+    for item in os.environ["STRANGE_PORTS"].split():
+        foreign, name, target = item.split(":")
+        port, protocol = target.split("/")
+        expected = plan.policy.decide(WORLD, name, protocol, int(port))
+        build = packet(protocol, outside.address, outside.host_address, int(foreign))
+        flow = Flow(WORLD, name, protocol, int(foreign))
+        attack = f"a stranger forwards it to {target}"
+        yield Probe(flow, expected.verdict, expected.id, build, outside.host_address, attack)
 
 
 def hunt(progress: Progress) -> list[tuple[Mutant, str]]:

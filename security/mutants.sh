@@ -11,8 +11,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
 # shellcheck source=scripts/outside.sh
 source "$ROOT/scripts/outside.sh"
 
-FOREIGN_PORT=9999
-
 # The policy and the wires are enough: an answer is an answer, also from a port where nobody listens.
 inside() {
   load_topology
@@ -28,9 +26,18 @@ inside() {
   (cd "$ROOT" && "$VENV/bin/python" -m security.mutants)
 }
 
-forward_as_a_stranger() { # as Docker would: a rule of somebody else opens a port of the last node
-  local node=${NODES[-1]}
-  iptables -t nat -A PREROUTING -d "$HOST_FOR_OUTSIDE" -p tcp --dport "$FOREIGN_PORT" -j DNAT --to-destination "${ADDRESS[$node]%/*}:${LISTENS[$node]%%/*}"
+# As Docker would: rules of somebody else open ports of nodes. Of the published node one that is near to the
+# published one, in number and in protocol; of the last node the published number, and what it listens on.
+forward_as_a_stranger() {
+  local node last=${NODES[-1]} port item
+  for node in "${NODES[@]}"; do [[ ${PUBLISHES[$node]} == - ]] || break; done
+  port=${LISTENS[$node]%%/*}
+  STRANGE_PORTS="9001:$last:${LISTENS[$last]%%,*} 9002:$last:$port/tcp 9003:$node:$((port + 1))/tcp 9004:$node:$port/udp"
+  export STRANGE_PORTS
+  for item in $STRANGE_PORTS; do
+    IFS=: read -r from node port <<<"$item"
+    iptables -t nat -A PREROUTING -d "$HOST_FOR_OUTSIDE" -p "${port#*/}" --dport "$from" -j DNAT --to-destination "${ADDRESS[$node]%/*}:${port%/*}"
+  done
 }
 
 case ${1:-run} in

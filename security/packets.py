@@ -13,12 +13,12 @@ from ipaddress import IPv4Address, IPv6Address
 IPV4, ARP, VLAN, IPV6, EXPERIMENTAL = 0x0800, 0x0806, 0x8100, 0x86DD, 0x88B5  # EtherTypes; the last: IEEE 802
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 SYN, ACK = 0x02, 0x10
-ECHO_REPLY, ECHO_REQUEST = 0, 8
+ECHO_REPLY, ECHO_REQUEST, TIMESTAMP = 0, 8, 13
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 FIRST_PORT, SOURCE_PORTS = 20000, 40000
 MARK = b"cnet-probe"
 _SEQUENCE = 0x43000000
-_MOST = 1 << 24  # sequence numbers from there on are ours
+MOST = 1 << 24  # sequence numbers from there on are ours
 _IP_BYTES, _TCP_BYTES, _UDP_BYTES, _ARP_BYTES = 20, 20, 8, 28
 _FRAGMENT_BYTES = 8
 _MORE_FRAGMENTS = 0x2000
@@ -37,11 +37,16 @@ def source_port(number: int) -> int:
     return FIRST_PORT + number % SOURCE_PORTS
 
 
+def identification(number: int) -> int:
+    """IP identification of a probe; the kernel would choose one for 0."""
+    return number & 0xFFFF or 1
+
+
 def ipv4(
     source: str, destination: str, protocol: int, payload: bytes, number: int, *, place: int = 0
 ) -> bytes:
     """Put an IPv4 header before a payload; `place` has its flags and where a fragment belongs."""
-    size, identity = _IP_BYTES + len(payload), number & 0xFFFF or 1
+    size, identity = _IP_BYTES + len(payload), identification(number)
     header = struct.pack("!BBHHHBBH", 0x45, 0, size, identity, place, 64, protocol, 0)
     return _with_checksum(header + _packed(source) + _packed(destination), 10) + payload
 
@@ -62,10 +67,16 @@ def tcp(source: str, destination: str, port: int, number: int, own: int = 0) -> 
     return _with_checksum(segment, 16, _pseudo_header(source, destination, TCP, len(segment)))
 
 
-def udp(port: int, number: int, *, tagged: bool = True) -> bytes:
+def udp(port: int, number: int, *, tagged: bool = True, size: int = 0) -> bytes:
     """Make a datagram, without a checksum, which IPv4 allows (RFC 768)."""
-    payload = tag(number) if tagged else b""
+    payload = (tag(number) if tagged else b"").ljust(size, b".")
     return struct.pack("!HHHH", source_port(number), port, _UDP_BYTES + len(payload), 0) + payload
+
+
+def udp_answer(port: int, number: int, size: int) -> bytes:
+    """Answer such a datagram."""
+    payload = tag(number).ljust(size, b".")
+    return struct.pack("!HHHH", port, source_port(number), _UDP_BYTES + len(payload), 0) + payload
 
 
 def icmp(kind: int, number: int, size: int = 0, *, tagged: bool = True) -> bytes:
@@ -137,9 +148,9 @@ def _in_tcp(payload: bytes) -> Seen | None:
     acknowledged, flags = 0, SYN  # of the first of our fragments, that ends here
     if len(payload) >= begin + _TCP_BYTES:
         acknowledged, flags = struct.unpack_from("!I", payload, begin + 8)[0], payload[begin + 13]
-    if flags & SYN and not flags & ACK and 0 <= sequence - _SEQUENCE < _MOST:
+    if flags & SYN and not flags & ACK and 0 <= sequence - _SEQUENCE < MOST:
         return Seen(sequence - _SEQUENCE, answer=False)
-    if flags & ACK and 0 <= acknowledged - 1 - _SEQUENCE < _MOST:
+    if flags & ACK and 0 <= acknowledged - 1 - _SEQUENCE < MOST:
         return Seen(acknowledged - 1 - _SEQUENCE, answer=True)
     return None
 

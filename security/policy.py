@@ -73,11 +73,6 @@ class Line:
         """Tell whether it speaks of every protocol, also those that have no name here."""
         return ANY in self.protocols
 
-    @property
-    def speaks_of_everything(self) -> bool:
-        """Tell whether neither protocol nor port nor rate matters."""
-        return self.any_protocol and self.rate is None
-
     def speaks_of(self, source: str, destination: str, protocol: str, port: int) -> bool:
         """Tell whether a first packet is this line's."""
         return (

@@ -134,6 +134,34 @@ def refusal(opening: Build, source: str, to: str, size: int) -> Build:
     ]
 
 
+LARGE_BYTES = 400  # more than a ping may have, less than any link takes at once
+
+
+def large_datagram(source: str, to: str, port: int) -> Build:
+    """Build a datagram with much in it."""
+    return lambda number: [
+        packets.ipv4(source, to, packets.UDP, packets.udp(port, number, size=LARGE_BYTES), number)
+    ]
+
+
+def large_answer(source: str, to: str, port: int) -> Build:
+    """Build the answer to a datagram, with much in it."""
+    return lambda number: [
+        packets.ipv4(source, to, packets.UDP, packets.udp_answer(port, number, LARGE_BYTES), number)
+    ]
+
+
+def damaged(source: str, to: str) -> Build:
+    """Build a ping whose checksum is wrong."""
+
+    def build(number: int) -> Sequence[bytes]:
+        message = packets.icmp(packets.ECHO_REQUEST, number)
+        wrong = message[:2] + bytes((message[2] ^ 0xFF,)) + message[3:]
+        return [packets.ipv4(source, to, packets.ICMP, wrong, number)]
+
+    return build
+
+
 def in_fragments(source: str, to: str, port: int) -> Build:
     """Begin a TCP connection in two fragments."""
     return lambda number: packets.fragments(

@@ -1,0 +1,125 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
+# Why a packet was dropped: each situation is really made, and told by a probe and from the state alone, alike.
+
+load helpers
+
+POLICED='source tests/bats/inside_policy.bash; policed_network
+'
+
+@test "what the policy allows and drops is told, with its line" {
+  sandboxed "$POLICED"'
+    listen postgres-db 5432
+    told allowed database order-service postgres-db 5432
+    told "dropped by the policy" database-closed redis-cache postgres-db 5432
+    told "dropped by the policy" default nginx-lb product-1 22
+    told "dropped by the policy" default nginx-lb product-1 53 --udp
+    told "nobody listens" "" order-service product-1 5000
+    told allowed ping nginx-lb postgres-db --icmp
+    told allowed operator host postgres-db 5432
+    told "nobody listens" "" host postgres-db 22
+  '
+  succeeds
+}
+
+@test "the host and the world are told of, and published ports" {
+  sandboxed "$POLICED"'
+    listen nginx-lb 80
+    told allowed "" world host 8080
+    told allowed "" host host 8080
+    told allowed "" redis-cache host 8080
+    told "dropped by the policy" direct world nginx-lb 80
+    told "dropped by the policy" direct world postgres-db 5432
+    told "dropped by the policy" default redis-cache host 22
+    told "dropped by the policy" default redis-cache world 25
+    told allowed web-out redis-cache world 80
+    told allowed names-out redis-cache world 53 --udp
+    ip -n nginx-lb route del default
+    told "no answer comes back" "" world host 8080
+  '
+  succeeds
+}
+
+@test "a rate that is used up is told, and how long to wait" {
+  sandboxed "$POLICED"'
+    sed "s,100/minute:20,2/hour:3," security/flat.tsv >/run/slow.tsv
+    POLICY=/run/slow.tsv security/policy.sh up >/dev/null
+    listen api-gateway 3000
+    told allowed gateway product-1 api-gateway 3000
+    for i in 1 2 3; do reaches product-1 api-gateway 3000 || :; done
+    told "over its rate" gateway product-1 api-gateway 3000
+    story product-1 api-gateway 3000 | grep "wait 1800.0 s"
+    told allowed front nginx-lb api-gateway 3000
+  '
+  succeeds
+}
+
+@test "rules of somebody else are told: in the host, in a namespace, dropping and refusing" {
+  sandboxed "$POLICED"'
+    listen postgres-db 5432
+    foreign() { told "dropped by somebody else'\''s rule" "" order-service postgres-db 5432; }
+    iptables -I FORWARD -d 10.0.0.60 -j DROP; foreign; iptables -D FORWARD -d 10.0.0.60 -j DROP
+    iptables -I FORWARD -d 10.0.0.60 -p tcp -j REJECT --reject-with tcp-reset; foreign
+    iptables -D FORWARD -d 10.0.0.60 -p tcp -j REJECT --reject-with tcp-reset
+    iptables -t mangle -I PREROUTING -s 10.0.0.40 -j DROP; foreign; iptables -t mangle -D PREROUTING -s 10.0.0.40 -j DROP
+    in_node postgres-db iptables -I INPUT -p tcp --dport 5432 -j DROP; foreign; in_node postgres-db iptables -F INPUT
+    iptables -D FORWARD -m comment --comment "cnet: what passes through" -j CNET-FORWARD; iptables -P FORWARD DROP; foreign
+    iptables -P FORWARD ACCEPT
+    told allowed database order-service postgres-db 5432
+  '
+  succeeds
+}
+
+@test "broken wires, missing routes and a host that does not forward are told" {
+  sandboxed "$POLICED"'
+    listen postgres-db 5432
+    ip -n redis-cache route del default; told "no route" "" redis-cache world 80; scripts/network.sh up >/dev/null
+    ip -n order-service link set veth-order-s down; told "a link is down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
+    ip link set veth-order-s-br down; told "a link is down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
+    ip link set veth-pg-br down; told "a link is down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
+    ip link set veth-pg-br nomaster; told "a link is down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
+    sysctl -qw net.ipv4.ip_forward=0; told "the host does not forward" "" redis-cache world 80; sysctl -qw net.ipv4.ip_forward=1
+    told allowed database order-service postgres-db 5432
+  '
+  succeeds
+}
+
+@test "without a policy, and in one namespace, it is told that no rule is asked" {
+  sandboxed "$POLICED"'
+    listen postgres-db 5432
+    security/policy.sh down >/dev/null
+    POLICY= told allowed "" redis-cache postgres-db 5432
+    story redis-cache postgres-db 5432 | grep "hands its packets to no rule"
+    scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null
+    export TOPOLOGY=tiers; policed_network; listen product-1 5000
+    told allowed "" order-service product-1 5000
+    told "dropped by the policy" tier-skipped api-gateway postgres-db 5432
+    told allowed services api-gateway product-1 5000
+  '
+  succeeds
+}
+
+@test "no trace stays behind, also when it is killed" {
+  sandboxed "$POLICED"'
+    nft list ruleset >/run/before
+    for delay in 0.1 0.15 0.2 0.25 0.3 0.35; do
+      setsid security/explain.sh redis-cache postgres-db 5432 >/dev/null 2>&1 & pid=$!
+      sleep "$delay"; kill -9 -- "-$pid" 2>/dev/null || :; wait "$pid" || :
+    done
+    retry 5 bash -c "! nft list tables | grep -q cnet-trace"
+    security/explain.sh redis-cache postgres-db 5432 >/dev/null || [[ $? == 1 ]]
+    diff <(sed -E "s/packets [0-9]+ bytes [0-9]+//" /run/before) <(nft list ruleset | sed -E "s/packets [0-9]+ bytes [0-9]+//")
+  '
+  succeeds
+}
+
+@test "a state that was saved is told of later, where no lab is; what is garbled is refused in one line" {
+  sandboxed "$POLICED"'
+    security/explain.sh --save /run/state.json
+    security/policy.sh down >/dev/null; scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null
+    story redis-cache postgres-db 5432 --state /run/state.json | grep "dropped by the policy (database-closed)"
+    echo "{" >/run/garbled.json; fails_with 3 "/run/garbled.json: not a state" security/explain.sh redis-cache postgres-db 5432 --state /run/garbled.json
+    fails_with 1 "the lab is not up" security/explain.sh redis-cache postgres-db 5432
+  '
+  succeeds
+}
