@@ -71,7 +71,7 @@ class Attacks:
         return decision.verdict, decision.id
 
     def within_connections(self) -> Iterator[Probe]:
-        """Hide what is too large in a ping that was allowed; send what is large and no ping, which must arrive."""
+        """Hide what is too large in an allowed ping; send what is large and no ping, which must arrive."""
         for source, destination in self.ways():
             if self.policy.decide(source, destination, "icmp").verdict == ACCEPT:
                 yield from self.within_a_ping(source, destination)

@@ -164,7 +164,7 @@ class _Rules:
         yield from self.lines_from(chain, WORLD)
 
     def from_host(self) -> Iterator[str]:
-        # What the host says of a packet that it was about to masquerade, conntrack cannot place: it is INVALID.
+        # What the host says of a packet that it was to masquerade, conntrack cannot place: it is INVALID.
         why = _why("answers", "what the host tells of a node's packet: path MTU discovery lives by it")
         yield _rule("security", "CNET-FROM-HOST", why, "-p icmp -m icmp --icmp-type 3 -j RETURN")
         first = next((line for line in self.policy.lines if HOST in line.sources), None)
@@ -341,4 +341,6 @@ def _range(ports: tuple[int, int]) -> str:
 
 def _within(policy_id: str, rate: Rate) -> str:
     limit = f"--hashlimit-upto {rate.count}/{rate.unit} --hashlimit-burst {rate.burst}"
-    return f"-m hashlimit {limit} --hashlimit-mode srcip --hashlimit-name cnet-{policy_id}"
+    # The kernel knows a table by its name alone: another rate under the same name would be the old one.
+    name = f"cnet-{policy_id}-{rate.count}-{rate.unit}-{rate.burst}"
+    return f"-m hashlimit {limit} --hashlimit-mode srcip --hashlimit-name {name}"

@@ -1,4 +1,4 @@
-"""Sends one probe and watches for it everywhere: in both namespaces, on every interface of the host, in the log."""
+"""Sends one probe and watches for it: in both namespaces, on every interface of the host, in the log."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Experiment:
         return node.namespace if node else self._outside.namespace if name == WORLD else None
 
     def _targets(self) -> set[str | None]:
-        """Give the namespaces where it may arrive: what is for the host may be sent on to who publishes a port."""
+        """Give the namespaces where it may arrive: a published port of the host leads to a node."""
         if self._flow.destination != HOST:
             return {self._namespace(self._flow.destination)}
         return {node.namespace for node in self._topology.nodes if node.publishes}

@@ -1,6 +1,6 @@
 """Tells what becomes of a packet, hop by hop, and why; called through security/explain.sh.
 
-python -m security.explain FROM TO [PORT]   sends one probe, and lays what was seen beside what the state foretells
+python -m security.explain FROM TO [PORT]   sends one probe, lays what was seen beside what is foretold
     --udp, --icmp       instead of TCP
     --static            nothing is sent: from the state alone
     --state FILE        the same, from a state that was saved
@@ -67,7 +67,8 @@ def show(story: Story, console: Console) -> None:
     if story.live:
         said = "a probe was sent, and ended as the state foretells (✓ it was seen there)"
         if not story.agrees:
-            said = f"a probe was sent, and ended otherwise than the state foretells: {story.ending.kind.value}, {story.ending.why}"
+            foretold = f"{story.ending.kind.value}, {story.ending.why}"
+            said = f"a probe was sent, and ended otherwise than the state foretells: {foretold}"
         console.print(Text(f"  {said}", "dim" if story.agrees else "bold yellow"), soft_wrap=True)
 
 

@@ -134,7 +134,7 @@ class Foretelling:
         walk = self.rules.hook("PREROUTING", packet)
         self.tell_rules(telling, walk, "PREROUTING")
         if walk.decided_by:
-            return self.refused(telling, walk)
+            return self.refused(telling, walk.decided_by)
         return self.route(telling, walk.packet, node)
 
     def frames(self, telling: Telling, node: Node, packet: Packet) -> Story | None:
@@ -144,7 +144,7 @@ class Foretelling:
         walk = rules.hook("PREROUTING", replace(packet, into=node.bridge_interface, mac=mac_of(first)))
         if walk.decided_by:
             self.tell_rules(telling, walk, "PREROUTING of the bridge")
-            return self.refused(telling, walk)
+            return self.refused(telling, walk.decided_by)
         if walk.met:
             telling.hop(
                 "ebtables nat PREROUTING",
@@ -168,7 +168,9 @@ class Foretelling:
             )
             walk = self.rules.hook("INPUT", packet)
             self.tell_rules(telling, walk, "INPUT")
-            return self.refused(telling, walk) if walk.decided_by else self.at_host(telling, packet)
+            return (
+                self.refused(telling, walk.decided_by) if walk.decided_by else self.at_host(telling, packet)
+            )
         target = self.topology.node_at(packet.destination)
         out = target.bridge if target else self.way_out(packet.destination)
         if not out:
@@ -197,7 +199,7 @@ class Foretelling:
         walk = self.rules.hook("FORWARD", packet)
         self.tell_rules(telling, walk, "FORWARD")
         if walk.decided_by:
-            return self.refused(telling, walk)
+            return self.refused(telling, walk.decided_by)
         self.leave_host(telling, packet)
         return self.down(telling, packet, target) if target else self.in_the_world(telling, packet)
 
@@ -220,7 +222,7 @@ class Foretelling:
         walk = self.rules.hook("OUTPUT", packet)
         self.tell_rules(telling, walk, "OUTPUT")
         if walk.decided_by:
-            return self.refused(telling, walk)
+            return self.refused(telling, walk.decided_by)
         packet = walk.packet
         if self.is_hosts(packet.destination):
             return self.at_host(telling, packet)
@@ -260,9 +262,8 @@ class Foretelling:
         fix = f"ip netns exec {node.namespace} iptables -t {walk.decided_by.table} -S {walk.decided_by.chain}"
         return telling.end(Kind.FOREIGN, why, fix=f"{fix} shows it; whoever made it can take it away")
 
-    def delivered(self, telling: Telling, packet: Packet, target: Node | None) -> Story:
+    def delivered(self, telling: Telling, packet: Packet, target: Node) -> Story:
         """Be taken by a program, or by nobody."""
-        assert target is not None
         place = self.snapshot.namespaces[target.namespace]
         where = f"namespace {target.namespace}"
         if not place.has(packet.destination):
@@ -328,13 +329,11 @@ class Foretelling:
                 f"iptables -t {rule.table} -vS {rule.chain}",
             )
 
-    def refused(self, telling: Telling, walk: Walk) -> Story:
+    def refused(self, telling: Telling, rule: Rule) -> Story:
         """End at a rule: the policy's, or somebody else's."""
-        rule = walk.decided_by
-        assert rule is not None
         policy_id = rule.chain.removeprefix(_DROP) if rule.chain.startswith(_DROP) else ""
         if not policy_id:
-            shown = f"{'ebtables' if 'ebtables' in rule.table else 'iptables'} -t {rule.table.split()[-1]} -vS {rule.chain}"
+            shown = f"iptables -t {rule.table} -vS {rule.chain}"
             return telling.end(
                 Kind.FOREIGN, described(rule), fix=f"{shown} shows it; whoever made it can take it away"
             )
@@ -378,7 +377,8 @@ def by_policy(telling: Telling, policy: Policy | None, policy_id: str) -> Story:
     line = next((line for line in policy.lines if line.id == policy_id), None) if policy else None
     where = f"{policy.path}:{line.number}" if policy and line else "built in"
     if line and line.rate:
-        fix = f"wait {line.rate.refill_seconds:.1f} s; or raise the rate {line.rate} in {where}, then sudo make policies"
+        wait = f"wait {line.rate.refill_seconds:.1f} s"
+        fix = f"{wait}; or raise the rate {line.rate} in {where}, then sudo make policies"
         return telling.end(Kind.RATE, f"line {policy_id} ({where}) lets {line.rate} pass", policy_id, fix)
     return telling.end(
         Kind.POLICY,

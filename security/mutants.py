@@ -78,7 +78,7 @@ def mutants(rules: Sequence[Rule]) -> Iterator[Mutant]:
 
 
 def _reachable(rules: Sequence[Rule], at: int) -> bool:
-    """Tell whether any packet comes so far: after a rule that takes everything, only order keeps a chain closed."""
+    """Tell whether any packet comes so far: what follows a rule that takes everything is for its absence."""
     return not any(rule.target == "RETURN" and not options_of(rule.matches) for rule in rules[:at])
 
 
@@ -179,7 +179,7 @@ def _strangers(outside: Outside, plan: Plan, stranger: str) -> list[Probe]:
 
 
 def _foreign_ports(plan: Plan) -> Iterator[Probe]:
-    """Reach nodes by ports that somebody else's rules forward to them: FROM:NODE:PORT/PROTOCOL in STRANGE_PORTS."""
+    """Reach nodes by ports that a stranger forwards: FROM:NODE:PORT/PROTOCOL in STRANGE_PORTS."""
     outside = plan.outside
     for item in os.environ["STRANGE_PORTS"].split():
         foreign, name, target = item.split(":")

@@ -37,7 +37,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Hop:
-    """One station: where, what happened, and the command that shows it; `seen` by a probe, if one was sent."""
+    """One station: where, what happened, the command that shows it; `seen` by a probe, if one was sent."""
 
     where: str
     what: str
@@ -47,7 +47,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Ending:
-    """How it ended: the policy line or the rule that decided, why it is so, and what to do if it is not meant."""
+    """How it ended: which policy line or rule decided, why, and what to do if it is not meant."""
 
     kind: Kind
     why: str

@@ -1,7 +1,7 @@
-"""Follows one packet through every rule of the host, of iptables, ebtables and nft, by the kernel's own trace.
+"""Follows one packet through every rule of iptables, ebtables and nft, by the kernel's own trace.
 
-The trace is switched on in nft tables that the kernel removes when the process that made them ends, however it
-ends (`flags owner`, nft(8)): nothing is left behind. What the kernel tells is read from `xtables-monitor --trace`.
+The trace is switched on in nft tables that the kernel removes when the process that made them ends, however
+it ends (`flags owner`, nft(8)): nothing is left behind. What the kernel tells is read by xtables-monitor(8).
 """
 
 from __future__ import annotations
@@ -78,24 +78,25 @@ class Trace:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        assert self._owner.stdin is not None
-        self._owner.stdin.write(
+        commands = (
             f"add table inet {TABLE} {{ flags owner; "
             f"chain arriving {{ type filter hook prerouting priority -450; {self._match}; }}; "
             f"chain made {{ type filter hook output priority -450; {self._match}; }}; }}\n"
             f"add table bridge {TABLE} {{ flags owner; "
             f"chain arriving {{ type filter hook prerouting priority -450; {self._match}; }}; }}\n"
         )
-        self._owner.stdin.flush()
+        if self._owner.stdin:
+            self._owner.stdin.write(commands)
+            self._owner.stdin.flush()
         deadline = time.monotonic() + _READY_SECONDS
         while not (self._monitor_listens() and self._table_is_there()) and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _monitor_listens(self) -> bool:
         """Tell whether one of its sockets has joined a group; the columns are those of /proc/net/netlink."""
-        assert self._monitor is not None
+        pid = self._monitor.pid if self._monitor else "self"
         with suppress(OSError):
-            own = {os.readlink(path) for path in Path(f"/proc/{self._monitor.pid}/fd").iterdir()}
+            own = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
             lines = Path("/proc/net/netlink").read_text(encoding="ascii").splitlines()[1:]
             return any(
                 int(words[3], 16) and f"socket:[{words[-1]}]" in own for words in map(str.split, lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
 
 from security.iptables import Option, Rule, Saved, options_of
 
@@ -56,7 +57,7 @@ class Walk:
 class Ruleset:
     """The rules of one network namespace, with what they need to know of it."""
 
-    hooks = HOOKS
+    hooks: Mapping[str, tuple[str, ...]] = HOOKS
 
     @property
     def known(self) -> Mapping[str, Callable[[Option, Packet], bool]]:
@@ -213,7 +214,7 @@ _MATCHES: Mapping[str, Callable[[Option, Packet], bool]] = {
 class FrameRules(Ruleset):
     """The rules of ebtables, for frames that carry IPv4."""
 
-    hooks = {"PREROUTING": ("nat",)}
+    hooks: Mapping[str, tuple[str, ...]] = MappingProxyType({"PREROUTING": ("nat",)})
 
     @property
     def known(self) -> Mapping[str, Callable[[Option, Packet], bool]]:
