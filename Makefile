@@ -1,6 +1,6 @@
 # An index: each target calls one script, and every script also works by hand.
 .DEFAULT_GOAL := help
-.PHONY: help up down clean network services policies prove prove-mutants explain isolation status verify doctor logs shell rules topology distribution \
+.PHONY: help up down clean network services policies prove prove-mutants explain isolation status verify doctor logs shell rules documents topology distribution \
         scale chaos test lint bench-network bench-services install
 
 help: ## this list
@@ -53,6 +53,9 @@ shell: ## a shell in a namespace: make shell NS=redis-cache
 
 rules: ## every live rule, its meaning and counters (text; Markdown and PDF in reports/)
 	@scripts/report.sh rules
+
+documents: ## the security policy, isolation and routing, proven while they are written (reports/)
+	@scripts/report.sh documents
 
 topology: ## the live system as a diagram (text; SVG and PNG in reports/)
 	@scripts/report.sh topology

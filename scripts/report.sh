@@ -5,6 +5,7 @@
 #   scripts/report.sh topology   what is connected to what (SVG, PNG)
 #   scripts/report.sh distribution   which instance answered how many requests, and when (CSV, PNG)
 #   scripts/report.sh proof      the policy, tried; 1 when anything differs (CSV, PNG)
+#   scripts/report.sh documents  the security policy, isolation and routing, with their proof (Markdown, PDF)
 #   scripts/report.sh help
 
 # shellcheck source=scripts/lib.sh
@@ -41,8 +42,10 @@ proof() {
   return "$status"
 }
 
+documents() { "$ROOT/security/prove.sh" documents "$REPORTS"; }
+
 case ${1:-help} in
-  rules | topology | distribution | proof) "$1" ;;
+  rules | topology | distribution | proof | documents) "$1" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

@@ -12,7 +12,8 @@ from security.plan import Plan
 from security.policy import ACCEPT, DEFAULT, DROP, HOST, ICMP_SIZE, INVALID, PING_BYTES, WORLD
 from security.probes import Build, Flow, Probe, Step
 
-DNS = 53
+DNS, HTTP = 53, 80
+INVENTED = "192.0.2.1"  # TEST-NET-1, RFC 5737: nobody's
 _PING_PAYLOAD = PING_BYTES - 28  # without the headers of IPv4 and ICMP
 
 
@@ -86,9 +87,17 @@ class Attacks:
             peer = self.peer(node)
             if peer:
                 yield node.name, peer.name
-                yield peer.name, node.name
+                yield self.friend(node, peer).name, node.name
             yield node.name, HOST
             yield HOST, node.name
+
+    def friend(self, node: Node, otherwise: Node) -> Node:
+        """Find somebody who may ping a node."""
+        others = (other for other in self.nodes if other.namespace != node.namespace)
+        may = (
+            other for other in others if self.policy.decide(other.name, node.name, "icmp").verdict == ACCEPT
+        )
+        return next(may, otherwise)
 
     def large_ones(self, source: str, destinations: Iterable[str]) -> Iterator[Probe]:
         """Give the large probes to the first destination that takes datagrams."""
@@ -172,20 +181,34 @@ class Attacks:
 
     def wire_attacks(self) -> Iterator[Probe]:
         """Lies about who one is, and other languages than IPv4."""
-        for nodes in wires(self.topology).values():
-            victim = self.peer(nodes[0])
+        for node in self.nodes:
+            victim = self.peer(node)
             if victim:
-                yield from self.lies(nodes[0], victim)
-            yield from self.languages(nodes[0])
+                yield from self.lies(node, victim)
+            yield from self.languages(node)
+            yield from self.to_nobody(node)
+            yield self.stolen_outside(node)
         for bridge in self.topology.bridges:
             yield self.itself(bridge)
-        for node in self.nodes:
-            yield self.stolen_outside(node)
+
+    def mac(self, node: Node) -> str:
+        """MAC of the wire that a node is on."""
+        return mac_of(wires(self.topology)[node.bridge_interface][0])
+
+    def to_nobody(self, node: Node) -> Iterator[Probe]:
+        """Send to addresses of other bridges that no node has: nothing of the world is there."""
+        for bridge in self.topology.bridges:
+            if bridge.name != node.bridge:
+                taken = {other.address.ip for other in self.nodes} | {bridge.address.ip}
+                nobody = next(ip for ip in reversed(list(bridge.address.network.hosts())) if ip not in taken)
+                build = probes.packet("tcp", str(node.address.ip), str(nobody), HTTP)
+                flow = Flow(node.name, WORLD, "tcp", HTTP)
+                yield Probe(flow, DROP, DEFAULT, build, str(nobody), f"to nobody on {bridge.name}")
 
     def lies(self, node: Node, victim: Node) -> Iterator[Probe]:
         """Give what a node says in another's name."""
         near, to = self.near(node)
-        own, stolen = mac_of(node), mac_of(victim)
+        own, stolen = self.mac(node), self.mac(victim)
         address, other = str(node.address.ip), str(victim.address.ip)
         request = probes.echo(other, str(self.topology.bridge_of(node).address.ip), packets.ECHO_REQUEST, 0)
         yield self.special(
@@ -203,7 +226,7 @@ class Attacks:
     def languages(self, node: Node) -> Iterator[Probe]:
         """Give what the rules for IPv4 would not see, and the one thing that is needed: honest ARP."""
         near, to = self.near(node)
-        own, address = mac_of(node), str(node.address.ip)
+        own, address = self.mac(node), str(node.address.ip)
         echo = probes.echo(address, self.plan.address(near, node.name), packets.ECHO_REQUEST, 0)
         network = self.topology.bridge_of(node).address.network
         shout = probes.packet("udp", address, str(network.broadcast_address), DNS)
@@ -233,7 +256,7 @@ class Attacks:
         """Find whom a frame of the node reaches: somebody on its bridge, else the host; and their MAC."""
         peer = self.peer(node)
         if peer and peer.bridge == node.bridge:
-            return peer.name, mac_of(next(iter(wires(self.topology)[peer.bridge_interface])))
+            return peer.name, self.mac(peer)
         address = self.topology.bridge_of(node).address.ip
         return HOST, "02:42:" + ":".join(f"{byte:02x}" for byte in address.packed)
 

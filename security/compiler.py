@@ -18,7 +18,7 @@ Established connections return first; a new one is judged, and counted against a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from scripts.topology import Node, Topology, base_table
 from security.policy import (
@@ -135,6 +135,7 @@ class _Rules:
         chain = "CNET-FROM-NODES"
         yield _rule("security", chain, f"cnet: before up: {memory}", "")
         yield _rule("security", chain, in_force(self.policy), "")
+        yield from self.ping_sizes(chain)
         yield from self.known_connections(chain)
         for node in self.topology.nodes:
             yield _rule(
@@ -149,6 +150,7 @@ class _Rules:
         yield from self.lines("CNET-TO-WORLD", WORLD)
 
     def to_host(self) -> Iterator[str]:
+        yield from self.ping_sizes("CNET-TO-HOST")
         yield from self.known_connections("CNET-TO-HOST")
         yield from self.lines("CNET-TO-HOST", HOST)
 
@@ -158,17 +160,20 @@ class _Rules:
             why = f"cnet: {bridge}: CNET-FROM-NODES has judged it"
             yield _rule("security", chain, why, f"-i {bridge} -j RETURN")
         # Who may not ping the world gets no answer from it, and a ping from there is never allowed.
-        yield from self.known_connections(chain, pings=self.policy.some_node_may(WORLD, "icmp"))
+        if self.policy.some_node_may(WORLD, "icmp"):
+            yield from self.ping_sizes(chain)
+        yield from self.known_connections(chain)
         direct = f"-m conntrack ! --ctstate DNAT {self.drop(DIRECT)}"
         yield _rule("security", chain, _built_in(DIRECT), direct)
         yield from self.lines_from(chain, WORLD)
 
     def from_host(self) -> Iterator[str]:
+        first = next((line for line in self.policy.lines if HOST in line.sources), None)
+        everything = first is not None and first.verdict == ACCEPT and self.is_everything(first)
+        yield from self.ping_sizes("CNET-FROM-HOST")
         # What the host says of a packet that it was to masquerade, conntrack cannot place: it is INVALID.
         why = _why("answers", "what the host tells of a node's packet: path MTU discovery lives by it")
         yield _rule("security", "CNET-FROM-HOST", why, "-p icmp -m icmp --icmp-type 3 -j RETURN")
-        first = next((line for line in self.policy.lines if HOST in line.sources), None)
-        everything = first is not None and first.verdict == ACCEPT and self.is_everything(first)
         yield from self.known_connections("CNET-FROM-HOST", answers=not everything)
         yield from self.lines_from("CNET-FROM-HOST", HOST)
 
@@ -176,33 +181,44 @@ class _Rules:
         nodes = {node.name for node in self.topology.nodes}
         return line.any_protocol and line.rate is None and nodes <= line.destinations
 
-    def known_connections(self, chain: str, *, pings: bool = True, answers: bool = True) -> Iterator[str]:
-        for kind in (8, 0) if pings else ():
+    def ping_sizes(self, chain: str) -> Iterator[str]:
+        for kind in (8, 0):
             size = (
                 f"-p icmp -m icmp --icmp-type {kind} -m length --length {PING_BYTES + 1}:{LARGEST_IP_PACKET}"
             )
             yield _rule("security", chain, _built_in(ICMP_SIZE), f"{size} {self.drop(ICMP_SIZE)}")
+
+    def known_connections(self, chain: str, *, answers: bool = True) -> Iterator[str]:
         state = "-m conntrack --ctstate"
         if answers:
             yield _rule("security", chain, _built_in("answers"), f"{state} RELATED,ESTABLISHED -j RETURN")
         yield _rule("security", chain, _built_in(INVALID), f"{state} INVALID {self.drop(INVALID)}")
 
     def lines(self, chain: str, destination: str) -> Iterator[str]:
-        """Judge what nodes send to one destination."""
-        nodes = {node.name for node in self.topology.nodes}
-        for line in self.policy.lines:
-            sources = line.sources & nodes
-            if destination in line.destinations and sources:
-                yield from self.line(chain, line, _one_of("-s", self.topology, sources))
-        yield _rule("security", chain, _built_in(DEFAULT), self.drop(DEFAULT))
+        """Judge what nodes send to one destination; what stays in a namespace is never seen here."""
+        target = self.topology.node(destination)
+        undecided = {
+            node.name for node in self.topology.nodes if target is None or node.namespace != target.namespace
+        }
+        of_destination = [line for line in self.policy.lines if destination in line.destinations]
+        yield from self.lines_for(chain, "-s", [(line, line.sources) for line in of_destination], undecided)
 
     def lines_from(self, chain: str, source: str) -> Iterator[str]:
         """Judge what host or world send to nodes."""
-        nodes = {node.name for node in self.topology.nodes}
-        for line in self.policy.lines:
-            destinations = line.destinations & nodes
-            if source in line.sources and destinations:
-                yield from self.line(chain, line, _one_of("-d", self.topology, destinations))
+        undecided = {node.name for node in self.topology.nodes}
+        of_source = [line for line in self.policy.lines if source in line.sources]
+        yield from self.lines_for(chain, "-d", [(line, line.destinations) for line in of_source], undecided)
+
+    def lines_for(
+        self, chain: str, flag: str, lines: Sequence[tuple[Line, Set[str]]], undecided: set[str]
+    ) -> Iterator[str]:
+        """Give the rules of lines, each with its places; no rule asks what is certain already."""
+        for line, places in lines:
+            spoken_of = places & undecided
+            if spoken_of:
+                yield from self.line(chain, line, _one_of(flag, self.topology, spoken_of, undecided))
+            if line.any_protocol and line.rate is None:
+                undecided = undecided - spoken_of
         yield _rule("security", chain, _built_in(DEFAULT), self.drop(DEFAULT))
 
     def line(self, chain: str, line: Line, places: Iterable[str]) -> Iterator[str]:
@@ -298,17 +314,16 @@ def _chain_to(node: Node) -> str:
     return f"CNET-TO-{node.address.ip}"
 
 
-def _one_of(flag: str, topology: Topology, names: Iterable[str]) -> list[str]:
-    """Match one of these nodes: nothing when it is every node, a network for all of a bridge's."""
-    wanted = set(names)
-    if wanted == {node.name for node in topology.nodes}:
+def _one_of(flag: str, topology: Topology, wanted: Set[str], possible: Set[str]) -> list[str]:
+    """Match one of these nodes among those it can be: nothing for all, a network for all of a bridge's."""
+    if wanted >= possible:
         return [""]
     matches = []
     for bridge in topology.bridges:
-        of_bridge = {node.name for node in topology.nodes if node.bridge == bridge.name}
+        of_bridge = {node.name for node in topology.nodes if node.bridge == bridge.name} & possible
         if of_bridge and of_bridge <= wanted:
             matches.append(f"{flag} {bridge.address.network}")
-            wanted -= of_bridge
+            wanted = wanted - of_bridge
     return matches + [f"{flag} {node.address.ip}/32" for node in topology.nodes if node.name in wanted]
 
 

@@ -14,7 +14,17 @@ from security.iptables import Rule, options_of
 
 Words = Callable[[str], str]
 
-_KNOWN_MODULES = ("tcp", "udp", "conntrack", "addrtype")
+_KNOWN_MODULES = (
+    "tcp",
+    "udp",
+    "icmp",
+    "conntrack",
+    "addrtype",
+    "multiport",
+    "length",
+    "limit",
+    "hashlimit",
+)
 _STATES = {
     "NEW": "new",
     "ESTABLISHED": "established",
@@ -70,6 +80,18 @@ def _phrases(topology: Topology | None) -> dict[str, Callable[[bool, str], str]]
         "-d": _phrase(" {}to {}", place),
         "--dst-type": _phrase(" {}to {}", _kind),
         "--dport": _phrase(" {}with destination {}", _port),
+        "--ip-src": _phrase(" {}from {}", place),
+        "--arp-ip-src": _phrase(" {}that speak for {}", place),
+        "--arp-mac-src": _phrase(" {}and for MAC {}", str),
+        "--dports": _phrase(" {}with destination {}", _ports),
+        "--icmp-type": _phrase(" {}of type {}", _icmp_type),
+        "--length": _phrase(" {}of {} bytes", lambda text: text.replace(":", " to ")),
+        "--hashlimit-upto": _phrase(", {}up to {} new ones from one source", str),
+        "--hashlimit-burst": _phrase(" {}and {} at once", str),
+        "--hashlimit-mode": lambda *_: "",
+        "--hashlimit-name": lambda *_: "",
+        "--limit": _phrase(", {}at most {}", str),
+        "--limit-burst": _phrase(" {}and {} at once", str),
         "-i": _phrase(", {}coming in by {}", link),
         "-o": _phrase(", {}going out by {}", link),
         "--ctstate": _connection,
@@ -87,6 +109,15 @@ def _protocol(negated: bool, value: str) -> str:
 def _port(value: str) -> str:
     first, colon, last = value.partition(":")
     return f"ports {first} to {last}" if colon else f"port {value}"
+
+
+def _ports(value: str) -> str:
+    return "port " + _one_of(item.replace(":", " to ") for item in value.split(","))
+
+
+def _icmp_type(value: str) -> str:
+    named = {"8": "echo request (ping)", "0": "echo reply", "3": "destination unreachable"}
+    return named.get(value, value)
 
 
 def _kind(value: str) -> str:
@@ -187,6 +218,7 @@ _ACTIONS: dict[str, Callable[[Words, Topology | None], str]] = {
     "": lambda *_: "are counted and go on",
     "ACCEPT": lambda *_: "are let through",
     "DROP": lambda *_: "are dropped, and nobody is told",
+    "CONTINUE": lambda *_: "go on",
     "RETURN": lambda *_: "go back to where this chain was called",
     "REJECT": _reject,
     "DNAT": _dnat,

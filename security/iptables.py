@@ -108,8 +108,17 @@ def parse(text: str) -> Saved:
 
 def saved_rules() -> tuple[Rule, ...]:
     """Read the live rules of this network namespace, of iptables and ebtables; needs root."""
-    packets = parse(_run("iptables-save", "-c")).rules
-    return packets + tuple(_of_frames(rule) for rule in parse(_run("ebtables-save", "-c")).rules)
+    return saved_state().rules
+
+
+def saved_state() -> Saved:
+    """Read them with what could not be read."""
+    packets, frames = (
+        parse(_run("iptables-save", "-c")),
+        parse(_run("ebtables-save", "-c") + "COMMIT\n"),
+    )  # which it omits
+    rules = packets.rules + tuple(_of_frames(rule) for rule in frames.rules)
+    return Saved(rules, packets.unread + frames.unread, packets.policies)
 
 
 def _run(*command: str) -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from scripts.table import TableError
+from scripts.topology import Topology
 from security.iptables import Option, Rule, options_of, saved_rules
 from security.overlap import order_matters
 from security.packets import ECHO_REQUEST
@@ -65,7 +66,7 @@ class Mutant:
     rules: tuple[str, ...]
 
 
-def mutants(rules: Sequence[Rule]) -> Iterator[Mutant]:
+def mutants(rules: Sequence[Rule], topology: Topology) -> Iterator[Mutant]:
     """Give every mutant of the policy's rules. Rules without a target only remember something."""
     chains: dict[tuple[str, str], list[Rule]] = {}
     for rule in rules:
@@ -73,7 +74,7 @@ def mutants(rules: Sequence[Rule]) -> Iterator[Mutant]:
     for (table, chain), of_chain in chains.items():
         for at, rule in enumerate(of_chain):
             if _is_the_policys(rule) and _reachable(of_chain, at):
-                for what, texts in _changes(of_chain, at):
+                for what, texts in _changes(of_chain, at, topology):
                     yield Mutant(table, chain, f"{what}: {table} {rule.text}", texts)
 
 
@@ -87,12 +88,12 @@ def _is_the_policys(rule: Rule) -> bool:
     return ours and bool(rule.target) and rule.chain not in OF_NAT and rule.target not in OF_NAT
 
 
-def _changes(rules: Sequence[Rule], at: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _changes(rules: Sequence[Rule], at: int, topology: Topology) -> Iterator[tuple[str, tuple[str, ...]]]:
     texts = [rule.text for rule in rules]
     yield "deleted", (*texts[:at], *texts[at + 1 :])
     for missing, weaker in weakened(rules[at]):
         yield f"without {missing}", (*texts[:at], weaker, *texts[at + 1 :])
-    if at and _is_the_policys(rules[at - 1]) and order_matters(rules[at - 1], rules[at]):
+    if at and _is_the_policys(rules[at - 1]) and order_matters(rules[at - 1], rules[at], topology):
         yield "moved up", (*texts[: at - 1], texts[at], texts[at - 1], *texts[at + 1 :])
 
 
@@ -170,8 +171,9 @@ def _strangers(outside: Outside, plan: Plan, stranger: str) -> list[Probe]:
         (WORLD, HOST, outside.address, outside.host_address, "to the host"),
         (HOST, "stranger", UNSPECIFIED, stranger, "from the host"),
     ]
-    own = plan.address(HOST, plan.nodes[0].name)
-    flows.append((HOST, HOST, own, own, "to itself"))
+    for bridge in plan.topology.bridges:
+        own = str(bridge.address.ip)
+        flows.append((HOST, HOST, own, own, f"to itself on {bridge.name}"))
     return [
         Probe(Flow(source, to, "icmp"), ACCEPT, "", echo(address, target, ECHO_REQUEST, 0), target, attack)
         for source, to, address, target, attack in flows
@@ -202,7 +204,7 @@ def hunt(progress: Progress) -> list[tuple[Mutant, str]]:
         )
         for rule in rules
     }
-    found = list(mutants(rules))
+    found = list(mutants(rules, policy.topology))
     task = progress.add_task(f"{len(found)} mutants", total=len(found))
     survivors: list[tuple[Mutant, str]] = []
     with Prover(policy.topology, outside, stranger="world") as prover:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from itertools import pairwise
 
+from scripts.topology import Topology
 from security.iptables import Rule
 
 _ADDRESSES = ("-s", "-d", "--ip-src")
@@ -15,14 +16,15 @@ _EXACT = ("-i", "-o", "-p", "--dport", "--icmp-type", "--arp-ip-src")
 _WATCHERS = ("LOG", "NFLOG", "")
 
 
-def order_matters(first: Rule, second: Rule) -> bool:
+def order_matters(first: Rule, second: Rule, topology: Topology) -> bool:
     """Tell whether a packet could tell which of the two came first.
 
     Hooks are equal: each leads into a chain that returns what it has no say in.
     """
     if not first.chain.startswith("CNET-"):
         return False
-    return _effect(first) != _effect(second) and not _disjoint(first, second)
+    asks = _asks(first, topology), _asks(second, topology)
+    return _effect(first) != _effect(second) and not _disjoint(*asks)
 
 
 def _effect(rule: Rule) -> str:
@@ -30,8 +32,7 @@ def _effect(rule: Rule) -> str:
     return "watch" if rule.target in _WATCHERS else f"{rule.target} {rule.goto}"
 
 
-def _disjoint(first: Rule, second: Rule) -> bool:
-    one, other = _asks(first), _asks(second)
+def _disjoint(one: dict[str, str], other: dict[str, str]) -> bool:
     for flag in one.keys() & other.keys():
         a, b = one[flag], other[flag]
         if flag in _ADDRESSES and not IPv4Network(a, strict=False).overlaps(IPv4Network(b, strict=False)):
@@ -43,11 +44,15 @@ def _disjoint(first: Rule, second: Rule) -> bool:
     return False
 
 
-def _asks(rule: Rule) -> dict[str, str]:
-    """Values of the matches that are not negated."""
+def _asks(rule: Rule, topology: Topology) -> dict[str, str]:
+    """Values of the matches that are not negated; to an address of a bridge is by that bridge."""
     words = rule.matches
-    return {
+    found = {
         flag: value
         for at, (flag, value) in enumerate(pairwise(words))
         if flag.startswith("-") and value != "!" and (at == 0 or words[at - 1] != "!")
     }
+    for bridge in topology.bridges:
+        if "-d" in found and IPv4Network(found["-d"], strict=False).subnet_of(bridge.address.network):
+            found.setdefault("-o", bridge.name)
+    return found

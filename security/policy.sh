@@ -63,7 +63,7 @@ load() { # WANTED_IPTABLES WANTED_EBTABLES; each whole or not at all
 
 differing_bridges() { # 0|1; network.sh makes new ones as they should be
   ip -j -d link show group "$LINK_GROUP" type bridge 2>/dev/null |
-    jq -r --argjson wanted "$1" '.[] | select(.linkinfo.info_data | [.nf_call_iptables, .nf_call_ip6tables, .nf_call_arptables] != [$wanted, $wanted, $wanted]) | .ifname' || : # none is up
+    jq -r --argjson wanted "$1" '.[] | select(.ifname) | select(.linkinfo.info_data | [.nf_call_iptables, .nf_call_ip6tables, .nf_call_arptables] != [$wanted, $wanted, $wanted]) | .ifname' || : # none is up
 }
 
 filter_bridges() { # 0|1

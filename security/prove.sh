@@ -6,6 +6,7 @@
 #   security/prove.sh [OPTION...]   try all of it; 1 when anything differs
 #       --json                      all probes as JSON
 #       --csv FILE, --png FILE      also as files (in reports/ when called by make)
+#   security/prove.sh documents DIRECTORY   the policy, isolation and routing as documents with this proof
 #   security/prove.sh help
 #
 # Packets of its own, a few thousand in all; the services are not asked for anything. The world is a namespace
@@ -27,7 +28,12 @@ prove() {
   take_lock
   make_outside
   know_the_way_in
-  (cd "$ROOT" && "$VENV/bin/python" -m security.prove "$@")
+  cd "$ROOT"
+  if [[ ${1:-} == documents ]]; then
+    "$VENV/bin/python" -m security.documents "${2:?documents needs a directory}"
+  else
+    "$VENV/bin/python" -m security.prove "$@"
+  fi
 }
 
 if [[ ${1:-} == help ]]; then print_help; else prove "$@"; fi

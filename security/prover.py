@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import select
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
@@ -23,6 +25,8 @@ _BUFFER_BYTES = 1 << 23
 _AT_ONCE = 128  # packets between two looks at what arrived
 _PATIENCE_SECONDS = 0.4  # after the last packet, before what is silent is tried again
 _LONG_PATIENCE_SECONDS = 1.2
+_MOST_PAIRS = 400  # each may take two of the 1024 entries that the kernel keeps
+_FLUSHERS = 4
 _SETTLING_SECONDS = 0.01  # for packets that open a connection to be on their way
 _HOST_BY_FRAME = frozenset({"host, by frame"})
 _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP, *OTHER_PROTOCOLS)
@@ -70,6 +74,11 @@ class Outcome:
         return "dropped" if self.dropped_by else "lost"
 
 
+def _forget_neighbours(node: Node) -> None:
+    command = ["ip", "-n", node.namespace, "neigh", "flush", "dev", node.interface]
+    subprocess.run(command, check=False, capture_output=True)
+
+
 class Prover:
     """Sockets in every namespace, opened once; use it as a context manager. Raises OSError without root."""
 
@@ -85,6 +94,7 @@ class Prover:
         self._number = 0
         self._known: dict[int, Outcome] = {}
         self._open_numbers: set[int] = set()
+        self._met: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Prover:
         try:
@@ -170,6 +180,7 @@ class Prover:
         self._known, self._open_numbers = {}, set()
         for at in range(0, len(outcomes), _AT_ONCE):
             batch = outcomes[at : at + _AT_ONCE]
+            self._make_room(batch)
             self._open_connections(batch)
             for outcome in batch:
                 self._send(outcome)
@@ -180,6 +191,18 @@ class Prover:
             if self._look(0.02):
                 deadline = time.monotonic() + patience
         self._look(0.02)
+
+    def _make_room(self, batch: Sequence[Outcome]) -> None:
+        """Forget neighbours before there are too many: one table is for all (arp(7), gc_thresh3)."""
+        self._met |= {outcome.probe.flow[:2] for outcome in batch}
+        if len(self._met) < _MOST_PAIRS:
+            return
+        while self._look(_SETTLING_SECONDS):
+            pass
+        names = {name for pair in self._met for name in pair}
+        with ThreadPoolExecutor(_FLUSHERS) as pool:
+            list(pool.map(_forget_neighbours, (node for node in self._topology.nodes if node.name in names)))
+        self._met = {outcome.probe.flow[:2] for outcome in batch}
 
     def _open_connections(self, batch: Sequence[Outcome]) -> None:
         first = [(at, step) for at, outcome in enumerate(batch, start=1) if (step := outcome.probe.first)]

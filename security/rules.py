@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from scripts.topology import Topology
+from security.compiler import drop_chain
 from security.english import meaning
 from security.iptables import Rule, Saved, Unread
+from security.policy import BUILT_IN
 
 TITLE = "The live rules of the lab"
+_DROP = drop_chain("")
 OURS, MARK = "CNET-", "cnet: "
 NOTE = (
     "A chain of table nat sees the first packet of a connection only; those after it, and the answers, are "
@@ -18,7 +21,8 @@ NOTE = (
 )
 # Where the kernel looks at a packet, in its order (priorities of linux/netfilter_ipv4.h).
 _IN = ("raw PREROUTING", "mangle PREROUTING", "nat PREROUTING", "routing decision")
-_THROUGH = ("mangle FORWARD", "filter FORWARD", "mangle POSTROUTING", "nat POSTROUTING")
+_THROUGH = ("mangle FORWARD", "filter FORWARD", "security FORWARD", "mangle POSTROUTING", "nat POSTROUTING")
+_TO_THE_HOST = ("mangle INPUT", "filter INPUT", "security INPUT")
 _MADE_HERE = (
     "routing decision",
     "raw OUTPUT",
@@ -26,12 +30,15 @@ _MADE_HERE = (
     "nat OUTPUT",
     "routing decision",
     "filter OUTPUT",
+    "security OUTPUT",
 )
-_NODE_OUT = "node -> outside"
+_NODE_OUT, _NODE_TO_NODE, _NODE_TO_HOST = "node -> outside", "node -> node", "node -> host"
 JOURNEYS = {
     "outside -> published port": (*_IN, *_THROUGH),
     _NODE_OUT: (*_IN, *_THROUGH),
-    "localhost -> published port": (*_MADE_HERE, *_THROUGH[2:]),
+    _NODE_TO_NODE: ("ebtables nat PREROUTING", *_IN[:-1], *_THROUGH),
+    _NODE_TO_HOST: ("ebtables nat PREROUTING", *_IN, *_TO_THE_HOST),
+    "localhost -> published port": (*_MADE_HERE, *_THROUGH[3:]),
 }
 
 
@@ -93,28 +100,42 @@ def is_ours(rule: Rule) -> bool:
 
 
 def _row(rule: Rule, topology: Topology | None) -> Row:
-    marked = rule.comment.startswith(MARK)
-    why = (
-        rule.comment.removeprefix(MARK)
-        if marked
-        else "no reason is given: the rule is not of the lab's scripts"
-    )
+    why = _why(rule)
     place = (rule.table, rule.chain, rule.position)
     return Row(*place, rule.packets, rule.bytes, meaning(rule, topology), why, rule.text)
 
 
+def _why(rule: Rule) -> str:
+    """Give a rule's reason: its comment; ebtables has none, there the chains' names tell."""
+    if rule.comment.startswith(MARK):
+        return rule.comment.removeprefix(MARK)
+    if not rule.table.startswith("ebtables"):
+        return "no reason is given: the rule is not of the lab's scripts"
+    policy_id = next(
+        (name.removeprefix(_DROP) for name in (rule.chain, rule.target) if name.startswith(_DROP)), ""
+    )
+    if policy_id:
+        return f"{policy_id}: {BUILT_IN.get(policy_id, 'a line of the policy')}"
+    return (
+        "port, MAC and address belong together" if rule.target == "RETURN" else "each wire has its own chain"
+    )
+
+
 def _journeys(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
+    """Give the stations of each journey; between nodes no rule is met until a policy is in force."""
     not_to_the_host = [rule for rule in rules if "--dst-type LOCAL" not in " ".join(rule.matches)]
+    policed = any(rule.table == "security" and is_ours(rule) for rule in rules)
     return {
-        name: tuple(_stations(points, not_to_the_host if name == _NODE_OUT else rules))
+        name: tuple(_stations(points, not_to_the_host if name in (_NODE_OUT, _NODE_TO_NODE) else rules))
         for name, points in JOURNEYS.items()
+        if policed or name not in (_NODE_TO_NODE, _NODE_TO_HOST)
     }
 
 
 def _stations(points: Sequence[str], rules: Sequence[Rule]) -> Iterator[str]:
     """Each point of a journey at which chains of the lab are called."""
     for point in points:
-        table, _, chain = point.partition(" ")
+        table, _, chain = point.rpartition(" ")
         called = _called_from(chain, [rule for rule in rules if rule.table == table])
         ours = [name for name in called if name.startswith(OURS)]
         if ours:

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.text import Text
 
 from scripts.topology import Topology, TopologyError, load
-from security.iptables import Saved, parse
+from security.iptables import Saved, saved_state
 from security.rules import CELLS, NOTE, TITLE, Page, Row, is_ours, page_of, spoken
 from security.rules_pdf import write_pdf
 
@@ -122,12 +122,10 @@ def read_live() -> Saved:
         raise NothingToShow("reading the live rules needs root; try sudo")
     if not shutil.which("iptables-save"):
         raise NothingToShow("there is no iptables-save here; scripts/install.sh up")
-    done = subprocess.run(
-        ["iptables-save", "-c"], capture_output=True, text=True, errors="replace", check=False
-    )
-    if done.returncode != 0:
-        raise NothingToShow(f"iptables-save failed: {' '.join(done.stderr.split())}")
-    return parse(done.stdout)
+    try:
+        return saved_state()
+    except subprocess.CalledProcessError as error:
+        raise NothingToShow(f"{error.cmd[0]} failed: {' '.join(error.stderr.split())}") from None
 
 
 def live_page(command: str) -> Page:

@@ -33,6 +33,11 @@ pristine() { # FILE: the state is as it was saved there
   diff "$1" "$1.now"
 }
 
+uncounted() { # FILE: the same, but rules of others may have counted
+  host_state >"$1.now"
+  diff <(sed -E "$COUNTERS" "$1") <(sed -E "$COUNTERS" "$1.now")
+}
+
 # Waits for a fact: retry SECONDS COMMAND...
 retry() {
   local deadline=$((SECONDS + $1))

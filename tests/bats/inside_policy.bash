@@ -37,3 +37,33 @@ told() {
 }
 
 story() { security/explain.sh "$@" || [[ $? == 1 ]]; } # 1: it is not allowed
+
+# Begins to note each drop that is told by NFLOG.
+watch_drops() {
+  .venv/bin/python -m tests.lab.drops >/run/drops &
+  retry 5 grep -q listening /run/drops
+}
+
+# stopped ID COMMAND...: the command fails, the id's rule counts that, and NFLOG tells it with the id.
+stopped() {
+  local before told id=$1
+  before=$(dropped "$id")
+  told=$(grep -cx "DROPPED: $id" /run/drops) || :
+  refute "${@:2}"
+  (($(dropped "$id") > before)) || { echo "no rule of $id counted: ${*:2}" && return 1; }
+  retry 2 more_told "$id" "$told" || { echo "NFLOG did not tell of $id: ${*:2}" && return 1; }
+}
+more_told() { (($(grep -cx "DROPPED: $1" /run/drops) > $2)); }
+
+begin_flood() { # NAMESPACE ADDRESS PORT: denied connections, all the time
+  mkfifo /run/flood.end
+  .venv/bin/python -m tests.lab.flood "$@" </run/flood.end >/run/flood &
+  FLOOD=$!
+  exec 7>/run/flood.end
+}
+end_flood() { # prints how many were tried, and got through
+  exec 7>&-
+  wait "$FLOOD"
+  rm /run/flood.end
+  cat /run/flood
+}

@@ -37,7 +37,7 @@ load helpers
     curl -fsS http://localhost:8080/health
     ip netns exec world curl -fsS http://203.0.113.1:8080/health
     scripts/lab.sh down
-    retry 5 pristine /run/before
+    retry 5 uncounted /run/before
   '
   succeeds
 }

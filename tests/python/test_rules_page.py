@@ -142,7 +142,7 @@ def test_addresses_are_named_by_the_topology(flat: Topology) -> None:
 
 
 def test_a_node_that_goes_out_meets_no_chain_of_published_ports(page: rules_page.Page) -> None:
-    into, out, local = page.journeys.values()
+    into, out, *_, local = page.journeys.values()
     assert into[0] == "nat PREROUTING: CNET-PUBLISH"
     assert not any("CNET-PUBLISH" in station for station in out)
     assert local[1] == "nat OUTPUT: CNET-PUBLISH"

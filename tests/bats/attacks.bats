@@ -1,0 +1,125 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
+# Each way past the policy is really gone, and stopped; its allowed twin is not. Who stops it is named: by the rule
+# that counts, and by what NFLOG tells.
+
+load helpers
+
+ATTACKED='source tests/bats/inside_policy.bash; policed_network; watch_drops
+'
+
+@test "only the order service reaches the database, only product instances reach Redis" {
+  sandboxed "$ATTACKED"'
+    listen postgres-db 5432; listen redis-cache 6379
+    reaches order-service postgres-db 5432
+    for node in nginx-lb api-gateway product-1 product-2 product-3 redis-cache service-registry; do stopped database-closed reaches "$node" postgres-db 5432; done
+    for node in product-1 product-2 product-3; do reaches "$node" redis-cache 6379; done
+    for node in nginx-lb api-gateway order-service postgres-db service-registry; do stopped cache-closed reaches "$node" redis-cache 6379; done
+  '
+  succeeds
+}
+
+@test "a stolen address, a stolen MAC and IPv6 are stopped on the wire" {
+  sandboxed "$ATTACKED"'
+    listen postgres-db 5432
+    thief() { in_node redis-cache timeout 1 python3 -c "import socket; socket.create_connection((\"10.0.0.60\", 5432), 0.5, source_address=(\"10.0.0.40\", 0))"; }
+    ip -n redis-cache addr add 10.0.0.40/32 dev veth-redis
+    in_node redis-cache fping -q -c 1 -t 500 10.0.0.60 # so that it knows the way
+    stopped spoofed-address thief 2>/dev/null
+    ip -n redis-cache neigh flush dev veth-redis # and now has to ask, in the stolen name
+    stopped spoofed-arp thief 2>/dev/null
+    ip -n redis-cache addr del 10.0.0.40/32 dev veth-redis
+    in_node redis-cache fping -q -c 1 -t 500 10.0.0.60
+
+    ip -n redis-cache link set veth-redis address 02:42:0a:00:00:28 # the order service'\''s
+    stopped spoofed-mac in_node redis-cache fping -q -c 1 -t 300 10.0.0.60
+    reaches order-service postgres-db 5432 # the bridge did not learn it
+    ip -n redis-cache link set veth-redis address 02:42:0a:00:00:32
+    retry 3 in_node redis-cache fping -q -c 1 -t 500 10.0.0.60
+
+    for node in redis-cache postgres-db; do
+      in_node "$node" sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.all.accept_dad=0
+    done
+    ip -n redis-cache addr add fe80::50/64 dev veth-redis nodad; ip -n postgres-db addr add fe80::60/64 dev veth-pg nodad
+    stopped ipv6 in_node redis-cache ping -6 -c 1 -W 1 fe80::60%veth-redis
+    security/policy.sh down >/dev/null # the twin: the wire itself would carry it
+    retry 5 in_node redis-cache ping -6 -c 1 -W 1 fe80::60%veth-redis
+  '
+  succeeds
+}
+
+@test "from the world straight to a node is stopped, through the published port not" {
+  sandboxed "$ATTACKED"'
+    listen nginx-lb 80; listen postgres-db 5432
+    ip -n world route add 10.0.0.0/16 via 203.0.113.1
+    outside() { nsenter --net=/run/netns/world -- timeout 1 bash -c "</dev/tcp/$1/$2" 2>/dev/null; }
+    outside 203.0.113.1 8080
+    stopped direct outside 10.0.0.60 5432
+    stopped direct outside 10.0.0.10 80
+    stopped spoofed-address nsenter --net=/run/netns/world -- ping -c 1 -W 1 -I 10.0.0.40 203.0.113.1 2>/dev/null || {
+      ip -n world addr add 10.0.0.40/32 dev uplink
+      stopped spoofed-address nsenter --net=/run/netns/world -- ping -c 1 -W 1 -I 10.0.0.40 203.0.113.1
+    }
+  '
+  succeeds
+}
+
+@test "mail may not leave, HTTP may" {
+  sandboxed "$ATTACKED"'
+    ip netns exec world python3 scripts/echo_address.py 203.0.113.2 25 & ip netns exec world python3 scripts/echo_address.py 203.0.113.2 80 &
+    way_out() { in_node redis-cache timeout 1 bash -c "</dev/tcp/203.0.113.2/$1" 2>/dev/null; }
+    retry 5 way_out 80
+    stopped default way_out 25
+  '
+  succeeds
+}
+
+@test "a fragment, port 53 as the source and a large ping are no way round" {
+  sandboxed "$ATTACKED"'
+    listen postgres-db 5432
+    from_53() { in_node "$1" timeout 1 python3 -c "import socket, sys; socket.create_connection((\"10.0.0.60\", 5432), 0.5, source_address=(\"\", 53))"; }
+    from_53 order-service
+    stopped database-closed from_53 api-gateway 2>/dev/null
+    fragmented() { in_node "$1" timeout 2 .venv/bin/python -c "
+import socket, time
+from security import packets
+own, to = \"$(address_of "$1")\", \"10.0.0.60\"
+tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); tap.settimeout(1)
+out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for part in packets.fragments(own, to, packets.TCP, packets.tcp(own, to, 5432, 77), 77):
+    out.sendto(part, (to, 0))
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    data, where = tap.recvfrom(2048)
+    seen = packets.recognise(data[14:])
+    if seen and seen.answer and where[2] != socket.PACKET_OUTGOING: raise SystemExit(0)
+raise SystemExit(1)"; }
+    fragmented order-service
+    stopped database-closed fragmented api-gateway 2>/dev/null
+    in_node order-service ping -c 1 -W 1 -s 100 10.0.0.60
+    stopped icmp-size in_node order-service ping -c 1 -W 1 -s 101 10.0.0.60
+  '
+  succeeds
+}
+
+@test "of the connections of one minute to the gateway the 121st is dropped; nginx has no limit" {
+  sandboxed "$ATTACKED"'
+    listen api-gateway 3000
+    attempts() { in_node "$1" python3 -c "
+import socket, time
+end, through, tried = time.monotonic() + float($2), 0, 0
+while time.monotonic() < end and tried < int($3):
+    tried += 1
+    with socket.socket() as attempt:
+        attempt.setblocking(False); attempt.connect_ex((\"10.0.0.20\", 3000)); time.sleep(0.03)
+        through += attempt.connect_ex((\"10.0.0.20\", 3000)) in (0, 106)
+print(through)"; }
+    unlimited=$(attempts nginx-lb 20 150)
+    before=$(dropped gateway)
+    limited=$(attempts product-2 59.5 100000)
+    echo "nginx-lb $unlimited of 150, product-2 $limited in a minute"
+    ((unlimited == 150 && limited <= 120 && limited >= 100))
+    (($(dropped gateway) > before))
+  '
+  succeeds
+}

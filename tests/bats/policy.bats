@@ -1,0 +1,143 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
+# The policy as rules: all at once or none, nothing left behind, no hole at any moment.
+
+load helpers
+
+POLICED='source tests/bats/inside_policy.bash
+'
+
+@test "up twice is one, down leaves nothing, and status tells what differs" {
+  sandboxed "$POLICED"'
+    scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
+    host_state >/run/before
+    security/policy.sh up >/dev/null
+    state() { iptables-save -c | grep -v "^[#:]"; ebtables-save -c | grep -v "^[#:]"; }
+    state >/run/once
+    said=$(security/policy.sh up); [[ -z $said ]]
+    state | diff /run/once -
+    security/policy.sh status
+    iptables -t security -D CNET-TO-10.0.0.60 1
+    said=$(security/policy.sh status) && exit 1
+    [[ $said == *missing*database* ]]
+    security/policy.sh up >/dev/null; security/policy.sh status
+    ip link set br-app type bridge nf_call_iptables 0
+    said=$(security/policy.sh status) && exit 1
+    [[ $said == *"br-app hands its frames to the rules"* ]]
+    security/policy.sh up >/dev/null; security/policy.sh status
+    security/policy.sh down >/dev/null
+    uncounted /run/before
+  '
+  succeeds
+}
+
+@test "a bad table is refused with its line, and the running rules and their counters stay" {
+  sandboxed "$POLICED"'policed_network
+    listen postgres-db 5432; reaches order-service postgres-db 5432
+    state() { iptables-save -c -t security; ebtables-save -c; }
+    state | grep -v "^#" >/run/before
+    printf "shadow\tredis-cache\tpostgres-db\ttcp\t5432\t-\taccept\twhy\n" | cat security/flat.tsv - >/run/bad.tsv
+    POLICY=/run/bad.tsv fails_with 1 "/run/bad.tsv:$(wc -l </run/bad.tsv): verdict: \"shadow\"" security/policy.sh up || POLICY=/run/bad.tsv fails_with 1 "shadowed by line" security/policy.sh up
+    printf "id\tfrom\n" >/run/bad.tsv
+    POLICY=/run/bad.tsv fails_with 1 "the header line lacks this column" security/policy.sh up
+    POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: there is no policy" security/policy.sh up
+    state | grep -v "^#" | diff /run/before -
+  '
+  succeeds
+}
+
+@test "at no moment of up, of a change, of a crash or of down is a denied connection possible" {
+  sandboxed "$POLICED"'
+    begin_flood redis-cache 10.0.0.60 5432
+    policed_network; sleep 2
+    cp security/flat.tsv /run/other.tsv
+    printf "extra\tproduct-1\tproduct-2\ttcp\t7000\t-\taccept\twhy\n" >>/run/other.tsv
+    for _ in 1 2 3; do POLICY=/run/other.tsv security/policy.sh up >/dev/null; POLICY=$PWD/security/flat.tsv security/policy.sh up >/dev/null; done
+    for delay in 0.1 0.2 0.3 0.4 0.5 0.6; do
+      POLICY=/run/other.tsv setsid security/policy.sh up >/dev/null 2>&1 & pid=$!
+      sleep "$delay"; kill -9 -- "-$pid" 2>/dev/null || :; wait "$pid" || :
+      POLICY=$PWD/security/flat.tsv security/policy.sh up >/dev/null
+    done
+    scripts/nat.sh down >/dev/null; scripts/nat.sh up >/dev/null
+    ip netns del redis-cache; scripts/network.sh up >/dev/null
+    iptables -I FORWARD -j ACCEPT # somebody who lets everything through: the policy is asked after them
+    sleep 0.3; iptables -D FORWARD -j ACCEPT
+    scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null; security/policy.sh down >/dev/null
+    end_flood
+    read -r tried through </run/flood
+    ((tried > 100 && through == 0))
+    begin_flood redis-cache 10.0.0.60 5432 # the twin: without a policy it gets through
+    scripts/network.sh up >/dev/null; sleep 3 # who asked before there was anybody asks again after a second
+    end_flood
+    read -r tried through </run/flood
+    ((through > 0))
+  '
+  succeeds
+}
+
+@test "what was connected before is cut when the policy denies it, what it allows goes on" {
+  sandboxed "$POLICED"'
+    scripts/network.sh up >/dev/null
+    talk() { # NODE PORT: says something each 0.1 s over one connection
+      in_node postgres-db timeout 20 socat -u "TCP-LISTEN:$2,bind=10.0.0.60" "OPEN:/run/heard.$2,creat,append" &
+      retry 5 in_node postgres-db bash -c "ss -Hltn sport = :$2 | grep -q ."
+      in_node "$1" bash -c "exec 5<>/dev/tcp/10.0.0.60/$2; while :; do echo x >&5; sleep 0.1; done" &
+      retry 5 test -s "/run/heard.$2"
+    }
+    size() { stat -c %s "/run/heard.$1"; }
+    talk redis-cache 5433; talk order-service 5432
+    security/policy.sh up >/dev/null
+    sleep 0.5; denied=$(size 5433) allowed=$(size 5432); sleep 1
+    (($(size 5433) == denied && $(size 5432) > allowed))
+  '
+  succeeds
+}
+
+@test "beside Docker, whose FORWARD drops and lets through: the policy decides for the lab, and for nobody else" {
+  sandboxed "$POLICED"'
+    iptables -P FORWARD DROP; iptables -N DOCKER-USER; iptables -I FORWARD -j DOCKER-USER; iptables -I DOCKER-USER -s 10.0.0.50 -j ACCEPT
+    ip link add docker0 type bridge; ip addr add 172.30.0.1/24 dev docker0; ip link set docker0 up
+    policed_network
+    listen postgres-db 5432
+    reaches order-service postgres-db 5432
+    refute reaches redis-cache postgres-db 5432 # although Docker'\''s own chain would let it
+    [[ $(ip -j -d link show docker0 | jq ".[0].linkinfo.info_data.nf_call_iptables") == 0 ]]
+    iptables -S FORWARD | head -1 | grep -x -- "-P FORWARD DROP"
+    security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
+    security/policy.sh down >/dev/null; scripts/nat.sh down >/dev/null
+    iptables -S | grep -x -- "-A DOCKER-USER -s 10.0.0.50/32 -j ACCEPT"
+  '
+  succeeds
+}
+
+@test "both shipped policies are proven, and a rule that is gone, or somebody else'\''s, is found" {
+  sandboxed "$POLICED"'policed_network
+    security/prove.sh | tail -1 | grep "differences: 0"
+    iptables -t security -D CNET-TO-10.0.0.60 2
+    security/prove.sh >/run/proof && exit 1
+    grep "redis-cache -> postgres-db tcp/5432: must be dropped by database-closed; it was dropped by default" /run/proof
+    security/policy.sh up >/dev/null
+    iptables -I FORWARD -s 10.0.0.40 -d 10.0.0.60 -j DROP
+    security/prove.sh >/run/proof && exit 1
+    grep "order-service -> postgres-db tcp/5432: must pass by database; it was lost" /run/proof
+    iptables -D FORWARD -s 10.0.0.40 -d 10.0.0.60 -j DROP
+    ip link set br-app type bridge nf_call_iptables 0
+    security/prove.sh >/run/proof && exit 1
+    grep "it arrived: the rule that should drop it is missing, or is not asked" /run/proof >/dev/null
+    scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null
+    export TOPOLOGY=tiers; policed_network
+    security/prove.sh | tail -1 | grep "differences: 0"
+  '
+  succeeds
+}
+
+@test "the proof notices each mutant of a small policy" {
+  sandboxed "$POLICED"'
+    scripts/topology.sh dump | grep -E "^kind|br-app	-	|nginx-lb|api-gateway|service-registry" >/run/small.tsv
+    grep -E "^(#|id|operator|way-in|front|gateway|registry|names|web-out|ping)" security/flat.tsv >/run/small-policy.tsv
+    export TOPOLOGY=/run/small.tsv POLICY=/run/small-policy.tsv
+    security/mutants.sh inside | tee /run/mutants | tail -3
+    grep ", 0 survived" /run/mutants
+  '
+  succeeds
+}
