@@ -18,6 +18,9 @@ _INK, _FAINT, _BAND = colors.HexColor("#1b2733"), colors.HexColor("#5b6b7a"), co
 _BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=9, leading=12, textColor=_INK)
 _CELL = ParagraphStyle("cell", _BODY, fontSize=8, leading=10)
 _HEAD = ParagraphStyle("head", _CELL, fontName="Helvetica-Bold")
+_SMALL_CELL = ParagraphStyle("small cell", _CELL, fontSize=6.5, leading=8)
+_SMALL_HEAD = ParagraphStyle("small head", _SMALL_CELL, fontName="Helvetica-Bold")
+_MANY_COLUMNS = 9
 _TITLE = ParagraphStyle("title", _BODY, fontName="Helvetica-Bold", fontSize=18, leading=22)
 _SECTION = ParagraphStyle(
     "section", _TITLE, fontSize=12, leading=15, spaceBefore=10, spaceAfter=4, keepWithNext=1
@@ -136,8 +139,10 @@ def _flowable(block: Block) -> Flowable:
         return Paragraph(escape(block), _BODY)
     if isinstance(block, Picture):
         return _picture(block)
-    head = [Paragraph(escape(heading), _HEAD) for heading in block.headings]
-    body = [[Paragraph(escape(str(cell)), _CELL) for cell in row] for row in block.cells]
+    wide = len(block.headings) > _MANY_COLUMNS
+    head_style, cell_style = (_SMALL_HEAD, _SMALL_CELL) if wide else (_HEAD, _CELL)
+    head = [Paragraph(escape(heading), head_style) for heading in block.headings]
+    body = [[Paragraph(escape(str(cell)), cell_style) for cell in row] for row in block.cells]
     whole = sum(block.widths)
     widths = [_WIDTH * share / whole for share in block.widths]
     return Table([head, *body], colWidths=widths, style=_LOOK, repeatRows=1)

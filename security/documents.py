@@ -22,11 +22,12 @@ from security.iptables import saved_rules
 from security.nflog import Occupied
 from security.policy import BUILT_IN, HOST, WORLD, Policy
 from security.policy_table import load
-from security.proof import Proof, prove
-from security.prove import open_flows, outside_of_proof
+from security.proof import Proof, open_flows, prove
+from security.prove import outside_of_proof
 from security.snapshot import Place, take_snapshot
 
 COMMAND = "make documents"
+_KINDS = ("CNET-WIRE-", "CNET-TO-", "CNET-DROP-")
 
 
 def security_policy(proof: Proof, heat_map: Path) -> Document:
@@ -65,7 +66,7 @@ def isolation(proof: Proof) -> Document:
             Section(
                 "Routes, as they are",
                 [
-                    "A node knows its own network and the host; everything else goes to the host, which forwards"
+                    "A node knows its own network; all else goes to the host, which forwards"
                     + (
                         " it."
                         if snapshot.host.forwards
@@ -142,14 +143,19 @@ def _dropped() -> Counter[str]:
 def _enforcement() -> Iterator[str | Rows]:
     yield (
         "ebtables asks of each frame whether port, MAC and address belong together; iptables asks in table "
-        "raw whether somebody outside uses an address of the lab, and in table security, after every firewall of "
-        "the host, whether the policy allows the connection. The bridges hand their frames to iptables "
+        "raw whether somebody outside uses an address of the lab, and in table security, after every firewall "
+        "of the host, whether the policy allows the connection. The bridges hand their frames to iptables "
         "(nf_call_iptables)."
     )
-    rules = [rule for rule in saved_rules() if rule.chain.startswith("CNET-")]
-    chains = Counter((rule.table, rule.chain) for rule in rules)
-    cells = [(table, chain, count) for (table, chain), count in sorted(chains.items()) if "DROP" not in chain]
-    yield Rows(("table", "chain", "rules"), cells, (3, 5, 2))
+    rules: Counter[tuple[str, str]] = Counter()
+    chains: dict[tuple[str, str], set[str]] = {}
+    for rule in saved_rules():
+        if rule.chain.startswith("CNET-") and rule.table in ("raw", "security", "ebtables nat"):
+            kind = rule.table, next((each for each in _KINDS if rule.chain.startswith(each)), rule.chain)
+            rules[kind] += 1
+            chains.setdefault(kind, set()).add(rule.chain)
+    cells = [(*kind, len(chains[kind]), rules[kind]) for kind in sorted(rules)]
+    yield Rows(("table", "chains", "how many", "rules in them"), cells, (3, 5, 2, 2))
 
 
 def _matrix(proof: Proof) -> Rows:

@@ -13,19 +13,20 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from security.policy import ACCEPT, HOST, WORLD
-from security.proof import Proof
+from security.policy import HOST, WORLD
+from security.proof import Proof, open_flows
 
-# Okabe and Ito's colours, told apart by the colour-blind too; each state also has a mark.
+# Okabe and Ito's colours, told apart by the colour-blind too; each cell also says what passes.
 _STATES = {
-    "nothing to try": ("#ffffff", ""),
-    "all dropped, as it must be": ("#d9dee3", ""),
-    "some pass, as they must": ("#56b4e9", "+"),
-    "everything passes, as it must": ("#0072b2", "++"),
-    "differs from the policy": ("#d55e00", "x"),
+    "nothing to try": "#ffffff",
+    "all dropped, as it must be": "#d9dee3",
+    "only ping passes, as it must": "#cfe8f7",
+    "these ports pass, as they must (u: UDP)": "#56b4e9",
+    "everything passes, as it must": "#0072b2",
+    "differs from the policy": "#d55e00",
 }
-_NOTHING, _DROPPED, _SOME, _ALL, _DIFFERS = range(5)
-_MOST_MARKS = 30  # places, above which a cell is too small for a mark
+_NOTHING, _DROPPED, _PING, _SOME, _ALL, _DIFFERS = range(6)
+_MOST_WORDS = 16  # places, above which a cell is too small for words
 
 
 def write_png(proof: Proof, path: Path) -> None:
@@ -34,18 +35,15 @@ def write_png(proof: Proof, path: Path) -> None:
     states = _states(proof, places)
     size = max(6.0, min(24.0, 0.55 * len(places) + 3))
     figure, axes = plt.subplots(figsize=(size + 1.5, size), layout="constrained")
-    colours = ListedColormap([colour for colour, _ in _STATES.values()])
+    colours = ListedColormap(list(_STATES.values()))
     axes.imshow(states, cmap=colours, vmin=0, vmax=len(_STATES) - 1)
     _label(axes, places)
-    if len(places) <= _MOST_MARKS:
-        _mark(axes, states)
+    if len(places) <= _MOST_WORDS:
+        _mark(axes, states, proof, places)
     figure.suptitle(
         f"{proof.policy.path.stem}: {proof.tried} probes, {len(proof.differences)} differences", fontsize=13
     )
-    handles = [
-        Patch(facecolor=colour, edgecolor="#5b6b7a", label=f"{name}  {mark}")
-        for name, (colour, mark) in _STATES.items()
-    ]
+    handles = [Patch(facecolor=colour, edgecolor="#5b6b7a", label=name) for name, colour in _STATES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
@@ -53,32 +51,24 @@ def write_png(proof: Proof, path: Path) -> None:
 
 
 def _states(proof: Proof, places: list[str]) -> list[list[int]]:
-    at = {name: number for number, name in enumerate(places)}
-    tried = [[0] * len(places) for _ in places]
-    passed = [[0] * len(places) for _ in places]
-    differs = [[False] * len(places) for _ in places]
-    for outcome in proof.outcomes:
-        row, column = at[outcome.probe.flow.source], at[outcome.probe.flow.destination]
-        tried[row][column] += not outcome.probe.attack
-        passed[row][column] += (
-            outcome.arrived and outcome.probe.expected == ACCEPT and not outcome.probe.attack
-        )
-        differs[row][column] |= not outcome.as_expected
+    flows = open_flows(proof)
+    tried = {outcome.probe.flow[:2] for outcome in proof.outcomes if not outcome.probe.attack}
+    wrong = {outcome.probe.flow[:2] for outcome in proof.outcomes if not outcome.as_expected}
     return [
         [
-            _state(tried[row][column], passed[row][column], differs[row][column])
-            for column in range(len(places))
+            _DIFFERS if (source, to) in wrong else _state(flows.get((source, to), []), (source, to) in tried)
+            for to in places
         ]
-        for row in range(len(places))
+        for source in places
     ]
 
 
-def _state(tried: int, passed: int, differs: bool) -> int:
-    if differs:
-        return _DIFFERS
-    if not tried:
+def _state(flows: list[str], tried: bool) -> int:
+    if not tried and not flows:
         return _NOTHING
-    return _ALL if passed == tried else _SOME if passed else _DROPPED
+    if not flows:
+        return _DROPPED
+    return _ALL if "any" in flows else _PING if flows == ["ping"] else _SOME
 
 
 def _label(axes: Axes, places: list[str]) -> None:
@@ -92,15 +82,20 @@ def _label(axes: Axes, places: list[str]) -> None:
     axes.tick_params(which="both", length=0)
 
 
-def _mark(axes: Axes, states: list[list[int]]) -> None:
-    marks = [mark for _, mark in _STATES.values()]
+def _mark(axes: Axes, states: list[list[int]], proof: Proof, places: list[str]) -> None:
+    """Write what passes into each cell, so that no colour is needed."""
+    flows = open_flows(proof)
     for row, line in enumerate(states):
         for column, state in enumerate(line):
+            ports = [flow for flow in flows.get((places[row], places[column]), []) if flow != "ping"]
+            said = {_ALL: "all", _PING: "ping", _DIFFERS: "x"}.get(state, "\n".join(ports))
+            white = state in (_ALL, _DIFFERS)
             axes.text(
                 column,
                 row,
-                marks[state],
+                said,
                 ha="center",
                 va="center",
-                color="#ffffff" if state > _SOME else "#1b2733",
+                fontsize=6.5,
+                color="#ffffff" if white else "#1b2733",
             )

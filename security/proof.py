@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,9 +11,9 @@ from itertools import pairwise
 from security.attacks import Attacks
 from security.compiler import LOG_BURST, LOG_PER_SECOND, NFLOG_GROUP, PROOF_GROUP, drop_chain
 from security.iptables import saved_rules
-from security.plan import FLOOD, Plan
+from security.plan import BY_HOST, FLOOD, Plan
 from security.policy import ACCEPT, DROP, WORLD, Policy
-from security.probes import Burst, Outside
+from security.probes import Burst, Outside, Probe
 from security.prover import Outcome, Prover
 
 COLUMNS = (
@@ -212,3 +212,20 @@ def rows(proof: Proof) -> Iterator[tuple[object, ...]]:
             outcome.dropped_by,
             outcome.as_expected,
         )
+
+
+def open_flows(proof: Proof) -> dict[tuple[str, str], list[str]]:
+    """Give what was seen to pass from each source to each destination, attacks left out."""
+    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for outcome in proof.outcomes:
+        probe = outcome.probe
+        if outcome.arrived and probe.attack in ("", BY_HOST):
+            found[probe.flow.source, probe.flow.destination].append(_name(probe))
+    return found
+
+
+def _name(probe: Probe) -> str:
+    if probe.attack == BY_HOST:
+        return f"host:{probe.flow.port}"
+    named = {"icmp": "ping", "other": "any", "udp": f"{probe.flow.port}u"}
+    return named.get(probe.flow.protocol, str(probe.flow.port))

@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,30 +26,12 @@ from rich.text import Text
 
 from scripts.table import TableError
 from security.nflog import Occupied
-from security.plan import BY_HOST
 from security.policy import HOST, WORLD
 from security.policy_table import load
-from security.probes import Outside, Probe
-from security.proof import COLUMNS, Proof, prove, rows
+from security.probes import Outside
+from security.proof import COLUMNS, Proof, open_flows, prove, rows
 
 _WIDE = 12  # a matrix with more sources is shown in numbers
-
-
-def open_flows(proof: Proof) -> dict[tuple[str, str], list[str]]:
-    """Give what was seen to pass from each source to each destination, attacks left out."""
-    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for outcome in proof.outcomes:
-        probe = outcome.probe
-        if outcome.arrived and probe.attack in ("", BY_HOST):
-            found[probe.flow.source, probe.flow.destination].append(_name(probe))
-    return found
-
-
-def _name(probe: Probe) -> str:
-    if probe.attack == BY_HOST:
-        return f"host:{probe.flow.port}"
-    named = {"icmp": "ping", "other": "any", "udp": f"{probe.flow.port}u"}
-    return named.get(probe.flow.protocol, str(probe.flow.port))
 
 
 def matrix(proof: Proof) -> Table:
