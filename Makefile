@@ -1,7 +1,7 @@
 # An index: each target calls one script, and every script also works by hand.
 .DEFAULT_GOAL := help
 .PHONY: help up down clean network services policies prove prove-mutants explain isolation status verify doctor logs shell rules documents topology distribution \
-        scale chaos test lint bench-network bench-services install
+        scale chaos test lint bench-network bench-services bench-policy install
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,9 @@ bench-network: ## 10, 100, 500 nodes against ip -batch, single commands, CNI and
 
 bench-services: ## requests a second through nginx against the development server's way
 	@bench/services.sh
+
+bench-policy: ## what a policy costs: to apply 16, 100, 1,000 lines, and on the packet's path
+	@bench/policy.sh
 
 install: ## what the lab needs on this machine
 	@scripts/install.sh up

@@ -143,7 +143,7 @@ def _dropped() -> Counter[str]:
 def _enforcement() -> Iterator[str | Rows]:
     yield (
         "ebtables asks of each frame whether port, MAC and address belong together; iptables asks in table "
-        "raw whether somebody outside uses an address of the lab, and in table security, after every firewall "
+        "raw whether somebody outside uses an address of the lab, in table security, after every firewall "
         "of the host, whether the policy allows the connection. The bridges hand their frames to iptables "
         "(nf_call_iptables)."
     )

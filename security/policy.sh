@@ -61,6 +61,14 @@ load() { # WANTED_IPTABLES WANTED_EBTABLES; each whole or not at all
 
 # --- the bridges ----------------------------------------------------------------------------------
 
+# Where br_netfilter is a module, loading it switches filtering on for every bridge; that is taken back at once.
+load_br_netfilter() {
+  local family
+  [[ ! -d /proc/sys/net/bridge && -z ${DRY_RUN:-} ]] || return 0
+  run modprobe br_netfilter || die "no br_netfilter: between nodes of one bridge no policy can hold; it needs a kernel with CONFIG_BRIDGE_NETFILTER"
+  for family in ip ip6 arp; do run sysctl -qw "net/bridge/bridge-nf-call-${family}tables=0"; done
+}
+
 differing_bridges() { # 0|1; network.sh makes new ones as they should be
   ip -j -d link show group "$LINK_GROUP" type bridge 2>/dev/null |
     jq -r --argjson wanted "$1" '.[] | select(.ifname) | select(.linkinfo.info_data | [.nf_call_iptables, .nf_call_ip6tables, .nf_call_arptables] != [$wanted, $wanted, $wanted]) | .ifname' || : # none is up
@@ -86,6 +94,7 @@ up() {
   need_root
   prepare
   take_lock
+  load_br_netfilter
   compare
   [[ -n $LIVE_IPTABLES$LIVE_EBTABLES ]] || defer remove_policy
   if [[ $WANTED_IPTABLES != "$LIVE_IPTABLES" || $WANTED_EBTABLES != "$LIVE_EBTABLES" ]]; then

@@ -17,6 +17,8 @@ problem|connection tracking|xt_conntrack|NETFILTER_XT_MATCH_CONNTRACK|iptables -
 problem|address types|xt_addrtype|NETFILTER_XT_MATCH_ADDRTYPE|iptables -A PROBE -m addrtype --dst-type LOCAL
 problem|DNAT|xt_nat|NETFILTER_XT_NAT|iptables -t nat -A PREROUTING -p tcp -j DNAT --to-destination :1
 problem|MASQUERADE|xt_MASQUERADE|NETFILTER_XT_TARGET_MASQUERADE|iptables -t nat -A POSTROUTING -j MASQUERADE
+note|the security table|nft_compat (iptable_security)|NFT_COMPAT (IP_NF_SECURITY)|iptables -t security -N PROBE
+note|ebtables|nf_tables (nft_compat)|NF_TABLES_BRIDGE|ebtables -t nat -N PROBE
 note|hashlimit|xt_hashlimit|NETFILTER_XT_MATCH_HASHLIMIT|iptables -A PROBE -m hashlimit --hashlimit-above 1/min --hashlimit-name probe
 note|NFLOG|xt_NFLOG|NETFILTER_XT_TARGET_NFLOG|iptables -A PROBE -j NFLOG
 note|physdev|xt_physdev|NETFILTER_XT_MATCH_PHYSDEV|physdev
