@@ -5,17 +5,21 @@
 #   bridge BRIDGE MAC                 alias BRIDGE cnet TABLE    bridge-address BRIDGE CIDR
 #   namespace NS                      veth NS INTERFACE PORT MAC
 #   filtered BRIDGE                   (its frames meet the rules; wanted while a policy is in force)
+#   hairpin PORT                      (may send back what it received: a published port asked for from within)
 #   port PORT BRIDGE                  up LINK                    (of the host)
 #   inside-up NS INTERFACE            address NS INTERFACE CIDR
 #   route NS via|dev HOP              stale NS, foreign NS       (never wanted)
 
 wanted_facts() {
   local bridge node namespace interface port gateway filtered=''
-  local -A wired=()
+  local -A wired=() hairpins=()
   ! policy_in_force || filtered=1
   for bridge in "${BRIDGES[@]}"; do
     mac_of "${ADDRESS[$bridge]}"
     printf '%s\n' "bridge $bridge $REPLY" ${filtered:+"filtered $bridge"} "alias $bridge cnet $TABLE" "bridge-address $bridge ${ADDRESS[$bridge]}" "up $bridge"
+  done
+  for node in "${NODES[@]}"; do
+    [[ ${PUBLISHES[$node]} == - ]] || hairpins[${PORT[$node]}]=1
   done
   for node in "${NODES[@]}"; do
     namespace=${NAMESPACE[$node]} interface=${INTERFACE[$node]} port=${PORT[$node]}
@@ -26,7 +30,7 @@ wanted_facts() {
     wired[$namespace]=1
     gateway=${ADDRESS[${BRIDGE[$node]}]%/*}
     mac_of "${ADDRESS[$node]}"
-    printf '%s\n' "namespace $namespace" "veth $namespace $interface $port $REPLY" "port $port ${BRIDGE[$node]}" "up $port" \
+    printf '%s\n' "namespace $namespace" "veth $namespace $interface $port $REPLY" "port $port ${BRIDGE[$node]}" ${hairpins[$port]:+"hairpin $port"} "up $port" \
       "inside-up $namespace lo" "address $namespace $interface ${ADDRESS[$node]}" \
       "inside-up $namespace $interface" "route $namespace via $gateway"
   done
@@ -120,7 +124,8 @@ FACTS='
     if .linkinfo.info_kind == "bridge"
     then "bridge \($name) \(.address)", "alias \($name) \(.ifalias)", "bridge-address \($name) \(cidrs)",
       (.linkinfo.info_data | select(.nf_call_iptables == 1 and .nf_call_ip6tables == 1 and .nf_call_arptables == 1) | "filtered \($name)")
-    else "veth \($ends[.pair].end // "- -") \($name) \($ends[.pair].mac // "-")", (select(.master) | "port \($name) \(.master)") end,
+    else "veth \($ends[.pair].end // "- -") \($name) \($ends[.pair].mac // "-")", (select(.master) | "port \($name) \(.master)"),
+      (select(.linkinfo.info_slave_data.hairpin) | "hairpin \($name)") end,
     (select(is_up) | "up \($name)")),
   ($inside[] | .namespace as $namespace | [.links[] | select($ends[.pair])] as $mine |
     if $mine == [] and (.links | any(.link_type != "loopback" and is_up)) then "foreign \($namespace)"
@@ -165,6 +170,7 @@ in_words() {
     up) echo "$a is up" ;;
     namespace) echo "namespace $a" ;;
     veth) echo "veth pair $c (host) = $b (namespace $a), MAC $d" ;;
+    hairpin) echo "$a sends back what it received, when that is asked for" ;;
     port) echo "$a is a port of bridge $b" ;;
     inside-up) echo "$b is up in namespace $a" ;;
     address) echo "address $c on $b in namespace $a" ;;

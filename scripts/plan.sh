@@ -26,6 +26,7 @@ plan_to_make() {
       namespace) host "netns add $a" ;;
       veth) host "link add name $c group $LINK_GROUP type veth peer name $b address $d netns $a" ;;
       port) host "link set dev $a addrgenmode none master $b" ;;
+      hairpin) host "link set dev $a type bridge_slave hairpin on" ;;
       address) inside "$a" "link set dev $b addrgenmode none" && inside "$a" "addr add $c brd + dev $b" ;;
       inside-up) inside "$a" "link set dev $b up" ;;
       route) inside "$a" "route add default $b $c" ;;
@@ -39,9 +40,10 @@ plan_to_remove() { # what is removed takes along what hangs on it
   while read -r kind a b c _; do
     case $kind in
       bridge) host "link del dev $a" && gone["bridge $a"]=1 ;;
-      veth) host "link del dev $c" && gone["inside $a"]=1 ;;
+      veth) host "link del dev $c" && gone["inside $a"]=1 && gone["port $c"]=1 ;;
       namespace | stale) host "netns del $a" && gone["inside $a"]=1 ;;
       filtered) [[ -n ${gone["bridge $a"]:-} ]] || host "link set dev $a type bridge $(filtering 0)" ;;
+      hairpin) [[ -n ${gone["port $a"]:-} ]] || host "link set dev $a type bridge_slave hairpin off" ;;
       bridge-address) [[ -n ${gone["bridge $a"]:-} ]] || host "addr del $b dev $a" ;;
       address) [[ -n ${gone["inside $a"]:-} ]] || inside "$a" "addr del $c dev $b" ;;
       route) [[ -n ${gone["inside $a"]:-} ]] || inside "$a" "route del default $b $c" ;;

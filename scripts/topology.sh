@@ -39,7 +39,8 @@ filtering() { echo "nf_call_iptables $1 nf_call_ip6tables $1 nf_call_arptables $
 policy_in_force() { iptables-save 2>/dev/null | grep '^:CNET-FROM-NODES ' >/dev/null; }
 
 SCALED=$RUN_DIR/scaled.tsv
-base_table() { # what the loaded table was scaled from, or itself
+[[ -z ${POLICY:-} ]] || POLICY=$(realpath -m -- "$POLICY") # tools that read it run in another directory
+base_table() {                                             # what the loaded table was scaled from, or itself
   if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
 }
 

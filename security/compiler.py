@@ -195,11 +195,12 @@ class _Rules:
         yield _rule("security", chain, _built_in(INVALID), f"{state} INVALID {self.drop(INVALID)}")
 
     def lines(self, chain: str, destination: str) -> Iterator[str]:
-        """Judge what nodes send to one destination; what stays in a namespace is never seen here."""
+        """Judge what nodes send to one destination; what stays in a namespace is never seen."""
         target = self.topology.node(destination)
-        undecided = {
-            node.name for node in self.topology.nodes if target is None or node.namespace != target.namespace
-        }
+        namespace = (
+            target.namespace if target and not target.publishes else None
+        )  # by the host's port one may
+        undecided = {node.name for node in self.topology.nodes if node.namespace != namespace}
         of_destination = [line for line in self.policy.lines if destination in line.destinations]
         yield from self.lines_for(chain, "-s", [(line, line.sources) for line in of_destination], undecided)
 

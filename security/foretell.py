@@ -33,7 +33,7 @@ class Foretelling:
 
     def tell(self, flow: Flow) -> Story:
         """Tell it to its end."""
-        telling = Telling(flow)
+        telling = Telling(flow, doubts=[f"chain {chain} of nft" for chain in self.host.unread])
         source, destination = self.topology.node(flow.source), self.topology.node(flow.destination)
         to = self.address(flow.destination, flow.source)
         own = self.address(flow.source, flow.destination)

@@ -99,8 +99,7 @@ class Plan:
         """Each published port by the host's address: from outside, from nodes, from the host itself."""
         for node in self.nodes:
             for publication in node.publishes:
-                others = (other.name for other in self.nodes if other.namespace != node.namespace)
-                for source in (HOST, WORLD, *others):
+                for source in (HOST, WORLD, *(other.name for other in self.nodes)):
                     yield self.by_host(source, node, publication)
 
     def by_host(self, source: str, node: Node, published: Publication) -> Probe:

@@ -20,6 +20,7 @@ from security.iptables import Saved, parse
 HOST_PLACE = ""
 _RATES = Path("/proc/net/ipt_hashlimit")
 _LOOKERS = 8
+_TABLES_OF_IPTABLES = ("filter", "nat", "mangle", "raw", "security", "broute")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Place:
     rules: str = ""
     frames: str = ""
     forwards: bool = False
+    unread: list[str] = field(default_factory=list)  # base chains of nft that iptables does not show
     rates: dict[str, str] = field(default_factory=dict)
 
     def link(self, name: str) -> dict[str, Any] | None:
@@ -150,8 +152,20 @@ def _look_at_host() -> Place:
         place.rules,
         _run("ebtables-save", "-c"),
         forwards,
+        _chains_of_nft(),
         rates,
     )
+
+
+def _chains_of_nft() -> list[str]:
+    """Name what nft itself made (firewalld, libvirt): iptables keeps its own in tables of its names."""
+    listed = json.loads(_run("nft", "-j", "list", "chains") or '{"nftables": []}')["nftables"]
+    chains = [item["chain"] for item in listed if "hook" in item.get("chain", {})]
+    return [
+        f"{chain['family']} {chain['table']} {chain['name']}"
+        for chain in chains
+        if not (chain["family"] in ("ip", "ip6", "bridge", "arp") and chain["table"] in _TABLES_OF_IPTABLES)
+    ]
 
 
 def _run(*command: str) -> str:

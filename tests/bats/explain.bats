@@ -66,6 +66,10 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
     iptables -D FORWARD -m comment --comment "cnet: what passes through" -j CNET-FORWARD; iptables -P FORWARD DROP; foreign
     iptables -P FORWARD ACCEPT
     told allowed database order-service postgres-db 5432
+    nft "add table inet others; add chain inet others forward { type filter hook forward priority 10; }; add rule inet others forward ip daddr 10.0.0.60 drop"
+    security/explain.sh order-service postgres-db 5432 --json >/run/told || [[ $? == 1 ]]
+    jq -e ".live.kind == \"dropped by somebody else'\''s rule\" and (.doubts | any(test(\"inet others forward\")))" /run/told
+    nft delete table inet others
   '
   succeeds
 }
