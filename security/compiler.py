@@ -195,9 +195,10 @@ class _Rules:
         yield _rule("security", chain, _built_in(INVALID), f"{state} INVALID {self.drop(INVALID)}")
 
     def lines(self, chain: str, destination: str) -> Iterator[str]:
-        """Judge what nodes send to one destination; what stays in a namespace is never seen."""
+        """Judge what nodes send to one destination."""
         target = self.topology.node(destination)
-        namespace = (
+        # What stays in a namespace is never seen, but for a published port that is asked for by the host's address.
+        namespace = target.namespace if target and not target.publishes else None
             target.namespace if target and not target.publishes else None
         )  # by the host's port one may
         undecided = {node.name for node in self.topology.nodes if node.namespace != namespace}
