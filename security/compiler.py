@@ -197,10 +197,8 @@ class _Rules:
     def lines(self, chain: str, destination: str) -> Iterator[str]:
         """Judge what nodes send to one destination."""
         target = self.topology.node(destination)
-        # What stays in a namespace is never seen, but for a published port that is asked for by the host's address.
+        # What stays in a namespace is never seen, but for a published port asked for by the host's address.
         namespace = target.namespace if target and not target.publishes else None
-            target.namespace if target and not target.publishes else None
-        )  # by the host's port one may
         undecided = {node.name for node in self.topology.nodes if node.namespace != namespace}
         of_destination = [line for line in self.policy.lines if destination in line.destinations]
         yield from self.lines_for(chain, "-s", [(line, line.sources) for line in of_destination], undecided)
