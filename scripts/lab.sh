@@ -145,16 +145,25 @@ show_nodes() {
   done
 }
 
-show_rules() { # packets, bytes, chain, why
+show_rules() { # packets, bytes, chain, why; the policy's are many: make rules shows them
   printf '\n%s%10s %12s  %-7s %-17s %s%s\n' "$BOLD" packets bytes table chain rule "$PLAIN"
   iptables-save -c | awk '
     /^\*/ { table = substr($0, 2) }
-    /^\[/ && / CNET-/ {
+    table != "security" && table != "raw" && /^\[/ && / CNET-/ {
       split(substr($1, 2), count, /[:\]]/)
       why = $0; if (!sub(/.*--comment "cnet: /, "", why)) next
       sub(/".*/, "", why)
       printf "%10s %12s  %-7s %-17s %s\n", count[1], count[2], table, $3, why
     }'
+}
+
+# What the policy has dropped, by id.
+show_drops() {
+  policy_in_force || return 0
+  printf '\n%sdropped by the policy%s\n' "$BOLD" "$PLAIN"
+  { iptables-save -c && ebtables-save -c; } | awk '
+    $3 ~ /^CNET-DROP-/ && / -j DROP/ { split(substr($1, 2), count, ":"); dropped[substr($3, 11)] += count[1] }
+    END { for (id in dropped) if (dropped[id]) printf "%10s  %s\n", dropped[id], id }' | sort -rn
 }
 
 status() {
@@ -166,6 +175,7 @@ status() {
   local drift=0
   show_nodes
   show_rules
+  show_drops
   printf '\n%sservices%s\n' "$BOLD" "$PLAIN"
   call services status || drift=1
   echo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from scripts.topology import Node, Topology
@@ -16,6 +17,7 @@ from security.walk import FrameRules, Packet, Ruleset, Walk
 LOCALHOST = "127.0.0.1"
 OUTSIDE_PORT = "cnet-outside"  # the wire of an outside that is made for a proof
 _DROP = drop_chain("")
+_JUDGED = "has judged it"
 
 
 class Foretelling:
@@ -313,7 +315,7 @@ class Foretelling:
     def tell_rules(self, telling: Telling, walk: Walk, hook: str) -> None:
         """Name each rule that said something; those that only count or send on are left out."""
         telling.doubts += walk.uncertain
-        for rule in walk.met:
+        for rule in _telling_ones(walk.met):
             if rule.target in ("LOG", "NFLOG", "") or (rule is walk.decided_by):
                 continue
             telling.hop(
@@ -369,6 +371,15 @@ class Foretelling:
             return None
         found = self.policy.decide(flow.source, flow.destination, flow.protocol, flow.port)
         return (found.id, found.reason) if found.verdict == ACCEPT else None
+
+
+def _telling_ones(met: Sequence[Rule]) -> Iterator[Rule]:
+    """Leave out calls of chains that at once return what another chain judges."""
+    for at, rule in enumerate(met):
+        after = met[at + 1] if at + 1 < len(met) else None
+        passed_on = (rule, after) if after else (rule,)
+        if not any(_JUDGED in each.comment and each.chain in (rule.chain, rule.target) for each in passed_on):
+            yield rule
 
 
 def by_policy(telling: Telling, policy: Policy | None, policy_id: str) -> Story:
