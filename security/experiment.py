@@ -24,7 +24,7 @@ from security.trace import Met, Trace
 _ETH_P_ALL = 3
 _PATIENCE_SECONDS = 0.35
 _SETTLED_SECONDS = 0.03
-_ERROR, _RST = 3, 0x04
+_ERROR, _HOST_UNREACHABLE, _RST = 3, 1, 0x04
 _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP)
 
 
@@ -34,7 +34,7 @@ class Observation:
 
     seen_at: set[str] = field(default_factory=set)
     arrived: bool = False
-    answer: str = ""  # accepted, refused or unreachable
+    answer: str = ""  # accepted, refused, unreachable or unresolved
     dropped_by: str = ""
     not_sent: str = ""
     met: list[Met] = field(default_factory=list)
@@ -153,12 +153,18 @@ class Experiment:
 
 
 def answer_in(data: bytes, number: int) -> str:
-    """Tell what a packet answers to a probe; empty when it does not."""
+    """Tell what a packet answers to a probe; empty when it does not.
+
+    A host that nobody answers for (ARP found no neighbour) is "unresolved": the kernel that looked for
+    it sends ICMP type 3 code 1 (RFC 1812, 4.3.3.1), to itself, too.
+    """
     seen = packets.recognise(data)
     begin = (data[0] & 15) * 4
     if data[9] == packets.ICMP and data[begin] == _ERROR:
         quoted = packets.recognise(data[begin + 8 :]) if len(data) >= begin + 28 else None
-        return "unreachable" if quoted and quoted.number == number else ""
+        if not quoted or quoted.number != number:
+            return ""
+        return "unresolved" if data[begin + 1] == _HOST_UNREACHABLE else "unreachable"
     if not seen or seen.number != number or not seen.answer:
         return ""
     return "refused" if data[9] == packets.TCP and data[begin + 13] & _RST else "accepted"
@@ -186,14 +192,15 @@ def ending_of(seen: Observation, foretelling: Foretelling, story: Story) -> Endi
             "it arrived" + (", and was answered" if seen.answer else ""),
             foretelling.allowing_id(flow),
         )
-    if seen.answer and seen.arrived:
+    answered = seen.answer not in ("", "unresolved")
+    if answered and seen.arrived:
         return Ending(
             Kind.NO_LISTENER,
             f"it arrived at {flow.destination}, and was refused: nobody listens on port {flow.port}",
             fix=foretold.fix,
         )
     dropped = foreign_drop(seen.met)
-    if dropped or seen.answer:
+    if dropped or answered:
         why = (
             f"{dropped.table} {dropped.chain}: {dropped.why} -> {dropped.verdict}"
             if dropped
@@ -219,9 +226,10 @@ def _silence(seen: Observation, foretold: Ending) -> Ending:
         return Ending(kind, f"it arrived, and no answer came; {foretold.why}", fix=foretold.fix)
     fits = foretold.kind in (Kind.LINK_DOWN, Kind.NOT_FORWARDED, Kind.NO_ROUTE, Kind.FOREIGN)
     last = ", ".join(sorted(seen.seen_at)) or "nowhere"
+    unheard = "; nobody answered ARP for its address" if seen.answer == "unresolved" else ""
     return Ending(
         foretold.kind if fits else Kind.LOST,
-        f"it was seen at {last}, and no further; {foretold.why}",
+        f"it was seen at {last}, and no further{unheard}; {foretold.why}",
         fix=foretold.fix,
     )
 

@@ -11,6 +11,7 @@ bridge        -     -          iproute2     iproute              iproute2
 ss            -     -          iproute2     iproute              iproute2
 jq            1.5   --version  jq           jq                   jq
 iptables      1.8   -V         iptables     iptables-nft         iptables-nft
+ebtables      1.8   -V         iptables     iptables-nft         iptables-nft
 nft           -     -          nftables     nftables             nftables
 conntrack     1.4   -V         conntrack    conntrack-tools      conntrack-tools
 curl          7.50  --version  curl         curl                 curl
