@@ -1,7 +1,7 @@
 # An index: each target calls one script, and every script also works by hand.
 .DEFAULT_GOAL := help
 .PHONY: help up down clean network services policies prove prove-mutants explain isolation status verify doctor logs shell rules documents topology distribution \
-        scale chaos test lint bench-network bench-services bench-policy install
+        monitor capture health connections scale chaos test lint bench-network bench-services bench-policy install
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,18 @@ topology: ## the live system as a diagram (text; SVG and PNG in reports/)
 
 distribution: ## how the gateway spread requests over instances (CSV and PNG in reports/)
 	@scripts/report.sh distribution
+
+monitor: ## phase 3: capture for DURATION=30 s, analyse, reports of traffic, connections, health (reports/)
+	@monitoring/monitor.sh run
+
+capture: ## tcpdump on the lab's bridges until Ctrl+C (DURATION=10: so many seconds)
+	@monitoring/capture.sh run $(DURATION)
+
+health: ## every service: up or down, latency, uptime; goes on until Ctrl+C (ONCE=1: once, with an exit status)
+	@scripts/report.sh health $(if $(ONCE),--once)
+
+connections: ## connections by service and state, address translations, the tracking table
+	@scripts/report.sh connections
 
 scale: ## more or fewer instances under load: make scale PROGRAM=product-service COUNT=5
 	@scripts/scale.sh $(PROGRAM) $(COUNT)

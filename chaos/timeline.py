@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 
 from chaos.analysis import OK, Fault, percentile
 from chaos.load import Sample
-from monitoring.distribution import COLOURS, stack
+from monitoring.colours import COLOURS
+from monitoring.distribution import stack
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

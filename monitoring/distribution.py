@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from rich.console import Console
 from rich.table import Table
 
+from monitoring.colours import COLOURS
 from monitoring.gateway_log import Routed, lines_of, read
 from scripts.topology import Topology, load, table_path
 
@@ -27,8 +28,6 @@ import matplotlib.pyplot as plt
 
 LOGS = Path("/var/opt/cnet/log")
 ENOUGH = 300
-# Okabe and Ito's colours, which the colour-blind can tell apart.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
 
 @dataclass(frozen=True)

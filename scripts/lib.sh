@@ -89,6 +89,9 @@ need_tools() {
   ((${#missing[@]} == 0)) || die "missing: ${missing[*]}; sudo scripts/install.sh up"
 }
 
+# What installs it writes its digests last: half an environment is none.
+need_environment() { [[ -s $VENV/digests ]] || die "the Python environment $VENV is not there yet, or not wholly; sudo scripts/install.sh up"; }
+
 # Two runs never change the lab at once. A child of the holder goes on under its parent's lock.
 take_lock() {
   [[ -z ${CNET_LOCKED:-} && -z ${DRY_RUN:-} ]] || return 0

@@ -37,11 +37,6 @@ publications() {
   done
 }
 
-network_cidr() { # 10.1.2.3/16 -> 10.1.0.0/16
-  network_of "$1"
-  printf '%d.%d.%d.%d/%d\n' $((NETWORK >> 24)) $((NETWORK >> 16 & 255)) $((NETWORK >> 8 & 255)) $((NETWORK & 255)) "${1#*/}"
-}
-
 publishing_rules() { # NODE HOST_PORT PORT PROTOCOL
   local node=$1 bridge=${BRIDGE[$1]} address=${ADDRESS[$1]%/*} to
   to="-d $address/32 -o $bridge -p $4 -m $4 --dport $3"

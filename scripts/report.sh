@@ -6,6 +6,8 @@
 #   scripts/report.sh distribution   which instance answered how many requests, and when (CSV, PNG)
 #   scripts/report.sh proof      the policy, tried; 1 when anything differs (CSV, PNG)
 #   scripts/report.sh documents  the security policy, isolation and routing, with their proof (Markdown, PDF)
+#   scripts/report.sh health [OPTION...]   is each service well: --once, --json, --csv FILE, --report FOLDER
+#   scripts/report.sh connections [OPTION...]   who is connected to whom: --watch SECONDS, --json
 #   scripts/report.sh help
 
 # shellcheck source=scripts/lib.sh
@@ -15,7 +17,7 @@ REPORTS=${REPORTS:-$ROOT/reports}
 
 page() { # MODULE OPTION...
   need_root
-  [[ -x $VENV/bin/python ]] || die "there is no $VENV yet; sudo scripts/install.sh up"
+  need_environment
   cd "$ROOT"
   "$VENV/bin/python" -m "$@"
 }
@@ -42,10 +44,14 @@ proof() {
   return "$status"
 }
 
+health() { page monitoring.health "$@"; }
+
+connections() { page monitoring.connections --reports "$REPORTS" "$@"; }
+
 documents() { "$ROOT/security/prove.sh" documents "$REPORTS"; }
 
 case ${1:-help} in
-  rules | topology | distribution | proof | documents) "$1" ;;
+  rules | topology | distribution | proof | documents | health | connections) "$@" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

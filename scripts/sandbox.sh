@@ -89,7 +89,10 @@ case ${1:-help} in
     (($# > 0)) || bad_usage "run needs a command"
     enter "$@"
     ;;
-  shell) enter "${SHELL:-bash}" ;;
+  shell)
+    need_environment # there is no internet in it to install anything from
+    enter "${SHELL:-bash}"
+    ;;
   inside) # only for itself, within the new namespaces
     shift
     inside "$@"

@@ -82,7 +82,7 @@ check_services() {
   done
   need_tools ip curl setpriv nginx redis-server
   [[ -n $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null) ]] || need_tools postgres
-  [[ -x $VENV/bin/supervisord ]] || die "there is no $VENV yet; sudo scripts/install.sh up"
+  need_environment
   check_readable
   check_names
 }

@@ -70,6 +70,11 @@ network_of() { # sets NETWORK (first address as a number), NETWORK_END, and REPL
   NETWORK=$((REPLY & ~mask)) NETWORK_END=$((REPLY | mask))
 }
 
+network_cidr() { # 10.1.2.3/16 -> 10.1.0.0/16
+  network_of "$1"
+  printf '%d.%d.%d.%d/%d\n' $((NETWORK >> 24)) $((NETWORK >> 16 & 255)) $((NETWORK >> 8 & 255)) $((NETWORK & 255)) "${1#*/}"
+}
+
 check_unique() { # COLUMN VALUE [SCOPE]
   local key="${3:-$1} $2"
   [[ -z ${SEEN[$key]:-} ]] || refuse "$1" "\"$2\" is already used in line ${SEEN[$key]}"

@@ -18,7 +18,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
 source "$ROOT/scripts/outside.sh"
 
 explain() {
-  [[ -x $VENV/bin/python ]] || die "there is no $VENV yet; sudo scripts/install.sh up"
+  need_environment
   load_topology
   export TOPOLOGY=$TABLE
   if [[ " $* " != *" --state "* ]]; then

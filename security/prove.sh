@@ -20,7 +20,7 @@ source "$ROOT/scripts/outside.sh"
 prove() {
   need_root
   need_tools ip jq iptables-save ebtables-save
-  [[ -x $VENV/bin/python ]] || die "there is no $VENV yet; sudo scripts/install.sh up"
+  need_environment
   load_topology
   need_lab
   policy_in_force || die "no policy is in force; sudo make policies"

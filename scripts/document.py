@@ -12,7 +12,16 @@ from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4, landscape
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.platypus import Flowable, Image, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+from reportlab.platypus import (
+    CondPageBreak,
+    Flowable,
+    Image,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+    Table,
+    TableStyle,
+)
 
 _INK, _FAINT, _BAND = colors.HexColor("#1b2733"), colors.HexColor("#5b6b7a"), colors.HexColor("#e8eef4")
 _BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=9, leading=12, textColor=_INK)
@@ -22,13 +31,11 @@ _SMALL_CELL = ParagraphStyle("small cell", _CELL, fontSize=6.5, leading=8)
 _SMALL_HEAD = ParagraphStyle("small head", _SMALL_CELL, fontName="Helvetica-Bold")
 _MANY_COLUMNS = 9
 _TITLE = ParagraphStyle("title", _BODY, fontName="Helvetica-Bold", fontSize=18, leading=22)
-_SECTION = ParagraphStyle(
-    "section", _TITLE, fontSize=12, leading=15, spaceBefore=10, spaceAfter=4, keepWithNext=1
-)
+_SECTION = ParagraphStyle("section", _TITLE, fontSize=12, leading=15, spaceBefore=10, spaceAfter=4)
 _SMALL = ParagraphStyle("small", _BODY, textColor=_FAINT)
 _MARGIN = 12 * mm
+_LEAST_ROOM = 30 * mm
 _WIDTH = landscape(A4)[0] - 2 * _MARGIN
-_PICTURE_HEIGHT = 150 * mm
 _LOOK = TableStyle(
     [
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
@@ -53,10 +60,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG beside the document."""
+    """A PNG beside the document, printed at most `height` mm high."""
 
     path: Path
     alternative: str
+    height: float = 150
 
 
 Block = str | Rows | Picture
@@ -121,7 +129,7 @@ def write_pdf(document: Document, path: Path) -> None:
         Paragraph(escape(document.made), _SMALL),
     ]
     for section in document.sections:
-        story.append(Paragraph(escape(section.heading), _SECTION))
+        story += [CondPageBreak(_room_for(section)), Paragraph(escape(section.heading), _SECTION)]
         for block in section.blocks:
             story += [_flowable(block), Spacer(1, 2 * mm)]
 
@@ -132,6 +140,12 @@ def write_pdf(document: Document, path: Path) -> None:
         canvas.drawRightString(template.pagesize[0] - _MARGIN, 8 * mm, f"page {template.page}")
 
     template.build(story, onFirstPage=footer, onLaterPages=footer)
+
+
+def _room_for(section: Section) -> float:
+    """Give the height without which a section begins on the next page: its heading is never alone."""
+    first = next(iter(section.blocks), "")
+    return _LEAST_ROOM + (_picture(first).drawHeight if isinstance(first, Picture) else 0)
 
 
 def _flowable(block: Block) -> Flowable:
@@ -148,8 +162,8 @@ def _flowable(block: Block) -> Flowable:
     return Table([head, *body], colWidths=widths, style=_LOOK, repeatRows=1)
 
 
-def _picture(picture: Picture) -> Flowable:
+def _picture(picture: Picture) -> Image:
     image = Image(str(picture.path))
-    scale = min(_WIDTH / image.imageWidth, _PICTURE_HEIGHT / image.imageHeight)
+    scale = min(_WIDTH / image.imageWidth, picture.height * mm / image.imageHeight)
     image.drawWidth, image.drawHeight = image.imageWidth * scale, image.imageHeight * scale
     return image

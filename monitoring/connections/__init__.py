@@ -1,0 +1,1 @@
+"""Connections: what conntrack and ss know, by service."""

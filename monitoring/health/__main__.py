@@ -1,0 +1,180 @@
+"""Watches every service: up or down, latency, uptime.
+
+    python -m monitoring.health [--once] [--json] [--every SECONDS] [--rounds N] [--csv FILE] [--report FOLDER]
+
+On a terminal a table that is updated in place; else a line a service and round. With --once it asks once, and exits
+with 1 when one is down. --json prints a line of JSON a round; --csv adds each check to a file; --report makes
+health_report.pdf of such a file when it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from monitoring.health.checks import Check, Target, check_all, targets
+from monitoring.health.history import Histories, quantile
+from scripts.topology import TopologyError, load
+
+COLUMNS = ("time", "service", "up", "milliseconds", "why")
+_EVERY_SECONDS = 10.0
+
+
+class Monitor:
+    """Rounds of checks, and where they are written."""
+
+    def __init__(self, options: argparse.Namespace, wanted: Sequence[Target], log: TextIO | None) -> None:
+        self._options, self._targets, self._log = options, wanted, log
+        self.histories = Histories()
+        self._console = Console(highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+
+    def run(self) -> bool:
+        """Go on until the last round or Ctrl+C; tell whether all were up in the last round."""
+        in_place = self._console.is_terminal and not self._options.json and not self._options.once
+        healthy = True
+        with ExitStack() as stack:
+            live = stack.enter_context(Live(console=self._console, auto_refresh=False)) if in_place else None
+            stack.enter_context(suppress(KeyboardInterrupt))
+            round_number = 0
+            while True:
+                begin = time.monotonic()
+                checks = check_all(self._targets)
+                healthy = all(check.up for check in checks)
+                self._note(checks, live)
+                round_number += 1
+                if round_number == (1 if self._options.once else self._options.rounds):
+                    break
+                time.sleep(max(self._options.every - (time.monotonic() - begin), 0))
+        return healthy
+
+    def _note(self, checks: Sequence[Check], live: Live | None) -> None:
+        self.histories.note(checks)
+        if self._log:
+            csv.writer(self._log, lineterminator="\n").writerows(_row(check) for check in checks)
+            self._log.flush()
+        if self._options.json:
+            print(json.dumps(_round(checks)), flush=True)
+        elif live:
+            live.update(self._table(), refresh=True)
+        elif self._options.once and self._console.is_terminal:
+            self._console.print(self._table())
+        else:
+            for check in checks:
+                print(_line(check), flush=True)
+
+    def _table(self) -> Table:
+        table = Table("service", "", "ms", "p50", "p95", "uptime", "latency", title_justify="left")
+        for node, history in self.histories.by_node.items():
+            last = history.checks[-1]
+            state = Text("UP", "green") if last.up else Text(f"DOWN {last.why}", "bold red")
+            spread = (quantile(history.latencies, 0.5), quantile(history.latencies, 0.95))
+            latency = f"{last.milliseconds:.1f}" if last.up else "-"
+            table.add_row(
+                node, state, latency, *(f"{value:.1f}" for value in spread), f"{100 * history.uptime:.1f} %",
+                history.sparkline(),
+            )  # fmt: skip
+        return table
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _row(check: Check) -> tuple[str, str, int, str, str]:
+    return (_when(check.time), check.node, int(check.up), f"{check.milliseconds:.3f}", check.why)
+
+
+def _line(check: Check) -> str:
+    state = "UP  " if check.up else "DOWN"
+    why = f"  {check.why}" if check.why else ""
+    return f"{_when(check.time)}  {state}  {check.node:<18} {check.milliseconds:8.1f} ms{why}"
+
+
+def _round(checks: Sequence[Check]) -> dict[str, object]:
+    services = [
+        {
+            "service": check.node,
+            "up": check.up,
+            "milliseconds": round(check.milliseconds, 3),
+            "why": check.why,
+        }
+        for check in checks
+    ]
+    return {"time": _when(time.time()), "healthy": all(check.up for check in checks), "services": services}
+
+
+def _open_log(path: Path | None, stack: ExitStack) -> TextIO | None:
+    if path is None:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = stack.enter_context(path.open("a", newline="", encoding="utf-8"))
+    if log.tell() == 0:
+        csv.writer(log, lineterminator="\n").writerow(COLUMNS)
+    return log
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line asks; 0 all up, 1 one is down or nothing can be asked, 2 bad usage."""
+    options = _options(arguments)
+    try:
+        wanted = targets(load(options.topology))
+        with ExitStack() as stack:
+            healthy = Monitor(options, wanted, _open_log(options.csv, stack)).run()
+        if options.report:
+            _report(options)
+    except (OSError, TopologyError) as error:
+        print(f"health: {error}", file=sys.stderr)
+        return 1
+    return 0 if healthy or not options.once else 1
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m monitoring.health", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--once", action="store_true", help="ask once; exit with 1 when one is down")
+    parser.add_argument("--json", action="store_true", help="a line of JSON a round")
+    parser.add_argument(
+        "--every", type=_seconds, default=_EVERY_SECONDS, metavar="SECONDS", help="default 10"
+    )
+    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="end after so many; 0: go on")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="add each check to it")
+    parser.add_argument(
+        "--report", type=Path, metavar="FOLDER", help="write health_report.pdf there; needs --csv"
+    )
+    parser.add_argument("--topology", default="", metavar="TABLE")
+    options = parser.parse_args(arguments)
+    if options.report and not options.csv:
+        parser.error("--report needs --csv")
+    return options
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 3600:  # noqa: PLR2004 - an hour
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 3600 seconds")
+    return value
+
+
+def _report(options: argparse.Namespace) -> None:
+    from monitoring.health import report  # noqa: PLC0415 - matplotlib takes a second to load
+
+    print(f"report: {report.report(options.csv, options.report)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

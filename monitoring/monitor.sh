@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Phase 3: capture while the lab is used, then reports of traffic, connections and health.
+#
+#   monitoring/monitor.sh run      DURATION=30 seconds; visits the lab itself when nobody else does
+#   monitoring/monitor.sh help
+#
+# Leaves in reports/: CSV files, PNGs, traffic_analysis_report.pdf, connection_report.pdf, health_report.pdf, and the
+# capture itself in reports/captures.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+
+DURATION=${DURATION:-30}
+export REPORTS=${REPORTS:-$ROOT/reports}
+NOT_USED=20 # packets a second at the way in: the registry's checks alone
+
+page() { (cd "$ROOT" && exec "$VENV/bin/python" -m "$@" 9>&-); }
+
+way_in() { # sets WAY_IN to the node that serves the published HTTP port, and URL
+  local node
+  for node in "${NODES[@]}"; do
+    [[ ${PUBLISHES[$node]} != - && ${RUNS[$node]} == nginx ]] || continue
+    WAY_IN=$node URL=http://localhost:${PUBLISHES[$node]%%:*}
+    return
+  done
+  return 1
+}
+
+packets_in() { ip -s -j link show dev "${PORT[$WAY_IN]}" | jq '.[0].stats64.tx.packets'; }
+
+is_used() { # whether there are more packets than without customers, in a second
+  local before
+  before=$(packets_in)
+  read -rt 1 <> <(:) || :
+  (($(packets_in) - before > NOT_USED))
+}
+
+visit() {
+  if ! way_in; then
+    say "no nginx publishes a port: use the lab yourself meanwhile"
+  elif is_used; then
+    say "the lab is in use: no visits of our own"
+  else
+    say "nobody uses the lab: visiting $URL"
+    page monitoring.visit "$URL" "$DURATION" &
+  fi
+}
+
+progress() {
+  local second
+  for ((second = 0; second < DURATION; second++)); do
+    [[ ! -t 2 ]] || printf '\rcapturing: %d of %d s ' "$second" "$DURATION" >&2
+    read -rt 1 <> <(:) || :
+  done
+  [[ ! -t 2 ]] || printf '\r\e[K' >&2
+}
+
+run_monitor() {
+  need_root
+  need_environment
+  [[ $DURATION =~ ^[1-9][0-9]{0,4}$ ]] || die "DURATION=$DURATION is no number of seconds from 1 to 99999"
+  load_topology
+  need_lab
+  export TOPOLOGY=$TABLE
+  local dropped=0 health_log=$REPORTS/health.csv files
+  mkdir -p "$REPORTS"
+  rm -f "$health_log"
+  "$ROOT/monitoring/capture.sh" up
+  defer "$ROOT/monitoring/capture.sh" down
+  visit
+  page monitoring.health --every 2 --rounds $((DURATION / 2 + 1)) --csv "$health_log" --report "$REPORTS" >/dev/null &
+  progress
+  page monitoring.connections --reports "$REPORTS" >/dev/null || :
+  wait || :
+  forget_undo
+  "$ROOT/monitoring/capture.sh" down || dropped=1
+  mapfile -t files < <("$ROOT/monitoring/capture.sh" files)
+  page monitoring.traffic --reports "$REPORTS" "${files[@]}"
+  say "also: $REPORTS/connection_report.pdf and $REPORTS/health_report.pdf"
+  return "$dropped"
+}
+
+case ${1:-help} in
+  run) run_monitor ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

@@ -1,0 +1,20 @@
+"""Names of addresses, as the topology has them."""
+
+from __future__ import annotations
+
+from scripts.topology import Topology
+
+HOST = "host"
+_LOOPBACK = "127."  # whom the host's own connections to a published port are answered to
+
+
+class Names:
+    """A node's address is the node, a bridge's is the host, others are as they are."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._known = {str(bridge.address.ip): HOST for bridge in topology.bridges}
+        self._known |= {str(node.address.ip): node.name for node in topology.nodes}
+
+    def of(self, address: str) -> str:
+        """Give it."""
+        return HOST if address.startswith(_LOOPBACK) else self._known.get(address, address)

@@ -1,0 +1,1 @@
+"""Traffic: what a capture holds, as tables, pictures and a report."""

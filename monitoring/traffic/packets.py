@@ -1,0 +1,123 @@
+"""Packets as columns: one numpy array a field, one row a packet, some ten thousand rows at a time.
+
+However long a capture is, only one such batch is in memory. Addresses are numbers of an address book, so that text
+and pcap, IPv4 and IPv6 and names meet in the same small columns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+Truths = NDArray[np.bool_]
+
+UNKNOWN = -1  # a time or size that the source does not tell
+NO_ADDRESS = 0
+TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58  # as the IP header numbers them (IANA protocol numbers)
+ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD  # EtherTypes, which begin where protocol numbers end
+FIN, SYN, RST, PUSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20  # RFC 9293, 3.1
+
+_NAMES = {
+    ICMP: "ICMP", 2: "IGMP", 4: "IPIP", TCP: "TCP", UDP: "UDP", 41: "IPv6-in-IP", 47: "GRE", 50: "ESP", 51: "AH",
+    ICMP6: "ICMPv6", 59: "no next header", 88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP", 132: "SCTP",
+    136: "UDP-Lite", ARP: "ARP", 0x8035: "RARP", 0x88CC: "LLDP", 0x888E: "EAPOL", 0x8847: "MPLS", 0x8863: "PPPoE",
+    0x8864: "PPPoE",
+}  # fmt: skip
+_LENGTHS = 0x600  # EtherTypes below are lengths of IEEE 802.3 frames
+_LAST_PROTOCOL = 255
+
+
+def protocol_name(number: int) -> str:
+    """Name a protocol number (up to 255) or an EtherType."""
+    if name := _NAMES.get(number):
+        return name
+    if number <= _LAST_PROTOCOL:
+        return f"IP protocol {number}"
+    return "802.3" if number < _LENGTHS else f"EtherType 0x{number:04x}"
+
+
+PROTOCOL_NUMBERS = {name: number for number, name in _NAMES.items()}
+
+
+class AddressBook:
+    """Gives each address a number, of 16 bits. Who comes when it is full shares the last one: memory is bounded."""
+
+    MOST = 0xFFFF
+    OTHERS = "others"
+
+    def __init__(self) -> None:
+        self.names = [""]  # number 0: no address
+        self._numbers: dict[str, int] = {"": NO_ADDRESS}
+        self.overflowed = 0
+
+    def number(self, name: str) -> int:
+        """Give its number."""
+        known = self._numbers.get(name)
+        if known is not None:
+            return known
+        if len(self.names) < self.MOST:
+            self._numbers[name] = len(self.names)
+            self.names.append(name)
+            return len(self.names) - 1
+        if not self.overflowed:
+            self.names.append(self.OTHERS)
+        self.overflowed += 1
+        return self.MOST
+
+
+@dataclass
+class Unread:
+    """What could not be read: how many times for each reason, and where first."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def note(self, reason: str, where: str, count: int = 1) -> None:
+        """Count it."""
+        if count:
+            self.counts[reason] += count
+            self.first.setdefault(reason, where)
+
+
+@dataclass
+class Packets:
+    """One batch, in the order of the source."""
+
+    time: Integers  # nanoseconds since 1970, or since some moment; UNKNOWN
+    size: Integers  # bytes of the frame on the wire, UNKNOWN
+    protocol: Integers  # number or EtherType
+    network: Integers  # EtherType under which it travelled: IPV4, IPV6, ARP...
+    source: Integers  # numbers of the address book; NO_ADDRESS for what is not IP
+    destination: Integers
+    source_port: Integers  # 0: none
+    destination_port: Integers
+    flags: Integers  # of TCP
+    sequence: Integers  # of TCP, 32 bits
+    payload: Integers  # bytes that TCP carries; UNKNOWN where its header is not whole
+    fragment: Truths  # any but the first fragment of a datagram
+
+    def __len__(self) -> int:
+        """Give the number of packets."""
+        return len(self.time)
+
+    @classmethod
+    def empty(cls, count: int) -> Packets:
+        """Make a batch whose every field is unknown, none or zero."""
+        time, size = np.full(count, UNKNOWN, np.int64), np.full(count, UNKNOWN, np.int64)
+        protocol, network, source, destination, source_port, destination_port, flags, sequence, payload = (
+            np.zeros(count, np.int64) for _ in range(9)
+        )
+        fragment = np.zeros(count, np.bool_)
+        return cls(
+            time, size, protocol, network, source, destination, source_port, destination_port, flags, sequence,
+            payload, fragment,
+        )  # fmt: skip
+
+    @property
+    def addressed(self) -> Truths:
+        """Tell which have two addresses: IP's."""
+        return np.asarray(self.source != NO_ADDRESS)

@@ -1,0 +1,60 @@
+"""Reads a stream of records block by block, whatever a record is: what is left of one block begins the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from monitoring.traffic.frames import Frames
+from monitoring.traffic.packets import Unread
+
+BLOCK_BYTES = 4 << 20  # read at once
+
+
+class Stream(Protocol):
+    """What is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give at most so many bytes, none at the end."""
+
+
+class Damaged(Exception):
+    """A record makes no sense, and with it all that follows; `at` is where it begins in the data."""
+
+    def __init__(self, reason: str, at: int) -> None:
+        super().__init__(reason)
+        self.at = at
+
+
+class Format(Protocol):
+    """How records lie in bytes."""
+
+    def frames(self, data: bytes) -> Iterator[Frames]:
+        """Give the frames of all whole records in the data; raises Damaged after those before the damage."""
+
+    @property
+    def used(self) -> int:
+        """Give the number of bytes that were whole records."""
+
+
+def read(stream: Stream, head: bytes, position: int, records: Format, unread: Unread) -> Iterator[Frames]:
+    """Give the frames of a stream that was read up to `position`, `head` of it not used yet."""
+    data = head
+    while block := stream.read(BLOCK_BYTES):
+        data += block
+        try:
+            yield from records.frames(data)
+        except Damaged as damage:
+            unread.note(f"damaged from some byte on: {damage}", f"byte {position + damage.at}")
+            return
+        position += records.used
+        data = data[records.used :]
+    unread.note("the capture ends in the middle of a record", f"byte {position}", len(data) > 0)
+
+
+def exactly(stream: Stream, size: int) -> bytes:
+    """Read so many bytes, fewer only at the end."""
+    data = b""
+    while len(data) < size and (more := stream.read(size - len(data))):
+        data += more
+    return data

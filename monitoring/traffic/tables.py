@@ -1,0 +1,130 @@
+"""The tables of a capture, and their CSV files: services by name, the greatest first."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from monitoring.csv_files import Table
+from monitoring.names import Names
+from monitoring.traffic.packets import ICMP, ICMP6, TCP, UDP, UNKNOWN, protocol_name
+from monitoring.traffic.tally import COUNTS, NANOSECONDS, PairCount, Tally
+
+_MILLISECOND = 1e6
+
+
+class Tables:
+    """All of one tally."""
+
+    def __init__(self, tally: Tally, names: Names) -> None:
+        self.tally = tally
+        self.pairs: dict[tuple[str, str], PairCount] = {}
+        for (source, destination), count in tally.pairs.items():
+            pair = (names.of(tally.book.names[source]), names.of(tally.book.names[destination]))
+            self.pairs.setdefault(pair, PairCount()).add(count)
+
+    def all(self) -> list[Table]:
+        """Give them."""
+        return [
+            Table("packets_per_service_pair", ("source", "destination", "packets"), self.service_pairs()),
+            Table("protocol_distribution", ("protocol", "packets"), self.protocols()),
+            Table("top_talkers", ("service", "packets"), self.talkers()),
+            Table("traffic_summary", ("metric", "value"), self.summary()),
+            Table(
+                "conversations",
+                (
+                    "source",
+                    "destination",
+                    *COUNTS,
+                    "handshakes",
+                    "handshake_p50_ms",
+                    "handshake_p95_ms",
+                    "handshake_max_ms",
+                ),
+                self.conversations(),
+            ),
+            Table("traffic_rate", ("second", "packets", "bytes"), self.rates()),
+        ]
+
+    def service_pairs(self) -> list[tuple[str, str, int]]:
+        """Give packets sent by one to another."""
+        rows = [(*pair, count.packets) for pair, count in self.pairs.items()]
+        return sorted(rows, key=lambda row: (-row[2], row[:2]))
+
+    def protocols(self) -> list[tuple[str, int]]:
+        """Give packets of each protocol."""
+        found: Counter[str] = Counter()
+        for number, count in self.tally.protocols.items():
+            found[protocol_name(number)] += count
+        return _ordered(found)
+
+    def talkers(self) -> list[tuple[str, int]]:
+        """Give packets sent by each."""
+        found: Counter[str] = Counter()
+        for (source, _), count in self.pairs.items():
+            found[source] += count.packets
+        return _ordered(found)
+
+    def conversations(self) -> list[tuple[object, ...]]:
+        """Give all that is known of each pair."""
+        rows = sorted(self.pairs.items(), key=lambda item: (-item[1].packets, item[0]))
+        return [
+            (*pair, *(getattr(count, name) for name in COUNTS), *_handshakes(count)) for pair, count in rows
+        ]
+
+    def rates(self) -> list[tuple[int, int, int]]:
+        """Give packets and bytes of each second since the first packet."""
+        return [(second, *amounts) for second, amounts in sorted(self.tally.seconds.items())]
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the first packet to the last; None when the capture tells no times."""
+        known = self.tally.first != UNKNOWN
+        return (self.tally.last - self.tally.first) / NANOSECONDS if known else None
+
+    def total(self, name: str) -> int:
+        """Sum a count over all pairs."""
+        return sum(getattr(count, name) for count in self.pairs.values())
+
+    def summary(self) -> list[tuple[str, object]]:
+        """Give the capture as a whole."""
+        tally, duration = self.tally, self.duration
+        protocols = tally.protocols
+        return [
+            ("packets", tally.packets),
+            ("bytes", tally.bytes),
+            ("packets_without_size", tally.without_size),
+            ("duration_seconds", "unknown" if duration is None else f"{duration:.6f}"),
+            ("packets_per_second", f"{tally.packets / duration:.1f}" if duration else "unknown"),
+            ("bytes_per_second", f"{tally.bytes / duration:.1f}" if duration else "unknown"),
+            ("service_pairs", len(self.pairs)),
+            *(
+                (f"{protocol_name(number).lower()}_packets", protocols[number])
+                for number in (TCP, UDP, ICMP, ICMP6)
+            ),
+            ("other_packets", tally.packets - sum(protocols[number] for number in (TCP, UDP, ICMP, ICMP6))),
+            ("fragments", tally.fragments),
+            ("connections_asked_for", self.total("syn")),
+            ("connections_answered", self.total("syn_ack")),
+            ("retransmissions", self.total("retransmissions")),
+            ("resets", self.total("rst")),
+        ]
+
+
+def _handshakes(count: PairCount) -> tuple[object, ...]:
+    times = count.handshakes
+    if not times.count:
+        return (0, "", "", "")
+    spread = (times.quantile(0.5), times.quantile(0.95), float(times.longest))
+    return (times.count, *(f"{value / _MILLISECOND:.3f}" for value in spread))
+
+
+def _ordered(found: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
+
+
+def unread_table(tally: Tally) -> Table:
+    """Name what could not be read."""
+    rows = [
+        (reason, count, tally.unread.first[reason]) for reason, count in tally.unread.counts.most_common()
+    ]
+    return Table("unread", ("reason", "count", "first"), rows)
