@@ -1,6 +1,6 @@
 """A picture of the running lab beside its table: what is there, what is down, missing or too much.
 
-python -m monitoring.diagram [--json] [--svg FILE] [--png FILE]
+python -m monitoring.diagram [--json] [--svg FILE] [--png FILE] [--policy FILE.svg|FILE.png]...
 
 Text on the terminal, or JSON; with --svg and --png a drawing by graphviz too. Needs root, to look into
 namespaces. Every state is a word and a line style; colour only repeats it.
@@ -25,9 +25,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from monitoring import policy_map
 from monitoring.live import Bridge, Lab, Listener, LiveError, Node, Publication, collect, need_root
 from scripts import topology
-from scripts.topology import Topology, TopologyError
+from scripts.table import TableError
+from scripts.topology import Topology
+from security.policy import Policy
+from security.policy_table import load as load_policy
+from security.policy_table import policy_path
 
 DOWN, MISSING, UNKNOWN = "down", "missing", "not in the table"
 STYLES = {DOWN: "bold red", MISSING: "dim", UNKNOWN: "yellow"}
@@ -87,11 +92,31 @@ class Picture:
 
 def compose(lab: Lab, table: Topology) -> Picture:
     """Lay the live nodes beside the table's."""
-    planned = [card for node in table.nodes for card in _cards_of(node, table, lab.nodes)]
+    serves = any(node.listeners for node in lab.nodes)
+    planned = [
+        _with_drift(card, node, serves=serves)
+        for node in table.nodes
+        for card in _cards_of(node, table, lab.nodes)
+    ]
     unknown = [
         _card(node.namespace, node, (UNKNOWN,)) for node in lab.nodes if not table.node_in(node.namespace)
     ]
     return Picture(lab, (*planned, *unknown))
+
+
+def _with_drift(card: Card, planned: topology.Node, *, serves: bool) -> Card:
+    """Name what is otherwise than the table says; where no service runs at all, none is missed."""
+    if MISSING in card.remarks:
+        return card
+    drift = []
+    if str(planned.address) not in card.addresses:
+        drift.append(f"has not {planned.address}")
+    if card.bridge != planned.bridge:
+        drift.append(f"not in {planned.bridge}")
+    ports = {listener.port for listener in card.listeners}
+    tcp = [listener.port for listener in planned.listens if listener.protocol == "tcp"]
+    drift += [f"nobody listens on {port}" for port in tcp if serves and port not in ports]
+    return replace(card, remarks=(*drift, *card.remarks))
 
 
 def _cards_of(planned: topology.Node, table: Topology, nodes: Iterable[Node]) -> list[Card]:
@@ -187,7 +212,7 @@ def _cells(card: Card) -> Iterator[str]:
 
 
 def _style(card: Card) -> str:
-    return STYLES[card.remarks[-1]] if card.remarks else ""
+    return STYLES.get(card.remarks[-1], "yellow") if card.remarks else ""
 
 
 # --- drawing -------------------------------------------------------------------------------------
@@ -340,9 +365,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _check_dot(options)
         need_root()
-        picture = compose(collect(), topology.load())
-        _give(picture, options)
-    except (LiveError, TopologyError, OSError) as error:
+        table = topology.load()
+        policy = load_policy(table) if policy_path(table) else None
+        _give(compose(collect(), table), policy, options)
+    except (LiveError, TableError, OSError) as error:
         print(f"diagram: {error}", file=sys.stderr)
         return 1
     return 0
@@ -353,6 +379,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print JSON in place of text")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw it as SVG too")
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw it as PNG too")
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="draw the policy too: .svg, .png",
+    )
     return parser.parse_args(arguments)
 
 
@@ -361,14 +395,28 @@ def _check_dot(options: argparse.Namespace) -> None:
         raise LiveError("`dot` draws SVG and PNG and is missing; sudo apt-get install graphviz")
 
 
-def _give(picture: Picture, options: argparse.Namespace) -> None:
+def _give(picture: Picture, policy: Policy | None, options: argparse.Namespace) -> None:
     if options.json:
-        print(json.dumps(asdict(picture), indent=2))
+        lines = policy_map.edges(policy) if policy else ()
+        flows = [
+            {
+                "source": source,
+                "destination": to,
+                "id": line.id,
+                "verdict": line.verdict,
+                "reason": line.reason,
+            }
+            for source, to, line in lines
+        ]
+        print(json.dumps({**asdict(picture), "policy": flows}, indent=2))
     else:
         show(picture, Console(highlight=False))
     for kind in ("svg", "png"):
         if file := getattr(options, kind):
             draw(dot_source(picture), kind, file)
+    for file in options.policy:
+        if policy:
+            draw(policy_map.dot_source(policy), file.suffix.lstrip("."), file)
 
 
 if __name__ == "__main__":

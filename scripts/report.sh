@@ -28,8 +28,9 @@ rules() {
 }
 
 topology() {
-  page monitoring.diagram --svg "$REPORTS/topology.svg" --png "$REPORTS/topology.png"
-  say "also: $REPORTS/topology.svg and $REPORTS/topology.png"
+  page monitoring.diagram --svg "$REPORTS/topology.svg" --png "$REPORTS/topology.png" \
+    --policy "$REPORTS/policy.svg" --policy "$REPORTS/policy.png"
+  say "also: $REPORTS/topology.svg, .png, and who may talk to whom: $REPORTS/policy.svg, .png"
 }
 
 distribution() {

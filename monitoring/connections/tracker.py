@@ -91,7 +91,9 @@ def take(topology: Topology) -> Snapshot:
     tracked = list(connections(run("conntrack", "-L", "-o", "extended").splitlines()))
     with ThreadPoolExecutor(_LOOKERS) as pool:
         established = tuple(pool.map(_established, topology.nodes))
-    return Snapshot(by_pair(tracked, names), established, tuple(translations(tracked, names)), _table())
+    return Snapshot(
+        by_pair(tracked, names), established, tuple(translations(tracked, names)), tracking_table()
+    )
 
 
 def by_pair(tracked: Iterable[Connection], names: Names) -> Counter[tuple[str, str, str, int, str]]:
@@ -144,7 +146,9 @@ def count_established(node: Node, listed: str) -> Established:
     return Established(node.name, incoming, outgoing)
 
 
-def _table() -> Table:
+def tracking_table() -> Table:
+    """Look at the table. Raises LiveError."""
+
     def limit(name: str) -> int:
         try:
             return int((_LIMITS / name).read_text())

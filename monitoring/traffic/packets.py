@@ -6,6 +6,7 @@ and pcap, IPv4 and IPv6 and names meet in the same small columns.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -53,12 +54,19 @@ class AddressBook:
         self.names = [""]  # number 0: no address
         self._numbers: dict[str, int] = {"": NO_ADDRESS}
         self.overflowed = 0
+        self._lock = threading.Lock()
 
     def number(self, name: str) -> int:
         """Give its number."""
         known = self._numbers.get(name)
         if known is not None:
             return known
+        with self._lock:
+            return self._new_number(name)
+
+    def _new_number(self, name: str) -> int:
+        if name in self._numbers:  # another thread was quicker
+            return self._numbers[name]
         if len(self.names) < self.MOST:
             self._numbers[name] = len(self.names)
             self.names.append(name)

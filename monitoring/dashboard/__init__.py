@@ -1,0 +1,1 @@
+"""The live map of the lab, in a browser."""

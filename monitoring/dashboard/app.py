@@ -1,0 +1,133 @@
+"""The page: a map of services and what flows between them, drops in red, details of what is chosen.
+
+Bound to loopback, and answers only who asks for it by a loopback name: a page of another site that a browser was
+tricked to resolve here (DNS rebinding) gets nothing, nor does its script (Origin).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from dash import Dash, Input, Output, State, ctx, html, no_update
+from flask import Flask, Response, abort, request
+
+from monitoring.dashboard import details, look, page
+from monitoring.dashboard.model import Model
+from monitoring.dashboard.watchers import Watch
+from scripts.topology import load
+
+PORT = 8050
+_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def serve() -> Flask:
+    """Start to watch the running lab, and give the page to a WSGI server."""
+    watch = Watch(load())
+    watch.start()
+    server: Flask = make(Model(watch)).server
+    return server
+
+
+def make(model: Model) -> Dash:
+    """Make the page."""
+    app = Dash("monitoring.dashboard", title="Container networking lab", update_title="")
+    app.server.before_request(_refuse_strangers)
+    app.layout = page.layout(model)
+    _add_live(app, model)
+    _add_details(app, model)
+    _follow_browser(app, "theme", "(prefers-color-scheme: dark)", "dark", "light")
+    _follow_browser(app, "width", "(max-width: 800px)", "narrow", "wide")
+
+    @app.callback(Output("map", "stylesheet"), Input("theme", "data"))
+    def theme(name: str) -> list[look.Element]:
+        return look.style_sheet(name)
+
+    return app
+
+
+def _follow_browser(app: Dash, store: str, query: str, if_so: str, if_not: str) -> None:
+    """Keep what a media query says in a store, as it changes."""
+    app.clientside_callback(  # type: ignore[no-untyped-call] # dash has no type for it
+        "function(_, now) {"
+        f"  const found = window.matchMedia('{query}').matches ? '{if_so}' : '{if_not}';"
+        "  return found === now ? window.dash_clientside.no_update : found;"
+        "}",
+        Output(store, "data"),
+        Input("tick", "n_intervals"),
+        State(store, "data"),
+    )
+
+
+def _refuse_strangers() -> None:
+    if urlsplit(f"//{request.host}").hostname not in _NAMES:
+        abort(Response("This page answers on localhost only.\n", 403, mimetype="text/plain"))
+    origin = request.headers.get("Origin")
+    if origin and urlsplit(origin).hostname not in _NAMES:
+        abort(Response("Asked from another site.\n", 403, mimetype="text/plain"))
+
+
+# --- what is live --------------------------------------------------------------------------------
+
+
+def _add_live(app: Dash, model: Model) -> None:
+    @app.callback(
+        Output("map", "elements"),
+        Output("map", "layout"),
+        Output("headline", "children"),
+        Output("drops", "children"),
+        Output("balance", "children"),
+        Output("history", "children"),
+        Output("way", "options"),
+        Input("tick", "n_intervals"),
+        Input("range", "value"),
+        Input("width", "data"),
+        State("chosen", "data"),
+        State("way", "options"),
+        State("map", "layout"),
+    )
+    def live(
+        _: int, wanted: str, width: str, chosen: list[str] | None, ways: list[Any], layout: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        scene = model.scene(page.RANGES[wanted])
+        pair = (chosen[0], chosen[1]) if chosen and len(chosen) == 2 else None  # noqa: PLR2004 - a way
+        options, new_layout = page.way_options(scene), page.map_layout(width)
+        return (
+            look.elements(scene, narrow=width == "narrow"), no_update if layout == new_layout else new_layout,
+            page.headline(scene), page.drop_table(scene), page.balance(scene),
+            page.history(model.history(pair), pair), no_update if options == ways else options,
+        )  # fmt: skip
+
+
+# --- what was chosen -----------------------------------------------------------------------------
+
+
+def _add_details(app: Dash, model: Model) -> None:
+    @app.callback(
+        Output("chosen", "data"),
+        Output("details", "children"),
+        Input("map", "tapNodeData"),
+        Input("map", "tapEdgeData"),
+        Input("place", "value"),
+        Input("way", "value"),
+        State("range", "value"),
+        prevent_initial_call=True,
+    )
+    def choose(node: Any, edge: Any, place: str | None, way: str | None, wanted: str) -> tuple[Any, Any]:
+        given: dict[str, list[str] | None] = {
+            "map.tapNodeData": [node["id"]] if node else None,
+            "map.tapEdgeData": [edge["source"], edge["target"]] if edge else None,
+            "place.value": [place] if place else None,
+            "way.value": way.split("|") if way else None,
+        }
+        chosen = given[ctx.triggered[0]["prop_id"]]
+        if not chosen or not set(chosen) <= {each.name for each in model.scene(1).places}:
+            return None, html.P("Choose a service or a flow.", className="faint")
+        scene = model.scene(max(page.RANGES[wanted], 60))
+        if len(chosen) == 1:
+            return chosen, [page.table(rows) for rows in details.of_place(model, scene, chosen[0])]
+        source, destination = chosen
+        flow = next(details.asked_about(model, scene, source, destination), None)
+        told = page.story(details.story(model, flow)) if flow else []
+        tables = [page.table(rows) for rows in details.of_way(model, scene, source, destination)]
+        return chosen, [html.H2(f"{source} \u2194 {destination}"), *told, *tables]

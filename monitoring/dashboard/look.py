@@ -1,0 +1,118 @@
+"""How the map is drawn: the style sheet of cytoscape, for light and dark.
+
+Colour never speaks alone: a service that is down says DOWN and has a dashed, thick border; what is dropped is dotted
+and carries the policy's id. The colours are Okabe and Ito's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monitoring.colours import BLUE, VERMILION
+from monitoring.dashboard.model import Place, Scene, Way
+
+_INK = {"light": "#1b2733", "dark": "#e8eef4"}
+_PAPER = {"light": "#ffffff", "dark": "#18222c"}
+_FAINT = {"light": "#6b7a88", "dark": "#93a4b3"}
+_RED = {"light": VERMILION, "dark": "#ff8a50"}
+_COLUMN_WIDTH, _ROW_HEIGHT = 172, 104  # points of the map
+_NARROW_WIDTH, _NARROW_HEIGHT = 142, 150
+_THINNEST, _THICKEST = 1.5, 7.0
+_BUSY = 500.0  # packets/s that are drawn thickest
+Element = dict[str, Any]
+
+
+def style_sheet(theme: str) -> list[Element]:
+    """Give the style sheet for "light" or "dark"."""
+    ink, paper, faint, red = _INK[theme], _PAPER[theme], _FAINT[theme], _RED[theme]
+    return [
+        {
+            "selector": "node",
+            "style": {
+                "label": "data(label)", "text-wrap": "wrap", "text-valign": "center", "text-halign": "center",
+                "shape": "round-rectangle", "width": 128, "height": 58, "font-size": 12, "color": ink,
+                "background-color": paper, "border-width": 2, "border-color": BLUE,
+            },
+        },
+        {"selector": "node.unasked", "style": {"border-color": faint, "border-style": "dotted"}},
+        {
+            "selector": "node.down",
+            "style": {"border-color": red, "border-width": 5, "border-style": "dashed", "color": red},
+        },
+        {
+            "selector": "edge",
+            "style": {
+                "label": "data(label)", "width": "data(width)", "line-color": faint, "curve-style": "bezier",
+                "font-size": 9, "color": ink, "text-background-color": paper, "text-background-opacity": 0.85,
+                "text-background-padding": 2, "text-wrap": "wrap",
+            },
+        },
+        {"selector": "edge.control", "style": {"label": "", "opacity": 0.35, "line-style": "dotted", "width": 1.5}},
+        {"selector": "edge.control:selected", "style": {"label": "data(label)", "opacity": 1}},
+        {
+            "selector": "edge.dropped",
+            "style": {
+                "line-color": red, "color": red, "line-style": "dashed", "width": 3, "target-arrow-shape": "tee",
+                "target-arrow-color": red, "curve-style": "unbundled-bezier", "control-point-distances": [46],
+                "control-point-weights": [0.5], "font-weight": "bold",
+            },
+        },
+        {"selector": ":selected", "style": {"border-color": BLUE, "line-color": BLUE, "border-width": 4}},
+    ]  # fmt: skip
+
+
+def elements(scene: Scene, *, narrow: bool) -> list[Element]:
+    """Give the map's nodes and edges; from left to right, or where it is narrow from top to bottom."""
+    return [
+        *(_node(place, narrow=narrow) for place in scene.places),
+        *map(_edge, scene.ways),
+        *_dropped(scene),
+    ]
+
+
+def _node(place: Place, *, narrow: bool) -> Element:
+    state = {None: "", True: f"UP {place.milliseconds:.1f} ms", False: f"DOWN {place.why}"[:24]}[place.up]
+    wide = {"x": place.column * _COLUMN_WIDTH, "y": place.row * _ROW_HEIGHT}
+    label = "\n".join(filter(None, (place.name, state, f"{amount(place.packets_per_second)} packets/s")))
+    return {
+        "data": {"id": place.name, "label": label},
+        "position": {"x": place.row * _NARROW_WIDTH, "y": place.column * _NARROW_HEIGHT} if narrow else wide,
+        "classes": {None: "unasked", True: "up", False: "down"}[place.up],
+        "grabbable": False,
+    }
+
+
+def _edge(way: Way) -> Element:
+    share = min(way.packets_per_second / _BUSY, 1.0) ** 0.5
+    label = f"{amount(way.packets_per_second)}/s  {amount(way.bytes_per_second)}B/s"
+    if way.opened_per_second:
+        label += f"\n{amount(way.opened_per_second)} new/s"
+    return {
+        "data": {
+            "id": f"{way.source}|{way.destination}", "source": way.source, "target": way.destination,
+            "label": label, "width": _THINNEST + (_THICKEST - _THINNEST) * share,
+        },
+        "classes": "control" if way.control else "way",
+    }  # fmt: skip
+
+
+def _dropped(scene: Scene) -> list[Element]:
+    return [
+        {
+            "data": {
+                "id": f"{each.source}|{each.destination}|{each.policy_id}", "source": each.source,
+                "target": each.destination, "label": f"{each.policy_id}: {each.packets} dropped", "width": 3,
+            },
+            "classes": "dropped",
+        }
+        for each in scene.blocked
+    ]  # fmt: skip
+
+
+def amount(value: float) -> str:
+    """Write a number in at most four characters and a unit."""
+    for unit in ("", "k", "M", "G"):
+        if abs(value) < 1000 or unit == "G":  # noqa: PLR2004 - SI
+            return f"{value:.1f}{unit}" if 0 < abs(value) < 10 else f"{value:.0f}{unit}"  # noqa: PLR2004 - two digits
+        value /= 1000
+    return ""

@@ -1,0 +1,184 @@
+"""What the page shows at one moment, made of what the watchers saw; nothing here knows how it looks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address
+
+from monitoring.dashboard.watchers import Drop, Watch
+from monitoring.dashboard.window import Count
+from monitoring.names import HOST, Names
+from scripts.topology import Topology
+
+WORLD = "world"
+_COLUMNS = {"nginx": 1, "api-gateway": 2, "service-registry": 2, "product-service": 3, "order-service": 3,
+            "redis": 4, "postgres": 4}  # fmt: skip
+_BESIDE = 2  # the column of nodes that run nothing of ours
+
+
+@dataclass(frozen=True)
+class Place:
+    """A service, the host or the world."""
+
+    name: str
+    column: int
+    row: float  # 0 is the middle
+    up: bool | None  # None: not asked
+    milliseconds: float
+    why: str
+    packets_per_second: float
+
+
+@dataclass(frozen=True)
+class Way:
+    """Two places that speak; `source` is on the left of the map. The registry's and the host's are `control`."""
+
+    source: str
+    destination: str
+    control: bool
+    packets_per_second: float
+    bytes_per_second: float
+    opened_per_second: float
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """What the policy dropped from one place to another."""
+
+    source: str
+    destination: str
+    policy_id: str
+    packets: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All of it."""
+
+    places: tuple[Place, ...]
+    ways: tuple[Way, ...]
+    blocked: tuple[Blocked, ...]
+    drops: tuple[Drop, ...]  # the latest first, addresses named
+    balance: Counter[str]
+    troubles: tuple[str, ...]
+
+
+class Model:
+    """Makes scenes."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self._names, self._topology = Names(watch.topology), watch.topology
+        self._columns, self._rows = positions(watch.topology)
+
+    def place_of(self, address: str) -> str:
+        """Name the place an address belongs to; empty for none (broadcast, an address that nobody has)."""
+        if not address:
+            return ""
+        name = self._names.of(address)
+        if name != address:
+            return name
+        parsed = ip_address(address)
+        if not isinstance(parsed, IPv4Address) or parsed.is_multicast:
+            return ""
+        return "" if any(parsed in bridge.address.network for bridge in self._topology.bridges) else WORLD
+
+    def scene(self, seconds: int) -> Scene:
+        """Look at the last seconds; the current one is not over yet, so it does not count."""
+        end = int(time.time())
+        begin = end - seconds
+        ways = self._ways(begin, end)
+        packets: Counter[str] = Counter()
+        for (source, destination), count in ways.items():
+            packets[source] += count.packets
+            packets[destination] += count.packets
+        named = tuple(
+            Way(
+                *pair,
+                self._is_control(*pair),
+                count.packets / seconds,
+                count.bytes / seconds,
+                count.opened / seconds,
+            )
+            for pair, count in sorted(ways.items())
+        )
+        return Scene(
+            tuple(self._place(name, packets[name] / seconds) for name in self._columns),
+            named, self._blocked(begin, end + 1), self._drops(begin),
+            self.watch.balance.between(begin, end), tuple(self.watch.troubles()),
+        )  # fmt: skip
+
+    def _place(self, name: str, packets_per_second: float) -> Place:
+        check = self.watch.health.last.get(name)
+        return Place(
+            name, self._columns[name], self._rows[name], check.up if check else None,
+            check.milliseconds if check else 0.0, check.why if check else "", packets_per_second,
+        )  # fmt: skip
+
+    def _ways(self, begin: int, end: int) -> dict[tuple[str, str], Count]:
+        found: defaultdict[tuple[str, str], Count] = defaultdict(Count)
+        for addresses, count in self.watch.window.pairs(begin, end).items():
+            source, destination = map(self.place_of, addresses)
+            if source and destination and source != destination:
+                found[self.from_left(source, destination)].add(count)
+        return found
+
+    def _is_control(self, *ends: str) -> bool:
+        """Tell whether it is registration and health, not customers' traffic."""
+        nodes = [self._topology.node(name) for name in ends]
+        registry = any(node and node.runs == "service-registry" for node in nodes)
+        return registry or (HOST in ends and not any(node and node.publishes for node in nodes))
+
+    def from_left(self, one: str, other: str) -> tuple[str, str]:
+        """Order two places as they are on the map."""
+        order = list(self._columns)
+        return (one, other) if order.index(one) <= order.index(other) else (other, one)
+
+    def _blocked(self, begin: int, end: int) -> tuple[Blocked, ...]:
+        found: Counter[tuple[str, str, str]] = Counter()
+        for (source, destination, policy_id), count in self.watch.drops.between(begin, end).items():
+            found[self.place_of(source), self.place_of(destination), policy_id] += count
+        return tuple(
+            Blocked(*key, count)
+            for key, count in found.most_common()
+            if key[0] and key[1] and key[0] != key[1]
+        )
+
+    def _drops(self, begin: int) -> tuple[Drop, ...]:
+        return tuple(
+            Drop(
+                drop.time, drop.policy_id, self.place_of(drop.source) or drop.source,
+                self.place_of(drop.destination) or drop.destination, drop.protocol, drop.port,
+            )
+            for drop in reversed(list(self.watch.drops.drops)) if drop.time >= begin
+        )  # fmt: skip
+
+    def history(self, pair: tuple[str, str] | None) -> list[tuple[int, int]]:
+        """Give (second, packets) of the last ten minutes, of a pair or of all."""
+        end = int(time.time())
+        found = []
+        for second, pairs in sorted(self.watch.window.by_second(end - 600, end).items()):
+            wanted = (
+                packets
+                for (source, destination), packets in pairs.items()
+                if pair is None or {self.place_of(source), self.place_of(destination)} == set(pair)
+            )
+            found.append((second, sum(wanted)))
+        return found
+
+
+def positions(topology: Topology) -> tuple[dict[str, int], dict[str, float]]:
+    """Give the column and the row of each place, from the way in on the left to the stores on the right."""
+    columns = {WORLD: 0, HOST: 0}
+    columns |= {node.name: _COLUMNS.get(node.runs or "", _BESIDE) for node in topology.nodes}
+    columns = dict(sorted(columns.items(), key=lambda item: item[1]))
+    registries = {node.name for node in topology.nodes_running("service-registry")}
+    members: defaultdict[int, list[str]] = defaultdict(list)
+    for name, column in columns.items():
+        if name not in registries:
+            members[column].append(name)
+    rows = {name: at - (len(names) - 1) / 2 for names in members.values() for at, name in enumerate(names)}
+    below = max(rows.values()) + 0.6  # everybody speaks to the registry
+    return columns, rows | {name: below + number for number, name in enumerate(sorted(registries))}

@@ -1,0 +1,206 @@
+"""What the page is made of: its layout, and how each part is written."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import dash_cytoscape as cyto  # type: ignore[import-untyped] # it has no types
+from dash import dcc, html
+
+from monitoring.colours import BLUE, VERMILION
+from monitoring.dashboard import look
+from monitoring.dashboard.details import Rows
+from monitoring.dashboard.model import Model, Scene
+
+REFRESH_MILLISECONDS = 1000
+RANGES = {"last 5 s": 5, "last minute": 60, "last 10 minutes": 600}
+_MOST_DROPS = 12
+
+
+def layout(model: Model) -> html.Div:
+    """Lay the page out."""
+    places = [place.name for place in model.scene(1).places]
+    return html.Div(
+        className="page",
+        children=[
+            html.Header(
+                [
+                    html.H1("Container networking lab"),
+                    html.Div(id="headline", className="headline", role="status"),
+                    dcc.RadioItems(
+                        list(RANGES), next(iter(RANGES)), id="range", inline=True, className="range",
+                        inputClassName="range-input",
+                    ),
+                ]
+            ),
+            html.Main(
+                [
+                    html.Section(_map(), className="map-card", title="Map of services"),
+                    html.Section(
+                        [
+                            html.Div(
+                                [
+                                    html.Label("Service", htmlFor="place"),
+                                    dcc.Dropdown(places, id="place", placeholder="choose, or click on the map"),
+                                    html.Label("Flow", htmlFor="way"),
+                                    dcc.Dropdown([], id="way", placeholder="choose, or click on the map"),
+                                ],
+                                className="choose",
+                            ),
+                            dcc.Loading(html.Div(id="details", className="details"), type="dot", delay_show=300),
+                        ],
+                        className="side",
+                    ),
+                    html.Section(
+                        [html.H2("Dropped by the policy"), html.Div(id="drops")], className="card drops-card"
+                    ),
+                    html.Section([html.H2("Load balancer"), html.Div(id="balance")], className="card"),
+                    html.Section(
+                        [html.H2("Packets a second, last 10 minutes"), html.Div(id="history")], className="card wide"
+                    ),
+                ]
+            ),
+            dcc.Interval(id="tick", interval=REFRESH_MILLISECONDS),
+            dcc.Store(id="theme", data="light"),
+            dcc.Store(id="width", data="wide"),
+            dcc.Store(id="chosen"),
+        ],
+    )  # fmt: skip
+
+
+def map_layout(width: str) -> dict[str, Any]:
+    """Have the map fit its room; asked again when the page's width makes it another one."""
+    return {"name": "preset", "fit": True, "padding": 24, "width": width}
+
+
+def _map() -> cyto.Cytoscape:
+    return cyto.Cytoscape(
+        id="map", elements=[], stylesheet=look.style_sheet("light"),
+        layout=map_layout("wide"),
+        style={"width": "100%", "height": "100%"}, minZoom=0.3, maxZoom=2.5, responsive=True,
+        userPanningEnabled=True, boxSelectionEnabled=False,
+    )  # fmt: skip
+
+
+def way_options(scene: Scene) -> list[dict[str, str]]:
+    """List the flows that can be chosen."""
+    blocked = {f"{each.source}|{each.destination}" for each in scene.blocked}
+    ways = {f"{way.source}|{way.destination}" for way in scene.ways}
+    return [
+        {"value": pair, "label": pair.replace("|", " \u2192 ") + ("  (dropped)" if pair in blocked else "")}
+        for pair in sorted(blocked | ways)
+    ]
+
+
+def headline(scene: Scene) -> list[Any]:
+    """Say in one line how it is."""
+    asked = [place for place in scene.places if place.up is not None]
+    down = [place.name for place in asked if not place.up]
+    dropped = sum(each.packets for each in scene.blocked)
+    said: list[Any] = (
+        [html.Strong(f"DOWN: {', '.join(down)}", className="bad")] if down else [f"{len(asked)} services up"]
+    )
+    said += [f" \u00b7 {look.amount(sum(way.packets_per_second for way in scene.ways))} packets/s"]
+    said.append(html.Span(f" \u00b7 {dropped} dropped", className="bad" if dropped else ""))
+    return [*said, *(html.Div(trouble, className="bad") for trouble in scene.troubles)]
+
+
+def drop_table(scene: Scene) -> Any:
+    """List what was dropped last."""
+    if not scene.drops:
+        return html.P("Nothing was dropped in this time.", className="faint")
+    cells = [
+        (
+            datetime.fromtimestamp(drop.time).strftime("%H:%M:%S"),
+            drop.policy_id,
+            f"{drop.source or '?'} \u2192 {drop.destination or '?'}",
+            f"{drop.protocol}/{drop.port}" if drop.port else drop.protocol,
+        )
+        for drop in scene.drops[:_MOST_DROPS]
+    ]
+    return table(Rows("", ("time", "policy line", "from \u2192 to", "what"), cells))
+
+
+def balance(scene: Scene) -> Any:
+    """Draw each instance's share of the requests."""
+    total = scene.balance.total()
+    if not total:
+        return html.P("No request for products in this time.", className="faint")
+    return html.Div(
+        [
+            html.Div(
+                [
+                    html.Span(name, className="bar-name"),
+                    html.Div(
+                        html.Div(style={"width": f"{100 * count / total:.1f}%"}, className="bar"),
+                        className="bar-room",
+                    ),
+                    html.Span(f"{count}  {100 * count / total:.1f} %", className="bar-number"),
+                ],
+                className="bar-row",
+            )
+            for name, count in sorted(scene.balance.items())
+        ]
+    )
+
+
+def history(points: list[tuple[int, int]], pair: tuple[str, str] | None) -> Any:
+    """Draw packets a second, of one pair or of all."""
+    figure = {
+        "data": [
+            {
+                "x": [datetime.fromtimestamp(second) for second, _ in points], "y": [packets for _, packets in points],
+                "type": "scatter", "mode": "lines", "line": {"color": VERMILION if pair else BLUE, "width": 1.5},
+                "fill": "tozeroy", "name": "packets/s",
+            }
+        ],
+        "layout": {
+            "height": 150, "margin": {"l": 42, "r": 12, "t": 4, "b": 28}, "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)", "font": {"color": "#7b8a98", "size": 11},
+            "yaxis": {"rangemode": "tozero", "gridcolor": "rgba(128,128,128,0.25)"},
+            "xaxis": {"gridcolor": "rgba(128,128,128,0.15)"},
+        },
+    }  # fmt: skip
+    title = f"{pair[0]} \u2194 {pair[1]}" if pair else "all of the lab"
+    graph = dcc.Graph(figure=figure, config={"displayModeBar": False}, className="graph")
+    return [html.P(title, className="faint"), graph]
+
+
+def story(story: dict[str, Any]) -> list[Any]:
+    """Tell a packet's story, hop by hop."""
+    if "error" in story:
+        return [html.P(story["error"], className="bad")]
+    flow, truth = story["flow"], story["truth"]
+    port = f"/{flow['port']}" if flow["port"] else ""
+    title = f"{flow['source']} \u2192 {flow['destination']} {flow['protocol']}{port}: {truth['kind']}"
+    hops = [
+        html.Li(
+            [
+                html.Strong(hop["where"]),
+                f"  {hop['what']}",
+                html.Code(hop["shown_by"]) if hop["shown_by"] else "",
+            ]
+        )
+        for hop in story["hops"]
+    ]
+    ending = [html.P([html.Strong("Why: "), f"{truth['policy_id']} {truth['why']}".strip()])]
+    if truth["fix"]:
+        ending.append(html.P([html.Strong("If it is not meant: "), truth["fix"]]))
+    good = truth["kind"] == "allowed"
+    return [
+        html.Div(
+            [html.H3(title, className="good" if good else "bad"), html.Ol(hops), *ending],
+            id="story",
+            className="story",
+        )
+    ]
+
+
+def table(rows: Rows) -> html.Div:
+    """Write a small table."""
+    head = html.Thead(html.Tr([html.Th(heading, scope="col") for heading in rows.headings]))
+    body = html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows.cells])
+    title = [html.H3(rows.title)] if rows.title else []
+    content = html.Table([head, body]) if rows.cells else html.P(rows.empty, className="faint")
+    return html.Div([*title, content], className="table")

@@ -1,0 +1,268 @@
+"""Threads that look at the lab all the time: its bridges, the policy's drops, health, the gateway's log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import subprocess
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitoring import gateway_log
+from monitoring.dashboard.window import KEPT_SECONDS, Window
+from monitoring.distribution import log_of_gateway, to_products
+from monitoring.health.checks import Check, check_all, targets
+from monitoring.health.history import Histories
+from monitoring.traffic import pcap, records
+from monitoring.traffic.frames import Decoder
+from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, Unread, protocol_name
+from monitoring.traffic.pcap import Pcap
+from scripts.topology import Topology
+from security.compiler import LOG_PREFIX, NFLOG_GROUP
+from security.nflog import DropLog, Logged, Occupied
+
+_SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
+_AGAIN_SECONDS, _HEALTH_SECONDS, _LOG_SECONDS = 1.0, 1.0, 0.5
+_HEALTH_TIMEOUT = 1.0
+_MOST_DROPS, _DROPS_AT_ONCE = 500, 2000
+_HEADER, _PORTS = 20, 4
+_log = logging.getLogger("dashboard")
+
+
+class Watcher(threading.Thread):
+    """A thread that looks until it is told to stop; what goes wrong is said, and it looks again."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True, name=type(self).__name__)
+        self.stopping = threading.Event()
+        self.trouble = ""
+
+    def run(self) -> None:
+        """Look."""
+        while not self.stopping.is_set():
+            try:
+                self.look()
+            except Exception as error:
+                self.trouble = str(error) or type(error).__name__
+                _log.warning("%s: %s", self.name, self.trouble)
+            self.stopping.wait(_AGAIN_SECONDS)
+
+    def look(self) -> None:
+        """Look, for as long as it goes well."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End soon."""
+        self.stopping.set()
+
+
+class _Pipe:
+    """A pipe that gives what is there."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self, size: int, /) -> bytes:
+        return os.read(self._descriptor, min(size, 1 << 16))
+
+
+class BridgeWatcher(Watcher):
+    """Counts what tcpdump sees on a bridge."""
+
+    def __init__(self, topology: Topology, bridge: str, window: Window, decoder: Decoder) -> None:
+        super().__init__()
+        self._bridge, self._window, self._decoder = bridge, window, decoder
+        others = [f"src net {each.address.network}" for each in topology.bridges if each.name != bridge]
+        self._filter = (
+            [f"not ({' or '.join(others)})"] if others else []
+        )  # what is routed is counted where it began
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def look(self) -> None:
+        """Read tcpdump until the bridge is gone."""
+        options = ["-i", self._bridge, "-nn", "-s", _SNAPLEN, "-B", _BUFFER, "-U", "-w", "-", *self._filter]
+        with subprocess.Popen(
+            ["tcpdump", *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            self._process = process
+            pipe = _Pipe(process.stdout.fileno())  # type: ignore[union-attr] # it is a pipe
+            header = records.exactly(pipe, pcap.FILE_HEADER)
+            if len(header) < pcap.FILE_HEADER:
+                raise OSError(f"tcpdump does not see {self._bridge}")
+            self.trouble = ""
+            for frames in records.read(pipe, b"", len(header), Pcap(header), Unread()):
+                if len(frames.at):
+                    self._window.add(self._decoder.decode(frames))
+                if self.stopping.is_set():
+                    break
+            process.terminate()
+
+    def stop(self) -> None:
+        """End, and tcpdump with it."""
+        super().stop()
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A packet that the policy dropped; addresses as they were, empty where it has none."""
+
+    time: float
+    policy_id: str
+    source: str
+    destination: str
+    protocol: str
+    port: int
+
+
+class DropWatcher(Watcher):
+    """Listens to the policy's drop chains (NFLOG)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drops: deque[Drop] = deque(maxlen=_MOST_DROPS)
+        self.seconds: dict[int, Counter[tuple[str, str, str]]] = {}  # source, destination, policy id
+
+    def look(self) -> None:
+        """Listen until told to stop."""
+        try:
+            log = DropLog(NFLOG_GROUP)
+        except Occupied as occupied:
+            raise OSError(str(occupied)) from None
+        try:
+            self.trouble = ""
+            while not self.stopping.is_set():
+                select.select([log.socket], [], [], _AGAIN_SECONDS)
+                self._note(log.read())
+        finally:
+            log.close()
+
+    def _note(self, logged: Iterator[Logged]) -> None:
+        now = time.time()
+        counts = self.seconds.setdefault(int(now), Counter())
+        for number, each in enumerate(logged):
+            drop = _drop_of(each, now)
+            counts[drop.source, drop.destination, drop.policy_id] += 1
+            if number < _DROPS_AT_ONCE:
+                self.drops.append(drop)
+        for old in [second for second in self.seconds if second < now - KEPT_SECONDS]:
+            del self.seconds[old]
+
+    def between(self, begin: int, end: int) -> Counter[tuple[str, str, str]]:
+        """Sum the seconds from `begin` up to `end`."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        for second, counts in list(self.seconds.items()):
+            if begin <= second < end:
+                found.update(counts)
+        return found
+
+
+def _drop_of(logged: Logged, now: float) -> Drop:
+    policy_id = logged.prefix.removeprefix(LOG_PREFIX).strip()
+    packet = logged.payload
+    if logged.ethertype != IPV4 or len(packet) < _HEADER:
+        return Drop(now, policy_id, "", "", protocol_name(logged.ethertype), 0)
+    source, destination = (".".join(map(str, packet[at : at + 4])) for at in (12, 16))
+    begin, port = (packet[0] & 15) * 4, 0
+    if packet[9] in (TCP, UDP) and len(packet) >= begin + _PORTS:
+        port = int.from_bytes(packet[begin + 2 : begin + 4], "big")
+    return Drop(now, policy_id, source, destination, protocol_name(packet[9]).lower(), port)
+
+
+class HealthWatcher(Watcher):
+    """Asks every service each second."""
+
+    def __init__(self, topology: Topology) -> None:
+        super().__init__()
+        self._targets = targets(topology)
+        self.histories = Histories()
+        self.last: dict[str, Check] = {}
+
+    def look(self) -> None:
+        """Ask until told to stop."""
+        while not self.stopping.is_set():
+            begin = time.monotonic()
+            checks = check_all(self._targets, _HEALTH_TIMEOUT)
+            self.histories.note(checks)
+            self.last = {check.node: check for check in checks}
+            self.stopping.wait(max(_HEALTH_SECONDS - (time.monotonic() - begin), 0))
+
+
+class BalanceWatcher(Watcher):
+    """Follows the gateway's log: which instance answered how many requests."""
+
+    def __init__(self, topology: Topology) -> None:
+        super().__init__()
+        self._path = log_of_gateway(topology)
+        self._rest = b""
+        self.seconds: dict[int, Counter[str]] = {}
+
+    def look(self) -> None:
+        """Follow the file until it is another one (rotated) or told to stop."""
+        with self._path.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            self.trouble = ""
+            while not self.stopping.wait(_LOG_SECONDS) and _is_still(self._path, log.fileno()):
+                self._note(log.read())
+
+    def _note(self, data: bytes) -> None:
+        whole, _, self._rest = (self._rest + data).rpartition(b"\n")
+        routed, _, _ = gateway_log.read(whole.decode("utf-8", "replace").splitlines())
+        for request in to_products(routed):
+            self.seconds.setdefault(int(request.time), Counter())[request.instance] += 1
+        for old in [second for second in self.seconds if second < time.time() - KEPT_SECONDS]:
+            del self.seconds[old]
+
+    def between(self, begin: int, end: int) -> Counter[str]:
+        """Sum the seconds from `begin` up to `end`."""
+        found: Counter[str] = Counter()
+        for second, counts in list(self.seconds.items()):
+            if begin <= second < end:
+                found.update(counts)
+        return found
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+class Watch:
+    """All watchers of one lab."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        book, unread = AddressBook(), Unread()
+        self.window = Window(book)
+        self.drops, self.health, self.balance = (
+            DropWatcher(),
+            HealthWatcher(topology),
+            BalanceWatcher(topology),
+        )
+        bridges = [
+            BridgeWatcher(topology, bridge.name, self.window, Decoder(book, unread))
+            for bridge in topology.bridges
+        ]
+        self._watchers: list[Watcher] = [self.drops, self.health, self.balance, *bridges]
+
+    def start(self) -> None:
+        """Begin."""
+        for watcher in self._watchers:
+            watcher.start()
+
+    def stop(self) -> None:
+        """End."""
+        for watcher in self._watchers:
+            watcher.stop()
+
+    def troubles(self) -> list[str]:
+        """Say what cannot be seen, and why."""
+        return [watcher.trouble for watcher in self._watchers if watcher.trouble]

@@ -1,0 +1,180 @@
+"""Figures of the lab for Prometheus: links, connection tracking, what the policy dropped, health.
+
+    python -m monitoring.exporter [--port 9105]
+
+Bound to loopback. /metrics has the figures, made anew for each scrape; /targets lists what else to scrape: the
+services, in Prometheus' HTTP service discovery format (https://prometheus.io/docs/prometheus/latest/http_sd/), so that
+no configuration holds an address.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client.registry import Collector
+
+from monitoring.connections.tracker import tracking_table
+from monitoring.health.checks import check_all, targets
+from monitoring.live import LiveError, need_root, run
+from scripts.topology import LINK_GROUP, Topology, TopologyError, load
+from security.compiler import drop_chain
+from security.iptables import saved_rules
+
+PORT = 9105
+_HTTP_PROGRAMS_WITHOUT_METRICS = ("nginx", "redis", "postgres")
+_DNS = 53
+_STATISTICS = ("packets", "bytes", "errors", "dropped")
+
+
+class LabCollector(Collector):
+    """Looks at the lab each time it is scraped."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+
+    def collect(self) -> Iterable[Metric]:
+        """Give all figures; a source that cannot be read is counted, the others go on."""
+        failed = GaugeMetricFamily(
+            "cnet_source_failed", "1 when a source could not be read", labels=["source"]
+        )
+        sources: dict[str, Callable[[], Iterator[Metric]]] = {
+            "links": self._links, "conntrack": self._conntrack, "policy": self._drops, "health": self._health,
+        }  # fmt: skip
+        for name, source in sources.items():
+            try:
+                yield from list(source())
+                failed.add_metric([name], 0)
+            except (LiveError, OSError, ValueError):
+                failed.add_metric([name], 1)
+        yield failed
+
+    def _links(self) -> Iterator[Metric]:
+        nodes = {node.bridge_interface: node.name for node in self._topology.nodes}
+        counters = {
+            (direction, what): CounterMetricFamily(
+                f"cnet_link_{said}_{what}", f"{what} that a link of the lab {said}", labels=["link", "node"]
+            )
+            for direction, said in (("rx", "received"), ("tx", "sent"))
+            for what in _STATISTICS
+        }
+        up = GaugeMetricFamily("cnet_link_up", "1 when both ends of a link are up", labels=["link", "node"])
+        for link in json.loads(run("ip", "-s", "-j", "link", "show", "group", str(LINK_GROUP)) or "[]"):
+            if "ifname" not in link:
+                continue  # ip prints an empty object for each link of another group
+            labels = [link["ifname"], nodes.get(link["ifname"], "")]
+            up.add_metric(labels, int(link["operstate"] == "UP"))
+            for (direction, what), counter in counters.items():
+                counter.add_metric(labels, link["stats64"][direction][what])
+        yield from counters.values()
+        yield up
+
+    def _conntrack(self) -> Iterator[Metric]:
+        table = tracking_table()
+        yield GaugeMetricFamily(
+            "cnet_conntrack_entries", "Connections that the host tracks", value=table.entries
+        )
+        yield GaugeMetricFamily(
+            "cnet_conntrack_limit", "Most connections that it can track", value=table.limit
+        )
+        events = CounterMetricFamily("cnet_conntrack_events", "As conntrack -S counts them", labels=["event"])
+        for name, count in sorted(table.counters.items()):
+            events.add_metric([name], count)
+        yield events
+
+    def _drops(self) -> Iterator[Metric]:
+        packets = CounterMetricFamily(
+            "cnet_policy_dropped_packets", "Dropped, by line of the policy", labels=["id"]
+        )
+        volume = CounterMetricFamily(
+            "cnet_policy_dropped_bytes", "Dropped, by line of the policy", labels=["id"]
+        )
+        counted: Counter[str] = Counter()
+        weighed: Counter[str] = Counter()
+        for rule in saved_rules():
+            if rule.target == "DROP" and rule.chain.startswith(drop_chain("")):
+                counted[rule.chain.removeprefix(drop_chain(""))] += rule.packets
+                weighed[rule.chain.removeprefix(drop_chain(""))] += rule.bytes
+        for policy_id in sorted(counted):
+            packets.add_metric([policy_id], counted[policy_id])
+            volume.add_metric([policy_id], weighed[policy_id])
+        yield from (packets, volume)
+
+    def _health(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("cnet_service_up", "1 when a service answers", labels=["service"])
+        seconds = GaugeMetricFamily(
+            "cnet_service_latency_seconds", "Time until it answered", labels=["service"]
+        )
+        for check in check_all(targets(self._topology), timeout=1.0):
+            up.add_metric([check.node], int(check.up))
+            if check.up:
+                seconds.add_metric([check.node], check.milliseconds / 1000)
+        yield from (up, seconds)
+
+
+def scrape_targets(topology: Topology) -> list[dict[str, object]]:
+    """List each service that has metrics of its own."""
+    return [
+        {
+            "targets": [f"{node.address.ip}:{listener.port}"],
+            "labels": {"node": node.name, "program": node.runs},
+        }
+        for node in topology.nodes
+        if node.runs and node.runs not in _HTTP_PROGRAMS_WITHOUT_METRICS
+        for listener in node.listens
+        if listener.protocol == "tcp" and listener.port != _DNS
+    ]
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing of each scrape."""
+
+
+def application(topology: Topology) -> Callable[..., Iterable[bytes]]:
+    """Make the WSGI application."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(LabCollector(topology))
+    metrics = make_wsgi_app(registry)
+
+    def answer(environ: dict[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/targets":
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(scrape_targets(topology)).encode()]
+        if environ["PATH_INFO"] not in ("/", "/metrics"):
+            start_response("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"/metrics and /targets are here\n"]
+        return metrics(environ, start_response)  # type: ignore[no-any-return] # WSGI has loose types
+
+    return answer
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until Ctrl+C; 1 when it cannot."""
+    parser = argparse.ArgumentParser(
+        prog="python -m monitoring.exporter", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--port", type=int, default=PORT)
+    options = parser.parse_args(arguments)
+    try:
+        need_root()
+        server = make_server("127.0.0.1", options.port, application(load()), ThreadingWSGIServer, _Quiet)
+    except (LiveError, TopologyError, OSError) as error:
+        print(f"exporter: port {options.port}: {error}", file=sys.stderr)
+        return 1
+    print(f"http://localhost:{options.port}/metrics", file=sys.stderr)
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Phase 3.8: figures of the lab for Prometheus at http://localhost:9105/metrics, for this machine alone.
+#
+#   monitoring/exporter.sh run      in the foreground, until Ctrl+C
+#   monitoring/exporter.sh help
+#
+# Then: prometheus --config.file=monitoring/prometheus/prometheus.yml
+# and, in Grafana, import monitoring/prometheus/grafana-dashboard.json.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+
+run_exporter() {
+  need_root
+  need_tools conntrack ip iptables-save ebtables-save
+  need_environment
+  load_topology
+  need_lab
+  export TOPOLOGY=$TABLE
+  trap - EXIT
+  cd "$ROOT"
+  exec "$VENV/bin/python" -m monitoring.exporter
+}
+
+case ${1:-help} in
+  run) run_exporter ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

@@ -1,0 +1,51 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
+# The dashboard, in a real browser; who may ask for it; what it costs.
+
+load helpers
+
+@test "in a browser: a stopped service, a blocked flow and its story, the keyboard, both themes, a phone" {
+  sandboxed '
+    scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
+    monitoring/dashboard.sh up
+    mkdir -p "${SHOTS:=/run/shots}"; export SHOTS
+    DASHBOARD_URL=http://localhost:8050 .venv/bin/python -m pytest tests/lab/test_dashboard.py -p no:cacheprovider
+    monitoring/dashboard.sh down
+  '
+  succeeds
+  says "7 passed"
+}
+
+@test "it answers on loopback to loopback names alone, refuses a taken port, and leaves nothing" {
+  sandboxed '
+    scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null; scripts/services.sh up &>/run/up || { cat /run/up; exit 1; }
+    fails_with 1 "it does not run" monitoring/dashboard.sh status
+    monitoring/dashboard.sh up; monitoring/dashboard.sh status
+    fails_with 1 "it runs already" monitoring/dashboard.sh up
+    code() { curl -s -o /dev/null -w "%{http_code}" "$@"; }
+    [[ $(code http://127.0.0.1:8050/) == 200 && $(code http://localhost:8050/) == 200 ]]
+    [[ $(code -H "Host: evil.example:8050" http://127.0.0.1:8050/) == 403 ]]
+    [[ $(code -H "Origin: http://evil.example" http://127.0.0.1:8050/) == 403 ]]
+    [[ $(code http://203.0.113.1:8050/) == 000 ]]
+    pid=$(cat /run/cnet/dashboard.pid)
+    monitoring/dashboard.sh down
+    [[ ! -e /proc/$pid ]]; ! pgrep -f "tcpdump -i br-app"
+    python3 -m http.server 8050 --bind 127.0.0.1 &>/dev/null & server=$!
+    retry 10 curl -so /dev/null http://127.0.0.1:8050/
+    fails_with 1 "port 8050 is taken by \"python3\",pid=$server" monitoring/dashboard.sh run
+  '
+  succeeds
+}
+
+@test "at rest it costs less than 5 % of one core" {
+  sandboxed '
+    scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
+    monitoring/dashboard.sh up
+    pids=$(pgrep -f "monitoring.dashboard.app|tcpdump -i br-app" | tr "\n" " ")
+    ticks() { local sum=0 pid fields; for pid in $pids; do read -ra fields <"/proc/$pid/stat"; sum=$((sum + fields[13] + fields[14])); done; echo $sum; }
+    sleep 3; before=$(ticks); sleep 20; after=$(ticks)
+    echo "ticks in 20 s: $((after - before)) of $(($(getconf CLK_TCK) * 20))"
+    ((after - before < $(getconf CLK_TCK) * 20 * 5 / 100))
+  '
+  succeeds
+}

@@ -1,0 +1,134 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
+# Monitoring of a lab that runs: what is captured is what was sent, and what is told is so.
+
+load helpers
+
+UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
+    export REPORTS=/run/reports
+    python() { .venv/bin/python -m "$@"; }
+'
+
+@test "make monitor leaves the tables, pictures and reports, with exactly the packets of the requests that were sent" {
+  sandboxed "$UP"'
+    DURATION=6 monitoring/monitor.sh run &>/run/monitor & monitor=$!
+    retry 20 monitoring/capture.sh status >/dev/null 2>&1
+    for _ in {1..25}; do ip netns exec world curl -s -o /dev/null http://203.0.113.1:8080/health; done
+    wait $monitor || { cat /run/monitor; exit 1; }
+    cd /run/reports
+    ls -1 packets_per_service_pair.csv protocol_distribution.csv top_talkers.csv traffic_summary.csv protocol_distribution.png top_service_pairs.png top_talkers.png traffic_analysis_report.pdf connection_report.pdf health_report.pdf captures/traffic_log_2*.pcap0
+    # /health is answered by nginx itself: SYN, ACK, GET, ACK, FIN, ACK and back SYN-ACK, ACK, answer, FIN, each 25 times
+    grep "^203.0.113.2,nginx-lb,150,.*,25,0,25,0,0,25," conversations.csv
+    grep "^nginx-lb,203.0.113.2,100,.*,0,25,25,0,0,0," conversations.csv
+    for pdf in *.pdf; do pdftotext "$pdf" - | grep -q "Generated on"; pdftotext "$pdf" - | grep -q "page 1"; done
+    pdftotext traffic_analysis_report.pdf - | grep "Executive summary"
+    grep "0 dropped by kernel" /run/monitor
+    grep "nobody uses the lab" /run/monitor
+  '
+  succeeds
+}
+
+@test "a capture begins once, tells what it has, and ends with the counts; text and pcap of it agree" {
+  sandboxed "$UP"'
+    fails_with 1 "no capture runs" monitoring/capture.sh status
+    monitoring/capture.sh up; monitoring/capture.sh status
+    said=$(monitoring/capture.sh up 2>&1); [[ $said == *"runs already"* ]]
+    curl -s -o /dev/null http://localhost:8080/api/products
+    said=$(monitoring/capture.sh down 2>&1); [[ $said == *" captured, "*" 0 dropped by kernel"* ]]
+    [[ -z $(pgrep tcpdump) ]]
+    capture=$(monitoring/capture.sh files)
+    tcpdump -nn -e -r "$capture" 2>/dev/null | python monitoring.traffic --only-csv --reports /run/text -
+    python monitoring.traffic --only-csv --reports /run/pcap "$capture"
+    diff -r /run/text /run/pcap; [[ $(wc -l </run/pcap/conversations.csv) -gt 10 ]]
+    monitoring/capture.sh run 2 --text &>/run/said; grep "0 dropped by kernel" /run/said
+    grep " IP 10.0.0." /run/reports/captures/traffic_log_*.txt >/dev/null
+    ! monitoring/capture.sh run soon &>/run/said; grep "neither --text nor a number" /run/said
+  '
+  succeeds
+}
+
+@test "Ctrl+C ends a capture, and a killed one does not stand in the way" {
+  sandboxed '
+    scripts/network.sh up >/dev/null
+    export REPORTS=/run/reports
+    timeout --signal=INT 3 monitoring/capture.sh run &>/run/said && exit 1
+    retry 10 grep "dropped by kernel" /run/said; [[ -z $(pgrep tcpdump) ]]
+    monitoring/capture.sh up; kill -9 $(pgrep tcpdump)
+    fails_with 1 "no capture runs" monitoring/capture.sh status
+    monitoring/capture.sh up; monitoring/capture.sh status; monitoring/capture.sh down
+  '
+  succeeds
+}
+
+@test "in tiers each packet is counted once, on the bridge where it began" {
+  sandboxed 'export TOPOLOGY=tiers
+  '"$UP"'
+    monitoring/capture.sh up
+    for _ in {1..10}; do ip netns exec world curl -s -o /dev/null http://203.0.113.1:8080/health; done
+    frontend() { nsenter --net=/run/netns/frontend-ns "$@"; }
+    for _ in {1..7}; do frontend curl -s -o /dev/null --interface 172.20.0.10 http://172.21.0.10:5000/health; done
+    monitoring/capture.sh down
+    [[ $(monitoring/capture.sh files | wc -l) == 3 ]]
+    python monitoring.traffic --only-csv --reports /run/r $(monitoring/capture.sh files)
+    grep "^203.0.113.2,nginx-lb,60,.*,10,0,10,0,0,10," /run/r/conversations.csv
+    grep "^api-gateway,product-1,.*,0,7," /run/r/conversations.csv || { cat /run/r/conversations.csv; exit 1; }
+  '
+  succeeds
+}
+
+@test "health tells who is down, in a table, as lines, as JSON and by its exit status, and one delays no other" {
+  sandboxed "$UP"'
+    python monitoring.health --once >/run/lines; [[ $(grep -c "  UP  " /run/lines) == 9 ]]
+    stopped=$(ip netns pids product2; ip netns pids redis-cache)
+    kill -STOP $stopped
+    begin=$EPOCHSECONDS
+    python monitoring.health --once >/run/lines && exit 1
+    ((EPOCHSECONDS - begin < 4))
+    grep "DOWN  product-2 .*no answer in time" /run/lines; grep "DOWN  redis-cache" /run/lines; [[ $(grep -c "  UP  " /run/lines) == 7 ]]
+    python monitoring.health --once --json | jq -e ".healthy == false and ([.services[] | select(.up | not) | .service] == [\"product-2\", \"redis-cache\"])"
+    kill -CONT $stopped
+    python monitoring.health --every 0.2 --rounds 5 --csv /run/health.csv --report /run/reports >/dev/null
+    [[ $(wc -l </run/health.csv) == 46 ]]
+    pdftotext /run/reports/health_report.pdf - | grep "were asked 45 times"
+    script -qec ".venv/bin/python -m monitoring.health --every 0.2 --rounds 3" /dev/null | grep "uptime"
+  '
+  succeeds
+}
+
+@test "connections are told by service and state, translations both ways, and the table with its limit" {
+  sandboxed "$UP"'
+    exec 8<>/dev/tcp/127.0.0.1/8080; printf "GET /health HTTP/1.1\r\nHost: x\r\n\r\n" >&8
+    python monitoring.connections --json --reports /run/reports >/run/both; sed -n 1p /run/both >/run/json
+    jq -e ".pairs[] | select(.source == \"api-gateway\" and .destination == \"service-registry\" and .state == \"ESTABLISHED\")" /run/json >/dev/null
+    jq -e ".translations[] | select(.state == \"ESTABLISHED\" and .kind == \"DNAT and SNAT\" and (.answered | startswith(\"nginx-lb:80\")))" /run/json >/dev/null
+    jq -e ".table.limit > 0 and .table.entries > 0 and (.alarms | length) == 0" /run/json
+    expected=$(nsenter --net=/run/netns/redis-cache ss -Htn state established | grep -c ":6379 ")
+    jq -e ".established[] | select(.service == \"redis-cache\") | .incoming <= $expected and .incoming > 0" /run/json
+    pdftotext /run/reports/connection_report.pdf - | grep "The host tracks"
+  '
+  succeeds
+}
+
+@test "Prometheus scrapes the lab and every service by the shipped configuration" {
+  sandboxed "$UP"'
+    promtool check config monitoring/prometheus/prometheus.yml
+    monitoring/exporter.sh run & exporter=$!
+    retry 10 curl -so /dev/null http://localhost:9105/targets
+    nsenter --net=/run/netns/redis-cache bash -c "timeout 1 bash -c \"</dev/tcp/10.0.0.60/5432\"" || :
+    curl -s http://localhost:9105/metrics >/run/metrics
+    grep "cnet_policy_dropped_packets_total{id=\"database-closed\"} [1-9]" /run/metrics
+    grep "cnet_service_up{service=\"postgres-db\"} 1.0" /run/metrics
+    grep "cnet_link_up{link=\"veth-pg-br\",node=\"postgres-db\"} 1.0" /run/metrics
+    ! grep "cnet_source_failed{.*} 1.0" /run/metrics
+    promtool check metrics </run/metrics
+    [[ $(curl -s -o /dev/null -w "%{http_code}" http://203.0.113.1:9105/metrics) == 000 ]]
+    prometheus --config.file=monitoring/prometheus/prometheus.yml --storage.tsdb.path=/run/prometheus --web.listen-address=127.0.0.1:9090 &>/run/prometheus.log &
+    up() { curl -sG http://localhost:9090/api/v1/query --data-urlencode "query=sum(up)" | jq -re ".data.result[0].value[1]"; }
+    retry 40 eval "[[ \$(up) == 7 ]]" || { up; curl -s http://localhost:9090/api/v1/targets | jq -c ".data.activeTargets[] | [.labels.instance, .health, .lastError]"; exit 1; }
+    ask() { curl -sG http://localhost:9090/api/v1/query --data-urlencode "query=$1" | jq -e ".data.result | length > 0"; }
+    # each question of the Grafana dashboard has an answer, but for those that wait for something to go wrong
+    jq -r ".panels[].targets[].expr" monitoring/prometheus/grafana-dashboard.json | sed "s/\[1m\]/[10s]/; s/ > 0//; s/,\?status!~\"2..\"//; s/{}//" >/run/questions
+    while read -r question; do retry 20 ask "$question" >/dev/null || { echo "no answer: $question"; exit 1; }; done </run/questions
+  '
+  succeeds
+}

@@ -1,0 +1,160 @@
+"""The dashboard in a real browser. Runs in a sandbox with a lab and a dashboard (tests/bats/dashboard.bats)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+
+from security.namespace import inside
+
+URL = os.environ.get("DASHBOARD_URL", "")
+SHOTS = Path(os.environ.get("SHOTS", "/run/shots"))
+MAP = "document.querySelector('#map')._cyreg.cy"
+
+pytestmark = pytest.mark.skipif(not URL, reason="needs a dashboard: tests/bats/dashboard.bats")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def opened(browser: Browser, errors: list[str], **options: Any) -> Page:
+    page = browser.new_context(**options).new_page()
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    page.on("console", note)
+
+    def from_here(request: Request) -> None:
+        if not request.url.startswith((URL, "data:", "blob:")):
+            errors.append(f"asked of somebody else: {request.url}")
+
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", from_here)
+    page.goto(URL)
+    page.wait_for_function(
+        f"() => document.querySelector('#map')?._cyreg && {MAP}.edges().length > 3", timeout=20_000
+    )
+    return page
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    errors: list[str] = []
+    found = opened(browser, errors, viewport={"width": 1280, "height": 800})
+    yield found
+    found.context.close()
+    assert errors == []
+
+
+def pids(namespace: str) -> list[int]:
+    listed = subprocess.run(
+        ["ip", "netns", "pids", namespace], capture_output=True, text=True, check=True
+    ).stdout
+    return [int(pid) for pid in listed.split()]
+
+
+def knock(namespace: str, address: str, port: int) -> None:
+    with inside(namespace), socket.socket() as client:
+        client.settimeout(0.2)
+        client.connect_ex((address, port))
+
+
+def has(page: Page, element: str, name: str) -> bool:
+    return bool(page.evaluate(f"([id, name]) => {MAP}.$id(id).hasClass(name)", [element, name]))
+
+
+def test_a_service_that_stops_turns_red_within_three_seconds_and_back(page: Page) -> None:
+    expect(page.locator("#headline")).to_contain_text("9 services up")
+    assert has(page, "product-2", "up")
+    stopped = pids("product2")
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        expect(page.locator("#headline")).to_contain_text("DOWN: product-2", timeout=3_000)
+        page.wait_for_function(f"() => {MAP}.$id('product-2').hasClass('down')", timeout=1_000)
+        assert time.monotonic() - begin < 3.5
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    expect(page.locator("#headline")).to_contain_text("9 services up", timeout=5_000)
+
+
+def test_a_blocked_flow_appears_with_its_policy_line_and_a_click_opens_its_story(page: Page) -> None:
+    expect(page.locator("#drops")).not_to_contain_text("database-closed")
+    knock("redis-cache", "10.0.0.60", 5432)
+    expect(page.locator("#drops")).to_contain_text("database-closed", timeout=3_000)
+    expect(page.locator("#drops")).to_contain_text("redis-cache \u2192 postgres-db")
+    page.get_by_label("last minute").check()
+    edge = "redis-cache|postgres-db|database-closed"
+    page.wait_for_function(f"id => {MAP}.$id(id).hasClass('dropped')", arg=edge, timeout=3_000)
+    page.wait_for_timeout(300)
+    at = page.evaluate(f"id => {MAP}.$id(id).renderedMidpoint()", edge)
+    corner = page.locator("#map").bounding_box()
+    assert corner
+    page.mouse.click(corner["x"] + at["x"], corner["y"] + at["y"])
+    expect(page.locator("#story")).to_contain_text("dropped by the policy", timeout=10_000)
+    expect(page.locator("#story")).to_contain_text("CNET-DROP-database-closed")
+    expect(page.locator("#details")).to_contain_text("the database answers the order service and nobody else")
+    page.screenshot(path=SHOTS / "light.png", full_page=True)
+
+
+def test_requests_are_seen_on_the_map_and_in_the_balance(page: Page) -> None:
+    for _ in range(30):
+        subprocess.run(["curl", "-s", "-o", "/dev/null", "http://localhost:8080/api/products"], check=True)
+    expect(page.locator("#balance")).to_contain_text("product-3", timeout=3_000)
+    label = page.evaluate(f"() => {MAP}.$id('nginx-lb|api-gateway').data('label')")
+    assert "/s" in label
+
+
+def test_it_is_used_by_keyboard_alone(page: Page) -> None:
+    page.locator("#place").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    page.keyboard.type("postgres")
+    page.wait_for_timeout(300)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#details")).to_contain_text("10.0.0.60/16", timeout=5_000)
+    expect(page.locator("#details")).to_contain_text("orders are written by the order service")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dark", {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"}),
+        ("phone", {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}),
+        (
+            "phone-dark",
+            {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "color_scheme": "dark"},
+        ),
+    ],
+)
+def test_it_fits_in_both_themes_and_on_a_phone(browser: Browser, name: str, options: dict[str, Any]) -> None:
+    errors: list[str] = []
+    page = opened(browser, errors, **options)
+    page.wait_for_timeout(1500)
+    too_wide = page.evaluate("() => document.documentElement.scrollWidth > window.innerWidth")
+    paper = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+    page.context.close()
+    assert not too_wide
+    assert (paper == "rgb(16, 23, 30)") == ("dark" in name)
+    assert errors == []

@@ -1,0 +1,88 @@
+"""Connections: what conntrack and ss print, told by service; alarms when the table fills."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from monitoring.connections.report import report
+from monitoring.connections.tables import csv_tables
+from monitoring.connections.tracker import (
+    Established,
+    Snapshot,
+    Table,
+    by_pair,
+    count_established,
+    translations,
+)
+from monitoring.names import Names
+from scripts.conntrack import connections
+from scripts.topology import load
+
+FLAT = load("flat")
+NAMES = Names(FLAT)
+CONNTRACK = """\
+ipv4     2 tcp      6 431999 ESTABLISHED src=203.0.113.2 dst=203.0.113.1 sport=4000 dport=8080 src=10.0.0.10 \
+dst=203.0.113.2 sport=80 dport=4000 [ASSURED] mark=0 use=1
+ipv4     2 tcp      6 100 TIME_WAIT src=127.0.0.1 dst=127.0.0.1 sport=5000 dport=8080 src=10.0.0.10 dst=10.0.0.1 \
+sport=80 dport=5000 [ASSURED] mark=0 use=1
+ipv4     2 tcp      6 60 SYN_SENT src=10.0.0.50 dst=10.0.0.60 sport=4001 dport=5432 [UNREPLIED] src=10.0.0.60 \
+dst=10.0.0.50 sport=5432 dport=4001 mark=0 use=1
+ipv4     2 tcp      6 431999 ESTABLISHED src=10.0.0.40 dst=10.0.0.60 sport=4002 dport=5432 src=10.0.0.60 \
+dst=10.0.0.40 sport=5432 dport=4002 [ASSURED] mark=0 use=1
+conntrack v1.4.7 (conntrack-tools): 4 flow entries have been shown.
+"""
+SS = """\
+0      0      10.0.0.60:5432    10.0.0.40:4002
+0      0      [::ffff:10.0.0.60]:5432    [::ffff:10.0.0.40]:4003
+0      0      10.0.0.60:4711    10.0.0.70:8500
+0      0      127.0.0.1:5432    127.0.0.1:4004
+"""
+
+
+def snapshot(entries: int = 4, limit: int = 100, **counters: int) -> Snapshot:
+    tracked = list(connections(CONNTRACK.splitlines()))
+    return Snapshot(
+        by_pair(tracked, NAMES), (Established("postgres-db", 2, 1),), tuple(translations(tracked, NAMES)),
+        Table(entries, limit, dict(counters)),
+    )  # fmt: skip
+
+
+def test_connections_are_counted_by_the_service_that_answers() -> None:
+    assert snapshot().pairs == Counter(
+        {
+            ("203.0.113.2", "nginx-lb", "tcp", 80, "ESTABLISHED"): 1,
+            ("host", "nginx-lb", "tcp", 80, "TIME_WAIT"): 1,
+            ("redis-cache", "postgres-db", "tcp", 5432, "SYN_SENT"): 1,
+            ("order-service", "postgres-db", "tcp", 5432, "ESTABLISHED"): 1,
+        }
+    )
+
+
+def test_translations_are_shown_both_ways() -> None:
+    first, second = snapshot().translations
+    assert (first.kind, first.sent) == ("DNAT", "203.0.113.2:4000 \u2192 203.0.113.1:8080")
+    assert first.answered == "nginx-lb:80 \u2192 203.0.113.2:4000"
+    assert (second.kind, second.answered) == ("DNAT and SNAT", "nginx-lb:80 \u2192 host:5000")
+
+
+def test_a_header_line_is_no_connection_nor_is_loopback() -> None:
+    node = FLAT.node("postgres-db")
+    assert node
+    assert count_established(node, SS) == Established("postgres-db", 2, 1)
+    assert count_established(node, "") == Established("postgres-db", 0, 0)
+
+
+def test_a_full_table_and_clashes_raise_an_alarm() -> None:
+    assert not list(snapshot(79).alarms())
+    (alarm,) = snapshot(80).alarms()
+    assert "80 % full (80 of 100)" in alarm
+    (alarm,) = snapshot(insert_failed=3).alarms()
+    assert alarm.startswith("insert_failed: 3")
+
+
+def test_the_report_says_what_to_do_about_what_waits(tmp_path: Path) -> None:
+    written = report(snapshot(), tmp_path).with_suffix(".md").read_text()
+    assert "sudo make explain FROM=redis-cache TO=postgres-db PORT=5432" in written
+    assert "The host tracks 4 connections of at most 100" in written
+    assert {table.name: len(table.rows) for table in csv_tables(snapshot())}["nat_translations"] == 2

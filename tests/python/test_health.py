@@ -1,0 +1,115 @@
+"""Health: each kind of service is asked in its own language; histories, outages."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from monitoring.health.checks import (
+    Check,
+    Target,
+    ask_http,
+    ask_postgres,
+    ask_redis,
+    ask_tcp,
+    check,
+    check_all,
+)
+from monitoring.health.history import History, quantile
+from monitoring.health.report import outages, read, report
+
+
+@contextmanager
+def server(answer: bytes | None) -> Iterator[int]:
+    """Listen once on a port; answer what is asked, or nothing for None."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                if answer is None:
+                    time.sleep(1)
+                else:
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer", "why"),
+    [
+        (ask_http, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
+        (ask_http, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "/health answered 503"),
+        (ask_http, b"rubbish\r\n\r\n", "rubbish"),
+        (ask_redis, b"+PONG\r\n", ""),
+        (ask_redis, b"-NOAUTH Authentication required.\r\n", ""),
+        (ask_redis, b"-LOADING Redis is loading\r\n", "-LOADING Redis is loading"),
+        (ask_redis, b"", "it closed the connection"),
+        (ask_postgres, b"N", ""),
+        (ask_postgres, b"S", ""),
+        (ask_postgres, b"", "it closed the connection"),
+        (ask_http, None, "no answer in time"),
+    ],
+)
+def test_a_service_is_well_when_it_answers_as_it_should(ask: object, answer: bytes | None, why: str) -> None:
+    with server(answer) as port:
+        found = check(Target("x", "127.0.0.1", port, ask), timeout=0.3)  # type: ignore[arg-type] # one of the askers
+    assert (found.up, why in found.why) == (not why, True)
+
+
+def test_nobody_there_is_down_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert check(Target("x", "127.0.0.1", port, ask_tcp)).why == "connection refused"
+
+
+def test_one_that_hangs_delays_no_other() -> None:
+    with server(None) as slow, server(b"+PONG\r\n") as quick:
+        targets = [
+            Target("slow", "127.0.0.1", slow, ask_redis),
+            Target("quick", "127.0.0.1", quick, ask_redis),
+        ]
+        hung, answered = check_all(targets, timeout=0.4)
+    assert (hung.up, answered.up) == (False, True)
+    assert answered.milliseconds < hung.milliseconds
+
+
+def checks(*ups: bool) -> list[Check]:
+    return [Check("x", 100.0 + n, up, 1.0 + n, "" if up else "gone") for n, up in enumerate(ups)]
+
+
+def test_quantiles_uptime_and_the_line_of_blocks() -> None:
+    assert [quantile([3.0, 1.0, 2.0, 4.0], share) for share in (0.0, 0.5, 1.0)] == [1.0, 3.0, 4.0]
+    assert quantile([], 0.5) == 0.0
+    history = History()
+    history.checks.extend(checks(True, False, True, True))
+    assert history.uptime == 0.75
+    assert history.sparkline()[1] == "\u00d7"
+    assert len(history.sparkline()) == 4
+
+
+def test_outages_begin_and_end_with_checks() -> None:
+    assert outages(checks(True, False, False, True, False)) == [(101.0, 2.0, "gone"), (104.0, 0.0, "gone")]
+    assert outages(checks(True, True)) == []
+
+
+def test_a_log_is_read_up_to_its_half_last_line_and_reported(tmp_path: Path) -> None:
+    log = tmp_path / "health.csv"
+    log.write_text(
+        "time,service,up,milliseconds,why\n"
+        "2026-01-01T00:00:00+00:00,redis-cache,1,1.5,\n"
+        "2026-01-01T00:00:10+00:00,redis-cache,0,2000.0,no answer in time\n"
+        "2026-01-01T00:00:20+00:00,redis-cache,1,1.7,\n"
+        "2026-01-01T00:00:3"
+    )
+    assert [check.up for check in read(log)["redis-cache"]] == [True, False, True]
+    written = report(log, tmp_path).with_suffix(".md").read_text()
+    assert "redis-cache did not answer from 00:00:10 UTC for about 10 s (no answer in time)" in written
