@@ -1,7 +1,7 @@
 # An index: each target calls one script, and every script also works by hand.
 .DEFAULT_GOAL := help
 .PHONY: help up down clean network services policies prove prove-mutants explain isolation status verify doctor logs shell rules documents topology distribution \
-        monitor capture health connections scale chaos test lint bench-network bench-services bench-policy install
+        monitor capture health connections dashboard exporter scale chaos test lint bench-network bench-services bench-policy bench-analysis install
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,12 @@ health: ## every service: up or down, latency, uptime; goes on until Ctrl+C (ONC
 connections: ## connections by service and state, address translations, the tracking table
 	@scripts/report.sh connections
 
+dashboard: ## phase 3.7: a live map at http://localhost:8050, until Ctrl+C
+	@monitoring/dashboard.sh run
+
+exporter: ## phase 3.8: figures for Prometheus at http://localhost:9105/metrics, until Ctrl+C
+	@monitoring/exporter.sh run
+
 scale: ## more or fewer instances under load: make scale PROGRAM=product-service COUNT=5
 	@scripts/scale.sh $(PROGRAM) $(COUNT)
 
@@ -95,6 +101,9 @@ bench-services: ## requests a second through nginx against the development serve
 
 bench-policy: ## what a policy costs: to apply 16, 100, 1,000 lines, and on the packet's path
 	@bench/policy.sh
+
+bench-analysis: ## a million packets into tables: against tshark, and text against a regex a line
+	@bench/analysis.sh run
 
 install: ## what the lab needs on this machine
 	@scripts/install.sh up

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from monitoring.csv_files import write
 from monitoring.names import Names
+from monitoring.traffic.ahead import ahead
 from monitoring.traffic.packets import AddressBook, Unread
 from monitoring.traffic.source import STANDARD_INPUT, packets_of
 from monitoring.traffic.tables import Tables, unread_table
@@ -72,7 +73,7 @@ def _counted(captures: Sequence[str], console: Console) -> Tally:
     tally = Tally(book, unread)
     with console.status("reading") as status:
         for capture in _in_order(captures):
-            for packets in packets_of(capture, book, unread):
+            for packets in ahead(packets_of(capture, book, unread)):
                 tally.add(packets)
                 status.update(f"reading {capture}: {tally.packets:,} packets")
     return tally

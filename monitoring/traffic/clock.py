@@ -44,7 +44,7 @@ class Clock:
     def _read(self, stamps: Sequence[bytes]) -> Integers:
         width = len(stamps[0])
         point = stamps[0].index(b".")
-        if all(len(stamp) == width for stamp in stamps):
+        if set(map(len, stamps)) == {width}:
             letters = np.array(stamps, f"S{width}").view(np.uint8).reshape(len(stamps), width)
             if (letters[:, point] == ord(".")).all():
                 return self._at_once(stamps, letters, point)
@@ -84,12 +84,13 @@ class Clock:
 
 
 def _second(text: bytes) -> int:
-    if b":" not in text:
-        return int(text[-10:])
+    """Give the seconds of what stands before the point; 0 where it makes no sense."""
     day, _, clock = text.strip().rpartition(b" ")
-    hours, minutes, seconds = map(int, clock.split(b":"))
     try:
+        if b":" not in clock:
+            return int(clock[-10:])
         days = (date.fromisoformat(day.decode()) - date(1970, 1, 1)).days if day else 0
+        hours, minutes, seconds = map(int, clock.split(b":"))
     except ValueError:
-        days = 0
-    return days * _DAY + hours * 3600 + minutes * 60 + seconds
+        return 0
+    return days * _DAY + (hours % 24 * 60 + minutes % 60) * 60 + seconds % 60

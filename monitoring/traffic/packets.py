@@ -30,6 +30,7 @@ _NAMES = {
 }  # fmt: skip
 _LENGTHS = 0x600  # EtherTypes below are lengths of IEEE 802.3 frames
 _LAST_PROTOCOL = 255
+_NARROW = 1 << 17  # a table so wide is quicker than to sort
 
 
 def protocol_name(number: int) -> str:
@@ -42,6 +43,19 @@ def protocol_name(number: int) -> str:
 
 
 PROTOCOL_NUMBERS = {name: number for number, name in _NAMES.items()}
+
+
+def distinct(values: Integers) -> tuple[Integers, Integers]:
+    """Give the distinct values, sorted, and for each value which of them it is: np.unique without sorting them all."""
+    lowest = int(values.min(initial=0))
+    highest = int(values.max(initial=0))
+    if highest - lowest > _NARROW:
+        found, inverse = np.unique(values, return_inverse=True)
+        return found, inverse
+    shifted = values - lowest
+    there = np.bincount(shifted) > 0
+    number = np.cumsum(there) - 1
+    return np.flatnonzero(there) + lowest, number[shifted]
 
 
 class AddressBook:

@@ -19,6 +19,7 @@ from monitoring.traffic.packets import (
     Integers,
     Packets,
     Unread,
+    distinct,
 )  # fmt: skip
 from monitoring.traffic.sequences import HandshakeTimes, Retransmissions
 
@@ -81,9 +82,9 @@ class Tally:
     def _add_pairs(self, batch: Packets, size: Integers) -> None:
         again = self._retransmissions.find(batch)
         rows = np.flatnonzero(batch.addressed)
-        keys, inverse = np.unique(
-            (batch.source[rows] << _BITS) | batch.destination[rows], return_inverse=True
-        )
+        width = int(max(batch.source.max(), batch.destination.max())) + 1
+        keys, inverse = distinct(batch.source[rows] * width + batch.destination[rows])
+        keys = (keys // width << _BITS) | keys % width
         flags = np.where(batch.protocol[rows] == TCP, batch.flags[rows], 0)
         opening = flags & (SYN | ACK)
         columns = {
@@ -129,7 +130,7 @@ class Tally:
         self.last = max(self.last, int(time.max()))
         if self.origin == UNKNOWN:
             self.origin = int(time[0])
-        seconds, inverse = np.unique((time - self.origin) // NANOSECONDS, return_inverse=True)
+        seconds, inverse = distinct((time - self.origin) // NANOSECONDS)
         packets, weight = np.bincount(inverse), np.bincount(inverse, size[rows])
         for second, count, amount in zip(seconds.tolist(), packets.tolist(), weight.tolist(), strict=True):
             if second not in self.seconds and len(self.seconds) >= _MOST_SECONDS:

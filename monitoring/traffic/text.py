@@ -11,8 +11,8 @@ from monitoring.traffic.packets import AddressBook, Packets, Unread
 from monitoring.traffic.records import Stream
 from monitoring.traffic.text_rows import Rows
 
-_CHUNK = 1 << 20
-_LONGEST_LINE = 1 << 20
+_CHUNK = 4 << 20
+_LONGEST_LINE = 4 << 20
 
 
 def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iterator[Packets]:
@@ -27,7 +27,7 @@ def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iter
             line += data.count(b"\n", 0, cut)
             data = data[cut:]
         elif len(data) > _LONGEST_LINE:
-            unread.note("line longer than a megabyte", f"line {line}")
+            unread.note("line longer than 4 megabytes", f"line {line}")
             data = (
                 data[data.rfind(b"\n") + 1 :] if b"\n" in data else b"    "
             )  # the rest of it continues nothing

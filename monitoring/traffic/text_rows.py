@@ -32,7 +32,8 @@ _OPTION_SIZES = {b"nop": 1, b"eol": 1, b"mss": 4, b"wscale": 3, b"sackOK": 2, b"
 _USUAL_OPTIONS, _USUAL_SIZE = b"nop,nop,TS val ", 12  # bytes; nothing follows timestamps in these
 
 _GROUP = {name: number - 1 for name, number in lines.LINE.groupindex.items()}
-_TIME, _FLAGS, _OTHER = _GROUP["time"], _GROUP["flags"], _GROUP["other"]
+_TIME, _FLAGS, _SOURCE, _OTHER = (_GROUP[name] for name in ("time", "flags", "source", "other"))
+_PORT_BITS, _PORTS = 16, 0xFFFF
 
 Row = Sequence[bytes]  # what the groups of lines.LINE matched
 
@@ -56,60 +57,63 @@ class Rows:
 
     def __init__(self, book: AddressBook, unread: Unread) -> None:
         self._unread, self._clock = unread, Clock()
-        self._addresses = Memory(lambda token: book.number(token.decode("ascii", "backslashreplace")))
-        self._sources, self._ports = Memory(self._address), Memory(_port)
+        # A destination has the colon that ends it.
+        self._addresses = Memory(
+            lambda token: book.number(token.rstrip(b":").decode("ascii", "backslashreplace"))
+        )
+        self._ends = Memory(
+            lambda token: self._addresses[token.rpartition(b".")[0]] << _PORT_BITS | _port(token)
+        )
+        self._pattern = lines.PLAIN
         self._flags, self._numbers = Memory(_flag_bits), Memory(int)
 
     def packets(self, text: bytes, line: int) -> Packets:
         """Give the packets of a piece that holds whole lines and begins at a line's number."""
-        rows: list[Row] = lines.LINE.findall(text)
-        others = [index for index, row in enumerate(rows) if row[_OTHER] or not row[_GROUP["source"]]]
-        if others:
+        rows: list[Row] = self._pattern.findall(text)
+        columns = list(zip(*rows, strict=True))
+        if rows and (any(columns[_OTHER]) or not all(columns[_SOURCE])):
+            others = [index for index, row in enumerate(rows) if row[_OTHER] or not row[_SOURCE]]
+            if len(others) * 4 > len(rows) and self._pattern is lines.PLAIN:
+                self._pattern = lines.LINE  # for the rest of the text, too
+                return self.packets(text, line)
             rows = self._with_others(rows, others, line)
+            columns = list(zip(*rows, strict=True))
         found = Packets.empty(len(rows))
-        if rows:
-            found.time = self._clock.times([row[_TIME] for row in rows])
-            tcp = np.array([bool(row[_FLAGS]) for row in rows])
-            self._tcp(found, rows, np.flatnonzero(tcp))
-            for index in np.flatnonzero(~tcp).tolist():
-                self._one(found, index, rows[index])
+        if not rows:
+            return found
+        found.time = self._clock.times(columns[_TIME])
+        if all(columns[_FLAGS]):
+            self._tcp(found, columns, np.arange(len(rows)))
+            return found
+        tcp = np.array([*map(bool, columns[_FLAGS])])
+        if tcp.any():
+            at = np.flatnonzero(tcp)
+            self._tcp(found, list(zip(*(rows[index] for index in at.tolist()), strict=True)), at)
+        for index in np.flatnonzero(~tcp).tolist():
+            self._one(found, index, rows[index])
         return found
 
     # --- TCP, at once ---
 
-    def _tcp(self, found: Packets, rows: list[Row], at: Integers) -> None:
-        if not len(at):
-            return
-        of_tcp = rows if len(at) == len(rows) else [rows[index] for index in at.tolist()]
-        columns = list(zip(*of_tcp, strict=True))
-
+    def _tcp(self, found: Packets, columns: Sequence[Sequence[bytes]], at: Integers) -> None:
         def column(name: str) -> Sequence[bytes]:
             return columns[_GROUP[name]]
 
         network = _worked_out(_network, *map(column, _TELLS_NETWORK))
         found.protocol[at], found.network[at] = TCP, network
-        found.source[at] = _looked_up(self._sources, column("source"))
-        found.source_port[at] = _looked_up(self._ports, column("source"))
-        found.destination[at] = _looked_up(self._sources, column("destination"))
-        found.destination_port[at] = _looked_up(self._ports, column("destination"))
+        source, destination = (_looked_up(self._ends, column(name)) for name in ("source", "destination"))
+        found.source[at], found.source_port[at] = source >> _PORT_BITS, source & _PORTS
+        found.destination[at], found.destination_port[at] = destination >> _PORT_BITS, destination & _PORTS
         found.flags[at] = _looked_up(self._flags, column("flags"))
         found.sequence[at] = np.array([int(text) if text else 0 for text in column("sequence")])
         found.payload[at] = payload = _looked_up(self._numbers, column("length"))
         size = _worked_out(_told_size, *map(column, _TELLS_SIZE))
         if (size == UNKNOWN).any():
-            options = np.array(
-                [
-                    _USUAL_SIZE if text[:15] == _USUAL_OPTIONS else _options_size(text)
-                    for text in column("options")
-                ]
-            )
+            options = np.array([_options_size(text) if text else 0 for text in column("options")])
             link = np.array([_COOKED_2 if name else _ETHERNET for name in column("interface")])
             header = np.where(network == IPV6, _HEADERS[IPV6], _HEADERS[IPV4]) + _TCP_HEADER + options
             size = np.where(size == UNKNOWN, link + header + payload, size)
         found.size[at] = size
-
-    def _address(self, token: bytes) -> int:
-        return self._addresses[token.rpartition(b".")[0]]
 
     # --- what is not TCP, or TCP without its flags: one by one ---
 
@@ -120,7 +124,7 @@ class Rows:
         if row[_OTHER]:
             self._not_ip(found, index, row[_OTHER])
             return
-        rest, source, destination = told("rest"), told("source"), told("destination")
+        rest, source, destination = told("rest"), told("source"), told("destination").rstrip(b":")
         network = _network(*map(told, _TELLS_NETWORK))
         word = _WORD.match(rest)[0]  # type: ignore[index] # it matches anything
         protocol = int(told("proto") or told("next") or _FRAGMENT_HEADER)
@@ -130,11 +134,22 @@ class Rows:
         with_ports = protocol in (TCP, UDP) and not later and word != b"frag"
         if with_ports and not (_has_port(source) and _has_port(destination)):
             with_ports, later = False, True  # the ports are in the first fragment
-        ends, ports = (self._sources, self._ports) if with_ports else (self._addresses, None)
         found.protocol[index], found.network[index], found.fragment[index] = protocol, network, later
-        found.source[index], found.destination[index] = ends[source], ends[destination]
-        if ports is not None:
-            found.source_port[index], found.destination_port[index] = ports[source], ports[destination]
+        if with_ports:
+            source_end, destination_end = self._ends[source], self._ends[destination]
+            found.source_port[index], found.destination_port[index] = (
+                source_end & _PORTS,
+                destination_end & _PORTS,
+            )
+            found.source[index], found.destination[index] = (
+                source_end >> _PORT_BITS,
+                destination_end >> _PORT_BITS,
+            )
+        else:
+            found.source[index], found.destination[index] = (
+                self._addresses[source],
+                self._addresses[destination],
+            )
         size = _told_size(*map(told, _TELLS_SIZE))
         if size == UNKNOWN and not later:
             link = _COOKED_2 if told("interface") else _ETHERNET
@@ -151,10 +166,12 @@ class Rows:
             text = rows[index][_OTHER]
             if not text or text.startswith(lines.CONTINUED) or lines.NOTE.match(text):
                 gone.add(index)
-            elif (found := lines.OTHER.match(text)) and _ether_type(found) is not None:
-                row = [b""] * len(rows[index])
-                row[_TIME], row[_OTHER] = found["time"] or b"", text
+            elif self._pattern is lines.PLAIN and (row := lines.LINE.findall(text + b"\n")[0])[_SOURCE]:
                 rows[index] = row
+            elif (found := lines.OTHER.match(text)) and _ether_type(found) is not None:
+                blank = [b""] * len(rows[index])
+                blank[_TIME], blank[_OTHER] = found["time"] or b"", text
+                rows[index] = blank
             else:
                 gone.add(index)
                 two_lines = sum(1 for row in rows[:index] if row[_GROUP["total"]])
@@ -207,7 +224,7 @@ def _looked_up(memory: Memory, tokens: Iterable[bytes]) -> Integers:
 
 def _port(token: bytes) -> int:
     """Give the port of `address.port`; a port's name has some number of its own."""
-    port = token.rpartition(b".")[2]
+    port = token.rstrip(b":").rpartition(b".")[2]
     return int(port[:9]) & 0xFFFF if port.isdigit() else zlib.crc32(port) & 0xFFFF
 
 
@@ -243,8 +260,10 @@ def _worked_out_size(rest: bytes, word: bytes, protocol: int, headers: int) -> i
 
 def _options_size(options: bytes) -> int:
     """Give the bytes of TCP's options, padded to words."""
+    if options[:15] == _USUAL_OPTIONS:
+        return _USUAL_SIZE
     size = 0
-    for option in options.split(b",") if options else ():
+    for option in options.split(b","):
         name = option.split(b" ", 1)[0]
         size += 2 + 8 * option.count(b"{") if name == b"sack" else _OPTION_SIZES.get(name, 0)
     return (size + 3) // 4 * 4

@@ -29,7 +29,7 @@ load helpers
     [[ $(code http://203.0.113.1:8050/) == 000 ]]
     pid=$(cat /run/cnet/dashboard.pid)
     monitoring/dashboard.sh down
-    [[ ! -e /proc/$pid ]]; ! pgrep -f "tcpdump -i br-app"
+    [[ ! -e /proc/$pid ]]; refute pgrep tcpdump
     python3 -m http.server 8050 --bind 127.0.0.1 &>/dev/null & server=$!
     retry 10 curl -so /dev/null http://127.0.0.1:8050/
     fails_with 1 "port 8050 is taken by \"python3\",pid=$server" monitoring/dashboard.sh run
