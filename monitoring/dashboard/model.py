@@ -89,6 +89,7 @@ class Model:
         """Look at the last seconds; the current one is not over yet, so it does not count."""
         end = int(time.time())
         begin = end - seconds
+        seconds = max(min(seconds, end - int(self.watch.started)), 1)  # no longer than it was looked
         ways = self._ways(begin, end)
         packets: Counter[str] = Counter()
         for (source, destination), count in ways.items():

@@ -239,7 +239,7 @@ class Watch:
     """All watchers of one lab."""
 
     def __init__(self, topology: Topology) -> None:
-        self.topology = topology
+        self.topology, self.started = topology, time.time()
         book, unread = AddressBook(), Unread()
         self.window = Window(book)
         self.drops, self.health, self.balance = (

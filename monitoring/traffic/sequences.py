@@ -20,13 +20,13 @@ _HALF, _WHOLE = 1 << 31, 1 << 32
 _PORT_BITS = 16
 
 
-def flow_keys(packets: Packets) -> Integers:
-    """Give one number for source, destination and ports of each packet."""
-    return _key(packets.source, packets.destination, packets.source_port, packets.destination_port)
-
-
-def _reverse_keys(packets: Packets) -> Integers:
-    return _key(packets.destination, packets.source, packets.destination_port, packets.source_port)
+def flow_keys(packets: Packets, rows: Integers, *, back: bool = False) -> Integers:
+    """Give one number for source, destination and ports of some packets; `back`: as their answers have them."""
+    ends = (packets.source, packets.destination, packets.source_port, packets.destination_port)
+    source, destination, source_port, destination_port = (end[rows] for end in ends)
+    if back:
+        return _key(destination, source, destination_port, source_port)
+    return _key(source, destination, source_port, destination_port)
 
 
 def _key(
@@ -135,7 +135,7 @@ def _segments_of(packets: Packets) -> _Segments:
     rows = np.flatnonzero(tcp & ((packets.payload > 0) | (packets.flags & (SYN | FIN) != 0)))
     flags = packets.flags[rows]
     length = np.maximum(packets.payload[rows], 0) + (flags & FIN != 0)
-    return _Segments(flow_keys(packets)[rows], rows, (flags & SYN) // SYN, packets.sequence[rows], length)
+    return _Segments(flow_keys(packets, rows), rows, (flags & SYN) // SYN, packets.sequence[rows], length)
 
 
 def _running(era: Integers, sequence: Integers, length: Integers) -> tuple[Truths, Integers]:
@@ -176,7 +176,7 @@ class HandshakeTimes:
         tcp = (packets.protocol == TCP) & ~packets.fragment & (packets.time != UNKNOWN)
         kind = packets.flags & (SYN | ACK | RST)
         asked, answered = np.flatnonzero(tcp & (kind == SYN)), np.flatnonzero(tcp & (kind == SYN | ACK))
-        keys = (self._waiting_key, flow_keys(packets)[asked], _reverse_keys(packets)[answered])
+        keys = (self._waiting_key, flow_keys(packets, asked), flow_keys(packets, answered, back=True))
         times = (self._waiting_time, packets.time[asked], packets.time[answered])
         rows = np.concatenate((np.full(len(keys[0]), UNKNOWN), asked, answered))
         is_answer = np.repeat((False, False, True), [len(part) for part in keys])

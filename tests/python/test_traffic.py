@@ -222,6 +222,45 @@ def test_standard_input_and_several_files_are_read(tmp_path: Path) -> None:
             assert (tmp_path / folder / expected.name).read_text() == expected.read_text()
 
 
+def bare(frames: list[Captured], header: bytes = b"") -> list[Captured]:
+    """Frames of another link layer: `header` in place of Ethernet's, the EtherType at its NN, the family at its F."""
+    return [
+        Captured(header.replace(b"NN", each.frame[12:14]) + each.frame[14:], each.nanoseconds)
+        for each in frames
+        if each.frame[12:14] in (b"\x08\0", b"\x86\xdd")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("link", "header"),
+    [
+        (101, b""),  # RAW
+        (12, b""),
+        (113, b"\0\0\0\1\0\6" + bytes(8) + b"NN"),  # LINUX_SLL
+        (276, b"NN" + bytes(18)),  # LINUX_SLL2
+    ],
+)
+def test_other_link_layers_carry_the_same_packets(link: int, header: bytes) -> None:
+    expected = {
+        name: rows
+        for name, rows in whole(bare(everything(), bytes(12) + b"NN")).items()
+        if name in PACKET_TABLES
+    }
+    found = tables_of(analysed(crafted.pcap(bare(everything(), header), link=link)))
+    assert {name: found[name] for name in PACKET_TABLES} == expected
+
+
+def test_what_tcpdump_prints_of_any_interface_is_read() -> None:
+    capture = crafted.pcap(bare(everything(), b"NN" + bytes(18)), link=276)
+    text = printed(capture, "-tt")
+    assert b" In " in text or b"  In  " in text
+    assert (
+        tables_of(analysed(text))["packets_per_service_pair"]
+        == tables_of(analysed(capture))["packets_per_service_pair"]
+    )
+    assert not analysed(text).tally.unread.counts
+
+
 # --- against tshark ---------------------------------------------------------------------------------------------
 
 
