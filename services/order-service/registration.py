@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 HEARTBEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.25
 TTL_SECONDS = 3
+MOST_BYTES = 65536
 TIMEOUT_SECONDS = 1.0
 
 log = logging.getLogger("service")
@@ -61,7 +62,9 @@ class Registration:
         )
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-            return connection.getresponse().status
+            response = connection.getresponse()
+            response.read(MOST_BYTES)  # to close with an answer unread would be a reset
+            return response.status
         except (OSError, http.client.HTTPException):
             return None
         finally:
