@@ -26,6 +26,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)' "$FOLDER"
 
 run_bench() {
   "$ROOT/scripts/install.sh" dev
+  need_tools tcpdump tshark
   cd "$ROOT"
   FOLDER=$(mktemp -d)
   defer rm -rf "$FOLDER"

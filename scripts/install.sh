@@ -16,12 +16,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 TOOLS=(ip:iproute2 bridge:iproute2 ss:iproute2 iptables:iptables ebtables:iptables nft:nftables conntrack:conntrack jq:jq curl:curl
   ping:iputils-ping fping:fping sysctl:procps fuser:psmisc setpriv:util-linux nsenter:util-linux flock:util-linux
   nginx:nginx-light redis-server:redis-server postgres:postgresql dot:graphviz tcpdump:tcpdump python3:python3 git:git)
-DEV_TOOLS=(bats:bats shellcheck:shellcheck shfmt:shfmt ab:apache2-utils pdftoppm:poppler-utils newuidmap:uidmap
-  tshark:tshark chromium:chromium promtool:prometheus)
+DEV_TOOLS=(bats:bats shellcheck:shellcheck shfmt:shfmt ab:apache2-utils pdftoppm:poppler-utils newuidmap:uidmap)
+OPTIONAL_DEV_TOOLS=(tshark:tshark chromium:chromium promtool:prometheus) # Ubuntu has chromium as a snap only
 SERVERS=(nginx redis-server postgresql prometheus)
 
 has() {
   case $1 in
+    chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
     postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
@@ -31,6 +32,23 @@ missing_packages() { # COMMAND:PACKAGE...
   local tool
   for tool; do has "${tool%:*}" || echo "${tool#*:}"; done | sort -u
   "$(python)" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+}
+
+# Those that this distribution has; the tests of what is not to be had are skipped, and say so.
+available() { # COMMAND:PACKAGE...
+  local tool
+  for tool; do
+    if has "${tool%:*}" || has_candidate "${tool#*:}"; then
+      echo "$tool"
+    else
+      say "not to be had here: ${tool#*:}; what needs it is not tested"
+    fi
+  done
+}
+
+has_candidate() { # PACKAGE: asked again with fresh lists, where apt has none yet
+  apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]' ||
+    { ((EUID == 0)) && apt-get update -qq >&2 && apt-cache policy "$1" | grep -q 'Candidate: [^(]'; }
 }
 
 # The distribution's Python: one of a user's own (pyenv, conda) lies in a home that services cannot read.
@@ -110,7 +128,8 @@ EXTRA=() EXTRA_REQUIREMENTS=()
 case ${1:-help} in
   up | status) "$1" ;;
   dev)
-    EXTRA=("${DEV_TOOLS[@]}") EXTRA_REQUIREMENTS=("$ROOT/requirements-dev.txt")
+    mapfile -t EXTRA < <(available "${OPTIONAL_DEV_TOOLS[@]}")
+    EXTRA+=("${DEV_TOOLS[@]}") EXTRA_REQUIREMENTS=("$ROOT/requirements-dev.txt")
     up
     ;;
   down) run rm -rf "$VENV" ;;

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 from security.namespace import inside
 
 URL = os.environ.get("DASHBOARD_URL", "")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SHOTS = Path(os.environ.get("SHOTS", "/run/shots"))
 MAP = "document.querySelector('#map')._cyreg.cy"
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.skipif(not URL, reason="needs a dashboard: tests/bats/d
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         yield chromium
         chromium.close()
 
