@@ -244,7 +244,7 @@ def _has_port(end: bytes) -> bool:
     if b":" in end:
         return end.rpartition(b":")[2].count(b".") in (1, 4)
     dots = end.count(b".")
-    return dots == 4 if end.replace(b".", b"").isdigit() else dots > 0  # noqa: PLR2004 - 10.0.0.1.80
+    return dots == 4 if end.replace(b".", b"").isdigit() else dots > 0  # noqa: PLR2004 - four numbers and a port
 
 
 def _worked_out_size(rest: bytes, word: bytes, protocol: int, headers: int) -> int:

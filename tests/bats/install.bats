@@ -76,11 +76,12 @@ without_overlay() { ((status != 77)) || skip 'no overlay file system here'; }
 }
 
 @test "an unknown command exits with 2 and shows the usage, for every script" {
-  for script in network nat services lab verify install sandbox doctor report topology contain; do
-    run "$ROOT/scripts/$script.sh" nonsense
+  for script in scripts/{network,nat,services,lab,verify,install,sandbox,doctor,report,topology,contain} \
+    security/{policy,mutants} monitoring/{capture,monitor,dashboard,exporter} bench/analysis; do
+    run "$ROOT/$script.sh" nonsense
     ((status == 2))
-    says "scripts/$script.sh"
-    run "$ROOT/scripts/$script.sh" help
+    says "$script.sh"
+    run "$ROOT/$script.sh" help
     ((status == 0))
   done
 }
