@@ -6,6 +6,7 @@ tricked to resolve here (DNS rebinding) gets nothing, nor does its script (Origi
 
 from __future__ import annotations
 
+import atexit
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ def serve() -> Flask:
     """Start to watch the running lab, and give the page to a WSGI server."""
     watch = Watch(load())
     watch.start()
+    atexit.register(watch.stop)  # killed, it takes its tcpdump along with the next packet: nobody reads it
     server: Flask = make(Model(watch)).server
     return server
 

@@ -30,7 +30,9 @@ load helpers
     [[ $(code http://203.0.113.1:8050/) == 000 ]]
     pid=$(cat /run/cnet/dashboard.pid)
     monitoring/dashboard.sh down
-    [[ ! -e /proc/$pid ]]; refute pgrep tcpdump
+    [[ ! -e /proc/$pid ]]; retry 5 refute pgrep tcpdump
+    monitoring/dashboard.sh up; kill -9 $(cat /run/cnet/dashboard.pid) $(pgrep -P "$(cat /run/cnet/dashboard.pid)")
+    retry 5 refute pgrep tcpdump; monitoring/dashboard.sh up; monitoring/dashboard.sh down
     python3 -m http.server 8050 --bind 127.0.0.1 &>/dev/null & server=$!
     retry 10 curl -so /dev/null http://127.0.0.1:8050/
     fails_with 1 "port 8050 is taken by \"python3\",pid=$server" monitoring/dashboard.sh run
