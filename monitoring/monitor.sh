@@ -12,6 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
 
 DURATION=${DURATION:-30}
 export REPORTS=${REPORTS:-$ROOT/reports}
+HELPERS=()
 NOT_USED=20 # packets a second at the way in: the registry's checks alone
 
 page() { (cd "$ROOT" && exec "$VENV/bin/python" -m "$@" 9>&-); }
@@ -43,8 +44,11 @@ visit() {
   else
     say "nobody uses the lab: visiting $URL"
     page monitoring.visit "$URL" "$DURATION" &
+    HELPERS+=("$!")
   fi
 }
+
+end_helpers() { kill "${HELPERS[@]}" 2>/dev/null || :; } # those that an interrupt leaves behind
 
 progress() {
   local second
@@ -67,8 +71,10 @@ run_monitor() {
   rm -f "$health_log"
   "$ROOT/monitoring/capture.sh" up
   defer "$ROOT/monitoring/capture.sh" down
+  defer end_helpers
   visit
   page monitoring.health --every 2 --rounds $((DURATION / 2 + 1)) --csv "$health_log" --report "$REPORTS" >/dev/null &
+  HELPERS+=("$!")
   progress
   page monitoring.connections --reports "$REPORTS" >/dev/null || :
   wait || :

@@ -52,6 +52,9 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
     export REPORTS=/run/reports
     timeout --signal=INT 3 monitoring/capture.sh run &>/run/said && exit 1
     retry 10 grep "dropped by kernel" /run/said; [[ -z $(pgrep tcpdump) ]]
+    timeout --signal=INT 3 monitoring/monitor.sh run &>/run/said && exit 1
+    none_left() { [[ -z $(pgrep tcpdump || ps -eo args --no-headers | grep "^/[^ ]*python -m monitoring") ]]; }
+    retry 10 none_left
     monitoring/capture.sh up; kill -9 $(pgrep tcpdump)
     fails_with 1 "no capture runs" monitoring/capture.sh status
     monitoring/capture.sh up; monitoring/capture.sh status; monitoring/capture.sh down
