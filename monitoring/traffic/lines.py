@@ -33,20 +33,20 @@ _TCP = (
 )
 
 
-def _line(*before: bytes) -> re.Pattern[bytes]:
-    r"""Make the pattern of a line. Every line matches: as a packet (with -v, two lines are one), or as `other`."""
+def _line(before: bytes, verbose: bytes) -> re.Pattern[bytes]:
+    """Make the pattern of a line. Every line matches: as a packet (with -v, two lines are one), or as `other`."""
     return re.compile(
-        rb"^(?:" + b"".join(before) + rb"(?P<network>IP6?[ ])?" + _IPV4 + _IPV6 + _ENDS
+        rb"^(?:" + before + rb"(?P<network>IP6?[ ])?" + verbose + _ENDS
         + rb"(?:" + _TCP + rb"[^\n]*+|(?P<rest>[^\n]*+))|(?P<other>[^\n]*+))\n",
         re.MULTILINE,
     )  # fmt: skip
 
 
-# `network` is IP, IP6, or empty after -e. PLAIN has the same groups, knows neither -#, -e nor -i any, and is quicker.
-LINE = _line(_NUMBER, _TIME, _INTERFACE, _ETHERNET)
-PLAIN = _line(
-    _TIME, *(b"(?P<%s>)" % name for name in (b"interface", b"ethertype", b"brief", b"frame", b"tagged"))
-)
+# The plainer a text, the fewer parts to look for: without -v, with it, with everything (-#, -e, -i any). `network` is
+# IP, IP6, or empty after -e.
+BARE, VERBOSE = _line(_TIME, b""), _line(_TIME, _IPV4 + _IPV6)
+LINE = _line(_NUMBER + _TIME + _INTERFACE + _ETHERNET, _IPV4 + _IPV6)
+STYLES = (BARE, VERBOSE, LINE)
 
 # What is not IP, or IP that is cut short: a name, and what follows it.
 OTHER = re.compile(_NUMBER + _TIME + _INTERFACE + _ETHERNET + rb"(?P<name>[A-Za-z0-9.]++)(?P<rest>[^\n]*+)")
