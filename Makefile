@@ -66,7 +66,7 @@ distribution: ## how the gateway spread requests over instances (CSV and PNG in 
 monitor: ## phase 3: capture for DURATION=30 s, analyse, reports of traffic, connections, health (reports/)
 	@monitoring/monitor.sh run
 
-capture: ## tcpdump on the lab's bridges until Ctrl+C (DURATION=10: so many seconds)
+capture: ## tcpdump on the lab's wires until Ctrl+C (DURATION=10: so many seconds)
 	@monitoring/capture.sh run $(DURATION)
 
 health: ## every service: up or down, latency, uptime; goes on until Ctrl+C (ONCE=1: once, with an exit status)

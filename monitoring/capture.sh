@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Phase 3.1: tcpdump on the lab's bridges. A bridge in promiscuous mode sees each frame that any of its ports sends.
+# Phase 3.1: tcpdump on the lab's wires, each packet once: where a node sent it, or where the host sent it into the lab.
 #
-#   namespace ==veth== br-app ==veth== namespace      +--> reports/captures/traffic_log_YYYYmmdd_HHMMSS.pcap0, 1, ...
-#                        |                            |
-#                     tcpdump  -----------------------+
+#   namespace ==veth==> | br-app | <==veth== namespace     +--> reports/captures/traffic_log_YYYYmmdd_HHMMSS.pcap0, 1, ...
+#               in      |   ^    |      in                 |
+#                           | out: from the host and the world
+#                        tcpdump -i any -----------------+
 #
 #   monitoring/capture.sh up [--text]              begin, in the background
 #   monitoring/capture.sh down                     end; says what was captured, received and dropped; 1 if any was dropped
 #   monitoring/capture.sh status                   what runs, and how much it has; 1 if nothing runs
 #   monitoring/capture.sh run [SECONDS] [--text]   begin, wait so long or for Ctrl+C, end
 #   monitoring/capture.sh files                    the last capture's files
+#   monitoring/capture.sh filter                   which packets: a filter for tcpdump -i any
 #   monitoring/capture.sh help
 #
-# Pcap, headers only (SNAPLEN=256 bytes of a frame, 0: all), at most KEEP=10 files of ROTATE=50 MB a bridge: the oldest
-# goes first. --text writes what tcpdump prints, for people; it is slow and grows without bound, so give it seconds.
+# Pcap, headers only (SNAPLEN=256 bytes of a frame, 0: all), at most KEEP=10 files of ROTATE=50 MB: the oldest goes
+# first. --text writes what tcpdump prints, for people; it is slow and grows without bound, so give it seconds.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
@@ -24,49 +26,52 @@ BUFFER=65536 # KiB of the kernel's ring, for bursts
 RUNNING=$RUN_DIR/capture
 TEXT=
 
-# What is routed from bridge to bridge is on both: each bridge takes what its own nodes send, and what comes from
-# outside the lab, so that a packet is counted once.
-filter_for() { # BRIDGE
-  local bridge others=()
+# Not `-i br-app`: that makes the bridge promiscuous, so that it hands the host a copy of each frame, and what is copied
+# meets the host's rules a second time. A node's frames come in at its port of the bridge; what the host sends, or
+# routes from outside the lab, goes out at the bridge (what it routes from another bridge came in at a port already).
+filter() {
+  local ports bridges bridge networks=() hosts=()
+  ports=$(ip -j link show group "$LINK_GROUP" | jq -r '.[] | select(.master) | .ifindex')
+  [[ -n $ports ]] || die "no node is on a bridge; sudo make network"
+  bridges=$(for bridge in "${BRIDGES[@]}"; do ip -j link show dev "$bridge" | jq -r '.[0].ifindex'; done)
   for bridge in "${BRIDGES[@]}"; do
-    [[ $bridge == "$1" ]] || others+=("src net $(network_cidr "${ADDRESS[$bridge]}")")
+    networks+=("src net $(network_cidr "${ADDRESS[$bridge]}")")
+    hosts+=("src host ${ADDRESS[$bridge]%/*}")
   done
-  ((${#others[@]} == 0)) || printf 'not (%s)' "$(printf '%s\n' "${others[@]}" | paste -sd '|' | sed 's/|/ or /g')"
+  printf '(inbound and (%s)) or (outbound and (%s) and (not (%s) or %s))\n' "$(either "ifindex " "$ports")" \
+    "$(either "ifindex " "$bridges")" "$(either "" "$(printf '%s\n' "${networks[@]}")")" "$(either "" "$(printf '%s\n' "${hosts[@]}")")"
 }
 
-pid_of() { # BRIDGE: of the tcpdump that runs, none if it is gone and its number another's
-  local pid file
-  { read -r pid file <"$RUNNING/$1"; } 2>/dev/null || return 1
-  [[ -r /proc/$pid/cmdline ]] && tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qF -- "$file" && echo "$pid"
+either() { # PREFIX LINES: "PREFIXa or PREFIXb"
+  local line words=()
+  while read -r line; do words+=("$1$line"); done <<<"$2"
+  printf '%s' "${words[0]}"
+  ((${#words[@]} == 1)) || printf ' or %s' "${words[@]:1}"
 }
 
-base_of() { # BRIDGE TIME
-  local among=
-  ((${#BRIDGES[@]} == 1)) || among=.$1
-  echo "$CAPTURES/traffic_log_$2$among"
+pid() { # of the tcpdump that runs, none if it is gone and its number another's
+  local number file
+  { read -r number file <"$RUNNING/pid"; } 2>/dev/null || return 0
+  [[ ! -r /proc/$number/cmdline ]] || ! tr '\0' ' ' <"/proc/$number/cmdline" | grep -F -- "$file" >/dev/null || echo "$number"
 }
 
-start_on() { # BRIDGE TIME
-  local base arguments filter
-  base=$(base_of "$1" "$2") filter=$(filter_for "$1")
+start() {
+  local base arguments output=/dev/null
+  base=$CAPTURES/traffic_log_$(date +%Y%m%d_%H%M%S)
   if [[ -n $TEXT ]]; then
+    base+=.txt output=$base.txt
     arguments=(-tttt -l)
-    base+=.txt
   else
-    arguments=(-w "$base.pcap" -C "$ROTATE" -W "$KEEP" -Z root)
     base+=.pcap
+    arguments=(-w "$base" -C "$ROTATE" -W "$KEEP" -Z root)
   fi
-  arguments=(-i "$1" -nn -s "$SNAPLEN" -B "$BUFFER" "${arguments[@]}" ${filter:+"$filter"})
+  arguments=(-i any -nn -s "$SNAPLEN" -B "$BUFFER" "${arguments[@]}" "$(filter)")
   echo_command tcpdump "${arguments[@]}"
   [[ -z ${DRY_RUN:-} ]] || return 0
-  if [[ -n $TEXT ]]; then
-    setsid tcpdump "${arguments[@]}" >"$base" 2>"$RUNNING/$1.log" 9>&- &
-  else
-    setsid tcpdump "${arguments[@]}" >/dev/null 2>"$RUNNING/$1.log" 9>&- &
-  fi
-  echo "$! $([[ -n $TEXT ]] && echo "$1" || echo "$base")" >"$RUNNING/$1"
-  echo "$base" >>"$RUNNING/files"
-  retry_until 5 grep -q 'listening on' "$RUNNING/$1.log" || die "tcpdump on $1: $(tail -1 "$RUNNING/$1.log")"
+  setsid tcpdump "${arguments[@]}" >"$output" 2>"$RUNNING/log" 9>&- &
+  echo "$! tcpdump -i any" >"$RUNNING/pid"
+  echo "$base" >"$RUNNING/file"
+  retry_until 5 grep -q 'listening on' "$RUNNING/log" || die "tcpdump: $(tail -1 "$RUNNING/log")"
 }
 
 prepare() {
@@ -79,46 +84,40 @@ prepare() {
 up() {
   prepare
   take_lock
-  local bridge time
-  for bridge in "${BRIDGES[@]}"; do
-    [[ -z $(pid_of "$bridge") ]] || { say "a capture runs already; monitoring/capture.sh status" && return 0; }
-  done
-  time=$(date +%Y%m%d_%H%M%S)
+  [[ -z $(pid) ]] || { say "a capture runs already; monitoring/capture.sh status" && return 0; }
   if [[ -z ${DRY_RUN:-} ]]; then
     mkdir -p "$CAPTURES" "$RUNNING"
     rm -f "$RUNNING"/*
   fi
-  for bridge in "${BRIDGES[@]}"; do start_on "$bridge" "$time"; done
+  start
 }
 
 down() {
   need_root
   need_tools tcpdump
-  load_topology
   take_lock
-  local bridge pid ended=0
-  # The kernel hands packets over in blocks, a second late at most (tcpdump's to_ms): what was sent until now is to be in.
-  [[ -n ${DRY_RUN:-} ]] || read -rt 1.2 <> <(:) || :
-  for bridge in "${BRIDGES[@]}"; do
-    pid=$(pid_of "$bridge") || continue
-    run kill -INT "$pid"
-    [[ -n ${DRY_RUN:-} ]] || retry_until 10 gone "$pid" || die "tcpdump ($pid) does not end; kill -9 $pid"
-    ended=1
-  done
+  local number
+  number=$(pid)
+  if [[ -n $number ]]; then
+    # The kernel hands packets over in blocks, a second late at most (tcpdump's to_ms): what was sent is to be in.
+    [[ -n ${DRY_RUN:-} ]] || read -rt 1.2 <> <(:) || :
+    run kill -INT "$number"
+    [[ -n ${DRY_RUN:-} ]] || retry_until 10 gone "$number" || die "tcpdump ($number) does not end; kill -9 $number"
+  fi
   [[ -z ${DRY_RUN:-} ]] || return 0
-  ((ended)) || [[ -e $RUNNING/files ]] || { say "no capture runs" && return 0; }
+  [[ -e $RUNNING/file ]] || { say "no capture runs" && return 0; }
   say_counts
   files | sed 's/^/  /' >&2
 }
 
 gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
 
-# tcpdump's last words, summed over the bridges.
+# tcpdump's last words.
 say_counts() {
   local counts dropped
-  counts=$(cat "$RUNNING"/*.log 2>/dev/null | awk '
+  counts=$(awk '
     / packets? captured$/ { captured += $1 } / received by filter$/ { received += $1 } / dropped by kernel$/ { dropped += $1 }
-    END { printf "%d captured, %d received by filter, %d dropped by kernel", captured, received, dropped }')
+    END { printf "%d captured, %d received by filter, %d dropped by kernel", captured, received, dropped }' "$RUNNING/log")
   say "packets: $counts"
   dropped=${counts##*filter, }
   [[ ${dropped%% *} == 0 ]] || { say "${YELLOW}some were dropped: the disk or this machine is too slow; SNAPLEN=96 takes less${PLAIN}" && return 1; }
@@ -126,19 +125,22 @@ say_counts() {
 
 files() {
   local base
-  while read -r base; do compgen -G "$base*" || :; done 2>/dev/null <"$RUNNING/files" | sort -V
+  { read -r base <"$RUNNING/file"; } 2>/dev/null || return 0
+  compgen -G "$base*" | sort -V || :
 }
 
 status() {
   prepare
-  local bridge pid runs=0
-  for bridge in "${BRIDGES[@]}"; do
-    pid=$(pid_of "$bridge") || continue
-    runs=1
-    printf '%s: tcpdump (%s) since %s\n' "$bridge" "$pid" "$(ps -o lstart= -p "$pid")"
-  done
-  ((runs)) || { say "no capture runs" && return 1; }
+  local number
+  number=$(pid)
+  [[ -n $number ]] || { say "no capture runs" && return 1; }
+  printf 'tcpdump (%s) since %s\n' "$number" "$(ps -o lstart= -p "$number")"
   files | xargs -r du -h
+}
+
+print_filter() {
+  prepare
+  filter
 }
 
 run_for() { # SECONDS, none: until Ctrl+C
@@ -171,6 +173,7 @@ for argument; do
 done
 case $COMMAND in
   up | down | status | files) "$COMMAND" ;;
+  filter) print_filter ;;
   run) run_for ${WANTED:+"$WANTED"} ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$COMMAND\"" ;;

@@ -26,8 +26,7 @@ prepare() {
   need_tools tcpdump conntrack ss
   need_environment
   load_topology
-  need_lab
-  export TOPOLOGY=$TABLE
+  need_lab # and no table is named: when the running lab's is another one, the page begins anew with that
   mkdir -p "$RUN_DIR" "$STATE_DIR/log"
   [[ -z $(pid) ]] || die "it runs already (process $(pid)): http://localhost:$DASHBOARD_PORT"
   local holder

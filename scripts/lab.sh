@@ -89,7 +89,8 @@ up() {
 leave_other_table() {
   local running
   running=$(running_table)
-  [[ -n $running && $running != "$TABLE" && $running != "$SCALED" ]] || return 0
+  [[ $running != "$SCALED" ]] || running=$(TABLE=$SCALED base_table)
+  [[ -n $running && $running != "$(base_table)" ]] || return 0
   step "take down what is up by $running"
   down
 }

@@ -1,10 +1,11 @@
-"""Threads that look at the lab all the time: its bridges, the policy's drops, health, the gateway's log."""
+"""Threads that look at the lab all the time: its wires, the policy's drops, health, the gateway's log."""
 
 from __future__ import annotations
 
 import logging
 import os
 import select
+import signal
 import subprocess
 import threading
 import time
@@ -22,12 +23,13 @@ from monitoring.traffic import pcap, records
 from monitoring.traffic.frames import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, Unread, protocol_name
 from monitoring.traffic.pcap import Pcap
-from scripts.topology import Topology
+from scripts.topology import Topology, table_path
 from security.compiler import LOG_PREFIX, NFLOG_GROUP
 from security.nflog import DropLog, Logged, Occupied
 
+_CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
-_AGAIN_SECONDS, _HEALTH_SECONDS, _LOG_SECONDS = 1.0, 1.0, 0.5
+_AGAIN_SECONDS, _HEALTH_SECONDS, _LOG_SECONDS, _TABLE_SECONDS = 1.0, 1.0, 0.5, 2.0
 _HEALTH_TIMEOUT = 1.0
 _MOST_DROPS, _DROPS_AT_ONCE = 500, 2000
 _HEADER, _PORTS = 20, 4
@@ -71,21 +73,20 @@ class _Pipe:
         return os.read(self._descriptor, min(size, 1 << 16))
 
 
-class BridgeWatcher(Watcher):
-    """Counts what tcpdump sees on a bridge."""
+class PacketWatcher(Watcher):
+    """Counts what tcpdump sees on the lab's wires."""
 
-    def __init__(self, topology: Topology, bridge: str, window: Window, decoder: Decoder) -> None:
+    def __init__(self, window: Window, decoder: Decoder) -> None:
         super().__init__()
-        self._bridge, self._window, self._decoder = bridge, window, decoder
-        others = [f"src net {each.address.network}" for each in topology.bridges if each.name != bridge]
-        self._filter = (
-            [f"not ({' or '.join(others)})"] if others else []
-        )  # what is routed is counted where it began
+        self._window, self._decoder = window, decoder
         self._process: subprocess.Popen[bytes] | None = None
 
     def look(self) -> None:
-        """Read tcpdump until the bridge is gone."""
-        options = ["-i", self._bridge, "-nn", "-s", _SNAPLEN, "-B", _BUFFER, "-U", "-w", "-", *self._filter]
+        """Read tcpdump until it ends."""
+        wires = subprocess.run([_CAPTURE, "filter"], capture_output=True, text=True, check=False)
+        if wires.returncode:
+            raise OSError((wires.stderr.strip().splitlines() or ["there is no lab"])[-1])
+        options = ["-i", "any", "-nn", "-s", _SNAPLEN, "-B", _BUFFER, "-U", "-w", "-", wires.stdout.strip()]
         with subprocess.Popen(
             ["tcpdump", *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
@@ -93,7 +94,7 @@ class BridgeWatcher(Watcher):
             pipe = _Pipe(process.stdout.fileno())  # type: ignore[union-attr] # it is a pipe
             header = records.exactly(pipe, pcap.FILE_HEADER)
             if len(header) < pcap.FILE_HEADER:
-                raise OSError(f"tcpdump does not see {self._bridge}")
+                raise OSError("tcpdump ended at once: sudo monitoring/capture.sh run 1 says why")
             self.trouble = ""
             for frames in records.read(pipe, b"", len(header), Pcap(header), Unread()):
                 if len(frames.at):
@@ -235,23 +236,37 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return False
 
 
+class TableWatcher(Watcher):
+    """Ends this process when the lab runs by another table (scaled, moved to tiers): a new one begins with that."""
+
+    def look(self) -> None:
+        """Look until it changes or told to stop."""
+        begun_with = _table()
+        while not self.stopping.wait(_TABLE_SECONDS):
+            if _table() != begun_with:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+
+def _table() -> tuple[Path, float]:
+    path = table_path()
+    return path, path.stat().st_mtime
+
+
 class Watch:
     """All watchers of one lab."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology, self.started = topology, time.time()
-        book, unread = AddressBook(), Unread()
+        book = AddressBook()
         self.window = Window(book)
         self.drops, self.health, self.balance = (
             DropWatcher(),
             HealthWatcher(topology),
             BalanceWatcher(topology),
         )
-        bridges = [
-            BridgeWatcher(topology, bridge.name, self.window, Decoder(book, unread))
-            for bridge in topology.bridges
-        ]
-        self._watchers: list[Watcher] = [self.drops, self.health, self.balance, *bridges]
+        packets = PacketWatcher(self.window, Decoder(book, Unread()))
+        self._watchers: list[Watcher] = [TableWatcher(), self.drops, self.health, self.balance, packets]
 
     def start(self) -> None:
         """Begin."""

@@ -44,11 +44,26 @@ load helpers
   sandboxed '
     scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
     monitoring/dashboard.sh up
-    pids=$(pgrep -f "monitoring.dashboard.app|tcpdump -i br-app" | tr "\n" " ")
+    pids=$(pgrep -f "monitoring.dashboard.app|tcpdump -i any" | tr "\n" " ")
     ticks() { local sum=0 pid fields; for pid in $pids; do read -ra fields <"/proc/$pid/stat"; sum=$((sum + fields[13] + fields[14])); done; echo $sum; }
     sleep 3; before=$(ticks); sleep 20; after=$(ticks)
     echo "ticks in 20 s: $((after - before)) of $(($(getconf CLK_TCK) * 20))"
     ((after - before < $(getconf CLK_TCK) * 20 * 5 / 100))
+  '
+  succeeds
+}
+
+@test "when the lab is scaled or moved, the map is of what runs" {
+  sandboxed '
+    scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
+    monitoring/dashboard.sh up
+    shows() { curl -s http://localhost:8050/_dash-layout | grep "$1" >/dev/null; }
+    shows product-3; refute shows product-4
+    scripts/scale.sh product-service 4 &>/run/scale
+    retry 15 shows product-4
+    TOPOLOGY=tiers scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
+    retry 15 refute shows product-3
+    monitoring/dashboard.sh down
   '
   succeeds
 }
