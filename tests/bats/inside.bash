@@ -48,6 +48,10 @@ retry() {
   done
 }
 
+listens() { # PORT [NETNS]: somebody does, there
+  ${2:+ip netns exec "$2"} ss -Hltn "sport = :$1" | grep . >/dev/null
+}
+
 fails_with() { # STATUS TEXT COMMAND...: it ends so, and says so in one line on standard error
   local wanted=$1 text=$2 said status=0
   shift 2

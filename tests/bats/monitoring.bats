@@ -51,7 +51,7 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
     scripts/network.sh up >/dev/null
     export REPORTS=/run/reports
     timeout --signal=INT 3 monitoring/capture.sh run &>/run/said && exit 1
-    retry 10 grep "dropped by kernel" /run/said; [[ -z $(pgrep tcpdump) ]]
+    retry 10 grep "dropped by kernel" /run/said; ended() { [[ -z $(pgrep tcpdump) ]]; }; retry 5 ended
     timeout --signal=INT 3 monitoring/monitor.sh run &>/run/said && exit 1
     none_left() { [[ -z $(pgrep tcpdump || ps -eo args --no-headers | grep "^/[^ ]*python -m monitoring") ]]; }
     retry 10 none_left
