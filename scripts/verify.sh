@@ -13,18 +13,12 @@
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 # shellcheck source=scripts/outside.sh
 source "$ROOT/scripts/outside.sh"
+# shellcheck source=scripts/checks.sh
+source "$ROOT/scripts/checks.sh"
 # shellcheck source=scripts/names.sh
 source "$(dirname "${BASH_SOURCE[0]}")/names.sh"
 
 OUTSIDE_PORT=80 # one that the policy lets out
-FAILED=0
-
-passed() { echo "  ${GREEN}ok${PLAIN}    $*"; }
-failed() {
-  echo "  ${RED}FAIL${PLAIN}  $*"
-  FAILED=1
-}
-title() { printf '\n%s%s%s\n' "$BOLD" "$*" "$PLAIN"; }
 
 # in_namespace NS COMMAND... (nsenter, not `ip netns exec`: that one remounts /sys)
 in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
@@ -131,44 +125,6 @@ verify_network() {
 
 # --- phase 2 --------------------------------------------------------------------------------------
 
-FROM=() OWN=() # where `expect` asks from: the host, or in_namespace NS with one of its addresses
-
-# expect TITLE STATUS JQ_FILTER CURL_ARGUMENTS...: the answer's status, and what must be true of its JSON
-expect() {
-  local answer status body
-  answer=$("${FROM[@]}" curl -s "${OWN[@]}" -m 5 -w '\n%{http_code}' "${@:4}") || answer=$'\n000'
-  status=${answer##*$'\n'} body=${answer%$'\n'*}
-  if [[ $status == "$2" ]] && jq -e "$3" &>/dev/null <<<"$body"; then
-    passed "$(printf '%-44s %s  %s' "$1" "$status" "$(tr -d '\n' <<<"$body" | cut -c 1-60)")"
-  else
-    failed "$1: wanted $2 and $3, got $status: $(head -c 200 <<<"$body")"
-  fi
-}
-
-verify_way_in() { # BASE
-  if [[ $(curl -s -m 3 "$1/health") == OK ]]; then passed 'nginx GET /health: OK'; else failed "nginx does not answer $1/health with OK"; fi
-}
-
-verify_products() { # BASE
-  expect 'GET /api/products' 200 '(.products | length) == 3 and (.instance | length) > 0' "$1/api/products"
-  expect 'GET /api/products/1' 200 '.name == "Laptop" and .price == 999.99 and .stock == 50' "$1/api/products/1"
-  expect 'GET /api/products/99' 404 '.error == "Product not found"' "$1/api/products/99"
-  expect 'GET /api/nowhere' 404 '.error' "$1/api/nowhere"
-}
-
-verify_orders() { # BASE
-  local order id row
-  order='{"customer_id":"verify","product_id":"2","quantity":3,"total_price":89.97}'
-  expect 'POST /api/orders without a quantity' 400 '.error | test("quantity")' -H 'Content-Type: application/json' \
-    -d '{"customer_id":"verify","product_id":"2","total_price":1}' "$1/api/orders"
-  expect 'GET /api/orders' 405 '.error' "$1/api/orders"
-  id=$(curl -s -m 5 -H 'Content-Type: application/json' -d "$order" "$1/api/orders" | jq -r 'select(.status == "created") | .order_id')
-  if [[ $id =~ ^[0-9]+$ ]]; then passed "POST /api/orders: order $id created"; else failed 'POST /api/orders created no order' && return; fi
-  expect "GET /api/orders/$id" 200 '.quantity == 3 and .total_price == 89.97 and .customer_id == "verify"' "$1/api/orders/$id"
-  row=$(read_order "$id")
-  if [[ $row == 'verify|2|3|89.97' ]]; then passed "PostgreSQL has it: SELECT ... WHERE id = $id: $row"; else failed "PostgreSQL's row of order $id: ${row:-none}"; fi
-}
-
 read_order() { # ID; asked of PostgreSQL itself, by its own socket
   local node
   node=$(nodes_running postgres | head -1)
@@ -182,11 +138,7 @@ verify_own_endpoints() {
   for node in "${NODES[@]}"; do
     base=http://${ADDRESS[$node]%/*}:${LISTENS[$node]%%/*}
     case ${RUNS[$node]} in
-      api-gateway | product-service | order-service | service-registry)
-        expect "$node GET /health" 200 '.status == "healthy"' "$base/health"
-        expect "$node GET /ready" 200 . "$base/ready"
-        if [[ $(curl -s -m 3 "$base/metrics") == *'# TYPE'* ]]; then passed "$node GET /metrics"; else failed "$node has no /metrics"; fi
-        ;;
+      api-gateway | product-service | order-service | service-registry) verify_own_endpoints_of "$node" "$base" ;;
     esac
   done
 }

@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gunicorn import util
@@ -17,6 +18,11 @@ from gunicorn import util
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
+
+for secret in Path("/run/secrets").glob("*"):  # where a container is given its passwords, each as a file
+    if secret.is_file():
+        os.environ.setdefault(secret.name.upper(), secret.read_text().strip())
+os.environ.setdefault("INSTANCE_ID", socket.gethostname())  # a container's own name, which no two have
 
 bind = f"{os.environ.get('SERVICE_IP', '127.0.0.1')}:{os.environ.get('SERVICE_PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
@@ -70,7 +76,7 @@ def when_ready(server: "Arbiter") -> None:
     registration = registration_module.Registration(
         os.environ["SERVICE_REGISTRY"],
         name,
-        re.sub("[^a-z0-9-]", "-", os.environ.get("INSTANCE_ID", name).lower()),  # a name in DNS, too
+        re.sub("[^a-z0-9-]", "-", os.environ["INSTANCE_ID"].lower()),  # a name in DNS, too
         os.environ["SERVICE_IP"],
         int(os.environ["SERVICE_PORT"]),
     )

@@ -19,14 +19,20 @@ log = logging.getLogger("service")
 
 
 class Registration:
-    """One instance's place in the registry at `url`; a registry that is away is asked again and again."""
+    """One instance's place in the registry at `url`; a registry that is away is asked again and again.
+
+    Registered is the address that asks: `ip`, or with 0.0.0.0 the one that leads to the registry.
+    """
 
     def __init__(self, url: str, name: str, instance_id: str, ip: str, port: int) -> None:
         self._host = urlsplit(url).netloc
         self._own = ip  # what the registry believes: a namespace may have several addresses
-        self._body = json.dumps(
-            {"name": name, "instance_id": instance_id, "ip": ip, "port": port, "ttl": TTL_SECONDS}
-        )
+        self._instance: dict[str, object] = {
+            "name": name,
+            "instance_id": instance_id,
+            "port": port,
+            "ttl": TTL_SECONDS,
+        }
         self._path = f"{quote(name, safe='')}/{quote(instance_id, safe='')}"
         self._known = False
         self._leaving = threading.Event()
@@ -51,16 +57,18 @@ class Registration:
     def _renew(self) -> bool:
         if self._known and self._ask("PUT", f"/heartbeat/{self._path}") == http.client.OK:
             return True
-        status = self._ask("POST", "/register", self._body)
+        status = self._ask("POST", "/register", self._instance)
         if status not in (None, http.client.OK):
             log.warning("the registry refuses this instance: %s", status)
         return status == http.client.OK
 
-    def _ask(self, method: str, path: str, body: str | None = None) -> int | None:
+    def _ask(self, method: str, path: str, instance: dict[str, object] | None = None) -> int | None:
         connection = http.client.HTTPConnection(
             self._host, timeout=TIMEOUT_SECONDS, source_address=(self._own, 0)
         )
         try:
+            connection.connect()
+            body = instance and json.dumps(instance | {"ip": connection.sock.getsockname()[0]})
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             response = connection.getresponse()
             response.read(MOST_BYTES)  # to close with an answer unread would be a reset

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Phase 5: the same platform in Docker. docker/compose.yml has the picture.
+#
+#   docker/compose.sh up       images and passwords, then all containers, until each is healthy
+#   docker/compose.sh down     containers and networks go; the orders and passwords stay
+#   docker/compose.sh clean    the same, and volumes, passwords and images
+#   docker/compose.sh status   each container; 1 if one is not healthy
+#   docker/compose.sh verify   prove by trying: every endpoint, an order, limits, who reaches whom
+#   docker/compose.sh help
+#
+# Where Docker's engine has a network namespace of its own, DOCKER_NETNS names it.
+
+# shellcheck source=docker/engine.sh
+source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
+
+SERVICES=(nginx api-gateway product-service order-service service-registry redis postgres)
+
+make_secrets() { # once; readable in the container by whoever runs there, on the host by nobody but the owner
+  local name
+  install -d -m 700 "$SECRETS"
+  for name in redis_password db_password; do
+    [[ -s $SECRETS/$name ]] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$SECRETS/$name"
+    chmod 444 "$SECRETS/$name"
+  done
+}
+
+up() {
+  need_compose
+  "$ROOT/docker/images.sh" up
+  make_secrets
+  compose up --detach --wait --wait-timeout 180 --remove-orphans || {
+    compose ps >&2
+    die "not every container became healthy; docker compose -p $PROJECT logs"
+  }
+}
+
+down() {
+  need_compose
+  run compose down --remove-orphans
+}
+
+clean() {
+  need_compose
+  run compose down --remove-orphans --volumes
+  "$ROOT/docker/images.sh" down
+  run rm -rf "$SECRETS"
+}
+
+status() {
+  need_compose
+  local service state drift=0
+  for service in "${SERVICES[@]}"; do
+    state=$(compose ps --format '{{.Name}} {{.State}} {{.Health}}' "$service" 2>/dev/null)
+    [[ -n $state ]] || state="$service missing -"
+    while read -r name word health; do
+      [[ $word == running && $health == healthy ]] || drift=1
+      printf '%s%-10s%s %-10s %s\n' "$([[ $health == healthy ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" "$health" "$name"
+    done <<<"$state"
+  done
+  return "$drift"
+}
+
+case ${1:-help} in
+  up | down | clean | status) "$1" ;;
+  verify) exec "$ROOT/docker/verify.sh" all ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

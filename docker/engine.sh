@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# What the scripts of this folder share: the engine, its network, the images. Sourced, never run.
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+
+# shellcheck disable=SC2034 # used by those who source this
+PROGRAMS=(service-registry product-service order-service api-gateway) # with an image of service.Dockerfile; nginx has its own
+PROJECT=cnet
+SECRETS=$ROOT/docker/secrets
+export PROJECT SECRETS
+
+need_engine() {
+  need_tools docker
+  docker info &>/dev/null || die "no Docker engine answers at ${DOCKER_HOST:-the default socket}: $(docker info 2>&1 | grep -i error | head -1)"
+}
+
+need_compose() {
+  need_engine
+  docker compose version &>/dev/null || die "docker has no compose plugin; see https://docs.docker.com/compose/install/"
+}
+
+# Where the engine's bridges are: this network namespace, or the one that an engine has to itself (DOCKER_NETNS).
+engine_host() { ${DOCKER_NETNS:+nsenter --net="/run/netns/$DOCKER_NETNS" --} "$@"; }
+
+compose() { docker compose --project-name "$PROJECT" --file "$ROOT/docker/compose.yml" "$@"; }
+
+container_of() { compose ps --quiet "$1" | sed -n 1p; } # SERVICE
+address_of() {                                          # CONTAINER NETWORK
+  docker inspect --format "{{(index .NetworkSettings.Networks \"${PROJECT}_$2\").IPAddress}}" "$1"
+}
