@@ -6,6 +6,7 @@
 #   docker/compose.sh clean    the same, and volumes, passwords and images
 #   docker/compose.sh status   each container; 1 if one is not healthy
 #   docker/compose.sh verify   prove by trying: every endpoint, an order, limits, who reaches whom
+#   docker/compose.sh secrets  the passwords alone, where there are none yet
 #   docker/compose.sh help
 #
 # Where Docker's engine has a network namespace of its own, DOCKER_NETNS names it.
@@ -62,6 +63,7 @@ status() {
 
 case ${1:-help} in
   up | down | clean | status) "$1" ;;
+  secrets) make_secrets ;;
   verify) exec "$ROOT/docker/verify.sh" all ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

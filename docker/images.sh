@@ -28,13 +28,20 @@ fetch_wheels() { # PROGRAM
     { rm -rf "$folder" && die "pip could not fetch the wheels of $1"; }
 }
 
+# What the builder says of itself is of interest only when it fails.
+docker_build() { # ARGUMENTS...
+  local said
+  echo_command docker build "$@"
+  said=$(docker build --quiet "$@" 2>&1) || die "docker build: $(tail -5 <<<"$said")"
+}
+
 build() { # PROGRAM
   if [[ $1 == nginx ]]; then
-    run docker build --quiet --file "$ROOT/docker/nginx.Dockerfile" --tag "cnet/$1:$TAG" \
+    docker_build --file "$ROOT/docker/nginx.Dockerfile" --tag "cnet/$1:$TAG" \
       ${NGINX_IMAGE:+--build-arg "BASE_IMAGE=$NGINX_IMAGE"} "$ROOT/services/nginx"
   else
     fetch_wheels "$1"
-    run docker build --quiet --file "$ROOT/docker/service.Dockerfile" --tag "cnet/$1:$TAG" --build-arg "NAME=$1" \
+    docker_build --file "$ROOT/docker/service.Dockerfile" --tag "cnet/$1:$TAG" --build-arg "NAME=$1" \
       --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" ${PYTHON_IMAGE:+--build-arg "BASE_IMAGE=$PYTHON_IMAGE"} "$ROOT/services/$1"
   fi
 }

@@ -14,7 +14,7 @@ servers() { # an entry for each address; see proxy_next_upstream for why there a
 
 addresses() { # of a host; an address is its own
   case $1 in
-    *[!0-9.]*) getent hosts "$1" | awk '{ print $1 }' | sort -u ;;
+    *[!0-9.]*) getent ahostsv4 "$1" | awk '{ print $1 }' | sort -u ;;
     *) echo "$1" ;;
   esac
 }

@@ -1,0 +1,1 @@
+"""Benchmarks: each alternates its contenders in one run, and shows ratios with their spread."""

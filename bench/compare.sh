@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Namespaces against Docker: the same services, the same limits, in turn on one machine.
+#
+#   client -> the lab in a sandbox:  published port | node's address | node's address under the policy
+#   client -> Docker:                published port | docker-proxy | container's address | host network
+#
+#   bench/compare.sh [run]    ROUNDS=5 rounds of REQUESTS=1000 requests, 50 at a time, and of SECONDS_OPEN=5 s at a constant
+#                             rate, on GET /api/products; QUICK=1: 2 rounds of 200 and 2 s
+#   bench/compare.sh help
+#
+# Each service of either side has half a CPU and 256 MB. Without an engine the lab alone is measured, and that is said.
+# Results in reports/: bench.csv, bench.png, bench_report.pdf, every run in bench_raw.csv, every request in bench_raw/.
+
+# shellcheck source=docker/engine.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../docker/engine.sh"
+
+REPORTS=${REPORTS:-$ROOT/reports}
+ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
+REQUESTS=${REQUESTS:-${QUICK:+200}} REQUESTS=${REQUESTS:-1000}
+SECONDS_OPEN=${SECONDS_OPEN:-${QUICK:+2}} SECONDS_OPEN=${SECONDS_OPEN:-5}
+export NGINX_PORT=${NGINX_PORT:-8081}
+HOST_PORT=8082
+
+# In the sandbox: the lab without its policy, until this process is killed.
+lab() { # FOLDER
+  "$ROOT/scripts/network.sh" up
+  "$ROOT/scripts/nat.sh" up
+  "$ROOT/scripts/services.sh" up
+  touch "$1/ready"
+  sleep infinity
+}
+
+start_lab() {
+  say "bringing the lab up, in a sandbox"
+  FOLDER=$(mktemp -d)
+  defer rm -rf "$FOLDER"
+  "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/compare.sh" lab "$FOLDER" &>"$FOLDER/log" &
+  LAB=$!
+  defer kill "$LAB"
+  retry_until 90 test -e "$FOLDER/ready" || die "the lab did not come up: $(tail -1 "$FOLDER/log")"
+  LAB_INSIDE=$(pgrep --parent "$LAB")
+  defer "$VENV/bin/python" -c 'from bench.cgroups import remove_all; remove_all()'
+}
+
+engine_answers() { docker info && docker compose version; }
+
+start_docker() {
+  [[ -z $(docker ps --quiet --filter "label=com.docker.compose.project=$PROJECT") ]] || die "the platform already runs in Docker; make docker-down"
+  say "bringing the same up in Docker"
+  "$ROOT/docker/compose.sh" secrets
+  "$ROOT/docker/images.sh" up >"$FOLDER/images"
+  defer docker_down
+  # As many instances as in the lab; no health check comes in between, and all may be asked from everywhere.
+  # compose up would wait for health checks.
+  HEALTH_INTERVAL=1h PUBLISH_ADDRESS=0.0.0.0 compose create --scale "product-service=$INSTANCES" &>"$FOLDER/compose" ||
+    die "compose: $(tail -1 "$FOLDER/compose")"
+  compose ps --all --quiet | xargs docker start >/dev/null
+  docker run --detach --name "$PROJECT-nginx-host" --network host --label "com.docker.compose.project=$PROJECT" \
+    --label com.docker.compose.service=nginx-host --cpus 0.5 --memory 256m --env "GATEWAYS=$(address_of "$PROJECT-api-gateway-1" frontend):3000" \
+    --env "SERVICE_PORT=$HOST_PORT" cnet/nginx:1 >/dev/null
+  retry_until 60 answers "$NGINX_PORT" || die "the platform in Docker does not answer; docker compose -p $PROJECT logs"
+  retry_until 60 answers "$HOST_PORT" || die "nginx in the host's network does not answer; docker logs $PROJECT-nginx-host"
+}
+answers() { engine_host curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$1/api/products" 2>/dev/null; }
+docker_down() {
+  say "taking both down"
+  docker rm --force "$PROJECT-nginx-host" &>/dev/null || :
+  compose down --volumes &>/dev/null
+}
+
+main() {
+  need_root
+  "$ROOT/scripts/install.sh" dev
+  need_tools ab nsenter curl unshare
+  cd "$ROOT"
+  export TOPOLOGY=flat
+  INSTANCES=$(awk -F'\t+' '$1 == "node" && $10 == "product-service"' "$ROOT/topology/$TOPOLOGY.tsv" | wc -l)
+  mkdir -p "$REPORTS"
+  rm -rf "$REPORTS/bench_raw"
+  start_lab
+  local docker=()
+  if engine_answers &>/dev/null; then
+    start_docker
+    docker=(--docker "$NGINX_PORT" "$HOST_PORT")
+  else say "${YELLOW}no Docker engine with Compose answers here: the lab alone is measured${PLAIN}"; fi
+  "$VENV/bin/python" -m bench.compare --lab "$LAB_INSIDE" "${docker[@]}" --rounds "$ROUNDS" --requests "$REQUESTS" \
+    --seconds "$SECONDS_OPEN" --reports "$REPORTS"
+}
+
+case ${1:-run} in
+  run) main ;;
+  lab) lab "${2:?lab needs a folder}" ;; # within its sandbox
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

@@ -1,0 +1,56 @@
+"""The comparison as a picture: each way's throughput, latency and CPU with 95 % intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+from monitoring.colours import BLUE, ORANGE
+
+if TYPE_CHECKING:
+    from bench.compare_report import Figure, Results
+
+_SHOWN = (0, 1, 3, 5)  # of the figures: throughput, p50, p99, CPU of the machine
+
+
+def draw(results: Results, figures: Sequence[Figure], path: Path) -> None:
+    """Write the PNG."""
+    shown = [figures[at] for at in _SHOWN]
+    height = 1.6 + 0.42 * len(results.contenders)
+    sheet, axes = plt.subplots(1, len(shown), figsize=(14, height), sharey=True, layout="constrained")
+    for at, (axis, figure) in enumerate(zip(axes, shown, strict=True)):
+        for row, contender in enumerate(results.contenders):
+            found = results.interval(contender, figure)
+            colour = BLUE if contender.startswith("lab") else ORANGE
+            axis.barh(row, found.mean, color=colour, height=0.62)
+            low, high = found.mean - max(0.0, found.low), found.high - found.mean
+            axis.errorbar(found.mean, row, xerr=[[low], [high]], color="black", capsize=3, linewidth=1)
+            axis.annotate(
+                f"{found.mean:.3g}",
+                (0, row),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+                color="white",
+                fontweight="bold",
+            )
+        axis.set_title(f"{figure.name}, {figure.unit}\n({figure.load})", fontsize=10)
+        axis.set_yticks(range(len(results.contenders)), results.contenders)
+        axis.tick_params(axis="y", length=0)
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.set_xlim(left=0)
+        if at == 0:
+            axis.invert_yaxis()
+    sheet.suptitle(
+        "Namespaces (blue) and Docker (orange): GET /api/products; lines are 95 % intervals", fontsize=11
+    )
+    sheet.savefig(path, dpi=130)
+    plt.close(sheet)

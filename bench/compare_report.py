@@ -1,0 +1,242 @@
+"""What the comparison found: bench.csv, bench.png and bench_report.pdf, whose sentences follow from the numbers."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.compare_picture import draw
+from bench.intervals import Interval, interval, ratio
+from bench.sides import CPUS, DOCKER, LAB, MEMORY, PROJECT, Contender, Side
+from scripts.document import Document, Picture, Rows, Section, write
+
+if TYPE_CHECKING:
+    from bench.compare import Run
+
+# Ways that differ in nothing but who made them.
+PAIRS = (
+    ("lab, published port", "Docker, published port"),
+    ("lab, node's address", "Docker, container's address"),
+)
+# What an element costs: the way with it, the way without it.
+ELEMENTS = (
+    ("the policy's rules", "lab, under its policy", "lab, node's address"),
+    ("the lab's DNAT", "lab, published port", "lab, node's address"),
+    ("Docker's DNAT", "Docker, published port", "Docker, container's address"),
+    ("docker-proxy", "Docker, docker-proxy", "Docker, published port"),
+    ("nginx's own namespace in Docker", "Docker, container's address", "Docker, host network"),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a run, and how it is called."""
+
+    name: str
+    load: str
+    unit: str
+    of: Callable[[Run], float]
+
+
+FIGURES = (
+    Figure("good answers a second", "closed loop", "/s", lambda run: run.per_second),
+    Figure("p50", "open loop", "ms", lambda run: run.p50),
+    Figure("p95", "open loop", "ms", lambda run: run.p95),
+    Figure("p99", "open loop", "ms", lambda run: run.p99),
+    Figure("CPU of the services a request", "closed loop", "ms", lambda run: run.cpu_services),
+    Figure("CPU of the machine a request", "closed loop", "ms", lambda run: run.cpu_machine),
+    Figure("memory of all services", "closed loop", "MB", lambda run: run.memory),
+)
+
+
+class Results:
+    """All runs, by contender and figure."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = runs
+        self.contenders = list(
+            dict.fromkeys(run.contender for run in sorted(runs, key=lambda run: run.side != LAB))
+        )
+        self.bad = sum(run.bad for run in runs)
+        self.requests = sum(run.requests for run in runs)
+        self.rounds = max(run.round for run in runs)
+
+    def values(self, contender: str, figure: Figure) -> list[float]:
+        """Give a figure of each round, in order."""
+        mine = [run for run in self._runs if run.contender == contender and run.load == figure.load]
+        return [figure.of(run) for run in sorted(mine, key=lambda run: run.round)]
+
+    def interval(self, contender: str, figure: Figure) -> Interval:
+        """Give its mean with the 95 % interval."""
+        return interval(self.values(contender, figure))
+
+    def ratio(self, one: str, other: str, figure: Figure) -> Interval:
+        """Give how many times the other the one is, round by round."""
+        return ratio(self.values(one, figure), self.values(other, figure))
+
+    def has(self, *names: str) -> bool:
+        """Tell whether all of these were measured."""
+        return all(name in self.contenders for name in names)
+
+
+def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder: Path) -> None:
+    """Write all files, print the conclusions."""
+    results = Results(runs)
+    write_table(results, folder / "bench.csv")
+    draw(results, FIGURES, folder / "bench.png")
+    sentences = conclusions(results)
+    document = Document(
+        "Namespaces against Docker",
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, by make bench; {results.rounds} rounds, each in another order",
+        [
+            Section("What was found", sentences),
+            Section("In one picture", [Picture(folder / "bench.png", "throughput and latency by way", 120)]),
+            Section("Each way", [_ways(sides), _figures(results)]),
+            Section(
+                "The same way, two makers: Docker in terms of the lab",
+                [_pairs(results)] if _both(results) else [],
+            ),
+            Section("How it was measured", _method(rate, results)),
+        ],
+    )
+    write(document, folder / "bench_report.md", folder / "bench_report.pdf")
+    print("\n".join(("", *sentences)))
+    print(f"\n{folder}/bench_report.pdf, bench.png, bench.csv, bench_raw.csv, bench_raw/", file=sys.stderr)
+
+
+def conclusions(results: Results) -> list[str]:
+    """Say what the numbers allow to be said."""
+    said = []
+    for lab, docker in PAIRS:
+        if results.has(lab, docker):
+            said += [_compared(results, lab, docker, figure) for figure in FIGURES]
+    for what, with_it, without in ELEMENTS:
+        if results.has(with_it, without):
+            said.append(_cost(results, what, with_it, without))
+    if not _both(results):
+        said.append("No Docker engine answered: nothing is said about Docker.")
+    said.append(
+        f"{results.bad} of {results.requests} answers were bad."
+        if results.bad
+        else f"All {results.requests} requests were answered well, on each way."
+    )
+    return said
+
+
+def _both(results: Results) -> bool:
+    return any(results.has(*pair) for pair in PAIRS)
+
+
+def _compared(results: Results, lab: str, docker: str, figure: Figure) -> str:
+    times = results.ratio(docker, lab, figure)
+    ones, others = results.interval(lab, figure), results.interval(docker, figure)
+    head = f"{docker} against {lab}, {figure.name}: {others.mean:.3g} against {ones.mean:.3g} {figure.unit}"
+    if times.includes(1):
+        return f"{head}: no difference (ratio {_shown(times)})."
+    return f"{head}: {_shown(times)} times."
+
+
+def _cost(results: Results, what: str, with_it: str, without: str) -> str:
+    rate, delay = FIGURES[0], FIGURES[1]
+    throughput, latency = results.ratio(with_it, without, rate), results.ratio(with_it, without, delay)
+    parts = []
+    for name, times in (("throughput", throughput), ("p50", latency)):
+        parts.append(f"{name} {'no difference' if times.includes(1) else 'times'} ({_shown(times)})")
+    return f"What {what} changes: {', '.join(parts)}."
+
+
+def _shown(value: Interval) -> str:
+    return f"{value.mean:.2f}, 95 % {value.low:.2f} to {value.high:.2f}"
+
+
+def write_table(results: Results, path: Path) -> None:
+    """Write each figure of each contender with its interval, and each ratio."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("what", "figure", "unit", "mean", "low95", "high95"))
+        for figure in FIGURES:
+            for contender in results.contenders:
+                found = results.interval(contender, figure)
+                writer.writerow((contender, figure.name, figure.unit, *_digits(found)))
+            for lab, docker in PAIRS:
+                if results.has(lab, docker):
+                    times = results.ratio(docker, lab, figure)
+                    writer.writerow((f"{docker} / {lab}", figure.name, "times", *_digits(times)))
+
+
+def _digits(value: Interval) -> list[str]:
+    return [f"{number:.4f}" for number in (value.mean, value.low, value.high)]
+
+
+def _ways(sides: Sequence[Side]) -> Rows:
+    contenders: list[Contender] = [contender for side in sides for contender in side.contenders]
+    return Rows(
+        ("way", "asked at", "what lies between"),
+        [(one.name, one.base, one.path) for one in contenders],
+        (2, 2, 4),
+    )
+
+
+def _figures(results: Results) -> Rows:
+    rows = []
+    for contender in results.contenders:
+        cells = []
+        for figure in FIGURES:
+            found = results.interval(contender, figure)
+            cells.append(f"{found.mean:.3g} ({max(0.0, found.low):.3g} to {found.high:.3g})")
+        rows.append((contender, *cells))
+    headings = ("way", *(f"{figure.name}, {figure.unit} ({figure.load})" for figure in FIGURES))
+    return Rows(headings, rows, (3, *[2] * len(FIGURES)))
+
+
+def _pairs(results: Results) -> Rows:
+    rows = []
+    for lab, docker in PAIRS:
+        for figure in FIGURES:
+            times = results.ratio(docker, lab, figure)
+            verdict = "no difference" if times.includes(1) else "more" if times.mean > 1 else "less"
+            rows.append((f"{docker} / {lab}", figure.name, _shown(times), verdict))
+    return Rows(("ways", "figure", "times", "in words"), rows, (4, 3, 3, 1.5))
+
+
+def _method(rate: float, results: Results) -> list[str]:
+    return [
+        f"GET /api/products: nginx, gateway, product service, Redis. Each service of either side has {CPUS} CPU and "
+        f"{MEMORY >> 20} MB by its control group, as many workers and instances, and the same code. Health checks of "
+        "Docker are off; the registry's are on, on both sides.",
+        "Closed loop: ApacheBench, 50 at a time, a new connection for each request, -l. Open loop: "
+        f"{rate:.0f} requests a second whatever becomes of those before, latency from the intended moment, connections "
+        f"kept. {results.rounds} rounds after one that does not count.",
+        "An interval is Student's, of the rounds' values; a ratio is taken in each round and its logarithms averaged. "
+        "Where the interval of a ratio has 1 in it, that is no difference.",
+        "CPU of the machine has the client and the kernel's own work in it, and docker-proxy's; CPU of the services is "
+        "their control groups'. Memory is what their processes hold (PSS).",
+        f"Machine: {os.cpu_count()} CPUs, Linux {platform.release()}; the lab's Python is {platform.python_version()}, "
+        f"Docker's {_in_docker('python', '--version')}; the lab's nginx is {_said('nginx', '-v')}, "
+        f"Docker's {_in_docker('nginx', '-v')}; the engine is {_said('docker', '--version')}. "
+        "Another interpreter or another build of it is a difference of the application, not of the network.",
+    ]
+
+
+def _in_docker(*command: str) -> str:
+    service = "nginx" if command[0] == "nginx" else "api-gateway"
+    return _said("docker", "exec", f"{PROJECT}-{service}-1", *command)
+
+
+def _said(*command: str) -> str:
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "not there"
+    return (run.stdout + run.stderr).strip().removeprefix("nginx version: ")
+
+
+__all__ = ["DOCKER", "FIGURES", "Results", "conclusions", "write_report"]

@@ -1,0 +1,91 @@
+"""Two loads on one URL: ApacheBench's closed loop, and an open loop at a constant rate.
+
+ab: 50 clients that wait for their answer before they ask again, each request a new connection; `-l`, since answers
+may differ in length. The open loop (chaos/load.py) begins a request whenever its time has come, and counts latency from
+then, so that a stall is not hidden ("coordinated omission"); connections are kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CONCURRENCY = 50
+OK = 200
+_AB = {
+    "complete": r"^Complete requests:\s+(\d+)",
+    "failed": r"^Failed requests:\s+(\d+)",
+    "refused": r"^Non-2xx responses:\s+(\d+)",
+    "seconds": r"^Time taken for tests:\s+([\d.]+)",
+}
+
+
+class BenchError(Exception):
+    """A load that could not be measured; as text, one line."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one load; latencies in ms."""
+
+    requests: int
+    bad: int
+    per_second: float
+    p50: float
+    p95: float
+    p99: float
+
+
+def closed_loop(enter: Sequence[str], url: str, requests: int, raw: Path) -> Result:
+    """Run ab; its percentiles go to `raw`. Raises BenchError."""
+    command = [*enter, "ab", "-l", "-q", "-s", "30", "-n", str(requests), "-c", str(CONCURRENCY)]
+    run = subprocess.run([*command, "-e", str(raw), url], capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise BenchError(f"ab {url}: {run.stderr.strip().splitlines()[-1:] or run.stdout[-200:]}")
+    found = {name: _number(pattern, run.stdout) for name, pattern in _AB.items()}
+    bad = int(found["failed"] + found["refused"])
+    with raw.open(newline="") as stream:
+        percentiles = {row[0]: float(row[1]) for row in csv.reader(stream) if row[0].isdigit()}
+    good = found["complete"] - bad
+    return Result(
+        requests, bad, good / found["seconds"], *(percentiles[percent] for percent in ("50", "95", "99"))
+    )
+
+
+def open_loop(enter: Sequence[str], base: str, rate: float, seconds: float, raw: Path) -> Result:
+    """Ask `rate` times a second for the catalogue; each request is a line of `raw`. Raises BenchError."""
+    command = [
+        *enter,
+        sys.executable,
+        "-m",
+        "chaos.load",
+        "--url",
+        base,
+        "--gets",
+        str(rate),
+        "--orders",
+        "0",
+    ]
+    run = subprocess.run(
+        [*command, "--seconds", str(seconds), "--out", str(raw)], capture_output=True, text=True, check=False
+    )
+    if run.returncode:
+        raise BenchError(f"open loop at {base}: {run.stderr.strip().splitlines()[-1:]}")
+    with raw.open(newline="") as stream:
+        rows = [(int(row["status"]), float(row["latency_ms"])) for row in csv.DictReader(stream)]
+    if len(rows) < 2:  # noqa: PLR2004  percentiles take two
+        raise BenchError(f"open loop at {base}: {len(rows)} requests were sent; give it more time")
+    cuts = statistics.quantiles([latency for _, latency in rows], n=100, method="inclusive")
+    bad = sum(status != OK for status, _ in rows)
+    return Result(len(rows), bad, (len(rows) - bad) / seconds, cuts[49], cuts[94], cuts[98])
+
+
+def _number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text, re.MULTILINE)
+    return float(found[1]) if found else 0.0

@@ -1,0 +1,138 @@
+"""The two sides of the comparison: the lab in its sandbox, and the same services in Docker.
+
+A contender is one way to one side. What is limited and counted are the services' control groups.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.cgroups import Cgroup
+from scripts.topology import ROOT, Topology
+
+CPUS, MEMORY = 0.5, 256 << 20  # of each service on both sides, as docker/compose.yml says
+LAB, DOCKER = "lab", "docker"
+NETWORK, PROJECT = "cnet_frontend", "cnet"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to a side: where the client is (`enter`), what it asks, and what lies between."""
+
+    name: str
+    side: str
+    enter: Sequence[str]
+    base: str
+    path: str
+    before: Sequence[str] = ()
+    after: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Side:
+    """A side's services, each in its control group."""
+
+    name: str
+    contenders: list[Contender]
+    groups: Mapping[str, Cgroup]
+
+    def cpu_seconds(self) -> float:
+        """Give the CPU time of all its services."""
+        return sum(group.cpu_seconds() for group in self.groups.values())
+
+    def memory_bytes(self) -> int:
+        """Give the memory of all its services."""
+        return sum(group.memory_bytes() for group in self.groups.values())
+
+
+def lab_side(topology: Topology, pid: int) -> Side:
+    """Describe the lab that runs in the sandbox of process `pid`, and limit its services."""
+    groups = {}
+    for node in topology.nodes:
+        if node.runs:
+            groups[node.name] = Cgroup.make(node.name, CPUS, MEMORY)
+            groups[node.name].adopt(_processes_of(pid, node.namespace))
+    way_in = next(node for node in topology.nodes if node.runs == "nginx")
+    enter = ("nsenter", f"--target={pid}", "--net", "--")
+    whole = (
+        "nsenter",
+        f"--target={pid}",
+        "--net",
+        "--mount",
+        "--pid",
+        "--",
+        str(ROOT / "security/policy.sh"),
+    )
+    direct = f"http://{way_in.address.ip}:{way_in.listens[0].port}"
+    published = f"http://localhost:{way_in.publishes[0].host_port}"
+    policy = {"before": (*whole, "up"), "after": (*whole, "down")}
+    return Side(
+        LAB,
+        [
+            Contender("lab, published port", LAB, enter, published, "DNAT in OUTPUT, bridge, veth"),
+            Contender("lab, node's address", LAB, enter, direct, "bridge, veth; no translation"),
+            Contender(
+                "lab, under its policy",
+                LAB,
+                enter,
+                direct,
+                "bridge, veth; each frame meets the policy's rules",
+                **policy,
+            ),
+        ],
+        groups,
+    )
+
+
+def _processes_of(pid: int, namespace: str) -> list[int]:
+    """Find the processes in a network namespace of the sandbox, by the namespace's inode."""
+    wanted = os.stat(f"/proc/{pid}/root/run/netns/{namespace}").st_ino
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.stat(process / "ns/net").st_ino == wanted:
+                found.append(int(process.name))
+        except OSError:
+            continue  # it has ended
+    return found
+
+
+def docker_side(port: int, host_port: int) -> Side:
+    """Describe the containers of the project; `host_port` is of the nginx that has the host's own network."""
+    containers = _inspected(
+        _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
+    )
+    groups = {one["Name"].strip("/"): Cgroup.of_process(one["State"]["Pid"]) for one in containers}
+    nginx = next(one for one in containers if one["Name"] == f"/{PROJECT}-nginx-1")
+    network = nginx["NetworkSettings"]["Networks"][NETWORK]
+    netns = os.environ.get("DOCKER_NETNS")
+    enter = ("nsenter", f"--net=/run/netns/{netns}", "--") if netns else ()
+    proxy, dnat = f"http://127.0.0.1:{port}", f"http://{network['Gateway']}:{port}"
+    direct, host = f"http://{network['IPAddress']}:80", f"http://127.0.0.1:{host_port}"
+    return Side(
+        DOCKER,
+        [
+            Contender("Docker, published port", DOCKER, enter, dnat, "DNAT in OUTPUT, bridge, veth"),
+            Contender(
+                "Docker, docker-proxy", DOCKER, enter, proxy, "127.0.0.1 is docker-proxy's: two connections"
+            ),
+            Contender("Docker, container's address", DOCKER, enter, direct, "bridge, veth; no translation"),
+            Contender("Docker, host network", DOCKER, enter, host, "nginx has no namespace: loopback to it"),
+        ],
+        groups,
+    )
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def _inspected(containers: Sequence[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(_docker("inspect", *containers))
+    return found

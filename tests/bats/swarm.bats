@@ -1,0 +1,21 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2154 # status and output are set by bats
+# Two engines joined by a veth pair, one swarm; skipped, with the reason, where no Docker engine answers.
+
+load helpers
+
+setup() {
+  docker info &>/dev/null || skip "no Docker engine answers here"
+  command -v dockerd >/dev/null || skip "dockerd is not installed here, so no second engine can be started"
+}
+
+@test "cross-node traffic, a rolling update without a failed request, a node cut off and back; down leaves nothing" {
+  before=$(ls /run/netns /var/opt && ip -o link | wc -l)
+  run "$ROOT/docker/swarm.sh" up
+  succeeds
+  run "$ROOT/docker/swarm.sh" verify
+  "$ROOT/docker/swarm.sh" down &>"$BATS_TEST_TMPDIR/down" || cat "$BATS_TEST_TMPDIR/down"
+  succeeds
+  says "requests, 0 failed"
+  [[ $(ls /run/netns /var/opt && ip -o link | wc -l) == "$before" ]]
+}
