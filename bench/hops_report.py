@@ -1,0 +1,123 @@
+"""The hops' costs from their latencies: totals, what each hop adds, and what may be said of it.
+
+python -m bench.hops_report RAW FOLDER HOP...    (RAW: lines of bench/hops.py; HOP...: in the order of the path)
+
+A turn's figure is the percentile of its latencies, or its CPU time per request; a hop's total is the median of its
+turns; what it adds is its total less that of the hop before. Intervals (95 %) are by bootstrap of whole rounds: drawn
+with replacement, the same ones for all hops, so that what disturbed a round disturbs both sides of a difference.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.hops import HEADINGS, KEPT, NEW
+from bench.hops_picture import draw
+from bench.hops_steps import LESS, NO_DIFFERENCE, Step, amount, name_of, signed, steps_of
+from bench.hops_turns import FIGURES, Turn, read_turns, table_of
+
+CONNECTIONS = {NEW: "a new connection", KEPT: "a request on a kept connection"}
+Steps = dict[tuple[str, str], list[Step]]  # by connection and figure
+_PARTS = ("", "_low", "_high", "_added", "_added_low", "_added_high", "_verdict", "_conclusion")
+
+
+def all_steps(turns: Sequence[Turn], hops: Sequence[str]) -> Steps:
+    """Give the steps of each kind of connection and figure."""
+    return {
+        (connection, figure): steps_of(hops, table_of(turns, hops, connection, figure))
+        for connection in CONNECTIONS
+        for figure in FIGURES
+    }
+
+
+def conclusion(step: Step, connection: str, figure: str) -> str:
+    """Say what a step's numbers say."""
+    of_what, name = f"the {FIGURES[figure]} of {CONNECTIONS[connection]}", name_of(step.hop)
+    if step.added is None:
+        total = step.total
+        return f"{name}: {of_what} is {amount(total.value)} us ({amount(total.low)} to {amount(total.high)})"
+    value, low, high = step.added.value, step.added.low, step.added.high
+    if step.verdict == NO_DIFFERENCE:
+        return f"{name}: no difference in {of_what} ({signed(low)} to {signed(high)} us)"
+    if step.verdict == LESS:
+        return f"{name}: takes {amount(-value)} us ({amount(-high)} to {amount(-low)}) off {of_what}"
+    return f"{name}: adds {amount(value)} us ({amount(low)} to {amount(high)}) to {of_what}"
+
+
+def write_raw(source: Path, path: Path) -> None:
+    """Write every latency, under a heading."""
+    path.write_text(",".join(HEADINGS) + "\n" + source.read_text())
+
+
+def write_steps(steps: Steps, hops: Sequence[str], path: Path) -> None:
+    """Write a line for each hop and kind of connection."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("hop", "connection", *(figure + part for figure in FIGURES for part in _PARTS)))
+        for connection in CONNECTIONS:
+            for at, hop in enumerate(hops):
+                cells = [
+                    cell
+                    for figure in FIGURES
+                    for cell in _cells(steps[connection, figure][at], connection, figure)
+                ]
+                writer.writerow((hop, connection, *cells))
+
+
+def _cells(step: Step, connection: str, figure: str) -> list[str]:
+    total = [f"{value:.1f}" for value in (step.total.value, step.total.low, step.total.high)]
+    added = ["", "", ""]
+    if step.added is not None:
+        added = [f"{value:.1f}" for value in (step.added.value, step.added.low, step.added.high)]
+    return [*total, *added, step.verdict, conclusion(step, connection, figure)]
+
+
+def show(steps: Steps, hops: Sequence[str], turns: Sequence[Turn]) -> None:
+    """Print a table for each kind of connection, the conclusions, and how idle the machine was."""
+    for connection, words in CONNECTIONS.items():
+        table = Table(title=f"{words}: us, and what the hop adds (95 % interval)", title_justify="left")
+        table.add_column("hop", no_wrap=True)
+        for heading in FIGURES:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for at, hop in enumerate(hops):
+            table.add_row(name_of(hop), *(_shown(steps[connection, figure][at]) for figure in FIGURES))
+        Console(width=132).print(table)
+    for (connection, figure), path in steps.items():
+        if figure == "p50_us":
+            print(*(conclusion(step, connection, figure) for step in path), sep="\n")
+    machine = sum(turn.machine_us * turn.requests for turn in turns)
+    processes = sum(turn.cpu_us * turn.requests for turn in turns)
+    print(
+        f"the machine was busy for {machine / processes:.2f} times the CPU time of client and servers; what is more "
+        "than 1 is other work on it, or the kernel's own threads"
+    )
+
+
+def _shown(step: Step) -> str:
+    if step.added is None:
+        return f"{amount(step.total.value)} ({amount(step.total.low)} to {amount(step.total.high)})"
+    if step.verdict == NO_DIFFERENCE:
+        return f"{amount(step.total.value)}  {NO_DIFFERENCE}"
+    added = step.added
+    return f"{amount(step.total.value)}  {signed(added.value)} ({signed(added.low)} to {signed(added.high)})"
+
+
+def main(source: Path, folder: Path, hops: Sequence[str]) -> None:
+    """Write the CSVs and the picture, and show the tables."""
+    turns = read_turns(source)
+    steps = all_steps(turns, hops)
+    folder.mkdir(exist_ok=True)
+    write_raw(source, folder / "bench_hops_raw.csv")
+    write_steps(steps, hops, folder / "bench_hops.csv")
+    draw(steps, folder / "bench_hops.png", max(turn.round for turn in turns))
+    show(steps, hops, turns)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
