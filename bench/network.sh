@@ -22,6 +22,7 @@
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+cd "$ROOT"
 
 CNI_PLUGINS=/usr/lib/cni
 CSV=$ROOT/reports/bench_network.csv
@@ -105,7 +106,7 @@ quiet_kernel() {
 link_gone() { [[ ! -e /proc/sys/net/ipv4/conf/$1 ]]; }
 
 measure_mininet() { # in one process of the distribution's Python, which has the module; it warns a lot
-  /usr/bin/python3 "$ROOT/bench/network_mininet.py" "$NODES" "$GATEWAY" "$EPOCHREALTIME" 2>"$WORK/warnings" || {
+  /usr/bin/python3 -m bench.network_mininet "$NODES" "$GATEWAY" "$EPOCHREALTIME" 2>"$WORK/warnings" || {
     cat "$WORK/warnings" >&2
     return 1
   }
@@ -121,7 +122,7 @@ measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
   fi
   "prepare_$contender"
   up=$(seconds_of "up_$contender")
-  python3 "$ROOT/bench/network_check.py" "$NODES" "$GATEWAY"
+  python3 -m bench.network_check "$NODES" "$GATEWAY"
   down=$(seconds_of "down_$contender")
   [[ $(ip netns list | wc -l) == 1 ]] || die "$contender left namespaces behind"
   echo "$up $down"

@@ -1,6 +1,6 @@
 """The benchmark's network made and unmade by mininet; prints how long each took, in seconds.
 
-/usr/bin/python3 bench/network_mininet.py NODES GATEWAY/LENGTH STARTED
+/usr/bin/python3 -m bench.network_mininet NODES GATEWAY/LENGTH STARTED
 STARTED is when, in seconds since 1970, before Python came up.
 """
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from mininet.net import Mininet  # type: ignore[import-not-found]  # the distribution's, without types
 from mininet.nodelib import LinuxBridge  # type: ignore[import-not-found]  # as above
 from mininet.topo import Topo  # type: ignore[import-not-found]  # as above
-from network_check import IncompleteError, check
+
+from bench.network_check import IncompleteError, check
 
 
 class Star(Topo):  # type: ignore[misc]  # mininet has no types

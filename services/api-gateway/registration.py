@@ -68,7 +68,9 @@ class Registration:
         )
         try:
             connection.connect()
-            body = instance and json.dumps(instance | {"ip": connection.sock.getsockname()[0]})
+            body = None
+            if instance is not None:
+                body = json.dumps(instance | {"ip": connection.sock.getsockname()[0]})
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             response = connection.getresponse()
             response.read(MOST_BYTES)  # to close with an answer unread would be a reset
