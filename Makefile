@@ -1,7 +1,8 @@
 # An index: each target calls one script, and every script also works by hand.
 .DEFAULT_GOAL := help
 .PHONY: help up down clean network services policies prove prove-mutants explain isolation status verify doctor logs shell rules documents topology distribution \
-        monitor capture health connections dashboard exporter scale chaos test lint bench-network bench-services bench-policy bench-analysis install
+        monitor capture health connections dashboard exporter scale chaos docker-up docker-down docker-clean docker-verify docker-diff docker-sizes swarm swarm-verify swarm-down kubernetes test lint bench bench-hops \
+        bench-network bench-services bench-policy bench-analysis install
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -86,6 +87,42 @@ scale: ## more or fewer instances under load: make scale PROGRAM=product-service
 
 chaos: ## faults under a constant load: kill, stop, cut, starve each part; a report (in a sandbox)
 	@chaos/run.sh
+
+docker-up: ## phase 5: the same services in Docker: images, passwords, containers, until all are healthy
+	@docker/compose.sh up
+
+docker-down: ## take the containers and networks away; the orders stay
+	@docker/compose.sh down
+
+docker-clean: ## the same, and the orders, passwords and images
+	@docker/compose.sh clean
+
+docker-verify: ## prove by trying: every endpoint, an order, who reaches whom, limits, a killed container
+	@docker/compose.sh verify
+
+docker-diff: ## the lab's live network and Docker's, line by line, and why each is there (reports/docker_diff.pdf)
+	@docker/diff.sh run
+
+docker-sizes: ## what each optimisation of the images is worth (reports/docker_sizes.pdf)
+	@docker/sizes.sh run
+
+swarm: ## beyond one machine: two engines joined by a cable, a Swarm on them, the platform across both
+	@docker/swarm.sh up
+
+swarm-verify: ## traffic between nodes, a rolling update under load, a node cut off and back
+	@docker/swarm.sh verify
+
+swarm-down: ## both engines and all they have
+	@docker/swarm.sh down
+
+kubernetes: ## the manifests in docker/kubernetes/: are they what the tables say, and valid?
+	@docker/kubernetes.sh check
+
+bench: ## namespaces against Docker, fairly: throughput, latency, CPU, memory (QUICK=1; reports/bench_report.pdf)
+	@bench/compare.sh run
+
+bench-hops: ## what each hop costs, from loopback to the whole chain (QUICK=1; reports/bench_hops.png)
+	@bench/hops.sh run
 
 test: ## all tests, bats and pytest, the lab for real in a sandbox
 	@tests/run.sh

@@ -13,6 +13,8 @@
 
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../docker/engine.sh"
+# shellcheck source=scripts/lab_in_sandbox.sh
+source "$ROOT/scripts/lab_in_sandbox.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
@@ -21,39 +23,18 @@ SECONDS_OPEN=${SECONDS_OPEN:-${QUICK:+2}} SECONDS_OPEN=${SECONDS_OPEN:-5}
 export NGINX_PORT=${NGINX_PORT:-8081}
 HOST_PORT=8082
 
-# In the sandbox: the lab without its policy, until this process is killed.
-lab() { # FOLDER
-  "$ROOT/scripts/network.sh" up
-  "$ROOT/scripts/nat.sh" up
-  "$ROOT/scripts/services.sh" up
-  touch "$1/ready"
-  sleep infinity
-}
-
-start_lab() {
-  say "bringing the lab up, in a sandbox"
-  FOLDER=$(mktemp -d)
-  defer rm -rf "$FOLDER"
-  "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/compare.sh" lab "$FOLDER" &>"$FOLDER/log" &
-  LAB=$!
-  defer kill "$LAB"
-  retry_until 90 test -e "$FOLDER/ready" || die "the lab did not come up: $(tail -1 "$FOLDER/log")"
-  LAB_INSIDE=$(pgrep --parent "$LAB")
-  defer "$VENV/bin/python" -c 'from bench.cgroups import remove_all; remove_all()'
-}
-
 engine_answers() { docker info && docker compose version; }
 
 start_docker() {
   [[ -z $(docker ps --quiet --filter "label=com.docker.compose.project=$PROJECT") ]] || die "the platform already runs in Docker; make docker-down"
   say "bringing the same up in Docker"
   "$ROOT/docker/compose.sh" secrets
-  "$ROOT/docker/images.sh" up >"$FOLDER/images"
+  "$ROOT/docker/images.sh" up >"$WORK/images"
   defer docker_down
   # As many instances as in the lab; no health check comes in between, and all may be asked from everywhere.
   # compose up would wait for health checks.
-  HEALTH_INTERVAL=1h PUBLISH_ADDRESS=0.0.0.0 compose create --scale "product-service=$INSTANCES" &>"$FOLDER/compose" ||
-    die "compose: $(tail -1 "$FOLDER/compose")"
+  HEALTH_INTERVAL=1h PUBLISH_ADDRESS=0.0.0.0 compose create --scale "product-service=$INSTANCES" &>"$WORK/compose" ||
+    die "compose: $(tail -1 "$WORK/compose")"
   compose ps --all --quiet | xargs docker start >/dev/null
   docker run --detach --name "$PROJECT-nginx-host" --network host --label "com.docker.compose.project=$PROJECT" \
     --label com.docker.compose.service=nginx-host --cpus 0.5 --memory 256m --env "GATEWAYS=$(address_of "$PROJECT-api-gateway-1" frontend):3000" \
@@ -77,7 +58,10 @@ main() {
   INSTANCES=$(awk -F'\t+' '$1 == "node" && $10 == "product-service"' "$ROOT/topology/$TOPOLOGY.tsv" | wc -l)
   mkdir -p "$REPORTS"
   rm -rf "$REPORTS/bench_raw"
-  start_lab
+  WORK=$(mktemp -d)
+  defer rm -rf "$WORK"
+  start_lab scripts/network.sh scripts/nat.sh scripts/services.sh # its policy comes and goes
+  defer "$VENV/bin/python" -c 'from bench.cgroups import remove_all; remove_all()'
   local docker=()
   if engine_answers &>/dev/null; then
     start_docker
@@ -89,7 +73,6 @@ main() {
 
 case ${1:-run} in
   run) main ;;
-  lab) lab "${2:?lab needs a folder}" ;; # within its sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

@@ -111,12 +111,10 @@ def saved_rules() -> tuple[Rule, ...]:
     return saved_state().rules
 
 
-def saved_state() -> Saved:
-    """Read them with what could not be read."""
-    packets, frames = (
-        parse(_run("iptables-save", "-c")),
-        parse(_run("ebtables-save", "-c") + "COMMIT\n"),
-    )  # which it omits
+def saved_state(enter: Sequence[str] = ()) -> Saved:
+    """Read them with what could not be read; `enter` is a command that enters another network namespace."""
+    packets = parse(_run(*enter, "iptables-save", "-c"))
+    frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # which it omits
     rules = packets.rules + tuple(_of_frames(rule) for rule in frames.rules)
     return Saved(rules, packets.unread + frames.unread, packets.policies)
 

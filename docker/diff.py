@@ -1,0 +1,154 @@
+"""The same, two ways: the lab's live network and Docker's, side by side, line by line.
+
+python -m docker.diff --lab PID --namespaces NAME,... --project NAME [--json] [--markdown FILE --pdf FILE]
+
+PID is the first process of the sandbox in which the lab runs. Only reads; needs root. Exit status 1: nothing to
+compare, or a line that is not explained; it is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from docker.facts import docker_host, lab_host
+from docker.purposes import RELATIONS, UNEXPLAINED, Row, by_topic, compare
+from scripts.document import Document, Rows, Section, write
+
+TITLE = "The same, two ways: the lab's network and Docker's"
+COLOURS = dict(zip(RELATIONS, ("green", "green", "yellow", "cyan", "red"), strict=True))
+MANY = 4  # kinds of lines; of more, a few are shown and the rest counted
+
+_HOW_TO_READ = (
+    "Names and addresses are replaced by what they are (BRIDGE, NETWORK, GATEWAY, NODE), so that lines that do the "
+    "same are the same; x3 is how often a line is there."
+)
+
+
+class NothingToCompare(Exception):
+    """The one line that says why."""
+
+
+def rows_of(arguments: argparse.Namespace) -> list[Row]:
+    """Read both sides."""
+    try:
+        lab = lab_host(arguments.lab, arguments.namespaces.split(","))
+        docker = docker_host(arguments.project)
+        if not docker.inside:
+            raise NothingToCompare("the platform does not run in Docker; make docker-up")
+        return compare(lab.lines(), docker.lines())
+    except subprocess.CalledProcessError as error:
+        raise NothingToCompare(f"{' '.join(map(str, error.cmd))}: {error.stderr.strip()}") from error
+
+
+def counted(rows: Sequence[Row]) -> str:
+    """Say how many of each relation there are."""
+    count = {relation: sum(row.relation == relation for row in rows) for relation in RELATIONS}
+    return ", ".join(f"{number} {relation}" for relation, number in count.items() if number)
+
+
+def spoken(lines: Mapping[str, int]) -> list[str]:
+    """Write one side: each kind of line with how often it is there; of many kinds, the first and a sum."""
+    kinds = sorted(lines.items(), key=lambda item: item[0])
+    shown = kinds if len(kinds) <= MANY else kinds[: MANY - 1]
+    said = [f"{line}  x{count}" if count > 1 else line for line, count in shown]
+    if rest := kinds[len(shown) :]:
+        said.append(f"and {sum(count for _, count in rest)} more of {len(rest)} other kinds")
+    return said
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """Write it for programs."""
+    found = [
+        {
+            "topic": row.purpose.topic,
+            "purpose": row.purpose.title,
+            "relation": row.relation,
+            "lab": dict(row.lab),
+            "docker": dict(row.docker),
+            "why": row.purpose.why,
+        }
+        for row in rows
+    ]
+    return json.dumps(found, indent=2) + "\n"
+
+
+def print_rows(console: Console, rows: Sequence[Row]) -> None:
+    """Write it on the terminal: a block a purpose."""
+    for topic, of_topic in by_topic(rows):
+        console.print(Text(f"\n{topic}", style="bold underline"))
+        for row in of_topic:
+            console.print(_block(row))
+    console.print(Text(f"\n{counted(rows)}", style="bold"))
+
+
+def _block(row: Row) -> Text:
+    said = Text(f"\n{row.purpose.title}", style="bold").append(f"   {row.relation}\n", COLOURS[row.relation])
+    for side, text in _sides(row):
+        said.append(f"  {side:<8}", "dim").append(f"{text}\n", "none")
+    return said.append(f"  {row.purpose.why}", "dim")
+
+
+def _sides(row: Row) -> Iterator[tuple[str, str]]:
+    for name, lines in (("lab", row.lab), ("Docker", row.docker)):
+        for at, text in enumerate(spoken(lines)):
+            yield ("" if at else name), text
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    lab, docker = ("; ".join(spoken(lines)) for lines in (row.lab, row.docker))
+    return row.purpose.title, row.relation, lab, docker, row.purpose.why
+
+
+def document_of(rows: Sequence[Row], made: str) -> Document:
+    """Write it as a document."""
+    head = ("what for", "relation", "the lab", "Docker", "why")
+    sections = [Section("In short", [f"{counted(rows)}. {_HOW_TO_READ}"])]
+    for topic, of_topic in by_topic(rows):
+        cells = [_cells(row) for row in of_topic]
+        sections.append(Section(topic, [Rows(head, cells, (14, 9, 28, 28, 30))]))
+    return Document(TITLE, made, sections)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compare; 0, or 1 with what is not explained."""
+    parser = argparse.ArgumentParser(prog="docker/diff.sh", allow_abbrev=False)
+    parser.add_argument("--lab", type=int, required=True)
+    parser.add_argument("--namespaces", required=True)
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--pdf", type=Path)
+    arguments = parser.parse_args(argv)
+    try:
+        rows = rows_of(arguments)
+    except NothingToCompare as reason:
+        print(f"docker/diff.sh: {reason}", file=sys.stderr)
+        return 1
+    if arguments.json:
+        print(as_json(rows), end="")
+    else:
+        print_rows(Console(highlight=False, soft_wrap=not sys.stdout.isatty()), rows)
+    if arguments.markdown and arguments.pdf:
+        made = f"Generated on {datetime.now():%Y-%m-%d %H:%M:%S} by `make docker-diff`."
+        write(document_of(rows, made), arguments.markdown, arguments.pdf)
+    for row in rows:
+        if row.purpose is UNEXPLAINED:
+            lines = sorted({*row.lab, *row.docker})
+            print(
+                f"docker/diff.sh: not explained, see it in iptables-save: {'; '.join(lines)}", file=sys.stderr
+            )
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

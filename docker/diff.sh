@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The same, two ways: the lab's live links, addresses, routes and rules beside Docker's, and why each is there.
+#
+#   docker/diff.sh [run]     on the terminal, and as reports/docker_diff.md and .pdf
+#   docker/diff.sh --json    for programs
+#   docker/diff.sh help
+#
+# The platform must run in Docker (make docker-up); the lab is brought up in a sandbox, as TOPOLOGY says (tiers, as in
+# docker/compose.yml), and is gone at the end. 1 when a line is there that is not explained.
+
+# shellcheck source=docker/engine.sh
+source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
+# shellcheck source=scripts/lab_in_sandbox.sh
+source "$ROOT/scripts/lab_in_sandbox.sh"
+
+REPORTS=${REPORTS:-$ROOT/reports}
+export TOPOLOGY=${TOPOLOGY:-tiers}
+
+compare() { # OPTION...
+  need_root
+  need_compose
+  need_tools nsenter unshare
+  need_environment
+  [[ -n $(compose ps --quiet) ]] || die "the platform does not run in Docker; make docker-up"
+  cd "$ROOT"
+  local namespaces
+  namespaces=$(python3 -m scripts.topology dump | awk -F'\t' '$1 == "node" && !seen[$3]++ { print $3 }' | paste -sd,)
+  start_lab security/policy.sh scripts/network.sh scripts/nat.sh scripts/services.sh
+  "$VENV/bin/python" -m docker.diff --lab "$LAB_INSIDE" --namespaces "$namespaces" --project "$PROJECT" "$@"
+}
+
+run_all() {
+  compare --markdown "$REPORTS/docker_diff.md" --pdf "$REPORTS/docker_diff.pdf"
+  say "also: $REPORTS/docker_diff.md and $REPORTS/docker_diff.pdf"
+}
+
+case ${1:-run} in
+  run) run_all ;;
+  --json) compare --json ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

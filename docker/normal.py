@@ -1,0 +1,90 @@
+"""Rules of iptables with what their names and addresses are, so that rules that do the same are the same text. Pure.
+
+-A POSTROUTING -s 172.18.0.0/16 ! -o br-1f2e3d4c5b6a -j MASQUERADE   and
+-A CNET-POSTROUTING -s 172.20.0.0/24 ! -o br-frontend -j MASQUERADE   are
+nat POSTROUTING -s NETWORK ! -o BRIDGE -j MASQUERADE
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+
+from security.iptables import Rule
+from security.rules import is_ours
+
+# Chains of one's own, by what they are for: named after the kernel's chain that calls them.
+_CHAINS = {
+    "nat DOCKER": "PUBLISH",
+    "nat CNET-PUBLISH": "PUBLISH",
+    "nat CNET-POSTROUTING": "POSTROUTING",
+    "filter CNET-FORWARD": "FORWARD",
+    "filter CNET-INPUT": "INPUT",
+    "filter DOCKER": "FORWARD",
+    "filter DOCKER-BRIDGE": "FORWARD",
+    "filter DOCKER-CT": "FORWARD",
+    "filter DOCKER-FORWARD": "FORWARD",
+}
+_ONE_OF_MANY = re.compile(r"^(CNET-(?:TO|DROP|WIRE))-.*")
+_WORDS_AFTER = {"--dport": "PORT", "--sport": "PORT", "--log-prefix": "PREFIX", "--nflog-prefix": "PREFIX"}
+_PLAIN_MATCHES = (" -m tcp ", " -m udp ")  # iptables-save adds them to -p tcp
+_WHERE = ("-i", "-o", "-s", "-d")
+_LOOPBACK = ("127.0.0.0/8", "127.0.0.1/32", "lo")
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+_RESOLVER = re.compile(r"(127\.0\.0\.11):\d+")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a host's names and addresses stand for: its bridges with their addresses, its containers' addresses."""
+
+    bridges: Mapping[str, IPv4Interface]
+    nodes: frozenset[IPv4Address]
+
+    def word(self, word: str) -> str:
+        """Give what a name or an address is; anything else as it is."""
+        host, colon, _ = word.removesuffix("/32").partition(":")
+        if word in self.bridges:
+            return "BRIDGE"
+        if any(word == str(address.network) for address in self.bridges.values()):
+            return "NETWORK"
+        if any(host == str(address.ip) for address in self.bridges.values()):
+            return "GATEWAY"
+        if any(host == str(address) for address in self.nodes):
+            return "NODE:PORT" if colon else "NODE"
+        return "MAC" if _MAC.fullmatch(word) else _RESOLVER.sub(r"\1:PORT", word)
+
+    def rule(self, rule: Rule) -> str:
+        """Write a rule, without its comment."""
+        words = [*rule.matches]
+        if rule.target:
+            words += ["-g" if rule.goto else "-j", _chain(rule.table, rule.target), *rule.target_options]
+        pairs = zip(["", *words], words, strict=False)
+        normal = [_WORDS_AFTER.get(before) or self.word(word) for before, word in pairs]
+        text = " ".join([rule.table, _chain(rule.table, rule.chain), *normal])
+        for match in _PLAIN_MATCHES:
+            text = text.replace(match, " ")
+        return text
+
+    def concerns(self, rule: Rule) -> bool:
+        """Tell whether a rule is the lab's, or Docker's and of no other network than these."""
+        if is_ours(rule):
+            return True
+        named = [word for flag, word in zip(rule.matches, rule.matches[1:], strict=False) if flag in _WHERE]
+        named += [word for word in rule.target_options if _is_address(word)]
+        ours = [word for word in named if self.word(word) != word]
+        loopback = [word for word in named if word in _LOOPBACK]
+        only_known = len(ours) + len(loopback) == len(named)
+        dockers = rule.chain.startswith("DOCKER") or rule.target.startswith("DOCKER")
+        guard = rule.table == "raw" and bool(loopback)  # of ports published on loopback, whosoever they are
+        return only_known if dockers or guard else bool(ours)
+
+
+def _is_address(word: str) -> bool:
+    return re.match(r"\d+\.\d+\.\d+\.\d+", word) is not None
+
+
+def _chain(table: str, chain: str) -> str:
+    return _CHAINS.get(f"{table} {chain}") or _ONE_OF_MANY.sub(r"\1", chain)

@@ -1,0 +1,35 @@
+# The images one would build before thinking of their size, one step at a time; docker/sizes.sh measures them. The last step
+# is service.Dockerfile. The build context is the folder services/.
+ARG BASE_IMAGE=python:3.11-slim
+
+# One stage, the whole folder, every service's packages.
+FROM ${BASE_IMAGE} AS everything
+ARG PIP_NO_INDEX
+COPY . /src
+RUN python -m pip install $(for folder in /src/*/wheels; do echo "--find-links $folder"; done) \
+      $(for file in /src/*/requirements.txt; do echo "-r $file"; done)
+
+# Only what this service needs.
+FROM ${BASE_IMAGE} AS own
+ARG NAME PIP_NO_INDEX
+COPY ${NAME} /srv
+RUN python -m pip install --find-links /srv/wheels -r /srv/requirements.txt
+
+# pip keeps no copy of what it fetched.
+FROM ${BASE_IMAGE} AS no-cache
+ARG NAME PIP_NO_INDEX
+COPY ${NAME} /srv
+RUN python -m pip install --no-cache-dir --find-links /srv/wheels -r /srv/requirements.txt
+
+# What installs stays behind in a stage of its own.
+FROM ${BASE_IMAGE} AS build
+ARG NAME PIP_NO_INDEX
+COPY ${NAME}/requirements.txt ${NAME}/wheel[s] /wheels/
+RUN python -m pip install --no-cache-dir --no-compile --find-links /wheels --target /packages -r /wheels/requirements.txt
+
+FROM ${BASE_IMAGE} AS two-stages
+ARG NAME
+COPY --from=build /packages /packages
+COPY ${NAME}/*.py ${NAME}/*.json /srv/
+ENV PYTHONPATH=/packages
+WORKDIR /srv

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# What each optimisation of the images is worth: sizes before and after, over the base image.
+#
+#   docker/sizes.sh [run]   builds each step of one service, measures; reports/docker_sizes.csv, .md and .pdf
+#   docker/sizes.sh help
+#
+# NAME (product-service) is the service. The images of the steps are removed again.
+
+# shellcheck source=docker/engine.sh
+source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
+
+REPORTS=${REPORTS:-$ROOT/reports}
+NAME=${NAME:-product-service}
+BASE=${PYTHON_IMAGE:-python:3.11-slim}
+STEPS=(everything own no-cache two-stages)
+IMPORTS=5 # how often the service's modules are loaded, to see what bytecode is worth
+
+size_of() { docker image inspect --format '{{.Size}}' "$1"; }
+
+build_step() { # STEP
+  say "building $1"
+  local said
+  said=$(docker build --quiet --file "$ROOT/docker/sizes.Dockerfile" --target "$1" --tag "cnet-sizes/$1" --build-arg "NAME=$NAME" \
+    --build-arg "BASE_IMAGE=$BASE" --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" "$ROOT/services" 2>&1) ||
+    die "docker build: $(tail -5 <<<"$said")"
+}
+
+remove_steps() { docker image rm --force "${STEPS[@]/#/cnet-sizes/}" &>/dev/null || :; }
+
+# Seconds to load the service's modules, in a container that cannot keep bytecode.
+loading() { # IMAGE
+  docker run --rm --read-only --network none --env STATE_DIR=/tmp --env PYTHONDONTWRITEBYTECODE=1 --entrypoint python "$1" -c \
+    'import time; began = time.perf_counter(); import app; print(f"{time.perf_counter() - began:.3f}")'
+}
+
+measure() { # -> figure,image,value
+  local step round image
+  echo figure,image,value
+  echo "size,base,$(size_of "$BASE")"
+  for step in "${STEPS[@]}"; do
+    build_step "$step"
+    echo "size,$step,$(size_of "cnet-sizes/$step")"
+  done
+  echo "size,final,$(size_of "cnet/$NAME:1")"
+  for image in "${PROGRAMS[@]}"; do echo "service,$image,$(size_of "cnet/$image:1")"; done
+  for ((round = 0; round < IMPORTS; round++)); do
+    echo "loading,two-stages,$(loading cnet-sizes/two-stages)"
+    echo "loading,final,$(loading "cnet/$NAME:1")"
+  done
+}
+
+run_all() {
+  need_root
+  need_engine
+  need_environment
+  [[ " ${PROGRAMS[*]} " == *" $NAME "* ]] || die "NAME=$NAME is no service with an image of service.Dockerfile: ${PROGRAMS[*]}"
+  mkdir -p "$REPORTS"
+  "$ROOT/docker/images.sh" up
+  defer remove_steps
+  measure >"$REPORTS/docker_sizes.csv.part"
+  mv "$REPORTS/docker_sizes.csv.part" "$REPORTS/docker_sizes.csv"
+  cd "$ROOT"
+  "$VENV/bin/python" -m docker.sizes "$NAME" "$REPORTS/docker_sizes.csv"
+  say "also: $REPORTS/docker_sizes.csv, .md and .pdf"
+}
+
+case ${1:-run} in
+  run) run_all ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

@@ -1,0 +1,127 @@
+"""Parts of the comparison with Docker: intervals, ratios, loads on a real server, and what is concluded."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.compare import Run
+from bench.compare_report import Results, conclusions
+from bench.intervals import interval, ratio
+from bench.loads import BenchError, closed_loop, open_loop
+
+LAB, DOCKER = "lab, node's address", "Docker, container's address"
+
+
+def test_an_interval_by_the_book() -> None:
+    found = interval([9.0, 10.0, 11.0])  # mean 10, s = 1, t = 4.303 for two degrees of freedom
+    assert found.mean == 10
+    assert math.isclose(found.high - found.mean, 4.303 / math.sqrt(3), rel_tol=1e-9)
+    assert math.isclose(found.mean - found.low, found.high - found.mean, rel_tol=1e-9)
+
+
+def test_one_value_has_no_interval() -> None:
+    with pytest.raises(ValueError, match="two values"):
+        interval([1.0])
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=2, max_size=30))
+def test_a_thing_is_once_itself_and_half_its_double(values: list[float]) -> None:
+    same, half = ratio(values, values), ratio(values, [2 * value for value in values])
+    assert same.includes(1)
+    assert math.isclose(half.mean, 0.5, rel_tol=1e-9)
+    assert not half.includes(1)
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Answers; every third request of /flaky with 503, and with a body of another length each time."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        """Answer."""
+        type(self).asked += 1
+        bad = self.path.startswith("/flaky") and type(self).asked % 3 == 0
+        body = b"x" * (type(self).asked % 7 + 1)
+        self.send_response(503 if bad else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def base() -> Iterator[str]:
+    _Server.asked = 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Server)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_closed_loop_counts_refusals_and_not_lengths(base: str, tmp_path: Path) -> None:
+    good = closed_loop((), f"{base}/", 90, tmp_path / "good")
+    assert (good.requests, good.bad) == (90, 0)
+    assert good.per_second > 0
+    assert 0 < good.p50 <= good.p95 <= good.p99
+    _Server.asked = 0
+    flaky = closed_loop((), f"{base}/flaky", 90, tmp_path / "flaky")
+    assert flaky.bad == 30
+
+
+def test_the_open_loop_keeps_its_rate_and_a_line_a_request(base: str, tmp_path: Path) -> None:
+    found = open_loop((), base, 50, 1.0, tmp_path / "open.csv")
+    assert 40 <= found.requests <= 60
+    assert found.bad == 0
+    assert len((tmp_path / "open.csv").read_text().splitlines()) == found.requests + 1
+
+
+def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"ab http://127\.0\.0\.1:9/"):
+        closed_loop((), "http://127.0.0.1:9/", 50, tmp_path / "none")
+
+
+def _runs(contender: str, side: str, rates: list[float]) -> list[Run]:
+    return [
+        Run(number, contender, side, load, 100, 0, rate, 2000 / rate, 3, 4, 1, 2, 300)
+        for number, rate in enumerate(rates, start=1)
+        for load in ("closed loop", "open loop")
+    ]
+
+
+def test_what_scatters_alike_is_no_difference() -> None:
+    runs = [*_runs(LAB, "lab", [900, 950, 1000, 925]), *_runs(DOCKER, "Docker", [940, 910, 960, 985])]
+    said = "\n".join(conclusions(Results(runs)))
+    assert "good answers a second: 949 against 944 /s: no difference" in said
+    assert "All 1600 requests were answered well" in said
+
+
+def test_half_the_speed_is_said_as_such() -> None:
+    runs = [*_runs(LAB, "lab", [900, 950, 1000, 925]), *_runs(DOCKER, "Docker", [450, 470, 500, 460])]
+    (said,) = [one for one in conclusions(Results(runs)) if "good answers" in one]
+    assert "no difference" not in said
+    assert "0.50" in said
+
+
+def test_without_docker_nothing_is_said_of_it() -> None:
+    said = conclusions(Results(_runs(LAB, "lab", [900, 950, 1000])))
+    assert "No Docker engine answered: nothing is said about Docker." in said
+    assert not [one for one in said if "against" in one]
+
+
+def test_bad_answers_are_not_kept_quiet() -> None:
+    run = Run(1, LAB, "lab", "closed loop", 100, 7, 900, 1, 2, 3, 1, 2, 300)
+    assert "7 of 200 answers were bad." in conclusions(Results([run, *_runs(LAB, "lab", [900, 910])[2:3]]))
