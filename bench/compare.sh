@@ -11,6 +11,7 @@
 # Each service of either side has half a CPU and 256 MB. Without an engine the lab alone is measured, and that is said.
 # Results in reports/: bench.csv, bench.png, bench_report.pdf, every run in bench_raw.csv, every request in bench_raw/.
 
+export COMPOSE_PROJECT_NAME=cnet-bench # of its own: nobody's orders or passwords are touched
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../docker/engine.sh"
 # shellcheck source=scripts/lab_in_sandbox.sh
@@ -26,16 +27,18 @@ HOST_PORT=8082
 engine_answers() { docker info && docker compose version; }
 
 start_docker() {
-  [[ -z $(docker ps --quiet --filter "label=com.docker.compose.project=$PROJECT") ]] || die "the platform already runs in Docker; make docker-down"
+  export SECRETS=$WORK/secrets
+  docker_down # of a run that was killed
   say "bringing the same up in Docker"
   "$ROOT/docker/compose.sh" secrets
   "$ROOT/docker/images.sh" up >"$WORK/images"
   defer docker_down
+  defer say "taking both down"
   # As many instances as in the lab; no health check comes in between, and all may be asked from everywhere.
   # compose up would wait for health checks.
   HEALTH_INTERVAL=1h PUBLISH_ADDRESS=0.0.0.0 compose create --scale "product-service=$INSTANCES" &>"$WORK/compose" ||
     die "compose: $(tail -1 "$WORK/compose")"
-  compose ps --all --quiet | xargs docker start >/dev/null
+  compose ps --all --quiet | xargs docker start 2>"$WORK/start" >/dev/null || die "$(tail -1 "$WORK/start")"
   docker run --detach --name "$PROJECT-nginx-host" --network host --label "com.docker.compose.project=$PROJECT" \
     --label com.docker.compose.service=nginx-host --cpus 0.5 --memory 256m --env "GATEWAYS=$(address_of "$PROJECT-api-gateway-1" frontend):3000" \
     --env "SERVICE_PORT=$HOST_PORT" cnet/nginx:1 >/dev/null
@@ -44,7 +47,6 @@ start_docker() {
 }
 answers() { engine_host curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$1/api/products" 2>/dev/null; }
 docker_down() {
-  say "taking both down"
   docker rm --force "$PROJECT-nginx-host" &>/dev/null || :
   compose down --volumes &>/dev/null
 }
@@ -60,8 +62,8 @@ main() {
   rm -rf "$REPORTS/bench_raw"
   WORK=$(mktemp -d)
   defer rm -rf "$WORK"
-  start_lab scripts/network.sh scripts/nat.sh scripts/services.sh # its policy comes and goes
   defer "$VENV/bin/python" -c 'from bench.cgroups import remove_all; remove_all()'
+  start_lab scripts/network.sh scripts/nat.sh scripts/services.sh # its policy comes and goes
   local docker=()
   if engine_answers &>/dev/null; then
     start_docker

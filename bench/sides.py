@@ -18,7 +18,8 @@ from scripts.topology import ROOT, Topology
 
 CPUS, MEMORY = 0.5, 256 << 20  # of each service on both sides, as docker/compose.yml says
 LAB, DOCKER = "lab", "docker"
-NETWORK, PROJECT = "cnet_frontend", "cnet"
+PROJECT = "cnet-bench"  # a project of its own: no volume of anybody else's is touched
+NETWORK = f"{PROJECT}_frontend"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from docker.purposes import RELATIONS, UNEXPLAINED, Row, by_topic, compare
 from scripts.document import Document, Rows, Section, write
 
 TITLE = "The same, two ways: the lab's network and Docker's"
-COLOURS = dict(zip(RELATIONS, ("green", "green", "yellow", "cyan", "red"), strict=True))
+COLOURS = dict(zip(RELATIONS, ("green", "green", "yellow", "yellow", "cyan", "red"), strict=True))
 MANY = 4  # kinds of lines; of more, a few are shown and the rest counted
 
 _HOW_TO_READ = (

@@ -6,8 +6,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 
 # shellcheck disable=SC2034 # used by those who source this
 PROGRAMS=(service-registry product-service order-service api-gateway) # with an image of service.Dockerfile; nginx has its own
-PROJECT=cnet
-SECRETS=$ROOT/docker/secrets
+PROJECT=${COMPOSE_PROJECT_NAME:-cnet}
+SECRETS=${SECRETS:-$ROOT/docker/secrets}
 export PROJECT SECRETS
 
 need_engine() {

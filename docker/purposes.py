@@ -10,17 +10,21 @@ from itertools import groupby
 from pathlib import Path
 
 _FILE = Path(__file__).with_suffix(".toml")
-RELATIONS = ("the same", "equivalent", "only in Docker", "only in the lab", "not explained")
+RELATIONS = ("the same", "equivalent", "different", "only in Docker", "only in the lab", "not explained")
 
 
 @dataclass(frozen=True)
 class Purpose:
-    """One thing a network does: patterns of the lines that do it, on whichever side, and the reason."""
+    """One thing a network does: patterns of the lines that do it, on whichever side, and the reason.
+
+    Lines that are not the same do it in another way; where that is not so, the purpose is `at_odds`.
+    """
 
     topic: str
     title: str
     lines: tuple[str, ...]
     why: str
+    at_odds: bool = False
 
     def serves(self, line: str) -> bool:
         """Tell whether a normalised line is one of its own."""
@@ -39,7 +43,7 @@ def purposes() -> list[Purpose]:
     """Read them, in the order of the file."""
     read = tomllib.loads(_FILE.read_text(encoding="utf-8"))["purpose"]
     return [
-        Purpose(one["topic"], one["title"], tuple(one["lines"]), " ".join(one["why"].split())) for one in read
+        Purpose(**one | {"lines": tuple(one["lines"]), "why": " ".join(one["why"].split())}) for one in read
     ]
 
 
@@ -56,8 +60,10 @@ class Row:
         """Say how the two sides stand: `the same` is word for word."""
         if self.purpose is UNEXPLAINED:
             return "not explained"
+        if set(self.lab) == set(self.docker):
+            return "the same"
         if self.lab and self.docker:
-            return "the same" if set(self.lab) == set(self.docker) else "equivalent"
+            return "different" if self.purpose.at_odds else "equivalent"
         return "only in the lab" if self.lab else "only in Docker"
 
 

@@ -48,9 +48,11 @@ failures_of() { # FILE
 run_python() { "$VENV/bin/python" -m pytest; }
 
 main() {
+  local failed=0
   scripts/install.sh dev
-  [[ $1 == python ]] || run_bats
-  [[ $1 == bats ]] || run_python
+  [[ $1 == python ]] || run_bats || failed=1
+  [[ $1 == bats ]] || run_python || failed=1
+  return "$failed"
 }
 
 case ${1:-all} in

@@ -5,20 +5,26 @@
 load helpers
 
 setup_file() {
-  export ENGINE=yes
+  export ENGINE=yes COMPOSE_PROJECT_NAME=cnet-test SECRETS=$BATS_FILE_TMPDIR/secrets # nobody's orders or passwords are touched
   docker info &>/dev/null && docker compose version &>/dev/null || ENGINE=
-  [[ -z $ENGINE ]] || state >"$BATS_FILE_TMPDIR/before"
-  [[ -z $ENGINE || -n $(docker ps -q --filter label=com.docker.compose.project=cnet) ]] || "$ROOT/docker/compose.sh" up &>"$BATS_FILE_TMPDIR/up" || cat "$BATS_FILE_TMPDIR/up" >&2
+  [[ -n $ENGINE ]] || return 0
+  "$ROOT/docker/compose.sh" clean &>/dev/null # of tests that were killed
+  state >"$BATS_FILE_TMPDIR/before"
+  "$ROOT/docker/compose.sh" up &>"$BATS_FILE_TMPDIR/up" || cat "$BATS_FILE_TMPDIR/up" >&2
 }
+teardown_file() { [[ -z $ENGINE ]] || "$ROOT/docker/compose.sh" clean &>/dev/null; }
 
 setup() { [[ -n $ENGINE ]] || skip "no Docker engine with Compose answers here"; }
 
 engine_host() { ${DOCKER_NETNS:+nsenter --net="/run/netns/$DOCKER_NETNS" --} "$@"; }
 
+container_of() { docker compose -f "$ROOT/docker/compose.yml" ps --quiet "$1"; }
+
 # What the engine has, and what is in its network namespace.
 state() {
   docker ps -aq
   docker network ls --format '{{.Name}}' | sort
+  docker volume ls -q | grep -E '^[0-9a-f]{64}$' || : # nameless ones
   engine_host ip -o link | awk -F': ' '{ print $2 }'
   engine_host iptables-save | grep -v -e '^#' -e '^:' || :
 }
@@ -33,7 +39,7 @@ state() {
 }
 
 @test "a container that is killed comes back, and its orders are there" {
-  container=$(docker ps -q --filter label=com.docker.compose.service=postgres)
+  container=$(container_of postgres)
   before=$(docker inspect --format '{{.RestartCount}}' "$container")
   kill -9 "$(docker inspect --format '{{.State.Pid}}' "$container")"
   back() { (($(docker inspect --format '{{.RestartCount}}' "$container") > before)) && "$ROOT/docker/compose.sh" status >/dev/null; }
@@ -48,7 +54,7 @@ state() {
 }
 
 @test "the gateway's container made anew gets another address, and nginx follows" {
-  docker compose -p cnet -f "$ROOT/docker/compose.yml" up -d --wait --force-recreate --no-deps api-gateway
+  docker compose -f "$ROOT/docker/compose.yml" up -d --wait --force-recreate --no-deps api-gateway
   answers() { engine_host curl -fsS -m 2 http://127.0.0.1:8081/api/products >/dev/null; }
   for _ in {1..30}; do
     ! answers || break
@@ -58,25 +64,42 @@ state() {
 }
 
 @test "the verification goes red for a way that should not be" {
-  postgres=$(docker ps -q --filter label=com.docker.compose.service=postgres)
-  docker network connect cnet_frontend "$postgres"
+  postgres=$(container_of postgres)
+  docker network connect cnet-test_frontend "$postgres"
   run "$ROOT/docker/verify.sh" isolation
-  docker network disconnect cnet_frontend "$postgres"
+  docker network disconnect cnet-test_frontend "$postgres"
   [[ $status == 1 ]]
   says "nginx reaches postgres:5432, and must not"
+}
+
+@test "the lab's network and Docker's side by side: what is the same, what only one has, and no line without a reason" {
+  run --separate-stderr "$ROOT/docker/diff.sh" --json
+  succeeds
+  relation() { jq -r --arg purpose "$1" '.[] | select(.purpose == $purpose) | .relation' <<<"$output"; }
+  [[ $(relation "Nodes leave with the host's address") == "the same" ]]
+  [[ $(relation "A published port") == "equivalent" ]]
+  [[ $(relation "Networks do not reach each other") == "only in Docker" ]]
+  [[ $(relation "Who may talk to whom") == "only in the lab" ]]
+  [[ $(jq '[.[].docker | to_entries[] | select(.key | startswith("inside rule")) | .value] | add' <<<"$output") -gt 0 ]]
+  bridge=br-$(docker network inspect --format '{{printf "%.12s" .Id}}' cnet-test_backend)
+  engine_host iptables -I DOCKER-USER -i "$bridge" -p sctp -j DROP
+  run "$ROOT/docker/diff.sh" --json
+  engine_host iptables -D DOCKER-USER -i "$bridge" -p sctp -j DROP
+  [[ $status == 1 ]]
+  says "not explained, see it in iptables-save: rule filter DOCKER-USER -i BRIDGE -p sctp -j DROP"
 }
 
 @test "down leaves no container, network, link or rule; the orders stay for the next up" {
   run "$ROOT/docker/compose.sh" down
   succeeds
   state | diff "$BATS_FILE_TMPDIR/before" -
-  docker volume inspect cnet_orders
+  docker volume inspect cnet-test_orders
   run "$ROOT/docker/compose.sh" status
   [[ $status == 1 ]]
   "$ROOT/docker/compose.sh" clean
-  run docker volume inspect cnet_orders
+  run docker volume inspect cnet-test_orders
   [[ $status != 0 ]]
-  [[ -z $(docker image ls -q --filter label=cnet.program) && ! -e $ROOT/docker/secrets ]]
+  [[ -z $(docker image ls -q --filter label=cnet.program) && ! -e $SECRETS ]]
 }
 
 @test "without an engine each command says so in one line" {

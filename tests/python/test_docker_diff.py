@@ -118,10 +118,12 @@ def test_every_rule_has_a_purpose(docker: str) -> None:
 
 
 def test_relations() -> None:
-    rows = compare(_lines(LAB, THE_LAB), _lines(DOCKER, DOCKER_20))
+    policies = {"policy filter FORWARD ACCEPT": 1}, {"policy filter FORWARD DROP": 1}
+    rows = compare(_lines(LAB, THE_LAB) | policies[0], _lines(DOCKER, DOCKER_20) | policies[1])
     found = {row.purpose.title: row.relation for row in rows}
     assert found["Nodes leave with the host's address"] == "the same"
     assert found["A published port"] == "equivalent"
+    assert found["What no rule decides"] == "different"
     assert found["Networks do not reach each other"] == "only in Docker"
     assert found["Localhost leaves as the bridge"] == "only in the lab"
 
