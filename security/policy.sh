@@ -75,9 +75,21 @@ differing_bridges() { # 0|1; network.sh makes new ones as they should be
 }
 
 filter_bridges() { # 0|1
-  local bridge
+  local bridge differing
+  differing=$(differing_bridges "$1")
+  [[ -z $differing || $1 == 0 ]] || forget_unseen "$differing"
   # shellcheck disable=SC2046 # words
-  for bridge in $(differing_bridges "$1"); do run ip link set dev "$bridge" type bridge $(filtering "$1"); done
+  for bridge in $differing; do run ip link set dev "$bridge" type bridge $(filtering "$1"); done
+}
+
+# What conntrack remembers of connections between nodes is of a time when it saw them: sequence numbers have gone on
+# since, ports were used again. Packets that do not fit are INVALID, and dropped; an unknown connection is picked up.
+forget_unseen() { # BRIDGES
+  local bridge network
+  for bridge in $1; do
+    network=$(ip -j -4 addr show dev "$bridge" | jq -r '.[].addr_info[] | "\(.local)/\(.prefixlen)"')
+    [[ -z $network ]] || run conntrack -D -s "$network" -d "$network" &>/dev/null || [[ $? == 1 ]] # there were none
+  done
 }
 
 # --- commands -------------------------------------------------------------------------------------

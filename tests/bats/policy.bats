@@ -93,6 +93,30 @@ POLICED='source tests/bats/inside_policy.bash
   succeeds
 }
 
+@test "what went on between nodes while there was no policy does not break connections when it is back" {
+  sandboxed "$POLICED"'
+    scripts/network.sh up >/dev/null
+    scripts/nat.sh up >/dev/null # its rules keep conntrack awake
+    security/policy.sh up >/dev/null
+    in_node product-1 timeout 30 socat TCP-LISTEN:5000,bind=10.0.0.30,reuseaddr,fork EXEC:cat &
+    retry 5 listens 5000 product-service
+    talk() { # FIFO: a line in, a line out, from a port that is always the same
+      mkfifo "/run/to.$1" "/run/from.$1"
+      in_node api-gateway socat - TCP:10.0.0.30:5000,sourceport=40000,reuseaddr <"/run/to.$1" >"/run/from.$1" &
+    }
+    talk policed; exec 5>/run/to.policed 6</run/from.policed
+    echo one >&5; read -rt 3 heard <&6; [[ $heard == one ]]
+    security/policy.sh down >/dev/null
+    exec 5>&-; cat <&6 >/dev/null # the connection ends, unseen; the next one has its ports and other numbers
+    retry 5 refute in_node api-gateway bash -c "ss -Htn sport = :40000 | grep -q ."
+    talk unseen; exec 5>/run/to.unseen 6</run/from.unseen
+    echo two >&5; read -rt 3 heard <&6; [[ $heard == two ]]
+    security/policy.sh up >/dev/null
+    echo three >&5; read -rt 3 heard <&6; [[ $heard == three ]]
+  '
+  succeeds
+}
+
 @test "beside Docker, whose FORWARD drops and lets through: the policy decides for the lab, and for nobody else" {
   sandboxed "$POLICED"'
     iptables -P FORWARD DROP; iptables -N DOCKER-USER; iptables -I FORWARD -j DOCKER-USER; iptables -I DOCKER-USER -s 10.0.0.50 -j ACCEPT
