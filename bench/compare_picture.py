@@ -32,13 +32,7 @@ def draw(results: Results, figures: Sequence[Figure], path: Path) -> None:
             low, high = found.mean - max(0.0, found.low), found.high - found.mean
             axis.errorbar(found.mean, row, xerr=[[low], [high]], color="black", capsize=3, linewidth=1)
             axis.annotate(
-                f"{found.mean:.3g}",
-                (0, row),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                color="white",
-                fontweight="bold",
+                f"{found.mean:.3g}", (found.high, row), xytext=(5, 0), textcoords="offset points", va="center"
             )
         axis.set_title(f"{figure.name}, {figure.unit}\n({figure.load})", fontsize=10)
         axis.set_yticks(range(len(results.contenders)), results.contenders)
@@ -46,7 +40,9 @@ def draw(results: Results, figures: Sequence[Figure], path: Path) -> None:
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)
         axis.spines[["top", "right", "left"]].set_visible(False)
-        axis.set_xlim(left=0)
+        axis.set_xlim(
+            0, 1.18 * max(results.interval(contender, figure).high for contender in results.contenders)
+        )
         if at == 0:
             axis.invert_yaxis()
     sheet.suptitle(

@@ -60,11 +60,11 @@ FIGURES = (
 class Results:
     """All runs, by contender and figure."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Run], order: Sequence[str] = ()) -> None:
+        """Take the runs; `order` is that of the ways, which each round has shuffled."""
         self._runs = runs
-        self.contenders = list(
-            dict.fromkeys(run.contender for run in sorted(runs, key=lambda run: run.side != LAB))
-        )
+        found = dict.fromkeys(run.contender for run in sorted(runs, key=lambda run: run.side != LAB))
+        self.contenders = [name for name in order if name in found] or list(found)
         self.bad = sum(run.bad for run in runs)
         self.requests = sum(run.requests for run in runs)
         self.rounds = max(run.round for run in runs)
@@ -89,7 +89,7 @@ class Results:
 
 def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder: Path) -> None:
     """Write all files, print the conclusions."""
-    results = Results(runs)
+    results = Results(runs, [contender.name for side in sides for contender in side.contenders])
     write_table(results, folder / "bench.csv")
     draw(results, FIGURES, folder / "bench.png")
     sentences = conclusions(results)
@@ -117,7 +117,7 @@ def conclusions(results: Results) -> list[str]:
     said = []
     for lab, docker in PAIRS:
         if results.has(lab, docker):
-            said += [_compared(results, lab, docker, figure) for figure in FIGURES]
+            said.append(_compared(results, lab, docker))
     for what, with_it, without in ELEMENTS:
         if results.has(with_it, without):
             said.append(_cost(results, what, with_it, without))
@@ -135,13 +135,23 @@ def _both(results: Results) -> bool:
     return any(results.has(*pair) for pair in PAIRS)
 
 
-def _compared(results: Results, lab: str, docker: str, figure: Figure) -> str:
-    times = results.ratio(docker, lab, figure)
-    ones, others = results.interval(lab, figure), results.interval(docker, figure)
-    head = f"{docker} against {lab}, {figure.name}: {others.mean:.3g} against {ones.mean:.3g} {figure.unit}"
-    if times.includes(1):
-        return f"{head}: no difference (ratio {_shown(times)})."
-    return f"{head}: {_shown(times)} times."
+def _compared(results: Results, lab: str, docker: str) -> str:
+    """Say of one way, made twice, what differs and what does not."""
+    more, alike = [], []
+    for figure in FIGURES:
+        times = results.ratio(docker, lab, figure)
+        theirs, ours = results.interval(docker, figure).mean, results.interval(lab, figure).mean
+        said = f"{figure.name} ({theirs:.3g} against {ours:.3g} {figure.unit})"
+        if times.includes(1):
+            alike.append(said)
+        else:
+            more.append(f"{said}: {_shown(times)} times")
+    return f"{docker} against {lab}: {'; '.join((*more, f'no difference in {_listed(alike)}'))}."
+
+
+def _listed(items: Sequence[str]) -> str:
+    *others, last = items or ("nothing",)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _cost(results: Results, what: str, with_it: str, without: str) -> str:
@@ -218,10 +228,12 @@ def _method(rate: float, results: Results) -> list[str]:
         "An interval is Student's, of the rounds' values; a ratio is taken in each round and its logarithms averaged. "
         "Where the interval of a ratio has 1 in it, that is no difference.",
         "CPU of the machine has the client and the kernel's own work in it, and docker-proxy's; CPU of the services is "
-        "their control groups'. Memory is what their processes hold (PSS).",
+        "their control groups'. Memory is what their processes hold (PSS); the limit counts what they ask for after "
+        "they joined their group, in the lab when all is up.",
         f"Machine: {os.cpu_count()} CPUs, Linux {platform.release()}; the lab's Python is {platform.python_version()}, "
         f"Docker's {_in_docker('python', '--version')}; the lab's nginx is {_said('nginx', '-v')}, "
-        f"Docker's {_in_docker('nginx', '-v')}; the engine is {_said('docker', '--version')}. "
+        f"Docker's {_in_docker('nginx', '-v')}; Docker is "
+        f"{_said('docker', 'version', '--format', '{{.Server.Version}}')}. "
         "Another interpreter or another build of it is a difference of the application, not of the network.",
     ]
 
