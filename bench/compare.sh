@@ -53,13 +53,18 @@ docker_down() {
 
 main() {
   need_root
+  need_number ROUNDS 2
+  need_number REQUESTS 50
+  need_number SECONDS_OPEN 1
+  need_folder REPORTS
+  mkdir -p "$RUN_DIR"
+  exec {LOCK}>"$RUN_DIR/bench.lock"
+  flock --nonblock "$LOCK" || die "another make bench runs; wait for its end"
   "$ROOT/scripts/install.sh" dev
-  need_tools ab nsenter curl unshare
+  need_tools ab nsenter curl unshare setpriv
   cd "$ROOT"
   export TOPOLOGY=flat
   INSTANCES=$(awk -F'\t+' '$1 == "node" && $10 == "product-service"' "$ROOT/topology/$TOPOLOGY.tsv" | wc -l)
-  mkdir -p "$REPORTS"
-  rm -rf "$REPORTS/bench_raw"
   WORK=$(mktemp -d)
   defer rm -rf "$WORK"
   defer "$VENV/bin/python" -c 'from bench.cgroups import remove_all; remove_all()'
@@ -69,7 +74,8 @@ main() {
     start_docker
     docker=(--docker "$NGINX_PORT" "$HOST_PORT")
   else say "${YELLOW}no Docker engine with Compose answers here: the lab alone is measured${PLAIN}"; fi
-  "$VENV/bin/python" -m bench.compare --lab "$LAB_INSIDE" "${docker[@]}" --rounds "$ROUNDS" --requests "$REQUESTS" \
+  rm -rf "$REPORTS/bench_raw"
+  watch "$VENV/bin/python" -m bench.compare --lab "$LAB_INSIDE" "${docker[@]}" --rounds "$ROUNDS" --requests "$REQUESTS" \
     --seconds "$SECONDS_OPEN" --reports "$REPORTS"
 }
 

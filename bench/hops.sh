@@ -20,7 +20,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+3}} ROUNDS=${ROUNDS:-12}
 REQUESTS=${REQUESTS:-${QUICK:+300}} REQUESTS=${REQUESTS:-1000}
-SEED=${SEED:-1} CPU=${CPU:-0}
+SEED=${SEED:-1} CPU=${CPU:-0} REPORTS=${REPORTS:-$ROOT/reports}
 WORK=$RUN_DIR/bench-hops BRIDGE=br-hops
 HOPS=(loopback veth bridge br_netfilter conntrack routed dnat rules-10 rules-100 rules-1000 nginx gateway product)
 PROGRAMS=(nginx gateway product) # hops with programs in the way: slower, so they get a quarter of the requests
@@ -219,14 +219,19 @@ inside() {
     for HOP in "${SHUFFLED[@]}"; do turn "$round"; done
   done
   cd "$ROOT"
-  "$VENV/bin/python" -m bench.hops_report "$WORK/raw.csv" "$ROOT/reports" "${HOPS[@]}"
+  "$VENV/bin/python" -m bench.hops_report "$WORK/raw.csv" "$REPORTS" "${HOPS[@]}"
 }
 
 case ${1:-run} in
   run)
+    need_number ROUNDS 2
+    need_number REQUESTS 8
+    need_number SEED 0
+    taskset -c "$CPU" true 2>/dev/null || die "CPU=$CPU: it takes a CPU of this machine, as taskset does"
+    need_folder REPORTS
     "$ROOT/scripts/install.sh" dev
     trap - EXIT
-    ROUNDS=$ROUNDS REQUESTS=$REQUESTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/hops.sh" inside
+    ROUNDS=$ROUNDS REQUESTS=$REQUESTS SEED=$SEED CPU=$CPU REPORTS=$REPORTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/hops.sh" inside
     ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;

@@ -20,7 +20,10 @@ make_secrets() { # once; readable in the container by whoever runs there, on the
   local name
   install -d -m 700 "$SECRETS"
   for name in redis_password db_password; do
-    [[ -s $SECRETS/$name ]] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$SECRETS/$name"
+    [[ -e $SECRETS/$name ]] || {
+      od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$SECRETS/$name.part"
+      mv "$SECRETS/$name.part" "$SECRETS/$name"
+    }
     chmod 444 "$SECRETS/$name"
   done
 }
@@ -44,7 +47,8 @@ clean() {
   need_compose
   run compose down --remove-orphans --volumes
   "$ROOT/docker/images.sh" down
-  run rm -rf "$SECRETS"
+  run rm -f "$SECRETS"/{redis,db}_password
+  [[ ! -d $SECRETS ]] || run rmdir --ignore-fail-on-non-empty "$SECRETS"
 }
 
 status() {

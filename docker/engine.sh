@@ -11,8 +11,8 @@ SECRETS=${SECRETS:-$ROOT/docker/secrets}
 export PROJECT SECRETS
 
 need_engine() {
-  need_tools docker
-  docker info &>/dev/null || die "no Docker engine answers at ${DOCKER_HOST:-the default socket}: $(docker info 2>&1 | grep -i error | head -1)"
+  command -v docker >/dev/null || die "docker is not installed; see https://docs.docker.com/engine/install/"
+  docker info &>/dev/null || die "no Docker engine answers at ${DOCKER_HOST:-the default socket}: $(docker info 2>&1 >/dev/null | tail -1)"
 }
 
 need_compose() {

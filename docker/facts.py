@@ -110,6 +110,8 @@ class Host:
         for rule in saved.rules:
             if self.names.concerns(rule):
                 yield f"rule {self.names.rule(rule)}"
+        for unread in saved.unread:
+            yield f"rule not read: {unread.text}"
         for table, chain, policy in saved.policies:
             if (table, chain) == ("filter", "FORWARD"):
                 yield f"policy {table} {chain} {policy}"

@@ -620,11 +620,12 @@ def as_yaml(objects: Iterable[Object]) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write all files, and take away manifests that no table asks for any more."""
+    """Write all files, and take away its own manifests that no table asks for any more."""
     wanted = files(shipped())
     folder.mkdir(parents=True, exist_ok=True)
     for name in manifests_in(folder) - wanted.keys():
-        (folder / name).unlink()
+        if _is_generated(folder / name):
+            (folder / name).unlink()
     for name, text in wanted.items():
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -650,6 +651,10 @@ def manifests_in(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*.yaml")}
 
 
+def _is_generated(path: Path) -> bool:
+    return path.read_text(encoding="utf-8", errors="replace").startswith(HEADER)
+
+
 def check(folder: Path) -> int:
     """Tell in one line what differs first, and how much more does."""
     found = list(differences(folder))
@@ -662,6 +667,9 @@ def check(folder: Path) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; 0 done, 1 refused or different, 2 bad usage."""
     name, folder = [*arguments, "", ""][:2]
+    if len(arguments) > 2:  # noqa: PLR2004  a command and a folder
+        print(f"kubernetes.py: surplus: {' '.join(arguments[2:])}", file=sys.stderr)
+        return 2
     try:
         match name:
             case "write":
@@ -673,8 +681,8 @@ def main(arguments: Sequence[str]) -> int:
             case _:
                 print(f'kubernetes.py: unknown command "{name}"\n{__doc__}', end="", file=sys.stderr)
                 return 2
-    except (TableError, OSError) as error:
-        print(error, file=sys.stderr)
+    except (TableError, OSError, UnicodeError) as error:
+        print(f"kubernetes.py: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -28,7 +28,7 @@ _CHAINS = {
     "filter DOCKER-FORWARD": "FORWARD",
 }
 _ONE_OF_MANY = re.compile(r"^(CNET-(?:TO|DROP|WIRE))-.*")
-_WORDS_AFTER = {"--dport": "PORT", "--sport": "PORT", "--log-prefix": "PREFIX", "--nflog-prefix": "PREFIX"}
+_PORTS, _PREFIXES = ("--dport", "--sport"), ("--log-prefix", "--nflog-prefix")
 _PLAIN_MATCHES = (" -m tcp ", " -m udp ")  # iptables-save adds them to -p tcp
 _WHERE = ("-i", "-o", "-s", "-d")
 _LOOPBACK = ("127.0.0.0/8", "127.0.0.1/32", "lo")
@@ -45,7 +45,7 @@ class Names:
 
     def word(self, word: str) -> str:
         """Give what a name or an address is; anything else as it is."""
-        host, colon, _ = word.removesuffix("/32").partition(":")
+        host, colon, port = word.removesuffix("/32").partition(":")
         if word in self.bridges:
             return "BRIDGE"
         if any(word == str(address.network) for address in self.bridges.values()):
@@ -53,7 +53,7 @@ class Names:
         if any(host == str(address.ip) for address in self.bridges.values()):
             return "GATEWAY"
         if any(host == str(address) for address in self.nodes):
-            return "NODE:PORT" if colon else "NODE"
+            return (f"NODE:{_port(port)}") if colon else "NODE"
         return "MAC" if _MAC.fullmatch(word) else _RESOLVER.sub(r"\1:PORT", word)
 
     def rule(self, rule: Rule) -> str:
@@ -62,11 +62,16 @@ class Names:
         if rule.target:
             words += ["-g" if rule.goto else "-j", _chain(rule.table, rule.target), *rule.target_options]
         pairs = zip(["", *words], words, strict=False)
-        normal = [_WORDS_AFTER.get(before) or self.word(word) for before, word in pairs]
+        normal = [self._after(before, word) for before, word in pairs]
         text = " ".join([rule.table, _chain(rule.table, rule.chain), *normal])
         for match in _PLAIN_MATCHES:
             text = text.replace(match, " ")
         return text
+
+    def _after(self, option: str, word: str) -> str:
+        if option in _PORTS:
+            return _port(word)
+        return "PREFIX" if option in _PREFIXES else self.word(word)
 
     def concerns(self, rule: Rule) -> bool:
         """Tell whether a rule is the lab's, or Docker's and of no other network than these."""
@@ -80,6 +85,10 @@ class Names:
         dockers = rule.chain.startswith("DOCKER") or rule.target.startswith("DOCKER")
         guard = rule.table == "raw" and bool(loopback)  # of ports published on loopback, whosoever they are
         return only_known if dockers or guard else bool(ours)
+
+
+def _port(word: str) -> str:
+    return "PORT" if word.isdigit() else word  # a range is another thing
 
 
 def _is_address(word: str) -> bool:

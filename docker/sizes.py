@@ -75,8 +75,14 @@ def _megabytes(count: float) -> float:
 def main(argv: Sequence[str]) -> int:
     """Write all three."""
     name, path = argv[0], Path(argv[1])
-    measured = read(path)
-    rows, said = rows_of(measured), sentences(name, measured)
+    try:
+        measured = read(path)
+        rows, said = rows_of(measured), sentences(name, measured)
+    except (OSError, LookupError, ValueError, ArithmeticError) as error:
+        print(
+            f"docker/sizes.py: {path} cannot be read: {error!r}; docker/sizes.sh writes it", file=sys.stderr
+        )
+        return 1
     table = Table(*_HEADINGS, box=None, header_style="bold")
     for row in rows:
         table.add_row(*row)

@@ -51,12 +51,13 @@ measure() { # -> figure,image,value
 
 run_all() {
   need_root
+  printf '%s\n' "${PROGRAMS[@]}" | grep -qxF -- "$NAME" || die "NAME=$NAME: it takes one of ${PROGRAMS[*]}"
+  need_folder REPORTS
   need_engine
   need_environment
-  [[ " ${PROGRAMS[*]} " == *" $NAME "* ]] || die "NAME=$NAME is no service with an image of service.Dockerfile: ${PROGRAMS[*]}"
-  mkdir -p "$REPORTS"
   "$ROOT/docker/images.sh" up
   defer remove_steps
+  defer rm -f "$REPORTS/docker_sizes.csv.part"
   measure >"$REPORTS/docker_sizes.csv.part"
   mv "$REPORTS/docker_sizes.csv.part" "$REPORTS/docker_sizes.csv"
   cd "$ROOT"

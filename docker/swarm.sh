@@ -93,7 +93,7 @@ up() {
 }
 down() {
   need_root
-  need_tools ip
+  need_tools ip docker
   local node pid
   for node in 2 1; do
     ! answers "$node" || run on "$node" swarm leave --force || :
@@ -118,7 +118,10 @@ status() {
 case ${1:-help} in
   up | down | status) "$1" ;;
   verify) exec "$ROOT/docker/swarm_verify.sh" all ;;
-  on) "$@" ;;
+  on)
+    [[ ${2:-} == [12] && $# -gt 2 ]] || bad_usage "on needs a node, 1 or 2, and a command of docker's"
+    need_engine_at "$2" && "$@"
+    ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

@@ -11,6 +11,7 @@ URL=http://${ADDRESSES[1]}:8081/api/products
 
 namespace() { echo "cnet-swarm-$1"; }
 on() { DOCKER_HOST=unix://$DATA/$1/docker.sock docker "${@:2}"; } # NODE COMMAND...
+need_engine_at() { answers "$1" || die "no engine answers at node $1; docker/swarm.sh up"; }
 answers() { on "$1" info &>/dev/null; }
 at() { nsenter --net="/run/netns/$(namespace "$1")" -- "${@:2}"; } # NODE COMMAND...
 

@@ -2,7 +2,8 @@
 # A lab in a sandbox for as long as a script lives that looks at it from outside. Sourced, never run.
 
 # start_lab SCRIPT...: its `up` one after another; LAB_INSIDE becomes the sandbox' first process. It waits for a word on a
-# pipe whose other end this process alone holds: however this one ends, the sandbox ends too.
+# pipe whose other end this process holds: however this one ends, the sandbox ends too. What else the script starts and
+# waits for, it starts by `watch`.
 start_lab() {
   local folder
   folder=$(mktemp -d)
@@ -20,9 +21,12 @@ start_lab() {
   # shellcheck disable=SC2034 # used by those who source this
   LAB_INSIDE=$(pgrep --parent "$LAB")
 }
-ready_or_gone() { [[ -e $1 || ! -e /proc/$2 ]]; }
+ready_or_gone() { [[ -e $1 ]] || gone "$2"; }
 end_lab() {
   exec {LAB_ALIVE}>&-
   retry_until 10 gone "$LAB" || kill -9 "$LAB"
 }
-gone() { [[ ! -e /proc/$1 ]]; }
+gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
+# watch COMMAND...: runs it without that pipe, and ends it when this process ends.
+watch() { setpriv --pdeathsig TERM "$@" {LAB_ALIVE}>&-; }

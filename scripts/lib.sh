@@ -89,6 +89,19 @@ need_tools() {
   ((${#missing[@]} == 0)) || die "missing: ${missing[*]}; sudo scripts/install.sh up"
 }
 
+# need_number NAME LEAST: a setting that is a whole number.
+need_number() {
+  [[ ${!1} =~ ^[0-9]{1,9}$ ]] || die "$1=${!1}: it takes a whole number"
+  ((10#${!1} >= $2)) || die "$1=${!1}: it takes at least $2"
+}
+
+# need_folder NAME: a setting that is a folder to write to; it is made, and becomes absolute.
+need_folder() {
+  mkdir -p -- "${!1}" 2>/dev/null || die "$1=${!1}: no such folder, and none can be made"
+  [[ -w ${!1} ]] || die "$1=${!1}: the folder cannot be written"
+  declare -g "$1=$(cd -- "${!1}" && pwd)"
+}
+
 # What installs it writes its digests last: half an environment is none.
 need_environment() { [[ -s $VENV/digests ]] || die "the Python environment $VENV is not there yet, or not wholly; sudo scripts/install.sh up"; }
 

@@ -128,12 +128,26 @@ def test_relations() -> None:
     assert found["Localhost leaves as the bridge"] == "only in the lab"
 
 
-@pytest.mark.parametrize("chain", ["DOCKER-USER", "FORWARD"])
-def test_a_rule_that_nobody_knows_is_named(chain: str) -> None:
-    strange = f"*filter\n-A {chain} -i br-aaaaaaaaaaaa -p sctp -j DROP\nCOMMIT\n"
-    (row,) = compare({}, _lines(DOCKER, strange))
+@pytest.mark.parametrize(
+    ("rule", "line"),
+    [
+        ("DOCKER-USER -i br-aaaaaaaaaaaa -p sctp -j DROP", "DOCKER-USER -i BRIDGE -p sctp -j DROP"),
+        ("FORWARD -i br-aaaaaaaaaaaa -p sctp -j DROP", "FORWARD -i BRIDGE -p sctp -j DROP"),
+        ("DOCKER-ISOLATION-STAGE-1 -j ACCEPT", "DOCKER-ISOLATION-STAGE-1 -j ACCEPT"),
+        (
+            "DOCKER-ISOLATION-STAGE-2 -o br-aaaaaaaaaaaa -j ACCEPT",
+            "DOCKER-ISOLATION-STAGE-2 -o BRIDGE -j ACCEPT",
+        ),
+        (
+            "DOCKER -d 172.18.0.2/32 ! -i br-aaaaaaaaaaaa -o br-aaaaaaaaaaaa -p tcp -m tcp --dport 1:65535 -j ACCEPT",
+            "FORWARD -d NODE ! -i BRIDGE -o BRIDGE -p tcp --dport 1:65535 -j ACCEPT",
+        ),
+    ],
+)
+def test_a_rule_that_nobody_knows_is_named(rule: str, line: str) -> None:
+    (row,) = compare({}, _lines(DOCKER, f"*filter\n-A {rule}\nCOMMIT\n"))
     assert row.relation == "not explained"
-    assert f"rule filter {chain} -i BRIDGE -p sctp -j DROP" in as_json([row])
+    assert f"rule filter {line}" in as_json([row])
     assert counted([row]) == "1 not explained"
 
 

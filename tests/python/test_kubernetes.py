@@ -62,11 +62,17 @@ class TestFiles:
         assert kubernetes.main(["check"]) == 0
 
     def test_writing_anew_gives_the_same_and_takes_away_what_nothing_asks_for(self, tmp_path: Path) -> None:
-        (tmp_path / "old.yaml").write_text("kind: Pod\n")
-        (tmp_path / "notes.txt").write_text("mine")
+        (tmp_path / "old.yaml").write_text(f"{kubernetes.HEADER}kind: Pod\n")
+        (tmp_path / "mine.txt").write_text("mine")
         assert kubernetes.main(["write", str(tmp_path)]) == 0
         assert kubernetes.main(["check", str(tmp_path)]) == 0
-        assert {path.name for path in tmp_path.iterdir()} == {*kubernetes.files(POLICY), "notes.txt"}
+        assert {path.name for path in tmp_path.iterdir()} == {*kubernetes.files(POLICY), "mine.txt"}
+
+    def test_a_manifest_of_somebody_else_is_named_and_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "mine.yaml").write_text("kind: Pod\n")
+        assert kubernetes.main(["write", str(tmp_path)]) == 0
+        assert (tmp_path / "mine.yaml").read_text() == "kind: Pod\n"
+        assert kubernetes.main(["check", str(tmp_path)]) == 1
 
     @pytest.mark.parametrize(
         ("name", "change", "told"),
