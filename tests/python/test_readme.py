@@ -1,0 +1,36 @@
+"""The README and the lessons: each target of make is there, and nothing they lead to is missing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_readme_has_every_target_of_make() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert len(TARGETS) > 40
+    missing = {name for name in TARGETS if not re.search(rf"make {name}\b|`{name}`", readme)}
+    assert missing <= {"help"}  # which is what make alone does
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_command_of_make_that_is_not_there(page: Path) -> None:
+    named = re.findall(r"(?:`|\$ |sudo )make ([a-z][a-z-]*)", page.read_text())
+    assert set(named) <= set(TARGETS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
