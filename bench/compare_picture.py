@@ -16,6 +16,7 @@ from monitoring.colours import BLUE, ORANGE
 if TYPE_CHECKING:
     from bench.compare_report import Figure, Results
 
+_WHOLE = 100  # from here on without decimals
 _SHOWN = (0, 1, 3, 5)  # of the figures: throughput, p50, p99, CPU of the machine
 
 
@@ -32,7 +33,11 @@ def draw(results: Results, figures: Sequence[Figure], path: Path) -> None:
             low, high = found.mean - max(0.0, found.low), found.high - found.mean
             axis.errorbar(found.mean, row, xerr=[[low], [high]], color="black", capsize=3, linewidth=1)
             axis.annotate(
-                f"{found.mean:.3g}", (found.high, row), xytext=(5, 0), textcoords="offset points", va="center"
+                f"{found.mean:,.0f}" if found.mean >= _WHOLE else f"{found.mean:.3g}",
+                (found.high, row),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
             )
         axis.set_title(f"{figure.name}, {figure.unit}\n({figure.load})", fontsize=10)
         axis.set_yticks(range(len(results.contenders)), results.contenders)

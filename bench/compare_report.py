@@ -21,6 +21,7 @@ from scripts.document import Document, Picture, Rows, Section, write
 if TYPE_CHECKING:
     from bench.compare import Run
 
+_WHOLE = 100  # from here on without decimals
 # Ways that differ in nothing but who made them.
 PAIRS = (
     ("lab, published port", "Docker, published port"),
@@ -100,9 +101,9 @@ def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder
             Section("What was found", sentences),
             Section("In one picture", [Picture(folder / "bench.png", "throughput and latency by way", 120)]),
             Section("Each way", [_ways(sides), _figures(results)]),
-            Section(
-                "The same way, two makers: Docker in terms of the lab",
-                [_pairs(results)] if _both(results) else [],
+            *(
+                [Section("The same way, two makers: Docker in terms of the lab", [_pairs(results)])]
+                * _both(results)
             ),
             Section("How it was measured", _method(rate, results)),
         ],
@@ -126,7 +127,7 @@ def conclusions(results: Results) -> list[str]:
     said.append(
         f"{results.bad} of {results.requests} answers were bad."
         if results.bad
-        else f"All {results.requests} requests were answered well, on each way."
+        else f"All {results.requests} requests were answered well."
     )
     return said
 
@@ -141,7 +142,7 @@ def _compared(results: Results, lab: str, docker: str) -> str:
     for figure in FIGURES:
         times = results.ratio(docker, lab, figure)
         theirs, ours = results.interval(docker, figure).mean, results.interval(lab, figure).mean
-        said = f"{figure.name} ({theirs:.3g} against {ours:.3g} {figure.unit})"
+        said = f"{figure.name} ({_digits_of(theirs)} against {_digits_of(ours)} {figure.unit})"
         if times.includes(1):
             alike.append(said)
         else:
@@ -159,8 +160,13 @@ def _cost(results: Results, what: str, with_it: str, without: str) -> str:
     throughput, latency = results.ratio(with_it, without, rate), results.ratio(with_it, without, delay)
     parts = []
     for name, times in (("throughput", throughput), ("p50", latency)):
-        parts.append(f"{name} {'no difference' if times.includes(1) else 'times'} ({_shown(times)})")
-    return f"What {what} changes: {', '.join(parts)}."
+        verdict = "no difference" if times.includes(1) else "less" if times.mean < 1 else "more"
+        parts.append(f"{name}: {verdict} ({_shown(times)} times)")
+    return f"With {what}, against without: {'; '.join(parts)}."
+
+
+def _digits_of(value: float) -> str:
+    return f"{value:,.0f}" if value >= _WHOLE else f"{value:.3g}"
 
 
 def _shown(value: Interval) -> str:
@@ -201,7 +207,9 @@ def _figures(results: Results) -> Rows:
         cells = []
         for figure in FIGURES:
             found = results.interval(contender, figure)
-            cells.append(f"{found.mean:.3g} ({max(0.0, found.low):.3g} to {found.high:.3g})")
+            cells.append(
+                f"{_digits_of(found.mean)} ({_digits_of(max(0.0, found.low))} to {_digits_of(found.high)})"
+            )
         rows.append((contender, *cells))
     headings = ("way", *(f"{figure.name}, {figure.unit} ({figure.load})" for figure in FIGURES))
     return Rows(headings, rows, (3, *[2] * len(FIGURES)))

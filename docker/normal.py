@@ -1,7 +1,7 @@
 """Rules of iptables with what their names and addresses are, so that rules that do the same are the same text. Pure.
 
--A POSTROUTING -s 172.18.0.0/16 ! -o br-1f2e3d4c5b6a -j MASQUERADE   and
--A CNET-POSTROUTING -s 172.20.0.0/24 ! -o br-frontend -j MASQUERADE   are
+-A POSTROUTING -s 192.0.2.0/26 ! -o br-1f2e3d4c5b6a -j MASQUERADE         and
+-A CNET-POSTROUTING -s 192.0.2.64/26 ! -o br-frontend -j MASQUERADE   are
 nat POSTROUTING -s NETWORK ! -o BRIDGE -j MASQUERADE
 """
 

@@ -101,11 +101,12 @@ down() {
       run kill "$pid"
       retry_until 30 gone "$pid" || die "dockerd ($pid) of node $node does not end; kill -9 $pid"
     fi
-    umount --recursive --quiet "$DATA/$node/run/netns" 2>/dev/null || :
+    mounts_under "$DATA/$node" | xargs -r umount --lazy
     [[ ! -e /run/netns/$(namespace "$node") ]] || run ip netns del "$(namespace "$node")"
   done
   run rm -rf "$DATA"
 }
+mounts_under() { awk -v under="$1/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | sort -r; } # FOLDER
 gone() { [[ ! -e /proc/$1 ]]; }
 
 status() {

@@ -60,7 +60,7 @@ def _sent_again(tables: Tables) -> Iterator[str]:
     for share, times, (source, destination) in sorted(rows, reverse=True)[:_MOST_NAMED]:
         yield (
             f"{source} sent {times} packets to {destination} again ({100 * share:.1f} % of its packets): they, or "
-            "their answers, were lost on the way. Look for drops: sudo make status, ip -s link"
+            "their answers, did not arrive in time. Look for drops: sudo make status, ip -s link"
         )
 
 
@@ -70,7 +70,7 @@ def _resets(tables: Tables) -> Iterator[str]:
         worst = max(tables.pairs.items(), key=lambda item: item[1].rst)
         yield (
             f"{resets} connections were reset ({worst[1].rst} by {worst[0][0]} towards {worst[0][1]}): refused, or "
-            "broken off by a program. Its log says why: sudo make logs NODE=" + worst[0][0]
+            "broken off by a program. The services' logs say why: sudo make logs"
         )
 
 

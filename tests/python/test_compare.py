@@ -106,7 +106,7 @@ def test_what_scatters_alike_is_no_difference() -> None:
     runs = [*_runs(LAB, "lab", [900, 950, 1000, 925]), *_runs(DOCKER, "Docker", [940, 910, 960, 985])]
     said = "\n".join(conclusions(Results(runs)))
     assert "no difference in good answers a second (949 against 944 /s)" in said
-    assert "All 1600 requests were answered well" in said
+    assert "All 1600 requests were answered well." in said
 
 
 def test_half_the_speed_is_said_as_such() -> None:
