@@ -141,8 +141,9 @@ class Host:
             yield f"inside route default via {self.names.word(route['gateway'])}"
         for asked in one.asked_for_names():
             yield f"inside names are asked of {self.names.word(asked)}"
-        for rule in saved_state(one.enter).rules:
-            yield f"inside rule {self.names.rule(rule)}"
+        saved = saved_state(one.enter)
+        yield from (f"inside rule {self.names.rule(rule)}" for rule in saved.rules)
+        yield from (f"inside rule not read: {unread.text}" for unread in saved.unread)
 
 
 def lab_host(pid: int, namespaces: Sequence[str]) -> Host:

@@ -660,7 +660,7 @@ def check(folder: Path) -> int:
     found = list(differences(folder))
     if found:
         more = f" (and {len(found) - 1} more files)" if len(found) > 1 else ""
-        print(f"{found[0]}{more}; python -m docker.kubernetes write mends it", file=sys.stderr)
+        print(f"{found[0]}{more}; docker/kubernetes.sh write mends it", file=sys.stderr)
     return 1 if found else 0
 
 

@@ -53,7 +53,7 @@ class Names:
         if any(host == str(address.ip) for address in self.bridges.values()):
             return "GATEWAY"
         if any(host == str(address) for address in self.nodes):
-            return (f"NODE:{_port(port)}") if colon else "NODE"
+            return f"NODE:{_port(port)}" if colon else "NODE"
         return "MAC" if _MAC.fullmatch(word) else _RESOLVER.sub(r"\1:PORT", word)
 
     def rule(self, rule: Rule) -> str:

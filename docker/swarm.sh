@@ -107,7 +107,6 @@ down() {
   run rm -rf "$DATA"
 }
 mounts_under() { awk -v under="$1/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | sort -r; } # FOLDER
-gone() { [[ ! -e /proc/$1 ]]; }
 
 status() {
   answers 1 || die "no swarm runs; docker/swarm.sh up"

@@ -110,8 +110,6 @@ down() {
   files | sed 's/^/  /' >&2
 }
 
-gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
-
 # tcpdump's last words.
 say_counts() {
   local counts dropped
@@ -151,7 +149,7 @@ run_for() { # SECONDS, none: until Ctrl+C
   INTERRUPTED=
   say "capturing${1:+ for $1 s}; Ctrl+C ends it"
   until [[ -n $INTERRUPTED ]] || { [[ -n ${1:-} ]] && ((SECONDS >= end)); }; do
-    sleep 0.2 &
+    sleep 0.2 & # in the background: a signal ends `wait` at once, a sleep in front not
     wait $! || :
   done
   trap - INT TERM

@@ -65,8 +65,6 @@ down() {
   retry_until 10 gone "$number" || die "process $number does not end; kill -9 $number"
 }
 
-gone() { [[ ! -e /proc/$1 ]]; }
-
 status() {
   if answers; then echo "answers: http://localhost:$DASHBOARD_PORT"; else
     say "it does not run"

@@ -93,7 +93,7 @@ one() { # NAME
 look() { # NAME
   local said status=0
   said=$(timeout --kill-after=1 "$PATIENCE" "$BASH" "$ROOT/scripts/doctor.sh" one "$1" 2>&1 </dev/null) || status=$?
-  grep -E $'^(ok|note|problem|skipped)\t' <<<"$said" || true
+  grep -E $'^(ok|note|problem|skipped)\t' <<<"$said" || true # it may have found nothing
   case $status in
     0) ;;
     124 | 137) NAME=$1 note "no answer within $PATIENCE s" "bash -x scripts/doctor.sh one $1 shows where it waits" ;;

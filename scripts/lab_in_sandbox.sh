@@ -26,7 +26,6 @@ end_lab() {
   exec {LAB_ALIVE}>&-
   retry_until 10 gone "$LAB" || kill -9 "$LAB"
 }
-gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
 
 # watch COMMAND...: runs it without that pipe, and ends it when this process ends.
 watch() { setpriv --pdeathsig TERM "$@" {LAB_ALIVE}>&-; }

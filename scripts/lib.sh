@@ -89,6 +89,9 @@ need_tools() {
   ((${#missing[@]} == 0)) || die "missing: ${missing[*]}; sudo scripts/install.sh up"
 }
 
+# gone PID: it has ended, whether or not its parent has asked how (a zombie, proc(5)).
+gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
 # need_number NAME LEAST: a setting that is a whole number.
 need_number() {
   [[ ${!1} =~ ^[0-9]{1,9}$ ]] || die "$1=${!1}: it takes a whole number"

@@ -140,15 +140,10 @@ prepare() {
 # A translation is chosen when a connection begins; one that began under other rules would live on.
 forget_connections() {
   local bridge host_port protocol
-  for bridge in "${BRIDGES[@]}"; do forget "-s $(network_cidr "${ADDRESS[$bridge]}")"; done
+  for bridge in "${BRIDGES[@]}"; do forget_tracked -s "$(network_cidr "${ADDRESS[$bridge]}")"; done
   while read -r _ host_port _ protocol; do
-    [[ -z $host_port ]] || forget "-p $protocol --dport $host_port"
+    [[ -z $host_port ]] || forget_tracked -p "$protocol" --dport "$host_port"
   done < <(publications)
-}
-
-forget() { # MATCH; conntrack exits with 1 when there was no such connection
-  # shellcheck disable=SC2086 # words
-  run conntrack -D $1 &>/dev/null || [[ $? == 1 ]]
 }
 
 up() {

@@ -96,6 +96,9 @@ apply_rules() {
   [[ -n ${DRY_RUN:-} ]] || "${restore[@]}" <<<"$change"
 }
 
+# forget_tracked MATCH...: connections that conntrack remembers; its status is 1 when there were none.
+forget_tracked() { run conntrack -D "$@" &>/dev/null || [[ $? == 1 ]]; }
+
 # --- what must be given back ----------------------------------------------------------------------
 
 # It is kept in the kernel with the rules: a rule that matches all and does nothing.

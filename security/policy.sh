@@ -88,7 +88,7 @@ forget_unseen() { # BRIDGES
   local bridge network
   for bridge in $1; do
     network=$(ip -j -4 addr show dev "$bridge" | jq -r '.[].addr_info[] | "\(.local)/\(.prefixlen)"')
-    [[ -z $network ]] || run conntrack -D -s "$network" -d "$network" &>/dev/null || [[ $? == 1 ]] # there were none
+    [[ -z $network ]] || forget_tracked -s "$network" -d "$network"
   done
 }
 
@@ -126,7 +126,7 @@ forget_denied() {
   denied=$(conntrack -L 2>/dev/null | policy policies stale)
   while read -r connection; do
     # shellcheck disable=SC2086 # words
-    [[ -z $connection ]] || run conntrack -D $connection >/dev/null 2>&1 || [[ $? == 1 ]] # it may have ended
+    [[ -z $connection ]] || forget_tracked $connection
   done <<<"$denied"
 }
 

@@ -32,7 +32,7 @@ check_services() {
 }
 
 running_tables() {
-  ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r '.[] | select(.ifalias) | .ifalias | ltrimstr("cnet ")' 2>/dev/null | sort -u || true
+  ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r '.[] | select(.ifalias) | .ifalias | ltrimstr("cnet ")' 2>/dev/null | sort -u || true # none is up
 }
 
 check_table() {
@@ -43,7 +43,7 @@ check_table() {
   fi
   load_topology
   running=$(running_tables)
-  others=$(grep -vxF -- "$TABLE" <<<"$running" | paste -sd' ') || true
+  others=$(grep -vxF -- "$TABLE" <<<"$running" | paste -sd' ') || true # there is no other
   if [[ -n $others ]]; then
     note "a lab made from $others is up: \`up\` would turn it into $TABLE" "go on with it: TOPOLOGY=${others%% *}; or take it down first: sudo make down"
   else

@@ -35,14 +35,14 @@ container_kind() { # docker, podman, lxc..., empty outside
   elif [[ -e /.dockerenv ]]; then
     echo docker
   elif command -v systemd-detect-virt >/dev/null; then
-    timeout 3 systemd-detect-virt --container | grep -vxE 'none|wsl' || true
+    timeout 3 systemd-detect-virt --container | grep -vxE 'none|wsl' || true # neither is a container
   fi
 }
 
 check_machine() {
   local release system container
   release=$(</proc/sys/kernel/osrelease)
-  system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}") || true
+  system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}") || true # without the file it is unknown, as is said below
   ok "${system:-unknown system}, kernel $release, cgroup $([[ $(stat -fc %T /sys/fs/cgroup 2>/dev/null) == cgroup2fs ]] && echo v2 || echo v1)"
   container=$(container_kind)
   [[ -z $container ]] || note "inside a container ($container): its capabilities, its /proc/sys and its kernel modules are what its host allows" \

@@ -151,6 +151,12 @@ def test_a_rule_that_nobody_knows_is_named(rule: str, line: str) -> None:
     assert counted([row]) == "1 not explained"
 
 
+@pytest.mark.parametrize("line", ["rule not read: -A FORWARD", "inside rule not read: -A OUTPUT"])
+def test_a_rule_that_could_not_be_read_is_named(line: str) -> None:
+    (row,) = compare({}, {line: 1})
+    assert row.relation == "not explained"
+
+
 @pytest.mark.parametrize(
     "rule",
     [
