@@ -11,7 +11,7 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
 
 @test "make monitor leaves the tables, pictures and reports, with exactly the packets of the requests that were sent" {
   sandboxed "$UP"'
-    DURATION=6 monitoring/monitor.sh run &>/run/monitor & monitor=$!
+    DURATION=12 monitoring/monitor.sh run &>/run/monitor & monitor=$!
     retry 20 monitoring/capture.sh status >/dev/null 2>&1
     for _ in {1..25}; do ip netns exec world curl -s -o /dev/null http://203.0.113.1:8080/health; done
     wait $monitor || { cat /run/monitor; exit 1; }
