@@ -5,6 +5,9 @@
 #   bridge BRIDGE MAC                 alias BRIDGE cnet TABLE    bridge-address BRIDGE CIDR
 #   namespace NS                      veth NS INTERFACE PORT MAC
 #   filtered BRIDGE                   (its frames meet the rules; wanted while a policy is in force)
+#   no-learning BRIDGE                (not from link-local frames, and no multicast groups)
+#   no-learning PORT BRIDGE           (no MAC of a frame; and a frame to an unknown MAC is not sent there)
+#   forward PORT BRIDGE MAC           (the static entry that sends frames for MAC to PORT)
 #   hairpin PORT                      (may send back what it received: a published port asked for from within)
 #   port PORT BRIDGE                  up LINK                    (of the host)
 #   inside-up NS INTERFACE            address NS INTERFACE CIDR
@@ -16,7 +19,7 @@ wanted_facts() {
   ! policy_in_force || filtered=1
   for bridge in "${BRIDGES[@]}"; do
     mac_of "${ADDRESS[$bridge]}"
-    printf '%s\n' "bridge $bridge $REPLY" ${filtered:+"filtered $bridge"} "alias $bridge cnet $TABLE" "bridge-address $bridge ${ADDRESS[$bridge]}" "up $bridge"
+    printf '%s\n' "bridge $bridge $REPLY" "no-learning $bridge" ${filtered:+"filtered $bridge"} "alias $bridge cnet $TABLE" "bridge-address $bridge ${ADDRESS[$bridge]}" "up $bridge"
   done
   for node in "${NODES[@]}"; do
     [[ ${PUBLISHES[$node]} == - ]] || hairpins[${PORT[$node]}]=1
@@ -30,7 +33,8 @@ wanted_facts() {
     wired[$namespace]=1
     gateway=${ADDRESS[${BRIDGE[$node]}]%/*}
     mac_of "${ADDRESS[$node]}"
-    printf '%s\n' "namespace $namespace" "veth $namespace $interface $port $REPLY" "port $port ${BRIDGE[$node]}" ${hairpins[$port]:+"hairpin $port"} "up $port" \
+    printf '%s\n' "namespace $namespace" "veth $namespace $interface $port $REPLY" "port $port ${BRIDGE[$node]}" \
+      "no-learning $port ${BRIDGE[$node]}" "forward $port ${BRIDGE[$node]} $REPLY" ${hairpins[$port]:+"hairpin $port"} "up $port" \
       "inside-up $namespace lo" "address $namespace $interface ${ADDRESS[$node]}" \
       "inside-up $namespace $interface" "route $namespace via $gateway"
   done
@@ -47,10 +51,11 @@ mac_of() {
 # --- the host ------------------------------------------------------------------------------------
 
 host_state() {
-  local links names routes
+  local links names routes entries
   exec 2>/dev/null # ip complains of each STALE one
   links=$(ip -j -d addr show) && names=$(ip -j netns list) && routes=$(ip -j -4 route show table all) || return
-  printf '{"links":%s,"names":%s,"routes":%s}\n' "$links" "${names:-[]}" "${routes:-[]}"
+  entries=$(bridge -j fdb show) || return
+  printf '{"links":%s,"names":%s,"routes":%s,"entries":%s}\n' "$links" "${names:-[]}" "${routes:-[]}" "${entries:-[]}"
 }
 
 # What look() sorts out of it. A namespace is a holder when the host gives it the number (netnsid) that
@@ -123,8 +128,10 @@ FACTS='
   ($ours[] | .ifname as $name |
     if .linkinfo.info_kind == "bridge"
     then "bridge \($name) \(.address)", "alias \($name) \(.ifalias)", "bridge-address \($name) \(cidrs)",
+      (.linkinfo.info_data | select(.no_linklocal_learn == 1 and .mcast_snooping == 0) | "no-learning \($name)"),
       (.linkinfo.info_data | select(.nf_call_iptables == 1 and .nf_call_ip6tables == 1 and .nf_call_arptables == 1) | "filtered \($name)")
     else "veth \($ends[.pair].end // "- -") \($name) \($ends[.pair].mac // "-")", (select(.master) | "port \($name) \(.master)"),
+      (select(.linkinfo.info_slave_data | .learning == false and .flood == false) | "no-learning \($name) \(.master)"),
       (select(.linkinfo.info_slave_data.hairpin) | "hairpin \($name)") end,
     (select(is_up) | "up \($name)")),
   ($inside[] | .namespace as $namespace | [.links[] | select($ends[.pair])] as $mine |
@@ -134,7 +141,9 @@ FACTS='
       ((.links[] | select(.link_type == "loopback")), $mine[] | select(is_up) | "inside-up \($namespace) \(.ifname)"),
       ($mine[] | "address \($namespace) \(.ifname) \(cidrs)"),
       (.routes[] | select(.dev) | "route \($namespace) \(if .gateway then "via \(.gateway)" else "dev \(.dev)" end)")
-    end)'
+    end),
+  (INDEX($ours[]; .ifname) as $links | $host.entries[] | select($links[.ifname] and .master and .state == "static" and (.flags | index("sticky"))) |
+    "forward \(.ifname) \(.master) \(.mac)")'
 
 live_facts() { # of the host and the namespaces given
   { printf '%s\n' "$HOST_STATE" && inside_state "$@"; } | jq -rn --arg group "$LINK_GROUP" "$FACTS"
@@ -167,6 +176,8 @@ in_words() {
     alias) echo "$c${d:+ $d} as the table of bridge $a" ;;
     bridge-address) echo "address $b on bridge $a" ;;
     filtered) echo "$a hands its frames to the rules" ;;
+    no-learning) if [[ -n $b ]]; then echo "$a learns no MAC, gets no frame for an unknown MAC"; else echo "$a learns nothing from link-local frames and IGMP"; fi ;;
+    forward) echo "$b forwards frames for $c to $a" ;;
     up) echo "$a is up" ;;
     namespace) echo "namespace $a" ;;
     veth) echo "veth pair $c (host) = $b (namespace $a), MAC $d" ;;

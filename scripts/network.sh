@@ -63,7 +63,7 @@ check_network() {
 }
 
 check() {
-  need_tools ip jq
+  need_tools ip bridge jq
   load_topology
   compare_facts
   check_network
@@ -73,7 +73,7 @@ check() {
 
 up() {
   [[ -n ${DRY_RUN:-} ]] || need_root
-  need_tools ip jq
+  need_tools ip bridge jq
   load_topology
   take_lock
   compare_facts
@@ -87,7 +87,7 @@ up() {
 
 # Namespaces before links: a `down` cut short leaves links, by which the next one knows which are ours.
 remove_network() {
-  local HOST=() ORDER=() names
+  local HOST=() FORWARDING=() ORDER=() names
   names=$(our_namespaces)
   [[ -z $names ]] || mapfile -t HOST <<<"$names"
   HOST=("${HOST[@]/#/netns del }")
@@ -97,7 +97,7 @@ remove_network() {
 
 down() {
   [[ -n ${DRY_RUN:-} ]] || need_root
-  need_tools ip jq
+  need_tools ip bridge jq
   take_lock
   remove_network
 }
@@ -105,7 +105,7 @@ down() {
 status() {
   local fact
   need_root
-  need_tools ip jq
+  need_tools ip bridge jq
   load_topology
   compare_facts
   for fact in "${MISSING[@]}"; do echo "${RED}missing${PLAIN}  $(in_words "$fact")"; done

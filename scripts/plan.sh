@@ -5,8 +5,10 @@ BATCHES=$RUN_DIR/batches
 
 # --- from facts to commands ----------------------------------------------------------------------
 
-# Commands for the host go to HOST, those inside a namespace to INSIDE[it]; ORDER is the table's order.
+# Commands for the host go to HOST, entries of its bridges' forwarding tables to FORWARDING (only bridge(8) makes
+# them), those inside a namespace to INSIDE[it]; ORDER is the table's order.
 host() { HOST+=("$1"); }
+forwarding() { FORWARDING+=("$1"); }
 inside() {
   [[ -n ${INSIDE[$1]:-} ]] || ORDER+=("$1")
   INSIDE[$1]+=$2$'\n'
@@ -20,6 +22,8 @@ plan_to_make() {
     case $kind in
       bridge) host "link add name $a group $LINK_GROUP address $b type bridge" && host "link set dev $a addrgenmode none" ;;
       alias) host "link set dev $a alias \"$b $c${d:+ $d}\"" ;;
+      no-learning) plan_without_learning "$a" "$b" ;;
+      forward) forwarding "fdb replace $c dev $a master static sticky" ;;
       filtered) host "link set dev $a type bridge $(filtering 1)" ;;
       bridge-address) host "addr add $b brd + dev $a" ;;
       up) host "link set dev $a up" ;;
@@ -34,6 +38,15 @@ plan_to_make() {
   done < <(printf '%s\n' "${MISSING[@]}")
 }
 
+# What the port has learned before goes too. A static entry is sticky, or another port that learns would move it.
+plan_without_learning() { # PORT BRIDGE, or BRIDGE
+  if [[ -n ${2:-} ]]; then
+    host "link set dev $1 type bridge_slave learning off flood off fdb_flush"
+  else
+    host "link set dev $1 type bridge no_linklocal_learn 1 mcast_snooping 0"
+  fi
+}
+
 plan_to_remove() { # what is removed takes along what hangs on it
   local kind a b c _
   local -A gone=()
@@ -42,6 +55,7 @@ plan_to_remove() { # what is removed takes along what hangs on it
       bridge) host "link del dev $a" && gone["bridge $a"]=1 ;;
       veth) host "link del dev $c" && gone["inside $a"]=1 && gone["port $c"]=1 ;;
       namespace | stale) host "netns del $a" && gone["inside $a"]=1 ;;
+      forward) [[ -n ${gone["bridge $b"]:-}${gone["port $a"]:-} ]] || forwarding "fdb del $c dev $a master" ;;
       filtered) [[ -n ${gone["bridge $a"]:-} ]] || host "link set dev $a type bridge $(filtering 0)" ;;
       hairpin) [[ -n ${gone["port $a"]:-} ]] || host "link set dev $a type bridge_slave hairpin off" ;;
       bridge-address) [[ -n ${gone["bridge $a"]:-} ]] || host "addr del $b dev $a" ;;
@@ -55,8 +69,9 @@ plan_to_remove() { # what is removed takes along what hangs on it
 
 carry_out() { # shows what will be done, then does it
   local namespace lines
-  ((${#HOST[@]} + ${#ORDER[@]} > 0)) || return 0
+  ((${#HOST[@]} + ${#FORWARDING[@]} + ${#ORDER[@]} > 0)) || return 0
   ((${#HOST[@]} == 0)) || printf "$DIM+ ip %s$PLAIN\n" "${HOST[@]}"
+  ((${#FORWARDING[@]} == 0)) || printf "$DIM+ bridge %s$PLAIN\n" "${FORWARDING[@]}"
   for namespace in "${ORDER[@]}"; do
     mapfile -t lines <<<"${INSIDE[$namespace]%$'\n'}"
     printf "$DIM+ ip -n $namespace %s$PLAIN\n" "${lines[@]}"
@@ -64,14 +79,17 @@ carry_out() { # shows what will be done, then does it
   [[ -n ${DRY_RUN:-} ]] || run_batches
 }
 
-# One process for the host's side, then one for each namespace, as many at a time as there are processors.
+# One process for the host's links, one for its bridges' entries, then one for each namespace, as many at a time as
+# there are processors.
 run_batches() {
   local namespace
   rm -rf "$BATCHES"
   mkdir -p "$BATCHES/inside"
   printf '%s\n' "${HOST[@]}" >"$BATCHES/host"
+  printf '%s\n' "${FORWARDING[@]}" >"$BATCHES/forwarding"
   for namespace in "${ORDER[@]}"; do printf '%s' "${INSIDE[$namespace]}" >"$BATCHES/inside/$namespace"; done
   if ! ip -batch "$BATCHES/host" 2>"$BATCHES/complaints" ||
+    ! { ((${#FORWARDING[@]} == 0)) || bridge -batch "$BATCHES/forwarding" 2>"$BATCHES/complaints"; } ||
     ! printf '%s\n' "${ORDER[@]}" | xargs -rP "$(nproc)" -I{} ip -n {} -batch "$BATCHES/inside/{}" 2>"$BATCHES/complaints"; then
     die_of_complaints
   fi
@@ -86,18 +104,22 @@ die_of_complaints() { # ip's words, then "Command failed FILE:LINE"; that line i
   done <"$BATCHES/complaints"
   [[ -n $file ]] || die "$words"
   line=$(sed -n "${BASH_REMATCH[2]}p" "$file")
-  [[ $file == */host ]] || line="-n ${file##*/} $line"
+  case $file in
+    */host) line="ip $line" ;;
+    */forwarding) line="bridge $line" ;;
+    *) line="ip -n ${file##*/} $line" ;;
+  esac
   rm -r "$BATCHES"
-  die "${words}it was: ip $line"
+  die "${words}it was: $line"
 }
 
 converge() {
   local -A INSIDE=()
-  local HOST=() ORDER=()
+  local HOST=() FORWARDING=() ORDER=()
   if ((${#SURPLUS[@]} > 0)); then
     plan_to_remove
     carry_out
-    HOST=() INSIDE=() ORDER=()
+    HOST=() FORWARDING=() INSIDE=() ORDER=()
     # What was removed took other facts with it; only the kernel knows which.
     if [[ -n ${DRY_RUN:-} ]]; then say "# what goes with these is made again, too"; else compare_facts; fi
   fi

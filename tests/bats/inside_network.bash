@@ -66,21 +66,24 @@ drifted() { # TEXT: status says so and ends with 1, `up` mends it, and status is
   silent network up
 }
 
-# An `ip` that does a batch command by command, and at the Nth of all kills the run's whole process group.
+# An `ip` and a `bridge` that do a batch command by command, and at the Nth of all kill the run's whole process group.
 kill_at() { # N
+  local tool
   mkdir -p /run/deadly
   : >/run/deadly/count
-  cat >/run/deadly/ip <<END
+  for tool in ip bridge; do
+    cat >/run/deadly/$tool <<END
 #!/bin/bash
-ip=$(command -v ip)
-[[ \$* == *-batch*/batches/* ]] || exec \$ip "\$@"
+tool=$(command -v $tool)
+[[ \$* == *-batch*/batches/* ]] || exec \$tool "\$@"
 while read -r line; do
   printf . >>/run/deadly/count
   read -r count </run/deadly/count
   ((\${#count} < $1)) || kill -9 0
-  eval "\$ip \${*:1:\$#-2} \$line" || exit
+  eval "\$tool \${*:1:\$#-2} \$line" || exit
 done <"\${@: -1}"
 END
-  chmod +x /run/deadly/ip
+    chmod +x /run/deadly/$tool
+  done
   ! PATH=/run/deadly:$PATH setsid --wait scripts/network.sh up &>/dev/null
 }

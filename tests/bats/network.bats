@@ -214,6 +214,8 @@ refuses() { # TEXT PREPARATION: up and check say so
     ip link del veth-redis-br
     drifted "missing  veth pair veth-redis-br (host) = veth-redis (namespace redis-cache), MAC 02:42:0a:00:00:32
 missing  veth-redis-br is a port of bridge br-app
+missing  veth-redis-br learns no MAC, gets no frame for an unknown MAC
+missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br
 missing  veth-redis-br is up
 missing  address 10.0.0.50/16 on veth-redis in namespace redis-cache
 missing  veth-redis is up in namespace redis-cache
@@ -258,7 +260,9 @@ missing  default route via 10.0.0.1 in namespace postgres-db"
     ip addr del 10.0.0.1/16 dev br-app
     drifted "missing  address 10.0.0.1/16 on bridge br-app"
     ip link set veth-sr-br nomaster
-    drifted "missing  veth-sr-br is a port of bridge br-app"
+    drifted "missing  veth-sr-br is a port of bridge br-app
+missing  veth-sr-br learns no MAC, gets no frame for an unknown MAC
+missing  br-app forwards frames for 02:42:0a:00:00:46 to veth-sr-br"
     ip link del br-app
     fails network status >/run/said
     grep -qx "missing  bridge br-app, MAC 02:42:0a:00:00:01" /run/said
@@ -277,6 +281,27 @@ surplus  default route via 10.0.0.20 in namespace nginx-lb"
     ip -n nginx-lb route replace default dev veth-nginx
     drifted "missing  default route via 10.0.0.1 in namespace nginx-lb
 surplus  default route dev veth-nginx in namespace nginx-lb"
+  '
+  succeeds
+}
+
+@test "status names a bridge or a port that learns, and an entry that is missing, moved or added" {
+  on_a_host '
+    network up >/dev/null
+    ip link set br-app type bridge no_linklocal_learn 0 mcast_snooping 1
+    drifted "missing  br-app learns nothing from link-local frames and IGMP"
+    ip link set veth-redis-br type bridge_slave learning on
+    drifted "missing  veth-redis-br learns no MAC, gets no frame for an unknown MAC"
+    bridge fdb del 02:42:0a:00:00:3c dev veth-pg-br master
+    drifted "missing  br-app forwards frames for 02:42:0a:00:00:3c to veth-pg-br"
+    bridge fdb replace 02:42:0a:00:00:3c dev veth-redis-br master static sticky
+    drifted "missing  br-app forwards frames for 02:42:0a:00:00:3c to veth-pg-br
+surplus  br-app forwards frames for 02:42:0a:00:00:3c to veth-redis-br"
+    bridge fdb add 02:42:0a:00:00:99 dev veth-redis-br master static sticky
+    drifted "surplus  br-app forwards frames for 02:42:0a:00:00:99 to veth-redis-br"
+    ip link set veth-redis-br nomaster; ip link set veth-redis-br master br-app # as if it was new
+    drifted "missing  veth-redis-br learns no MAC, gets no frame for an unknown MAC
+missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br"
   '
   succeeds
 }
