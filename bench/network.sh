@@ -6,8 +6,8 @@
 #   bench/network.sh help
 #
 #   lab       scripts/network.sh up, down: reads the table, looks for conflicts, compares, acts
-#   batch     the commands that `DRY_RUN=1 scripts/network.sh up` prints, by one `ip -batch` and one
-#             `bridge -batch` for the host and one `ip -n NAMESPACE -batch` for each namespace: what cannot be left out
+#   batch     the commands that `DRY_RUN=1 scripts/network.sh up` prints, by one `ip -batch`, one
+#             `bridge -batch` and one `sysctl` for the host and one `ip -n NAMESPACE -batch` for each namespace: what cannot be left out
 #   single    the same commands, an `ip` process each
 #   cni       the CNI bridge plugin with host-local addresses, an ADD for each namespace; the namespaces
 #             made by one `ip -batch`, and their loopback left down (its plugin would be N more processes)
@@ -52,12 +52,14 @@ prepare_batch() { # the lab's commands, without the "+ "
   DRY_RUN=1 "$ROOT/scripts/network.sh" up | sed 's/^+ //' >"$WORK/commands"
   sed -n 's/^ip \([^-]\)/\1/p' "$WORK/commands" >"$WORK/host"
   sed -n 's/^bridge //p' "$WORK/commands" >"$WORK/forwarding"
+  sed -n 's/^sysctl -qw //p' "$WORK/commands" >"$WORK/sysctls"
   awk -v to="$WORK/inside/" '/^ip -n / { file = to $3; sub(/^ip -n [^ ]+ /, ""); print >>file; close(file) }' "$WORK/commands"
   { awk '/^netns add/ { print "netns del " $3 }' "$WORK/host" && echo "link del group $LINK_GROUP"; } >"$WORK/removal"
 }
 up_batch() {
   local namespace
   ip -batch "$WORK/host"
+  xargs sysctl -qw <"$WORK/sysctls"
   bridge -batch "$WORK/forwarding"
   for namespace in $(namespaces); do ip -n "$namespace" -batch "$WORK/inside/$namespace"; done
 }

@@ -7,6 +7,7 @@
 #   filtered BRIDGE                   (its frames meet the rules; wanted while a policy is in force)
 #   no-learning BRIDGE                (not from link-local frames, and no multicast groups)
 #   no-learning PORT BRIDGE           (no MAC of a frame; and a frame to an unknown MAC is not sent there)
+#   deaf PORT                         (the host takes no packet that enters by PORT itself: link-local frames do)
 #   forward PORT BRIDGE MAC           (the static entry that sends frames for MAC to PORT)
 #   hairpin PORT                      (may send back what it received: a published port asked for from within)
 #   port PORT BRIDGE                  up LINK                    (of the host)
@@ -34,7 +35,7 @@ wanted_facts() {
     gateway=${ADDRESS[${BRIDGE[$node]}]%/*}
     mac_of "${ADDRESS[$node]}"
     printf '%s\n' "namespace $namespace" "veth $namespace $interface $port $REPLY" "port $port ${BRIDGE[$node]}" \
-      "no-learning $port ${BRIDGE[$node]}" "forward $port ${BRIDGE[$node]} $REPLY" ${hairpins[$port]:+"hairpin $port"} "up $port" \
+      "deaf $port" "no-learning $port ${BRIDGE[$node]}" "forward $port ${BRIDGE[$node]} $REPLY" ${hairpins[$port]:+"hairpin $port"} "up $port" \
       "inside-up $namespace lo" "address $namespace $interface ${ADDRESS[$node]}" \
       "inside-up $namespace $interface" "route $namespace via $gateway"
   done
@@ -145,8 +146,25 @@ FACTS='
   (INDEX($ours[]; .ifname) as $links | $host.entries[] | select($links[.ifname] and .master and .state == "static" and (.flags | index("sticky"))) |
     "forward \(.ifname) \(.master) \(.mac)")'
 
+# What makes a port deaf. Frames to 01:80:c2:00:00:0x do not enter by the bridge but by the port itself, so that no rule
+# for the bridge sees them: the host must not answer ARP there, nor take IP from there.
+PORT_SYSCTLS=(ipv4/conf/PORT/arp_ignore=8 ipv4/conf/PORT/drop_unicast_in_l2_multicast=1)
+[[ ! -d /proc/sys/net/ipv6 ]] || PORT_SYSCTLS+=(ipv6/conf/PORT/disable_ipv6=1)
+
+deaf_ports() { # those of the table that are
+  local port setting value
+  for port in "${PORT[@]}"; do
+    for setting in "${PORT_SYSCTLS[@]/PORT/$port}"; do
+      { read -r value <"/proc/sys/net/${setting%=*}"; } 2>/dev/null || continue 2
+      [[ $value == "${setting#*=}" ]] || continue 2
+    done
+    echo "deaf $port"
+  done
+}
+
 live_facts() { # of the host and the namespaces given
   { printf '%s\n' "$HOST_STATE" && inside_state "$@"; } | jq -rn --arg group "$LINK_GROUP" "$FACTS"
+  deaf_ports
   ((${#STALE[@]} == 0)) || printf 'stale %s\n' "${STALE[@]}"
 }
 
@@ -177,6 +195,7 @@ in_words() {
     bridge-address) echo "address $b on bridge $a" ;;
     filtered) echo "$a hands its frames to the rules" ;;
     no-learning) if [[ -n $b ]]; then echo "$a learns no MAC, gets no frame for an unknown MAC"; else echo "$a learns nothing from link-local frames and IGMP"; fi ;;
+    deaf) echo "the host takes no packet that enters by $a itself" ;;
     forward) echo "$b forwards frames for $c to $a" ;;
     up) echo "$a is up" ;;
     namespace) echo "namespace $a" ;;

@@ -87,7 +87,7 @@ up() {
 
 # Namespaces before links: a `down` cut short leaves links, by which the next one knows which are ours.
 remove_network() {
-  local HOST=() FORWARDING=() ORDER=() names
+  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() names
   names=$(our_namespaces)
   [[ -z $names ]] || mapfile -t HOST <<<"$names"
   HOST=("${HOST[@]/#/netns del }")

@@ -6,7 +6,7 @@ BATCHES=$RUN_DIR/batches
 # --- from facts to commands ----------------------------------------------------------------------
 
 # Commands for the host go to HOST, entries of its bridges' forwarding tables to FORWARDING (only bridge(8) makes
-# them), those inside a namespace to INSIDE[it]; ORDER is the table's order.
+# them), its settings to SYSCTLS, commands inside a namespace to INSIDE[it]; ORDER is the table's order.
 host() { HOST+=("$1"); }
 forwarding() { FORWARDING+=("$1"); }
 inside() {
@@ -23,6 +23,7 @@ plan_to_make() {
       bridge) host "link add name $a group $LINK_GROUP address $b type bridge" && host "link set dev $a addrgenmode none" ;;
       alias) host "link set dev $a alias \"$b $c${d:+ $d}\"" ;;
       no-learning) plan_without_learning "$a" "$b" ;;
+      deaf) SYSCTLS+=("$(printf 'net/%s ' "${PORT_SYSCTLS[@]/PORT/$a}")") ;;
       forward) forwarding "fdb replace $c dev $a master static sticky" ;;
       filtered) host "link set dev $a type bridge $(filtering 1)" ;;
       bridge-address) host "addr add $b brd + dev $a" ;;
@@ -69,8 +70,9 @@ plan_to_remove() { # what is removed takes along what hangs on it
 
 carry_out() { # shows what will be done, then does it
   local namespace lines
-  ((${#HOST[@]} + ${#FORWARDING[@]} + ${#ORDER[@]} > 0)) || return 0
+  ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} > 0)) || return 0
   ((${#HOST[@]} == 0)) || printf "$DIM+ ip %s$PLAIN\n" "${HOST[@]}"
+  ((${#SYSCTLS[@]} == 0)) || printf "$DIM+ sysctl -qw %s$PLAIN\n" "${SYSCTLS[@]% }"
   ((${#FORWARDING[@]} == 0)) || printf "$DIM+ bridge %s$PLAIN\n" "${FORWARDING[@]}"
   for namespace in "${ORDER[@]}"; do
     mapfile -t lines <<<"${INSIDE[$namespace]%$'\n'}"
@@ -89,6 +91,7 @@ run_batches() {
   printf '%s\n' "${FORWARDING[@]}" >"$BATCHES/forwarding"
   for namespace in "${ORDER[@]}"; do printf '%s' "${INSIDE[$namespace]}" >"$BATCHES/inside/$namespace"; done
   if ! ip -batch "$BATCHES/host" 2>"$BATCHES/complaints" ||
+    ! xargs -r sysctl -qw <<<"${SYSCTLS[*]}" 2>"$BATCHES/complaints" ||
     ! { ((${#FORWARDING[@]} == 0)) || bridge -batch "$BATCHES/forwarding" 2>"$BATCHES/complaints"; } ||
     ! printf '%s\n' "${ORDER[@]}" | xargs -rP "$(nproc)" -I{} ip -n {} -batch "$BATCHES/inside/{}" 2>"$BATCHES/complaints"; then
     die_of_complaints
@@ -115,11 +118,11 @@ die_of_complaints() { # ip's words, then "Command failed FILE:LINE"; that line i
 
 converge() {
   local -A INSIDE=()
-  local HOST=() FORWARDING=() ORDER=()
+  local HOST=() FORWARDING=() SYSCTLS=() ORDER=()
   if ((${#SURPLUS[@]} > 0)); then
     plan_to_remove
     carry_out
-    HOST=() FORWARDING=() INSIDE=() ORDER=()
+    HOST=() FORWARDING=() SYSCTLS=() INSIDE=() ORDER=()
     # What was removed took other facts with it; only the kernel knows which.
     if [[ -n ${DRY_RUN:-} ]]; then say "# what goes with these is made again, too"; else compare_facts; fi
   fi
