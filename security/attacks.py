@@ -9,8 +9,17 @@ from scripts.topology import Bridge, Listener, Node
 from security import packets, probes
 from security.compiler import mac_of, wires
 from security.plan import Plan
-from security.policy import ACCEPT, DEFAULT, DROP, HOST, ICMP_SIZE, INVALID, PING_BYTES, WORLD
-from security.probes import Build, Flow, Probe, Step
+from security.policy import (
+    ACCEPT,
+    DEFAULT,
+    DROP,
+    HOST,
+    ICMP_SIZE,
+    INVALID,
+    PING_BYTES,
+    WORLD,
+)
+from security.probes import FORWARDING, LINK_LOCAL, Build, Flow, Probe, Step
 
 DNS, HTTP = 53, 80
 INVENTED = "192.0.2.1"  # TEST-NET-1, RFC 5737: nobody's
@@ -188,6 +197,7 @@ class Attacks:
             yield from self.languages(node)
             yield from self.to_nobody(node)
             yield self.stolen_outside(node)
+            yield self.past_the_rules(node)
         for bridge in self.topology.bridges:
             yield self.itself(bridge)
 
@@ -252,13 +262,49 @@ class Attacks:
             to_whom = WORLD if build is shouted and near == HOST else near
             yield Probe(Flow(node.name, to_whom, protocol), *expected, build, "", attack)
 
+    def past_the_rules(self, node: Node) -> Probe:
+        """Send the host a datagram in a link-local frame, which enters it by the port and not by the bridge."""
+        gateway = str(self.topology.bridge_of(node).address.ip)
+        datagram = probes.packet("udp", INVENTED, gateway, DNS)
+        build = probes.framed(self.mac(node), packets.LINK_LOCAL[-1], packets.IPV4, datagram)
+        flow = Flow(node.name, HOST, "udp", DNS)
+        return Probe(flow, DROP, LINK_LOCAL, build, "", "in a link-local frame", unlogged=True)
+
+    def claims(self) -> list[Probe]:
+        """Let each node claim its neighbour's MAC, then send that neighbour a frame.
+
+        The frame is the host's, by the bridge alone: no rule and no answer of the neighbour sets anything right.
+        """
+        found = []
+        for bridge in self.topology.bridges:
+            nodes = [wire[0] for wire in wires(self.topology).values() if wire[0].bridge == bridge.name]
+            for thief, victim in zip(nodes, (*nodes[1:], *nodes[:1]), strict=True):
+                if thief is not victim:
+                    found.append(self.claim(bridge, thief, victim))
+        return found
+
+    def claim(self, bridge: Bridge, thief: Node, victim: Node) -> Probe:
+        """Make the probe of one claim."""
+        stolen = self.mac(victim)
+        frames = [
+            packets.frame(stolen, group, packets.EXPERIMENTAL, b"claim") for group in packets.LINK_LOCAL
+        ]
+        build = probes.framed(self.mac_of_bridge(bridge), stolen, packets.EXPERIMENTAL, probes.bare)
+        flow = Flow(HOST, victim.name, "ethernet")
+        attack = f"{thief.name} sent link-local frames from its MAC"
+        first = Step(thief.name, "", lambda _: frames)
+        return Probe(flow, ACCEPT, FORWARDING, build, "", attack, first=first, by=bridge.name)
+
+    def mac_of_bridge(self, bridge: Bridge) -> str:
+        """MAC of a bridge, as network.sh gives it."""
+        return "02:42:" + ":".join(f"{byte:02x}" for byte in bridge.address.ip.packed)
+
     def near(self, node: Node) -> tuple[str, str]:
         """Find whom a frame of the node reaches: somebody on its bridge, else the host; and their MAC."""
         peer = self.peer(node)
         if peer and peer.bridge == node.bridge:
             return peer.name, self.mac(peer)
-        address = self.topology.bridge_of(node).address.ip
-        return HOST, "02:42:" + ":".join(f"{byte:02x}" for byte in address.packed)
+        return HOST, self.mac_of_bridge(self.topology.bridge_of(node))
 
     def itself(self, bridge: Bridge) -> Probe:
         """Let the host speak to its own address on a bridge."""

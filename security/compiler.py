@@ -6,6 +6,7 @@ iptables, table security  CNET-FROM-NODES  node -> node, node -> world, by desti
                           CNET-TO-HOST     node -> host
                           CNET-FROM-WORLD  world -> node, through a published port
                           CNET-FROM-HOST   host -> node
+                          CNET-ALLOWED     what a node may send, unless it has too many connections already
 every one of them         CNET-DROP-ID     log, NFLOG, drop
 
 Table security is asked after table filter (man iptables: mandatory rules after discretionary ones). So
@@ -44,6 +45,7 @@ LOG_PER_SECOND, LOG_BURST = 5, 20
 FRAME_LOG = f"--limit {LOG_PER_SECOND}/sec --limit-burst {LOG_BURST} --log-level warning --log-ip --log-arp"
 LOG_LIMIT = f"-m limit --limit {LOG_PER_SECOND}/second --limit-burst {LOG_BURST}"
 LARGEST_IP_PACKET = 65535
+RETURN, ALLOWED = "-j RETURN", "-g CNET-ALLOWED"
 MOST_PORTS = 15  # of one multiport match; a range counts twice (man iptables-extensions)
 
 
@@ -59,6 +61,7 @@ def compiled(policy: Policy, memory: str) -> Iterator[str]:
     yield from rules.to_host()
     yield from rules.from_world()
     yield from rules.from_host()
+    yield from rules.limits()
     yield from rules.hooks()
     yield from rules.drops()
 
@@ -213,15 +216,16 @@ class _Rules:
         self, chain: str, flag: str, lines: Sequence[tuple[Line, Set[str]]], undecided: set[str]
     ) -> Iterator[str]:
         """Give the rules of lines, each with its places; no rule asks what is certain already."""
+        accept = ALLOWED if self.policy.limits and flag == "-s" else RETURN
         for line, places in lines:
             spoken_of = places & undecided
             if spoken_of:
-                yield from self.line(chain, line, _one_of(flag, self.topology, spoken_of, undecided))
+                yield from self.line(chain, line, _one_of(flag, self.topology, spoken_of, undecided), accept)
             if line.any_protocol and line.rate is None:
                 undecided = undecided - spoken_of
         yield _rule("security", chain, _built_in(DEFAULT), self.drop(DEFAULT))
 
-    def line(self, chain: str, line: Line, places: Iterable[str]) -> Iterator[str]:
+    def line(self, chain: str, line: Line, places: Iterable[str], accept: str) -> Iterator[str]:
         why = _why(line.id, line.reason)
         for place in places:
             for match in _matches(line):
@@ -229,12 +233,24 @@ class _Rules:
                 if line.verdict != ACCEPT:
                     yield _rule("security", chain, why, f"{flow} {self.drop(line.id)}")
                 elif line.rate is None:
-                    yield _rule("security", chain, why, f"{flow} -j RETURN")
+                    yield _rule("security", chain, why, f"{flow} {accept}")
                 else:
-                    yield _rule("security", chain, why, f"{flow} {_within(line.id, line.rate)} -j RETURN")
+                    yield _rule("security", chain, why, f"{flow} {_within(line.id, line.rate)} {accept}")
                     yield _rule(
                         "security", chain, _why(line.id, "over its rate"), f"{flow} {self.drop(line.id)}"
                     )
+
+    def limits(self) -> Iterator[str]:
+        """Count what was allowed, so that a node cannot fill the table in which the host tracks connections.
+
+        A connection that is closed (TIME_WAIT) is not counted; what is dropped never becomes one.
+        """
+        nodes = {node.name for node in self.topology.nodes}
+        for limit in self.policy.limits:
+            for place in _one_of("-s", self.topology, limit.sources, nodes):
+                over = f"-m connlimit --connlimit-above {limit.most} --connlimit-mask 32 --connlimit-saddr"
+                rule = " ".join(filter(None, (place, over, self.drop(limit.id))))
+                yield _rule("security", "CNET-ALLOWED", _why(limit.id, limit.reason), rule)
 
     def hooks(self) -> Iterator[str]:
         yield "ebtables nat -A PREROUTING -j CNET-FRAMES"

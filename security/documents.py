@@ -20,7 +20,7 @@ from scripts.topology import Topology
 from security.heatmap import write_png
 from security.iptables import saved_rules
 from security.nflog import Occupied
-from security.policy import BUILT_IN, HOST, WORLD, Policy
+from security.policy import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
 from security.policy_table import load
 from security.proof import Proof, open_flows, prove
 from security.prove import outside_of_proof
@@ -116,6 +116,19 @@ def _lines(policy: Policy) -> Rows:
             line.reason,
         )
         for line in policy.lines
+    ]
+    cells += [
+        (
+            limit.id,
+            limit.as_written.replace(",", ", "),
+            ANY,
+            ANY,
+            ANY,
+            f"{limit.most} at once",
+            LIMIT,
+            limit.reason,
+        )
+        for limit in policy.limits
     ]
     return Rows(
         ("id", "from", "to", "protocol", "port", "rate", "verdict", "reason"), cells, (3, 5, 4, 2, 2, 3, 2, 8)

@@ -24,6 +24,7 @@ _KNOWN_MODULES = (
     "length",
     "limit",
     "hashlimit",
+    "connlimit",
 )
 _STATES = {
     "NEW": "new",
@@ -53,6 +54,8 @@ def _packets(matches: Sequence[str], topology: Topology | None) -> str:
     for option in options_of(matches):
         if option.flag in phrases and len(option.values) == 1:
             known.append(option)
+        elif option.flag == "--connlimit-saddr":
+            continue  # of one source is how --connlimit-above counts
         elif option.flag != "-m" or " ".join(option.values) not in _KNOWN_MODULES:
             unknown.append(option.verbatim)
     known.sort(key=lambda option: list(phrases).index(option.flag))
@@ -90,6 +93,10 @@ def _phrases(topology: Topology | None) -> dict[str, Callable[[bool, str], str]]
         "--hashlimit-burst": _phrase(" {}and {} at once", str),
         "--hashlimit-mode": lambda *_: "",
         "--hashlimit-name": lambda *_: "",
+        "--connlimit-above": _phrase(", {}whose source has more than {} connections at once", str),
+        "--connlimit-mask": lambda _, bits: (
+            "" if bits == "32" else f", sources alike in {bits} bits being one"
+        ),
         "--limit": _phrase(", {}at most {}", str),
         "--limit-burst": _phrase(" {}and {} at once", str),
         "-i": _phrase(", {}coming in by {}", link),

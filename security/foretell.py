@@ -31,7 +31,9 @@ class Foretelling:
         self.policy = policy
         self.topology = topology
         self.outside = outside
-        self.rules = Ruleset(self.host.saved(), self.is_hosts, self.within_rate)
+        self.rules = Ruleset(
+            self.host.saved(), self.is_hosts, self.within_rate, lambda source: self.host.open.get(source, 0)
+        )
 
     def tell(self, flow: Flow) -> Story:
         """Tell it to its end."""
@@ -391,6 +393,12 @@ def by_policy(telling: Telling, policy: Policy | None, policy_id: str) -> Story:
         wait = f"wait {line.rate.refill_seconds:.1f} s"
         fix = f"{wait}; or raise the rate {line.rate} in {where}, then sudo make policies"
         return telling.end(Kind.RATE, f"line {policy_id} ({where}) lets {line.rate} pass", policy_id, fix)
+    limit = next((limit for limit in policy.limits if limit.id == policy_id), None) if policy else None
+    if policy and limit:
+        where = f"{policy.path}:{limit.number}"
+        why = f"line {policy_id} ({where}) lets {telling.flow.source} have {limit.most} connections at once"
+        fix = f"conntrack -L shows them; wait until some end, or raise {limit.most} in {where}, then sudo make policies"
+        return telling.end(Kind.RATE, why, policy_id, fix)
     return telling.end(
         Kind.POLICY,
         f"{policy_id} ({where}): {reason_of}",

@@ -13,12 +13,15 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
 from scripts.table import TableError
 from scripts.topology import Topology
+from security.bridges import SYSCTLS
+from security.compiler import mac_of, wires
 from security.iptables import Option, Rule, options_of, saved_rules
 from security.overlap import order_matters
 from security.packets import ECHO_REQUEST
@@ -51,6 +54,7 @@ _WEAKENING = {
     "--dst-type": "addrtype",
     "--hashlimit-upto": "hashlimit",
     "--limit": "limit",
+    "--connlimit-above": "connlimit",
 }
 _NEED_PROTOCOL = ("--dport", "--dports", "--icmp-type", "--ip-src", "--arp-ip-src", "--arp-mac-src")
 _OF_PROTOCOL = ("tcp", "udp", "icmp", "multiport")
@@ -64,6 +68,52 @@ class Mutant:
     chain: str
     what: str
     rules: tuple[str, ...]
+
+    def make(self) -> None:
+        """Load the chain anew, all of it at once. Raises CalledProcessError when it cannot be."""
+        family, _, table = self.table.rpartition(" ")
+        tool = family or "iptables"
+        lines = [f"*{table}", f"-F {self.chain}", *self.rules, "COMMIT"]
+        _run(f"{tool}-restore", "--noflush", text="\n".join(lines) + "\n")
+
+
+@dataclass(frozen=True)
+class BridgeMutant:
+    """One change of a bridge, a port or an entry: a command, and the one that takes it back."""
+
+    what: str
+    undo: str
+
+    def make(self) -> None:
+        """Run it. Raises CalledProcessError when it cannot be."""
+        _run(*self.what.split())
+
+
+def _run(*command: str, text: str = "") -> None:
+    subprocess.run(command, input=text, text=True, check=True, capture_output=True)
+
+
+def mutants_of_bridges(topology: Topology) -> Iterator[BridgeMutant]:
+    """Give every mutant of what bridges and ports may learn, of the entries, and of what the host takes from ports."""
+    for bridge in topology.bridges:
+        of_bridge = f"ip link set dev {bridge.name} type bridge"
+        yield BridgeMutant(f"{of_bridge} no_linklocal_learn 0", f"{of_bridge} no_linklocal_learn 1")
+        yield BridgeMutant(f"{of_bridge} mcast_snooping 1", f"{of_bridge} mcast_snooping 0")
+    first = {nodes[0].bridge: port for port, nodes in reversed(wires(topology).items())}
+    for port, nodes in wires(topology).items():
+        for setting in ("learning", "flood"):
+            of_port = f"ip link set dev {port} type bridge_slave {setting}"
+            yield BridgeMutant(f"{of_port} on", f"{of_port} off")
+        mac = mac_of(nodes[0])
+        entry = f"bridge fdb replace {mac} dev {port} master static sticky"
+        yield BridgeMutant(f"bridge fdb del {mac} dev {port} master", entry)
+        yield BridgeMutant(f"bridge fdb replace {mac} dev {port} master dynamic", entry)
+        if first[nodes[0].bridge] != port:
+            yield BridgeMutant(entry.replace(port, first[nodes[0].bridge]), entry)
+        for path, value in SYSCTLS.items():
+            setting = path.format(port).removeprefix("/proc/sys/")
+            if Path(path.format(port)).exists():
+                yield BridgeMutant(f"sysctl -qw {setting}=0", f"sysctl -qw {setting}={value}")
 
 
 def mutants(rules: Sequence[Rule], topology: Topology) -> Iterator[Mutant]:
@@ -80,7 +130,9 @@ def mutants(rules: Sequence[Rule], topology: Topology) -> Iterator[Mutant]:
 
 def _reachable(rules: Sequence[Rule], at: int) -> bool:
     """Tell whether any packet comes so far: what follows a rule that takes everything is for its absence."""
-    return not any(rule.target == "RETURN" and not options_of(rule.matches) for rule in rules[:at])
+    return not any(
+        (rule.target == "RETURN" or rule.goto) and not options_of(rule.matches) for rule in rules[:at]
+    )
 
 
 def _is_the_policys(rule: Rule) -> bool:
@@ -118,19 +170,6 @@ def _text(rule: Rule, matches: Sequence[str]) -> str:
     """Write a rule; what had quotes gets them again."""
     words = ["-A", rule.chain, *matches, "-g" if rule.goto else "-j", rule.jump, *rule.target_options]
     return " ".join(f'"{word}"' if " " in word else word for word in words)
-
-
-def apply(mutant: Mutant) -> None:
-    """Load a chain anew, all of it at once. Raises CalledProcessError when it cannot be."""
-    tool, table = ("ebtables", mutant.table.split()[1]) if " " in mutant.table else ("iptables", mutant.table)
-    lines = [f"*{table}", f"-F {mutant.chain}", *mutant.rules, "COMMIT"]
-    subprocess.run(
-        [f"{tool}-restore", "--noflush"],
-        input="\n".join(lines) + "\n",
-        text=True,
-        check=True,
-        capture_output=True,
-    )
 
 
 class Hunt:
@@ -193,7 +232,7 @@ def _foreign_ports(plan: Plan) -> Iterator[Probe]:
         yield Probe(flow, expected.verdict, expected.id, build, outside.host_address, attack)
 
 
-def hunt(progress: Progress) -> list[tuple[Mutant, str]]:
+def hunt(progress: Progress) -> list[tuple[Mutant | BridgeMutant, str]]:
     """Try every mutant; give those that were not noticed, or could not be loaded."""
     policy, outside = load(), outside_of_proof()
     plan = Plan(policy, outside)
@@ -204,9 +243,12 @@ def hunt(progress: Progress) -> list[tuple[Mutant, str]]:
         )
         for rule in rules
     }
-    found = list(mutants(rules, policy.topology))
+    found: list[Mutant | BridgeMutant] = [
+        *mutants_of_bridges(policy.topology),
+        *mutants(rules, policy.topology),
+    ]
     task = progress.add_task(f"{len(found)} mutants", total=len(found))
-    survivors: list[tuple[Mutant, str]] = []
+    survivors: list[tuple[Mutant | BridgeMutant, str]] = []
     with Prover(policy.topology, outside, stranger="world") as prover:
         hunter = Hunt(prover, plan, os.environ["STRANGER"])
         unprovoked = hunter.first_difference()
@@ -215,10 +257,13 @@ def hunt(progress: Progress) -> list[tuple[Mutant, str]]:
                 f"{unprovoked.flow}: {unprovoked.why}; the policy must be proven before its proof is"
             )
         for mutant in found:
-            apply(mutant)
+            mutant.make()
             if hunter.first_difference() is None:
                 survivors.append((mutant, "survived"))
-            apply(Mutant(mutant.table, mutant.chain, "", originals[mutant.table, mutant.chain]))
+            if isinstance(mutant, Mutant):
+                Mutant(mutant.table, mutant.chain, "", originals[mutant.table, mutant.chain]).make()
+            else:
+                _run(*mutant.undo.split())
             progress.advance(task)
     return survivors
 

@@ -15,6 +15,8 @@ ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 SYN, ACK = 0x02, 0x10
 ECHO_REPLY, ECHO_REQUEST, TIMESTAMP = 0, 8, 13
 BROADCAST = "ff:ff:ff:ff:ff:ff"
+# Groups that a bridge does not forward (IEEE 802.1Q, table 8-1): LACP, 802.1X, the next two bridges, LLDP.
+LINK_LOCAL = tuple(f"01:80:c2:00:00:{last:02x}" for last in (0x02, 0x03, 0x0B, 0x0D, 0x0E))
 FIRST_PORT, SOURCE_PORTS = 20000, 40000
 MARK = b"cnet-probe"
 _SEQUENCE = 0x43000000

@@ -8,7 +8,7 @@ from dataclasses import replace
 from scripts.topology import Node, Publication
 from security import probes
 from security.compiler import LOG_BURST
-from security.policy import ACCEPT, DIRECT, DROP, HOST, WORLD, Decision, Line, Policy, Rate
+from security.policy import ACCEPT, DIRECT, DROP, HOST, WORLD, Decision, Limit, Line, Policy, Rate
 from security.probes import Build, Burst, Flow, Outside, Probe
 
 CLOSED = {"tcp": {22}, "udp": {9}}
@@ -127,7 +127,31 @@ class Plan:
             excepted = probe.expected == ACCEPT and probe.expected_id != line.id
             if excepted or (probe.expected_id == line.id and not limited):
                 limited = limited or not excepted
-                yield Burst(probe, rate.burst + FLOOD, None if excepted else rate.burst, line)
+                yield Burst(probe, rate.burst + FLOOD, None if excepted else rate.burst, line.id)
+
+    # --- limits ---
+
+    def crowds(self) -> list[Burst]:
+        """Give the proof of each limit: one node opens more connections than it may have."""
+        found = []
+        for limit in self.policy.limits:
+            probe = next(self.openings(limit), None)
+            if probe:
+                found.append(Burst(probe, limit.most + FLOOD, limit.most, limit.id))
+        return found
+
+    def openings(self, limit: Limit) -> Iterator[Probe]:
+        """Give flows of limited nodes that are allowed: datagrams to the world first, which bother nobody."""
+        names = [node.name for node in self.nodes]
+        idle_first = sorted(self.nodes, key=lambda node: node.runs not in (None, "redis", "postgres"))
+        for destination in (WORLD, HOST, *names):
+            for source in (node.name for node in idle_first if node.name in limit.sources):
+                if self.passes_the_lab(source, destination):
+                    udp = [("udp", port) for port in self.ports("udp", destination)]
+                    for protocol, port in (*udp, ("icmp", 0)):
+                        decision = self.decide(source, destination, protocol, port)
+                        if decision.verdict == ACCEPT and not (decision.line and decision.line.rate):
+                            yield self.flow(source, destination, protocol, port)
 
     def pairs(self, line: Line) -> Iterator[tuple[str, str]]:
         """Give the pairs of nodes that a line speaks of."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from scripts.topology import Topology
 
 HOST, WORLD, ANY = "host", "world", "any"
-ACCEPT, DROP = "accept", "drop"
+ACCEPT, DROP, LIMIT = "accept", "drop", "limit"
 PROTOCOLS = ("tcp", "udp", "icmp")
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 WITH_PORTS = ("tcp", "udp")
@@ -84,6 +84,18 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A line of the table that limits: each of its sources has at most so many connections at once."""
+
+    id: str
+    sources: frozenset[str]
+    most: int
+    reason: str
+    number: int
+    as_written: str
+
+
+@dataclass(frozen=True)
 class Decision:
     """What becomes of a first packet, and by which line; of `None` nobody speaks: the default."""
 
@@ -100,6 +112,7 @@ class Policy:
     path: Path
     topology: Topology
     lines: tuple[Line, ...]
+    limits: tuple[Limit, ...] = ()
 
     def decide(self, source: str, destination: str, protocol: str, port: int = 0) -> Decision:
         """Judge a first packet; a rate is not looked at. World means: through a published port."""
@@ -116,7 +129,10 @@ class Policy:
 
     def reason_of(self, policy_id: str) -> str:
         """Give the reason for a line or for what is built in; empty when there is no such id."""
-        return next((line.reason for line in self.lines if line.id == policy_id), BUILT_IN.get(policy_id, ""))
+        reasons = {line.id: line.reason for line in self.lines} | {
+            each.id: each.reason for each in self.limits
+        }
+        return reasons.get(policy_id, BUILT_IN.get(policy_id, ""))
 
     @cached_property
     def _by_destination(self) -> dict[str, list[Line]]:

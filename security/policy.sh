@@ -27,9 +27,9 @@ policy() { (cd "$ROOT" && python3 -m "security.$1" "${@:2}"); }
 live_policy() { # TOOL
   "$1-save" | awk '
     /^\*/ { table = substr($0, 2) }
-    $1 ~ /^:CNET-(FRAMES|WIRE-|ORIGIN|FROM-|TO-|DROP-)/ { print table, "-N", substr($1, 2) }
+    $1 ~ /^:CNET-(FRAMES|WIRE-|ORIGIN|FROM-|TO-|ALLOWED|DROP-)/ { print table, "-N", substr($1, 2) }
     /^-A/ { target = ""; for (i = 3; i < NF; i++) if ($i == "-j" || $i == "-g") target = $(i + 1)
-            if (($2 " " target) ~ /(^| )CNET-(FRAMES|WIRE-|ORIGIN|FROM-|TO-|DROP-)/) print table, $0 }'
+            if (($2 " " target) ~ /(^| )CNET-(FRAMES|WIRE-|ORIGIN|FROM-|TO-|ALLOWED|DROP-)/) print table, $0 }'
 }
 
 memory() { # LIVE

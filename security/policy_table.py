@@ -21,9 +21,11 @@ from security.policy import (
     BUILT_IN,
     DROP,
     HOST,
+    LIMIT,
     PROTOCOLS,
     WITH_PORTS,
     WORLD,
+    Limit,
     Line,
     Policy,
     Rate,
@@ -36,6 +38,7 @@ LAST_PORT = 65535
 
 _ID = re.compile("[a-z0-9][a-z0-9-]{0,17}")
 _PORTS = re.compile("([1-9][0-9]{0,4})(?::([1-9][0-9]{0,4}))?")
+_MOST = re.compile("[1-9][0-9]{0,5}")
 _RATE = re.compile("([1-9][0-9]{0,4})/(second|minute|hour|day):([1-9][0-9]{0,3})")
 
 
@@ -80,17 +83,21 @@ class _Reader(TableReader):
         super().__init__(path)
         self.topology = topology
         self.lines: list[Line] = []
+        self.limits: list[Limit] = []
         self.names = _members(topology)
 
     def read(self) -> Policy:
         self.read_lines()
         self.check_against_each_other()
-        return Policy(self.path, self.topology, tuple(self.lines))
+        return Policy(self.path, self.topology, tuple(self.lines), tuple(self.limits))
 
     def add_row(self) -> None:
         for column in COLUMNS[:-1]:
             if " " in self.row[column]:
                 self.refuse(column, f'"{self.row[column]}" has a space; columns are separated by tabs alone')
+        if self.row["verdict"] == LIMIT:
+            self.limits.append(self.checked_limit())
+            return
         protocols = self.checked_protocols()
         self.lines.append(
             Line(
@@ -107,6 +114,25 @@ class _Reader(TableReader):
             )
         )
         self.check_use(self.lines[-1])
+
+    def checked_limit(self) -> Limit:
+        """Read a line that limits the connections that a node has at once, whoever they are to."""
+        for column, wanted in (("to", ANY), ("protocol", ANY), ("port", NONE)):
+            if self.row[column] != wanted:
+                self.refuse(column, f"a limit counts all connections of a node, write {wanted}")
+        if not _MOST.fullmatch(self.row["rate"]):
+            self.refuse("rate", f'"{self.row["rate"]}" is not a number of connections from 1 to 999999')
+        sources = self.checked_names("from")
+        if sources & {HOST, WORLD}:
+            self.refuse("from", "a limit is for nodes, not for host, world or any")
+        return Limit(
+            id=self.checked_id(),
+            sources=sources,
+            most=int(self.row["rate"]),
+            reason=self.checked_reason(),
+            number=self.line_number,
+            as_written=self.row["from"],
+        )
 
     def checked_id(self) -> str:
         name = self.row["id"]
@@ -162,7 +188,7 @@ class _Reader(TableReader):
     def checked_verdict(self) -> str:
         verdict = self.row["verdict"]
         if verdict not in (ACCEPT, DROP):
-            self.refuse("verdict", f'"{verdict}" is neither {ACCEPT} nor {DROP}')
+            self.refuse("verdict", f'"{verdict}" is neither {ACCEPT} nor {DROP} nor {LIMIT}')
         if verdict == DROP and self.row["rate"] != NONE:
             self.refuse("rate", "a line that drops has none, write -")
         return verdict

@@ -11,11 +11,14 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from security import packets
-from security.policy import ACCEPT, Line
+from security.policy import ACCEPT
 
 # For experiments (RFC 3692): stand for every protocol a policy has no name for. One for each direction: they
 # have no ports, so that one direction would be the answer to the other.
 OTHER_PROTOCOLS = (253, 254)
+
+# What decides where no rule of a policy is asked: the bridge's own table, and the port's own settings.
+FORWARDING, LINK_LOCAL = "forwarding-table", "link-local"
 
 Build = Callable[[int], Sequence[bytes]]
 
@@ -45,7 +48,7 @@ class Flow(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What is sent shortly before a probe, so that the probe belongs to a connection."""
+    """What is sent shortly before a probe; without `to`, `build` makes whole frames."""
 
     source: str
     to: str
@@ -64,6 +67,8 @@ class Probe:
     attack: str = ""
     refill_seconds: float = 0  # after so long a rate that is used up lets one more pass
     first: Step | None = None
+    unlogged: bool = False  # the kernel drops it by itself, and tells nobody
+    by: str = ""  # the bridge of the host that a whole frame is sent by
 
     @property
     def awaits_answer(self) -> bool:
@@ -77,12 +82,12 @@ class Probe:
 
 @dataclass(frozen=True)
 class Burst:
-    """More new connections at once than a rate allows; of `limit` None all must arrive."""
+    """More new connections at once than the line `id` allows; of `limit` None all must arrive."""
 
     probe: Probe
     count: int
     limit: int | None
-    line: Line
+    id: str
 
 
 def ipv6(number: int) -> Sequence[bytes]:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from security.attacks import Attacks
+from security.bridges import differences_of_bridges
 from security.compiler import LOG_BURST, LOG_PER_SECOND, NFLOG_GROUP, PROOF_GROUP, drop_chain
 from security.iptables import saved_rules
+from security.outcome import Outcome
 from security.plan import BY_HOST, FLOOD, Plan
 from security.policy import ACCEPT, DROP, WORLD, Policy
 from security.probes import Burst, Outside, Probe
-from security.prover import Outcome, Prover
+from security.prover import Prover
+from security.tracked import forget, open_by_source, tracked
 
 COLUMNS = (
     "source",
@@ -87,18 +90,41 @@ class Examination:
     def __init__(self, prover: Prover, plan: Plan, *, strict: bool = False) -> None:
         self._prover = prover
         self._strict = strict
-        self._probes = [*plan.probes(), *Attacks(plan).probes()]
-        self._bursts = plan.bursts()
+        self._plan = plan
+        attacks = Attacks(plan)
+        self._probes, self._claims = [*plan.probes(), *attacks.probes()], attacks.claims()
+        self._bursts, self._crowds = plan.bursts(), plan.crowds()
         self.outcomes: list[Outcome] = []
         self.bursts: list[tuple[Burst, list[Outcome]]] = []
 
     def differences(self, progress: Progress = lambda *_: None) -> Iterator[Difference]:
         """Try all, and give what is not as the policy says."""
+        before = list(differences_of_bridges(self._plan.topology))
+        yield from (Difference(*each) for each in before)
         self.outcomes = self._prover.run(self._probes, lambda count: progress(count, len(self._probes)))
+        self.outcomes += self._prover.run(self._claims)
         for outcome in self.outcomes:
             if not outcome.as_expected or (self._strict and outcome.closed_elsewhere):
                 yield Difference(str(outcome.probe), explain(outcome))
+        learned = [each for each in differences_of_bridges(self._plan.topology) if each not in before]
+        yield from (Difference(*each) for each in learned)
         yield from self._floods()
+
+    def _crowd(self, crowd: Burst) -> Iterator[Difference]:
+        """Open more connections than a node may have; those of the proof are forgotten at once."""
+        flow = crowd.probe.flow
+        source = self._plan.address(flow.source, flow.destination)
+        try:
+            outcomes = self._prover.repeat(crowd.probe, crowd.count)
+            together = open_by_source(tracked())[source]
+        finally:
+            forget(flow.protocol, source, crowd.probe.to)
+        self.bursts.append((crowd, outcomes))
+        yield from _of_burst(crowd, outcomes)
+        if crowd.limit and together < crowd.limit:
+            yield Difference(
+                f"{flow}, {crowd.count} at once", f"{crowd.id} allows {crowd.limit}; {together} were open"
+            )
 
     def _floods(self) -> Iterator[Difference]:
         """Drop more than the log takes under each id: all is counted and copied, not all is logged."""
@@ -112,6 +138,8 @@ class Examination:
             outcomes = self._prover.repeat(burst.probe, burst.count)
             self.bursts.append((burst, outcomes))
             yield from _of_burst(burst, outcomes)
+        for crowd in self._crowds:
+            yield from self._crowd(crowd)
         for probe in examples.values():
             self._prover.repeat(probe, FLOOD)
         after = _counts()
@@ -167,6 +195,8 @@ def explain(outcome: Outcome) -> str:
     probe = outcome.probe
     wanted = "must pass" if probe.expected == ACCEPT else "must be dropped"
     wanted += f" by {probe.expected_id}"
+    if outcome.strayed:
+        return f"{wanted}; {outcome.strayed} got it too, and whoever is root there can read it"
     if outcome.arrived and outcome.dropped_by:
         return f"{wanted}; it arrived, and a copy or its answer was dropped by {outcome.dropped_by}"
     if outcome.dropped_by:
@@ -174,7 +204,9 @@ def explain(outcome: Outcome) -> str:
     if outcome.seen == "no answer":
         return f"{wanted}; it arrived, and its answer did not come back"
     if outcome.arrived:
-        return f"{wanted}; it arrived: the rule that should drop it is missing, or is not asked"
+        rule = "the rule that should drop it is missing, or is not asked"
+        port = f"the host takes what enters by the port of {probe.flow.source} itself"
+        return f"{wanted}; it arrived: {port if probe.unlogged else rule}"
     return (
         f"{wanted}; it was lost, and no rule of the policy says so: a wire, a route, or somebody else's rule"
     )
@@ -182,15 +214,15 @@ def explain(outcome: Outcome) -> str:
 
 def _of_burst(burst: Burst, outcomes: Sequence[Outcome]) -> Iterator[Difference]:
     arrived = sum(outcome.arrived for outcome in outcomes)
-    dropped = sum(outcome.dropped_by == burst.line.id for outcome in outcomes)
+    dropped = sum(outcome.dropped_by == burst.id for outcome in outcomes)
     flow = f"{burst.probe}, {burst.count} at once"
     if burst.limit is None and arrived < burst.count:
         yield Difference(flow, f"all must pass, {burst.probe.expected_id} has no rate; {arrived} did")
     elif burst.limit is not None and arrived > burst.limit + 1:  # one more may come back meanwhile
-        yield Difference(flow, f"at most {burst.limit} may pass, {burst.line.id} says; {arrived} did")
+        yield Difference(flow, f"at most {burst.limit} may pass, {burst.id} says; {arrived} did")
     elif burst.limit is not None and dropped + arrived != burst.count:
         over = burst.count - arrived
-        yield Difference(flow, f"{burst.line.id} drops what is over its rate; {dropped} of {over} were")
+        yield Difference(flow, f"{burst.id} drops what is over its rate; {dropped} of {over} were")
 
 
 def rows(proof: Proof) -> Iterator[tuple[object, ...]]:

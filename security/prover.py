@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 
 from scripts.topology import Node, Topology
 from security import packets
 from security.compiler import LOG_PREFIX, PROOF_GROUP, wires
 from security.namespace import inside
 from security.nflog import DropLog
-from security.policy import ACCEPT, HOST, WORLD
+from security.outcome import Outcome
+from security.policy import HOST, WORLD
 from security.probes import OTHER_PROTOCOLS, Outside, Probe
 
 _ETH_P_ALL = 3
@@ -30,48 +30,6 @@ _FLUSHERS = 4
 _SETTLING_SECONDS = 0.01  # for packets that open a connection to be on their way
 _HOST_BY_FRAME = frozenset({"host, by frame"})
 _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP, *OTHER_PROTOCOLS)
-
-
-@dataclass
-class Outcome:
-    """What became of one probe."""
-
-    probe: Probe
-    arrived: bool = False
-    answered: bool = False
-    dropped_by: str = ""
-
-    @property
-    def settled(self) -> bool:
-        """Tell whether nothing more is to be waited for."""
-        if self.dropped_by:
-            return True
-        return self.arrived and (self.answered or not self.probe.awaits_answer)
-
-    @property
-    def over_its_rate(self) -> bool:
-        """Tell whether a rate is all that spoke against it."""
-        return self.probe.expected == ACCEPT and self.dropped_by == self.probe.expected_id
-
-    @property
-    def as_expected(self) -> bool:
-        """Tell whether the policy does what it says."""
-        if self.probe.expected == ACCEPT:
-            return self.settled and not self.dropped_by
-        return self.closed_elsewhere or (not self.arrived and self.dropped_by == self.probe.expected_id)
-
-    @property
-    def closed_elsewhere(self) -> bool:
-        """Tell whether a firewall of the host may have dropped it before: table filter comes first."""
-        lost = not self.arrived and not self.dropped_by
-        return lost and self.probe.expected != ACCEPT and WORLD in self.probe.flow[:2]
-
-    @property
-    def seen(self) -> str:
-        """Say what was seen, in a word."""
-        if self.arrived:
-            return "no answer" if self.probe.awaits_answer and not self.answered else "arrived"
-        return "dropped" if self.dropped_by else "lost"
 
 
 def _forget_neighbours(node: Node) -> None:
@@ -143,7 +101,8 @@ class Prover:
         for protocol in _LOCAL_PROTOCOLS:  # a copy of what is delivered to the host, after INPUT (raw(7))
             self._watch(self._kept(socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)), {HOST})
         for bridge in self._topology.bridges:
-            self._watch(self._tap(bridge.name), _HOST_BY_FRAME)
+            self._framers[bridge.name] = self._tap(bridge.name)
+            self._watch(self._framers[bridge.name], _HOST_BY_FRAME)
 
     def _open_wire(self, nodes: Sequence[Node]) -> None:
         with inside(nodes[0].namespace):
@@ -209,7 +168,7 @@ class Prover:
         for at, step in first:
             for packet in step.build(self._number + at):
                 with suppress(OSError):  # a firewall tells its own host; the probe will tell the rest
-                    self._senders[step.source].sendto(packet, (step.to, 0))
+                    self._transmit(step.source, step.to, packet)
         if first:
             time.sleep(_SETTLING_SECONDS)
 
@@ -217,15 +176,20 @@ class Prover:
         probe = outcome.probe
         self._number += 1
         self._known[self._number] = outcome
-        self._open_numbers.add(self._number)
+        if not outcome.settled:
+            self._open_numbers.add(self._number)
         for packet in probe.build(self._number):
             try:
-                if probe.to:
-                    self._senders[probe.flow.source].sendto(packet, (probe.to, 0))
-                else:
-                    self._framers[probe.flow.source].send(packet)
+                self._transmit(probe.by or probe.flow.source, probe.to, packet)
             except OSError:
                 return  # no route, no neighbour: it is lost, and said to be
+
+    def _transmit(self, source: str, to: str, packet: bytes) -> None:
+        """Send a packet to an address, or a whole frame."""
+        if to:
+            self._senders[source].sendto(packet, (to, 0))
+        else:
+            self._framers[source].send(packet)
 
     def _look(self, seconds: float) -> bool:
         """Read whatever there is; tell whether there was something of ours."""
@@ -262,10 +226,19 @@ class Prover:
                 return found
             kind = packets.IPV4
             if watcher.family == socket.AF_PACKET:
-                if address[2] in (socket.PACKET_OUTGOING, socket.PACKET_OTHERHOST):
+                if address[2] == socket.PACKET_OUTGOING:
                     continue
                 kind, data = int.from_bytes(data[12:14], "big"), data[14:]
+                if address[2] == socket.PACKET_OTHERHOST:
+                    self._note_stray(data, kind, names)
+                    continue
             found |= self._note(data, kind, names)
+
+    def _note_stray(self, data: bytes, kind: int, names: frozenset[str]) -> None:
+        """Remember who got a frame that is for the MAC of another: whoever is root there could read it."""
+        _, outcome, _ = self._recognised(data, kind)
+        if outcome and names & self._framers.keys():
+            outcome.strayed = ", ".join(sorted(names))
 
     def _note(self, data: bytes, kind: int, names: frozenset[str]) -> bool:
         number, outcome, answer = self._recognised(data, kind)

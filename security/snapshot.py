@@ -15,7 +15,9 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from scripts.conntrack import connections
 from security.iptables import Saved, parse
+from security.tracked import open_by_source
 
 HOST_PLACE = ""
 _RATES = Path("/proc/net/ipt_hashlimit")
@@ -59,6 +61,7 @@ class Place:
     forwards: bool = False
     unread: list[str] = field(default_factory=list)  # base chains of nft that iptables does not show
     rates: dict[str, str] = field(default_factory=dict)
+    open: dict[str, int] = field(default_factory=dict)  # connections tracked, by the address that opened them
 
     def link(self, name: str) -> dict[str, Any] | None:
         """Find an interface by its name."""
@@ -154,6 +157,7 @@ def _look_at_host() -> Place:
         forwards,
         _chains_of_nft(),
         rates,
+        open_by_source(connections(_run("conntrack", "-L").splitlines())),
     )
 
 

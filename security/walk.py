@@ -24,6 +24,7 @@ ACCEPT, DROP, REJECT = "ACCEPT", "DROP", "REJECT"
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 # Options that say more about a match that is named by another, or nothing about the packet.
 _SILENT = ("-m", "--comment", "--limit-burst", "--limit")
+_LIMIT_OF_SOURCE = ("--connlimit-above", "--connlimit-mask", "--connlimit-saddr")
 _IN_BETWEEN = ("LOG", "NFLOG", "", "TRACE", "MARK", "CONNMARK", "CT", "CHECKSUM", "TCPMSS")
 _LARGEST = 65535
 
@@ -69,6 +70,7 @@ class Ruleset:
         saved: Saved,
         is_local: Callable[[str], bool],
         within_rate: Callable[[str, str], bool] = lambda *_: True,
+        open_connections: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._chains: dict[tuple[str, str], list[Rule]] = {}
         for rule in saved.rules:
@@ -76,6 +78,7 @@ class Ruleset:
         self._policies = {(table, chain): policy for table, chain, policy in saved.policies}
         self._is_local = is_local
         self._within_rate = within_rate
+        self._open_connections = open_connections
 
     def hook(self, name: str, packet: Packet) -> Walk:
         """Ask every table at a hook, until one says no."""
@@ -129,7 +132,11 @@ class Ruleset:
                 option.flag.startswith("--hashlimit-") and option.flag != "--hashlimit-upto"
             ):
                 continue
-            if option.flag == "--hashlimit-upto":
+            if option.flag in _LIMIT_OF_SOURCE and _counts_by_source(rule):
+                if option.flag != "--connlimit-above":
+                    continue
+                found = self._open_connections(walk.packet.source) + 1 > int(option.values[0])
+            elif option.flag == "--hashlimit-upto":
                 found = self._within_rate(_value(rule, "--hashlimit-name"), walk.packet.source)
             elif option.flag in self.known:
                 found = self.known[option.flag](option, walk.packet)
@@ -149,6 +156,13 @@ class Ruleset:
 
 def _value(rule: Rule, flag: str) -> str:
     return next((option.values[0] for option in options_of(rule.matches) if option.flag == flag), "")
+
+
+def _counts_by_source(rule: Rule) -> bool:
+    """Tell whether a connlimit counts the connections of one source, as those of a policy do."""
+    return _value(rule, "--connlimit-mask") == "32" and any(
+        option.flag == "--connlimit-saddr" for option in options_of(rule.matches)
+    )
 
 
 def _policy_rule(table: str, chain: str, verdict: str) -> Rule:

@@ -1,0 +1,54 @@
+"""What became of a probe, and whether that is as the policy says. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from security.policy import ACCEPT, WORLD
+from security.probes import Probe
+
+
+@dataclass
+class Outcome:
+    """What became of one probe."""
+
+    probe: Probe
+    arrived: bool = False
+    answered: bool = False
+    dropped_by: str = ""
+    strayed: str = ""  # the node that got a frame of it that was for another
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether nothing more is to be waited for."""
+        if self.dropped_by or self.probe.unlogged:
+            return True
+        return self.arrived and (self.answered or not self.probe.awaits_answer)
+
+    @property
+    def over_its_rate(self) -> bool:
+        """Tell whether a rate is all that spoke against it."""
+        return self.probe.expected == ACCEPT and self.dropped_by == self.probe.expected_id
+
+    @property
+    def as_expected(self) -> bool:
+        """Tell whether the policy does what it says, and nobody else could read it."""
+        if self.strayed:
+            return False
+        if self.probe.expected == ACCEPT:
+            return self.settled and not self.dropped_by
+        dropped_by = "" if self.probe.unlogged else self.probe.expected_id
+        return self.closed_elsewhere or (not self.arrived and self.dropped_by == dropped_by)
+
+    @property
+    def closed_elsewhere(self) -> bool:
+        """Tell whether a firewall of the host may have dropped it before: table filter comes first."""
+        lost = not self.arrived and not self.dropped_by
+        return lost and self.probe.expected != ACCEPT and WORLD in self.probe.flow[:2]
+
+    @property
+    def seen(self) -> str:
+        """Say what was seen, in a word."""
+        if self.arrived:
+            return "no answer" if self.probe.awaits_answer and not self.answered else "arrived"
+        return "dropped" if self.dropped_by else "lost"
