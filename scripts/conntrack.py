@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _PAIR = re.compile(r"(src|dst|sport|dport|type)=(\S+)")
-_PROTOCOLS = ("tcp", "udp", "icmp", "sctp", "dccp", "udplite", "gre", "icmpv6", "unknown")
+_PROTOCOLS = ("tcp", "udp", "icmp", "sctp", "dccp", "udplite", "gre", "icmpv6")
+_NAMELESS = re.compile(r"\bunknown +(\d+) ")
 _TUPLES = 2
 
 
@@ -29,7 +30,7 @@ class Tuple:
 class Connection:
     """One entry of the connection tracking table."""
 
-    protocol: str
+    protocol: str  # its number where conntrack calls it "unknown": only the number is taken by `conntrack -D -p`
     state: str
     original: Tuple
     reply: Tuple
@@ -39,7 +40,8 @@ def connections(lines: Iterable[str]) -> Iterator[Connection]:
     """Give the connections; other lines are passed over."""
     for line in lines:
         words = line.split()
-        protocol = next((word for word in words[:3] if word in _PROTOCOLS), "")
+        nameless = _NAMELESS.search(line)
+        protocol = nameless[1] if nameless else next((word for word in words[:3] if word in _PROTOCOLS), "")
         groups = _groups(line)
         if protocol and len(groups) == _TUPLES:
             state = next((word for word in words[3:7] if word.isupper() and word.isascii()), "")

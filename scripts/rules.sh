@@ -96,8 +96,15 @@ apply_rules() {
   [[ -n ${DRY_RUN:-} ]] || "${restore[@]}" <<<"$change"
 }
 
-# forget_tracked MATCH...: connections that conntrack remembers; its status is 1 when there were none.
-forget_tracked() { run conntrack -D "$@" &>/dev/null || [[ $? == 1 ]]; }
+# forget_tracked MATCH...: delete connections from the kernel's tracking table. conntrack's status is 1 when there were none
+# and when it failed, so its words tell which.
+forget_tracked() {
+  local said
+  said=$(run conntrack -D "$@" 2>&1) || [[ $said == *": 0 flow entries have been deleted"* ]] || {
+    say "$SCRIPT: a connection could not be deleted from the tracking table:"$'\n'"$said"
+    return 1
+  }
+}
 
 # --- what must be given back ----------------------------------------------------------------------
 

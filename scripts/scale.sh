@@ -13,6 +13,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/rules.sh
+source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
 
 MOST=100
 
@@ -132,7 +134,7 @@ adapt_policy() { ! policy_in_force || "$ROOT/security/policy.sh" up; } # its lin
 forget() { # NODE ADDRESS: what remains of one that went: its files, and connections that the host remembers
   rm -rf "$STATE_DIR/nodes/$1" "$STATE_DIR/log/$1".log*
   local end
-  for end in -s -d; do conntrack -D "$end" "$2" &>/dev/null || [[ $? == 1 ]]; done
+  for end in -s -d; do forget_tracked "$end" "$2"; done
 }
 
 status() {

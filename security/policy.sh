@@ -121,13 +121,15 @@ up() {
 
 # An established connection is not judged again; one that the policy denies is forgotten, and then judged.
 forget_denied() {
-  local denied
+  local tracked denied connection failed=0
   [[ -z ${DRY_RUN:-} ]] || return 0
-  denied=$(conntrack -L 2>/dev/null | policy policies stale)
+  tracked=$(conntrack -L 2>&1) || die "conntrack -L: ${tracked##*$'\n'}"
+  denied=$(policy policies stale <<<"$tracked")
   while read -r connection; do
     # shellcheck disable=SC2086 # words
-    [[ -z $connection ]] || forget_tracked $connection
+    [[ -z $connection ]] || forget_tracked $connection || failed=1
   done <<<"$denied"
+  ((failed == 0)) || die "connections that the policy denies still pass; the lines above say why. Run it again, or \`conntrack -F\`"
 }
 
 remove_policy() {

@@ -55,3 +55,24 @@ kill_points() { # FIRST
   '
   succeeds
 }
+
+@test "a connection of a protocol without a name is forgotten as the others, and a failure to forget is told" {
+  sandboxed '
+    { scripts/network.sh up; scripts/nat.sh up; security/policy.sh up; } &>/run/up || { cat /run/up; exit 1; }
+    grep -v "^operator" security/flat.tsv >/run/mine.tsv; export POLICY=/run/mine.tsv
+    remember() { conntrack -I -p "$1" -s "$2" -d 10.0.0.60 -t 500 "${@:3}" 2>/dev/null; }
+    remember 254 10.0.0.20
+    for port in 4001 4002 4003; do remember tcp 10.0.0.50 --sport $port --dport 5432 --state ESTABLISHED; done
+    remember tcp 10.0.0.40 --sport 4000 --dport 5432 --state ESTABLISHED
+    security/policy.sh up &>/run/up || { cat /run/up; exit 1; }
+    conntrack -L -d 10.0.0.60 2>/dev/null | awk "{ print \$1, \$5 }" | grep -xF "tcp src=10.0.0.40"
+    [[ $(conntrack -L -d 10.0.0.60 2>/dev/null | wc -l) == 1 ]]
+    source scripts/lib.sh; source scripts/rules.sh
+    forget_tracked -s 10.0.0.99 # there is none
+    mkdir /run/bin; printf "#!/bin/sh\necho \"conntrack v1: Operation failed\" >&2; exit 1" >/run/bin/conntrack; chmod +x /run/bin/conntrack
+    PATH=/run/bin:$PATH; hash -r; status=0
+    said=$(forget_tracked -s 10.0.0.99 2>&1) || status=$?
+    [[ $status == 1 && $said == *"conntrack -D -s 10.0.0.99"*"Operation failed"* ]] || { echo "$status: $said"; exit 1; }
+  '
+  succeeds
+}

@@ -16,7 +16,7 @@ from security.compiler import compiled
 from security.policy import DEFAULT, Policy
 from security.policy_table import COLUMNS, PolicyError
 from security.policy_table import load as load_policy
-from security.stale import stale
+from security.stale import as_arguments, stale
 
 GOOD = {
     "id": "a",
@@ -222,3 +222,12 @@ def test_a_connection_is_read_with_both_its_directions() -> None:
     )
     sent, back = Tuple("192.0.2.1", "192.0.2.2", 1, 2), Tuple("192.0.2.3", "192.0.2.1", 4, 1)
     assert found == Connection("udp", "", sent, back)
+
+
+def test_a_connection_of_a_protocol_without_a_name_is_given_by_its_number() -> None:
+    policy = shipped("flat")
+    known = entry(policy.topology, "redis-cache", "postgres-db", 5432).replace("tcp      6", "unknown  254")
+    nameless = known.replace(" ESTABLISHED", "").replace("sport=40000 dport=5432 ", "")
+    (found,) = stale(policy, connections([nameless.replace("sport=5432 dport=40000 ", "")]), set())
+    assert as_arguments(found).startswith("-p 254 -s ")
+    assert "--sport" not in as_arguments(found)
