@@ -2,9 +2,9 @@
 
     python -m monitoring.exporter [--port 9105]
 
-Bound to loopback. /metrics has the figures, made anew for each scrape; /targets lists what else to scrape: the
-services, in Prometheus' HTTP service discovery format (https://prometheus.io/docs/prometheus/latest/http_sd/), so that
-no configuration holds an address.
+Bound to loopback, and answers only requests that name it so. /metrics has the figures, made anew for each scrape;
+/targets lists what else to scrape: the services, in Prometheus' HTTP service discovery format
+(https://prometheus.io/docs/prometheus/latest/http_sd/), so that no configuration holds an address.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from monitoring.connections.tracker import tracking_table
 from monitoring.health.checks import check_all, targets
 from monitoring.live import LiveError, need_root, run
+from monitoring.local_only import refusal
 from scripts.topology import LINK_GROUP, Topology, TopologyError, load
 from security.compiler import drop_chain
 from security.iptables import saved_rules
@@ -145,7 +146,11 @@ def application(topology: Topology) -> Callable[..., Iterable[bytes]]:
     registry.register(LabCollector(topology))
     metrics = make_wsgi_app(registry)
 
-    def answer(environ: dict[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:
+    def answer(environ: dict[str, str], start_response: Callable[..., object]) -> Iterable[bytes]:
+        refused = refusal(environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN"))
+        if refused:
+            start_response(f"{refused.status} Refused", [("Content-Type", "text/plain")])
+            return [refused.text.encode()]
         if environ["PATH_INFO"] == "/targets":
             start_response("200 OK", [("Content-Type", "application/json")])
             return [json.dumps(scrape_targets(topology)).encode()]

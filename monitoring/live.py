@@ -24,6 +24,7 @@ Run = Callable[..., str]
 Link = dict[str, Any]  # one link as `ip -j` prints it
 
 _PROGRAM = re.compile(r'\("([^"]*)",pid=')
+_PATIENCE_SECONDS = 30  # for one command
 _LOOKERS = 8  # commands at once; they mostly wait for the kernel
 
 
@@ -93,9 +94,12 @@ class Lab:
 def run(*command: str) -> str:
     """Give what a command prints; LiveError in one line when it fails."""
     try:
-        return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+        done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=_PATIENCE_SECONDS)
+        return done.stdout
     except FileNotFoundError:
         raise LiveError(f"{command[0]} is missing; sudo scripts/install.sh up") from None
+    except subprocess.TimeoutExpired:
+        raise LiveError(f"`{shlex.join(command)}` gave no answer in {_PATIENCE_SECONDS} s") from None
     except subprocess.CalledProcessError as error:
         reason = (error.stderr.strip() or f"exit status {error.returncode}").splitlines()[0]
         raise LiveError(f"`{shlex.join(command)}`: {reason}") from None

@@ -30,7 +30,9 @@ class Tuple:
 class Connection:
     """One entry of the connection tracking table."""
 
-    protocol: str  # its number where conntrack calls it "unknown": only the number is taken by `conntrack -D -p`
+    protocol: (
+        str  # its number where conntrack calls it "unknown": only the number is taken by `conntrack -D -p`
+    )
     state: str
     original: Tuple
     reply: Tuple

@@ -1,25 +1,23 @@
 """The page: a map of services and what flows between them, drops in red, details of what is chosen.
 
-Bound to loopback, and answers only who asks for it by a loopback name: a page of another site that a browser was
-tricked to resolve here (DNS rebinding) gets nothing, nor does its script (Origin).
+Bound to loopback, and answers only requests that name it by a loopback name (monitoring/local_only.py).
 """
 
 from __future__ import annotations
 
 import atexit
 from typing import Any
-from urllib.parse import urlsplit
 
 from dash import Dash, Input, Output, State, ctx, html, no_update
-from flask import Flask, Response, abort, request
+from flask import Flask, Response, request
 
 from monitoring.dashboard import details, look, page
 from monitoring.dashboard.model import Model
 from monitoring.dashboard.watchers import Watch
+from monitoring.local_only import refusal
 from scripts.topology import load
 
 PORT = 8050
-_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def serve() -> Flask:
@@ -61,12 +59,9 @@ def _follow_browser(app: Dash, store: str, query: str, if_so: str, if_not: str) 
     )
 
 
-def _refuse_strangers() -> None:
-    if urlsplit(f"//{request.host}").hostname not in _NAMES:
-        abort(Response("This page answers on localhost only.\n", 403, mimetype="text/plain"))
-    origin = request.headers.get("Origin")
-    if origin and urlsplit(origin).hostname not in _NAMES:
-        abort(Response("Asked from another site.\n", 403, mimetype="text/plain"))
+def _refuse_strangers() -> Response | None:
+    refused = refusal(request.environ.get("HTTP_HOST", ""), request.headers.get("Origin"))
+    return Response(refused.text, refused.status, mimetype="text/plain") if refused else None
 
 
 # --- what is live --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Asks each service whether it is well, all at once: one that is dead delays none of the others.
+"""Asks each service whether it is well, all at once: one that is dead or slow delays none of the others.
 
 HTTP services answer /health; Redis a PING (its protocol: redis.io/docs/latest/develop/reference/protocol-spec);
 PostgreSQL whether it encrypts (its protocol's SSLRequest); anything else takes a TCP connection.
@@ -6,19 +6,20 @@ PostgreSQL whether it encrypts (its protocol's SSLRequest); anything else takes 
 
 from __future__ import annotations
 
-import http.client
-import socket
 import struct
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
+from monitoring.exchange import Exchange, http_connection
 from scripts.topology import Node, Topology
 
 TIMEOUT_SECONDS = 2.0
 _HTTP_OK = 200
 _SSL_REQUEST = 80877103  # PostgreSQL's code for it
+_CLOSED = "it closed the connection"
 
 
 class Unwell(Exception):
@@ -69,12 +70,12 @@ def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> lis
 
 
 def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
-    """Ask one."""
+    """Ask one; the whole exchange takes `timeout` seconds at most."""
     now, begin = time.time(), time.perf_counter()
     why = ""
     try:
         target.ask(target.address, target.port, timeout)
-    except (OSError, http.client.HTTPException, Unwell) as error:
+    except Exception as error:  # whatever one service does, the others are told of
         why = _reason(error)
     return Check(target.node, now, not why, (time.perf_counter() - begin) * 1000, why)
 
@@ -88,37 +89,33 @@ def _reason(error: Exception) -> str:
 
 
 def ask_http(address: str, port: int, timeout: float) -> None:
-    """Ask /health. Raises Unwell, OSError or HTTPException."""
-    connection = http.client.HTTPConnection(address, port, timeout=timeout)
-    try:
+    """Ask /health, and read all of the answer. Raises Unwell, OSError or HTTPException."""
+    with closing(http_connection(address, port, timeout)) as connection:
         connection.request("GET", "/health", headers={"Connection": "close"})
-        status = connection.getresponse().status
-    finally:
-        connection.close()
-    if status != _HTTP_OK:
-        raise Unwell(f"/health answered {status}")
+        response = connection.getresponse()
+        response.read()
+    if response.status != _HTTP_OK:
+        raise Unwell(f"/health answered {response.status}")
 
 
 def ask_tcp(address: str, port: int, timeout: float) -> None:
     """Connect. Raises OSError."""
-    socket.create_connection((address, port), timeout).close()
+    Exchange(address, port, timeout).close()
 
 
 def ask_redis(address: str, port: int, timeout: float) -> None:
     """Ask for a PONG; to be asked for a password is as good. Raises Unwell or OSError."""
-    answer = _exchange(address, port, timeout, b"PING\r\n")
+    with Exchange(address, port, timeout) as connection:
+        connection.sendall(b"PING\r\n")
+        answer = connection.read_line()
     if not answer.startswith((b"+PONG", b"-NOAUTH")):
-        raise Unwell(answer[:60].decode("ascii", "replace").strip() or "it closed the connection")
+        raise Unwell(answer[:60].decode("ascii", "replace").strip() or _CLOSED)
 
 
 def ask_postgres(address: str, port: int, timeout: float) -> None:
     """Ask for encryption: yes and no are as good, and neither leaves a line in its log. Raises Unwell or OSError."""
-    answer = _exchange(address, port, timeout, struct.pack("!II", 8, _SSL_REQUEST))
+    with Exchange(address, port, timeout) as connection:
+        connection.sendall(struct.pack("!II", 8, _SSL_REQUEST))
+        answer = connection.recv(1024)
     if answer[:1] not in (b"S", b"N"):
-        raise Unwell(answer[:60].decode("utf-8", "replace") or "it closed the connection")
-
-
-def _exchange(address: str, port: int, timeout: float, question: bytes) -> bytes:
-    with socket.create_connection((address, port), timeout) as connection:
-        connection.sendall(question)
-        return connection.recv(1024)
+        raise Unwell(answer[:60].decode("utf-8", "replace") or _CLOSED)

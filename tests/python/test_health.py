@@ -6,7 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,8 @@ from monitoring.health.report import outages, read, report
 
 
 @contextmanager
-def server(answer: bytes | None) -> Iterator[int]:
-    """Listen once on a port; answer what is asked, or nothing for None."""
+def server(answer: bytes | None, *then: bytes, pause: float = 0.0) -> Iterator[int]:
+    """Listen once on a port; answer what is asked, or nothing for None; then `then` again and again."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -38,6 +39,10 @@ def server(answer: bytes | None) -> Iterator[int]:
                     time.sleep(1)
                 else:
                     connection.sendall(answer)
+                with suppress(OSError):
+                    for piece in cycle(then):
+                        connection.sendall(piece)
+                        time.sleep(pause)
 
         threading.Thread(target=serve, daemon=True).start()
         yield listener.getsockname()[1]
@@ -80,6 +85,55 @@ def test_one_that_hangs_delays_no_other() -> None:
         hung, answered = check_all(targets, timeout=0.4)
     assert (hung.up, answered.up) == (False, True)
     assert answered.milliseconds < hung.milliseconds
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("ask", "begin", "then", "pause", "why"),
+    [
+        (ask_http, OK + b"X-Slow: ", b"a", 0.1, "no answer in time"),
+        (ask_http, b"", b"H", 0.1, "no answer in time"),
+        (ask_http, OK + b"Content-Length: 99\r\n\r\n", b"a", 0.1, "no answer in time"),
+        (ask_http, OK + b"\r\n", b"a" * 4096, 0.0, "longer than 64 KiB"),
+        (
+            ask_http,
+            OK + b"Transfer-Encoding: chunked\r\n\r\n",
+            b"1\r\na\r\n" * 700,
+            0.0,
+            "longer than 64 KiB",
+        ),
+        (ask_http, OK, b"X-Many: a\r\n", 0.0, "got more than 100 headers"),
+        (ask_http, b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.0, "longer than 64 KiB"),
+        (ask_redis, b"", b"+", 0.1, "no answer in time"),
+        (ask_redis, b"", b"+" * 4096, 0.0, "longer than 64 KiB"),
+    ],
+)
+def test_an_answer_without_an_end_is_given_up_at_one_deadline_or_limit(
+    ask: object, begin: bytes, then: bytes, pause: float, why: str
+) -> None:
+    with server(begin, then, pause=pause) as slow, server(b"+PONG\r\n") as quick:
+        targets = [
+            Target("slow", "127.0.0.1", slow, ask),  # type: ignore[arg-type] # one of the askers
+            Target("quick", "127.0.0.1", quick, ask_redis),
+        ]
+        began = time.monotonic()
+        hung, answered = check_all(targets, timeout=0.5)
+        took = time.monotonic() - began
+    assert (hung.up, answered.up) == (False, True)
+    assert why in hung.why
+    assert took < 1.5
+
+
+def test_whatever_goes_wrong_with_one_is_told_of_it_alone() -> None:
+    def fail(_: str, __: int, ___: float) -> None:
+        raise RuntimeError("unforeseen")
+
+    with server(b"+PONG\r\n") as port:
+        wanted = [Target("odd", "127.0.0.1", 1, fail), Target("quick", "127.0.0.1", port, ask_redis)]
+        odd, answered = check_all(wanted, timeout=0.5)
+    assert (odd.up, odd.why, answered.up) == (False, "unforeseen", True)
 
 
 def checks(*ups: bool) -> list[Check]:
