@@ -30,9 +30,7 @@ class Tuple:
 class Connection:
     """One entry of the connection tracking table."""
 
-    protocol: (
-        str  # its number where conntrack calls it "unknown": only the number is taken by `conntrack -D -p`
-    )
+    protocol: str  # a number where conntrack knows no name for it: `conntrack -D -p` takes both
     state: str
     original: Tuple
     reply: Tuple
