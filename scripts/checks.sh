@@ -13,7 +13,9 @@ title() { printf '\n%s%s%s\n' "$BOLD" "$*" "$PLAIN"; }
 
 FROM=() OWN=() # where `expect` asks from: the host, or in_namespace NS with one of its addresses
 
-ask() { "${FROM[@]}" curl -s "${OWN[@]}" -m 5 "$@"; } # CURL_ARGUMENTS...
+MOST_BYTES=1000000 # of an answer; curl fails when there are more
+
+ask() { "${FROM[@]}" curl -s "${OWN[@]}" -m 5 "$@" | head -c "$MOST_BYTES"; } # CURL_ARGUMENTS...
 
 # expect TITLE STATUS JQ_FILTER CURL_ARGUMENTS...: the answer's status, and what must be true of its JSON
 expect() {

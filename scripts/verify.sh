@@ -23,13 +23,13 @@ OUTSIDE_PORT=80 # one that the policy lets out
 # in_namespace NS COMMAND... (nsenter, not `ip netns exec`: that one remounts /sys)
 in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 
-connects() { timeout 3 "$BASH" -c "</dev/tcp/$1/$2" &>/dev/null; } # ADDRESS PORT
+connects() { "${@:3}" timeout 3 "$BASH" -c "</dev/tcp/$1/$2" &>/dev/null; } # ADDRESS PORT [in_namespace NS]
 
 # A server for the time of the proof: serve NAMESPACE ADDRESS PORT
 serve() {
   nsenter --net="/run/netns/$1" -- python3 "$ROOT/scripts/echo_address.py" "$2" "$3" 9>&- &
   defer kill "$!"
-  retry_until 10 in_namespace "$1" "$BASH" -c "</dev/tcp/$2/$3" 2>/dev/null || die "could not listen on $2:$3 in namespace $1"
+  retry_until 10 connects "$2" "$3" in_namespace "$1" || die "could not listen on $2:$3 in namespace $1"
 }
 
 # --- phase 1 --------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ verify_way_out() {
   serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT"
   for node in "${NODES[@]}"; do
     allowed "$node" world tcp "$OUTSIDE_PORT" || { passed "$(printf '%-18s has no way out: the policy closes it' "$node")" && continue; }
-    seen=$(in_namespace "${NAMESPACE[$node]}" curl -s --interface "${ADDRESS[$node]%/*}" -m 3 "http://$OUTSIDE:$OUTSIDE_PORT/") || seen='no answer'
+    seen=$(in_namespace "${NAMESPACE[$node]}" curl -s --interface "${ADDRESS[$node]%/*}" -m 3 "http://$OUTSIDE:$OUTSIDE_PORT/" | head -c 1000) || seen='no answer'
     if [[ $seen == "$HOST_FOR_OUTSIDE" ]]; then
       passed "$(printf '%-18s %-15s is seen outside as %s' "$node" "${ADDRESS[$node]%/*}" "$seen")"
     else
@@ -94,14 +94,14 @@ verify_way_out() {
 
 verify_published() { # NODE HOST_PORT PORT
   local inside other
-  in_namespace "${NAMESPACE[$1]}" "$BASH" -c "</dev/tcp/${ADDRESS[$1]%/*}/$3" 2>/dev/null || serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3"
+  connects "${ADDRESS[$1]%/*}" "$3" in_namespace "${NAMESPACE[$1]}" || serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3"
   for other in "${NODES[@]}"; do
     [[ ${NAMESPACE[$other]} == "${NAMESPACE[$1]}" ]] || ! allowed "$other" "$1" tcp "$3" || inside=$other
   done
-  if in_namespace "$OUTSIDE_NAMESPACE" timeout 3 "$BASH" -c "</dev/tcp/$HOST_FOR_OUTSIDE/$2"; then
+  if connects "$HOST_FOR_OUTSIDE" "$2" in_namespace "$OUTSIDE_NAMESPACE"; then
     passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
   else failed "from outside: host:$2 does not lead to $1:$3"; fi
-  [[ -z ${inside:-} ]] || if in_namespace "${NAMESPACE[$inside]}" timeout 3 "$BASH" -c "</dev/tcp/$HOST_FOR_OUTSIDE/$2"; then
+  [[ -z ${inside:-} ]] || if connects "$HOST_FOR_OUTSIDE" "$2" in_namespace "${NAMESPACE[$inside]}"; then
     passed "from a namespace:    $inside -> host:$2 -> $1:$3"
   else failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not lead to $1:$3"; fi
   if connects 127.0.0.1 "$2"; then
@@ -148,7 +148,7 @@ registered_name() { # of a node: what it registers as, or is configured as
 }
 
 running_nodes() { dump_topology | awk -F'\t' '$1 == "node" && $10 != "-"' | wc -l; }
-all_pass() { [[ $(curl -s -m 2 "$1/services" | jq '[.[][] | select(.health == "passing")] | length') -ge $2 ]]; } # BASE COUNT
+all_pass() { [[ $(ask -m 2 "$1/services" | jq '[.[][] | select(.health == "passing")] | length') -ge $2 ]]; } # BASE COUNT
 
 verify_discovery() { # BASE
   local node product body

@@ -99,6 +99,33 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
   succeeds
 }
 
+@test "an answer without an end delays nothing: health, the exporter and verify give it up, and tell of all others" {
+  sandboxed "$UP"'
+    .venv/bin/supervisorctl -c /run/cnet/supervisord.conf stop product-2 product-3
+    nsenter --net=/run/netns/product2 python3 tests/lab/slow_peer.py drip 10.0.0.31 5000 &
+    nsenter --net=/run/netns/product3 python3 tests/lab/slow_peer.py endless 10.0.0.32 5000 &
+    retry 5 listens 5000 product2; retry 5 listens 5000 product3
+    monitoring/exporter.sh run & retry 10 curl -so /dev/null http://localhost:9105/targets
+    begin=$EPOCHSECONDS
+    timeout 10 make --no-print-directory health ONCE=1 >/run/lines && exit 1
+    ((EPOCHSECONDS - begin < 5))
+    grep "DOWN  product-2 .*no answer in time" /run/lines; grep "DOWN  product-3 .*longer than 64 KiB" /run/lines
+    [[ $(grep -c "  UP  " /run/lines) == 7 ]]
+    curl -fsS -m 5 http://localhost:9105/metrics >/run/metrics
+    [[ $(grep -c "^cnet_service_up{.*} 1.0" /run/metrics) == 7 ]]
+    for node in product-2 product-3; do grep "cnet_service_up{service=\"$node\"} 0.0" /run/metrics; done
+    code() { curl -s -o /dev/null -w "%{http_code}" -m 5 "$@" http://127.0.0.1:9105/targets; }
+    [[ $(code) == 200 && $(code -H "Host: localhost:9105") == 200 && $(code -H "Host: evil.example") == 403 && $(code -H "Host;") == 400 ]]
+    source scripts/lib.sh; source scripts/checks.sh
+    for address in 10.0.0.31 10.0.0.32; do
+      begin=$EPOCHSECONDS status=0
+      expect "GET /health" 200 . "http://$address:5000/health" | tee /run/said
+      grep FAIL /run/said; ((EPOCHSECONDS - begin < 7 && $(wc -c </run/said) < 1000))
+    done
+  '
+  succeeds
+}
+
 @test "connections are told by service and state, translations both ways, and the table with its limit" {
   sandboxed "$UP"'
     exec 8<>/dev/tcp/127.0.0.1/8080; printf "GET /health HTTP/1.1\r\nHost: x\r\n\r\n" >&8

@@ -1,0 +1,27 @@
+"""Answers every HTTP request and never ends: slow_peer.py drip|endless ADDRESS PORT (a header by the byte, or a body)."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+
+
+def serve(connection: socket.socket, *, drips: bool) -> None:
+    with suppress(OSError), connection:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + (b"X-Slow: " if drips else b"\r\n"))
+        while True:
+            connection.sendall(b"a" if drips else b"a" * 65536)
+            time.sleep(0.3 if drips else 0.01)
+
+
+if __name__ == "__main__":
+    listener = socket.create_server((sys.argv[2], int(sys.argv[3])), backlog=100)
+    while True:
+        accepted, _ = listener.accept()
+        threading.Thread(
+            target=serve, args=(accepted,), kwargs={"drips": sys.argv[1] == "drip"}, daemon=True
+        ).start()
