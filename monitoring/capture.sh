@@ -14,12 +14,16 @@
 #   monitoring/capture.sh filter                   which packets: a filter for tcpdump -i any
 #   monitoring/capture.sh help
 #
+# A capture holds what was sent, passwords too: its files are for root alone, in a folder for root alone.
 # Pcap, headers only (SNAPLEN=256 bytes of a frame, 0: all), at most KEEP=10 files of ROTATE=50 MB: the oldest goes
 # first. --text writes what tcpdump prints, for people; it is slow and grows without bound, so give it seconds.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/watchers.sh
+source "$ROOT/scripts/watchers.sh"
 
+OTHER_FOLDER=${CAPTURES:-}
 CAPTURES=${CAPTURES:-${REPORTS:-$ROOT/reports}/captures}
 SNAPLEN=${SNAPLEN:-256} ROTATE=${ROTATE:-50} KEEP=${KEEP:-10}
 BUFFER=65536 # KiB of the kernel's ring, for bursts
@@ -49,17 +53,15 @@ either() { # PREFIX LINES: "PREFIXa or PREFIXb"
   ((${#words[@]} == 1)) || printf ' or %s' "${words[@]:1}"
 }
 
-pid() { # of the tcpdump that runs, none if it is gone and its number another's
-  local number file
-  { read -r number file <"$RUNNING/pid"; } 2>/dev/null || return 0
-  [[ ! -r /proc/$number/cmdline ]] || ! tr '\0' ' ' <"/proc/$number/cmdline" | grep -F -- "$file" >/dev/null || echo "$number"
+pid() { # of the tcpdump that runs: it holds a lock on this file for as long as it lives
+  [[ ! -e $RUNNING/pid ]] || flock --nonblock --shared "$RUNNING/pid" true || cat "$RUNNING/pid"
 }
 
 start() {
-  local base arguments output=/dev/null
+  local base arguments output=/dev/null bound=()
   base=$CAPTURES/traffic_log_$(date +%Y%m%d_%H%M%S)
   if [[ -n $TEXT ]]; then
-    base+=.txt output=$base.txt
+    base+=.txt output=$base
     arguments=(-tttt -l)
   else
     base+=.pcap
@@ -68,15 +70,30 @@ start() {
   arguments=(-i any -nn -s "$SNAPLEN" -B "$BUFFER" "${arguments[@]}" "$(filter)")
   echo_command tcpdump "${arguments[@]}"
   [[ -z ${DRY_RUN:-} ]] || return 0
-  setsid tcpdump "${arguments[@]}" >"$output" 2>"$RUNNING/log" 9>&- &
-  echo "$! tcpdump -i any" >"$RUNNING/pid"
+  [[ $COMMAND != run ]] || bound=(setpriv --pdeathsig TERM) # killed, this script takes tcpdump along
+  exec 8>"$RUNNING/pid"
+  flock 8
+  setsid "${bound[@]}" tcpdump "${arguments[@]}" >"$output" 2>"$RUNNING/log" 9>&- &
+  echo "$!" >&8
+  exec 8>&-
   echo "$base" >"$RUNNING/file"
-  retry_until 5 grep -q 'listening on' "$RUNNING/log" || die "tcpdump: $(tail -1 "$RUNNING/log")"
+  retry_until 5 listens || die "tcpdump: $(tail -1 "$RUNNING/log")"
+}
+
+listens() { grep -q 'listening on' "$RUNNING/log"; }
+
+# The folder of its own is closed even if it was open before; another one, that was there, stays as it was.
+make_folders() {
+  [[ -n $OTHER_FOLDER && -d $CAPTURES ]] || install -d -m 700 "$CAPTURES"
+  install -d -m 700 "$RUNNING"
+  rm -f "$RUNNING"/*
+  find "$CAPTURES" -maxdepth 1 -name 'traffic_log_*' -type f -exec chmod go= {} +
+  umask 077
 }
 
 prepare() {
   need_root
-  need_tools tcpdump ip jq
+  need_tools tcpdump ip jq flock setpriv
   load_topology
   need_lab
 }
@@ -85,17 +102,13 @@ up() {
   prepare
   take_lock
   [[ -z $(pid) ]] || { say "a capture runs already; monitoring/capture.sh status" && return 0; }
-  if [[ -z ${DRY_RUN:-} ]]; then
-    mkdir -p "$CAPTURES" "$RUNNING"
-    rm -f "$RUNNING"/*
-  fi
+  [[ -n ${DRY_RUN:-} ]] || make_folders
   start
 }
 
 down() {
   need_root
   need_tools tcpdump
-  take_lock
   local number
   number=$(pid)
   if [[ -n $number ]]; then
@@ -131,7 +144,10 @@ status() {
   prepare
   local number
   number=$(pid)
-  [[ -n $number ]] || { say "no capture runs" && return 1; }
+  if [[ -z $number ]] || ! listens; then
+    say "no capture runs"
+    return 1
+  fi
   printf 'tcpdump (%s) since %s\n' "$number" "$(ps -o lstart= -p "$number")"
   files | xargs -r du -h
 }
@@ -145,6 +161,7 @@ run_for() { # SECONDS, none: until Ctrl+C
   local end=$((SECONDS + ${1:-0}))
   up
   [[ -z ${DRY_RUN:-} ]] || return 0
+  [[ ${CNET_LOCKED:-} != "$$" ]] || { exec 9>&- && unset CNET_LOCKED; } # others may change the lab meanwhile
   trap 'INTERRUPTED=1' INT TERM
   INTERRUPTED=
   say "capturing${1:+ for $1 s}; Ctrl+C ends it"
@@ -156,6 +173,7 @@ run_for() { # SECONDS, none: until Ctrl+C
   down
 }
 
+mark_watcher
 COMMAND=${1:-help}
 shift || :
 WANTED=

@@ -11,6 +11,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/watchers.sh
+source "$ROOT/scripts/watchers.sh"
 
 DASHBOARD_PORT=${DASHBOARD_PORT:-8050}
 PID_FILE=$RUN_DIR/dashboard.pid LOG=$STATE_DIR/log/dashboard.log
@@ -72,6 +74,7 @@ status() {
   fi
 }
 
+mark_watcher
 case ${1:-help} in
   run) run_page ;;
   up | down | status) "$1" ;;

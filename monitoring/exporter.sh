@@ -9,6 +9,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/watchers.sh
+source "$ROOT/scripts/watchers.sh"
 
 run_exporter() {
   need_root
@@ -17,6 +19,7 @@ run_exporter() {
   load_topology
   need_lab
   export TOPOLOGY=$TABLE
+  mark_watcher
   trap - EXIT
   cd "$ROOT"
   exec "$VENV/bin/python" -m monitoring.exporter

@@ -9,10 +9,12 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/watchers.sh
+source "$ROOT/scripts/watchers.sh"
 
 DURATION=${DURATION:-30}
 export REPORTS=${REPORTS:-$ROOT/reports}
-HELPERS=()
+HELPERS=() CAPTURE=
 NOT_USED=20 # packets a second at the way in: the registry's checks alone
 
 page() { (cd "$ROOT" && exec "$VENV/bin/python" -m "$@" 9>&-); }
@@ -50,6 +52,20 @@ visit() {
 
 end_helpers() { kill "${HELPERS[@]}" 2>/dev/null || :; } # those that an interrupt leaves behind
 
+# The capture ends with this script, even if that is killed.
+start_capture() {
+  setpriv --pdeathsig TERM "$ROOT/monitoring/capture.sh" run &
+  CAPTURE=$!
+  defer end_capture
+  retry_until 20 capture_began || die "tcpdump did not begin"
+  ! gone "$CAPTURE" || wait "$CAPTURE" || die "the capture ended at once; the lines above say why"
+}
+capture_began() { gone "$CAPTURE" || "$ROOT/monitoring/capture.sh" status &>/dev/null; }
+end_capture() {
+  kill -TERM "$CAPTURE" 2>/dev/null || : # it has ended by itself
+  wait "$CAPTURE"
+}
+
 progress() {
   local second
   for ((second = 0; second < DURATION; second++)); do
@@ -69,17 +85,17 @@ run_monitor() {
   local dropped=0 health_log=$REPORTS/health.csv files
   mkdir -p "$REPORTS"
   rm -f "$health_log"
-  "$ROOT/monitoring/capture.sh" up
-  defer "$ROOT/monitoring/capture.sh" down
+  mark_watcher
+  start_capture
   defer end_helpers
   visit
   page monitoring.health --every 2 --rounds $((DURATION / 2 + 1)) --csv "$health_log" --report "$REPORTS" >/dev/null &
   HELPERS+=("$!")
   progress
   page monitoring.connections --reports "$REPORTS" >/dev/null || :
-  wait || :
+  wait "${HELPERS[@]}" || :
   forget_undo
-  "$ROOT/monitoring/capture.sh" down || dropped=1
+  end_capture || dropped=1
   mapfile -t files < <("$ROOT/monitoring/capture.sh" files)
   page monitoring.traffic --reports "$REPORTS" "${files[@]}"
   say "also: $REPORTS/connection_report.pdf and $REPORTS/health_report.pdf"

@@ -18,6 +18,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 # shellcheck source=scripts/rules.sh
 source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
+# shellcheck source=scripts/watchers.sh
+source "$(dirname "${BASH_SOURCE[0]}")/watchers.sh"
 
 call() { "$ROOT/scripts/$1.sh" "${@:2}"; }
 policy() { "$ROOT/security/policy.sh" "$@"; }
@@ -92,7 +94,7 @@ leave_other_table() {
   [[ $running != "$SCALED" ]] || running=$(TABLE=$SCALED base_table)
   [[ -n $running && $running != "$(base_table)" ]] || return 0
   step "take down what is up by $running"
-  down
+  take_down
 }
 
 isolation() { # [back]
@@ -123,13 +125,19 @@ farewell() {
   say "        sudo make status                        # everything on one screen"
 }
 
-down() {
-  need_root
-  take_lock
+take_down() {
   call services down
   call nat down
   call network down
   policy down
+}
+
+down() {
+  need_root
+  take_lock
+  end_watchers
+  take_down
+  run rm -rf --one-file-system "$RUN_DIR" # also what a killed run left there half-made
 }
 
 clean() {

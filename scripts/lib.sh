@@ -115,5 +115,6 @@ take_lock() {
   exec 9>>"$RUN_DIR/lock"
   flock --nonblock 9 || say "$SCRIPT: waiting for another run to end (lock $RUN_DIR/lock)"
   flock --timeout 120 9 || die "another run holds $RUN_DIR/lock for two minutes: $(fuser "$RUN_DIR/lock" 2>/dev/null)"
+  [[ $RUN_DIR/lock -ef /proc/self/fd/9 ]] || { take_lock && return; } # `down` removed the file meanwhile
   export CNET_LOCKED=$$
 }

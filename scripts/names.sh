@@ -70,9 +70,10 @@ remove_name() { # FILE
 
 remove_names() { # also what a killed run left half-made
   local file namespace
-  for file in $(our_resolvers); do remove_name "$file"; done
+  for file in $(our_resolvers) "$RESOLVERS"/*/resolv.conf.cnet; do
+    [[ ! -e $file ]] || remove_name "$file"
+  done
   for namespace in "${NAMESPACE[@]}"; do
-    rm -f "$RESOLVERS/$namespace/resolv.conf.cnet"
     [[ ! -d $RESOLVERS/$namespace ]] || rmdir --ignore-fail-on-non-empty "$RESOLVERS/$namespace"
   done
   [[ ! -d $RESOLVERS ]] || rmdir --ignore-fail-on-non-empty "$RESOLVERS"

@@ -12,12 +12,15 @@
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/watchers.sh
+source "$ROOT/scripts/watchers.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 
 page() { # MODULE OPTION...
   need_root
   need_environment
+  mark_watcher
   cd "$ROOT"
   "$VENV/bin/python" -m "$@"
 }

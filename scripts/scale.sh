@@ -59,12 +59,10 @@ place_after() { # NODE SUCCESSOR COLUMN
 
 rows() { "$ROOT/scripts/topology.sh" dump "$1"; } # TABLE
 
-# The table with COUNT nodes that run PROGRAM: first those of the base table, in their places, then those
+# Write the table with COUNT nodes that run PROGRAM: first those of the base table, in their places, then those
 # that are up, then new ones. All other rows stay as they are now.
-scaled_table() { # PROGRAM COUNT BASE
-  local nodes table
-  table=$(mktemp)
-  defer rm -f "$table"
+write_scaled_table() { # PROGRAM COUNT BASE TABLE; loads it
+  local nodes table=$4
   printf '# %s %s, made by scripts/scale.sh from\n# %s\n' "$2" "$1" "$3" >"$table"
   awk -F'\t' -v program="$1" -v count="$2" '
     FNR == 1 { file++ }
@@ -79,6 +77,13 @@ scaled_table() { # PROGRAM COUNT BASE
     load_topology "$table"
     mapfile -t nodes < <(nodes_running "$1")
   done
+}
+
+show_scaled_table() { # PROGRAM COUNT BASE
+  local table
+  table=$(mktemp)
+  defer rm -f "$table"
+  write_scaled_table "$@" "$table"
   cat "$table"
 }
 
@@ -97,14 +102,13 @@ scale() { # PROGRAM COUNT
   load_topology
   [[ -n $(nodes_running "$1") ]] || die "$TABLE has no node that runs $1"
   [[ -n $(nodes_running service-registry) ]] || die "$TABLE has no service-registry, by which clients would learn of new instances"
-  local base new
+  local base
   base=$(base_table)
-  if [[ -n ${DRY_RUN:-} ]]; then scaled_table "$1" "$2" "$base" && return; fi
+  if [[ -n ${DRY_RUN:-} ]]; then show_scaled_table "$1" "$2" "$base" && return; fi
   need_root
   need_lab
   take_lock
-  new=$(scaled_table "$1" "$2" "$base")
-  printf '%s\n' "$new" >"$SCALED.new"
+  (write_scaled_table "$1" "$2" "$base" "$SCALED.new")
   export TOPOLOGY=$SCALED
   if same_nodes "$SCALED.new" "$base"; then TOPOLOGY=$base; else mv "$SCALED.new" "$SCALED"; fi
   apply "$1"
