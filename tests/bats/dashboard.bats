@@ -27,6 +27,11 @@ load helpers
     [[ $(code http://127.0.0.1:8050/) == 200 && $(code http://localhost:8050/) == 200 ]]
     [[ $(code -H "Host: evil.example:8050" http://127.0.0.1:8050/) == 403 ]]
     [[ $(code -H "Origin: http://evil.example" http://127.0.0.1:8050/) == 403 ]]
+    [[ $(code -H "Origin: http://localhost:8050" http://localhost:8050/) == 200 ]]
+    for header in "Origin: http://[::1" "Origin: nonsense" "Host;" "Host:" "Host: a b"; do
+      [[ $(code -H "$header" http://127.0.0.1:8050/) == 400 ]] || { echo "$header: $(code -H "$header" http://127.0.0.1:8050/)"; exit 1; }
+    done
+    refute grep Traceback /var/opt/cnet/log/dashboard.log
     [[ $(code http://203.0.113.1:8050/) == 000 ]]
     pid=$(cat /run/cnet/dashboard.pid)
     monitoring/dashboard.sh down

@@ -1,40 +1,31 @@
 #!/usr/bin/env bats
 # shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
-# Killed at any moment: the whole `up`, from installing to proving.
+# Killed at any moment, and what a killed run leaves.
 
 load helpers
 
-# Kills `up` at every second of 26 points of its run, from FIRST on; half of the times it goes up again before down.
-kill_points() { # FIRST
-  sandboxed "first=$1"'
-    host_state >/run/before
-    begin=${EPOCHREALTIME/./}
-    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
-    took=$((${EPOCHREALTIME/./} - begin))
-    scripts/lab.sh clean &>/dev/null
-    retry 5 pristine /run/before >/dev/null
-    for ((point = first; point <= 26; point += 2)); do
-      setsid scripts/lab.sh up &>/run/killed & pid=$!
-      sleep "$(printf "%d.%06d" $((took * point / 27 / 1000000)) $((took * point / 27 % 1000000)))"
-      kill -9 -- "-$pid" 2>/dev/null || echo "point $point: it had ended"
-      wait "$pid" 2>/dev/null || :
-      if ((point / 2 % 2)); then
-        { scripts/network.sh up && scripts/nat.sh up && scripts/services.sh up; } &>/run/up || { echo "up after point $point"; cat /run/up; exit 1; }
-        scripts/lab.sh status &>/run/status || { echo "status after point $point"; cat /run/status; exit 1; }
-      fi
-      scripts/lab.sh clean &>/run/down || { echo "down after point $point"; cat /run/down; exit 1; }
-      retry 5 pristine /run/before >/run/diff || { echo "left after point $point:"; cat /run/diff; exit 1; }
-    done
-  '
-}
-
-@test "kill -9 of up at 13 points of its run: up converges, down leaves nothing" {
-  kill_points 1
+@test "kill -9 of commands at random moments: up converges, clean leaves nothing" {
+  # make kills COUNT=40 SEED=2 tries more of them
+  run "$ROOT/tests/lab/kills.sh" 3 1
   succeeds
+  says "3 kills, 0 failed"
 }
 
-@test "kill -9 of up at 13 more points: up converges, down leaves nothing" {
-  kill_points 2
+@test "down removes what killed runs left half-made, and who waits for the lock meanwhile gets the new one" {
+  sandboxed '
+    host_state >/run/before
+    scripts/network.sh up >/dev/null
+    mkdir -p /etc/netns/product9; touch /etc/netns/product9/resolv.conf.cnet /run/cnet/{scaled.tsv,scaled.tsv.new,supervisord.conf.new}
+    mkdir -p /etc/netns/other; touch /etc/netns/other/resolv.conf
+    take() { (source scripts/lib.sh; SCRIPT=$1 && take_lock 2>"/run/$1"; "${@:2}"); }
+    remove() { retry 5 grep waiting /run/second; rm -rf "$RUN_DIR"; }
+    holds() { refute flock --nonblock "$RUN_DIR/lock" true; }
+    take first remove & sleep 0.5; take second holds; wait
+    scripts/network.sh up >/dev/null; touch /run/cnet/{scaled.tsv,scaled.tsv.new,supervisord.conf.new}
+    scripts/lab.sh clean >/dev/null
+    [[ ! -e /run/cnet && ! -e /var/opt/cnet && ! -e /etc/netns/product9 && -e /etc/netns/other/resolv.conf ]]
+    rm -r /etc/netns; pristine /run/before
+  '
   succeeds
 }
 

@@ -62,6 +62,36 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
   succeeds
 }
 
+@test "a capture is for root alone and dies with who began it; down ends whatever watches the lab, and nobody else" {
+  sandboxed '
+    scripts/network.sh up >/dev/null
+    export REPORTS=/run/reports
+    install -d -m 755 /run/reports/captures; echo old >/run/reports/captures/traffic_log_old.pcap0
+    tcpdump -i lo -w /dev/null 2>/dev/null & foreign=$!
+    ours() { pgrep tcpdump | grep -vx "$foreign"; }
+    began() { monitoring/capture.sh status &>/dev/null; }
+    setsid monitoring/capture.sh run &>/run/said & capture=$!
+    retry 20 began
+    [[ $(stat -c %a /run/reports/captures /run/cnet/capture | sort -u) == 700 && $(stat -c %a /run/reports) == 755 ]]
+    [[ $(stat -c %a /run/reports/captures/* /run/cnet/capture/* | sort -u) == 600 ]]
+    flock --nonblock /run/cnet/lock true # the lab may be changed meanwhile
+    kill -9 $capture; retry 5 refute ours
+    DURATION=60 setsid monitoring/monitor.sh run &>/run/said & monitor=$!
+    retry 20 began; kill -9 -- -$monitor; retry 5 refute ours
+    monitoring/capture.sh up --text &>/run/said # tcpdump is another user now, which undoes its tie to a parent
+    [[ $(stat -c %a /run/reports/captures/* | sort -u) == 600 ]]
+    scripts/report.sh health --every 1 &>/run/health & health=$!
+    monitoring/exporter.sh run &>/run/exporter & monitoring/dashboard.sh up &>/run/dashboard
+    retry 20 curl -so /dev/null http://localhost:9105/targets; retry 20 grep DOWN /run/health >/dev/null
+    kill -9 $health $(cat /run/cnet/dashboard.pid)
+    scripts/lab.sh clean &>/run/said || { cat /run/said; exit 1; }
+    refute ours; kill -0 $foreign
+    refute pgrep -f "bin/(python -m monitoring|gunicorn --bind)"
+    [[ ! -e /run/cnet ]]
+  '
+  succeeds
+}
+
 @test "in tiers each packet is counted once, where it began, and being watched changes nothing" {
   sandboxed 'export TOPOLOGY=tiers
   '"$UP"'
