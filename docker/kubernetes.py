@@ -271,8 +271,8 @@ def mounts(program: str) -> dict[str, str]:
         found |= {"disk": DISKS[program], "shm": SHM, "sockets": "/var/run/postgresql"}
     else:
         found |= {"disk" if program in DISKS else "state": STATE}
-    if program not in ("postgres", "redis", "nginx"):
-        found["shm"] = SHM  # gunicorn's heartbeat
+    if program not in ("postgres", "redis"):
+        found["shm"] = SHM  # gunicorn's heartbeat, nginx' configuration
     if program in KEY_OF:
         found["passwords"] = SECRETS
     if program == "redis":

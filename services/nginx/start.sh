@@ -1,8 +1,13 @@
 #!/bin/sh
 # nginx, the way in: answers /health itself and hands everything else to the gateway.
-# Environment: SERVICE_IP, SERVICE_PORT, GATEWAYS (host:port, comma-separated; a host may be a name), STATE_DIR.
+# Environment: SERVICE_IP, SERVICE_PORT, GATEWAYS (host:port, comma-separated; a host may be a name),
+# UNLIMITED (CIDRs, comma-separated: clients that may hold as many connections as they like; loopback always may).
 # Plain sh, for nginx's own image has no bash.
 set -eu
+
+RUN_DIR=/dev/shm/${INSTANCE_ID:-nginx} # in memory: a full disk keeps nothing from starting
+SOCKET=$RUN_DIR/http.$$.sock
+CONNECTIONS=16384 # several times what one address may hold; each takes some kilobytes
 
 servers() { # an entry for each address; see proxy_next_upstream for why there are five of each
   for gateway in $(echo "$GATEWAYS" | tr , ' '); do
@@ -19,10 +24,35 @@ addresses() { # of a host; an address is its own
   esac
 }
 
+unlimited() {
+  for network in $(echo "${UNLIMITED:-}" | tr , ' '); do printf '%s 0; ' "$network"; done
+}
+
+# Connections are counted as they are accepted by nginx' stream module, which Debian has as a file of its own and nginx'
+# image has built in. Where it is missing, only the requests of an address are limited.
+stream_settings() {
+  load='' listen="unix:$SOCKET proxy_protocol"
+  case $(nginx -V 2>&1) in *'--with-stream '*) return ;; esac
+  for module in /usr/lib/nginx/modules /usr/lib64/nginx/modules; do
+    [ ! -e "$module/ngx_stream_module.so" ] || load="load_module $module/ngx_stream_module.so;"
+  done
+  [ -n "$load" ] || listen=$SERVICE_IP:$SERVICE_PORT
+}
+
+# nginx accepts no connection that it has no descriptor for, so it must not be promised more of them than it may open.
+count_connections() {
+  files=$(ulimit -H -n)
+  [ "$files" != unlimited ] && [ "$files" -lt $((CONNECTIONS + 64)) ] || files=$((CONNECTIONS + 64))
+}
+
 write_config() { # SERVERS
-  sed -e "s|@LISTEN@|$SERVICE_IP:$SERVICE_PORT|" -e "s|@STATE_DIR@|$STATE_DIR|" -e "s|@GATEWAYS@|$1|" \
-    "$(dirname "$0")/nginx.conf.in" >"$STATE_DIR/nginx.conf.new"
-  mv "$STATE_DIR/nginx.conf.new" "$STATE_DIR/nginx.conf"
+  stream_settings
+  count_connections
+  sed -e "s|@LISTEN@|$SERVICE_IP:$SERVICE_PORT|" -e "s|@HTTP_LISTEN@|$listen|" -e "s|@LOAD_STREAM@|$load|" \
+    -e "s|@FILES@|$files|" -e "s|@CONNECTIONS@|$((files - 64))|" -e "s|@UNLIMITED@|$(unlimited)|" \
+    -e "s|@SOCKET@|$SOCKET|" -e "s|@RUN_DIR@|$RUN_DIR|" -e "s|@GATEWAYS@|$1|" "$(dirname "$0")/nginx.conf.in" |
+    case $listen in unix:*) cat ;; *) sed '/^stream {$/,/^}$/d' ;; esac >"$RUN_DIR/nginx.conf.new"
+  mv "$RUN_DIR/nginx.conf.new" "$RUN_DIR/nginx.conf"
 }
 
 # nginx asks for a name once, when it reads its configuration: another answer is another configuration.
@@ -38,7 +68,9 @@ follow_names() { # PID
   done
 }
 
+mkdir -p -m 700 "$RUN_DIR"
 until found=$(servers) && [ -n "$found" ]; do sleep 1; done # a name may not be there yet
 write_config "$found"
+rm -f "$SOCKET" # of an nginx that was killed: nobody can listen on it again
 case $GATEWAYS in *[!0-9.:,]*) follow_names $$ & ;; esac
-exec nginx -p "$STATE_DIR" -c "$STATE_DIR/nginx.conf" -e stderr
+exec nginx -p "$RUN_DIR" -c "$RUN_DIR/nginx.conf" -e stderr
