@@ -208,7 +208,7 @@ inside() {
   [[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]] || die "br_netfilter is not loaded; sudo modprobe br_netfilter"
   mkdir -p "$WORK" "$STATE_DIR"
   chmod 755 "$STATE_DIR"
-  echo REDIS_PASSWORD=of-this-benchmark >"$STATE_DIR/secrets"
+  echo "REDIS_PASSWORD=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" >"$STATE_DIR/secrets"
   write_nginx_configuration
   taskset -pc "$CPU" "$$" >/dev/null
   RANDOM=$SEED

@@ -19,10 +19,10 @@ PRODUCTS = [
 
 @app.route("/products")
 def products():
-    cached = cache.get("original_products")
+    cached = cache.get("product_original")
     if cached is None:
         cached = json.dumps(PRODUCTS)
-        cache.setex("original_products", 300, cached)
+        cache.setex("product_original", 300, cached)
     return jsonify({"instance": os.environ["INSTANCE_ID"], "products": json.loads(cached)})
 
 

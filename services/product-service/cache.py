@@ -37,7 +37,7 @@ class Cache:
             if isinstance(cached, bytes) and self._is_good(key, cached, is_valid):
                 return cached
             value = source()
-            self._ask("SET", key, value, "EX", TTL_SECONDS)
+            self._ask("SETEX", key, TTL_SECONDS, value)
         except (redis.RedisError, OSError) as failure:
             self._rest_until = time.monotonic() + REST_SECONDS
             self._forget_idle()

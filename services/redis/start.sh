@@ -1,18 +1,41 @@
 #!/bin/sh
 # Redis, the product cache: in memory only, with a password; what is least used leaves first.
-# Environment: SERVICE_IP, SERVICE_PORT, REDIS_PASSWORD (or a file of that), STATE_DIR.
+# Environment: SERVICE_IP, SERVICE_PORT, REDIS_PASSWORD (or a file of that), REDIS_OPERATOR_PASSWORD (or none), STATE_DIR.
 # Plain sh, for Redis' own image has no bash.
 set -eu
 
 password=${REDIS_PASSWORD:-$(cat /run/secrets/redis_password)}
-# By standard input, so that the password is in no file and no argument list.
-exec redis-server - <<EOF
+case $password in
+  '' | *[!0-9A-Za-z]*)
+    echo "start.sh: REDIS_PASSWORD is empty or not letters and digits; in the lab \`make up\` makes a new one" >&2
+    exit 1
+    ;;
+esac
+
+# Root on the host may do everything; the password of this user is given to no other service.
+operator=''
+[ -z "${REDIS_OPERATOR_PASSWORD:-}" ] || operator="user operator on >$REDIS_OPERATOR_PASSWORD ~* &* +@all"
+
+# By standard input, so that the password is in no file and no argument list. A process title would overwrite the
+# environment, by which `up` finds who still has an old password.
+# The default user is who gives a password alone, as the product service does: it may read and write the catalogue's
+# keys and nothing else. SETEX is the only way to write, because it always sets a lifetime; SET may leave it out.
+exec redis-server - <<CONFIG
 bind $SERVICE_IP
 port $SERVICE_PORT
-requirepass $password
+user default on >$password resetkeys ~all_products ~product_* resetchannels -@all +auth +ping +get +setex
+$operator
+set-proc-title no
 dir $STATE_DIR
 save ""
 appendonly no
 maxmemory 64mb
 maxmemory-policy allkeys-lru
-EOF
+maxmemory-clients 16mb
+maxclients 2000
+timeout 300
+tcp-keepalive 30
+client-query-buffer-limit 1mb
+client-output-buffer-limit normal 1mb 256kb 10
+proto-max-bulk-len 1mb
+CONFIG
