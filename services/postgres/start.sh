@@ -2,31 +2,97 @@
 # PostgreSQL, the orders: scram passwords, durability left on. The first start makes the cluster.
 # Environment: SERVICE_IP, SERVICE_PORT, DB_NAME, DB_USER, DB_PASSWORD, DB_CLIENTS (CIDRs, comma-separated), STATE_DIR.
 set -euo pipefail
+umask 077
 
 # Debian keeps the server's programs off PATH, a folder for each version.
 programs=$(find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -1)
 PATH=${programs:+$programs:}$PATH
 version=$(postgres --version | grep -oE '[0-9]+' | head -1)
 data=$STATE_DIR/$version
+settings=(-c config_file="$PWD/postgresql.conf" -c unix_socket_directories="$STATE_DIR")
+LOG_FILES=4 # of 16 MB: what is written while the disk is full goes there; see postgresql.conf
 
-# Under another name until it is whole: a start that is killed half-way is made anew.
+die() {
+  echo "start.sh: $*" >&2
+  exit 1
+}
+
+# The server and all its children inherit descriptor 9, so the lock is free only when none of them lives. The process
+# id in postmaster.pid tells nothing: after a power loss, or in a new PID namespace, it is another process, or none.
+take_data() {
+  exec 9>>"$STATE_DIR/lock"
+  flock --timeout 10 9 || die "another PostgreSQL still uses $STATE_DIR; it must end first"
+}
+
+remove_leftovers() { # of a server that was killed
+  rm -f "$data/postmaster.pid" "$STATE_DIR"/.s.PGSQL.*
+  rmdir "$data" 2>/dev/null || : # an empty folder is no cluster
+}
+
+# Run statements, a line each, in a server of its own that nobody can connect to. A failure is logged with its
+# statement, which may hold the password.
+run_alone() { # DATA
+  local line
+  postgres --single -D "$1" "${settings[@]}" -c log_checkpoints=off postgres 2>&1 >/dev/null |
+    while IFS= read -r line; do echo "${line//$DB_PASSWORD/(password)}"; done
+}
+
+# Under another name until it is whole and on the disk: a start that is killed half-way is made anew.
 make_cluster() {
   local new=$data.new
   rm -rf "$new"
   initdb --pgdata "$new" --username postgres --encoding UTF8 --locale C.UTF-8 --auth-local peer --auth-host scram-sha-256
-  postgres --single -D "$new" postgres >/dev/null <<EOF
-CREATE ROLE "$DB_USER" LOGIN PASSWORD '$DB_PASSWORD'
+  run_alone "$new" <<STATEMENTS
+CREATE ROLE "$DB_USER" LOGIN
 CREATE DATABASE "$DB_NAME" OWNER "$DB_USER"
-EOF
-  mv "$new" "$data"
+STATEMENTS
+  sync --file-system "$new"
+  mv --no-target-directory "$new" "$data"
+  sync "$STATE_DIR"
 }
 
+repair_access() {
+  chmod -R u+rwX,go-rwx "$data"
+  write_if_new "$data/pg_hba.conf" "$(
+    echo "local all postgres peer map=owner"
+    for clients in ${DB_CLIENTS//,/ }; do echo "host $DB_NAME $DB_USER $clients scram-sha-256"; done
+  )"
+  write_if_new "$data/pg_ident.conf" "owner $(id -un) postgres"
+  # ALTER SYSTEM writes this file; a damaged one would end every start.
+  postgres -C max_connections -D "$data" "${settings[@]}" >/dev/null || mv "$data/postgresql.auto.conf" "$data/postgresql.auto.conf.damaged"
+}
+
+write_if_new() { # FILE TEXT: not written at each start, because the disk may be full
+  [[ $(cat "$1" 2>/dev/null) != "$2" ]] || return 0
+  echo "$2" >"$1.new"
+  mv "$1.new" "$1"
+}
+
+# Set the password at each start, so that no lost or damaged one locks the order service out. This happens before the
+# server listens: no client ever meets the old password, and it needs no password or connection itself. A full disk can
+# make it fail; the server then starts with the password that it has.
+set_password() {
+  [[ $DB_PASSWORD =~ ^[0-9A-Za-z]+$ ]] || { echo "start.sh: no DB_PASSWORD, so the old one stays; \`make up\` makes a new one" >&2 && return; }
+  {
+    echo "ALTER ROLE \"$DB_USER\" PASSWORD '$DB_PASSWORD' CONNECTION LIMIT 40"
+    echo "ALTER ROLE \"$DB_USER\" SET statement_timeout TO '5s'"
+    log_files
+  } | run_alone "$data" || echo "start.sh: the password could not be set, so the old one stays" >&2
+}
+
+log_files() { # statements that make as many as are missing
+  local count
+  count=$(find "$data/pg_wal" -regextype posix-extended -regex '.*/[0-9A-F]{24}' | wc -l)
+  for (( ; count < LOG_FILES; count++)); do
+    echo "SELECT pg_logical_emit_message(false, 'cnet', '')"
+    echo "SELECT pg_switch_wal()"
+  done
+  echo "CHECKPOINT"
+}
+
+take_data
+remove_leftovers
 [[ -d $data ]] || make_cluster
-{
-  echo "local all postgres peer"
-  for clients in ${DB_CLIENTS//,/ }; do echo "host $DB_NAME $DB_USER $clients scram-sha-256"; done
-} >"$data/pg_hba.conf"
-# mmap: shared memory in a file of the cluster's own, so that nothing is left in /dev/shm after a kill.
-exec postgres -D "$data" -c listen_addresses="$SERVICE_IP" -c port="$SERVICE_PORT" \
-  -c unix_socket_directories="$STATE_DIR" -c dynamic_shared_memory_type=mmap \
-  -c password_encryption=scram-sha-256 -c max_connections=50 -c shared_buffers=64MB
+repair_access
+set_password
+exec postgres -D "$data" "${settings[@]}" -c listen_addresses="$SERVICE_IP" -c port="$SERVICE_PORT"
