@@ -27,13 +27,8 @@ own_directory() { echo "$STATE_DIR/nodes/$INSTANCE_ID"; }
 
 # Each store's password is given to the store and to its clients, to nobody else.
 export_secrets() {
-  local names
-  case $1 in
-    redis | product-service) names=REDIS_PASSWORD ;;
-    postgres | order-service) names=DB_PASSWORD ;;
-    *) return ;;
-  esac
-  export "${names?}=$(sed -n "s/^$names=//p" "$STATE_DIR/secrets")"
+  local name
+  for name in $(secrets_of "$1"); do export "$name=$(secret "$name")"; done
 }
 
 inside() { # PROGRAM

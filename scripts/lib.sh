@@ -18,6 +18,22 @@ export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV OUTSIDE_NAMESPACE
 
 [[ :$PATH: == *:/usr/sbin:* ]] || PATH=$PATH:/usr/sbin:/sbin # a user's PATH may lack them
 
+# --- passwords ----------------------------------------------------------------------------------
+
+SECRETS=(REDIS_PASSWORD REDIS_OPERATOR_PASSWORD DB_PASSWORD)
+export SECRETS
+
+# Print one password; nothing when the file does not hold it whole.
+secret() { sed -nE "s/^$1=([0-9a-f]{48})\$/\1/p" "$STATE_DIR/secrets" 2>/dev/null | tail -n 1 || :; }
+
+secrets_of() { # PROGRAM: names of the passwords that it holds: its store's, and for Redis the operator's
+  case $1 in
+    redis) echo REDIS_PASSWORD REDIS_OPERATOR_PASSWORD ;;
+    product-service) echo REDIS_PASSWORD ;;
+    postgres | order-service) echo DB_PASSWORD ;;
+  esac
+}
+
 # --- speaking -----------------------------------------------------------------------------------
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then

@@ -52,20 +52,28 @@ state_of() { # NODE SUPERVISOR_STATE PID
   [[ $2 == RUNNING ]] || { echo "${2,,}" && return; }
   [[ $(stat -Lc %i "/proc/$3/ns/net" 2>/dev/null) == "$(stat -Lc %i "/run/netns/${NAMESPACE[$1]}" 2>/dev/null)" ]] ||
     { echo "astray" && return; }
+  holds_secrets "$1" "$3" || { echo "old-password" && return; }
   if ready "$1"; then echo running; else echo "not-ready"; fi
 }
 
-make_secrets() { # once; a lab that was cleaned gets new ones
-  [[ ! -s $STATE_DIR/secrets ]] || return 0
-  local name
+# Make each password that is missing or damaged (a power loss can empty a file) and keep the others. The stores take a
+# new password at their next start, so no data depends on an old one.
+make_secrets() {
+  local name password secrets=''
   install -d -m 755 "$STATE_DIR"
-  (
-    umask 077
-    for name in REDIS_PASSWORD DB_PASSWORD; do
-      printf '%s=%s\n' "$name" "$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"
-    done >"$STATE_DIR/secrets.new"
-  )
+  for name in "${SECRETS[@]}"; do
+    password=$(secret "$name")
+    if [[ -z $password ]]; then
+      [[ ! -e $STATE_DIR/secrets ]] || say "$STATE_DIR/secrets: $name is missing or damaged; made a new one"
+      password=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+    fi
+    secrets+="$name=$password"$'\n'
+  done
+  ! printf '%s' "$secrets" | cmp -s - "$STATE_DIR/secrets" || { chmod 600 "$STATE_DIR/secrets" && return; }
+  (umask 077 && printf '%s' "$secrets" >"$STATE_DIR/secrets.new")
+  sync "$STATE_DIR/secrets.new"
   mv "$STATE_DIR/secrets.new" "$STATE_DIR/secrets"
+  sync "$STATE_DIR"
 }
 
 check_readable() { # services run as users of their own and must be able to read their code
@@ -132,11 +140,20 @@ up() {
 }
 all_run() { ! supervisor_states | grep -qv ' RUNNING '; }
 
-restart_astray() { # a namespace that was made anew leaves its program in the old one
-  local node state pid
+# A namespace that was made anew leaves its program in the old one; a new password, the old one in it. Instances of one
+# program take turns, so that the others answer meanwhile.
+restart_astray() {
+  local node state pid program
+  local -A astray=()
   while read -r node state pid; do
-    [[ $(state_of "$node" "$state" "$pid") != astray ]] || supervisor_do restart "$node" || : # it goes on trying; the wait tells
+    [[ $(state_of "$node" "$state" "$pid") != @(astray|old-password) ]] || astray[${RUNS[$node]}]+=" $node"
   done < <(supervisor_states)
+  for program in "${!astray[@]}"; do
+    for node in ${astray[$program]}; do
+      supervisor_do restart "$node" && retry_until "$HANGS_SECONDS" ready "$node" || : # the supervisor goes on trying; the wait tells
+    done &
+  done
+  wait
 }
 
 down() {

@@ -55,7 +55,7 @@ environment_of() { # NODE USER
     redis | postgres) [[ -z $registry_url ]] || settings+=("HEARTBEAT=${registry_url%%,*}/heartbeat/$(label "$1")/$(label "$1")") ;;
   esac
   case ${RUNS[$1]} in
-    nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')") ;;
+    nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')" "UNLIMITED=$(lab_networks)") ;;
     api-gateway) settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "${registry[@]}" "${products[@]}" "${orders[@]}") ;;
     product-service) settings+=(WORKER_CLASS=gevent "${registry[@]}" "REDIS_HOST=$(first_address redis)" "REDIS_PORT=$(first_port redis)") ;;
     order-service) settings+=("${registry[@]}" "${products[@]}" "DB_HOST=$(first_address postgres)" "DB_PORT=$(first_port postgres)" DB_NAME=orders DB_USER=orders) ;;
@@ -72,6 +72,12 @@ environment_of() { # NODE USER
 operators() { # who may deregister any instance: the host, which has the bridges' addresses
   local bridge list=''
   for bridge in "${BRIDGES[@]}"; do list+="${list:+,}${ADDRESS[$bridge]%/*}"; done
+  echo "$list"
+}
+
+lab_networks() { # of all bridges, comma-separated; localhost comes from a bridge's address, too
+  local bridge list=''
+  for bridge in "${BRIDGES[@]}"; do list+="${list:+,}$(network_cidr "${ADDRESS[$bridge]}")"; done
   echo "$list"
 }
 
@@ -121,6 +127,15 @@ stdout_logfile=$STATE_DIR/log/$1.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=2
 EOF
+}
+
+# Compare the passwords in a running service's environment with those in the file.
+holds_secrets() { # NODE PID
+  local name environment
+  environment=$'\n'$(tr '\0' '\n' 2>/dev/null <"/proc/$2/environ")$'\n' || return 0 # it has just ended
+  for name in $(secrets_of "${RUNS[$1]:-}"); do
+    [[ $environment != *$'\n'"$name="* || $environment == *$'\n'"$name=$(secret "$name")"$'\n'* ]] || return 1
+  done
 }
 
 supervisorctl() { "$VENV/bin/supervisorctl" -c "$CONFIG" "$@"; }
