@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Chaos: a constant load while parts of the lab are killed, stopped, cut and starved, one at a time, at last
-# all at random; then a report of what clients felt, how soon the lab noticed, and whether each order is
-# there exactly once.
+# Chaos: a constant load while parts of the lab are killed, frozen, cut off, replaced by hostile peers and denied
+# their disk, one at a time, at last at random; then a report of what clients saw, how soon the lab noticed, and
+# whether each order is there exactly once. faults.tsv lists the faults and what is promised for each.
 #
-#   chaos/run.sh [run]   in a sandbox of its own; 200 GETs and 10 orders a second; about six minutes
-#                        QUICK=1: one instance for each fault, about two minutes; SEED=2: other random kills
+#   chaos/run.sh [run]           in a sandbox of its own; 200 GETs and 10 orders a second; about eight minutes
+#                                QUICK=1: one instance for each fault, under three minutes; SEED=2: other random kills
+#   chaos/run.sh run FAULT...    only these faults, each on one node
 #   chaos/run.sh help
 #
 # Results: the table on the terminal, reports/chaos.csv, chaos_samples.csv, chaos_timeline.png,
@@ -14,117 +15,95 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
 # shellcheck source=chaos/faults.sh
 source "$(dirname "${BASH_SOURCE[0]}")/faults.sh"
+# shellcheck source=chaos/lab.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 
 GETS=${GETS:-200} ORDERS=${ORDERS:-10}
-CALM_SECONDS=8 HOLD_SECONDS=${QUICK:+2} SETTLE_SECONDS=${QUICK:+4}
-HOLD_SECONDS=${HOLD_SECONDS:-4} SETTLE_SECONDS=${SETTLE_SECONDS:-8}
-RANDOM_SECONDS=${QUICK:+10} RANDOM_SECONDS=${RANDOM_SECONDS:-60} SEED=${SEED:-1}
+SETTLE_SECONDS=${QUICK:+4} SETTLE_SECONDS=${SETTLE_SECONDS:-8}
+LAST_SECONDS=8
+SEED=${SEED:-1}
 REPORTS=${REPORTS:-$ROOT/reports}
 EVENTS=$REPORTS/chaos_events.csv SAMPLES=$REPORTS/chaos_samples.csv STORED=$REPORTS/chaos_orders.csv
 
-event() { # begin|end FAULT NODE
-  printf '%s,%s,%s,%s\n' "$EPOCHREALTIME" "$@" >>"$EVENTS"
-  say "$(printf '%4d s  %-5s %-12s %s' "$SECONDS" "$@")"
+event() { # begin|end|broken FAULT NODE [TEXT]
+  printf '%s,%s,%s,%s,%s\n' "$EPOCHREALTIME" "$1" "$2" "$3" "${4:-}" >>"$EVENTS"
+  say "$(printf '%4d s  %-6s %-21s %s %s' "$SECONDS" "$1" "$2" "$3" "${4:-}")"
 }
+broken() { event broken "$FAULT" "$NODE" "$1"; } # a promise that the samples cannot show
 
-pause() { read -rt "$1" <> <(:) || :; }
-
-strike() { # FAULT NODE: begins it, holds it, ends it, and lets the lab settle
+strike() { # FAULT NODE SECONDS: begins it, holds it, ends it, and lets the lab settle
+  local FAULT=$1 NODE=$2 before
+  before=$(processes_beside "$2")
   event begin "$1" "$2"
+  defer "end_$1" "$2"
   "begin_$1" "$2" >/dev/null
-  pause "$HOLD_SECONDS"
-  event end "$1" "$2"
+  pause "$3"
   "end_$1" "$2" >/dev/null
+  unset 'UNDO[-1]'
+  event end "$1" "$2"
   pause "$SETTLE_SECONDS"
+  [[ $1 == random ]] || name_the_dead "$before"
 }
 
-all_faults() {
-  local products fault node
-  mapfile -t products < <(nodes_running product-service)
-  [[ -z ${QUICK:-} ]] || products=("${products[1]:-${products[0]}}")
-  for fault in killed stopped cut blackholed; do
-    for node in "${products[@]}"; do strike "$fault" "$node"; done
+# NODE PID of each process of other nodes. PostgreSQL's server processes for connections come and go.
+processes_beside() { # NODE|PROGRAM|-
+  local node pid
+  for node in "${NODES[@]}"; do
+    [[ ${RUNS[$node]} != - && ${RUNS[$node]} != "$1" && ${NAMESPACE[$node]} != "${NAMESPACE[$1]:-}" ]] || continue
+    for pid in $(pids_of "$node"); do
+      [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") == 'postgres: '* ]] || echo "$node $pid"
+    done
   done
-  for node in $(nodes_running redis) $(nodes_running postgres) $(nodes_running order-service); do strike killed "$node"; done
-  strike worker_killed "$(nodes_running api-gateway | head -1)"
-  for node in $(nodes_running service-registry) $(nodes_running nginx); do strike killed "$node"; done
-  strike_all product-service
-  strike_at_random "$RANDOM_SECONDS"
 }
 
-# Everything at random, one kill a second: what counts then is the ledger of orders.
-strike_at_random() { # SECONDS
-  local nodes end=$((SECONDS + $1))
-  mapfile -t nodes < <(for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || echo "$node"; done)
-  RANDOM=$SEED
-  event begin random -
-  while ((SECONDS < end)); do
-    signal_all KILL "${nodes[RANDOM % ${#nodes[@]}]}"
-    pause 1
-  done
-  event end random -
-  pause "$SETTLE_SECONDS"
+name_the_dead() { # BEFORE
+  local node pid
+  while read -r node pid; do
+    [[ -z $pid ]] || ! gone "$pid" || broken "a process of $node ended"
+  done < <(sort -u <<<"$1")
 }
 
-strike_all() { # PROGRAM; its end is when the first instance answers
-  event begin all_stopped "$1"
-  begin_all_stopped "$1" >/dev/null
-  pause "$HOLD_SECONDS"
-  end_all_stopped "$1" >/dev/null
-  event end all_stopped "$1"
-  pause "$SETTLE_SECONDS"
+all_faults() { # [FAULT...]
+  local plan fault node seconds
+  plan=$(cd "$ROOT" && "$VENV/bin/python" -m chaos.promises ${QUICK:+--quick} "$@")
+  while read -r fault node seconds <&3; do strike "$fault" "$node" "$seconds"; done 3<<<"$plan"
 }
 
 stored_orders() {
-  local node
-  node=$(nodes_running postgres | head -1)
   echo id,customer_id
-  (cd / && setpriv --reuid postgres --regid postgres --clear-groups psql -XAt -F, -h "$STATE_DIR/nodes/$node" -p "${LISTENS[$node]%%/*}" -d orders \
-    -c 'SELECT id, customer_id FROM orders ORDER BY id')
+  ask_database "$(first_running postgres)" 'SELECT id, customer_id FROM orders ORDER BY id'
 }
 
-published() {
-  local node
-  node=$(nodes_running nginx | head -1)
-  echo "http://127.0.0.1:${PUBLISHES[$node]%%:*}"
+start_load() {
+  local registry
+  registry=$(first_running service-registry)
+  "$VENV/bin/python" -m chaos.load --url "$(published)" --resolver "${ADDRESS[${registry:-none}]%/*}" --gets "$GETS" \
+    --orders "$ORDERS" --reads 5 --mistakes 5 --names 5 --seconds 900 --out "$SAMPLES" &
+  LOAD=$!
+  defer kill "$LOAD"
 }
 
-inside() {
-  local load
-  say "the lab comes up"
-  "$ROOT/security/policy.sh" up >/dev/null
-  "$ROOT/scripts/network.sh" up >/dev/null
-  "$ROOT/scripts/nat.sh" up >/dev/null
-  "$ROOT/scripts/services.sh" up &>/dev/null
-  load_topology
+inside() { # [FAULT...]
+  start_lab
   mkdir -p "$REPORTS"
-  echo 'time,event,fault,node' >"$EVENTS"
-  pause 6 # the gateway's first seconds, in which all are new to it
-  "$VENV/bin/python" "$ROOT/chaos/load.py" --url "$(published)" --gets "$GETS" --orders "$ORDERS" --seconds 900 --out "$SAMPLES" &
-  load=$!
-  defer kill "$load" 2>/dev/null
-  pause 1 # until it runs
+  echo 'time,event,fault,node,text' >"$EVENTS"
+  cd "$ROOT"
+  start_load
+  pause 2 # until it runs
   SECONDS=0
-  event begin calm -
-  pause "$CALM_SECONDS"
-  event end calm -
-  all_faults
-  kill "$load"
-  wait "$load" || :
+  all_faults "$@"
+  pause $((LAST_SECONDS - SETTLE_SECONDS))
+  kill "$LOAD"
+  wait "$LOAD" || :
   forget_undo
   stored_orders >"$STORED"
   "$VENV/bin/python" -m chaos.report --events "$EVENTS" --samples "$SAMPLES" --orders "$STORED" \
-    --log "$STATE_DIR/log/$(nodes_running api-gateway | head -1).log" --reports "$REPORTS"
+    --log "$STATE_DIR/log/$(first_running api-gateway).log" --reports "$REPORTS"
 }
 
 case ${1:-run} in
-  run)
-    "$ROOT/scripts/install.sh" up
-    trap - EXIT
-    cd "$ROOT"
-    exec "$ROOT/scripts/sandbox.sh" run "$ROOT/chaos/run.sh" inside
-    ;;
-  inside) inside ;; # within its sandbox
+  run) run_in_sandbox "$ROOT/chaos/run.sh" inside "${@:2}" ;;
+  inside) inside "${@:2}" ;; # within its sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

@@ -1,4 +1,4 @@
-"""The run as a picture: what clients waited, what failed, and who answered; each fault a band."""
+"""The run as a picture: latencies, failures and who answered; each fault a band."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from chaos.analysis import OK, Fault, percentile
+from chaos.analysis import Result, is_allowed, percentile
 from chaos.load import Sample
 from monitoring.colours import COLOURS
 from monitoring.distribution import stack
@@ -16,11 +16,13 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 STEP_SECONDS = 0.5
-BAND, FAILED = "#e8e4da", "#D55E00"
+LEAST_BAND_SECONDS = 0.3  # so that a moment is seen too
+BAND, BROKEN, ALLOWED = "#e8e4da", "#D55E00", "#8a8a8a"
 
 
-def draw(samples: Sequence[Sample], faults: Sequence[Fault], path: Path) -> None:
+def draw(samples: Sequence[Sample], results: Sequence[Result], path: Path) -> None:
     """Write the PNG."""
+    faults = [result.fault for result in results]
     begin = faults[0].begin
     last = max(fault.until for fault in faults)
     gets = sorted(
@@ -28,17 +30,19 @@ def draw(samples: Sequence[Sample], faults: Sequence[Fault], path: Path) -> None
         key=lambda sample: sample.intended,
     )
     figure, (latency, answers) = plt.subplots(
-        2, 1, figsize=(15, 7), sharex=True, layout="constrained", height_ratios=(3, 2)
+        2, 1, figsize=(20, 8.5), sharex=True, layout="constrained", height_ratios=(3, 2)
     )
     draw_latency(latency, gets, begin)
-    good = [(sample.intended, sample.instance or "?") for sample in gets if sample.status == OK]
+    draw_failures(latency, gets, results)
+    good = [(sample.intended, sample.instance or "?") for sample in gets if sample.good]
     stack(answers, good, begin, STEP_SECONDS)
     answers.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=6, fontsize=8, frameon=False)
     answers.set_xlabel("seconds")
     answers.set_xlim(0, last - begin)
     for axes in (latency, answers):
         for fault in faults[1:]:
-            axes.axvspan(fault.begin - begin, fault.end - begin, color=BAND, zorder=0, linewidth=0)
+            end = max(fault.end, fault.begin + LEAST_BAND_SECONDS)
+            axes.axvspan(fault.begin - begin, end - begin, color=BAND, zorder=0, linewidth=0)
     for fault in faults[1:]:
         latency.annotate(
             f"{fault.name.replace('_', ' ')} {fault.node.strip('-')}",
@@ -58,27 +62,40 @@ def draw(samples: Sequence[Sample], faults: Sequence[Fault], path: Path) -> None
 
 
 def draw_latency(axes: Axes, gets: Sequence[Sample], begin: float) -> None:
-    """Draw p50 and p99 of good GETs, counted from when they were meant to be sent, and each failed one."""
+    """Draw p50 and p99 of good GETs, counted from when they were meant to be sent."""
     steps: dict[int, list[float]] = {}
     for sample in gets:
-        if sample.status == OK:
+        if sample.good:
             steps.setdefault(int((sample.intended - begin) / STEP_SECONDS), []).append(sample.latency_ms)
     every = range(max(steps, default=0) + 1)  # a step without an answer is a gap in the line
     times = [step * STEP_SECONDS for step in every]
     for share, label, colour in ((0.99, "p99", COLOURS[1]), (0.5, "p50", COLOURS[0])):
         values = [percentile(steps[step], share) if step in steps else math.nan for step in every]
         axes.plot(times, values, color=colour, label=label, linewidth=1.2)
-    failed = [sample for sample in gets if sample.status != OK]
-    axes.plot(
-        [sample.intended - begin for sample in failed],
-        [max(sample.latency_ms, 1) for sample in failed],
-        "x",
-        color=FAILED,
-        markersize=4,
-        label=f"failed GETs ({len(failed)})",
-    )
     axes.set_yscale("log")
     axes.set_ylabel("ms from intended send")
-    axes.set_title("What clients felt: GET /api/products at a constant rate", loc="left")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
+    axes.set_title("GET /api/products at a constant rate: latency and failures", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw_failures(axes: Axes, gets: Sequence[Sample], results: Sequence[Result]) -> None:
+    """Mark each failed GET: grey where the fault's promise allows it, red where it does not."""
+    marks: dict[bool, list[Sample]] = {True: [], False: []}
+    for result in results:
+        for sample in gets:
+            if not sample.good and result.fault.has(sample):
+                marks[is_allowed(sample, result.promise.allowed["get"])].append(sample)
+    begin = results[0].fault.begin
+    for allowed, label, colour in (
+        (True, "failures that the promise allows", ALLOWED),
+        (False, "failures that break a promise", BROKEN),
+    ):
+        axes.plot(
+            [sample.intended - begin for sample in marks[allowed]],
+            [max(sample.latency_ms, 1) for sample in marks[allowed]],
+            "x",
+            color=colour,
+            markersize=4,
+            label=f"{label} ({len(marks[allowed])})",
+        )
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8, frameon=False)

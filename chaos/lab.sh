@@ -1,0 +1,24 @@
+# shellcheck shell=bash disable=SC2153 # maps of topology.sh
+# A lab of one's own for a run under load. Sourced after topology.sh.
+
+run_in_sandbox() { # COMMAND...
+  "$ROOT/scripts/install.sh" up
+  trap - EXIT
+  exec "$ROOT/scripts/sandbox.sh" run "$@"
+}
+
+start_lab() { # within the sandbox
+  say "the lab comes up"
+  "$ROOT/security/policy.sh" up >/dev/null
+  "$ROOT/scripts/network.sh" up >/dev/null
+  "$ROOT/scripts/nat.sh" up >/dev/null
+  "$ROOT/scripts/services.sh" up &>/dev/null
+  load_topology
+  read -rt 6 <> <(:) || : # the gateway's first seconds, in which all are new to it
+}
+
+published() { # URL of the way in
+  local node
+  node=$(nodes_running nginx | head -1)
+  echo "http://127.0.0.1:${PUBLISHES[$node]%%:*}"
+}
