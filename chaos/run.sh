@@ -57,10 +57,10 @@ processes_beside() { # NODE|PROGRAM|-
 }
 
 name_the_dead() { # BEFORE
-  local node pid
-  while read -r node pid; do
-    [[ -z $pid ]] || ! gone "$pid" || broken "a process of $node ended"
-  done < <(sort -u <<<"$1")
+  local node pid count
+  while read -r count node; do
+    [[ -z $node ]] || broken "$count processes of $node ended"
+  done < <(while read -r node pid; do [[ -z $pid ]] || ! gone "$pid" || echo "$node"; done <<<"$1" | uniq -c)
 }
 
 all_faults() { # [FAULT...]
