@@ -74,11 +74,12 @@ class Ledger:
     doubled: int
     mistaken: int  # stored, but under another number than the client was told
     garbled: int = 0  # answers 201 that could not be read
+    unwanted: int = 0  # stored, for a product that does not exist
 
     @property
     def good(self) -> bool:
-        """Return whether every 201 could be read and is there exactly once."""
-        return not (self.lost or self.doubled or self.mistaken or self.garbled)
+        """Return whether every 201 could be read and is there exactly once, and nothing is there that must not."""
+        return not (self.lost or self.doubled or self.mistaken or self.garbled or self.unwanted)
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -199,6 +200,7 @@ def broken_times(result: Result, samples: Sequence[Sample], url: str) -> list[st
 
 def balance(samples: Iterable[Sample], stored: Iterable[tuple[str, str]]) -> Ledger:
     """Compare acknowledged orders with stored ones, (id, customer_id) each."""
+    samples = list(samples)
     orders = [sample for sample in samples if sample.kind == "order" and sample.status == CREATED]
     acknowledged = {sample.key: sample.order_id for sample in orders if sample.good}
     ids: dict[str, list[str]] = {}
@@ -211,4 +213,5 @@ def balance(samples: Iterable[Sample], stored: Iterable[tuple[str, str]]) -> Led
         doubled=sum(len(found) > 1 for found in ids.values()),
         mistaken=sum(key in ids and order_id not in ids[key] for key, order_id in acknowledged.items()),
         garbled=sum(not sample.good for sample in orders),
+        unwanted=len(ids.keys() & {sample.key for sample in samples if sample.kind == "mistake"}),
     )

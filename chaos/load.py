@@ -43,8 +43,8 @@ class Sample:
     """One request: when it was meant to be sent (seconds since 1970), and its answer.
 
     `kind` is get (the catalogue), read (a stored order), order, mistake (an order for a product that does not
-    exist) or name (a look-up in DNS). `status` 0 is no answer. `key` is an order's Idempotency-Key and its
-    customer_id; a 201 without `order_id` could not be read.
+    exist) or name (a look-up in DNS). `status` 0 is no answer. `key` is the Idempotency-Key and the
+    customer_id of an order or mistake; a 201 without `order_id` could not be read.
     """
 
     kind: str
@@ -89,7 +89,7 @@ class Load:
     def mistake(self, begin: float) -> None:
         """Order a product that does not exist, another one each time."""
         key = uuid.uuid4().hex
-        self._note("mistake", begin, self._post(key, f"no-{key}"))
+        self._note("mistake", begin, self._post(key, f"no-{key}"), key)
 
     def name(self, begin: float) -> None:
         """Look the product service up in DNS once."""

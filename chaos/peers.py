@@ -3,7 +3,8 @@
     python -m chaos.peers MODE IP PORT REGISTRY_URL NAME INSTANCE_ID
 
 MODE  slow      /health at once, everything else after 2 s
-      dripping  a header without an end, one byte each 0.3 s
+      dripping  a header without an end, one byte each 0.3 s; /health is answered well for the first 2 s, so that
+                the registry sends clients
       endless   a body without an end, about 100 MB/s
 """
 
@@ -18,6 +19,8 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 ANSWER_SECONDS, DRIP_SECONDS, HEARTBEAT_SECONDS = 2.0, 0.3, 1.0
+HEALTHY_SECONDS = 2.0  # of the dripping peer
+BEGIN = time.monotonic()
 BLOCK = b"x" * 1_000_000
 BLOCK_SECONDS = 0.01
 TTL_SECONDS = 3
@@ -25,15 +28,23 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\
 EMPTY = b"Content-Length: 2\r\n\r\n{}"
 
 
+def is_health_check(request: bytes) -> bool:
+    """Return whether the request asks only whether the instance is alive."""
+    return request.startswith(b"GET /health ")
+
+
 def answer_slowly(connection: socket.socket, request: bytes) -> None:
     """Answer a health check at once, anything else late."""
-    if not request.startswith(b"GET /health"):
+    if not is_health_check(request):
         time.sleep(ANSWER_SECONDS)
     connection.sendall(HEAD + EMPTY)
 
 
-def drip(connection: socket.socket, _request: bytes) -> None:
-    """Send a header that never ends."""
+def drip(connection: socket.socket, request: bytes) -> None:
+    """Send a header that never ends; look healthy at first."""
+    if is_health_check(request) and time.monotonic() - BEGIN < HEALTHY_SECONDS:
+        connection.sendall(HEAD + EMPTY)
+        return
     connection.sendall(HEAD + b"X-Slow: ")
     while True:
         connection.sendall(b"a")

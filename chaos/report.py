@@ -125,7 +125,7 @@ def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]
         ),
         f"Orders: {ledger.acknowledged} acknowledged, {ledger.lost} lost, {ledger.doubled} doubled, "
         f"{ledger.mistaken} under another number ({ledger.stored} in PostgreSQL); "
-        f"{ledger.garbled} answers 201 could not be read.",
+        f"{ledger.garbled} answers 201 could not be read, {ledger.unwanted} stored for a product that does not exist.",
         f"While nothing was done, each instance got within {unevenness(calm):.2f} % of an even share: "
         + ", ".join(f"{share.instance} {share.requests}" for share in calm)
         + ".",

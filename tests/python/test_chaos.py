@@ -233,6 +233,13 @@ def test_a_garbled_201_is_counted_and_is_no_acknowledgement() -> None:
     assert (ledger.garbled, ledger.acknowledged, ledger.good) == (1, 0, False)
 
 
+def test_a_mistake_that_was_stored_spoils_the_ledger() -> None:
+    mistake = Sample("mistake", 1, 1, 503, key="m")
+    assert balance([mistake], [("1", "a")]).good
+    assert balance([mistake], [("1", "m")]).unwanted == 1
+    assert not balance([mistake], [("1", "m")]).good
+
+
 # --- the files ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,82 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
+# Chaos: what is done to the lab is undone, also when the run is ended; and a short soak.
+
+load helpers
+
+# What a fault may change. Process ids do change.
+STATE='
+state() {
+  local node
+  for node in "${NODES[@]}"; do
+    ip -o link show "${PORT[$node]}" | grep -o "state [A-Z]*" | sed "s/^/$node /"
+    nsenter --net="/run/netns/${NAMESPACE[$node]}" -- iptables-save | grep "^-" | sed "s/^/$node /" || :
+    ip netns pids "${NAMESPACE[$node]}" | xargs -r ps -o stat= -p | grep -q "^T" && echo "$node is frozen" || :
+  done
+  df --output=size -k "$STATE_DIR" | tail -1
+  ls "$STATE_DIR"
+  ask_database postgres-db "SHOW default_transaction_read_only"
+  pgrep -f "chaos[.]peers" || :
+  supervisor status | sed -E "s/^([^ ]+) +([A-Z]+).*/\1 \2/"
+}
+as_before() { state >/run/now 2>&1; cmp -s /run/before /run/now; }
+'
+
+@test "each fault is undone, and an undo may run twice" {
+  sandboxed "$STATE"'
+    source scripts/topology.sh; source chaos/faults.sh; source chaos/lab.sh
+    broken() { echo "broken: $*"; }
+    start_lab
+    state >/run/before
+    SEED=1
+    while read -r fault node _; do
+      [[ $fault != calm ]] || continue
+      echo "$fault $node"
+      "begin_$fault" "$node" &>/run/begin || { cat /run/begin; exit 1; }
+      case $fault in
+        cut | blackholed | one_way | disk_full | read_only | slow | dripping | endless | all_stopped) refute as_before ;;
+      esac
+      "end_$fault" "$node" &>/run/end || { cat /run/end; exit 1; }
+      "end_$fault" "$node" &>/run/end || { cat /run/end; exit 1; }
+      retry 30 as_before || { diff /run/before /run/now; exit 1; }
+    done < <(.venv/bin/python -m chaos.promises --quick '"$(cut -f1 "$ROOT/chaos/faults.tsv" | grep -v '^#' | sed 1d | sort -u | paste -sd' ')"')
+    forget_undo
+  '
+  succeeds
+  says "flapping product-2"
+  says "one_way order-service"
+}
+
+@test "a run that is ended takes its fault and its load away" {
+  sandboxed "$STATE"'
+    export REPORTS=/run/reports QUICK=1 GETS=20
+    chaos/run.sh inside one_way >/run/out 2>&1 & run=$!
+    retry 90 grep -q "begin,one_way" /run/reports/chaos_events.csv
+    dropped() { nsenter --net=/run/netns/api-gateway -- iptables-save | grep -e "-A INPUT.*DROP" >/dev/null; }
+    retry 5 dropped
+    pgrep -f "chaos[.]load" >/dev/null
+    kill -TERM "$run"
+    wait "$run" || :
+    refute dropped
+    retry 5 refute pgrep -f "chaos[.]load"
+  '
+  succeeds
+}
+
+@test "a soak of a minute reports every process, and says that it is too short to judge growth" {
+  run env MINUTES=1 REPORTS="$BATS_TEST_TMPDIR" "$ROOT/chaos/soak.sh"
+  succeeds
+  says "too short to judge growth"
+  says "0 failed"
+  for node in nginx-lb api-gateway product-2 order-service redis-cache postgres-db service-registry; do
+    grep -q ",$node," "$BATS_TEST_TMPDIR/soak.csv"
+  done
+  [[ $(head -c 4 "$BATS_TEST_TMPDIR/soak.png" | tail -c 3) == PNG ]]
+}
+
+@test "a soak takes from 1 to 60 minutes" {
+  for minutes in 0 61 ten ''; do
+    run -1 env MINUTES="${minutes:-0}" "$ROOT/chaos/soak.sh"
+    says "MINUTES=${minutes:-0}: it takes"
+  done
+}
