@@ -108,12 +108,12 @@ restore_program() { # NODE; it is back when it answers
 # The data's file system is a tmpfs of the sandbox: it shrinks to what is used, and the rest is filled.
 begin_disk_full() {
   local used
-  used=$(df --output=used -k "$STATE_DIR" | tail -1)
+  read -r DISK_KIB used < <(df --output=size,used -k "$STATE_DIR" | tail -1)
   mount -o "remount,size=$((used + 256))k" "$(stat -c %m "$STATE_DIR")"
   head -c 1M /dev/zero >"$STATE_DIR/filler" 2>/dev/null || :
 }
 end_disk_full() {
-  mount -o remount,size=50% "$(stat -c %m "$STATE_DIR")"
+  mount -o "remount,size=${DISK_KIB}k" "$(stat -c %m "$STATE_DIR")"
   rm -f "$STATE_DIR/filler"
 }
 

@@ -63,10 +63,12 @@ name_the_dead() { # BEFORE
   done < <(while read -r node pid; do [[ -z $pid ]] || ! gone "$pid" || echo "$node"; done <<<"$1" | uniq -c)
 }
 
+plan() { (cd "$ROOT" && python3 -m chaos.promises ${QUICK:+--quick} "$@"); } # [FAULT...]
+
 all_faults() { # [FAULT...]
-  local plan fault node seconds
-  plan=$(cd "$ROOT" && "$VENV/bin/python" -m chaos.promises ${QUICK:+--quick} "$@")
-  while read -r fault node seconds <&3; do strike "$fault" "$node" "$seconds"; done 3<<<"$plan"
+  local lines fault node seconds
+  lines=$(plan "$@")
+  while read -r fault node seconds <&3; do strike "$fault" "$node" "$seconds"; done 3<<<"$lines"
 }
 
 stored_orders() {
@@ -102,7 +104,10 @@ inside() { # [FAULT...]
 }
 
 case ${1:-run} in
-  run) run_in_sandbox "$ROOT/chaos/run.sh" inside "${@:2}" ;;
+  run)
+    plan "${@:2}" >/dev/null # an unknown fault is refused before the lab comes up
+    run_in_sandbox "$ROOT/chaos/run.sh" inside "${@:2}"
+    ;;
   inside) inside "${@:2}" ;; # within its sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

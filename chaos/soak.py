@@ -1,6 +1,6 @@
 """A constant load for minutes: whether any process of the lab keeps growing.
 
-    python -m chaos.soak --url URL --minutes N --reports FOLDER --supervisor PID NODE=NAMESPACE...
+    python -m chaos.soak --url URL --minutes N --per-second N --reports FOLDER --supervisor PID NODE=NAMESPACE...
 
 Every 5 s it samples each process' memory and descriptors (soak.csv, soak.png). Exits with 1 when a request failed,
 a process ended or a process grew. Memory is PSS (proc_pid_smaps(5)): of pages that processes share, each has its part.
@@ -21,7 +21,7 @@ from chaos import soak_picture
 from chaos.growth import FEWEST_MINUTES, WARM_UP_SECONDS, growth_of
 from chaos.load import Load
 
-RATES = {"get": 85.0, "order": 10.0, "read": 5.0}  # a second: 100 together
+SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # of the requests
 EVERY_SECONDS, SHOWN_EVERY = 5.0, 6
 # A process that does not grow stays below 0.05 MB a minute here; the leak that this check was made for had 0.35.
 MOST_MB = 0.15  # a minute: fills a limit of 128 MB in 14 hours
@@ -70,8 +70,9 @@ class Sampler:
 
     @property
     def series(self) -> list[Series]:
-        """Return all processes that were seen."""
-        return list(self._series.values())
+        """Return all processes that were seen, node by node."""
+        nodes = ["host", *self._namespaces]
+        return sorted(self._series.values(), key=lambda one: nodes.index(one.node))
 
     def sample(self, second: float) -> None:
         """Read each process once."""
@@ -104,10 +105,10 @@ def name_of(process: Path) -> str:
     return Path(words[0]).name if words else (process / "comm").read_text().strip()
 
 
-def run_load(load: Load, sampler: Sampler, seconds: float) -> float:
+def run_load(load: Load, sampler: Sampler, per_second: float, seconds: float) -> float:
     """Send requests and sample until the time is over; return when the last sample was made."""
     works = {"get": load.get, "order": load.order, "read": load.read}
-    sent = [gevent.spawn(load.run, work, RATES[kind], seconds) for kind, work in works.items()]
+    sent = [gevent.spawn(load.run, work, per_second * SHARES[kind], seconds) for kind, work in works.items()]
     begin, second = time.monotonic(), 0.0
     for number in range(int(seconds / EVERY_SECONDS) + 1):
         gevent.sleep(max(0.0, begin + number * EVERY_SECONDS - time.monotonic()))
@@ -140,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--url", required=True)
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--per-second", type=float, required=True, metavar="REQUESTS")
     parser.add_argument("--reports", type=Path, required=True)
     parser.add_argument("--supervisor", type=int, required=True, metavar="PID")
     parser.add_argument("nodes", nargs="+", metavar="NODE=NAMESPACE")
@@ -147,7 +149,7 @@ def main() -> None:
     sampler = Sampler(dict(node.split("=", 1) for node in options.nodes), options.supervisor)
     with (options.reports / "soak_samples.csv").open("w") as out:
         load = Load(options.url, out)
-        end = run_load(load, sampler, options.minutes * 60)
+        end = run_load(load, sampler, options.per_second, options.minutes * 60)
     write_csv(sampler.series, options.reports / "soak.csv")
     faults = [fault for one in sampler.series for fault in one.faults(end)]
     soak_picture.draw(sampler.series, end, options.reports / "soak.png")

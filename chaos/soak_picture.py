@@ -34,9 +34,8 @@ def draw(series: Sequence[Series], end: float, path: Path) -> None:
         panel.set_axis_off()
     for panel, one in zip(panels.flat, series, strict=False):
         draw_process(panel, one, end)
-    figure.suptitle(
-        "Memory (PSS, MB) of each process over minutes, under 100 requests a second", x=0.01, ha="left"
-    )
+    title = "Memory (PSS, MB) of each process over minutes. Grey: warm-up, not judged. Red: grew or ended."
+    figure.suptitle(title, x=0.01, ha="left")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -64,7 +64,7 @@ as_before() { state >/run/now 2>&1; cmp -s /run/before /run/now; }
 }
 
 @test "a soak of a minute reports every process, and says that it is too short to judge growth" {
-  run env MINUTES=1 REPORTS="$BATS_TEST_TMPDIR" "$ROOT/chaos/soak.sh"
+  run env MINUTES=1 PER_SECOND=20 REPORTS="$BATS_TEST_TMPDIR" "$ROOT/chaos/soak.sh"
   succeeds
   says "too short to judge growth"
   says "0 failed"
@@ -74,9 +74,15 @@ as_before() { state >/run/now 2>&1; cmp -s /run/before /run/now; }
   [[ $(head -c 4 "$BATS_TEST_TMPDIR/soak.png" | tail -c 3) == PNG ]]
 }
 
-@test "a soak takes from 1 to 60 minutes" {
-  for minutes in 0 61 ten ''; do
-    run -1 env MINUTES="${minutes:-0}" "$ROOT/chaos/soak.sh"
-    says "MINUTES=${minutes:-0}: it takes"
+@test "a soak takes from 1 to 60 minutes; an unknown command or fault is refused" {
+  for minutes in 0 61 ten; do
+    run -1 env MINUTES="$minutes" "$ROOT/chaos/soak.sh"
+    says "MINUTES=$minutes: it takes"
   done
+  for script in run soak; do
+    run -2 "$ROOT/chaos/$script.sh" nonsense
+    says "chaos/$script.sh"
+  done
+  run -1 "$ROOT/chaos/run.sh" run nonsense
+  says "has no fault nonsense"
 }
