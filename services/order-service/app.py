@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from database import Database
+from discovery import Listed, Watch
 from flask import Flask, Response, request
 from orders import Conflict, create_order, find_order, read_key, read_order
 from products import Products
@@ -20,7 +22,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         settings.get("DB_USER", "orders"),
         settings.get("DB_PASSWORD", ""),
     )
-    products = Products(settings.get("SERVICE_REGISTRY", ""), settings.get("PRODUCT_SERVICE_URLS", ""))
+    products = find_products(settings)
     checks = {"postgres": lambda: database.run(lambda cursor: cursor.execute("SELECT 1 FROM orders LIMIT 1"))}
     app = create_web_app("order-service", settings.get("INSTANCE_ID", "order-service"), checks)
 
@@ -28,7 +30,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     def create() -> tuple[dict[str, object], int] | Response:
         key = read_key(request.headers.get("Idempotency-Key"))
         order = read_order(json_object())
-        if not products.exists(order.product_id):
+        if products and not products.exists(order.product_id):
             raise Invalid("product_id", "there is no such product")
         try:
             order_id = create_order(database, order, key)
@@ -41,3 +43,17 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         return find_order(database, order_id) or error(404, "Order not found")
 
     return app
+
+
+def find_products(settings: Mapping[str, str]) -> Products | None:
+    """Return who knows the products: instances of the registry, else the URLs given; None with neither."""
+    registry = settings.get("SERVICE_REGISTRY")
+    urls = [url.strip() for url in settings.get("PRODUCT_SERVICE_URLS", "").split(",") if url.strip()]
+    if not registry and not urls:
+        return None
+    products = Products()
+    products.update(Listed(url, url, passing=True) for url in urls)
+    if registry:
+        memory = Path(settings.get("STATE_DIR", ".")) / "product-service.instances"
+        Watch(registry, "product-service", memory, products.update).begin()
+    return products

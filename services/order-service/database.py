@@ -1,27 +1,65 @@
 """Transactions in PostgreSQL over a few connections that are replaced when they break."""
 
 import queue
+import select
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg2
+from psycopg2 import errors
+from psycopg2.extensions import POLL_OK, POLL_READ, set_wait_callback
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from web import Unavailable, log
 
 CONNECTIONS = 8
+SECONDS = 1.9  # the deadline of a transaction with its second try; the gateway gives an order 3 s
 REST_SECONDS = 0.5
 SCHEMA = Path(__file__).with_name("schema.sql")
 SCHEMA_LOCK = 20260101  # any number, the same in each worker: two must not make the tables at once
+AWAY = "The database is unavailable; try again"
 
 Result = TypeVar("Result")
-Broken = (psycopg2.OperationalError, psycopg2.InterfaceError)
+
+
+class RefusedError(Exception):
+    """What `work` raises to roll its transaction back: the database did as it was told."""
+
+
+class BrokenError(Exception):
+    """The connection broke before the commit; its cause says how."""
+
+
+class LateError(psycopg2.OperationalError):
+    """PostgreSQL did not answer before the deadline."""
+
+
+_deadline = threading.local()
+
+
+def set_deadline(seconds: float) -> None:
+    """Give this thread's exchanges with PostgreSQL so many seconds from now, all together."""
+    _deadline.at = time.monotonic() + seconds
+
+
+def wait_for_server(connection: Connection) -> None:
+    """Wait until what libpq is doing is done; psycopg2 calls this wherever it would block.
+
+    libpq by itself has no deadline for an answer: of a PostgreSQL that is frozen the kernel still takes all data.
+    """
+    while (state := connection.poll()) != POLL_OK:
+        poller = select.poll()
+        poller.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
+        milliseconds = (_deadline.at - time.monotonic()) * 1000
+        if milliseconds <= 0 or not poller.poll(milliseconds):
+            raise LateError("no answer in time")
 
 
 class Database:
-    """Runs transactions; raises Unavailable, within about two seconds, when PostgreSQL is away."""
+    """Runs transactions; raises Unavailable within `SECONDS`, whatever keeps PostgreSQL from doing them."""
 
     def __init__(self, host: str, port: int, name: str, user: str, password: str) -> None:
         self._settings: dict[str, Any] = {
@@ -30,55 +68,78 @@ class Database:
             "dbname": name,
             "user": user,
             "password": password,
-            "connect_timeout": 2,
             "tcp_user_timeout": 1500,  # milliseconds until unanswered data breaks the connection (RFC 5482)
             "options": "-c statement_timeout=1500 -c lock_timeout=1500",
             "application_name": "order-service",
         }
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue(CONNECTIONS)
         self._rest_until = 0.0
+        set_wait_callback(wait_for_server)
 
     def run(self, work: Callable[[Cursor], Result]) -> Result:
         """Return what `work` returns after its transaction is committed.
 
-        A connection that breaks before the commit is replaced once. One that breaks during it leaves
+        A connection that breaks before the commit is replaced. One that breaks during it leaves
         the outcome unknown: that is Unavailable, and a retry with the same Idempotency-Key finds out.
+        Every failure but RefusedError is Unavailable: PostgreSQL has more of them than a list could name.
         """
+        set_deadline(SECONDS)
         try:
-            return self._attempt(self._take(), work)
-        except Broken as failure:
-            log.warning("a database connection broke, trying a new one: %s", failure)
-        self._forget_idle()
-        try:
-            return self._attempt(self._connect(), work)
-        except Broken as failure:
-            raise Unavailable("The database is unavailable; try again") from failure
+            return self._run(work)
+        except (RefusedError, Unavailable):
+            raise
+        except (psycopg2.Error, BrokenError) as failure:
+            log.warning("PostgreSQL does not do it: %s", describe(failure))
+            raise Unavailable(AWAY) from failure
+        except Exception as failure:
+            log.warning("PostgreSQL's answer cannot be read", exc_info=failure)
+            raise Unavailable(AWAY) from failure
+
+    def _run(self, work: Callable[[Cursor], Result]) -> Result:
+        for _ in range(2):  # a broken connection, then tables that are missing
+            try:
+                return self._attempt(self._take(), work)
+            except errors.UndefinedTable:  # a new database; made only then, for one may be read-only
+                log.info("making the tables")
+                self._attempt(self._take(), make_schema)
+            except BrokenError as failure:
+                log.warning("a database connection broke, trying a new one: %s", describe(failure))
+                self._forget_idle()
+        return self._attempt(self._take(), work)
 
     def _attempt(self, connection: Connection, work: Callable[[Cursor], Result]) -> Result:
         try:
             with connection.cursor() as cursor:
                 result = work(cursor)
-        except Broken:
-            connection.close()
+        except RefusedError:
+            connection.rollback()
+            self._give_back(connection)
+            raise
+        except psycopg2.Error as failure:
+            self._close(connection, failure)
             raise
         except BaseException:
-            self._roll_back(connection)
+            connection.close()
             raise
         try:
             connection.commit()
-        except Broken as failure:
+        except Exception as failure:
+            log.warning("PostgreSQL does not confirm a commit: %s", describe(failure))
             connection.close()
             raise Unavailable("The outcome is unknown; try again with the same Idempotency-Key") from failure
         self._give_back(connection)
         return result
 
-    def _roll_back(self, connection: Connection) -> None:
-        try:
-            connection.rollback()
-        except Broken:
-            connection.close()
-        else:
-            self._give_back(connection)
+    def _close(self, connection: Connection, failure: psycopg2.Error) -> None:
+        """Close a connection on which a query failed; raise BrokenError when it broke, so that a new one may do.
+
+        It is closed in any case: a new one has the settings that an administrator repaired meanwhile.
+        """
+        if isinstance(failure, LateError):
+            self._rest_until = time.monotonic() + REST_SECONDS
+        elif not is_alive(connection):
+            raise BrokenError from failure
+        connection.close()
 
     def _take(self) -> Connection:
         try:
@@ -93,7 +154,7 @@ class Database:
             connection.close()
 
     def _forget_idle(self) -> None:
-        while not self._idle.empty():
+        while True:
             try:
                 self._idle.get_nowait().close()
             except queue.Empty:
@@ -101,19 +162,36 @@ class Database:
 
     def _connect(self) -> Connection:
         if time.monotonic() < self._rest_until:
-            raise Unavailable("The database is unavailable; try again")
+            raise Unavailable(AWAY)
         try:
             connection: Connection = psycopg2.connect(**self._settings)
-            make_schema(connection)
-        except Broken as failure:
+        except Exception as failure:
             self._rest_until = time.monotonic() + REST_SECONDS
-            log.warning("the database is away: %s", str(failure).strip())
-            raise Unavailable("The database is unavailable; try again") from failure
+            log.warning("no connection to the database: %s", describe(failure))
+            raise Unavailable(AWAY) from failure
         return connection
 
 
-def make_schema(connection: Connection) -> None:
-    """Make the tables where they are not; with each connection, for the database may be a new one."""
-    with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-        cursor.execute(SCHEMA.read_text())
+def is_alive(connection: Connection) -> bool:
+    """Return whether the server still does what it is told on this connection."""
+    try:
+        connection.rollback()
+    except psycopg2.Error:
+        connection.close()
+        return False
+    return True
+
+
+def make_schema(cursor: Cursor) -> None:
+    """Make the tables that are missing."""
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+    cursor.execute(SCHEMA.read_text())
+
+
+def describe(failure: BaseException) -> str:
+    """Return a failure in one line: its name, PostgreSQL's code where there is one, its first line."""
+    if isinstance(failure, BrokenError) and failure.__cause__:
+        failure = failure.__cause__
+    code = getattr(failure, "pgcode", None)
+    first = (str(failure).strip() or "no message").splitlines()[0]
+    return f"{type(failure).__name__}{f' ({code})' if code else ''}: {first}"

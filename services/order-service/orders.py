@@ -2,23 +2,25 @@
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
-from database import Database
+from database import Database, RefusedError
 from psycopg2.extensions import cursor as Cursor
 from web import Invalid
 
 MAX_TEXT = 100
 MAX_QUANTITY = 1_000_000
 MAX_PRICE = Decimal("99999999.99")  # decimal(10, 2)
+HALF_A_CENT = Decimal("0.005")
 MAX_ID = 2**31 - 1  # serial
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 FIELDS = ("customer_id", "product_id", "quantity", "total_price")
 
 
-class Conflict(Exception):
+class Conflict(RefusedError):
     """An Idempotency-Key that was used for another request."""
 
 
@@ -40,9 +42,9 @@ def read_order(body: dict[str, object]) -> Order:
     for field in FIELDS:
         if field not in body:
             raise Invalid(field, "is missing")
-    return Order(
-        read_text(body, "customer_id"), read_text(body, "product_id"), read_quantity(body), read_price(body)
-    )
+    customer_id, product_id = read_text(body, "customer_id"), read_text(body, "product_id")
+    quantity = read_quantity(body)
+    return Order(customer_id, product_id, quantity, read_price(body, quantity))
 
 
 def read_text(body: dict[str, object], field: str) -> str:
@@ -63,15 +65,22 @@ def read_quantity(body: dict[str, object]) -> int:
     return value
 
 
-def read_price(body: dict[str, object]) -> Decimal:
-    """Return an amount with at most two decimal places."""
+def read_price(body: dict[str, object], quantity: int) -> Decimal:
+    """Return an amount in whole cents: the one that a sum of `quantity` prices in binary floats stands for.
+
+    A browser adds 79.99 three times to 239.96999999999997. Each addition, and each price by itself, is off by
+    at most half of the sum's last binary place (IEEE 754), which is far less than half a cent.
+    """
     value = body["total_price"]
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= float(MAX_PRICE):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float(MAX_PRICE) + 1:
         raise Invalid("total_price", f"must be a number from 0 to {MAX_PRICE}")
-    amount = Decimal(str(value))
-    if amount != round(amount, 2):
+    exact = Decimal(value)
+    amount = round(exact, 2)
+    if amount > MAX_PRICE:
+        raise Invalid("total_price", f"must be a number from 0 to {MAX_PRICE}")
+    if abs(exact - amount) > min(quantity * Decimal(math.ulp(value)), HALF_A_CENT):
         raise Invalid("total_price", "must have at most two decimal places")
-    return round(amount, 2)
+    return amount
 
 
 def read_key(header: str | None) -> str | None:
@@ -144,6 +153,8 @@ def find_order(database: Database, order_id: str) -> dict[str, object] | None:
         row = cursor.fetchone()
         if row is None:
             return None
+        if not row[4].is_finite():
+            raise ValueError(f"order {row[0]} has the price {row[4]}, which JSON cannot say")
         return dict(zip(("id", *FIELDS), (*row[:4], float(row[4])), strict=True)) | {
             "created_at": row[5].isoformat()
         }

@@ -1,87 +1,144 @@
-"""Whether a product exists: asked of a product service, whose answer is believed for a minute."""
+"""Whether a product exists: asked of a product service, whose answer is believed for a while.
+
+What is known is answered from memory. A look-up has one deadline, one exchange for all who ask the same, and
+few may wait for one: orders for known products always find a free thread.
+"""
 
 import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
-from urllib.parse import quote, urlsplit
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from urllib.parse import quote
 
+from discovery import Listed
+from exchange import Answer, NoAnswerError, fetch
 from web import Unavailable, log
 
 BELIEVED_SECONDS = 60.0
-TIMEOUT_SECONDS = 0.5
+MISSING_SECONDS = 5.0  # a product that is new is refused for no longer than this
+RETRY_SECONDS = 5.0  # after a look-up without an answer
+SECONDS = 0.9  # the deadline of a look-up with all its tries; the gateway gives an order 3 s
+TRY_SECONDS = 0.4
 TRIES = 3
+WAITING = 8  # requests that may wait for look-ups; half of the threads (gunicorn.conf.py)
+TURN_SECONDS = 0.05  # how long one more waits for its turn
 MAX_KNOWN = 10_000
 MAX_BYTES = 64 * 1024
 
 
 class Products:
-    """Asks an instance that the registry chooses, or where there is none the next of `urls`.
+    """Knows the instances of the product service and asks them in turn.
 
     Raises Unavailable when a product is asked for the first time and no product service answers.
     """
 
-    def __init__(self, registry: str, urls: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._registry = registry
-        self._urls = [url.strip() for url in urls.split(",") if url.strip()]
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[str, float] = {}  # products that exist, and until when that is believed
+        self._instances: list[Listed] = []
+        self._resting: dict[str, float] = {}  # URLs that gave no answer, and until when others go first
+        self._found: dict[str, float] = {}  # products that exist, and until when that is believed
+        self._missing: dict[str, float] = {}
+        self._running: dict[str, Future[bool | None]] = {}
         self._turn = 0
         self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(WAITING)
+        self._pool = ThreadPoolExecutor(WAITING, "product look-up")
+
+    def update(self, listed: Iterable[Listed]) -> None:
+        """Take a new list of instances; with an empty one those known stay, for they may well answer."""
+        self._instances = list(listed) or self._instances
 
     def exists(self, product_id: str) -> bool:
         """Return whether there is a product of this id."""
-        if not self._registry and not self._urls:
-            return True  # standing alone, there is nobody to ask
-        if self._clock() < self._known.get(product_id, 0.0):
+        now = self._clock()
+        if now < self._found.get(product_id, 0.0):
             return True
-        status = self._ask(f"/products/{quote(product_id, safe='')}")
-        if status is None and product_id in self._known:
-            return True  # it did exist, and products do not vanish while nobody looks
-        if status is None:
-            raise Unavailable("The product service is unavailable; try again")
-        if status == http.client.OK:
-            with self._lock:
-                if len(self._known) >= MAX_KNOWN:
-                    self._known.clear()
-                self._known[product_id] = self._clock() + BELIEVED_SECONDS
-        return status == http.client.OK
+        if now < self._missing.get(product_id, 0.0):
+            return False
+        found = self._ask(product_id)
+        if found is not None:
+            return found
+        with self._lock:
+            if product_id not in self._found:
+                raise Unavailable("The product service is unavailable; try again")
+            # It did exist. Believe so a little longer, or each order until then would wait in vain, too.
+            remember(self._found, product_id, self._clock() + RETRY_SECONDS)
+        return True
 
-    def _ask(self, path: str) -> int | None:
-        for _ in range(TRIES):
-            url = self._choose()
-            status = get(url + path)[0] if url else None
-            if status in (http.client.OK, http.client.NOT_FOUND):
-                return status
-        log.warning("no product service answers")
+    def _ask(self, product_id: str) -> bool | None:
+        if not self._waiting.acquire(timeout=TURN_SECONDS):
+            return None
+        try:
+            with self._lock:
+                running = self._running.get(product_id)
+                if running is None:
+                    deadline = self._clock() + SECONDS
+                    running = self._pool.submit(self._look_up, product_id, deadline)
+                    self._running[product_id] = running
+            return running.result(SECONDS)
+        except TimeoutError:
+            return None
+        finally:
+            self._waiting.release()
+
+    def _look_up(self, product_id: str, deadline: float) -> bool | None:
+        found = self._ask_instances(product_id, deadline)
+        with self._lock:
+            if found is not None:
+                known, other = (self._found, self._missing) if found else (self._missing, self._found)
+                other.pop(product_id, None)
+                remember(known, product_id, self._clock() + (BELIEVED_SECONDS if found else MISSING_SECONDS))
+            del self._running[product_id]
+        return found
+
+    def _ask_instances(self, product_id: str, deadline: float) -> bool | None:
+        failures = []
+        for instance in self._in_turn():
+            seconds = min(TRY_SECONDS, deadline - self._clock())
+            if seconds <= 0:
+                break
+            try:
+                return read_answer(
+                    fetch(f"{instance.url}/products/{quote(product_id, safe='')}", seconds, MAX_BYTES),
+                    product_id,
+                )
+            except (NoAnswerError, ValueError) as failure:
+                failures.append(str(failure))
+                with self._lock:
+                    self._resting[instance.url] = self._clock() + RETRY_SECONDS
+        log.warning("no product service answers: %s", "; ".join(failures) or "no instance is known in time")
         return None
 
-    def _choose(self) -> str | None:
-        if self._registry:
-            status, body = get(f"{self._registry}/discover/product-service", MAX_BYTES)
-            return url_of(body) if status == http.client.OK else None
+    def _in_turn(self) -> list[Listed]:
+        """Return the instances to try: one after the other takes the first turn, the doubtful come last."""
         with self._lock:
             self._turn += 1
-            return self._urls[self._turn % len(self._urls)]
+            instances = self._instances
+            first = self._turn % len(instances) if instances else 0
+            self._resting = {url: until for url, until in self._resting.items() if until > self._clock()}
+            resting = self._resting.copy()
+        turned = instances[first:] + instances[:first]
+        return sorted(turned, key=lambda one: (one.url in resting, not one.passing))[:TRIES]
 
 
-def url_of(instance: Mapping[str, object]) -> str:
-    """Return the URL of an instance as the registry shows it."""
-    ip = str(instance.get("ip"))
-    return f"http://[{ip}]:{instance.get('port')}" if ":" in ip else f"http://{ip}:{instance.get('port')}"
+def remember(known: dict[str, float], product_id: str, until: float) -> None:
+    """Note until when an answer is believed; the oldest is forgotten when there are too many."""
+    known.pop(product_id, None)
+    if len(known) >= MAX_KNOWN:
+        del known[next(iter(known))]
+    known[product_id] = until
 
 
-def get(url: str, length: int = 0) -> tuple[int | None, dict[str, object]]:
-    """Return status, None when none comes in time, and the JSON object of a body of up to `length` bytes."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
+def read_answer(answer: Answer, product_id: str) -> bool:
+    """Return whether the product exists; raise ValueError for what no product service says."""
     try:
-        connection.request("GET", parts.path)
-        answer = connection.getresponse()
-        body = json.loads(answer.read(length)) if length else {}
-    except (OSError, http.client.HTTPException, ValueError):
-        return None, {}
-    finally:
-        connection.close()
-    return answer.status, body if isinstance(body, dict) else {}
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise ValueError(f"answer {answer.status} is not JSON") from None
+    if isinstance(body, dict) and answer.status == http.client.OK and body.get("id") == product_id:
+        return True
+    if isinstance(body, dict) and answer.status == http.client.NOT_FOUND and "error" in body:
+        return False
+    raise ValueError(f"answer {answer.status} is not about product {product_id!r}")
