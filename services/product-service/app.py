@@ -24,7 +24,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
 
     @app.get("/products")
     def products() -> Response:
-        # The cached list is already JSON: it is put in place as it is, not read and written again.
+        # What the cache gives is checked JSON: it is put in place as it is, not read and written again.
         listed = cache.get("all_products", lambda: encode(list(PRODUCTS.values())), is_product_list)
         return Response(head + listed + b"}\n", mimetype="application/json")
 
@@ -32,7 +32,9 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     def product(product_id: str) -> Response:
         if product_id not in PRODUCTS:
             return error(404, "Product not found")
-        found = cache.get(f"product_{product_id}", lambda: encode(PRODUCTS[product_id]), is_product)
+        found = cache.get(
+            f"product_{product_id}", lambda: encode(PRODUCTS[product_id]), is_product(product_id)
+        )
         return Response(found + b"\n", mimetype="application/json")
 
     return app
