@@ -123,3 +123,96 @@ print(through)"; }
   '
   succeeds
 }
+
+# Frames that a bridge learns from, or hands to the host, before any rule sees them (tests/lab/frames.py).
+LINK_LOCAL='claim() { in_node redis-cache .venv/bin/python -m tests.lab.frames claim veth-redis "$1"; } # MAC
+heard() { # ADDRESS COMMAND...: how many packets to ADDRESS come to redis-cache meanwhile
+  in_node redis-cache .venv/bin/python -m tests.lab.frames hear veth-redis "$1" >/run/heard &
+  retry 5 grep -q listening /run/heard
+  "${@:2}" || :
+  wait "$!"
+  tail -1 /run/heard
+}
+learning() { # off|on: of all that protects, but for what the policy drops
+  ip link set br-app type bridge no_linklocal_learn "$([[ $1 == on ]] && echo 0 || echo 1)"
+  local port
+  for port in $(scripts/topology.sh dump | awk "\$1 == \"node\" { print \$6 }"); do ip link set "$port" type bridge_slave learning "$1"; done
+}
+'
+
+@test "a link-local frame from another'\''s MAC moves nothing: its traffic goes to it, and to nobody else" {
+  sandboxed "$ATTACKED$LINK_LOCAL"'
+    listen postgres-db 5432; listen api-gateway 3000
+    asks() { in_node "$1" timeout 1 bash -c "</dev/tcp/$2/$3" 2>/dev/null; }
+    for victim in "order-service 10.0.0.60 5432 02:42:0a:00:00:3c" "nginx-lb 10.0.0.20 3000 02:42:0a:00:00:14" "product-1 10.0.0.1 9 02:42:0a:00:00:01"; do
+      read -r from address port mac <<<"$victim"
+      claim "$mac"
+      [[ $port == 9 ]] || asks "$from" "$address" "$port"
+      [[ $(heard "$address" asks "$from" "$address" "$port") == 0 ]]
+    done
+    scripts/network.sh status; security/prove.sh | tail -1 | grep "differences: 0"
+
+    learning on # the twin: without what protects, the attack is seen to work
+    bridge fdb replace 02:42:0a:00:00:3c dev veth-pg-br master dynamic
+    claim 02:42:0a:00:00:3c
+    refute asks order-service 10.0.0.60 5432
+    claim 02:42:0a:00:00:3c
+    (($(heard 10.0.0.60 asks order-service 10.0.0.60 5432) > 0))
+    refute security/prove.sh >/run/proof
+    grep "frames for 02:42:0a:00:00:3c go to veth-redis-br" /run/proof >/dev/null
+    scripts/network.sh up >/dev/null; scripts/network.sh status
+    claim 02:42:0a:00:00:3c
+    asks order-service 10.0.0.60 5432
+  '
+  succeeds
+}
+
+@test "a bridge learns no MAC and no group from a node, and no link-local frame reaches the host past the rules" {
+  sandboxed "$ATTACKED$LINK_LOCAL"'
+    claim 02:42:de:ad:be:ef
+    refute grep -i "de:ad:be:ef" <(bridge fdb show)
+    ip -n redis-cache addr add 224.1.2.3/32 dev veth-redis autojoin
+    in_node redis-cache .venv/bin/python -m tests.lab.frames query veth-redis
+    sleep 0.2
+    [[ -z $(bridge mdb show) ]]
+    to_host() { timeout 3 python3 -c "
+import socket, subprocess
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind((\"0.0.0.0\", 5353)); server.settimeout(0.5)
+subprocess.run([\"nsenter\", \"--net=/run/netns/redis-cache\", \"--\", \".venv/bin/python\", \"-m\", \"tests.lab.frames\", \"datagram\", \"veth-redis\", \"10.0.0.1\", \"5353\"], check=True)
+server.recvfrom(100)" 2>/dev/null; }
+    neighbours() { in_node redis-cache .venv/bin/python -m tests.lab.frames neighbours veth-redis 10.0.0.1; ip neigh show dev veth-redis-br | wc -l; }
+    refute to_host
+    [[ $(neighbours) == 0 ]]
+    # the twins
+    ip link set br-app type bridge mcast_snooping 1
+    ip -n redis-cache addr del 224.1.2.3/32 dev veth-redis; ip -n redis-cache addr add 224.1.2.3/32 dev veth-redis autojoin
+    retry 3 grep 224.1.2.3 <(bridge mdb show) || { sleep 1; bridge mdb show | grep 224.1.2.3; }
+    sysctl -qw net.ipv4.conf.veth-redis-br.drop_unicast_in_l2_multicast=0 net.ipv4.conf.veth-redis-br.arp_ignore=0
+    to_host
+    (($(neighbours) > 0))
+  '
+  succeeds
+}
+
+@test "a node has no more than its connections, others open theirs meanwhile" {
+  sandboxed "$ATTACKED"'
+    listen postgres-db 5432
+    flood() { in_node redis-cache .venv/bin/python -m tests.lab.frames flood 203.0.113.2 53 3000; }
+    open() { conntrack -L -s 10.0.0.50 2>/dev/null | wc -l; }
+    before=$(dropped connections)
+    flood
+    (($(dropped connections) - before >= 900)) # NFLOG and the log tell of it too: the proof looks at that
+    (($(open) >= 1900 && $(open) <= 2000))
+    refute in_node redis-cache timeout 0.5 bash -c "</dev/tcp/10.0.0.70/8500" 2>/dev/null # nor anywhere else
+    reaches order-service postgres-db 5432
+    told "over its rate" connections redis-cache world 53 --udp
+    conntrack -D -s 10.0.0.50 >/dev/null 2>&1
+    told allowed names-out redis-cache world 53 --udp
+    # the twin
+    grep -v "^connections" security/flat.tsv >/run/unlimited.tsv
+    POLICY=/run/unlimited.tsv security/policy.sh up >/dev/null
+    flood
+    (($(open) > 2900))
+  '
+  succeeds
+}
