@@ -5,6 +5,7 @@ What is wrong is refused as `FILE:LINE: COLUMN: reason`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,38 @@ from typing import NoReturn
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf".decode("ascii", "surrogateescape")
 _FOREIGN_CHARACTER = re.compile("[^\t!-~]")
 _FOREIGN_IN_PROSE = re.compile("[^\t -~]")
+_FOREIGN_IN_PATH = re.compile("[\\x00-\\x1f\\x7f\"'`$\\\\#%]|  ")
+MOST_BYTES_OF_PATH = 240  # a bridge's alias and a rule's comment end at 255, and say before it what it is
 
 
 class TableError(Exception):
     """A table that is refused; as text it is `FILE:LINE: COLUMN: reason`."""
+
+
+def path_fault(path: Path) -> str:
+    """Say why a table cannot lie there; empty when it can.
+
+    Its path is kept in the alias of a bridge and in the comment of a rule, so it must survive their languages.
+    """
+    found = os.fsencode(path)
+    text = found.decode("latin-1")
+    if foreign := _FOREIGN_IN_PATH.search(text):
+        shown = _FOREIGN_IN_PATH.sub("?", text)
+        reason = "a quote, a control character, two spaces or one of ` $ \\ # %; rename it"
+        return f"{_as_text(shown)}: byte {foreign.start() + 1} of the path: {reason}"
+    try:
+        found.decode("utf-8")
+    except UnicodeDecodeError:
+        return f"{os.fsdecode(found)}: the path is not UTF-8; rename it"
+    if len(found) > MOST_BYTES_OF_PATH:
+        return (
+            f"{path}: the path has {len(found)} bytes, a rule's comment takes {MOST_BYTES_OF_PATH}; move it"
+        )
+    return ""
+
+
+def _as_text(latin: str) -> str:
+    return os.fsdecode(latin.encode("latin-1"))
 
 
 class TableReader:
@@ -45,6 +74,8 @@ class TableReader:
 
     def read_lines(self) -> None:
         """Read the whole file."""
+        if fault := path_fault(self.path):
+            raise self.error(fault)
         content = self.path.read_bytes()
         self._check_no_nul(content)
         self._read_rows(content.decode("ascii", "surrogateescape"))

@@ -202,6 +202,21 @@ check_header() {
   done
 }
 
+MOST_BYTES_OF_PATH=240 # a bridge's alias and a rule's comment end at 255, and say before it what it is
+
+# The path is kept in the alias of a bridge and in the comment of a rule, so it must survive their languages.
+check_path() {
+  local before=${TABLE%%[[:cntrl:]\"\'\`\$\\#%]*} single=${TABLE%%  *} shown
+  ((${#single} >= ${#before})) || before=$single
+  if [[ $before != "$TABLE" ]]; then
+    shown=${TABLE//[[:cntrl:]\"\'\`\$\\#%]/?} shown=${shown//  /?}
+    die "$shown: byte $((${#before} + 1)) of the path: a quote, a control character, two spaces or one of \` \$ \\ # %; rename it"
+  fi
+  [[ $TABLE != *[$'\x80'-$'\xff']* ]] || iconv -f UTF-8 -t UTF-8 <<<"$TABLE" &>/dev/null || die "$TABLE: the path is not UTF-8; rename it"
+  ((${#TABLE} <= MOST_BYTES_OF_PATH)) ||
+    die "$TABLE: the path has ${#TABLE} bytes, a rule's comment takes $MOST_BYTES_OF_PATH; move it"
+}
+
 check_no_nul() { # which `read` drops without a word
   local before lines
   IFS= read -rd '' before <"$TABLE" || return 0
@@ -256,6 +271,7 @@ load_topology() {
   local name IFS=$'\t' LC_ALL=C # bytes: invalid UTF-8 has no characters to count
   forget_topology
   [[ -f $TABLE && -r $TABLE ]] || die "$TABLE: no such table; topology/ has $(cd "$ROOT/topology" && echo *.tsv), or give a path: TOPOLOGY=my.tsv"
+  check_path
   check_no_nul
   set -f
   read_rows

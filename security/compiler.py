@@ -84,9 +84,9 @@ def drop_chain(policy_id: str) -> str:
     return f"CNET-DROP-{policy_id}"
 
 
-def in_force(policy: Policy) -> str:
-    """Say which tables are in force; policy_path() reads it again."""
-    return f"cnet: policy: {policy.path} for {base_table(policy.topology.path)}"
+def in_force(policy: Policy) -> tuple[str, str]:
+    """Say which tables are in force, each in a comment of its own; policy_path() reads them again."""
+    return f"cnet: policy: {policy.path}", f"cnet: table: {base_table(policy.topology.path)}"
 
 
 class _Rules:
@@ -137,7 +137,8 @@ class _Rules:
     def from_nodes(self, memory: str) -> Iterator[str]:
         chain = "CNET-FROM-NODES"
         yield _rule("security", chain, f"cnet: before up: {memory}", "")
-        yield _rule("security", chain, in_force(self.policy), "")
+        for comment in in_force(self.policy):
+            yield _rule("security", chain, comment, "")
         yield from self.ping_sizes(chain)
         yield from self.known_connections(chain)
         for node in self.topology.nodes:

@@ -61,8 +61,8 @@ def _running_policy(table: Path) -> str:
         saved = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return ""
-    found = re.search(rf'"cnet: policy: (.*) for {re.escape(str(table))}"', saved)
-    return found[1] if found else ""
+    found = re.search(r'"cnet: policy: (.*)"', saved)
+    return found[1] if found and f'"cnet: table: {table}"' in saved else ""
 
 
 def load(topology: Topology | None = None) -> Policy:

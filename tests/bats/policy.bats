@@ -46,6 +46,29 @@ POLICED='source tests/bats/inside_policy.bash
   succeeds
 }
 
+@test "tables at the longest path are as wanted after up; one byte more, or a quote, is refused before anything changes" {
+  sandboxed "$POLICED"'
+    far=/run/$(printf "f%.0s" {1..200}); mkdir "$far"
+    longest=$far/$(printf "x%.0s" {1..34})
+    cp topology/flat.tsv "$longest"; cp security/flat.tsv "$far/policy $(printf "x%.0s" {1..27})"
+    export TOPOLOGY=$longest POLICY="$far/policy $(printf "x%.0s" {1..27})"
+    ((${#TOPOLOGY} == 240 && ${#POLICY} == 240))
+    policed_network
+    [[ $(security/policy.sh path) == "$POLICY" ]]
+    unset POLICY TOPOLOGY # the kernel remembers them
+    for script in scripts/network scripts/nat security/policy; do $script.sh status; said=$($script.sh up); [[ -z $said ]]; done
+    for name in "${longest}x" "/run/a\"b" "/run/a
+b"; do
+      cp topology/flat.tsv "$name"; cp security/flat.tsv "$name.policy" 2>/dev/null || :
+      host_state >/run/before
+      for script in scripts/network scripts/nat security/policy; do TOPOLOGY=$name fails_with 1 "the path" $script.sh up; done
+      [[ ! -e $name.policy ]] || POLICY=$name.policy fails_with 1 "the path" security/policy.sh up
+      uncounted /run/before
+    done
+  '
+  succeeds
+}
+
 @test "at no moment of up, of a change, of a crash or of down is a denied connection possible" {
   sandboxed "$POLICED"'
     begin_flood redis-cache 10.0.0.60 5432

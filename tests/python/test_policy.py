@@ -13,10 +13,12 @@ from scripts.conntrack import Connection, Tuple, connections
 from scripts.topology import Topology, load
 from security import packets
 from security.compiler import compiled
+from security.iptables import parse
 from security.policy import DEFAULT, Policy
 from security.policy_table import COLUMNS, PolicyError
 from security.policy_table import load as load_policy
 from security.stale import as_arguments, stale
+from security.walk import Packet, Ruleset, Walk
 
 GOOD = {
     "id": "a",
@@ -34,6 +36,16 @@ def row(**changes: str) -> str:
     """Write a line of the table; `from_` and `id_` stand for what Python keeps."""
     named = {name.rstrip("_"): value for name, value in changes.items()}
     return "\t".join((GOOD | named)[column] for column in COLUMNS)
+
+
+def limit(**changes: str) -> str:
+    """Write a line that limits."""
+    return row(
+        **(
+            {"id_": "many", "to": "any", "protocol": "any", "port": "-", "rate": "9", "verdict": "limit"}
+            | changes
+        )
+    )
 
 
 def table(*rows: str, header: str = "\t".join(COLUMNS)) -> str:
@@ -63,6 +75,20 @@ REFUSED = {
     "a bad rate": (table(row(rate="fast")), '2: rate: "fast" is not COUNT/'),
     "a rate that drops": (table(row(rate="1/hour:1", verdict="drop")), "2: rate: a line that drops has none"),
     "a bad verdict": (table(row(verdict="maybe")), '2: verdict: "maybe" is neither accept nor drop'),
+    "a limit to somebody": (table(row(verdict="limit")), "2: to: a limit counts all connections of a node"),
+    "a limit of a protocol": (table(limit(protocol="tcp")), "2: protocol: a limit counts all connections"),
+    "a limit of a port": (
+        table(limit(port="80")),
+        "2: port: a limit counts all connections of a node, write -",
+    ),
+    "a limit of nothing": (table(limit(rate="-")), '2: rate: "-" is not a number of connections'),
+    "a limit of none": (
+        table(limit(rate="0")),
+        '2: rate: "0" is not a number of connections from 1 to 999999',
+    ),
+    "a limit by time": (table(limit(rate="1/hour:1")), '2: rate: "1/hour:1" is not a number of connections'),
+    "a limit of the world": (table(limit(from_="any")), "2: from: a limit is for nodes, not for host, world"),
+    "a limit with an id of another": (table(row(), limit(id_="a")), '3: id: "a" is already used in line 2'),
     "a quote": (table(row(reason='a "b"')), "2: reason: has a quote or a backslash"),
     "a long reason": (table(row(reason="x" * 161)), "2: reason: has 161 characters"),
     "nothing of the lab": (table(row(from_="host", to="world")), "2: to: from host to world nothing passes"),
@@ -98,6 +124,39 @@ def test_what_cannot_be_right_is_refused_with_its_place(
     with pytest.raises(PolicyError) as refused:
         read(text, tmp_path, monkeypatch)
     assert f"{tmp_path}/policy.tsv:{reason}" in str(refused.value)
+
+
+def test_a_limit_counts_what_nodes_are_allowed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = read(table(row(), limit()), tmp_path, monkeypatch)
+    assert policy.decide("order-service", "postgres-db", "tcp", 5432).id == "a"
+    assert policy.reason_of("many") == "why not"
+    rules = [rule for rule in compiled(policy, "") if "CNET-ALLOWED" in rule]
+    counting = [rule for rule in rules if "-A CNET-ALLOWED" in rule]
+    assert len(counting) == 1
+    over = "-m connlimit --connlimit-above 9 --connlimit-mask 32 --connlimit-saddr -j CNET-DROP-many"
+    assert counting[0].endswith(f"-s 10.0.0.40/32 {over}")
+    assert [rule.split()[3] for rule in rules if rule not in counting] == ["CNET-TO-10.0.0.60"]
+    without = read(table(row()), tmp_path, monkeypatch)
+    assert not [rule for rule in compiled(without, "") if "CNET-ALLOWED" in rule]
+
+
+def test_explain_counts_as_a_limit_does_and_names_what_it_cannot_count() -> None:
+    def walked(matches: str, known: int) -> Walk:
+        text = f"*security\n[0:0] -A FORWARD {matches} -j DROP\nCOMMIT\n"
+        rules = Ruleset(parse(text), lambda _: False, open_connections=lambda _: known)
+        return rules.hook("FORWARD", Packet("udp", "192.0.2.1", "192.0.2.2", 53))
+
+    limited = "-m connlimit --connlimit-above 9 --connlimit-mask 32 --connlimit-saddr"
+    assert [walked(limited, known).verdict for known in (8, 9)] == ["ACCEPT", "DROP"]
+    assert not walked(limited, 9).uncertain
+    for unknown in (
+        limited.replace("32", "24"),
+        limited.replace("saddr", "daddr"),
+        limited.replace("above", "upto"),
+    ):
+        assert walked(unknown, 9).uncertain
 
 
 def test_an_exception_before_its_rule_is_no_contradiction(

@@ -22,12 +22,29 @@ from hypothesis import strategies as st
 
 from scripts import topology
 from scripts.topology import COLUMNS, Listener, Publication, TopologyError
+from security.policy_table import PolicyError
+from security.policy_table import load as load_policy
 
 ROOT = Path(__file__).parents[2]
 FLAT = ROOT / "topology" / "flat.tsv"
 BASH = [str(ROOT / "scripts" / "topology.sh")]
 SANDBOX = [str(ROOT / "scripts" / "sandbox.sh"), "run"]
 PYTHON = [sys.executable, "-m", "scripts.topology"]
+
+
+PATHS_REFUSED = [f"a{foreign}b.tsv".encode() for foreign in ("  ", *"\"'\\\n\t\r\x1b#%$`\x7f")] + [
+    b"a\xffb.tsv"
+]
+PATHS_TAKEN = [
+    "a b.tsv",
+    "-x.tsv",
+    "*.tsv",
+    "[a].tsv",
+    "a;b|c&(d)<e>!.tsv",
+    "j\u00fcrgen.tsv",
+    "~",
+    "a=b,c:d@e",
+]
 
 
 class Verdict(NamedTuple):
@@ -483,6 +500,42 @@ class TestWhichTable:
             r"/.*: no such table; topology/ has .*flat\.tsv.*, or give a path: TOPOLOGY=my\.tsv\n",
             from_bash.refusal,
         )
+
+    @pytest.mark.parametrize("name", PATHS_REFUSED, ids=ascii)
+    def test_both_refuse_a_path_that_another_language_would_change(
+        self, name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        table = tmp_path / os.fsdecode(name)
+        table.write_text(TWO_NODES)
+        from_bash = run(BASH, "check", str(table))
+        assert from_bash == run_here("check", str(table))
+        assert from_bash.status == 1
+        assert re.fullmatch(
+            r"/[^\n]*: (byte [0-9]+ of the path|the path is not UTF-8)[^\n]*rename it\n", from_bash.refusal
+        )
+        monkeypatch.setenv("POLICY", str(table))
+        with pytest.raises(PolicyError) as refused:
+            load_policy(topology.load(FLAT))
+        assert f"{refused.value}\n" == from_bash.refusal
+
+    @pytest.mark.parametrize("name", PATHS_TAKEN)
+    def test_both_take_a_path_with_what_changes_nothing(self, name: str, tmp_path: Path) -> None:
+        table = tmp_path / name
+        table.write_text(TWO_NODES)
+        assert run(BASH, "check", str(table)) == run_here("check", str(table)) == Verdict(0, "", "")
+
+    def test_both_take_a_path_of_240_bytes_and_none_of_241(self, tmp_path: Path) -> None:
+        begin = Path(f"{tmp_path}/" + "/".join(["\u00e9" * 20] * 3))  # two bytes each
+        begin.mkdir(parents=True)
+        for size, refusal in (
+            (240, ""),
+            (241, "the path has 241 bytes, a rule's comment takes 240; move it"),
+        ):
+            table = begin / ("x" * (size - len(os.fsencode(begin)) - 1))
+            table.write_text(TWO_NODES)
+            from_bash = run(BASH, "check", str(table))
+            assert from_bash == run_here("check", str(table))
+            assert from_bash.refusal == (f"{table}: {refusal}\n" if refusal else "")
 
     @pytest.mark.parametrize(
         "name", ["flat", "topology/flat.tsv", "./topology/../topology/flat.tsv", f"{FLAT}/", str(FLAT)]
