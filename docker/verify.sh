@@ -19,7 +19,7 @@ HOST=127.0.0.1
 WAY_IN=http://$HOST:${NGINX_PORT:-8081} GATEWAY=http://$HOST:3000 REGISTRY=http://$HOST:8501
 
 read_order() { # ID
-  timeout 10 docker exec "$(container_of postgres)" sh -c 'PGPASSWORD=$(cat /run/secrets/db_password) exec psql -XAt -h 127.0.0.1 -U orders -d orders -c "$0"' \
+  docker exec "$(container_of postgres)" sh -c 'PGCONNECT_TIMEOUT=5 PGPASSWORD=$(cat /run/secrets/db_password) exec psql -XAt -h 127.0.0.1 -U orders -d orders -c "$0"' \
     "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
 }
 

@@ -1,4 +1,7 @@
-"""Answers every HTTP request and never ends: slow_peer.py drip|endless ADDRESS PORT (a header by the byte, or a body)."""
+"""Answers every HTTP request without an end: a header byte by byte, or a body.
+
+slow_peer.py drip|endless ADDRESS PORT
+"""
 
 from __future__ import annotations
 
