@@ -56,16 +56,17 @@ has_candidate() { # PACKAGE: asked again with fresh lists, where apt has none ye
 python() { if [[ -x /usr/bin/python3 ]]; then echo /usr/bin/python3; else command -v python3 || echo python3; fi; }
 
 # While packages are configured, invoke-rc.d asks this policy before it starts a server (101: it may not).
+START_POLICY=/usr/sbin/policy-rc.d
+START_POLICY_MARK='# cnet: while packages are installed; scripts/install.sh up removes this file'
 forbid_starting_servers() {
-  local policy=/usr/sbin/policy-rc.d
-  if [[ -e $policy ]]; then
-    mv "$policy" "$policy.before-cnet"
-    defer mv "$policy.before-cnet" "$policy"
-  else
-    defer rm -f "$policy"
-  fi
-  printf '#!/bin/sh\nexit 101\n' >"$policy"
-  chmod +x "$policy"
+  [[ ! -e $START_POLICY ]] || mv "$START_POLICY" "$START_POLICY.before-cnet"
+  defer restore_start_policy
+  printf '#!/bin/sh\n%s\nexit 101\n' "$START_POLICY_MARK" >"$START_POLICY"
+  chmod +x "$START_POLICY"
+}
+restore_start_policy() { # also what a killed run left
+  ! grep -qsxF -- "$START_POLICY_MARK" "$START_POLICY" || rm "$START_POLICY"
+  [[ ! -e $START_POLICY.before-cnet ]] || mv "$START_POLICY.before-cnet" "$START_POLICY"
 }
 
 # Nor shall they start with the next boot; only those that this run brought.
@@ -109,6 +110,7 @@ install_python() { # FILE...
 }
 
 up() {
+  ((EUID != 0)) || restore_start_policy
   "$(python)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || [[ ! -x $(python) ]] ||
     die "$(python) is older than 3.11; install python3.11 or newer"
   local packages

@@ -38,6 +38,20 @@ without_overlay() { ((status != 77)) || skip 'no overlay file system here'; }
   succeeds
 }
 
+@test "the policy of an installation that was killed is taken away, and the one before it put back" {
+  sandboxed "$FAKE_APT"'
+    printf "kill -9 \$PPID\n" >>/run/bin/apt-get; policy=/usr/sbin/policy-rc.d
+    killed() { PATH="/run/bin:$PATH" scripts/install.sh up &>/dev/null || :; grep "exit 101" "$policy"; }
+    rm -f "$policy"; mv /usr/sbin/conntrack /run/; killed
+    mv /run/conntrack /usr/sbin/; scripts/install.sh up; [[ ! -e $policy ]]
+    printf "#!/bin/sh\nexit 42\n" >"$policy"; mv /usr/sbin/conntrack /run/; killed
+    mv /run/conntrack /usr/sbin/; scripts/install.sh up
+    grep "exit 42" "$policy"; [[ ! -e $policy.before-cnet ]]
+  '
+  without_overlay
+  succeeds
+}
+
 @test "on a machine without apt-get the missing packages are named" {
   sandboxed '
     mkdir /run/bin
