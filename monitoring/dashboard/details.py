@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,11 +156,26 @@ def story(model: Model, flow: tuple[str, str, str, int]) -> dict[str, Any]:
         *(["--udp"] if protocol == "udp" else []),
     ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        output, said = _run_for_a_while(command)
+        found: dict[str, Any] = json.loads(output)
+    except OSError as error:
         return {"error": str(error)}
-    try:
-        found: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        return {"error": (done.stderr.strip().splitlines() or ["explain gave no answer"])[-1]}
+        return {
+            "error": (said.strip().splitlines() or [f"explain gave no answer in {_PATIENCE_SECONDS} s"])[-1]
+        }
     return found
+
+
+def _run_for_a_while(command: Sequence[str]) -> tuple[str, str]:
+    """Give what it prints; all its processes get a SIGTERM when time is up, so that it undoes what it made."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=_PATIENCE_SECONDS)
+        for ending in (signal.SIGTERM, signal.SIGKILL):
+            os.killpg(process.pid, ending)
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=_PATIENCE_SECONDS)
+                break
+    return "", ""
