@@ -5,7 +5,6 @@ python3 scripts/heartbeat.py PID    until PID is gone; environment: HEARTBEAT (U
 
 from __future__ import annotations
 
-import http.client
 import os
 import socket
 import sys
@@ -27,12 +26,20 @@ def listens(ip: str, port: int) -> bool:
 
 def renew(url: str, ip: str) -> None:
     """Renew the lease from the store's own address, which the registry believes; it may be away."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS, source_address=(ip, 0))
-    with suppress(OSError, http.client.HTTPException):
-        connection.request("PUT", parts.path)
-        connection.getresponse().read()
-    connection.close()
+    parts, deadline = urlsplit(url), time.monotonic() + TIMEOUT_SECONDS
+    request = (
+        f"PUT {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    registry = (parts.hostname or "", parts.port or 80)
+    with (
+        suppress(OSError),
+        socket.create_connection(registry, TIMEOUT_SECONDS, source_address=(ip, 0)) as connection,
+    ):
+        connection.sendall(request.encode())
+        while (left := deadline - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(4096):
+                break
 
 
 def main(pid: str) -> None:

@@ -24,6 +24,7 @@ from monitoring.health.checks import (
 )
 from monitoring.health.history import History, quantile
 from monitoring.health.report import outages, read, report
+from scripts.heartbeat import renew
 
 
 @contextmanager
@@ -124,6 +125,14 @@ def test_an_answer_without_an_end_is_given_up_at_one_deadline_or_limit(
     assert (hung.up, answered.up) == (False, True)
     assert why in hung.why
     assert took < 1.5
+
+
+@pytest.mark.parametrize("then", [b"a", b"a" * 65536])
+def test_a_heartbeat_waits_for_its_own_deadline_and_no_longer(then: bytes) -> None:
+    with server(OK, then, pause=0.01) as port:
+        began = time.monotonic()
+        renew(f"http://127.0.0.1:{port}/heartbeat/postgres-db/postgres-db", "127.0.0.1")
+        assert 0.9 < time.monotonic() - began < 2
 
 
 def test_whatever_goes_wrong_with_one_is_told_of_it_alone() -> None:
