@@ -150,7 +150,8 @@ restart_astray() {
   done < <(supervisor_states)
   for program in "${!astray[@]}"; do
     for node in ${astray[$program]}; do
-      supervisor_do restart "$node" && retry_until "$HANGS_SECONDS" ready "$node" || : # the supervisor goes on trying; the wait tells
+      supervisor_do restart "$node" || : # the supervisor goes on trying; the wait tells
+      retry_until "$HANGS_SECONDS" ready "$node" || :
     done &
   done
   wait

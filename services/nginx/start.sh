@@ -41,6 +41,7 @@ stream_settings() {
 
 # nginx accepts no connection that it has no descriptor for, so it must not be promised more of them than it may open.
 count_connections() {
+  # shellcheck disable=SC3045 # dash and busybox have -H
   files=$(ulimit -H -n)
   [ "$files" != unlimited ] && [ "$files" -lt $((CONNECTIONS + 64)) ] || files=$((CONNECTIONS + 64))
 }
@@ -68,7 +69,7 @@ follow_names() { # PID
   done
 }
 
-mkdir -p -m 700 "$RUN_DIR"
+mkdir -p "$RUN_DIR" && chmod 700 "$RUN_DIR"
 until found=$(servers) && [ -n "$found" ]; do sleep 1; done # a name may not be there yet
 write_config "$found"
 rm -f "$SOCKET" # of an nginx that was killed: nobody can listen on it again

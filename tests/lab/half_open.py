@@ -48,13 +48,13 @@ def status_of(connection: socket.socket) -> str:
         return "closed"
 
 
-def main(namespace: str, source: str, address: str, port: str, count: str, kind: str = "header") -> None:
+def main(namespace: str, source: str, address: str, port: str, *count: str) -> None:
     """Open them, print what became of them, hold them."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    text = POST if kind == "slow-post" else HEADER
+    text = POST if "slow-post" in count else HEADER
     with inside(namespace):
-        opened = [open_one(source, (address, int(port)), text) for _ in range(int(count))]
+        opened = [open_one(source, (address, int(port)), text) for _ in range(int(count[0]))]
     time.sleep(PATIENCE_SECONDS)
     counts = collections.Counter(status_of(each) if each else "refused" for each in opened)
     print(" ".join(f"{status}={number}" for status, number in sorted(counts.items())), flush=True)

@@ -18,7 +18,11 @@ POST = b"POST /api/orders HTTP/1.1\r\n" + HOST + b"Content-Type: application/jso
 # TITLE, REQUEST, the statuses that are right.
 REQUESTS: list[tuple[str, bytes, tuple[int, ...]]] = [
     ("no HTTP at all", b"\x00\x01\x02\r\n\r\n", (400,)),
-    ("TLS to a port without it", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 40 + b"\r\n", (400,)),
+    (
+        "TLS to a port without it",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 40 + b"\r\n",
+        (400,),
+    ),
     ("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, 405, 505)),
     ("lower-case method", b"get / HTTP/1.1\r\n" + HOST + b"\r\n", (400,)),
     ("unknown method", b"BREW /api/products HTTP/1.1\r\n" + HOST + b"\r\n", (405,)),
@@ -40,7 +44,11 @@ REQUESTS: list[tuple[str, bytes, tuple[int, ...]]] = [
     ("long header", GET + b"X-A: " + LONG + b"\r\n\r\n", (431,)),
     ("many headers", GET + b"".join(b"X-%d: %s\r\n" % (n, b"b" * 900) for n in range(40)) + b"\r\n", (431,)),
     ("unknown transfer encoding", POST + b"Transfer-Encoding: gzip\r\n\r\n", (501,)),
-    ("transfer encoding and length", POST + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n", (400,)),
+    (
+        "transfer encoding and length",
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+        (400,),
+    ),
     ("two transfer encodings", POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n", (400, 501)),
     ("chunk size that is none", POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n\r\n", (400,)),
     ("chunk too large", POST + b"Transfer-Encoding: chunked\r\n\r\n11170\r\n" + b" " * 70000, (413,)),
