@@ -67,13 +67,13 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
 
 @test "Redis holds the catalogue for 300 s, and a garbled value is replaced, not served" {
   sandboxed "$LAB_UP"'
-    export REDISCLI_AUTH=$(sed -n s/^REDIS_PASSWORD=//p /var/opt/cnet/secrets)
+    export REDISCLI_AUTH=$(sed -n s/^REDIS_OPERATOR_PASSWORD=//p /var/opt/cnet/secrets)
     curl -fsS -o /dev/null http://10.0.0.30:5000/products; curl -fsS -o /dev/null http://10.0.0.30:5000/products/2
-    redis-cli -h 10.0.0.50 keys "*" | sort | tr "\n" " " | grep "all_products product_2"
-    (($(redis-cli -h 10.0.0.50 ttl all_products) > 290))
-    redis-cli -h 10.0.0.50 set all_products "{\"broken"
+    redis-cli --user operator -h 10.0.0.50 keys "*" | sort | tr "\n" " " | grep "all_products product_2"
+    (($(redis-cli --user operator -h 10.0.0.50 ttl all_products) > 290))
+    redis-cli --user operator -h 10.0.0.50 set all_products "{\"broken"
     curl -fsS http://10.0.0.30:5000/products | jq -e ".products | length == 3"
-    redis-cli -h 10.0.0.50 get all_products | jq -e "length == 3"
+    redis-cli --user operator -h 10.0.0.50 get all_products | jq -e "length == 3"
   '
   succeeds
 }

@@ -214,6 +214,7 @@ LAB_ONLY = {
     "SERVICE_USER": "securityContext says it",
     "CONFIGURED": "addresses of Pods are not known before; the probes look after nginx and the stores",
     "OPERATORS": "nobody has the bridge's address",
+    "UNLIMITED": "nobody comes from the lab's bridges; a client from outside keeps its own address",
     "DNS_FORWARD": "the cluster's DNS answers what is not of the lab",
     "HEARTBEAT": "the probes look after the stores",
     "DB_CLIENTS": "a NetworkPolicy says who comes; the image asks everybody for the password",
