@@ -51,7 +51,7 @@ as_before() { state >/run/now 2>&1; cmp -s /run/before /run/now; }
   sandboxed "$STATE"'
     export REPORTS=/run/reports QUICK=1 GETS=20
     chaos/run.sh inside one_way >/run/out 2>&1 & run=$!
-    retry 90 grep -q "begin,one_way" /run/reports/chaos_events.csv
+    retry 90 grep -qs "begin,one_way" /run/reports/chaos_events.csv
     dropped() { nsenter --net=/run/netns/api-gateway -- iptables-save | grep -e "-A INPUT.*DROP" >/dev/null; }
     retry 5 dropped
     pgrep -f "chaos[.]load" >/dev/null

@@ -22,6 +22,7 @@ from chaos import report
 from chaos.analysis import Event, Fault, Result, balance, faults_of, is_allowed, judge
 from chaos.load import Load, Sample
 from chaos.promises import Allowed, Promise, load_promises, nodes_of
+from monitoring.distribution import Share
 from monitoring.gateway_log import Change, Routed
 from scripts.topology import load
 
@@ -226,6 +227,13 @@ def test_calm_is_no_fault_in_the_count() -> None:
     findings = report.findings_of([calm, verdict(), verdict(noticed=0.1)], balance([], []), [])
     assert findings[0] == "1 of 2 faults kept their promises."
     assert findings[1] == "Broken by killed product-2: noticed later than 0.1 s."
+
+
+def test_a_share_is_uneven_when_it_is_more_than_a_rounding() -> None:
+    assert not report.is_uneven([Share("a", 54, 33.8, 1.9), Share("b", 53, 33.1, -0.6)])
+    assert not report.is_uneven([Share("a", 1005, 33.5, 0.5)])
+    assert report.is_uneven([Share("a", 1020, 34, 2.0)])
+    assert report.is_uneven([Share("a", 57, 35.6, 6.9)])
 
 
 def test_a_garbled_201_is_counted_and_is_no_acknowledgement() -> None:
