@@ -9,7 +9,7 @@ from urllib.parse import quote
 from discovery import Watch
 from flask import Flask, Response, g, request
 from instance import Answer
-from upstreams import Upstream
+from upstreams import UNAVAILABLE, Upstream
 from web import create_web_app
 
 
@@ -74,4 +74,7 @@ def passed_on(answer: Answer) -> Response:
     """Return an upstream's answer as the gateway's own; the access log names where it came from."""
     g.note = f"Routing request to: {answer.url}"
     g.fields = {"upstream": answer.instance}
-    return Response(answer.body, answer.status, dict(answer.headers), mimetype="application/json")
+    response = Response(answer.body, answer.status, dict(answer.headers), mimetype="application/json")
+    if answer.status == UNAVAILABLE:
+        response.headers.setdefault("Retry-After", "1")
+    return response

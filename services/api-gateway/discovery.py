@@ -1,19 +1,30 @@
-"""The instances of a service as the registry knows them: asked once, then waited for changes."""
+"""The instances of a service: those of the last run at first, then as the registry lists them.
 
+The registry is asked once and then waited on for changes, in a thread of its own. While it is silent, frozen
+or wrong, what is known stays: no request ever waits for the registry.
+The same file lies in each service's folder that uses it, for each stands alone; a test holds the copies equal.
+"""
+
+import ipaddress
 import json
 import os
 import random
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import gevent
-from geventhttpclient import HTTPClient
+from exchange import fetch
 from web import log
 
-WAIT_SECONDS = 20
-PAUSE_SECONDS = 0.25
+WAIT_SECONDS = 10  # how long the registry may hold an answer back while nothing changes
+ANSWER_SECONDS = 2.0  # the deadline of an answer, beyond the wait that was asked for
+MOST_BYTES = 1024 * 1024  # a thousand instances, the registry's limit, are a fifth of it
+PAUSE_SECONDS = 0.05  # so that a registry that does not wait is not asked without end
+AWAY_SECONDS = 0.25
+MAX_PORT = 65535
 OK, NOT_FOUND = 200, 404
 
 
@@ -27,44 +38,53 @@ class Listed:
 
 
 def read_list(body: bytes) -> list[Listed]:
-    """Return the instances in an answer of /discover/NAME?all=1; raises ValueError for what is none."""
+    """Return the instances in an answer of /discover/NAME?all=1; raise ValueError for what is none."""
     try:
-        return [
-            Listed(str(item["instance_id"]), url_of(item["ip"], item["port"]), item["health"] == "passing")
-            for item in json.loads(body)
-        ]
-    except (KeyError, TypeError) as failure:
-        raise ValueError(f"not a list of instances: {failure}") from failure
+        return [read_instance(item) for item in json.loads(body)]
+    except (KeyError, TypeError, RecursionError) as failure:
+        raise ValueError(f"not a list of instances: {type(failure).__name__} {failure}") from failure
 
 
-def url_of(ip: str, port: int) -> str:
+def read_instance(item: dict[str, object]) -> Listed:
+    """Return one instance of the list; raise for one that nobody could connect to."""
+    name, port = item["instance_id"], item["port"]
+    if not isinstance(name, str) or not isinstance(port, int) or not 1 <= port <= MAX_PORT:
+        raise ValueError("not a list of instances: an instance without a name or a port")
+    return Listed(name, url_of(ipaddress.ip_address(str(item["ip"])), port), item["health"] == "passing")
+
+
+def url_of(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> str:
     """Return the URL of an address."""
-    return f"http://[{ip}]:{port}" if ":" in ip else f"http://{ip}:{port}"
+    return f"http://[{ip}]:{port}" if ip.version == 6 else f"http://{ip}:{port}"  # noqa: PLR2004  IPv6
 
 
 class Watch:
-    """Calls `changed` with each new list.
-
-    What was heard last outlives the process, in `memory`: a gateway that starts while the registry is away
-    goes on with what it knew.
-    """
+    """Calls `changed` with the list that is remembered in the file `memory`, then with each new one."""
 
     def __init__(
         self, registry: str, service: str, memory: Path, changed: Callable[[list[Listed]], None]
     ) -> None:
-        self._client = HTTPClient.from_url(registry, connection_timeout=1, network_timeout=WAIT_SECONDS + 2)
-        self._path = f"/discover/{quote(service, safe='')}?all=1"
+        self._url = f"{registry}/discover/{quote(service, safe='')}?all=1"
         self._service = service
         self._memory = memory
         self._changed = changed
+        self._remembered = b""
+        self._can_remember = True
 
     def begin(self) -> None:
-        """Tell what is remembered, then watch for ever."""
+        """Call `changed` with what is remembered, then watch for ever."""
+        self._recall()
+        threading.Thread(target=self._watch, name=f"watch {self._service}", daemon=True).start()
+
+    def _recall(self) -> None:
         try:
-            self._changed(read_list(self._memory.read_bytes()))
-        except (OSError, ValueError):
-            log.info("nothing is known of %s yet", self._service)
-        gevent.spawn(self._watch)
+            body = self._memory.read_bytes()
+            self._changed(read_list(body))
+            self._remembered = body
+        except FileNotFoundError:
+            log.info("no instance of %s is remembered", self._service)
+        except (OSError, ValueError) as failure:
+            log.warning("ignoring the remembered instances in %s: %s", self._memory, failure)
 
     def _watch(self) -> None:
         index, away = "", False
@@ -74,25 +94,35 @@ class Watch:
                 away = False
             except Exception as failure:  # whatever it is, the next answer may be better
                 if not away:
-                    log.warning("the registry does not answer, going on without it: %s", failure)
+                    log.warning("no list of %s, going on with the last one: %s", self._service, failure)
                 index, away = "", True
-            gevent.sleep(PAUSE_SECONDS * random.uniform(0.5, 1) if away else 0)  # noqa: S311  no secret
+            time.sleep(AWAY_SECONDS * random.uniform(0.5, 1) if away else PAUSE_SECONDS)  # noqa: S311  no secret
 
     def _ask(self, index: str) -> str:
-        wait = f"&index={index}&wait={WAIT_SECONDS}" if index else ""
-        answer = self._client.get(self._path + wait)
-        body = bytes(answer.read())
-        if answer.status_code == OK:
-            self._changed(read_list(body))
-            self._remember(body)
-        elif answer.status_code != NOT_FOUND:  # a service that is not there yet is worth waiting for
-            raise ValueError(f"answer {answer.status_code}")
-        return str(answer.get("X-Index", ""))
+        wait = WAIT_SECONDS if index else 0
+        query = f"&index={quote(index)}&wait={wait}" if index else ""
+        answer = fetch(self._url + query, wait + ANSWER_SECONDS, MOST_BYTES)
+        if answer.status == OK:
+            self._changed(read_list(answer.body))
+            self._remember(answer.body)
+        elif answer.status != NOT_FOUND:  # a service that is not there yet is worth waiting for
+            raise ValueError(f"the registry answered {answer.status}")
+        return answer.headers.get("X-Index", "")
 
     def _remember(self, body: bytes) -> None:
+        """Write the list by rename, so that the file is whole after a crash; a full disk costs nothing else."""
+        if body == self._remembered:
+            return
         new = self._memory.with_suffix(f".{os.getpid()}.new")
         try:
-            new.write_bytes(body)
+            with new.open("wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
             new.replace(self._memory)
+            self._remembered, self._can_remember = body, True
         except OSError as failure:
-            log.warning("cannot keep the list of instances: %s", failure)
+            if self._can_remember:
+                log.warning("cannot write %s, going on without it: %s", self._memory, failure)
+            self._can_remember = False
+            new.unlink(missing_ok=True)

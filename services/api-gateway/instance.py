@@ -1,25 +1,23 @@
 """One address of a service: its connections, and whether it is in rotation."""
 
+import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import gevent
-from geventhttpclient import HTTPClient
-from geventhttpclient.response import HTTPParseError
+from client import connect
+from exchange import NoAnswerError
 from prometheus_client import Counter
 from web import log
 
-CONNECT_SECONDS = 0.25
-CONNECTIONS = 64
-MAX_ANSWER_BYTES = 1024 * 1024  # no instance, however mad, fills the memory
-AWAY = (502, 503, 504)
-FAILURES_TO_EJECT = 3  # of the kind 502, 503, 504; one that does not answer at all is out at once
+GOOD = (range(200, 300), range(400, 500))  # done, or wrong with the request
+FAILURES_TO_EJECT = 3  # answers that are not good; one that does not answer at all is out at once
 SLOW_START_SECONDS = 5.0
 SLOW_START_SHARE = 0.1
-PASSED_ON = ("Retry-After", "X-Instance")
-NoAnswer = (OSError, HTTPParseError)  # refused, reset, timed out; or not HTTP
+PASSED_ON = {"Retry-After": re.compile("[0-9]{1,4}"), "X-Instance": re.compile("[A-Za-z0-9._:/-]{1,128}")}
 
 ATTEMPTS = Counter(
     "upstream_attempts_total", "Requests sent to an instance", ["upstream", "instance", "outcome"]
@@ -38,6 +36,25 @@ class Answer:
     status: int
     body: bytes
     headers: Mapping[str, str]
+
+    @property
+    def good(self) -> bool:
+        """Return whether it is one to pass on: JSON that says what was done, or what is wrong with the request."""
+        return any(self.status in good for good in GOOD) and is_json(self.body)
+
+
+def is_json(body: bytes) -> bool:
+    """Return whether these are the bytes of one JSON value: UTF-8 without a byte order mark, no NaN."""
+    try:
+        json.loads(body.decode(), parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def refuse(literal: str) -> None:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have (RFC 8259, section 6)."""
+    raise ValueError(literal)
 
 
 class Instance:
@@ -59,15 +76,7 @@ class Instance:
         self._since = -SLOW_START_SECONDS  # in rotation since; at first without a slow start
         self._failures = 0
         self._read_seconds = read_seconds
-        self._client = self._connect()
-
-    def _connect(self) -> HTTPClient:
-        return HTTPClient.from_url(
-            self.url,
-            concurrency=CONNECTIONS,
-            connection_timeout=CONNECT_SECONDS,
-            network_timeout=self._read_seconds,
-        )
+        self._client = connect(url, read_seconds)
 
     @property
     def healthy(self) -> bool:
@@ -102,7 +111,7 @@ class Instance:
             self._note("out", reason)
         self.ejected = True
         self._client.close()
-        self._client = self._connect()
+        self._client = connect(self.url, self._read_seconds)
 
     def take_back(self, spare: bool = True) -> None:
         """Put it into rotation again, unless the registry says otherwise."""
@@ -126,29 +135,32 @@ class Instance:
     def ask(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float
     ) -> Answer:
-        """Return its answer; raises one of NoAnswer when there is none within `seconds`."""
+        """Return its answer; raise NoAnswerError when there is none within `seconds`."""
         try:
-            with gevent.Timeout(seconds, TimeoutError):
-                answer = self._client.request(method, path, body, headers)
-                body = bytes(answer.read(MAX_ANSWER_BYTES + 1))
-            if len(body) > MAX_ANSWER_BYTES:  # what is left unread closes the connection
-                raise ConnectionError(f"answers more than {MAX_ANSWER_BYTES} bytes")
+            with gevent.Timeout(seconds, TimeoutError("no complete answer in time")):
+                received = self._client.request(method, path, body, headers)
+                answered = bytes(received.read())
         except (
             RuntimeError
         ) as failure:  # the client's word for: closed while this request waited for a connection
-            raise ConnectionError("left rotation meanwhile") from failure
-        except NoAnswer as failure:
-            self.eject(str(failure) or type(failure).__name__)
-            raise
-        self._count(answer.status_code)
-        headers = {name: str(value) for name in PASSED_ON if (value := answer.get(name))}
-        return Answer(self.name, self.url, answer.status_code, body, headers)
+            raise NoAnswerError("left rotation meanwhile") from failure
+        except Exception as failure:  # whatever it sends
+            reason = str(failure) or type(failure).__name__
+            self.eject(reason)
+            raise NoAnswerError(reason) from failure
+        given = {name: str(received.get(name, "")) for name in PASSED_ON}
+        kept = {name: value for name, value in given.items() if PASSED_ON[name].fullmatch(value)}
+        answer = Answer(self.name, self.url, received.status_code, answered, kept)
+        self._count(answer)
+        return answer
 
-    def _count(self, status: int) -> None:
+    def _count(self, answer: Answer) -> None:
         self.answered_at = self._clock()
-        self._failures = self._failures + 1 if status in AWAY else 0
+        self._failures = 0 if answer.good else self._failures + 1
         if self._failures >= FAILURES_TO_EJECT:
-            self.eject(f"answered {status} {self._failures} times")
+            self.eject(
+                f"gave {self._failures} answers that are not good, the last with status {answer.status}"
+            )
 
     def close(self) -> None:
         """Drop its connections."""

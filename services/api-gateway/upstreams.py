@@ -7,12 +7,13 @@ import gevent
 from balancer import Balancer
 from budget import RetryBudget
 from discovery import Listed
-from instance import ATTEMPTS, AWAY, SLOW_START_SECONDS, Answer, Instance, NoAnswer
+from exchange import NoAnswerError
+from instance import ATTEMPTS, SLOW_START_SECONDS, Answer, Instance, is_json
 from web import Unavailable, log
 
 CHECK_SECONDS = 0.5
 CHECK_TIMEOUT_SECONDS = 0.4
-OK = 200
+OK, UNAVAILABLE = 200, 503
 
 
 class Upstream:
@@ -87,7 +88,7 @@ class Upstream:
     def _check(self, instance: Instance) -> None:
         try:
             answer = instance.ask("GET", "/health", None, {}, CHECK_TIMEOUT_SECONDS)
-        except NoAnswer:
+        except NoAnswerError:
             return
         if answer.status == OK:
             instance.take_back(self._spares())
@@ -96,10 +97,11 @@ class Upstream:
         """Return the first good answer of several attempts, each on another instance while there are any.
 
         Only what may safely be done twice belongs here: a GET, or a POST with an Idempotency-Key.
-        Raises Unavailable when no instance answers within the deadline.
+        Where there is none it returns an instance's own 503, or raises Unavailable: what is no JSON, and any
+        status that an instance should not answer with, is never passed on.
         """
         deadline = self._clock() + self._seconds
-        answer: Answer | None = None
+        refusal: Answer | None = None
         tried: list[Instance] = []
         self._budget.note_request()
         while len(tried) < self._tries and (not tried or self._budget.take()):
@@ -110,17 +112,21 @@ class Upstream:
             tried.append(instance)
             try:
                 answer = instance.ask(method, path, body, headers, seconds)
-            except NoAnswer as failure:
-                self._note_no_answer(instance, failure)
+            except NoAnswerError as failure:
+                self._note(instance, "no answer", f"does not answer: {failure}")
                 continue
-            ATTEMPTS.labels(self.name, instance.name, str(answer.status)).inc()
-            if answer.status not in AWAY:
-                break
-        if answer is None:
+            if answer.good:
+                ATTEMPTS.labels(self.name, instance.name, str(answer.status)).inc()
+                return answer
+            if answer.status == UNAVAILABLE and is_json(answer.body):
+                ATTEMPTS.labels(self.name, instance.name, str(answer.status)).inc()
+                refusal = answer
+            else:
+                self._note(instance, "bad answer", f"gave a bad answer, status {answer.status}")
+        if refusal is None:
             raise Unavailable(f"The {self.name} is unavailable; try again")
-        return answer
+        return refusal
 
-    def _note_no_answer(self, instance: Instance, failure: BaseException) -> None:
-        ATTEMPTS.labels(self.name, instance.name, "no answer").inc()
-        reason = str(failure) or type(failure).__name__
-        log.warning("%s at %s does not answer: %s", self.name, instance.url, reason)
+    def _note(self, instance: Instance, outcome: str, what: str) -> None:
+        ATTEMPTS.labels(self.name, instance.name, outcome).inc()
+        log.warning("%s at %s %s", self.name, instance.url, what)

@@ -138,7 +138,7 @@ def service(name: str, folder: Path, **settings: str) -> Iterator[Running]:
         assert requests.get(f"http://127.0.0.1:{port}/health", timeout=START_SECONDS).status_code == 200
         yield Running(f"http://127.0.0.1:{port}", process, log)
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGQUIT)  # at once: a graceful stop takes seconds
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:

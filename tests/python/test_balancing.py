@@ -74,19 +74,23 @@ def test_a_retry_goes_to_another_instance_while_there_is_one(gateway: Load) -> N
     assert balancer.choose([], []) is None
 
 
+def answer(gateway: Load, status: int, body: bytes = b"{}") -> Any:
+    return gateway("instance").Answer("i1", "http://192.0.2.1:80", status, body, {})
+
+
 def test_three_bad_answers_in_a_row_eject_and_a_good_one_in_between_does_not(gateway: Load) -> None:
     instance = instances(gateway, 1, Clock())[0]
     for status in (503, 503, 200, 503, 503):
-        instance._count(status)
+        instance._count(answer(gateway, status))
     assert not instance.ejected
-    instance._count(502)
+    instance._count(answer(gateway, 502))
     assert instance.ejected
 
 
 def test_a_request_that_waits_while_its_instance_is_ejected_is_one_without_answer(gateway: Load) -> None:
     instance = instances(gateway, 1, Clock())[0]
     instance._client.close()
-    with pytest.raises(gateway("instance").NoAnswer):
+    with pytest.raises(gateway("instance").NoAnswerError):
         instance.ask("GET", "/", None, {}, 0.2)
 
 
