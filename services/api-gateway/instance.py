@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import gevent
 from client import connect
-from exchange import NoAnswerError
+from fetch import NoAnswerError
 from prometheus_client import Counter
 from web import log
 

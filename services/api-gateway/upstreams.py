@@ -7,7 +7,7 @@ import gevent
 from balancer import Balancer
 from budget import RetryBudget
 from discovery import Listed
-from exchange import NoAnswerError
+from fetch import NoAnswerError
 from instance import ATTEMPTS, SLOW_START_SECONDS, Answer, Instance, is_json
 from web import Unavailable, log
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from exchange import fetch
+from fetch import fetch
 from web import log
 
 WAIT_SECONDS = 10  # how long the registry may hold an answer back while nothing changes

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import quote
 
 from discovery import Listed
-from exchange import Answer, NoAnswerError, fetch
+from fetch import Answer, NoAnswerError, fetch
 from web import Unavailable, log
 
 BELIEVED_SECONDS = 60.0
