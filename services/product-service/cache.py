@@ -156,7 +156,7 @@ class Cache:
                 socket_timeout=SECONDS,
                 retry=Retry(NoBackoff(), 0),  # the source is nearer than a second try
                 parser_class=BoundedParser,
-                protocol=2,  # no HELLO and no CLIENT: its user needs no right but GET and SET
+                protocol=2,  # no HELLO and no CLIENT: its user needs no right but GET and SETEX
                 driver_info=None,
             )
 

@@ -141,11 +141,11 @@ def test_a_replica_is_named_read_only(tmp_path: Path, store: Redis) -> None:
         wait_until(lambda: running.says("the trouble with product_2 is over"), 5)
 
 
-def test_a_user_that_may_only_get_and_set_the_catalogue_is_enough(tmp_path: Path, store: Redis) -> None:
+def test_a_user_that_may_only_get_and_setex_is_enough(tmp_path: Path, store: Redis) -> None:
     store.client.delete("product_1", "all_products")
     store.client.rpush("all_products", "poison")
     store.client.acl_setuser(
-        "default", enabled=True, categories=["-@all"], commands=["+get", "+set", "+acl", "+ttl"]
+        "default", enabled=True, categories=["-@all"], commands=["+get", "+setex", "+acl", "+ttl"]
     )
     try:
         with service("product-service", tmp_path, WORKER_CLASS="gevent", **store.settings) as running:
