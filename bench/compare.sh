@@ -57,7 +57,7 @@ main() {
   need_number REQUESTS 50
   need_number SECONDS_OPEN 1
   need_folder REPORTS
-  mkdir -p "$RUN_DIR"
+  make_private_file "$RUN_DIR/bench.lock"
   exec {LOCK}>"$RUN_DIR/bench.lock"
   flock --nonblock "$LOCK" || die "another make bench runs; wait for its end"
   "$ROOT/scripts/install.sh" dev

@@ -93,7 +93,7 @@ summary() {
 
 # Both under the lab's policy; the original's ports are two lines more.
 write_policy() {
-  mkdir -p "$RUN_DIR"
+  install -d -m 711 "$RUN_DIR"
   cat "$ROOT/security/flat.tsv" - >"$RUN_DIR/bench.tsv" <<EOF
 original-front	nginx-lb	api-gateway	tcp	$ORIGINAL_PORT	-	accept	the original's way in
 original-products	api-gateway	product-service	tcp	$ORIGINAL_PRODUCT_PORT	-	accept	the original's catalogue

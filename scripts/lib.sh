@@ -124,10 +124,17 @@ need_folder() {
 # What installs it writes its digests last: half an environment is none.
 need_environment() { [[ -s $VENV/digests ]] || die "the Python environment $VENV is not there yet, or not wholly; sudo scripts/install.sh up"; }
 
+# Make a file for root alone: whoever can open a lock file can also hold the lock.
+make_private_file() {
+  install -d -m 711 "$RUN_DIR"
+  (umask 077 && : >>"$1")
+  chmod 600 "$1"
+}
+
 # Two runs never change the lab at once. A child of the holder goes on under its parent's lock.
 take_lock() {
   [[ -z ${CNET_LOCKED:-} && -z ${DRY_RUN:-} ]] || return 0
-  mkdir -p "$RUN_DIR"
+  make_private_file "$RUN_DIR/lock"
   exec 9>>"$RUN_DIR/lock"
   flock --nonblock 9 || say "$SCRIPT: waiting for another run to end (lock $RUN_DIR/lock)"
   flock --timeout 120 9 || die "another run holds $RUN_DIR/lock for two minutes: $(fuser "$RUN_DIR/lock" 2>/dev/null)"
