@@ -124,8 +124,7 @@ set_read_only() { # NODE on|off
 }
 
 ask_database() { # NODE SQL OPTION...; as the database's own user, over its local socket
-  (cd / && setpriv --reuid postgres --regid postgres --clear-groups psql -XAtq -F, -h "$STATE_DIR/nodes/$1" \
-    -p "${LISTENS[$1]%%/*}" -d orders -c "${@:2}")
+  "$ROOT/scripts/contain.sh" exec "$1" psql -XAtq -F, -h /state -p "${LISTENS[$1]%%/*}" -d orders -c "${@:2}"
 }
 
 store_of_registry() { echo "$STATE_DIR/nodes/$(first_running service-registry)/registry.sqlite"; }

@@ -29,7 +29,8 @@ prepare() {
   need_environment
   load_topology
   need_lab # and no table is named: when the running lab's is another one, the page begins anew with that
-  mkdir -p "$RUN_DIR" "$STATE_DIR/log"
+  install -d -m 711 "$RUN_DIR" "$STATE_DIR"
+  install -d -m 700 "$STATE_DIR/log"
   [[ -z $(pid) ]] || die "it runs already (process $(pid)): http://localhost:$DASHBOARD_PORT"
   local holder
   holder=$(ss -Hltnp "sport = :$DASHBOARD_PORT" | sed -n 's/.*users:((\("[^"]*",pid=[0-9]*\).*/\1/p; q')

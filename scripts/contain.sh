@@ -1,29 +1,56 @@
 #!/usr/bin/env bash
-# One service in its container: enters the namespace, gives up what it does not need, becomes the program.
+# One service in its container: its own view of the system and its own user, then the program.
 #
-#   root on the host  ->  the namespace's network  ->  own mounts  ->  own user, no capabilities  ->  program
+#   root on the host  ->  limits  ->  own namespaces  ->  own root  ->  own user, no capabilities  ->  program
 #
 #   scripts/contain.sh start NAMESPACE PROGRAM   (the supervisor runs this, with the service's environment)
+#   scripts/contain.sh exec NODE COMMAND...      run a command in a node's container, as the service's user
 #   scripts/contain.sh help
 #
-# PROGRAM is a folder of services/: its start.sh, or its Flask app under gunicorn.
+# PROGRAM is a folder of services/: its start.sh, or its Flask app under gunicorn. scripts/container.sh is what
+# happens within the new namespaces.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-CODE=$RUN_DIR/code # where a service sees the checkout: a home directory is closed to other users
+# shellcheck source=scripts/supervise.sh
+source "$ROOT/scripts/supervise.sh"
 
 start() { # NAMESPACE PROGRAM
   export_secrets "$2"
-  install -d -m 700 -o "$SERVICE_USER" "$(own_directory)"
-  chown -R "$SERVICE_USER" "$(own_directory)"
+  end_leftovers "$1"
+  OWN_FOLDER=$STATE_DIR/nodes/$INSTANCE_ID
+  install -d -m 700 -o "$SERVICE_USER" "$OWN_FOLDER"
+  find "$OWN_FOLDER" ! -uid "$SERVICE_USER" -exec chown --no-dereference "$SERVICE_USER:$SERVICE_USER" {} +
   chown "$SERVICE_USER" /dev/stdout /dev/stderr # the supervisor's pipe, so that it can be opened as a file
+  CAPABILITIES=$(capabilities)
+  export OWN_FOLDER CAPABILITIES
   trap - EXIT
-  # `ip netns exec` also makes a private mount namespace, so what is mounted there is seen there alone.
-  exec ip netns exec "$1" "$BASH" "$ROOT/scripts/contain.sh" inside "$2"
+  exec setpriv --pdeathsig TERM nsenter --net="/run/netns/$1" \
+    unshare --mount --ipc --uts --pid "$BASH" "$ROOT/scripts/container.sh" "$ROOT" "$2" "$1"
 }
 
-own_directory() { echo "$STATE_DIR/nodes/$INSTANCE_ID"; }
+# A container whose watcher was killed ends by itself, but not at once; two PostgreSQLs must never share their files.
+end_leftovers() { # NAMESPACE
+  local pids
+  mapfile -t pids < <(leftovers "$1")
+  ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" 2>/dev/null || :
+  retry_until 10 no_leftovers "$1" || die "$INSTANCE_ID: processes of its last start do not end: $(leftovers "$1" | tr '\n' ' ')"
+}
+leftovers() { ip netns pids "$1" | xargs -r ps -o pid=,uid= -p | awk -v user="$SERVICE_USER" '$2 == user { print $1 }'; }
+no_leftovers() { [[ -z $(leftovers "$1") ]]; }
+
+exec_in() { # NODE COMMAND...
+  local pid user
+  need_root
+  pid=$(program_pid "$1")
+  [[ -n $pid ]] || die "$1 does not run; scripts/services.sh status"
+  user=$(stat -c %u "$STATE_DIR/nodes/$1")
+  trap - EXIT
+  exec nsenter --target "$pid" --mount --net --pid --ipc --uts \
+    env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/state LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+    setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --inh-caps -all --bounding-set -all -- "${@:2}"
+}
 
 # Each store's password is given to the store and to its clients, to nobody else.
 export_secrets() {
@@ -31,28 +58,17 @@ export_secrets() {
   for name in $(secrets_of "$1"); do export "$name=$(secret "$name")"; done
 }
 
-inside() { # PROGRAM
-  mkdir -p "$CODE"
-  mount --bind "$ROOT" "$CODE"
-  mount -o remount,bind,ro "$CODE"
-  cd "$CODE/services/$1"
-  local command=(./start.sh)
-  [[ -x start.sh ]] || command=("$CODE/.venv/bin/python" -m gunicorn -c gunicorn.conf.py 'app:create_app()')
-  local unprivileged=(setpriv --reuid "$SERVICE_USER" --regid "$SERVICE_USER" --clear-groups --no-new-privs
-    --inh-caps "$(capabilities)" --ambient-caps "$(capabilities)" --bounding-set "$(capabilities)")
-  trap - EXIT
-  # A child of nobody's: PostgreSQL takes one that it does not know and that is killed for a crash of its own.
-  [[ -z ${HEARTBEAT:-} ]] || ("${unprivileged[@]}" python3 "$CODE/scripts/heartbeat.py" "$$" &)
-  STATE_DIR=$(own_directory) HOME=$(own_directory) exec "${unprivileged[@]}" --pdeathsig TERM -- "${command[@]}"
-}
-
 # Only a port below 1024 takes a capability.
 capabilities() { if ((SERVICE_PORT < 1024 || ${DNS_PORT:-1024} < 1024)); then echo -all,+net_bind_service; else echo -all; fi; }
 
 case ${1:-help} in
-  start | inside)
-    (($# > 1)) || bad_usage "$1 needs a namespace and a program"
+  start)
+    (($# == 3)) || bad_usage "start needs a namespace and a program"
     "$@"
+    ;;
+  exec)
+    (($# > 2)) || bad_usage "exec needs a node and a command"
+    exec_in "${@:2}"
     ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

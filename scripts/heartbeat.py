@@ -1,16 +1,14 @@
 """Says each second for a store that it is there; it answers only its clients, so the registry cannot ask.
 
-python3 scripts/heartbeat.py PID    until PID is gone; environment: HEARTBEAT (URL), SERVICE_IP, SERVICE_PORT
+It ends with the container's PID namespace. Environment: HEARTBEAT (URL), SERVICE_IP, SERVICE_PORT
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from urllib.parse import urlsplit
 
 INTERVAL_SECONDS = 1.0
@@ -42,14 +40,14 @@ def renew(url: str, ip: str) -> None:
                 break
 
 
-def main(pid: str) -> None:
-    """Go on until the process is gone."""
+def main() -> None:
+    """Renew for as long as the store takes connections."""
     ip, port = os.environ["SERVICE_IP"], int(os.environ["SERVICE_PORT"])
-    while Path("/proc", pid).exists():
+    while True:
         if listens(ip, port):
             renew(os.environ["HEARTBEAT"], ip)
         time.sleep(INTERVAL_SECONDS)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

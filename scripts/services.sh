@@ -50,8 +50,11 @@ ready() { # NODE
 # The whole state of a service in a word; "running" when all is well.
 state_of() { # NODE SUPERVISOR_STATE PID
   [[ $2 == RUNNING ]] || { echo "${2,,}" && return; }
-  [[ $(stat -Lc %i "/proc/$3/ns/net" 2>/dev/null) == "$(stat -Lc %i "/run/netns/${NAMESPACE[$1]}" 2>/dev/null)" ]] ||
-    { echo "astray" && return; }
+  case $(stat -Lc %i "/proc/$3/ns/net" 2>/dev/null) in
+    "$(stat -Lc %i "/run/netns/${NAMESPACE[$1]}" 2>/dev/null)") ;;
+    "$(stat -Lc %i /proc/self/ns/net)") echo starting && return ;; # contain.sh has not entered it yet
+    *) echo astray && return ;;
+  esac
   holds_secrets "$1" "$3" || { echo "old-password" && return; }
   if ready "$1"; then echo running; else echo "not-ready"; fi
 }
@@ -88,7 +91,7 @@ check_services() {
   for node in $(services); do
     [[ ${LISTENS[$node]} != - ]] || die "$TABLE:${LINE_OF[$node]}: listens: $node runs ${RUNS[$node]}, so it must listen on a port"
   done
-  need_tools ip curl setpriv nginx redis-server
+  need_tools ip curl setpriv nsenter unshare hostname nginx redis-server
   [[ -n $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null) ]] || need_tools postgres
   need_environment
   check_readable
@@ -195,7 +198,7 @@ status() {
     word=$(state_of "$node" "$state" "$pid")
     [[ $word == running ]] || drift=1
     printf '%s%-10s%s %-18s %-16s %s:%s  pid %s\n' "$([[ $word == running ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" \
-      "$node" "${RUNS[$node]:-?}" "${ADDRESS[$node]%/*}" "$(port_of "$node")" "$pid"
+      "$node" "${RUNS[$node]:-?}" "${ADDRESS[$node]%/*}" "$(port_of "$node")" "$(program_of "${pid:-0}")"
   done < <(supervisor_states)
   for node in $(services); do
     [[ -n ${seen[$node]:-} ]] || { echo "${RED}stopped${PLAIN}    $node" && drift=1; }

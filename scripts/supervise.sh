@@ -90,6 +90,7 @@ chmod=0700
 logfile=$STATE_DIR/log/supervisord.log
 pidfile=$RUN_DIR/supervisord.pid
 user=root
+umask=077
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]
@@ -100,10 +101,9 @@ EOF
 }
 
 # A node's user is the owner of its files, so it keeps its number in whatever table it stands; a new one gets the
-# next. PostgreSQL takes no user without a name.
+# next. The host has no name for it; the container has an /etc/passwd of its own.
 user_of() { # NODE
   local files=$STATE_DIR/nodes user
-  [[ ${RUNS[$1]} != postgres ]] || { echo postgres && return; }
   user=$(stat -c %u "$files/$1" 2>/dev/null) || user=0
   if ((user < FIRST_USER)); then
     user=$(stat -c %u "$files"/* 2>/dev/null | awk -v last="$FIRST_USER" '$1 > last { last = $1 } END { print last + 1 }') || :
@@ -153,9 +153,23 @@ supervisor_states() {
   supervisorctl status | sed -E 's/^([^ ]+) +([A-Z]+) *(pid ([0-9]+).*)?.*/\1 \2 \4/' || [[ $? == 3 ]] # 3: not all run
 }
 
+# A service's user passes through to its own folder, and lists and reads nothing else.
+make_state_folders() {
+  install -d -m 711 "$STATE_DIR" "$STATE_DIR/nodes"
+  install -d -m 700 "$STATE_DIR/log"
+}
+
+# What runs in a node's container: the supervisor knows its parent, scripts/container.sh.
+program_pid() { # NODE
+  local parent
+  parent=$(supervisorctl pid "$1") || return
+  program_of "$parent"
+}
+program_of() { (($1 > 0)) && pgrep --newest --parent "$1"; } # PARENT
+
 start_supervisor() {
-  install -d "$RUN_DIR" "$STATE_DIR/log" "$STATE_DIR/nodes"
-  supervisor_config >"$CONFIG.new"
+  make_state_folders
+  (umask 077 && supervisor_config >"$CONFIG.new")
   mv "$CONFIG.new" "$CONFIG"
   if supervisor_runs; then
     stop_others
@@ -170,7 +184,7 @@ start_supervisor() {
     rm -f "$RUN_DIR/supervisor.sock" "$RUN_DIR/supervisord.pid"
     end_all_processes # of a supervisor that was killed
     # An environment of its own, and not our lock (descriptor 9), which it would keep.
-    run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$VENV/bin/supervisord" -c "$CONFIG" 9>&-
+    (umask 077 && run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$VENV/bin/supervisord" -c "$CONFIG" 9>&-)
     retry_until 10 supervisor_runs || die "the supervisor did not start; see $STATE_DIR/log/supervisord.log"
   fi
 }

@@ -128,8 +128,7 @@ verify_network() {
 read_order() { # ID; asked of PostgreSQL itself, by its own socket
   local node
   node=$(nodes_running postgres | head -1)
-  cd / # where that user may be
-  setpriv --reuid postgres --regid postgres --clear-groups psql -XAt -h "$STATE_DIR/nodes/$node" -p "${LISTENS[$node]%%/*}" -d orders \
+  "$ROOT/scripts/contain.sh" exec "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \
     -c "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
 }
 

@@ -18,7 +18,7 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
 @test "each service runs as a user of its own, without new privileges and without capabilities" {
   sandboxed "$LAB_UP"'
     for node in api-gateway product-1 order-service redis-cache postgres-db service-registry nginx-lb; do
-      pid=$(.venv/bin/supervisorctl -c /run/cnet/supervisord.conf pid "$node")
+      pid=$(scripts/services.sh status | awk -v node="$node" "\$2 == node { print \$NF }")
       awk -v node="$node" "/^Uid|^NoNewPrivs|^CapEff|^CapBnd/ { print node, \$1, \$2 }" "/proc/$pid/status"
     done >/run/privileges
     cat /run/privileges
@@ -135,7 +135,7 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
     wait $(jobs -p)
     retry 20 curl -fs -o /dev/null http://10.0.0.40:5000/ready
     sort /run/acknowledged.* >/run/acknowledged
-    setpriv --reuid postgres --regid postgres --clear-groups psql -XAt -h /var/opt/cnet/nodes/postgres-db -d orders \
+    scripts/contain.sh exec postgres-db psql -XAt -h /state -d orders \
       -c "SELECT customer_id FROM orders ORDER BY 1" | sort >/run/stored
     wc -l /run/acknowledged /run/stored
     (($(wc -l </run/acknowledged) > 50))

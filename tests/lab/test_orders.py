@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chaos.analysis import balance
 from chaos.load import Load
 from chaos.report import read_samples_from
-from scripts.topology import load, table_path
+from scripts.topology import ROOT, load, table_path
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "5"))
 TOPOLOGY = load(table_path())
@@ -44,8 +44,8 @@ def kill(node: str, signal: str) -> None:
 def stored() -> list[tuple[str, str]]:
     """Return (id, customer_id) of all orders, asked of PostgreSQL itself when it is back."""
     command = [
-        *("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"),
-        *("psql", "-XAt", "-F,", "-h", "/var/opt/cnet/nodes/postgres-db", "-d", "orders"),
+        *(str(ROOT / "scripts/contain.sh"), "exec", "postgres-db"),
+        *("psql", "-XAt", "-F,", "-h", "/state", "-d", "orders"),
         *("-c", "SELECT id, customer_id FROM orders"),
     ]
     for _ in range(100):

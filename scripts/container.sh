@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# The inside of a container: builds its own root, starts the program in it without privileges, and watches it.
+# scripts/contain.sh runs this in fresh network, mount, IPC, UTS and PID namespaces; see docs/services.md.
+#
+#   container.sh CHECKOUT PROGRAM NAMESPACE    environment: INSTANCE_ID, SERVICE_USER, CAPABILITIES, OWN_FOLDER, ...
+#
+# `unshare --pid` counts for children only: the first process that is forked here becomes process 1 of the PID
+# namespace. So this script sources nothing, and forks nothing before that, not even by $(...).
+
+set -euo pipefail
+umask 022
+
+CHECKOUT=$1 PROGRAM=$2 NAMESPACE=$3
+NEW_ROOT=/run/cnet # any folder that is always there; what is mounted on it is seen in this mount namespace alone
+UNPRIVILEGED=(setpriv --reuid "$SERVICE_USER" --regid "$SERVICE_USER" --clear-groups --no-new-privs
+  --inh-caps "$CAPABILITIES" --ambient-caps "$CAPABILITIES" --bounding-set "$CAPABILITIES")
+
+# Process 1: when it ends, the kernel kills every process of the namespace. Orphans become its children; with SIGCHLD
+# ignored, the kernel reaps them.
+start_init() {
+  "${UNPRIVILEGED[@]}" --pdeathsig KILL env --ignore-signal=CHLD sleep infinity &
+  INIT=$!
+}
+
+show() { # SOURCE TARGET: a folder or a file, read-only
+  if [[ -d $1 ]]; then mkdir -p ".$2"; else mkdir -p ".${2%/*}" && : >".$2"; fi
+  mount --rbind -o ro,nosuid,nodev "$1" ".$2"
+}
+
+build_root() {
+  mount -t tmpfs -o mode=755,size=2m,nosuid,nodev cnet-root "$NEW_ROOT"
+  cd "$NEW_ROOT"
+  mkdir old proc tmp dev dev/shm etc state
+  show_system
+  show "$CHECKOUT/services/$PROGRAM" "/services/$PROGRAM"
+  show "$CHECKOUT/.venv" /venv
+  [[ -z ${HEARTBEAT:-} ]] || show "$CHECKOUT/scripts/heartbeat.py" /scripts/heartbeat.py
+  mount --bind -o nosuid,nodev,noexec "$OWN_FOLDER" state
+  make_devices
+  write_etc
+  mount -t tmpfs -o mode=1777,size=32m,nosuid,nodev,noexec tmp tmp
+}
+
+# Programs and libraries of the host. /bin and /lib are links into /usr on most systems.
+show_system() {
+  local folder python
+  show /usr /usr
+  for folder in /bin /sbin /lib /lib32 /lib64 /libx32; do
+    if [[ -L $folder ]]; then cp -P "$folder" .; elif [[ -d $folder ]]; then show "$folder" "$folder"; fi
+  done
+  python=$(readlink -f "$CHECKOUT/.venv/bin/python") # may be in a home folder
+  [[ $python == /usr/* ]] || show "${python%/bin/*}" "${python%/bin/*}"
+}
+
+make_devices() {
+  local device
+  for device in null zero full random urandom; do
+    : >"dev/$device"
+    mount --bind "/dev/$device" "dev/$device"
+  done
+  ln -s /proc/self/fd dev/fd
+  ln -s /proc/self/fd/0 dev/stdin
+  ln -s /proc/self/fd/1 dev/stdout
+  ln -s /proc/self/fd/2 dev/stderr
+  mount -t tmpfs -o mode=1777,size=64m,nosuid,nodev,noexec shm dev/shm
+}
+
+# Only what the programs read: who they are, how names are looked up, where libraries are, the time zone.
+write_etc() {
+  local name=${INSTANCE_ID:0:64} file
+  echo "$PROGRAM:x:$SERVICE_USER:$SERVICE_USER::/state:/usr/sbin/nologin" >etc/passwd
+  echo "$PROGRAM:x:$SERVICE_USER:" >etc/group
+  printf '127.0.0.1 localhost\n::1 localhost\n%s %s\n' "$SERVICE_IP" "$name" >etc/hosts
+  printf 'passwd: files\ngroup: files\nhosts: files dns\n' >etc/nsswitch.conf
+  for file in ld.so.cache localtime; do [[ ! -e /etc/$file ]] || cp -L "/etc/$file" etc; done
+  for file in alternatives ssl/certs; do [[ ! -d /etc/$file ]] || show "/etc/$file" "/etc/$file"; done
+  # The folder, not the file: a file that is replaced by `mv` would go on being the old one here.
+  if [[ -e /etc/netns/$NAMESPACE/resolv.conf ]]; then
+    show "/etc/netns/$NAMESPACE" /etc/netns
+    ln -s netns/resolv.conf etc/resolv.conf
+  else cp -L /etc/resolv.conf etc; fi
+}
+
+# /proc while the old root's is still there: the kernel gives a user namespace no other (mount_too_revealing).
+enter_root() {
+  pivot_root . old
+  cd /
+  mount -t proc -o nosuid,nodev,noexec proc /proc
+  umount --lazy /old
+  rmdir /old
+  mount -o remount,ro,nosuid,nodev /
+}
+
+start_program() {
+  export STATE_DIR=/state HOME=/state
+  local command=(./start.sh)
+  cd "/services/$PROGRAM"
+  [[ -x start.sh ]] || command=(/venv/bin/python -m gunicorn -c gunicorn.conf.py 'app:create_app()')
+  # Detach the heartbeat: PostgreSQL restarts if an unknown child of its postmaster dies by a signal.
+  [[ -z ${HEARTBEAT:-} ]] || ("${UNPRIVILEGED[@]}" /venv/bin/python /scripts/heartbeat.py &)
+  # bash lets background processes ignore INT and QUIT; the program begins with the defaults.
+  env --default-signal=INT,QUIT "${UNPRIVILEGED[@]}" --pdeathsig KILL -- "${command[@]}" &
+  PROGRAM_PID=$!
+}
+
+# shellcheck disable=SC2317 # a trap calls it
+forward() { # SIGNAL
+  [[ -n ${PROGRAM_PID:-} ]] || exit 143
+  kill "-$1" "$PROGRAM_PID" 2>/dev/null || :
+}
+
+# A trap ends `wait` early, so ask until the program has ended. Killing process 1 ends what it left behind.
+watch_program() {
+  local status
+  while kill -0 "$PROGRAM_PID" 2>/dev/null; do wait "$PROGRAM_PID" || :; done
+  wait "$PROGRAM_PID" && status=0 || status=$?
+  kill -KILL "$INIT" 2>/dev/null || :
+  wait "$INIT" 2>/dev/null || :
+  exit "$status"
+}
+
+start_init
+for signal in TERM INT QUIT HUP USR1 USR2; do
+  # shellcheck disable=SC2064 # the signal of this turn
+  trap "forward $signal" "$signal"
+done
+hostname "${INSTANCE_ID:0:64}"
+build_root
+enter_root
+start_program
+watch_program
