@@ -13,12 +13,15 @@
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+# shellcheck source=scripts/limits.sh
+source "$ROOT/scripts/limits.sh"
 # shellcheck source=scripts/supervise.sh
 source "$ROOT/scripts/supervise.sh"
 
 start() { # NAMESPACE PROGRAM
   export_secrets "$2"
   end_leftovers "$1"
+  limit_self "$INSTANCE_ID" "$2"
   OWN_FOLDER=$STATE_DIR/nodes/$INSTANCE_ID
   install -d -m 700 -o "$SERVICE_USER" "$OWN_FOLDER"
   find "$OWN_FOLDER" ! -uid "$SERVICE_USER" -exec chown --no-dereference "$SERVICE_USER:$SERVICE_USER" {} +
@@ -40,12 +43,23 @@ end_leftovers() { # NAMESPACE
 leftovers() { ip netns pids "$1" | xargs -r ps -o pid=,uid= -p | awk -v user="$SERVICE_USER" '$2 == user { print $1 }'; }
 no_leftovers() { [[ -z $(leftovers "$1") ]]; }
 
+# Enter the control groups of a process.
+share_groups() { # PID
+  local controllers path root
+  while IFS=: read -r _ controllers path; do
+    for root in "$CGROUPS/$controllers" "$CGROUPS"; do
+      [[ $path != */cnet/* && $path != /cnet/* || ! -w $root$path/cgroup.procs ]] || echo "$$" >"$root$path/cgroup.procs"
+    done
+  done <"/proc/$1/cgroup"
+}
+
 exec_in() { # NODE COMMAND...
   local pid user
   need_root
   pid=$(program_pid "$1")
   [[ -n $pid ]] || die "$1 does not run; scripts/services.sh status"
   user=$(stat -c %u "$STATE_DIR/nodes/$1")
+  share_groups "$pid"
   trap - EXIT
   exec nsenter --target "$pid" --mount --net --pid --ipc --uts \
     env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/state LANG=C.UTF-8 TERM="${TERM:-dumb}" \

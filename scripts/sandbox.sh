@@ -17,6 +17,8 @@
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/limits.sh
+source "$ROOT/scripts/limits.sh"
 
 HOST_ADDRESS=203.0.113.1 WORLD_ADDRESS=203.0.113.2 # TEST-NET-3, RFC 5737
 
@@ -64,6 +66,7 @@ inside() {
   trap - EXIT
   local status=0
   "$@" || status=$?
+  end_groups
   exit "$status"
 }
 

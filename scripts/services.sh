@@ -21,6 +21,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/facts.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/names.sh"
 # shellcheck source=scripts/supervise.sh
 source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
+# shellcheck source=scripts/limits.sh
+source "$(dirname "${BASH_SOURCE[0]}")/limits.sh"
 
 HANGS_SECONDS=10
 declare -A RAN=() # what the supervisor said of each node before `up`
@@ -167,6 +169,7 @@ down() {
   take_lock
   stop_supervisor
   end_all_processes
+  [[ -n ${DRY_RUN:-} ]] || retry_until 2 no_groups_left || :
   remove_names
 }
 

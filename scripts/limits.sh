@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# Limits of memory and processes for each node: a control group /sys/fs/cgroup/[CONTROLLER/]cnet/LAB/NODE, or resource
+# limits where none can be made. LAB is the host's network namespace, so that labs in two sandboxes have their own.
+# Sourced.
+
+PROCESSES=128 # with threads; gunicorn has 20, PostgreSQL one for each of 50 connections
+CGROUPS=/sys/fs/cgroup
+
+memory_of() { if [[ $1 == postgres ]]; then echo 512; else echo 256; fi; } # PROGRAM: megabytes
+
+lab_group() { echo "cnet/$(stat -Lc %i /proc/self/ns/net)"; }
+
+is_unified() { [[ -e $CGROUPS/cgroup.controllers ]]; } # version 2 alone; see cgroups(7)
+
+group_roots() { if is_unified; then echo "$CGROUPS"; else printf '%s\n' "$CGROUPS/memory" "$CGROUPS/pids"; fi; }
+
+# Put this process and its children under the limits of a node, and report which kind is in force.
+limit_self() { # NODE PROGRAM
+  local memory
+  memory=$(memory_of "$2")
+  # Another lab's `down` may remove a group that is still empty, so try again.
+  for _ in 1 2 3; do
+    if (enter_group "$(lab_group)" "$1" "$memory") 2>/dev/null; then
+      say "limits: control group $(lab_group)/$1, $memory MB of memory, $PROCESSES processes"
+      return
+    fi
+  done
+  # This bounds each process by itself, and counts the stacks that threads reserve and do not use.
+  prlimit --pid "$$" --data="$((memory << 21))" --nproc="$PROCESSES"
+  say "limits: no control group can be made, so $((memory * 2)) MB of data for each process, $PROCESSES processes of the user"
+}
+
+# Each step by &&: bash looks at no failure by itself in a condition.
+enter_group() { # LAB_GROUP NODE MEGABYTES
+  local root group
+  while read -r root; do
+    [[ -e $root/cgroup.procs ]] || return # not mounted
+    ! is_unified || allow_controllers "$root" "$1" || return
+    group=$root/$1/$2
+    mkdir -p "$group" && set_limits "$group" "$(($3 << 20))" && echo "$$" >"$group/cgroup.procs" || return
+  done < <(group_roots)
+}
+
+# A group of version 2 has the controllers that each one above hands down.
+allow_controllers() { # ROOT LAB_GROUP
+  local folder
+  mkdir -p "$1/$2" || return
+  for folder in "$1" "$1/${2%/*}" "$1/$2"; do echo '+memory +pids' >"$folder/cgroup.subtree_control" || return; done
+}
+
+# What has no memory left may not use swap instead.
+set_limits() { # GROUP BYTES
+  if is_unified; then
+    echo "$2" >"$1/memory.max" && { echo 0 >"$1/memory.swap.max" || :; } && echo "$PROCESSES" >"$1/pids.max"
+  elif [[ $1 == "$CGROUPS/memory/"* ]]; then
+    echo "$2" >"$1/memory.limit_in_bytes" && { echo "$2" >"$1/memory.memsw.limit_in_bytes" || :; }
+  else echo "$PROCESSES" >"$1/pids.max"; fi
+}
+
+# Remove the groups that are empty: of this lab, and of sandboxes that were killed. The kernel keeps all others.
+remove_groups() {
+  local root
+  while read -r root; do
+    [[ ! -d $root/cnet ]] || find "$root/cnet" -depth -type d -exec rmdir {} + 2>/dev/null || :
+  done < <(group_roots)
+}
+
+has_groups() {
+  local root
+  while read -r root; do [[ ! -d $root/$(lab_group) ]] || return 0; done < <(group_roots)
+  return 1
+}
+
+group_processes() { # of this lab; 0 is one that is not to be seen from here
+  local root
+  while read -r root; do cat "$root/$(lab_group)"/*/cgroup.procs; done < <(group_roots) 2>/dev/null | grep -vx 0 | sort -u || :
+}
+
+no_groups_left() {
+  remove_groups
+  ! has_groups
+}
+
+# A group outlives the namespaces of its processes, so a sandbox ends its lab before it ends.
+end_groups() {
+  has_groups || return 0
+  kill -KILL "$(cat "$RUN_DIR/supervisord.pid" 2>/dev/null)" 2>/dev/null || :
+  retry_until 5 no_processes_left || :
+}
+no_processes_left() {
+  local pids
+  mapfile -t pids < <(group_processes)
+  ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" 2>/dev/null || :
+  no_groups_left
+}
