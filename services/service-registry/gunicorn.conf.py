@@ -5,11 +5,13 @@ import importlib
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +21,21 @@ if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from worker import ThreadWorker, make_gevent_worker
+
 for secret in Path("/run/secrets").glob("*"):  # where a container is given its passwords, each as a file
     if secret.is_file():
         os.environ.setdefault(secret.name.upper(), secret.read_text().strip())
 os.environ.setdefault("INSTANCE_ID", socket.gethostname())  # a container's own name, which no two have
 
+MEMORY = Path("/dev/shm")  # noqa: S108  a file system in memory, which every container has
+FILES = 4096
+
 bind = f"{os.environ.get('SERVICE_IP', '127.0.0.1')}:{os.environ.get('SERVICE_PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
-worker_class = os.environ.get("WORKER_CLASS", "gthread")
-threads = 16  # of the class gthread
+worker_class = make_gevent_worker() if os.environ.get("WORKER_CLASS") == "gevent" else ThreadWorker
+threads = 16  # of the class with threads
 keepalive = 75  # longer than any client keeps an idle connection, so that the client closes first
 timeout = 30
 graceful_timeout = 5  # no request takes longer; idle connections of clients are kept until then
@@ -39,12 +47,14 @@ limit_request_fields = 100
 forwarded_allow_ips = "*"  # no list to search for each request, since no such header counts for anything:
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
-worker_tmp_dir = "/dev/shm"  # noqa: S108  a heartbeat on a disk would wait for the disk
+worker_tmp_dir = str(MEMORY)  # a heartbeat on a disk would wait for the disk
 
-# Metrics of all workers are summed from files of this start. To be set before prometheus_client is imported.
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.path.join(
-    os.environ.get("STATE_DIR") or tempfile.mkdtemp(), "metrics"
-)
+# More than one client may hold (worker.py), as far as this process may have open files.
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if soft < FILES:
+    soft = min(FILES, hard) if hard != resource.RLIM_INFINITY else FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+worker_connections = min(2000, soft * 3 // 4)
 
 
 def write_json_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
@@ -57,10 +67,49 @@ def write_json_error(sock: socket.socket, status_int: int, reason: str, mesg: st
 util.write_error = write_json_error
 
 
+METRICS_BYTES = 256 * 1024  # of each file; there are a few hundred measurements
+METRICS_KEPT = 20  # files of workers that ended; older ones go
+
+
 def on_starting(_server: object) -> None:
-    """Forget the metrics of the start before."""
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
-    os.makedirs(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    """Make a folder for the metrics of all workers of this start, in memory.
+
+    The files are mapped: on a disk that is full, to write to one would end the process. The name cannot be guessed,
+    so nobody can take it. prometheus_client looks at the variable when it is imported, which is in the workers.
+    """
+    prefix = re.sub("[^A-Za-z0-9-]", "-", f"metrics-{os.environ['INSTANCE_ID']}-")
+    for old in MEMORY.glob(f"{prefix}{'?' * 8}"):
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=prefix, dir=MEMORY)
+    except OSError:
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # each worker then has its own, in its memory
+
+
+def post_fork(_server: object, worker: "Worker") -> None:
+    """Take the memory for the worker's metrics files: a later lack of it would end the process."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+    try:
+        for kind in ("counter", "histogram"):
+            with open(f"{folder}/{kind}_{worker.pid}.db", "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, METRICS_BYTES)
+    except OSError:
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+
+
+def child_exit(server: "Arbiter", _worker: object) -> None:
+    """Keep the metrics of workers that ended, so that no sum falls; but not of all there ever were."""
+    folder = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "/nonexistent"))
+    living = {f"_{pid}.db" for pid in server.WORKERS}
+    with suppress(OSError):
+        ended = [file for file in folder.glob("*.db") if not file.name.endswith(tuple(living))]
+        for old in sorted(ended, key=os.path.getmtime)[:-METRICS_KEPT]:
+            old.unlink()
+
+
+def on_exit(_server: object) -> None:
+    """Remove the metrics."""
+    shutil.rmtree(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""), ignore_errors=True)
 
 
 DRAIN_SECONDS = 0.3  # clients that wait for changes of the registry know much sooner
@@ -70,7 +119,6 @@ def when_ready(server: "Arbiter") -> None:
     """Register, now that connections are taken; deregister before a graceful stop, and serve late comers."""
     if not os.environ.get("SERVICE_REGISTRY"):
         return
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     registration_module = importlib.import_module("registration")  # the registry's own folder has none
     name = os.environ.get("SERVICE_NAME") or os.path.basename(os.getcwd())
     registration = registration_module.Registration(
@@ -92,14 +140,10 @@ def when_ready(server: "Arbiter") -> None:
 
 
 def post_worker_init(_worker: object) -> None:
-    """Let the garbage collector pass over what lives as long as the worker."""
+    """Let the garbage collector pass over what lives as long as the worker.
+
+    Each request leaves a few dozen objects in cycles. Collected seldom, they made a quiet service grow for ten minutes.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-
-
-def child_exit(_server: object, worker: "Worker") -> None:
-    """Let go of the gauges of a worker that ended."""
-    from prometheus_client import multiprocess  # noqa: PLC0415  see above
-
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # not typed by Prometheus
+    gc.set_threshold(5_000, 10, 10)

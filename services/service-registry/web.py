@@ -15,24 +15,19 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
+from description import describe
 from flask import Flask, Response, g, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
-from werkzeug.exceptions import HTTPException
+from metrics import exposition, observe_request
+from prometheus_client import CONTENT_TYPE_LATEST
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 MAX_BODY_BYTES = 64 * 1024
 LINES_AT_ONCE = 100
 FLUSH_SECONDS = 0.5
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-REQUESTS = Histogram(
-    "http_request_duration_seconds",
-    "Time from the request's arrival in the service to its answer",
-    ["service", "method", "route", "status"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
-)
 METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
 
 log = logging.getLogger("service")
@@ -57,7 +52,9 @@ def create_web_app(name: str, instance: str, checks: Checks | None = None) -> Fl
     """Return a Flask application that has what every service has; `name` and `instance` go into logs."""
     set_up_logging(name, instance)
     app = Flask(name, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = (
+        MAX_BODY_BYTES + 1
+    )  # one more, to notice that there is more: see read_body
     app.url_map.merge_slashes = False
     add_errors(app)
     add_request_log(app, name, instance)
@@ -145,6 +142,10 @@ def add_errors(app: Flask) -> None:
     def unavailable(failure: Unavailable) -> Response:
         return error(503, str(failure), {"Retry-After": "1"})
 
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_failure: RequestEntityTooLarge) -> Response:
+        return error(413, f"body: must be at most {MAX_BODY_BYTES} bytes", field="body")
+
     @app.errorhandler(HTTPException)
     def http_error(failure: HTTPException) -> Response:
         kept = {key: value for key, value in failure.get_headers() if key in ("Allow", "Retry-After")}
@@ -164,6 +165,7 @@ def add_request_log(app: Flask, name: str, instance: str) -> None:
         g.begin = time.perf_counter()
         given = request.headers.get("X-Request-ID", "")
         g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        read_body()
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -173,16 +175,10 @@ def add_request_log(app: Flask, name: str, instance: str) -> None:
             response.headers["X-Instance"] = instance
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.method in METHODS else "other"
-        measurement(name, method, route, response.status_code).observe(seconds)
+        observe_request(name, method, route, response.status_code, seconds)
         if route not in ("/health", "/metrics") and not g.get("quiet"):
             log.info(g.get("note", "request"), extra={"fields": request_fields(response, seconds)})
         return response
-
-
-@functools.cache
-def measurement(service: str, method: str, route: str, status: int) -> Histogram:
-    """Return the histogram with these labels; there are few, and finding it each time is slow."""
-    return REQUESTS.labels(service, method, route, status)
 
 
 def request_fields(response: Response, seconds: float) -> dict[str, object]:
@@ -213,9 +209,7 @@ def add_own_endpoints(app: Flask, name: str, checks: Checks) -> None:
 
     @app.get("/metrics")
     def metrics() -> Response:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
-        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        return Response(exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 def add_description(app: Flask) -> None:
@@ -227,58 +221,33 @@ def add_description(app: Flask) -> None:
         return document
 
 
-def describe(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with the endpoints and answers that every service has (OpenAPI 3.1)."""
-    text = {"type": "string"}
-    failure = {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": text, "field": text, "dependencies": {"type": "array", "items": text}},
-        "additionalProperties": False,
-    }
-    state = {
-        "type": "object",
-        "required": ["service", "status"],
-        "properties": {"service": text, "status": text},
-        "additionalProperties": False,
-    }
-    json_of = {
-        "Error": {"$ref": "#/components/schemas/Error"},
-        "State": {"$ref": "#/components/schemas/State"},
-    }
-
-    def answer(description: str, schema: object, **more: object) -> dict[str, object]:
-        return {"description": description, "content": {"application/json": {"schema": schema}}, **more}
-
-    retry_after = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
-    document["openapi"] = "3.1.0"
-    document["components"]["schemas"] |= {"Error": failure, "State": state}
-    document["components"]["responses"] = {
-        "Invalid": answer("The input is wrong; `field` says where", json_of["Error"]),
-        "NotFound": answer("There is no such thing", json_of["Error"]),
-        "TooLarge": answer("The body is longer than 64 KiB", json_of["Error"]),
-        "Unavailable": answer("A dependency is away; try again", json_of["Error"], headers=retry_after),
-    }
-    ready = {"200": answer("Ready", json_of["State"]), "503": {"$ref": "#/components/responses/Unavailable"}}
-    metrics = {"description": "For Prometheus", "content": {"text/plain": {"schema": text}}}
-    document["paths"] |= {
-        "/health": {"get": {"summary": "Alive", "responses": {"200": answer("Alive", json_of["State"])}}},
-        "/ready": {"get": {"summary": "Its dependencies answer", "responses": ready}},
-        "/metrics": {"get": {"summary": "Measurements", "responses": {"200": metrics}}},
-        "/openapi.json": {
-            "get": {"summary": "This document", "responses": {"200": answer("OpenAPI", {"type": "object"})}}
-        },
-    }
-    return document
-
-
 def answers(check: Callable[[], object]) -> bool:
     """Return whether a dependency is there."""
     try:
         return check() is not False
+    except Unavailable as failure:
+        log.warning("a dependency does not answer: %s", failure)
+        return False
     except Exception:
         log.warning("a dependency does not answer", exc_info=True)
         return False
+
+
+def read_body() -> None:
+    """Read the request's whole body, so that each failure to read it is the client's error (4xx)."""
+    declared = request.content_length
+    if not declared and "HTTP_TRANSFER_ENCODING" not in request.environ:
+        return
+    try:
+        body = request.get_data()
+    except HTTPException:
+        raise
+    except Exception as failure:  # gunicorn has several of its own for what is not HTTP
+        raise BadRequest(f"body: cannot be read: {failure}") from failure
+    if len(body) > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
+    if declared is not None and len(body) < declared:
+        raise BadRequest(f"body: ends after {len(body)} of {declared} bytes")
 
 
 def json_object() -> dict[str, object]:
@@ -286,7 +255,8 @@ def json_object() -> dict[str, object]:
     if not request.is_json:
         raise Invalid("body", "must be JSON, with Content-Type: application/json")
     try:
-        body = json.loads(request.get_data(), parse_constant=not_a_number)
+        text = request.get_data().decode()  # JSON is UTF-8 (RFC 8259, section 8.1); json.loads would guess
+        body = json.loads(text, parse_constant=refuse_number, object_pairs_hook=read_pairs)
     except (ValueError, RecursionError):
         raise Invalid("body", "is not valid JSON") from None
     if not isinstance(body, dict):
@@ -294,6 +264,16 @@ def json_object() -> dict[str, object]:
     return body
 
 
-def not_a_number(literal: str) -> None:
+def read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object of JSON; refuse one with a key twice, of which another reader may take the other value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise Invalid(twice[:100], "is given twice")
+    return found
+
+
+def refuse_number(literal: str) -> None:
     """Refuse NaN and Infinity, which Python reads and JSON does not have (RFC 8259, section 6)."""
     raise ValueError(literal)

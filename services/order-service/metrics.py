@@ -1,0 +1,106 @@
+"""Measurements for Prometheus. A failure of theirs never costs an answer, a damaged file costs that file alone.
+
+The same file lies in each service's folder, for each stands alone; a test holds the copies equal.
+"""
+
+import functools
+import json
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+REQUESTS = Histogram(
+    "http_request_duration_seconds",
+    "Time from the request's arrival in the service to its answer",
+    ["service", "method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+
+log = logging.getLogger("service")
+reported: set[str] = set()  # failures that the log has already
+
+
+def observe_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
+    """Count an answered request."""
+    try:
+        measurement(service, method, route, status).observe(seconds)
+    except Exception as failure:
+        report("a request cannot be measured", failure)
+
+
+@functools.cache
+def measurement(service: str, method: str, route: str, status: int) -> Histogram:
+    """Return the histogram with these labels; there are few, and finding it each time is slow."""
+    return REQUESTS.labels(service, method, route, status)
+
+
+def count(counter: Counter, *labels: str) -> None:
+    """Add one to a counter with these labels."""
+    try:
+        counter.labels(*labels).inc()
+    except Exception as failure:
+        report("an event cannot be counted", failure)
+
+
+def report(what: str, failure: Exception) -> None:
+    """Log a failure once: it may come back with each request."""
+    if what not in reported:
+        reported.add(what)
+        log.warning("%s: %s: %s", what, type(failure).__name__, failure)
+
+
+def exposition() -> bytes:
+    """Return what /metrics shows: the sums of all workers, or, without a folder for them, this worker's own."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    try:
+        if not folder:
+            return generate_latest(REGISTRY)
+        registry = CollectorRegistry()
+        registry.register(ReadableFiles(Path(folder)))
+        return generate_latest(registry)
+    except Exception as failure:
+        report("the measurements cannot be shown", failure)
+        return b"# The measurements cannot be shown; the log says why.\n"
+
+
+class ReadableFiles(Collector):
+    """The sums over all files of a folder that can be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics; a file that cannot be read is reported and left out."""
+        readable = []
+        for file in self._folder.glob("*.db"):
+            try:
+                check_file(file)
+            except Exception as failure:
+                report(f"the metrics file {file} is damaged and left out", failure)
+            else:
+                readable.append(str(file))
+        return merge(readable)
+
+
+def check_file(file: Path) -> None:
+    """Raise an exception unless the file can be read to its end: its lengths might lead back to what was read."""
+    last = 0
+    for key, _, _, position in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
+        if position <= last:
+            raise ValueError("a length is negative")
+        last = position
+        json.loads(key)
+    list(merge([str(file)]))
+
+
+def merge(files: list[str]) -> Iterable[Metric]:
+    """Return the sums over these files."""
+    found: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # of Prometheus
+    return found

@@ -1,0 +1,269 @@
+"""gunicorn's workers with deadlines for receiving a request and a limit by client, which it does not have.
+
+Without them a client that sends a byte now and then holds a connection, or a thread, for ever; and one client can
+hold all of them. The same file lies in each service's folder, for each stands alone; a test holds the copies equal.
+"""
+
+import errno
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from contextlib import nullcontext, suppress
+from functools import partial
+from typing import Any
+
+from gunicorn.workers import gthread
+from werkzeug.exceptions import RequestTimeout
+
+HEAD_SECONDS = 4.0  # from a connection's beginning, or a later request's first byte, to the end of its head
+BODY_SECONDS = 4.0
+SEND_SECONDS = 10.0  # for one write: a client may not read its answer
+HEAD_BYTES = 16 * 1024  # after so many without an end, the parser says what is wrong
+LINGER_SECONDS = 0.1  # for a client to close first
+SHARE = 4  # one client may hold a quarter of the connections
+LOG_SECONDS = 10.0
+LOOPBACK = ("127.0.0.1", "::1")
+REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+    b'Content-Type: application/json\r\nContent-Length: 34\r\n\r\n{"error":"Too many connections"}\r\n'
+)
+
+log = logging.getLogger("service")
+
+
+class ClientLimit:
+    """How many places clients may hold at once: `each` of them, and `total` together.
+
+    `exempt` addresses have no limit of their own. All methods may be called from any thread.
+    """
+
+    def __init__(self, each: int, total: int, exempt: Collection[str] = ()) -> None:
+        self._each = each
+        self._total = total
+        self._exempt = frozenset(exempt)
+        self._held: Counter[str] = Counter()
+        self._all = 0
+        self._lock = threading.Lock()
+
+    def take(self, address: str) -> bool:
+        """Take a place for this client; return whether there was one."""
+        with self._lock:
+            held = self._held.get(address, 0)
+            if self._all >= self._total or (held >= self._each and address not in self._exempt):
+                return False
+            self._held[address] = held + 1
+            self._all += 1
+            return True
+
+    def give_back(self, address: str) -> None:
+        """Give back one place of this client."""
+        with self._lock:
+            self._all -= 1
+            self._held[address] -= 1
+            if not self._held[address]:
+                del self._held[address]  # a client that is gone takes no memory
+
+
+class Connection:
+    """A client's socket whose deadlines are for a whole request, not for each byte."""
+
+    def __init__(self, sock: socket.socket, idle_seconds: float, on_close: Callable[[], None]) -> None:
+        self._sock = sock
+        self._idle_seconds = idle_seconds
+        self._on_close: Callable[[], None] | None = on_close
+        self._timeout: float | None = None  # what gunicorn set; the deadline is for both
+        self._deadline = time.monotonic() + HEAD_SECONDS
+        self._is_idle = False
+        self._in_body = False
+        self._begun = b""  # what has_head() received
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Set the timeout of a single call, as for any socket."""
+        self._timeout = seconds
+        self._sock.settimeout(seconds)
+
+    def setblocking(self, blocking: bool) -> None:
+        """Wait in calls, or do not."""
+        self.settimeout(None if blocking else 0.0)
+
+    def gettimeout(self) -> float | None:
+        """Return the timeout of a single call."""
+        return self._timeout
+
+    def begin_body(self) -> None:
+        """Start the time for the body: the head is there."""
+        self._in_body, self._is_idle = True, False
+        self._deadline = time.monotonic() + BODY_SECONDS
+
+    def end_request(self) -> None:
+        """Start the time that the connection may be idle, until the first byte of the next request."""
+        self._in_body, self._is_idle = False, True
+        self._deadline = time.monotonic() + self._idle_seconds
+
+    def has_head(self) -> bool:
+        """Take what has arrived, without waiting; return whether the head is complete, or will never be."""
+        try:
+            data = self._sock.recv(HEAD_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        self._note_arrival()
+        self._begun += data
+        return not data or b"\r\n\r\n" in self._begun or len(self._begun) > HEAD_BYTES
+
+    def _note_arrival(self) -> None:
+        if self._is_idle:
+            self._is_idle = False
+            self._deadline = time.monotonic() + HEAD_SECONDS
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Return what has arrived. Too late, raise RequestTimeout (408) in a body, ConnectionResetError before it."""
+        if self._begun:
+            data, self._begun = self._begun[:size], self._begun[size:]
+            return data
+        left = self._deadline - time.monotonic()
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left if self._timeout is None else min(left, self._timeout))
+            data = self._sock.recv(size, flags)
+        except TimeoutError:
+            if self._timeout is not None and self._timeout < left:
+                raise
+            if self._in_body:
+                raise RequestTimeout("The request took too long to arrive") from None
+            raise ConnectionResetError(errno.ECONNRESET, "the request took too long to arrive") from None
+        self._note_arrival()
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        """Send all; raise ConnectionResetError when the client does not read it."""
+        self._sock.settimeout(SEND_SECONDS)
+        try:
+            self._sock.sendall(data)
+        except TimeoutError:
+            raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer") from None
+
+    def shutdown(self, how: int) -> None:
+        """Shut down one side; gunicorn then waits for the client to close, and with it everybody else."""
+        self._is_idle, self._deadline = False, time.monotonic() + LINGER_SECONDS
+        self._sock.shutdown(how)
+
+    def close(self) -> None:
+        """Close the socket, and give the client's place back."""
+        self._sock.close()
+        if self._on_close:
+            self._on_close()
+            self._on_close = None
+
+
+class Doorkeeper:
+    """Lets connections of clients in, as many as each may have. UNLIMITED_CLIENTS has addresses without a limit."""
+
+    def __init__(self, connections: int, idle_seconds: float) -> None:
+        exempt = (*LOOPBACK, *os.environ.get("UNLIMITED_CLIENTS", "").split(","))
+        self._limit = ClientLimit(connections // SHARE, connections, exempt)
+        self._idle_seconds = idle_seconds
+        self._logged_at = -LOG_SECONDS
+
+    def admit(self, sock: socket.socket, address: str) -> Connection | None:
+        """Return the connection with its deadlines; None for one too many, which is answered 503 and closed."""
+        if self._limit.take(address):
+            return Connection(sock, self._idle_seconds, partial(self._limit.give_back, address))
+        if time.monotonic() - self._logged_at > LOG_SECONDS:
+            self._logged_at = time.monotonic()
+            log.warning("%s holds as many connections as one client may; more are refused", address)
+        with suppress(OSError):
+            sock.setblocking(False)
+            sock.send(REFUSAL)
+        sock.close()
+        return None
+
+
+class ThreadWorker(gthread.ThreadWorker):
+    """A thread for each request whose head is there: until then a connection waits without one."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._doorkeeper = Doorkeeper(self.cfg.worker_connections, self.cfg.keepalive)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Give the connection a thread; a new one waits for its head first."""
+        if isinstance(conn.sock, Connection):
+            super().enqueue_req(conn)
+            return
+        admitted = self._doorkeeper.admit(conn.sock, conn.client[0])
+        if admitted is None:
+            self.nr_conns -= 1
+            return
+        conn.sock = admitted
+        conn.sock.setblocking(False)
+        self._wait_for_head(conn)
+
+    def _wait_for_head(self, conn: Any) -> None:
+        conn.timeout = time.monotonic() + HEAD_SECONDS
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
+        """Take a part of a request's head."""
+        if conn.sock.has_head():
+            super().on_pending_socket_readable(conn, client)
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
+        """Take the first part of the next request on a connection."""
+        if conn.sock.has_head():
+            super().on_client_socket_readable(conn, client)
+            return
+        self.poller.unregister(client)
+        self.keepalived_conns.remove(conn)
+        self._wait_for_head(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Answer a request whose head is there."""
+        conn.sock.begin_body()
+        try:
+            return bool(super().handle_request(req, conn))
+        finally:
+            conn.sock.end_request()
+
+
+def make_gevent_worker() -> type:
+    """Return the class for gevent, which not every service has."""
+    from gunicorn.workers import ggevent  # noqa: PLC0415  see above
+
+    class GeventWorker(ggevent.GeventWorker):
+        """A greenlet for each connection."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self._doorkeeper = Doorkeeper(self.worker_connections, self.cfg.keepalive)
+
+        def timeout_ctx(self) -> Any:
+            """Return what limits the time for a request's head: nothing here, the connection has deadlines."""
+            return nullcontext()
+
+        def handle(self, listener: Any, client: Any, addr: Any) -> None:
+            """Serve a connection."""
+            admitted: Any = self._doorkeeper.admit(client, addr[0])
+            if admitted is not None:
+                super().handle(listener, admitted, addr)
+
+        def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> bool:
+            """Answer a request whose head is there."""
+            sock.begin_body()
+            try:
+                return bool(super().handle_request(listener_name, req, sock, addr))
+            finally:
+                sock.end_request()
+
+    return GeventWorker
