@@ -3,17 +3,19 @@
 The same file lies in each service's folder that registers, for each stands alone; a test holds them equal.
 """
 
-import http.client
 import json
 import logging
 import threading
+import time
 from urllib.parse import quote, urlsplit
+
+from exchange import connect, exchange
 
 HEARTBEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.25
 TTL_SECONDS = 3
-MOST_BYTES = 65536
-TIMEOUT_SECONDS = 1.0
+DEADLINE_SECONDS = 1.0  # of a whole exchange with the registry
+OK = 200
 
 log = logging.getLogger("service")
 
@@ -25,7 +27,8 @@ class Registration:
     """
 
     def __init__(self, url: str, name: str, instance_id: str, ip: str, port: int) -> None:
-        self._host = urlsplit(url).netloc
+        place = urlsplit(url)
+        self._host, self._port = place.hostname or "", place.port or 80
         self._own = ip  # what the registry believes: a namespace may have several addresses
         self._instance: dict[str, object] = {
             "name": name,
@@ -35,6 +38,7 @@ class Registration:
         }
         self._path = f"{quote(name, safe='')}/{quote(instance_id, safe='')}"
         self._known = False
+        self._status: int | None = None  # of the last registration, so that a refusal is logged once
         self._leaving = threading.Event()
         self._lock = threading.Lock()
 
@@ -43,10 +47,17 @@ class Registration:
         threading.Thread(target=self._run, name="registration", daemon=True).start()
 
     def leave(self) -> bool:
-        """Deregister; return whether the registry took note, so that clients will stay away."""
+        """Deregister; return whether the registry took note, so that clients will stay away.
+
+        Whatever the registry does meanwhile, this takes no longer than three exchanges.
+        """
         self._leaving.set()
-        with self._lock:
-            return self._known and self._ask("DELETE", f"/deregister/{self._path}") == http.client.OK
+        if not self._lock.acquire(timeout=2 * DEADLINE_SECONDS):
+            return False
+        try:
+            return self._known and self._ask("DELETE", f"/deregister/{self._path}") == OK
+        finally:
+            self._lock.release()
 
     def _run(self) -> None:
         while not self._leaving.wait(HEARTBEAT_SECONDS if self._known else RETRY_SECONDS):
@@ -55,27 +66,25 @@ class Registration:
                     self._known = self._renew()
 
     def _renew(self) -> bool:
-        if self._known and self._ask("PUT", f"/heartbeat/{self._path}") == http.client.OK:
+        if self._known and self._ask("PUT", f"/heartbeat/{self._path}") == OK:
             return True
         status = self._ask("POST", "/register", self._instance)
-        if status not in (None, http.client.OK):
+        if status not in (None, OK, self._status):
             log.warning("the registry refuses this instance: %s", status)
-        return status == http.client.OK
+        self._status = status
+        return status == OK
 
     def _ask(self, method: str, path: str, instance: dict[str, object] | None = None) -> int | None:
-        connection = http.client.HTTPConnection(
-            self._host, timeout=TIMEOUT_SECONDS, source_address=(self._own, 0)
-        )
+        """Return the status of the registry's answer, None without one."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
         try:
-            connection.connect()
-            body = None
-            if instance is not None:
-                body = json.dumps(instance | {"ip": connection.sock.getsockname()[0]})
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-            response = connection.getresponse()
-            response.read(MOST_BYTES)  # to close with an answer unread would be a reset
-            return response.status
-        except (OSError, http.client.HTTPException):
+            with connect(self._host, self._port, deadline, self._own) as connection:
+                body, kind = "", ""
+                if instance is not None:
+                    body = json.dumps(instance | {"ip": connection.getsockname()[0]})
+                    kind = "Content-Type: application/json\r\n"
+                head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nConnection: close\r\n"
+                request = f"{head}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
+                return exchange(connection, request.encode(), deadline)
+        except (OSError, ValueError):
             return None
-        finally:
-            connection.close()

@@ -3,19 +3,16 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-import urllib3
+from exchange import ask_status, connect
 from instances import Instance
 from registry import Registry
 from web import log
 
 INTERVAL_SECONDS = 0.5
 SWEEP_SECONDS = 0.25
-TIMEOUT_SECONDS = 0.4
-AT_ONCE = 50
-
-http = urllib3.PoolManager(num_pools=AT_ONCE, timeout=TIMEOUT_SECONDS, retries=False)
+DEADLINE_SECONDS = 0.45  # of a whole check, so that it ends before the next one begins
+OK = 200
 
 
 def answers(instance: Instance) -> bool:
@@ -25,26 +22,35 @@ def answers(instance: Instance) -> bool:
     """
     try:
         if instance.permanent:
-            with urllib3.util.connection.create_connection((instance.ip, instance.port), TIMEOUT_SECONDS):
-                return True
+            connect(instance.ip, instance.port, time.monotonic() + DEADLINE_SECONDS).close()
+            return True
         host = f"[{instance.ip}]" if ":" in instance.ip else instance.ip
-        url = f"http://{host}:{instance.port}/health"
-        answer = http.request("GET", url, redirect=False, headers={"Connection": "close"})
-    except (urllib3.exceptions.HTTPError, OSError):
+        request = f"GET /health HTTP/1.1\r\nHost: {host}:{instance.port}\r\nConnection: close\r\n\r\n"
+        return ask_status(instance.ip, instance.port, request.encode(), DEADLINE_SECONDS) == OK
+    except (OSError, ValueError):
         return False
-    return answer.status == 200  # noqa: PLR2004  OK
 
 
 def check_for_ever(registry: Registry) -> None:
-    """Check all instances and sweep, each in a thread of its own that goes on whatever happens."""
+    """Check each instance in a thread of its own, so that a slow one delays nobody else's checks; and sweep."""
+    checked: set[int] = set()
 
-    def check_all() -> None:
-        registered = [instance for instance in registry.instances() if not instance.reports]
-        for instance, found in zip(registered, pool.map(answers, registered), strict=True):
-            registry.note_check(instance, found)
+    def start_checks() -> None:
+        for instance in registry.instances():
+            if not instance.reports and id(instance) not in checked:
+                checked.add(id(instance))
+                threading.Thread(target=check_while_registered, args=(instance,), daemon=True).start()
 
-    pool = ThreadPoolExecutor(AT_ONCE)
-    repeat("checks", INTERVAL_SECONDS, check_all)
+    def check_while_registered(instance: Instance) -> None:
+        try:
+            while registry.find(instance.name, instance.instance_id) is instance:
+                begin = time.monotonic()
+                registry.note_check(instance, answers(instance))
+                time.sleep(max(0.0, begin + INTERVAL_SECONDS - time.monotonic()))
+        finally:
+            checked.discard(id(instance))  # after a failure, the next round starts its checks again
+
+    repeat("checks", SWEEP_SECONDS, start_checks)
     repeat("sweep", SWEEP_SECONDS, registry.sweep)
 
 

@@ -4,13 +4,20 @@ import socket
 import socketserver
 import struct
 import threading
+import time
+from collections.abc import Callable
+from typing import Any
 
 from dnslib import CLASS, EDNS0, OPCODE, QTYPE, RCODE, DNSError, DNSHeader, DNSRecord
+from exchange import time_left
 from web import log
+from worker import ClientLimit
 from zone import Zone
 
-FORWARD_SECONDS = 1.5
-IDLE_SECONDS = 5.0
+FORWARD_SECONDS = 1.5  # for a forwarder's whole answer
+MESSAGE_SECONDS = 5.0  # for a client's whole message over TCP, the pause before it included
+MAX_FORWARDED, MAX_FORWARDED_OF_CLIENT = 64, 16  # questions that wait for a forwarder
+MAX_CONNECTIONS, MAX_CONNECTIONS_OF_CLIENT = 256, 64
 PLAIN_UDP_BYTES = 512  # RFC 1035, section 2.3.4
 MAX_UDP_BYTES = 1232  # fits into one packet everywhere (dnsflagday.net/2020)
 HEADER_BYTES = 12
@@ -22,9 +29,10 @@ class Resolver:
     def __init__(self, zone: Zone, forwarders: list[str]) -> None:
         self._zone = zone
         self._forwarders = forwarders
+        self._forwarded = ClientLimit(MAX_FORWARDED_OF_CLIENT, MAX_FORWARDED)
 
-    def resolve(self, packet: bytes, over_tcp: bool) -> bytes | None:
-        """Return the answer; None for what deserves none (it is no question: an answer could be a weapon)."""
+    def resolve(self, packet: bytes, client: str, over_tcp: bool) -> bytes | None:
+        """Return the answer to a client; None for what is no question: an answer to it could be a weapon."""
         if len(packet) < HEADER_BYTES or packet[2] & 0x80:
             return None
         try:
@@ -36,12 +44,19 @@ class Resolver:
             return failure(packet, wrong)
         reply = self._zone.answer(request)
         if reply is None:
-            return self._forward(packet, over_tcp)
+            return self._forward(packet, client, over_tcp)
         return packed(reply, None if over_tcp else PLAIN_UDP_BYTES, request)
 
-    def _forward(self, packet: bytes, over_tcp: bool) -> bytes:
-        """Return the first answer of the forwarders, byte for byte."""
-        ask = ask_tcp if over_tcp else ask_udp
+    def _forward(self, packet: bytes, client: str, over_tcp: bool) -> bytes:
+        """Return the first answer of the forwarders, byte for byte; SERVFAIL when too many wait for one."""
+        if not self._forwarded.take(client):
+            return failure(packet, RCODE.SERVFAIL)
+        try:
+            return self._ask_forwarders(packet, ask_tcp if over_tcp else ask_udp)
+        finally:
+            self._forwarded.give_back(client)
+
+    def _ask_forwarders(self, packet: bytes, ask: Callable[[str, bytes], bytes]) -> bytes:
         for address in self._forwarders:
             try:
                 answer = ask(address, packet)
@@ -92,27 +107,30 @@ def ask_udp(address: str, packet: bytes) -> bytes:
 
 def ask_tcp(address: str, packet: bytes) -> bytes:
     """Ask another resolver over TCP."""
+    deadline = time.monotonic() + FORWARD_SECONDS
     with socket.create_connection((address, 53), FORWARD_SECONDS) as connection:
+        connection.settimeout(time_left(deadline))
         connection.sendall(struct.pack("!H", len(packet)) + packet)
-        return read_message(connection) or b""
+        return read_message(connection, deadline) or b""
 
 
-def read_message(connection: socket.socket) -> bytes | None:
+def read_message(connection: socket.socket, deadline: float) -> bytes | None:
     """Return one message, which has its length in front; None at the end. Raises EOFError within one."""
-    head = read_exactly(connection, 2)
+    head = read_exactly(connection, 2, deadline)
     if not head:
         return None
     length: int = struct.unpack("!H", head)[0]
-    body = read_exactly(connection, length)
+    body = read_exactly(connection, length, deadline)
     if length and not body:
         raise EOFError
     return body
 
 
-def read_exactly(connection: socket.socket, length: int) -> bytes:
-    """Return so many bytes, none at the end; raises EOFError when the end comes in between."""
+def read_exactly(connection: socket.socket, length: int, deadline: float) -> bytes:
+    """Return so many bytes, none at the end; raises EOFError when the end comes in between, TimeoutError if late."""
     data = b""
     while len(data) < length:
+        connection.settimeout(time_left(deadline))
         more = connection.recv(length - len(data))
         if not more and data:
             raise EOFError
@@ -129,18 +147,18 @@ def start(zone: Zone, address: tuple[str, int], forwarders: list[str]) -> None:
     class OverUdp(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             packet, connection = self.request
-            answer = resolver.resolve(packet, over_tcp=False)
+            answer = resolver.resolve(packet, self.client_address[0], over_tcp=False)
             if answer is not None:
                 connection.sendto(answer, self.client_address)
 
     class OverTcp(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            self.request.settimeout(IDLE_SECONDS)
             try:
-                while (packet := read_message(self.request)) is not None:
-                    answer = resolver.resolve(packet, over_tcp=True)
+                while (packet := read_message(self.request, time.monotonic() + MESSAGE_SECONDS)) is not None:
+                    answer = resolver.resolve(packet, self.client_address[0], over_tcp=True)
                     if answer is None:
                         return
+                    self.request.settimeout(MESSAGE_SECONDS)
                     self.request.sendall(struct.pack("!H", len(answer)) + answer)
             except (OSError, EOFError):
                 return  # the client went away, or is silent
@@ -159,15 +177,30 @@ class LoggedErrors:
 
 
 class UdpServer(LoggedErrors, socketserver.ThreadingUDPServer):
-    """One thread a packet."""
+    """One thread a packet: the zone's own answers take no time, and the number of forwarded ones is limited."""
 
     daemon_threads = True
     max_packet_size = 65535
 
 
 class TcpServer(LoggedErrors, socketserver.ThreadingTCPServer):
-    """One thread a connection."""
+    """One thread a connection; their number is limited, for each address and for all."""
 
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], handler: type[socketserver.BaseRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._limit = ClientLimit(MAX_CONNECTIONS_OF_CLIENT, MAX_CONNECTIONS)
+
+    def verify_request(self, _request: object, client_address: tuple[str, int]) -> bool:
+        """Refuse a connection that is one too many."""
+        return self._limit.take(client_address[0])
+
+    def process_request_thread(self, request: Any, client_address: tuple[str, int]) -> None:
+        """Serve the connection; its place is free again afterwards."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._limit.give_back(client_address[0])
