@@ -23,6 +23,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/names.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
 # shellcheck source=scripts/limits.sh
 source "$(dirname "${BASH_SOURCE[0]}")/limits.sh"
+# shellcheck source=scripts/owners.sh
+source "$(dirname "${BASH_SOURCE[0]}")/owners.sh"
 
 HANGS_SECONDS=10
 declare -A RAN=() # what the supervisor said of each node before `up`

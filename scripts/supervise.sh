@@ -10,6 +10,12 @@ urls_of() { # PROGRAM [PREFIX]: addresses of all nodes that run it, comma-separa
   echo "$list"
 }
 
+addresses_of() { # PROGRAM: of all nodes that run it, comma-separated
+  local node list=''
+  for node in $(nodes_running "$1"); do list+="${list:+,}${ADDRESS[$node]%/*}"; done
+  echo "$list"
+}
+
 networks_of() { # PROGRAM: of all nodes that run it, comma-separated
   local node
   for node in $(nodes_running "$1"); do echo "${ADDRESS[${BRIDGE[$node]}]}"; done | sort -u | paste -sd,
@@ -56,12 +62,14 @@ environment_of() { # NODE USER
   esac
   case ${RUNS[$1]} in
     nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')" "UNLIMITED=$(lab_networks)") ;;
-    api-gateway) settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "${registry[@]}" "${products[@]}" "${orders[@]}") ;;
+    api-gateway) # all customers come from nginx's address
+      settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "UNLIMITED_CLIENTS=$(addresses_of nginx)" "${registry[@]}" "${products[@]}" "${orders[@]}")
+      ;;
     product-service) settings+=(WORKER_CLASS=gevent "${registry[@]}" "REDIS_HOST=$(first_address redis)" "REDIS_PORT=$(first_port redis)") ;;
     order-service) settings+=("${registry[@]}" "${products[@]}" "DB_HOST=$(first_address postgres)" "DB_PORT=$(first_port postgres)" DB_NAME=orders DB_USER=orders) ;;
     postgres) settings+=("DB_CLIENTS=$(networks_of order-service)" DB_NAME=orders DB_USER=orders) ;;
     service-registry)
-      settings+=(WORKER_CLASS=gevent "CONFIGURED=$(configured_services)" "OPERATORS=$(operators)")
+      settings+=(WORKER_CLASS=gevent "CONFIGURED=$(configured_services)" "OPERATORS=$(operators)" "OWNERS=$OWNERS")
       ! answers_dns "$1" || settings+=(DNS_PORT=53 "DNS_FORWARD=$(resolvers)")
       ;;
   esac
@@ -171,6 +179,7 @@ start_supervisor() {
   make_state_folders
   (umask 077 && supervisor_config >"$CONFIG.new")
   mv "$CONFIG.new" "$CONFIG"
+  write_owners # before a new instance registers
   if supervisor_runs; then
     stop_others
     # One that still ends, because a run before was killed while it waited for that, is no error.

@@ -161,12 +161,21 @@ verify_discovery() { # BASE
   [[ -n $product ]] || return 0
   body="{\"name\":\"verify\",\"ip\":\"${ADDRESS[$product]%/*}\",\"port\":${LISTENS[$product]%%/*}}"
   expect 'POST /register of somebody else is refused' 403 '.field == "ip"' -H 'Content-Type: application/json' -d "$body" "$1/register"
-  local FROM=(in_namespace "${NAMESPACE[$product]}") OWN=(--interface "${ADDRESS[$product]%/*}")
-  expect 'POST /register' 200 '.status == "registered" and .service == "verify"' -H 'Content-Type: application/json' -d "$body" "$1/register"
-  expect 'GET /services' 200 'has("verify")' "$1/services"
-  expect 'GET /discover/verify' 200 ".ip == \"${ADDRESS[$product]%/*}\" and .health == \"passing\"" "$1/discover/verify"
-  expect 'DELETE /deregister/verify' 200 '.status == "deregistered"' -X DELETE "$1/deregister/verify"
-  expect 'GET /discover/verify, now' 404 '.error == "Service not found"' "$1/discover/verify"
+  verify_registration "$1" "$product" "$body"
+  retry_until 5 all_pass "$1" "$(running_nodes)" || : # with its next heartbeat
+  expect "$product registered again by itself" 200 "any(.[]; .instance_id == \"$(label "$product")\")" \
+    "$1/discover/product-service?all=1"
+  expect 'GET /discover of a name that nobody has' 404 '.error == "Service not found"' "$1/discover/nobody"
+}
+
+verify_registration() { # BASE PRODUCT BODY_WITH_ANOTHER_NAME: what an instance may say of itself
+  local FROM=(in_namespace "${NAMESPACE[$2]}") OWN=(--interface "${ADDRESS[$2]%/*}") body json='Content-Type: application/json'
+  expect 'POST /register under another name is refused' 403 .error -H "$json" -d "$3" "$1/register"
+  body=$(jq -c --arg id "$(label "$2")" '. + {name: "product-service", instance_id: $id, ttl: 3}' <<<"$3")
+  expect 'POST /register' 200 '.status == "registered" and .service == "product-service"' -H "$json" -d "$body" "$1/register"
+  expect 'GET /services' 200 'has("product-service")' "$1/services"
+  expect 'GET /discover/product-service' 200 '.health == "passing"' "$1/discover/product-service"
+  expect 'DELETE /deregister' 200 '.status == "deregistered"' -X DELETE "$1/deregister/product-service/$(label "$2")"
 }
 
 # `ip netns exec` here and only here: it is what puts the namespace's own resolv.conf in place.

@@ -9,6 +9,7 @@ from checks import answers, check_for_ever
 from fields import read_all, read_configured, read_index, read_instance, read_wait
 from flask import Flask, Response, g, request
 from instances import Instance
+from owners import NotOwnerError, Owners
 from registry import Refused, Registry
 from store import Store
 from web import create_web_app, error, json_object
@@ -21,11 +22,13 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     """Return the application; `config` stands in for the environment.
 
     CONFIGURED has services that cannot register themselves (NAME=IP:PORT[/LEASE], comma-separated), OPERATORS
-    the addresses that may deregister any instance.
+    the addresses that may deregister any instance, OWNERS the file in STATE_DIR that says who may register where.
     """
     settings = os.environ if config is None else config
-    store = Store(Path(settings.get("STATE_DIR", ".")) / "registry.sqlite")
-    registry = Registry(store, read_configured(settings.get("CONFIGURED", "")))
+    state = Path(settings.get("STATE_DIR", "."))
+    owners = Owners(state / settings["OWNERS"] if settings.get("OWNERS") else None)
+    store = Store(state / "registry.sqlite")
+    registry = Registry(store, read_configured(settings.get("CONFIGURED", "")), owners)
     operators = settings.get("OPERATORS", "").split(",")
     app = create_web_app("service-registry", settings.get("INSTANCE_ID", "service-registry"))
     add_registration(app, registry, operators)
@@ -41,7 +44,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
 
 
 def add_registration(app: Flask, registry: Registry, operators: list[str]) -> None:
-    """Serve what instances say of themselves; nobody speaks for somebody else."""
+    """Serve what instances say of themselves: an instance may register only its own address."""
 
     @app.post("/register")
     def register() -> Response | dict[str, object]:
@@ -51,6 +54,8 @@ def add_registration(app: Flask, registry: Registry, operators: list[str]) -> No
         instance.answers = answers(instance)
         try:
             registry.register(instance)
+        except NotOwnerError as failure:
+            return error(403, str(failure))
         except Refused as failure:
             return error(409, str(failure))
         return {"status": "registered", "service": instance.name, "instance_id": instance.instance_id}

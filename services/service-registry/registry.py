@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from instances import PASSING, Instance
+from owners import NotOwnerError, Owners
 from store import Store
-from web import log
+from web import Unavailable, log
 
 DEREGISTER_AFTER_SECONDS = 3.0
 MAX_INSTANCES = 1000
@@ -15,7 +16,7 @@ MAX_INSTANCES_OF_ADDRESS = 50
 
 
 class Refused(Exception):
-    """A registration that cannot be: the name is configured, or there are too many."""
+    """A registration that cannot be: the name is configured, the id is in use, or there are too many."""
 
 
 class Registry:
@@ -28,39 +29,58 @@ class Registry:
         self,
         store: Store,
         configured: Iterable[Instance] = (),
+        owners: Owners | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._owners = owners or Owners(None)
         self._clock = clock
         self._changed = threading.Condition()
         self._turns: dict[str, int] = {}
         self.index = int(time.time() * 1000)
         self._instances: dict[tuple[str, str], Instance] = {}
-        for instance in (*store.load(), *configured):
+        for instance in (*filter(self._may_stay, store.load()), *configured):
             instance.renewed = clock()  # a lease begins anew: while the registry was away nobody could renew
             self._instances[instance.name, instance.instance_id] = instance
 
+    def _may_stay(self, instance: Instance) -> bool:
+        """Return whether a stored registration is still allowed; the table may be another by now."""
+        try:
+            self._owners.check(instance)
+        except NotOwnerError as failure:
+            log.warning("%s: %s is not restored: %s", instance.name, instance.instance_id, failure)
+            return False
+        except Unavailable:
+            pass  # It was allowed when it was stored.
+        return True
+
     def register(self, instance: Instance) -> None:
-        """Add an instance, or renew it; one with the same id at another address is replaced."""
+        """Add an instance, or renew it; one with the same id at another address is replaced if it is critical.
+
+        Raises NotOwnerError when the topology table gives its name or address to another, Refused for the rest.
+        """
+        is_in_table = self._owners.check(instance)
         key = instance.name, instance.instance_id
         with self._changed:
             known = self._instances.get(key)
-            self._refuse_if_needed(instance, known)
+            self._refuse_if_needed(instance, known, is_in_table)
             if known and (known.ip, known.port, known.ttl) == (instance.ip, instance.port, instance.ttl):
                 known.renewed = self._clock()
                 known.answers = instance.answers
             else:
                 instance.registered_at = datetime.now(UTC).isoformat(timespec="seconds")
                 instance.renewed = self._clock()
-                self._store.save(instance)
                 self._instances[key] = known = instance
+                self._save()
                 self._tell(f"{instance.name}: {instance.instance_id} registered")
             self._judge(known)
 
-    def _refuse_if_needed(self, instance: Instance, known: Instance | None) -> None:
+    def _refuse_if_needed(self, instance: Instance, known: Instance | None, is_in_table: bool) -> None:
         if any(other.permanent and other.name == instance.name for other in self._instances.values()):
             raise Refused(f"{instance.name} is configured, nobody can register it")
-        if known is None:
+        if known and known.ip != instance.ip and known.health == PASSING:
+            raise Refused(f"{instance.instance_id} is registered at {known.ip} and is passing")
+        if known is None and not is_in_table:  # the table's own are never shut out by others
             of_address = sum(other.ip == instance.ip for other in self._instances.values())
             if len(self._instances) >= MAX_INSTANCES or of_address >= MAX_INSTANCES_OF_ADDRESS:
                 raise Refused("too many instances are registered")
@@ -88,8 +108,10 @@ class Registry:
                 self._judge(instance)
 
     def sweep(self) -> None:
-        """Find leases that ran out; remove what has been critical for three seconds."""
+        """Find leases that ran out; remove what has been critical for three seconds; save what could not be saved."""
         with self._changed:
+            if self._store.is_due(self._clock()):
+                self._save()
             for instance in list(self._instances.values()):
                 self._judge(instance)
                 if instance.permanent or instance.critical_since is None:
@@ -133,8 +155,14 @@ class Registry:
 
     def _remove(self, instance: Instance) -> None:
         if self._instances.pop((instance.name, instance.instance_id), None):
-            self._store.remove(instance)
+            if not any(other.name == instance.name for other in self._instances.values()):
+                self._turns.pop(instance.name, None)
+            self._save()
             self._tell(f"{instance.name}: {instance.instance_id} deregistered")
+
+    def _save(self) -> None:
+        registered = [instance for instance in self._instances.values() if not instance.permanent]
+        self._store.save(registered, self._clock())
 
     def _tell(self, what: str) -> None:
         self.index += 1

@@ -215,6 +215,8 @@ LAB_ONLY = {
     "CONFIGURED": "addresses of Pods are not known before; the probes look after nginx and the stores",
     "OPERATORS": "nobody has the bridge's address",
     "UNLIMITED": "nobody comes from the lab's bridges; a client from outside keeps its own address",
+    "OWNERS": "addresses of Pods are not known before: an instance may register its own, none that passes is replaced",
+    "UNLIMITED_CLIENTS": "addresses of Pods are not known before; nginx alone stays below a quarter",
     "DNS_FORWARD": "the cluster's DNS answers what is not of the lab",
     "HEARTBEAT": "the probes look after the stores",
     "DB_CLIENTS": "a NetworkPolicy says who comes; the image asks everybody for the password",
