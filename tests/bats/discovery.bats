@@ -28,7 +28,7 @@ retry 5 passing_is product-service 3
   succeeds
 }
 
-@test "nobody registers, renews or removes somebody else; the host may remove" {
+@test "an instance registers, renews and removes only itself; the host may remove" {
   sandboxed "$LAB_UP"'
     [[ $(say_register "{\"name\":\"p\",\"ip\":\"10.0.0.30\",\"port\":5000}") == *\"ip\"*403 ]]
     [[ $(from product2 curl -s -w "%{http_code}" -X PUT $registry/heartbeat/product-service/product-1) == *403 ]]
@@ -36,9 +36,11 @@ retry 5 passing_is product-service 3
     [[ $(from product2 curl -s -w "%{http_code}" -H "Content-Type: application/json" $registry/register \
       -d "{\"name\":\"postgres-db\",\"ip\":\"10.0.0.31\",\"port\":5000}") == *configured*409 ]]
     [[ $(curl -s -w "%{http_code}" -X DELETE $registry/deregister/postgres-db) == *404 ]]
-    from product2 curl -fsS -H "Content-Type: application/json" $registry/register -d "{\"name\":\"p\",\"ip\":\"10.0.0.31\",\"port\":5000}" |
-      jq -e ".status == \"registered\" and .service == \"p\""
-    curl -fsS -X DELETE $registry/deregister/p | jq -e ".status == \"deregistered\""
+    from product2 curl -fsS -H "Content-Type: application/json" $registry/register \
+      -d "{\"name\":\"product-service\",\"instance_id\":\"product-2\",\"ip\":\"10.0.0.31\",\"port\":5000,\"ttl\":3}" |
+      jq -e ".status == \"registered\" and .service == \"product-service\""
+    curl -fsS -X DELETE $registry/deregister/product-service/product-2 | jq -e ".status == \"deregistered\""
+    retry 5 passing_is product-service 3 # it registers again
     for body in "{\"name\":\"P!\"}:name" "{\"name\":\"p\",\"ip\":\"127.0.0.1\"}:ip" "{\"name\":\"p\",\"ip\":\"10.0.0.1\",\"port\":0}:port" \
       "{\"name\":\"p\",\"ip\":\"10.0.0.1\",\"port\":80,\"ttl\":0}:ttl" "{\"x\":1}:x" "[]:body"; do
       [[ $(say_register "${body%:*}") == *"\"field\": \"${body##*:}\""*400 ]] || { say_register "${body%:*}"; exit 1; }
@@ -74,15 +76,16 @@ retry 5 passing_is product-service 3
 
 @test "a registration without heartbeats lives as long as it answers" {
   sandboxed "$LAB_UP"'
+    ip -n redis-cache addr add 10.0.0.200/16 dev veth-redis # an address that is not in the table: others may register only what runs there
     nsenter --net=/run/netns/redis-cache -- python3 -c "
 import http.server, socketserver
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers()
     def log_message(self, *a): pass
-socketserver.TCPServer((\"10.0.0.50\", 9000), Handler).serve_forever()" & server=$!
-    retry 5 curl -fs http://10.0.0.50:9000/health
-    from redis-cache curl -fsS -H "Content-Type: application/json" $registry/register -d "{\"name\":\"p\",\"ip\":\"10.0.0.50\",\"port\":9000}"
+socketserver.TCPServer((\"10.0.0.200\", 9000), Handler).serve_forever()" & server=$!
+    retry 5 curl -fs http://10.0.0.200:9000/health
+    from redis-cache curl -fsS --interface 10.0.0.200 -H "Content-Type: application/json" $registry/register -d "{\"name\":\"p\",\"ip\":\"10.0.0.200\",\"port\":9000}"
     sleep 5
     curl -fsS $registry/discover/p | jq -e ".health == \"passing\""
     kill "$server"

@@ -241,7 +241,7 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
 @test "what the services share is the same file in each folder, for each stands alone" {
   cmp "$ROOT"/services/{api-gateway,product-service}/registration.py && cmp "$ROOT"/services/{api-gateway,order-service}/registration.py
   for file in fetch.py discovery.py; do cmp "$ROOT"/services/{api-gateway,order-service}/"$file"; done
-  for file in web.py gunicorn.conf.py; do
+  for file in web.py description.py metrics.py exchange.py worker.py gunicorn.conf.py; do
     [[ $(cat "$ROOT"/services/*/"$file" | wc -c) == $((4 * $(wc -c <"$ROOT/services/api-gateway/$file"))) ]]
     for service in product-service order-service service-registry; do
       cmp "$ROOT/services/api-gateway/$file" "$ROOT/services/$service/$file"
