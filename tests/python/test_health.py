@@ -105,8 +105,8 @@ OK = b"HTTP/1.1 200 OK\r\n"
             0.0,
             "longer than 64 KiB",
         ),
-        (ask_http, OK, b"X-Many: a\r\n", 0.0, "got more than 100 headers"),
-        (ask_http, b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.0, "longer than 64 KiB"),
+        (ask_http, OK, b"X-Many: a\r\n" * 200, 0.0, "got more than 100 headers"),
+        (ask_http, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 700, 0.0, "longer than 64 KiB"),
         (ask_redis, b"", b"+", 0.1, "no answer in time"),
         (ask_redis, b"", b"+" * 4096, 0.0, "longer than 64 KiB"),
     ],
@@ -120,11 +120,11 @@ def test_an_answer_without_an_end_is_given_up_at_one_deadline_or_limit(
             Target("quick", "127.0.0.1", quick, ask_redis),
         ]
         began = time.monotonic()
-        hung, answered = check_all(targets, timeout=0.5)
+        hung, answered = check_all(targets, timeout=1.0)
         took = time.monotonic() - began
     assert (hung.up, answered.up) == (False, True)
     assert why in hung.why
-    assert took < 1.5
+    assert took < 2.5
 
 
 @pytest.mark.parametrize("then", [b"a", b"a" * 65536])
