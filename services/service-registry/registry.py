@@ -59,11 +59,10 @@ class Registry:
 
         Raises NotOwnerError when the topology table gives its name or address to another, Refused for the rest.
         """
-        is_in_table = self._owners.check(instance)
         key = instance.name, instance.instance_id
         with self._changed:
             known = self._instances.get(key)
-            self._refuse_if_needed(instance, known, is_in_table)
+            self._refuse_if_needed(instance, known)
             if known and (known.ip, known.port, known.ttl) == (instance.ip, instance.port, instance.ttl):
                 known.renewed = self._clock()
                 known.answers = instance.answers
@@ -75,9 +74,10 @@ class Registry:
                 self._tell(f"{instance.name}: {instance.instance_id} registered")
             self._judge(known)
 
-    def _refuse_if_needed(self, instance: Instance, known: Instance | None, is_in_table: bool) -> None:
+    def _refuse_if_needed(self, instance: Instance, known: Instance | None) -> None:
         if any(other.permanent and other.name == instance.name for other in self._instances.values()):
             raise Refused(f"{instance.name} is configured, nobody can register it")
+        is_in_table = self._owners.check(instance)
         if known and known.ip != instance.ip and known.health == PASSING:
             raise Refused(f"{instance.instance_id} is registered at {known.ip} and is passing")
         if known is None and not is_in_table:  # the table's own are never shut out by others
