@@ -5,6 +5,7 @@
 #
 #   scripts/contain.sh start NAMESPACE PROGRAM   (the supervisor runs this, with the service's environment)
 #   scripts/contain.sh exec NODE COMMAND...      run a command in a node's container, as the service's user
+#   scripts/contain.sh show NODE                 list what a service can see and use, now
 #   scripts/contain.sh help
 #
 # PROGRAM is a folder of services/: its start.sh, or its Flask app under gunicorn. scripts/container.sh is what
@@ -56,8 +57,7 @@ share_groups() { # PID
 exec_in() { # NODE COMMAND...
   local pid user
   need_root
-  pid=$(program_pid "$1")
-  [[ -n $pid ]] || die "$1 does not run; scripts/services.sh status"
+  pid=$(program_pid "$1") || die "$1 does not run; scripts/services.sh status"
   user=$(stat -c %u "$STATE_DIR/nodes/$1")
   share_groups "$pid"
   trap - EXIT
@@ -75,6 +75,26 @@ export_secrets() {
 # Only a port below 1024 takes a capability.
 capabilities() { if ((SERVICE_PORT < 1024 || ${DNS_PORT:-1024} < 1024)); then echo -all,+net_bind_service; else echo -all; fi; }
 
+show_container() { # NODE
+  local pid
+  need_root
+  pid=$(program_pid "$1") || die "$1 does not run; scripts/services.sh status"
+  awk '/^(Uid|Groups|Cap|NoNewPrivs|Seccomp:)/ { printf "%-12s %s %s\n", tolower($1), $2, $3 }' "/proc/$pid/status"
+  echo "user's name  $(getent passwd "$(stat -c %u "$STATE_DIR/nodes/$1")" || echo "none on the host")"
+  show_limits "$pid"
+  (exec_in "$1" bash -c "$(declare -f list_view) && list_view")
+}
+
+list_view() { # as the service's user, in its container
+  printf 'host name    %s\n' "$(</proc/sys/kernel/hostname)"
+  printf 'sees         %s\n' "$(echo /* /services/*)"
+  printf 'writes       %s\n' "$(find / -path /proc -prune -o -writable ! -type l -print -prune 2>/dev/null | sort | paste -sd' ')"
+  printf 'processes    %s\n' "$(ps -eo args= --sort pid | grep -vE '^(bash -c|ps -eo|grep -vE|paste )' | paste -sd';')"
+  printf 'listens      %s\n' "$(ss -Hlntu | awk '{ print $1 "/" $5 }' | sort | paste -sd' ')"
+  printf 'unix sockets %s\n' "$(ss -Hlx | awk '{ print $5 }' | sort | paste -sd' ')"
+  printf 'shared IPC   %s objects\n' "$(cat /proc/sysvipc/{msg,sem,shm} | grep -vc key)"
+}
+
 case ${1:-help} in
   start)
     (($# == 3)) || bad_usage "start needs a namespace and a program"
@@ -83,6 +103,10 @@ case ${1:-help} in
   exec)
     (($# > 2)) || bad_usage "exec needs a node and a command"
     exec_in "${@:2}"
+    ;;
+  show)
+    (($# == 2)) || bad_usage "show needs a node"
+    show_container "$2"
     ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

@@ -9,6 +9,7 @@
 
 set -euo pipefail
 umask 022
+cd / # pivot_root moves processes that stand at the old root; one elsewhere would show its folder as /proc/PID/cwd
 
 CHECKOUT=$1 PROGRAM=$2 NAMESPACE=$3
 NEW_ROOT=/run/cnet # any folder that is always there; what is mounted on it is seen in this mount namespace alone

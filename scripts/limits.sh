@@ -30,6 +30,16 @@ limit_self() { # NODE PROGRAM
   say "limits: no control group can be made, so $((memory * 2)) MB of data for each process, $PROCESSES processes of the user"
 }
 
+show_limits() { # PID: those in force
+  local file
+  while IFS=: read -r _ _ file; do
+    for file in "$CGROUPS"{,/memory,/pids}"$file"/{memory.limit_in_bytes,memory.max,pids.max}; do
+      [[ $file != */cnet/* || ! -e $file ]] || printf '%-12s %s\n' limits: "${file##*/} $(<"$file")"
+    done
+  done < <(sort -u -t: -k3 "/proc/$1/cgroup")
+  awk '/^Max (data size|processes)/ { printf "%-12s %s %s %s\n", "rlimit:", $1, $2, $(NF - 2) }' "/proc/$1/limits"
+}
+
 # Each step by &&: bash looks at no failure by itself in a condition.
 enter_group() { # LAB_GROUP NODE MEGABYTES
   local root group
