@@ -128,7 +128,7 @@ verify_network() {
 read_order() { # ID; asked of PostgreSQL itself, by its own socket
   local node
   node=$(nodes_running postgres | head -1)
-  "$ROOT/scripts/contain.sh" exec "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \
+  timeout 10 "$ROOT/scripts/contain.sh" exec "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \
     -c "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
 }
 
