@@ -96,8 +96,8 @@ apply_rules() {
   [[ -n ${DRY_RUN:-} ]] || "${restore[@]}" <<<"$change"
 }
 
-# forget_tracked MATCH...: delete connections from the kernel's tracking table. conntrack's status is 1 when there were none
-# and when it failed, so its words tell which.
+# forget_tracked MATCH...: delete connections from the kernel's tracking table. conntrack's status is 1 when there were
+# none and when it failed, so its words tell which.
 forget_tracked() {
   local said
   said=$(run conntrack -D "$@" 2>&1) || [[ $said == *": 0 flow entries have been deleted"* ]] || {

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Programs that watch the lab (captures, dashboard, exporter, health) carry a mark in their environment. The kernel keeps it
-# for the life of a process and gives it to its children, so `down` finds them whatever happened to their parents. Sourced.
+# Programs that watch the lab (captures, dashboard, exporter, health) carry a mark in their environment. The kernel
+# keeps it for the life of a process and gives it to its children, so `down` finds them whatever happened to their
+# parents. Sourced.
 
 # The value names the host by its network namespace: the machine sees the programs of labs in sandboxes too.
 WATCHES=CNET_WATCHES=$(readlink /proc/self/ns/net)

@@ -12,9 +12,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 # shellcheck source=tests/bats/inside.bash
 source "$ROOT/tests/bats/inside.bash"
 
-COMMANDS=("lab.sh up" "lab.sh down" "lab.sh policies" "lab.sh isolation" "lab.sh isolation back" "scale.sh product-service" "monitor")
+COMMANDS=("lab.sh up" "lab.sh down" "lab.sh policies" "lab.sh isolation" "lab.sh isolation back"
+  "scale.sh product-service" monitor)
 declare -A TAKES=(["lab.sh up"]=12000 ["lab.sh down"]=4000 ["lab.sh policies"]=5000 ["lab.sh isolation"]=18000
-  ["lab.sh isolation back"]=18000 ["scale.sh product-service"]=5000 ["monitor"]=9000) # ms; corrected by runs that end before
+  ["lab.sh isolation back"]=18000 ["scale.sh product-service"]=5000 ["monitor"]=9000) # ms, corrected by whole runs
 LOG=/run/kills.log BEFORE=/run/kills.before
 FAILURES=0
 
@@ -37,8 +38,10 @@ kill_after() { # COMMAND MILLISECONDS
 
 # What of the lab is there, in a few words.
 found() {
-  printf '%d links, %d namespaces, %d rules, %d processes' "$(ip -o link show group "$LINK_GROUP" 2>/dev/null | wc -l)" \
-    "$(ip netns list | grep -cvw world)" "$(iptables-save | grep -c CNET)" "$(($(pgrep -c .) - PROCESSES))"
+  local links
+  links=$(ip -o link show group "$LINK_GROUP" 2>/dev/null | wc -l)
+  printf '%d links, %d namespaces, %d rules, %d processes' "$links" "$(ip netns list | grep -cvw world)" \
+    "$(iptables-save | grep -c CNET)" "$(($(pgrep -c .) - PROCESSES))"
 }
 
 fail() { # WHAT
@@ -47,26 +50,35 @@ fail() { # WHAT
   tail -n 20 "$LOG" >>"$LOG.failures"
 }
 
+is_up() { [[ -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) ]]; }
+
 go_up() {
   local begin=$SECONDS
-  if ! "$ROOT/scripts/lab.sh" up &>"$LOG"; then fail "up"; elif ! "$ROOT/scripts/lab.sh" status &>"$LOG"; then fail "status after up"; fi
+  if ! "$ROOT/scripts/lab.sh" up &>"$LOG"; then
+    fail "up"
+  elif ! "$ROOT/scripts/lab.sh" status &>"$LOG"; then fail "status after up"; fi
   printf 'up in %d s; ' $((SECONDS - begin))
 }
 
 # Files, control groups and whatever else pristine() does not look at.
-lab_files() { find /run/cnet /var/opt/cnet "$TMPDIR" /sys/fs/cgroup/{,memory/,pids/}cnet/"$HOST" -mindepth 0 2>/dev/null | grep -vx "$TMPDIR" || :; }
+lab_files() {
+  find /run/cnet /var/opt/cnet "$TMPDIR" /sys/fs/cgroup/{,memory/,pids/}cnet/"$HOST" 2>/dev/null | grep -vx "$TMPDIR" || :
+}
 nothing_left() { pristine "$BEFORE" && [[ -z $(lab_files | tee /dev/stderr) ]]; }
 
 clean() {
   local begin=$SECONDS
-  if ! "$ROOT/scripts/lab.sh" clean &>"$LOG"; then fail "clean"; elif ! retry 5 nothing_left &>"$LOG"; then fail "clean leaves something"; fi
+  if ! "$ROOT/scripts/lab.sh" clean &>"$LOG"; then
+    fail "clean"
+  elif ! retry 5 nothing_left &>"$LOG"; then fail "clean leaves something"; fi
   printf 'clean in %d s; ' $((SECONDS - begin))
 }
 
 one_kill() { # NUMBER COUNT
-  local command=${COMMANDS[RANDOM % ${#COMMANDS[@]}]} share=$((RANDOM % 1000)) order=$((RANDOM % 2)) ENDED='' before moment
+  local command=${COMMANDS[RANDOM % ${#COMMANDS[@]}]} share=$((RANDOM % 1000)) order=$((RANDOM % 2))
+  local ENDED='' before moment
   SCALE_TO=$((RANDOM % 6 + 1))
-  [[ -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) || $command == "lab.sh up" ]] || "$ROOT/scripts/lab.sh" up &>"$LOG" || fail "up before"
+  [[ $command == "lab.sh up" ]] || is_up || "$ROOT/scripts/lab.sh" up &>"$LOG" || fail "up before"
   moment=$((${TAKES[$command]} * share / 1000))
   printf '%d/%d %s: ' "$1" "$2" "$command"
   kill_after "$command" "$moment"
