@@ -62,7 +62,8 @@ go_up() {
 
 # Files, control groups and whatever else pristine() does not look at.
 lab_files() {
-  find /run/cnet /var/opt/cnet "$TMPDIR" /sys/fs/cgroup/{,memory/,pids/}cnet/"$HOST" 2>/dev/null | grep -vx "$TMPDIR" || :
+  local groups=(/sys/fs/cgroup/{,memory/,pids/}cnet/"$HOST")
+  find /run/cnet /var/opt/cnet "$TMPDIR" "${groups[@]}" 2>/dev/null | grep -vx "$TMPDIR" || :
 }
 nothing_left() { pristine "$BEFORE" && [[ -z $(lab_files | tee /dev/stderr) ]]; }
 
