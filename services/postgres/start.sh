@@ -90,7 +90,18 @@ log_files() { # statements that make as many as are missing
   echo "CHECKPOINT"
 }
 
+# A start writes a few files (the server accepts no connection before it has written its relation cache), so that it
+# needs room on a full disk: two megabytes that are kept for that.
+keep_room() {
+  local free
+  free=$(df --output=avail "$STATE_DIR" | tail -n 1)
+  if ((free < 2048)); then rm -f "$STATE_DIR/room"; elif [[ ! -s $STATE_DIR/room ]]; then
+    fallocate --length 2M "$STATE_DIR/room" || rm -f "$STATE_DIR/room"
+  fi
+}
+
 take_data
+keep_room
 remove_leftovers
 [[ -d $data ]] || make_cluster
 repair_access
