@@ -94,7 +94,7 @@ stop_at_once() { # NODE
   stopper=$!
   retry_until 5 is_stopping "$1" || :
   signal_all KILL "$1"
-  wait "$stopper"
+  wait "$stopper" || :
 }
 is_stopping() { [[ $(supervisor status "$1") == *STOP* ]]; }
 
@@ -165,8 +165,8 @@ replace_damaged_store() {
 
 # --- many at once -------------------------------------------------------------------------------
 
-begin_all_stopped() { # PROGRAM
-  nodes_running "$1" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" stop {}
+begin_all_stopped() { # PROGRAM; one that is just being restarted is no error
+  nodes_running "$1" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" stop {} || :
 }
 end_all_stopped() { # returns when the first answers
   nodes_running "$1" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" start {} &
