@@ -6,10 +6,11 @@ The same file lies in each service's folder that uses it, for each stands alone;
 
 import http.client
 import io
-import socket
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from exchange import connect, time_left
 
 RECEIVE_BYTES = 64 * 1024
 
@@ -46,7 +47,7 @@ def fetch(url: str, seconds: float, most_bytes: int) -> Answer:
     try:
         return parse(receive(url, time.monotonic() + seconds, most_bytes))
     except Exception as failure:  # whatever a peer sends, it is no answer
-        raise NoAnswerError(f"{url}: {failure or type(failure).__name__}") from failure
+        raise NoAnswerError(f"{url}: {str(failure) or type(failure).__name__}") from failure
 
 
 def receive(url: str, deadline: float, most_bytes: int) -> bytes:
@@ -54,27 +55,18 @@ def receive(url: str, deadline: float, most_bytes: int) -> bytes:
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
-    # One address, for each of several would have the timeout to itself.
-    host = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM)[0][4][0]
     received = bytearray()
-    with socket.create_connection((str(host), parts.port or 80), left(deadline)) as connection:
+    with connect(parts.hostname or "", parts.port or 80, deadline) as connection:
+        connection.settimeout(time_left(deadline))
         connection.sendall(request.encode("ascii"))
         while True:
-            connection.settimeout(left(deadline))
+            connection.settimeout(time_left(deadline))
             part = connection.recv(RECEIVE_BYTES)
             if not part:
                 return bytes(received)
             received += part
             if len(received) > most_bytes:
                 raise ValueError(f"the answer is longer than {most_bytes} bytes")
-
-
-def left(deadline: float) -> float:
-    """Return the seconds until the deadline; raise TimeoutError when it has passed."""
-    seconds = deadline - time.monotonic()
-    if seconds <= 0:
-        raise TimeoutError("no complete answer in time")
-    return seconds
 
 
 def parse(received: bytes) -> Answer:

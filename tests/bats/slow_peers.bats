@@ -40,7 +40,7 @@ retry 10 get
     for number in 1 2 3; do supervisor stop "product-$number" & done; wait
     for number in 0 1 2; do
       namespace=$( ((number == 0)) && echo product-service || echo "product$((number + 1))")
-      nsenter --net="/run/netns/$namespace" -- python3 tests/fixtures/slow_peer.py "10.0.0.3$number" 5000 &
+      nsenter --net="/run/netns/$namespace" -- python3 tests/lab/slow_peer.py healthy "10.0.0.3$number" 5000 &
       retry 5 curl -fs -o /dev/null "http://10.0.0.3$number:5000/health"
       nsenter --net="/run/netns/$namespace" -- curl -fsS -o /dev/null -H "Content-Type: application/json" http://10.0.0.70:8500/register \
         -d "{\"name\":\"product-service\",\"instance_id\":\"product-$((number + 1))\",\"ip\":\"10.0.0.3$number\",\"port\":5000}"

@@ -12,9 +12,12 @@ import time
 from contextlib import suppress
 
 
-def serve(connection: socket.socket, *, drips: bool) -> None:
+def serve(connection: socket.socket, mode: str) -> None:
+    drips = mode != "endless"
     with suppress(OSError), connection:
-        connection.recv(4096)
+        if connection.recv(4096).startswith(b"GET /health ") and mode == "healthy":
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+            return
         connection.sendall(b"HTTP/1.1 200 OK\r\n" + (b"X-Slow: " if drips else b"\r\n"))
         while True:
             connection.sendall(b"a" if drips else b"a" * 65536)
@@ -25,6 +28,4 @@ if __name__ == "__main__":
     listener = socket.create_server((sys.argv[2], int(sys.argv[3])), backlog=100)
     while True:
         accepted, _ = listener.accept()
-        threading.Thread(
-            target=serve, args=(accepted,), kwargs={"drips": sys.argv[1] == "drip"}, daemon=True
-        ).start()
+        threading.Thread(target=serve, args=(accepted, sys.argv[1]), daemon=True).start()
