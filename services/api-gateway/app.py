@@ -22,13 +22,13 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     # A product is answered from memory; an order may wait for a lock in the database, as its service lets it.
     products = Upstream("product-service", try_seconds=0.5, seconds=1.5, tries=3)
     orders = Upstream("order-service", try_seconds=3.0, seconds=4.0, tries=2)
-    for upstream, urls in ((products, "PRODUCT_SERVICE_URLS"), (orders, "ORDER_SERVICE")):
-        find_instances(upstream, settings, settings.get(urls, ""))
     checks = {
         "product-service": lambda: products.ask("GET", "/health", {}).status == 200,  # noqa: PLR2004  OK
         "order-service": lambda: orders.ask("GET", "/health", {}).status == 200,  # noqa: PLR2004  OK
     }
     app = create_web_app("api-gateway", settings.get("INSTANCE_ID", "api-gateway"), checks)
+    for upstream, urls in ((products, "PRODUCT_SERVICE_URLS"), (orders, "ORDER_SERVICE")):
+        find_instances(upstream, settings, settings.get(urls, ""))
 
     @app.get("/api/products")
     def list_products() -> Response:

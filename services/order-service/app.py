@@ -22,9 +22,9 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         settings.get("DB_USER", "orders"),
         settings.get("DB_PASSWORD", ""),
     )
-    products = find_products(settings)
     checks = {"postgres": lambda: database.run(lambda cursor: cursor.execute("SELECT 1 FROM orders LIMIT 1"))}
     app = create_web_app("order-service", settings.get("INSTANCE_ID", "order-service"), checks)
+    products = find_products(settings)
 
     @app.post("/orders")
     def create() -> tuple[dict[str, object], int] | Response:

@@ -72,7 +72,7 @@ retry 10 get
     retry 10 eval "[[ \$(curl -fsS http://10.0.0.70:8500/discover/product-service?all=1 | jq length) == 2 ]]"
     supervisor start product-3
     for _ in {1..30}; do ordered 1; get; done
-    grep "cannot write $own" /var/opt/cnet/log/api-gateway.log | tee /dev/stderr | wc -l | grep -E "^[1-4]$" # two workers, two files
+    grep "cannot write /state/" /var/opt/cnet/log/api-gateway.log | tee /dev/stderr | wc -l | grep -E "^[1-4]$" # two workers, two files
   '
   succeeds
 }
