@@ -92,12 +92,16 @@ def lab_side(topology: Topology, pid: int) -> Side:
 
 
 def _processes_of(pid: int, namespace: str) -> list[int]:
-    """Find the processes in a network namespace of the sandbox, by the namespace's inode."""
+    """Find the contained processes in a network namespace of the sandbox, by the namespaces' inodes.
+
+    What started a container stands outside its PID namespace, as Docker's shim does, and is not counted.
+    """
     wanted = os.stat(f"/proc/{pid}/root/run/netns/{namespace}").st_ino
+    outside = os.stat(f"/proc/{pid}/ns/pid").st_ino
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if os.stat(process / "ns/net").st_ino == wanted:
+            if os.stat(process / "ns/net").st_ino == wanted and os.stat(process / "ns/pid").st_ino != outside:
                 found.append(int(process.name))
         except OSError:
             continue  # it has ended

@@ -89,7 +89,7 @@ list_view() { # as the service's user, in its container
   printf 'host name    %s\n' "$(</proc/sys/kernel/hostname)"
   printf 'sees         %s\n' "$(echo /* /services/*)"
   printf 'writes       %s\n' "$(find / -path /proc -prune -o -writable ! -type l -print -prune 2>/dev/null | sort | paste -sd' ')"
-  printf 'processes    %s\n' "$(ps -eo args= --sort pid | grep -vE '^(bash -c|ps -eo|grep -vE|paste )' | paste -sd';')"
+  printf 'processes    %s\n' "$(ps -eo args= --sort pid | awk '!/^(bash -c|ps -eo|awk|paste) /' | paste -sd';')"
   printf 'listens      %s\n' "$(ss -Hlntu | awk '{ print $1 "/" $5 }' | sort | paste -sd' ')"
   printf 'unix sockets %s\n' "$(ss -Hlx | awk '{ print $5 }' | sort | paste -sd' ')"
   printf 'shared IPC   %s objects\n' "$(cat /proc/sysvipc/{msg,sem,shm} | grep -vc key)"
