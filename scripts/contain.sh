@@ -55,11 +55,15 @@ share_groups() { # PID
 }
 
 exec_in() { # NODE COMMAND...
-  local pid user
+  local pid user fd
   need_root
   pid=$(program_pid "$1") || die "$1 does not run; scripts/services.sh status"
   user=$(stat -c %u "$STATE_DIR/nodes/$1")
   share_groups "$pid"
+  for fd in /proc/$$/fd/*; do # a service may take what another process of its user has open, the lock for one
+    fd=${fd##*/}
+    ((fd <= 2)) || exec {fd}>&-
+  done
   trap - EXIT
   exec nsenter --target "$pid" --mount --net --pid --ipc --uts \
     env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/state LANG=C.UTF-8 TERM="${TERM:-dumb}" \
