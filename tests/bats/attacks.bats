@@ -22,12 +22,11 @@ ATTACKED='source tests/bats/inside_policy.bash; policed_network; watch_drops
 @test "a stolen address, a stolen MAC and IPv6 are stopped on the wire" {
   sandboxed "$ATTACKED"'
     listen postgres-db 5432
-    thief() { in_node redis-cache timeout 1 python3 -c "import socket; socket.create_connection((\"10.0.0.60\", 5432), 0.5, source_address=(\"10.0.0.40\", 0))"; }
+    thief() { in_node redis-cache timeout 10 python3 -c "import os, socket; os.system(\"${1:-true}\"); socket.create_connection((\"10.0.0.60\", 5432), 0.5, source_address=(\"10.0.0.40\", 0))"; }
     ip -n redis-cache addr add 10.0.0.40/32 dev veth-redis
     in_node redis-cache fping -q -c 1 -t 500 10.0.0.60 # so that it knows the way
     stopped spoofed-address thief 2>/dev/null
-    ip -n redis-cache neigh flush dev veth-redis # and now has to ask, in the stolen name
-    stopped spoofed-arp thief 2>/dev/null
+    stopped spoofed-arp thief "ip neigh flush dev veth-redis" 2>/dev/null # and now has to ask, in the stolen name
     ip -n redis-cache addr del 10.0.0.40/32 dev veth-redis
     in_node redis-cache fping -q -c 1 -t 500 10.0.0.60
 
@@ -77,10 +76,10 @@ ATTACKED='source tests/bats/inside_policy.bash; policed_network; watch_drops
 @test "a fragment, port 53 as the source and a large ping are no way round" {
   sandboxed "$ATTACKED"'
     listen postgres-db 5432
-    from_53() { in_node "$1" timeout 1 python3 -c "import socket, sys; socket.create_connection((\"10.0.0.60\", 5432), 0.5, source_address=(\"\", 53))"; }
+    from_53() { in_node "$1" timeout 10 python3 -c "import socket, sys; socket.create_connection((\"10.0.0.60\", 5432), 0.5, source_address=(\"\", 53))"; }
     from_53 order-service
     stopped database-closed from_53 api-gateway 2>/dev/null
-    fragmented() { in_node "$1" timeout 2 .venv/bin/python -c "
+    fragmented() { in_node "$1" timeout 10 .venv/bin/python -c "
 import socket, time
 from security import packets
 own, to = \"$(address_of "$1")\", \"10.0.0.60\"
@@ -127,10 +126,13 @@ print(through)"; }
 # Frames that a bridge learns from, or hands to the host, before any rule sees them (tests/lab/frames.py).
 LINK_LOCAL='claim() { in_node redis-cache .venv/bin/python -m tests.lab.frames claim veth-redis "$1"; } # MAC
 heard() { # ADDRESS COMMAND...: how many packets to ADDRESS come to redis-cache meanwhile
-  in_node redis-cache .venv/bin/python -m tests.lab.frames hear veth-redis "$1" >/run/heard &
-  retry 5 grep -q listening /run/heard
+  rm -f /run/heard
+  exec 8> >(in_node redis-cache .venv/bin/python -m tests.lab.frames hear veth-redis "$1" >/run/heard)
+  local hearing=$!
+  retry 20 grep -q listening /run/heard 2>/dev/null
   "${@:2}" || :
-  wait "$!"
+  exec 8>&-
+  wait "$hearing"
   tail -1 /run/heard
 }
 learning() { # off|on: of all that protects, but for what the policy drops
@@ -175,7 +177,7 @@ learning() { # off|on: of all that protects, but for what the policy drops
     in_node redis-cache .venv/bin/python -m tests.lab.frames query veth-redis
     sleep 0.2
     [[ -z $(bridge mdb show) ]]
-    to_host() { timeout 3 python3 -c "
+    to_host() { timeout 20 python3 -c "
 import socket, subprocess
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind((\"0.0.0.0\", 5353)); server.settimeout(0.5)
 subprocess.run([\"nsenter\", \"--net=/run/netns/redis-cache\", \"--\", \".venv/bin/python\", \"-m\", \"tests.lab.frames\", \"datagram\", \"veth-redis\", \"10.0.0.1\", \"5353\"], check=True)

@@ -1,7 +1,7 @@
 """What root in one namespace can send by itself: run it there, on an interface. For tests/bats/attacks.bats.
 
 python -m tests.lab.frames claim INTERFACE MAC               link-local frames from MAC
-python -m tests.lab.frames hear INTERFACE ADDRESS            how many packets to ADDRESS come by in a second
+python -m tests.lab.frames hear INTERFACE ADDRESS            packets to ADDRESS that come by until standard input ends
 python -m tests.lab.frames datagram INTERFACE ADDRESS PORT   a datagram to the host in a link-local frame
 python -m tests.lab.frames neighbours INTERFACE ADDRESS      ARP requests of 300 invented neighbours, likewise
 python -m tests.lab.frames query INTERFACE                   an IGMP query, as a multicast router sends it
@@ -10,6 +10,7 @@ python -m tests.lab.frames flood ADDRESS PORT COUNT          datagrams from COUN
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import struct
@@ -22,7 +23,7 @@ from security import packets
 
 INVENTED = IPv4Address("192.0.2.1")  # TEST-NET-1, RFC 5737
 IGMP, QUERY, ALL_SYSTEMS = 2, 0x11, "224.0.0.1"
-HEARING_SECONDS = 1.0
+ON_THE_WAY_SECONDS = 0.3
 _ETH_P_ALL = 3
 
 
@@ -49,15 +50,18 @@ def claim(interface: str, mac: str) -> None:
 
 
 def hear(interface: str, address: str) -> None:
-    wanted, heard = IPv4Address(address).packed, 0
+    wanted, heard, end = IPv4Address(address).packed, 0, math.inf
     with tap(interface) as wire:
         print("listening", flush=True)
-        end = time.monotonic() + HEARING_SECONDS
         while (left := end - time.monotonic()) > 0:
-            if select.select([wire], [], [], left)[0]:
+            watched = [wire, sys.stdin] if math.isinf(end) else [wire]
+            ready = select.select(watched, [], [], None if math.isinf(end) else left)[0]
+            if wire in ready:
                 data, where = wire.recvfrom(2048)
                 is_ipv4 = data[12:14] == packets.IPV4.to_bytes(2, "big")
                 heard += where[2] != socket.PACKET_OUTGOING and is_ipv4 and data[30:34] == wanted
+            if sys.stdin in ready:
+                end = time.monotonic() + ON_THE_WAY_SECONDS
     print(heard)
 
 
