@@ -1,7 +1,7 @@
 # An index: each target calls one script, and every script also works by hand.
 .DEFAULT_GOAL := help
 .PHONY: help up down clean network services policies prove prove-mutants explain isolation status verify doctor logs shell rules documents topology distribution \
-        monitor capture health connections dashboard exporter scale chaos docker-up docker-down docker-clean docker-verify docker-diff docker-sizes swarm swarm-verify swarm-down kubernetes test lint bench bench-hops \
+        monitor capture health connections dashboard exporter scale chaos soak kills docker-up docker-down docker-clean docker-verify docker-diff docker-sizes swarm swarm-verify swarm-down kubernetes test lint bench bench-hops \
         bench-network bench-services bench-policy bench-analysis install
 
 help: ## this list
@@ -87,6 +87,12 @@ scale: ## more or fewer instances under load: make scale PROGRAM=product-service
 
 chaos: ## faults under a constant load: kill, stop, cut, starve each part; a report (in a sandbox)
 	@chaos/run.sh
+
+soak: ## ten minutes at 100 requests/s: no error, memory and descriptors flat (MINUTES=10; in a sandbox)
+	@chaos/soak.sh
+
+kills: ## kill -9 the lab's commands at random moments: up converges, clean leaves nothing (COUNT=40 SEED=1; in a sandbox)
+	@tests/lab/kills.sh $(or $(COUNT),40) $(or $(SEED),1)
 
 docker-up: ## phase 5: the same services in Docker: images, passwords, containers, until all are healthy
 	@docker/compose.sh up
