@@ -60,7 +60,7 @@ exec_in() { # NODE COMMAND...
   pid=$(program_pid "$1") || die "$1 does not run; scripts/services.sh status"
   user=$(stat -c %u "$STATE_DIR/nodes/$1")
   share_groups "$pid"
-  for fd in /proc/$$/fd/*; do # a service may take what another process of its user has open, the lock for one
+  for fd in /proc/"$$"/fd/*; do # a service may take what another process of its user has open, the lock for one
     fd=${fd##*/}
     ((fd <= 2)) || exec {fd}>&-
   done
