@@ -61,7 +61,7 @@ environment_of() { # NODE USER
     redis | postgres) [[ -z $registry_url ]] || settings+=("HEARTBEAT=${registry_url%%,*}/heartbeat/$(label "$1")/$(label "$1")") ;;
   esac
   case ${RUNS[$1]} in
-    nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')" "UNLIMITED=$(lab_networks)") ;;
+    nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')" "UNLIMITED_CLIENTS=$(lab_networks)") ;;
     api-gateway) # all customers come from nginx's address
       settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "UNLIMITED_CLIENTS=$(addresses_of nginx)" "${registry[@]}" "${products[@]}" "${orders[@]}")
       ;;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # nginx, the way in: answers /health itself and hands everything else to the gateway.
 # Environment: SERVICE_IP, SERVICE_PORT, GATEWAYS (host:port, comma-separated; a host may be a name),
-# UNLIMITED (CIDRs, comma-separated: clients that may hold as many connections as they like; loopback always may).
+# UNLIMITED_CLIENTS (CIDRs, comma-separated: clients that may hold as many connections as they like; loopback always may).
 # Plain sh, for nginx's own image has no bash.
 set -eu
 
@@ -25,7 +25,7 @@ addresses() { # of a host; an address is its own
 }
 
 unlimited() {
-  for network in $(echo "${UNLIMITED:-}" | tr , ' '); do printf '%s 0; ' "$network"; done
+  for network in $(echo "${UNLIMITED_CLIENTS:-}" | tr , ' '); do printf '%s 0; ' "$network"; done
 }
 
 # Connections are counted as they are accepted by nginx' stream module, which Debian has as a file of its own and nginx'
@@ -50,7 +50,7 @@ write_config() { # SERVERS
   stream_settings
   count_connections
   sed -e "s|@LISTEN@|$SERVICE_IP:$SERVICE_PORT|" -e "s|@HTTP_LISTEN@|$listen|" -e "s|@LOAD_STREAM@|$load|" \
-    -e "s|@FILES@|$files|" -e "s|@CONNECTIONS@|$((files - 64))|" -e "s|@UNLIMITED@|$(unlimited)|" \
+    -e "s|@FILES@|$files|" -e "s|@CONNECTIONS@|$((files - 64))|" -e "s|@UNLIMITED_CLIENTS@|$(unlimited)|" \
     -e "s|@SOCKET@|$SOCKET|" -e "s|@RUN_DIR@|$RUN_DIR|" -e "s|@GATEWAYS@|$1|" "$(dirname "$0")/nginx.conf.in" |
     case $listen in unix:*) cat ;; *) sed '/^stream {$/,/^}$/d' ;; esac >"$RUN_DIR/nginx.conf.new"
   mv "$RUN_DIR/nginx.conf.new" "$RUN_DIR/nginx.conf"
