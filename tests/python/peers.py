@@ -2,10 +2,12 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -213,16 +215,14 @@ def postgres_programs() -> Path | None:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """Run a real PostgreSQL with the lab's database and user."""
     programs = postgres_programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed")
+    # Not in pytest's own folder, which each other run of pytest closes to other users again.
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     user: list[str] = []
-    folder.mkdir()
-    for part in (folder, *folder.parents):
-        if part.is_relative_to("/tmp") and part != Path("/tmp"):  # noqa: S108  pytest's folder is closed to others
-            part.chmod(0o755)
     if os.geteuid() == 0:  # it refuses to run as root
         user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
         subprocess.run(["chown", "postgres", folder], check=True)
@@ -255,6 +255,7 @@ def postgres(folder: Path) -> Iterator[Postgres]:
         running.signal(signal.SIGCONT)
         process.send_signal(signal.SIGINT)
         process.wait(20)
+        shutil.rmtree(folder)
 
 
 @dataclass

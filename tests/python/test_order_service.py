@@ -20,8 +20,8 @@ GOOD = {"customer_id": "c", "product_id": "1", "quantity": 1, "total_price": 1}
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    with postgres(tmp_path_factory.mktemp("db") / "postgres") as running:
+def database() -> Iterator[Postgres]:
+    with postgres() as running:
         yield running
 
 
