@@ -15,7 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # COMMAND:PACKAGE on Debian and Ubuntu; what a user's path lacks is looked for with ours.
 TOOLS=(ip:iproute2 bridge:iproute2 ss:iproute2 iptables:iptables ebtables:iptables nft:nftables conntrack:conntrack jq:jq curl:curl
   ping:iputils-ping fping:fping sysctl:procps fuser:psmisc setpriv:util-linux nsenter:util-linux flock:util-linux hostname:hostname
-  nginx:nginx-light nginx-stream:libnginx-mod-stream redis-server:redis-server postgres:postgresql dot:graphviz tcpdump:tcpdump python3:python3 git:git)
+  nginx:nginx-light redis-server:redis-server postgres:postgresql dot:graphviz tcpdump:tcpdump python3:python3 git:git)
 DEV_TOOLS=(bats:bats shellcheck:shellcheck shfmt:shfmt ab:apache2-utils pdftoppm:poppler-utils newuidmap:uidmap)
 OPTIONAL_DEV_TOOLS=(tshark:tshark chromium:chromium promtool:prometheus) # Ubuntu has chromium as a snap only
 SERVERS=(nginx redis-server postgresql prometheus)
@@ -23,7 +23,6 @@ SERVERS=(nginx redis-server postgresql prometheus)
 has() {
   case $1 in
     chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
-    nginx-stream) compgen -G '/usr/lib*/nginx/modules/ngx_stream_module.so' >/dev/null || [[ $(nginx -V 2>&1) == *'--with-stream '* ]] ;;
     postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac

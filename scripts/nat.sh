@@ -20,6 +20,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
 
 CHAINS=(CNET-PUBLISH CNET-POSTROUTING CNET-FORWARD CNET-INPUT)
 TABLES=(ip/nat ip/filter)
+CLIENT_CONNECTIONS=256 # that one address outside may hold to a published port
 
 rule() { # TABLE CHAIN WHY MATCH...
   printf '%s -A %s -m comment --comment "cnet: %s" %s\n' "$1" "$2" "$3" "${*:4}"
@@ -48,13 +49,29 @@ publishing_rules() { # NODE HOST_PORT PORT PROTOCOL
     "-s 127.0.0.0/8 $to -j MASQUERADE"
 }
 
-bridge_rules() { # BRIDGE
+# Half-open requests count too, which nginx does not see before their header is whole. The host itself does not pass here,
+# nodes are accepted before.
+client_limits() { # BRIDGE
+  local node host_port port protocol
+  while read -r node host_port port protocol; do
+    [[ -n $node && ${BRIDGE[$node]} == "$1" && $protocol == tcp ]] || continue
+    rule filter CNET-FORWARD "$node: an address may hold $CLIENT_CONNECTIONS connections to port $host_port of the host" \
+      "-d ${ADDRESS[$node]%/*}/32 -o $1 -p tcp -m tcp --dport $port -m connlimit" \
+      "--connlimit-above $CLIENT_CONNECTIONS --connlimit-mask 32 --connlimit-saddr -j REJECT --reject-with tcp-reset"
+  done < <(publications)
+}
+
+outgoing_rules() { # BRIDGE
   local network
   network=$(network_cidr "${ADDRESS[$1]}")
   rule nat CNET-POSTROUTING "$1: nodes leave with the address of the host, for nobody outside knows theirs" \
     "-s $network ! -o $1 -j MASQUERADE"
   rule filter CNET-FORWARD "$1: nodes may open connections" "-i $1 -j ACCEPT"
+}
+
+incoming_rules() { # BRIDGE
   rule filter CNET-FORWARD "$1: answers come back" "-o $1 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+  client_limits "$1"
   rule filter CNET-FORWARD "$1: published ports may be reached" "-o $1 -m conntrack --ctstate DNAT -j ACCEPT"
   rule filter CNET-INPUT "$1: route_localnet must not open loopback services of the host to nodes" \
     "-d 127.0.0.0/8 -i $1 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
@@ -90,7 +107,8 @@ wanted_rules() { # LIVE
     ((${#BRIDGES[@]} == 1)) || for bridge in "${BRIDGES[@]}"; do
       rule nat CNET-POSTROUTING "$bridge: within the lab addresses stay as they are" "-o $bridge -j RETURN"
     done
-    for bridge in "${BRIDGES[@]}"; do bridge_rules "$bridge"; done
+    for bridge in "${BRIDGES[@]}"; do outgoing_rules "$bridge"; done
+    for bridge in "${BRIDGES[@]}"; do incoming_rules "$bridge"; done
     hooks
   } | spell "${CHAINS[@]}"
 }

@@ -1,5 +1,6 @@
 """One address of a service: its connections, and whether it is in rotation."""
 
+import functools
 import json
 import os
 import re
@@ -37,24 +38,27 @@ class Answer:
     body: bytes
     headers: Mapping[str, str]
 
-    @property
+    @functools.cached_property
     def good(self) -> bool:
         """Return whether it is one to pass on: JSON that says what was done, or what is wrong with the request."""
         return any(self.status in good for good in GOOD) and is_json(self.body)
 
 
-def is_json(body: bytes) -> bool:
-    """Return whether these are the bytes of one JSON value: UTF-8 without a byte order mark, no NaN."""
-    try:
-        json.loads(body.decode(), parse_constant=refuse)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def refuse(literal: str) -> None:
     """Refuse NaN and Infinity, which Python reads and JSON does not have (RFC 8259, section 6)."""
     raise ValueError(literal)
+
+
+DECODER = json.JSONDecoder(parse_constant=refuse)
+
+
+def is_json(body: bytes) -> bool:
+    """Return whether these are the bytes of one JSON value: UTF-8 without a byte order mark, no NaN."""
+    try:
+        DECODER.decode(body.decode())
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 class Instance:

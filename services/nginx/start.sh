@@ -1,12 +1,11 @@
 #!/bin/sh
 # nginx, the way in: answers /health itself and hands everything else to the gateway.
 # Environment: SERVICE_IP, SERVICE_PORT, GATEWAYS (host:port, comma-separated; a host may be a name),
-# UNLIMITED_CLIENTS (CIDRs, comma-separated: clients that may hold as many connections as they like; loopback always may).
+# UNLIMITED_CLIENTS (CIDRs, comma-separated: clients that may have as many requests open as they like; loopback always may).
 # Plain sh, for nginx's own image has no bash.
 set -eu
 
 RUN_DIR=/dev/shm/${INSTANCE_ID:-nginx} # in memory: a full disk keeps nothing from starting
-SOCKET=$RUN_DIR/http.$$.sock
 CONNECTIONS=16384 # several times what one address may hold; each takes some kilobytes
 
 servers() { # an entry for each address; see proxy_next_upstream for why there are five of each
@@ -28,17 +27,6 @@ unlimited() {
   for network in $(echo "${UNLIMITED_CLIENTS:-}" | tr , ' '); do printf '%s 0; ' "$network"; done
 }
 
-# Connections are counted as they are accepted by nginx' stream module, which Debian has as a file of its own and nginx'
-# image has built in. Where it is missing, only the requests of an address are limited.
-stream_settings() {
-  load='' listen="unix:$SOCKET proxy_protocol"
-  case $(nginx -V 2>&1) in *'--with-stream '*) return ;; esac
-  for module in /usr/lib/nginx/modules /usr/lib64/nginx/modules; do
-    [ ! -e "$module/ngx_stream_module.so" ] || load="load_module $module/ngx_stream_module.so;"
-  done
-  [ -n "$load" ] || listen=$SERVICE_IP:$SERVICE_PORT
-}
-
 # nginx accepts no connection that it has no descriptor for, so it must not be promised more of them than it may open.
 count_connections() {
   # shellcheck disable=SC3045 # dash and busybox have -H
@@ -47,12 +35,10 @@ count_connections() {
 }
 
 write_config() { # SERVERS
-  stream_settings
   count_connections
-  sed -e "s|@LISTEN@|$SERVICE_IP:$SERVICE_PORT|" -e "s|@HTTP_LISTEN@|$listen|" -e "s|@LOAD_STREAM@|$load|" \
-    -e "s|@FILES@|$files|" -e "s|@CONNECTIONS@|$((files - 64))|" -e "s|@UNLIMITED_CLIENTS@|$(unlimited)|" \
-    -e "s|@SOCKET@|$SOCKET|" -e "s|@RUN_DIR@|$RUN_DIR|" -e "s|@GATEWAYS@|$1|" "$(dirname "$0")/nginx.conf.in" |
-    case $listen in unix:*) cat ;; *) sed '/^stream {$/,/^}$/d' ;; esac >"$RUN_DIR/nginx.conf.new"
+  sed -e "s|@LISTEN@|$SERVICE_IP:$SERVICE_PORT|" -e "s|@FILES@|$files|" -e "s|@CONNECTIONS@|$((files - 64))|" \
+    -e "s|@UNLIMITED_CLIENTS@|$(unlimited)|" -e "s|@RUN_DIR@|$RUN_DIR|" -e "s|@GATEWAYS@|$1|" \
+    "$(dirname "$0")/nginx.conf.in" >"$RUN_DIR/nginx.conf.new"
   mv "$RUN_DIR/nginx.conf.new" "$RUN_DIR/nginx.conf"
 }
 
@@ -72,6 +58,5 @@ follow_names() { # PID
 mkdir -p "$RUN_DIR" && chmod 700 "$RUN_DIR"
 until found=$(servers) && [ -n "$found" ]; do sleep 1; done # a name may not be there yet
 write_config "$found"
-rm -f "$SOCKET" # of an nginx that was killed: nobody can listen on it again
 case $GATEWAYS in *[!0-9.:,]*) follow_names $$ & ;; esac
 exec nginx -p "$RUN_DIR" -c "$RUN_DIR/nginx.conf" -e stderr

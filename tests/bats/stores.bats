@@ -197,7 +197,7 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
     asks 203.0.113.2; others_are_served; release
 
     # Thousands of half-open requests: the limit, and no more; that address has had its share.
-    hold 5000; grep "held=256$" /run/held
+    hold 5000; grep "^held=256 refused=4744$" /run/held
     refute asks 203.0.113.2
     others_are_served
     retry 10 asks 203.0.113.2 # a header that is not whole after five seconds is given up
