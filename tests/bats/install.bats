@@ -68,7 +68,7 @@ without_overlay() { ((status != 77)) || skip 'no overlay file system here'; }
   sandboxed '
     mkdir /run/bin
     host_state >/run/before
-    ln -sf /usr/sbin/* /usr/bin/* /run/bin/; rm /run/bin/jq
+    cp -a /usr/sbin/. /run/bin/; ln -sf /usr/bin/* /run/bin/; rm /run/bin/jq
     mount --bind /run/bin /usr/sbin
     fails_with 1 "missing: jq; sudo scripts/install.sh up" env PATH=/run/bin scripts/network.sh up
     umount /usr/sbin
