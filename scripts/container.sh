@@ -79,7 +79,7 @@ write_etc() {
   if [[ -e /etc/netns/$NAMESPACE/resolv.conf ]]; then
     show "/etc/netns/$NAMESPACE" /etc/netns
     ln -s netns/resolv.conf etc/resolv.conf
-  else cp -L /etc/resolv.conf etc; fi
+  elif [[ -e /etc/resolv.conf ]]; then cp -L /etc/resolv.conf etc; fi # a link to nothing is no file
 }
 
 # /proc while the old root's is still there: the kernel gives a user namespace no other (mount_too_revealing).

@@ -149,7 +149,7 @@ FACTS='
 # What makes a port deaf. Frames to 01:80:c2:00:00:0x do not enter by the bridge but by the port itself, so that no rule
 # for the bridge sees them: the host must not answer ARP there, nor take IP from there.
 PORT_SYSCTLS=(ipv4/conf/PORT/arp_ignore=8 ipv4/conf/PORT/drop_unicast_in_l2_multicast=1)
-[[ ! -d /proc/sys/net/ipv6 ]] || PORT_SYSCTLS+=(ipv6/conf/PORT/disable_ipv6=1)
+[[ ! -d /proc/sys/net/ipv6/conf ]] || PORT_SYSCTLS+=(ipv6/conf/PORT/disable_ipv6=1)
 
 deaf_ports() { # those of the table that are
   local port setting value

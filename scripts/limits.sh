@@ -40,7 +40,7 @@ show_limits() { # PID: those in force
   awk '/^Max (data size|processes)/ { printf "%-12s %s %s %s\n", "rlimit:", $1, $2, $(NF - 2) }' "/proc/$1/limits"
 }
 
-# Each step by &&: bash looks at no failure by itself in a condition.
+# Each step by &&: set -e has no effect inside a condition.
 enter_group() { # LAB_GROUP NODE MEGABYTES
   local root group
   while read -r root; do
@@ -58,7 +58,7 @@ allow_controllers() { # ROOT LAB_GROUP
   for folder in "$1" "$1/${2%/*}" "$1/$2"; do echo '+memory +pids' >"$folder/cgroup.subtree_control" || return; done
 }
 
-# What has no memory left may not use swap instead.
+# No swap beyond the limit of memory.
 set_limits() { # GROUP BYTES
   if is_unified; then
     echo "$2" >"$1/memory.max" && { echo 0 >"$1/memory.swap.max" || :; } && echo "$PROCESSES" >"$1/pids.max"
@@ -81,7 +81,7 @@ has_groups() {
   return 1
 }
 
-group_processes() { # of this lab; 0 is one that is not to be seen from here
+group_processes() { # of this lab; 0 stands for a process of another PID namespace
   local root
   while read -r root; do cat "$root/$(lab_group)"/*/cgroup.procs; done < <(group_roots) 2>/dev/null | grep -vx 0 | sort -u || :
 }

@@ -198,7 +198,7 @@ start_supervisor() {
   fi
 }
 
-none_ends() { ! supervisor_states | grep -q ' STOPPING '; }
+none_ends() { [[ $(supervisor_states) != *' STOPPING '* ]]; }
 
 stop_others() { # those that are not in the table any more; all at once, for each drains
   local node

@@ -14,6 +14,7 @@ problem|the filter table|nft_compat (iptable_filter)|NFT_COMPAT (IP_NF_FILTER)|i
 problem|the nat table|nft_chain_nat (iptable_nat)|NFT_NAT (IP_NF_NAT)|iptables -t nat -N PROBE
 problem|comments|xt_comment|NETFILTER_XT_MATCH_COMMENT|iptables -A PROBE -m comment --comment probe
 problem|connection tracking|xt_conntrack|NETFILTER_XT_MATCH_CONNTRACK|iptables -A PROBE -m conntrack --ctstate DNAT
+problem|connection limits|xt_connlimit|NETFILTER_XT_MATCH_CONNLIMIT|iptables -A PROBE -m connlimit --connlimit-above 9
 problem|address types|xt_addrtype|NETFILTER_XT_MATCH_ADDRTYPE|iptables -A PROBE -m addrtype --dst-type LOCAL
 problem|DNAT|xt_nat|NETFILTER_XT_NAT|iptables -t nat -A PREROUTING -p tcp -j DNAT --to-destination :1
 problem|MASQUERADE|xt_MASQUERADE|NETFILTER_XT_TARGET_MASQUERADE|iptables -t nat -A POSTROUTING -j MASQUERADE

@@ -3,7 +3,7 @@
 
 # COMMAND, least version (- any) and what asks for it, package in Debian, Fedora and Arch.
 # Least versions: bash EPOCHREALTIME and inherit_errexit; iptables its nft variant; unshare --kill-child and
-# setpriv --pdeathsig; env --default-signal; fping -4's default and -C with -q; PostgreSQL scram; ip is tried instead (see ip_speaks).
+# setpriv --pdeathsig; env --default-signal; fping -4's default and -C with -q; Redis maxmemory-clients; PostgreSQL client_connection_check_interval; ip is tried instead (see ip_speaks).
 TOOLS='
 bash          5.0   --version  bash         bash                 bash
 ip            -     -          iproute2     iproute              iproute2
@@ -27,8 +27,8 @@ flock         -     -          util-linux   util-linux-core      util-linux
 hostname      -     -          hostname     hostname             inetutils
 env           8.31  --version  coreutils    coreutils            coreutils
 nginx         1.14  -v         nginx-light  nginx                nginx
-redis-server  5.0   --version  redis-server valkey-compat-redis  valkey
-postgres      12    --version  postgresql   postgresql-server    postgresql
+redis-server  7.0   --version  redis-server valkey-compat-redis  valkey
+postgres      14    --version  postgresql   postgresql-server    postgresql
 dot           -     -          graphviz     graphviz             graphviz
 tcpdump       -     -          tcpdump      tcpdump              tcpdump
 python3       -     -          python3      python3              python

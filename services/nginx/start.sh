@@ -6,7 +6,7 @@
 set -eu
 
 RUN_DIR=/dev/shm/${INSTANCE_ID:-nginx} # in memory: a full disk keeps nothing from starting
-CONNECTIONS=16384 # several times what one address may hold; each takes some kilobytes
+CONNECTIONS=16384                      # several times what one address may hold; each takes some kilobytes
 
 servers() { # an entry for each address; see proxy_next_upstream for why there are five of each
   for gateway in $(echo "$GATEWAYS" | tr , ' '); do

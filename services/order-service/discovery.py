@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -125,4 +126,5 @@ class Watch:
             if self._can_remember:
                 log.warning("cannot write %s, going on without it: %s", self._memory, failure)
             self._can_remember = False
-            new.unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only file system refuses this too
+                new.unlink()

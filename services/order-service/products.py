@@ -84,13 +84,16 @@ class Products:
             self._waiting.release()
 
     def _look_up(self, product_id: str, deadline: float) -> bool | None:
-        found = self._ask_instances(product_id, deadline)
-        with self._lock:
-            if found is not None:
-                known, other = (self._found, self._missing) if found else (self._missing, self._found)
+        try:
+            found = self._ask_instances(product_id, deadline)
+        finally:
+            with self._lock:
+                del self._running[product_id]
+        if found is not None:
+            known, other = (self._found, self._missing) if found else (self._missing, self._found)
+            with self._lock:
                 other.pop(product_id, None)
                 remember(known, product_id, self._clock() + (BELIEVED_SECONDS if found else MISSING_SECONDS))
-            del self._running[product_id]
         return found
 
     def _ask_instances(self, product_id: str, deadline: float) -> bool | None:

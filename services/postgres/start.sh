@@ -3,9 +3,10 @@
 # Environment: SERVICE_IP, SERVICE_PORT, DB_NAME, DB_USER, DB_PASSWORD, DB_CLIENTS (CIDRs, comma-separated), STATE_DIR.
 set -euo pipefail
 umask 077
+trap 'exit 143' INT TERM # else bash goes on with the next step when only its child is interrupted
 
 # Debian keeps the server's programs off PATH, a folder for each version.
-programs=$(find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -1)
+programs=$({ find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null || :; } | sort -V | tail -1)
 PATH=${programs:+$programs:}$PATH
 version=$(postgres --version | grep -oE '[0-9]+' | head -1)
 data=$STATE_DIR/$version
@@ -31,18 +32,22 @@ remove_leftovers() { # of a server that was killed
 
 # Run statements, a line each, in a server of its own that nobody can connect to. A failure is logged with its
 # statement, which may hold the password.
-run_alone() { # DATA
+run_single_user() { # DATA
   local line
-  postgres --single -D "$1" "${settings[@]}" -c log_checkpoints=off postgres 2>&1 >/dev/null |
+  postgres --single -D "$1" "${settings[@]}" -c log_checkpoints=off -c exit_on_error=on postgres 2>&1 >/dev/null |
     while IFS= read -r line; do echo "${line//$DB_PASSWORD/(password)}"; done
 }
 
-# Under another name until it is whole and on the disk: a start that is killed half-way is made anew.
+# Build it under another name and rename it when it is complete: a start that is killed half-way begins anew.
 make_cluster() {
-  local new=$data.new
+  local new=$data.new other
+  for other in "$STATE_DIR"/[0-9]*/PG_VERSION; do # after an upgrade of the host an empty cluster would hide the orders
+    [[ ! -e $other || $other == *.new/* ]] ||
+      die "the orders are in ${other%/*} and this is PostgreSQL $version: install version $(<"$other") too, or move them with pg_dump"
+  done
   rm -rf "$new"
   initdb --pgdata "$new" --username postgres --encoding UTF8 --locale C.UTF-8 --auth-local peer --auth-host scram-sha-256
-  run_alone "$new" <<STATEMENTS
+  run_single_user "$new" <<STATEMENTS
 CREATE ROLE "$DB_USER" LOGIN
 CREATE DATABASE "$DB_NAME" OWNER "$DB_USER"
 STATEMENTS
@@ -53,16 +58,16 @@ STATEMENTS
 
 repair_access() {
   chmod -R u+rwX,go-rwx "$data"
-  write_if_new "$data/pg_hba.conf" "$(
+  write_if_changed "$data/pg_hba.conf" "$(
     echo "local all postgres peer map=owner"
     for clients in ${DB_CLIENTS//,/ }; do echo "host $DB_NAME $DB_USER $clients scram-sha-256"; done
   )"
-  write_if_new "$data/pg_ident.conf" "owner $(id -un) postgres"
+  write_if_changed "$data/pg_ident.conf" "owner $(id -un) postgres"
   # ALTER SYSTEM writes this file; a damaged one would end every start.
   postgres -C max_connections -D "$data" "${settings[@]}" >/dev/null || mv "$data/postgresql.auto.conf" "$data/postgresql.auto.conf.damaged"
 }
 
-write_if_new() { # FILE TEXT: not written at each start, because the disk may be full
+write_if_changed() { # FILE TEXT: not written at each start, because the disk may be full
   [[ $(cat "$1" 2>/dev/null) != "$2" ]] || return 0
   echo "$2" >"$1.new"
   mv "$1.new" "$1"
@@ -76,11 +81,11 @@ set_password() {
   {
     echo "ALTER ROLE \"$DB_USER\" PASSWORD '$DB_PASSWORD' CONNECTION LIMIT 40"
     echo "ALTER ROLE \"$DB_USER\" SET statement_timeout TO '5s'"
-    log_files
-  } | run_alone "$data" || echo "start.sh: the password could not be set, so the old one stays" >&2
+    preallocate_wal
+  } | run_single_user "$data" || echo "start.sh: the password could not be set, so the old one stays" >&2
 }
 
-log_files() { # statements that make as many as are missing
+preallocate_wal() { # statements that make as many as are missing
   local count
   count=$(find "$data/pg_wal" -regextype posix-extended -regex '.*/[0-9A-F]{24}' | wc -l)
   for (( ; count < LOG_FILES; count++)); do

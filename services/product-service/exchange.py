@@ -37,7 +37,11 @@ def connect(host: str, port: int, deadline: float, source: str | None = None) ->
     """Return a connection to the first address of `host` that takes one, from the address `source`."""
     failure: OSError = ConnectionError(f"{host} has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        connection = socket.socket(family, kind, protocol)
+        try:
+            connection = socket.socket(family, kind, protocol)
+        except OSError as reason:  # a kernel without IPv6
+            failure = reason
+            continue
         try:
             if source:
                 connection.bind((source, 0))
@@ -77,7 +81,7 @@ def read_status(connection: socket.socket, deadline: float) -> int:
 
 
 def drain(connection: socket.socket, deadline: float) -> None:
-    """Read a short body: closing a connection with unread bytes sends a reset. A long body is not waited for."""
+    """Read a short body: closing a connection with unread bytes sends a reset. It stops after MAX_BODY_BYTES."""
     unread = MAX_BODY_BYTES
     with suppress(OSError):
         while unread > 0:

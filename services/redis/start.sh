@@ -4,7 +4,7 @@
 # Plain sh, for Redis' own image has no bash.
 set -eu
 
-password=${REDIS_PASSWORD:-$(cat /run/secrets/redis_password)}
+password=${REDIS_PASSWORD:-$(cat /run/secrets/redis_password 2>/dev/null || :)}
 case $password in
   '' | *[!0-9A-Za-z]*)
     echo "start.sh: REDIS_PASSWORD is empty or not letters and digits; in the lab \`make up\` makes a new one" >&2

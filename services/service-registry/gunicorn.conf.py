@@ -47,7 +47,7 @@ limit_request_fields = 100
 forwarded_allow_ips = "*"  # no list to search for each request, since no such header counts for anything:
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
-worker_tmp_dir = str(MEMORY)  # a heartbeat on a disk would wait for the disk
+worker_tmp_dir = str(MEMORY) if MEMORY.is_dir() else None  # a heartbeat on a disk would wait for the disk
 
 # More than one client may hold (worker.py), as far as this process may have open files.
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -11,7 +11,7 @@ state() {
   for node in "${NODES[@]}"; do
     ip -o link show "${PORT[$node]}" | grep -o "state [A-Z]*" | sed "s/^/$node /"
     nsenter --net="/run/netns/${NAMESPACE[$node]}" -- iptables-save | grep "^-" | sed "s/^/$node /" || :
-    ip netns pids "${NAMESPACE[$node]}" | xargs -r ps -o stat= -p | grep -q "^T" && echo "$node is frozen" || :
+    [[ $(ip netns pids "${NAMESPACE[$node]}" | xargs -r ps -o stat= -p) != *T* ]] || echo "$node is frozen"
   done
   df --output=size -k "$STATE_DIR" | tail -1
   ls "$STATE_DIR"
