@@ -134,7 +134,7 @@ END
 
 @test "a full disk: the registry answers, registers and renews from memory, and writes again when there is room" {
   sandboxed '
-    mkdir -p /var/opt/cnet/nodes && mount -t tmpfs -o size=64m,mode=755 tmpfs /var/opt/cnet/nodes
+    mkdir -p /var/opt/cnet/nodes && mount -t tmpfs -o size=200m,mode=755 tmpfs /var/opt/cnet/nodes
     '"$LAB_UP"'
     pids=$(gunicorns service-registry)
     fill() { head -c 1G /dev/zero >/var/opt/cnet/nodes/filling 2>/dev/null || :; }
