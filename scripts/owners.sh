@@ -12,13 +12,17 @@ owners() { # ADDRESS PORT PROGRAM LABEL of each node; a node without a program m
   done
 }
 
-# Written beside the folder and moved there: the folder is the service's own, and might have a link in the file's place.
+# The folder is the service's own: it may have put a link or a folder in the file's place. So write beside it and rename.
 write_owners() {
-  local node
+  local node file text new=$STATE_DIR/owners.new
+  text=$(owners)
   for node in $(nodes_running service-registry); do
-    owners >"$STATE_DIR/owners.new"
-    chmod 644 "$STATE_DIR/owners.new"
-    mv -fT "$STATE_DIR/owners.new" "$STATE_DIR/nodes/$node/$OWNERS" ||
-      die "cannot write $STATE_DIR/nodes/$node/$OWNERS, so the registry would refuse every instance; remove what is there"
+    file=$STATE_DIR/nodes/$node/$OWNERS
+    [[ ! -f $file || -L $file || $(<"$file") != "$text" ]] || continue # the disk may be full
+    [[ ! -d $file || -L $file ]] || run rm -rf --one-file-system "$file"
+    { echo "$text" >"$new" && chmod 644 "$new" && mv -fT "$new" "$file"; } 2>/dev/null || {
+      rm -f "$new"
+      die "cannot write $file: $(df -h --output=avail "$STATE_DIR" | tail -1 | tr -d ' ') are free there; make room, then run it again"
+    }
   done
 }

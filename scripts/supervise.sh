@@ -146,7 +146,12 @@ holds_secrets() { # NODE PID
   done
 }
 
-supervisorctl() { "$VENV/bin/supervisorctl" -c "$CONFIG" "$@"; }
+# A supervisor that is frozen never answers, so each question has a deadline; to stop programs takes a while.
+supervisorctl() {
+  local seconds=60
+  [[ $1 != pid && $1 != status ]] || seconds=10
+  timeout --foreground "$seconds" "$VENV/bin/supervisorctl" -c "$CONFIG" "$@"
+}
 
 supervisor_runs() { [[ -S $RUN_DIR/supervisor.sock ]] && supervisorctl pid &>/dev/null; }
 
@@ -190,6 +195,7 @@ start_supervisor() {
       [[ $state != STOPPED && $state != EXITED && $state != FATAL ]] || supervisor_do start "$node" || : # it goes on trying; the wait tells
     done < <(supervisor_states)
   else
+    kill_supervisor
     rm -f "$RUN_DIR/supervisor.sock" "$RUN_DIR/supervisord.pid"
     end_all_processes # of a supervisor that was killed
     # An environment of its own, and not our lock (descriptor 9), which it would keep.
@@ -208,8 +214,18 @@ stop_others() { # those that are not in the table any more; all at once, for eac
   wait
 }
 
+# One that does not answer; else it would start its programs again when it goes on.
+kill_supervisor() {
+  local pid
+  pid=$(cat "$RUN_DIR/supervisord.pid" 2>/dev/null) || return 0
+  [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") != *"supervisord -c $CONFIG "* ]] || run kill -KILL "$pid"
+}
+
 stop_supervisor() {
-  supervisor_runs || return 0
+  supervisor_runs || {
+    kill_supervisor
+    return 0
+  }
   local pid
   pid=$(supervisorctl pid)
   supervisor_do stop all # at once; shutdown alone stops one after the other

@@ -266,11 +266,11 @@ def json_object() -> dict[str, object]:
 
 def read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return an object of JSON; refuse one with a key twice, of which another reader may take the other value."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in found if keys.count(key) > 1)
-        raise Invalid(twice[:100], "is given twice")
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise Invalid(key[:100], "is given twice")
+        found[key] = value
     return found
 
 

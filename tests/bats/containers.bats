@@ -93,6 +93,26 @@ nodes="api-gateway nginx-lb order-service postgres-db product-1 product-2 produc
   succeeds
 }
 
+@test "a service gets no terminal of root; a folder in a file's place and a frozen supervisor hold up nothing" {
+  sandboxed "$LAB_UP"'up
+    on_a_terminal() { script -qec "$*" /dev/null </dev/null; }
+    on_a_terminal test -t 1
+    refute on_a_terminal scripts/contain.sh exec redis-cache sh -c "\"test -t 0 || test -t 1 || test -t 2\""
+    refute on_a_terminal scripts/contain.sh exec redis-cache sh -c "\"ls -l /proc/self/fd | grep -E /dev/\(pts\|tty\)\""
+    [[ $(on_a_terminal scripts/contain.sh exec redis-cache echo seen) == *seen* ]]
+
+    owners=/var/opt/cnet/nodes/service-registry/owners.tsv
+    rm "$owners"; as service-registry mkdir -p /state/owners.tsv/x
+    scripts/services.sh up >/dev/null; [[ -f $owners ]]; answers
+
+    kill -STOP "$(cat /run/cnet/supervisord.pid)"
+    timeout 60 scripts/services.sh down
+    [[ -z $(pgrep supervisord) && -z $(pgrep gunicorn) ]]
+    up; answers
+  '
+  succeeds
+}
+
 @test "a stop is passed on to the program; killing its parent, or the supervisor, leaves nothing running" {
   sandboxed "$LAB_UP"'up
     ctl() { .venv/bin/supervisorctl -c /run/cnet/supervisord.conf "$@"; }
