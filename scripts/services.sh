@@ -145,7 +145,11 @@ up() {
   ((failed == 0)) || die "not every service came up; scripts/services.sh logs NODE"
   retry_until 5 all_run || : # the supervisor believes it a second later
 }
-all_run() { [[ -z $(supervisor_states | grep -v ' RUNNING ') ]]; }
+all_run() {
+  local states
+  states=$(supervisor_states | awk '$2 != "RUNNING"')
+  [[ -z $states ]]
+}
 
 # A namespace that was made anew leaves its program in the old one; a new password, the old one in it. Instances of one
 # program take turns, so that the others answer meanwhile.
