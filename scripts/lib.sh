@@ -20,8 +20,8 @@ export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV OUTSIDE_NAMESPACE
 
 # --- passwords ----------------------------------------------------------------------------------
 
-SECRETS=(REDIS_PASSWORD REDIS_OPERATOR_PASSWORD DB_PASSWORD)
-export SECRETS
+PASSWORDS=(REDIS_PASSWORD REDIS_OPERATOR_PASSWORD DB_PASSWORD)
+export PASSWORDS
 
 # Print one password; nothing when the file does not hold it whole.
 secret() { sed -nE "s/^$1=([0-9a-f]{48})\$/\1/p" "$STATE_DIR/secrets" 2>/dev/null | tail -n 1 || :; }

@@ -68,7 +68,7 @@ state_of() { # NODE SUPERVISOR_STATE PID
 make_secrets() {
   local name password secrets=''
   install -d -m 755 "$STATE_DIR"
-  for name in "${SECRETS[@]}"; do
+  for name in "${PASSWORDS[@]}"; do
     password=$(secret "$name")
     if [[ -z $password ]]; then
       [[ ! -e $STATE_DIR/secrets ]] || say "$STATE_DIR/secrets: $name is missing or damaged; made a new one"
