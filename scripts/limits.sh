@@ -3,9 +3,10 @@
 # limits where none can be made. LAB is the host's network namespace, so that labs in two sandboxes have their own.
 # Sourced.
 
-PROCESSES=128 # with threads; gunicorn has 20, PostgreSQL one for each of 50 connections
 CGROUPS=/sys/fs/cgroup
 
+# With threads: gunicorn has 20. PostgreSQL takes twice its 50 connections before it refuses one by name.
+processes_of() { if [[ $1 == postgres ]]; then echo 256; else echo 128; fi; } # PROGRAM
 memory_of() { if [[ $1 == postgres ]]; then echo 512; else echo 256; fi; } # PROGRAM: megabytes
 
 lab_group() { echo "cnet/$(stat -Lc %i /proc/self/ns/net)"; }
@@ -16,18 +17,18 @@ group_roots() { if is_unified; then echo "$CGROUPS"; else printf '%s\n' "$CGROUP
 
 # Put this process and its children under the limits of a node, and report which kind is in force.
 limit_self() { # NODE PROGRAM
-  local memory
-  memory=$(memory_of "$2")
+  local memory processes
+  memory=$(memory_of "$2") processes=$(processes_of "$2")
   # Another lab's `down` may remove a group that is still empty, so try again.
   for _ in 1 2 3; do
-    if (enter_group "$(lab_group)" "$1" "$memory") 2>/dev/null; then
-      say "limits: control group $(lab_group)/$1, $memory MB of memory, $PROCESSES processes"
+    if (enter_group "$(lab_group)" "$1" "$memory" "$processes") 2>/dev/null; then
+      say "limits: control group $(lab_group)/$1, $memory MB of memory, $processes processes"
       return
     fi
   done
   # This bounds each process by itself, and counts the stacks that threads reserve and do not use.
-  prlimit --pid "$$" --data="$((memory << 21))" --nproc="$PROCESSES"
-  say "limits: no control group can be made, so $((memory * 2)) MB of data for each process, $PROCESSES processes of the user"
+  prlimit --pid "$$" --data="$((memory << 21))" --nproc="$processes"
+  say "limits: no control group can be made, so $((memory * 2)) MB of data for each process, $processes processes of the user"
 }
 
 show_limits() { # PID: those in force
@@ -41,13 +42,13 @@ show_limits() { # PID: those in force
 }
 
 # Each step by &&: set -e has no effect inside a condition.
-enter_group() { # LAB_GROUP NODE MEGABYTES
+enter_group() { # LAB_GROUP NODE MEGABYTES PROCESSES
   local root group
   while read -r root; do
     [[ -e $root/cgroup.procs ]] || return # not mounted
     ! is_unified || allow_controllers "$root" "$1" || return
     group=$root/$1/$2
-    mkdir -p "$group" && set_limits "$group" "$(($3 << 20))" && echo "$$" >"$group/cgroup.procs" || return
+    mkdir -p "$group" && set_limits "$group" "$(($3 << 20))" "$4" && echo "$$" >"$group/cgroup.procs" || return
   done < <(group_roots)
 }
 
@@ -59,12 +60,12 @@ allow_controllers() { # ROOT LAB_GROUP
 }
 
 # No swap beyond the limit of memory.
-set_limits() { # GROUP BYTES
+set_limits() { # GROUP BYTES PROCESSES
   if is_unified; then
-    echo "$2" >"$1/memory.max" && { echo 0 >"$1/memory.swap.max" || :; } && echo "$PROCESSES" >"$1/pids.max"
+    echo "$2" >"$1/memory.max" && { echo 0 >"$1/memory.swap.max" || :; } && echo "$3" >"$1/pids.max"
   elif [[ $1 == "$CGROUPS/memory/"* ]]; then
     echo "$2" >"$1/memory.limit_in_bytes" && { echo "$2" >"$1/memory.memsw.limit_in_bytes" || :; }
-  else echo "$PROCESSES" >"$1/pids.max"; fi
+  else echo "$3" >"$1/pids.max"; fi
 }
 
 # Remove the groups that are empty: of this lab, and of sandboxes that were killed. The kernel keeps all others.

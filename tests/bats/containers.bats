@@ -25,7 +25,7 @@ nodes="api-gateway nginx-lb order-service postgres-db product-1 product-2 produc
       grep -xE "nonewprivs: +1 " /run/view
       grep -E "^processes +sleep infinity;" /run/view
       grep "^limits: .*$([[ $node == postgres-db ]] && echo 536870912 || echo 268435456)$" /run/view
-      grep "^limits: .*pids.max 128$" /run/view
+      grep "^limits: .*pids.max $([[ $node == postgres-db ]] && echo 256 || echo 128)$" /run/view
       grep -E "^capbnd: +0000000000000$([[ $node =~ nginx|registry ]] && echo 400 || echo 000) $" /run/view
       others=$(grep "^processes" /run/view | tr ";" "\n" | grep -cvE "sleep infinity|heartbeat.py|gunicorn|nginx:|redis-server|postgres" || :)
       ((others == 0))
