@@ -38,8 +38,8 @@ class Fault:
     noted: tuple[str, ...] = ()  # promises that the run itself found broken
 
     def has(self, sample: Sample) -> bool:
-        """Return whether the sample belongs to this fault."""
-        return self.begin <= sample.intended < self.until
+        """Return whether the sample belongs to this fault: one that was on its way when it began does."""
+        return self.begin <= sample.intended + sample.latency_ms / 1000 < self.until
 
 
 @dataclass

@@ -315,6 +315,15 @@ load.run(load.get, 50, 1.5)
 """
 
 
+def test_a_request_that_a_fault_cuts_off_belongs_to_this_fault_and_not_to_the_one_before() -> None:
+    first = Fault("killed", "nginx-lb", 100, 101, 110)
+    second = Fault("killed", "nginx-lb", 110, 111, 120)
+    cut_off = Sample("get", 109.995, 8, 0)
+    assert second.has(cut_off)
+    assert not first.has(cut_off)
+    assert first.has(good("get", 109.9))
+
+
 @pytest.mark.parametrize("step", [-3600, 3600])
 def test_a_step_of_the_wall_clock_changes_neither_rate_nor_latency(step: int) -> None:
     with shop() as url:
