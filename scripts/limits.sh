@@ -7,7 +7,7 @@ CGROUPS=/sys/fs/cgroup
 
 # With threads: gunicorn has 20. PostgreSQL takes twice its 50 connections before it refuses one by name.
 processes_of() { if [[ $1 == postgres ]]; then echo 256; else echo 128; fi; } # PROGRAM
-memory_of() { if [[ $1 == postgres ]]; then echo 512; else echo 256; fi; } # PROGRAM: megabytes
+memory_of() { if [[ $1 == postgres ]]; then echo 512; else echo 256; fi; }    # PROGRAM: megabytes
 
 lab_group() { echo "cnet/$(stat -Lc %i /proc/self/ns/net)"; }
 
