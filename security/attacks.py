@@ -198,6 +198,8 @@ class Attacks:
             yield from self.to_nobody(node)
             yield self.stolen_outside(node)
             yield self.past_the_rules(node)
+        for nodes in wires(self.topology).values():
+            yield self.invented_address(nodes[0])
         for bridge in self.topology.bridges:
             yield self.itself(bridge)
 
@@ -209,11 +211,22 @@ class Attacks:
         """Send to addresses of other bridges that no node has: nothing of the world is there."""
         for bridge in self.topology.bridges:
             if bridge.name != node.bridge:
-                taken = {other.address.ip for other in self.nodes} | {bridge.address.ip}
-                nobody = next(ip for ip in reversed(list(bridge.address.network.hosts())) if ip not in taken)
-                build = probes.packet("tcp", str(node.address.ip), str(nobody), HTTP)
+                nobody = self.nobody(bridge)
+                build = probes.packet("tcp", str(node.address.ip), nobody, HTTP)
                 flow = Flow(node.name, WORLD, "tcp", HTTP)
-                yield Probe(flow, DROP, DEFAULT, build, str(nobody), f"to nobody on {bridge.name}")
+                yield Probe(flow, DROP, DEFAULT, build, nobody, f"to nobody on {bridge.name}")
+
+    def nobody(self, bridge: Bridge) -> str:
+        """Find the last address of a bridge's network that nobody has."""
+        taken = {node.address.ip for node in self.nodes} | {bridge.address.ip}
+        return str(next(ip for ip in reversed(list(bridge.address.network.hosts())) if ip not in taken))
+
+    def invented_address(self, node: Node) -> Probe:
+        """Use an address of the own bridge that nobody has: only the rules of the wire tell it from a node's."""
+        bridge = self.topology.bridge_of(node)
+        build = probes.echo(self.nobody(bridge), str(bridge.address.ip), packets.ECHO_REQUEST, 0)
+        flow = Flow(node.name, HOST, "icmp")
+        return self.special("invented address", flow, build, (DROP, "spoofed-address"))
 
     def lies(self, node: Node, victim: Node) -> Iterator[Probe]:
         """Give what a node says in another's name."""
