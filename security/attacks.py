@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from scripts.topology import Bridge, Listener, Node
 from security import packets, probes
@@ -199,7 +200,8 @@ class Attacks:
             yield self.stolen_outside(node)
             yield self.past_the_rules(node)
         for nodes in wires(self.topology).values():
-            yield self.invented_address(nodes[0])
+            if self.nobody(self.topology.bridge_of(nodes[0])):
+                yield self.invented_address(nodes[0])
         for bridge in self.topology.bridges:
             yield self.itself(bridge)
 
@@ -210,16 +212,21 @@ class Attacks:
     def to_nobody(self, node: Node) -> Iterator[Probe]:
         """Send to addresses of other bridges that no node has: nothing of the world is there."""
         for bridge in self.topology.bridges:
-            if bridge.name != node.bridge:
-                nobody = self.nobody(bridge)
+            nobody = self.nobody(bridge)
+            if nobody and bridge.name != node.bridge:
                 build = probes.packet("tcp", str(node.address.ip), nobody, HTTP)
                 flow = Flow(node.name, WORLD, "tcp", HTTP)
                 yield Probe(flow, DROP, DEFAULT, build, nobody, f"to nobody on {bridge.name}")
 
     def nobody(self, bridge: Bridge) -> str:
-        """Find the last address of a bridge's network that nobody has."""
+        """Find the last address of a bridge's network that nobody has; none in a full network."""
         taken = {node.address.ip for node in self.nodes} | {bridge.address.ip}
-        return str(next(ip for ip in reversed(list(bridge.address.network.hosts())) if ip not in taken))
+        network = bridge.address.network
+        last = int(network.broadcast_address) - 1
+        for number in range(last, int(network.network_address), -1):
+            if IPv4Address(number) not in taken:
+                return str(IPv4Address(number))
+        return ""
 
     def invented_address(self, node: Node) -> Probe:
         """Use an address of the own bridge that nobody has: only the rules of the wire tell it from a node's."""
