@@ -12,12 +12,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 cd "$ROOT"
 
 # Two files at a time: much of a test is waiting. A file's results are printed when it is through,
-# and what failed once more at the end, where it is looked for. Docker's own want the machine for themselves.
+# and what failed once more at the end, where it is looked for. Docker's own and what measures time want the
+# machine for themselves.
 run_bats() {
   FAILURES=$(mktemp)
   defer rm -f "$FAILURES"
   export FAILURES
-  local alone=(tests/bats/{docker,swarm}.bats) failed=0 file
+  local alone=(tests/bats/{chaos,docker,swarm}.bats) failed=0 file
   printf '%s\n' tests/bats/*.bats | grep -vxF -f <(printf '%s\n' "${alone[@]}") | xargs -P 2 -I{} tests/run.sh file {} || failed=1
   for file in "${alone[@]}"; do tests/run.sh file "$file" || failed=1; done
   ((failed == 0)) || {
