@@ -45,14 +45,14 @@ strike() { # FAULT NODE SECONDS: begins it, holds it, ends it, and lets the lab 
   [[ $1 == random ]] || name_the_dead "$before"
 }
 
-# NODE PID of each process of other nodes. PostgreSQL's server processes for connections come and go.
+# NODE PID of each process of other nodes. PostgreSQL's server processes for connections come and go; one that is new
+# does not have its own title yet.
 processes_beside() { # NODE|PROGRAM|-
-  local node pid
+  local node
   for node in "${NODES[@]}"; do
     [[ ${RUNS[$node]} != - && ${RUNS[$node]} != "$1" && ${NAMESPACE[$node]} != "${NAMESPACE[$1]:-}" ]] || continue
-    for pid in $(pids_of "$node"); do
-      [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") == 'postgres: '* ]] || echo "$node $pid"
-    done
+    { pids_of "$node" | xargs -r ps -o pid=,etimes=,args= -p || :; } |
+      awk -v node="$node" '$2 >= 2 && $3 != "postgres:" { print node, $1 }'
   done
 }
 
