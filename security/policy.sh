@@ -129,7 +129,7 @@ forget_denied() {
     # shellcheck disable=SC2086 # words
     [[ -z $connection ]] || forget_tracked $connection || failed=1
   done <<<"$denied"
-  ((failed == 0)) || die "connections that the policy denies still pass; the lines above say why. Run it again, or \`conntrack -F\`"
+  ((failed == 0)) || die "connections that the policy denies still pass; the lines above say why. Repair that, then run it again"
 }
 
 remove_policy() {
