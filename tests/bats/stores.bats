@@ -244,7 +244,7 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
 
     rm "$STATE/ballast"
     retry 10 taken room
-    scripts/services.sh status
+    retry 5 scripts/services.sh status # the supervisor calls a program running after a second
     # The ledger: each 201 is stored once, and nothing that was refused.
     grep ^201 /run/answers | cut -d" " -f2 | sort >/run/acknowledged
     PGPASSWORD=$(password DB_PASSWORD) psql -XAt -h 10.0.0.60 -U orders -d orders \
