@@ -85,11 +85,20 @@ start_load() {
   defer kill "$LOAD"
 }
 
+# The whole log of the gateway: of its own file, the supervisor keeps the last 30 MB only.
+keep_log() {
+  GATEWAY_LOG=$(mktemp)
+  defer rm "$GATEWAY_LOG"
+  tail -n +1 -F "$STATE_DIR/log/$(first_running api-gateway).log" >"$GATEWAY_LOG" 2>/dev/null &
+  defer kill $!
+}
+
 inside() { # [FAULT...]
   start_lab
   mkdir -p "$REPORTS"
   echo 'time,event,fault,node,text' >"$EVENTS"
   cd "$ROOT"
+  keep_log
   start_load
   pause 2 # until it runs
   SECONDS=0
@@ -97,10 +106,10 @@ inside() { # [FAULT...]
   pause $((LAST_SECONDS - SETTLE_SECONDS))
   kill "$LOAD"
   wait "$LOAD" || :
-  forget_undo
+  unset 'UNDO[-1]'
   stored_orders >"$STORED"
   "$VENV/bin/python" -m chaos.report --events "$EVENTS" --samples "$SAMPLES" --orders "$STORED" \
-    --log "$STATE_DIR/log/$(first_running api-gateway).log" --reports "$REPORTS"
+    --log "$GATEWAY_LOG" --reports "$REPORTS"
 }
 
 case ${1:-run} in
