@@ -11,8 +11,10 @@ FEWEST_MINUTES = 4  # to judge by, after the warm-up
 def growth_of(seconds: Sequence[float], values: Sequence[float]) -> float | None:
     """Return the growth a minute after the warm-up; None when there is too little to judge by.
 
-    It is the median slope (Theil and Sen) between the least values of each minute: the sawtooth of a garbage collector
-    and a single peak do not count, a leak raises each minute's least value.
+    It is the lesser of the growth in the first and in the second half: a leak grows in both, what happens once (the
+    first checkpoint of PostgreSQL after five minutes maps 2 MB of shared memory) in one. In each half it is the median
+    slope (Theil and Sen) between the least values of each minute: the sawtooth of a garbage collector and a single
+    peak do not count, a leak raises each minute's least value.
     """
     least: dict[int, float] = {}
     for second, value in zip(seconds, values, strict=True):
@@ -21,7 +23,13 @@ def growth_of(seconds: Sequence[float], values: Sequence[float]) -> float | None
             least[minute] = min(value, least.get(minute, value))
     if len(least) < FEWEST_MINUTES:
         return None
+    minutes = sorted(least.items())
+    half = len(minutes) // 2
+    return min(median_slope(minutes[:half]), median_slope(minutes[half:]))
+
+
+def median_slope(points: Sequence[tuple[int, float]]) -> float:
+    """Return the median slope between each two of the points."""
     return statistics.median(
-        (least[later] - least[earlier]) / (later - earlier)
-        for earlier, later in combinations(sorted(least), 2)
+        (later - earlier) / (last - first) for (first, earlier), (last, later) in combinations(points, 2)
     )

@@ -23,7 +23,7 @@ from chaos.load import Load
 
 SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # of the requests
 EVERY_SECONDS, SHOWN_EVERY = 5.0, 6
-# A process that does not grow stays below 0.05 MB a minute here; the leak that this check was made for had 0.35.
+# A process that does not grow stays below 0.1 MB a minute here; the leak that this check was made for had 0.35.
 MOST_MB = 0.15  # a minute: fills a limit of 128 MB in 14 hours
 MOST_DESCRIPTORS = 0.5  # a minute: a pool of connections that grows once by a few is no leak
 

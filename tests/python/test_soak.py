@@ -28,6 +28,8 @@ FLAT = noisy([45.0 for _ in SECONDS])
 SAWTOOTH = [45 + 3 * (second % 97) / 97 for second in SECONDS]
 SLOW_SAWTOOTH = [45 + 2 * (second % 55) / 55 for second in SECONDS]
 STEP_IN_WARM_UP = noisy([20.0 if second < 100 else 45.0 for second in SECONDS])
+FIRST_CHECKPOINT = noisy([0.9 if second < 300 else 3.2 for second in SECONDS])
+STAIRS = noisy([45 + 0.7 * (second // 120) for second in SECONDS])
 PEAK = noisy([45.0 if not 300 < second < 340 else 90.0 for second in SECONDS])
 SHRINKS = [45 - 0.5 * second / 60 for second in SECONDS]
 
@@ -36,7 +38,9 @@ def test_the_leak_that_the_registry_had_is_named_with_its_process() -> None:
     assert series(LEAK).faults(END) == ["a-node: gunicorn 7 grows by 0.35 MB a minute; 0.15 are allowed"]
 
 
-@pytest.mark.parametrize("megabytes", [FLAT, SAWTOOTH, SLOW_SAWTOOTH, STEP_IN_WARM_UP, PEAK, SHRINKS])
+@pytest.mark.parametrize(
+    "megabytes", [FLAT, SAWTOOTH, SLOW_SAWTOOTH, STEP_IN_WARM_UP, FIRST_CHECKPOINT, PEAK, SHRINKS]
+)
 def test_what_stays_after_the_warm_up_is_no_leak(megabytes: list[float]) -> None:
     assert not series(megabytes).faults(END)
 
@@ -44,6 +48,10 @@ def test_what_stays_after_the_warm_up_is_no_leak(megabytes: list[float]) -> None
 def test_a_leak_under_a_sawtooth_is_found() -> None:
     leak = [value + 0.3 * second / 60 for value, second in zip(SAWTOOTH, SECONDS, strict=True)]
     assert len(series(leak).faults(END)) == 1
+
+
+def test_a_leak_in_steps_is_found() -> None:
+    assert len(series(STAIRS).faults(END)) == 1
 
 
 def test_a_leak_of_descriptors_is_found_and_a_pool_that_grows_once_is_none() -> None:
