@@ -55,7 +55,7 @@ host_state() {
   local links names routes entries
   exec 2>/dev/null # ip complains of each STALE one
   links=$(ip -j -d addr show) && names=$(ip -j netns list) && routes=$(ip -j -4 route show table all) || return
-  entries=$(bridge -j fdb show) || return
+  entries=$(bridge -j fdb show state static) || return
   printf '{"links":%s,"names":%s,"routes":%s,"entries":%s}\n' "$links" "${names:-[]}" "${routes:-[]}" "${entries:-[]}"
 }
 
@@ -143,19 +143,19 @@ FACTS='
       ($mine[] | "address \($namespace) \(.ifname) \(cidrs)"),
       (.routes[] | select(.dev) | "route \($namespace) \(if .gateway then "via \(.gateway)" else "dev \(.dev)" end)")
     end),
-  (INDEX($ours[]; .ifname) as $links | $host.entries[] | select($links[.ifname] and .master and .state == "static" and (.flags | index("sticky"))) |
+  (INDEX($ours[]; .ifname) as $links | $host.entries[] | select($links[.ifname] and .master and (.flags | index("sticky"))) |
     "forward \(.ifname) \(.master) \(.mac)")'
 
 # What makes a port deaf. Frames to 01:80:c2:00:00:0x do not enter by the bridge but by the port itself, so that no rule
 # for the bridge sees them: the host must not answer ARP there, nor take IP from there.
-PORT_SYSCTLS=(ipv4/conf/PORT/arp_ignore=8 ipv4/conf/PORT/drop_unicast_in_l2_multicast=1)
-[[ ! -d /proc/sys/net/ipv6/conf ]] || PORT_SYSCTLS+=(ipv6/conf/PORT/disable_ipv6=1)
+PORT_SYSCTLS=(net/ipv4/conf/PORT/arp_ignore=8 net/ipv4/conf/PORT/drop_unicast_in_l2_multicast=1)
+[[ ! -d /proc/sys/net/ipv6/conf ]] || PORT_SYSCTLS+=(net/ipv6/conf/PORT/disable_ipv6=1)
 
 deaf_ports() { # those of the table that are
   local port setting value
   for port in "${PORT[@]}"; do
     for setting in "${PORT_SYSCTLS[@]/PORT/$port}"; do
-      { read -r value <"/proc/sys/net/${setting%=*}"; } 2>/dev/null || continue 2
+      { read -r value <"/proc/sys/${setting%=*}"; } 2>/dev/null || continue 2
       [[ $value == "${setting#*=}" ]] || continue 2
     done
     echo "deaf $port"

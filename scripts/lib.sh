@@ -6,8 +6,8 @@ set -euo pipefail
 shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-SCRIPT=$(basename "$0")
+ROOT=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
+SCRIPT=${0##*/}
 ARGUMENTS=$*
 STATE_DIR=/var/opt/cnet # what outlives a crash and `down`: databases, passwords, logs
 RUN_DIR=/run/cnet       # what does not: sockets, the lock, generated configuration
@@ -131,13 +131,17 @@ make_private_file() {
   chmod 600 "$1"
 }
 
+wait_for_lock() {
+  say "$SCRIPT: waiting for another run to end (lock $RUN_DIR/lock)"
+  flock --timeout 120 9 || die "another run holds $RUN_DIR/lock for two minutes: $(fuser "$RUN_DIR/lock" 2>/dev/null)"
+}
+
 # Two runs never change the lab at once. A child of the holder goes on under its parent's lock.
 take_lock() {
   [[ -z ${CNET_LOCKED:-} && -z ${DRY_RUN:-} ]] || return 0
   make_private_file "$RUN_DIR/lock"
   exec 9>>"$RUN_DIR/lock"
-  flock --nonblock 9 || say "$SCRIPT: waiting for another run to end (lock $RUN_DIR/lock)"
-  flock --timeout 120 9 || die "another run holds $RUN_DIR/lock for two minutes: $(fuser "$RUN_DIR/lock" 2>/dev/null)"
+  flock --nonblock 9 || wait_for_lock
   [[ $RUN_DIR/lock -ef /proc/self/fd/9 ]] || { take_lock && return; } # `down` removed the file meanwhile
   export CNET_LOCKED=$$
 }

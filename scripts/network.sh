@@ -18,9 +18,9 @@
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 # shellcheck source=scripts/facts.sh
-source "$(dirname "${BASH_SOURCE[0]}")/facts.sh"
+source "$ROOT/scripts/facts.sh"
 # shellcheck source=scripts/plan.sh
-source "$(dirname "${BASH_SOURCE[0]}")/plan.sh"
+source "$ROOT/scripts/plan.sh"
 
 # --- what would be in the way --------------------------------------------------------------------
 

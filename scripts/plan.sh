@@ -23,7 +23,7 @@ plan_to_make() {
       bridge) host "link add name $a group $LINK_GROUP address $b type bridge" && host "link set dev $a addrgenmode none" ;;
       alias) host "link set dev $a alias \"$b $c${d:+ $d}\"" ;;
       no-learning) plan_without_learning "$a" "$b" ;;
-      deaf) SYSCTLS+=("$(printf 'net/%s ' "${PORT_SYSCTLS[@]/PORT/$a}")") ;;
+      deaf) SYSCTLS+=("${PORT_SYSCTLS[*]/PORT/$a}") ;;
       forward) forwarding "fdb replace $c dev $a master static sticky" ;;
       filtered) host "link set dev $a type bridge $(filtering 1)" ;;
       bridge-address) host "addr add $b brd + dev $a" ;;
@@ -72,7 +72,7 @@ carry_out() { # shows what will be done, then does it
   local namespace lines
   ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} > 0)) || return 0
   ((${#HOST[@]} == 0)) || printf "$DIM+ ip %s$PLAIN\n" "${HOST[@]}"
-  ((${#SYSCTLS[@]} == 0)) || printf "$DIM+ sysctl -qw %s$PLAIN\n" "${SYSCTLS[@]% }"
+  ((${#SYSCTLS[@]} == 0)) || printf "$DIM+ sysctl -qw %s$PLAIN\n" "${SYSCTLS[@]}"
   ((${#FORWARDING[@]} == 0)) || printf "$DIM+ bridge %s$PLAIN\n" "${FORWARDING[@]}"
   for namespace in "${ORDER[@]}"; do
     mapfile -t lines <<<"${INSIDE[$namespace]%$'\n'}"
@@ -84,14 +84,15 @@ carry_out() { # shows what will be done, then does it
 # One process for the host's links, one for its bridges' entries, then one for each namespace, as many at a time as
 # there are processors.
 run_batches() {
-  local namespace
-  rm -rf "$BATCHES"
+  local namespace settings
+  read -ra settings <<<"${SYSCTLS[*]}"
+  [[ ! -e $BATCHES ]] || rm -r "$BATCHES" # of a run that was killed
   mkdir -p "$BATCHES/inside"
   printf '%s\n' "${HOST[@]}" >"$BATCHES/host"
   printf '%s\n' "${FORWARDING[@]}" >"$BATCHES/forwarding"
   for namespace in "${ORDER[@]}"; do printf '%s' "${INSIDE[$namespace]}" >"$BATCHES/inside/$namespace"; done
   if ! ip -batch "$BATCHES/host" 2>"$BATCHES/complaints" ||
-    ! xargs -r sysctl -qw <<<"${SYSCTLS[*]}" 2>"$BATCHES/complaints" ||
+    ! { ((${#SYSCTLS[@]} == 0)) || sysctl -qw "${settings[@]}" 2>"$BATCHES/complaints"; } ||
     ! { ((${#FORWARDING[@]} == 0)) || bridge -batch "$BATCHES/forwarding" 2>"$BATCHES/complaints"; } ||
     ! printf '%s\n' "${ORDER[@]}" | xargs -rP "$(nproc)" -I{} ip -n {} -batch "$BATCHES/inside/{}" 2>"$BATCHES/complaints"; then
     die_of_complaints
