@@ -52,6 +52,7 @@ def refuse(literal: str) -> None:
 DECODER = json.JSONDecoder(parse_constant=refuse)
 
 
+@functools.lru_cache(maxsize=16)  # the catalogue comes again and again; a body has at most 1 MiB
 def is_json(body: bytes) -> bool:
     """Return whether these are the bytes of one JSON value: UTF-8 without a byte order mark, no NaN."""
     try:
