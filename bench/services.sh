@@ -17,16 +17,16 @@ ORIGINAL_PORT=3001 ORIGINAL_PRODUCT_PORT=5001 ORIGINAL_NGINX_PORT=81
 start_original() { # the same nodes, other ports
   local node urls=''
   REDIS_PASSWORD=$(sed -n 's/^REDIS_PASSWORD=//p' "$STATE_DIR/secrets")
-  REDIS_HOST=${ADDRESS[$(nodes_running redis | head -1)]%/*} REDIS_PORT=6379
+  REDIS_HOST=${ADDRESS[$(nodes_running redis | sed -n 1p)]%/*} REDIS_PORT=6379
   export REDIS_PASSWORD REDIS_HOST REDIS_PORT
   for node in $(nodes_running product-service); do
     urls+="${urls:+,}http://${ADDRESS[$node]%/*}:$ORIGINAL_PRODUCT_PORT"
     start_program product "$node" "$ORIGINAL_PRODUCT_PORT"
   done
   export PRODUCT_SERVICE_URLS=$urls
-  node=$(nodes_running api-gateway | head -1)
+  node=$(nodes_running api-gateway | sed -n 1p)
   start_program gateway "$node" "$ORIGINAL_PORT"
-  start_original_nginx "$(nodes_running nginx | head -1)" "${ADDRESS[$node]%/*}"
+  start_original_nginx "$(nodes_running nginx | sed -n 1p)" "${ADDRESS[$node]%/*}"
 }
 
 start_program() { # PROGRAM NODE PORT

@@ -5,7 +5,7 @@
 pids_of() { ip netns pids "${NAMESPACE[$1]}"; } # NODE
 supervisor() { "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" "$@"; }
 in_node() { nsenter --net="/run/netns/${NAMESPACE[$1]}" -- "${@:2}"; } # NODE COMMAND...
-first_running() { nodes_running "$1" | head -1; }                      # PROGRAM
+first_running() { nodes_running "$1" | sed -n 1p; }                    # PROGRAM
 pause() { read -rt "$1" <> <(:) || :; }                                # SECONDS
 
 signal_all() { # SIGNAL NODE; some may have ended meanwhile

@@ -19,6 +19,6 @@ start_lab() { # within the sandbox
 
 published() { # URL of the way in
   local node
-  node=$(nodes_running nginx | head -1)
+  node=$(nodes_running nginx | sed -n 1p)
   echo "http://127.0.0.1:${PUBLISHES[$node]%%:*}"
 }

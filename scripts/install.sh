@@ -47,9 +47,10 @@ available() { # COMMAND:PACKAGE...
 }
 
 has_candidate() { # PACKAGE: asked again with fresh lists, where apt has none yet
-  apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]' ||
-    { ((EUID == 0)) && apt-get update -qq >&2 && apt-cache policy "$1" | grep -q 'Candidate: [^(]'; }
+  can_install "$1" || { ((EUID == 0)) && apt-get update -qq >&2 && can_install "$1"; }
 }
+
+can_install() { apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [^(]' >/dev/null; } # PACKAGE
 
 # The distribution's Python: one of a user's own (pyenv, conda) lies in a home that services cannot read.
 python() { if [[ -x /usr/bin/python3 ]]; then echo /usr/bin/python3; else command -v python3 || echo python3; fi; }

@@ -84,7 +84,7 @@ hooks() {
   rule filter INPUT "what is for the host" "-j CNET-INPUT"
   rule filter FORWARD "what passes through" "-j CNET-FORWARD"
   # Docker sets FORWARD to DROP and puts its own chains first; DOCKER-USER is the place it keeps for others.
-  ! iptables-save -t filter | grep -q '^:DOCKER-USER ' || rule filter DOCKER-USER "what passes through, before Docker" "-j CNET-FORWARD"
+  ! iptables-save -t filter | grep '^:DOCKER-USER ' >/dev/null || rule filter DOCKER-USER "what passes through, before Docker" "-j CNET-FORWARD"
 }
 
 memory_rule() { rule filter CNET-FORWARD "before up: $1" ""; }
@@ -130,10 +130,10 @@ differing_sysctls() {
 
 check_host_port() { # HOST_PORT PROTOCOL NODE
   local holder forwarded
-  holder=$(ss -Hnlp "--$2" "sport = :$1" | sed -nE 's/.*users:\(\("([^"]+)",pid=([0-9]+).*/\1 (pid \2)/p' | head -1)
+  holder=$(ss -Hnlp "--$2" "sport = :$1" | sed -nE 's/.*users:\(\("([^"]+)",pid=([0-9]+).*/\1 (pid \2)/p' | sed -n 1p)
   [[ -z $(ss -Hnl "--$2" "sport = :$1") ]] ||
     die "port $1 of the host is held by ${holder:-another program}; stop it, or publish $3 on another port in $TABLE"
-  forwarded=$(iptables-save -t nat | grep -E -- "--dport $1 .*-j (DNAT|REDIRECT)" | grep -v CNET- | head -1) || [[ $? == 1 ]]
+  forwarded=$(iptables-save -t nat | grep -E -- "--dport $1 .*-j (DNAT|REDIRECT)" | grep -v CNET- | sed -n 1p) || [[ $? == 1 ]]
   [[ -z $forwarded ]] || die "port $1 of the host is already forwarded by a rule that is not the lab's: $forwarded"
 }
 

@@ -127,7 +127,7 @@ unused_chain() { # FAMILY TABLE CHAIN: no rule, and the kernel's own policy
 }
 
 is_filled() { # FAMILY TABLE: it holds a chain, or is not there at all
-  ! nft list table "$@" &>/dev/null || nft list table "$@" 2>/dev/null | grep -q chain
+  ! nft list table "$@" &>/dev/null || nft list table "$@" 2>/dev/null | grep chain >/dev/null
 }
 
 # give_back_chains BEFORE FAMILY/TABLE...: chains that were not there before go again, where nobody else has put

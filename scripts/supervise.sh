@@ -23,13 +23,13 @@ networks_of() { # PROGRAM: of all nodes that run it, comma-separated
 
 first_address() { # PROGRAM
   local node
-  node=$(nodes_running "$1" | head -1)
+  node=$(nodes_running "$1" | sed -n 1p)
   echo "${ADDRESS[${node:-none}]%/*}"
 }
 
 first_port() {
   local node
-  node=$(nodes_running "$1" | head -1)
+  node=$(nodes_running "$1" | sed -n 1p)
   [[ -z $node ]] || port_of "$node"
 }
 

@@ -127,7 +127,7 @@ verify_network() {
 
 read_order() { # ID; asked of PostgreSQL itself, by its own socket
   local node
-  node=$(nodes_running postgres | head -1)
+  node=$(nodes_running postgres | sed -n 1p)
   timeout 10 "$ROOT/scripts/contain.sh" exec "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \
     -c "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
 }
@@ -157,7 +157,7 @@ verify_discovery() { # BASE
       "any(.[]; .instance_id == \"$(label "$node")\" and .health == \"passing\" and .ip == \"${ADDRESS[$node]%/*}\")" \
       "$1/discover/$(registered_name "$node")?all=1"
   done
-  product=$(nodes_running product-service | head -1)
+  product=$(nodes_running product-service | sed -n 1p)
   [[ -n $product ]] || return 0
   body="{\"name\":\"verify\",\"ip\":\"${ADDRESS[$product]%/*}\",\"port\":${LISTENS[$product]%%/*}}"
   expect 'POST /register of somebody else is refused' 403 '.field == "ip"' -H 'Content-Type: application/json' -d "$body" "$1/register"
@@ -204,7 +204,7 @@ verify_services() {
     verify_discovery "http://${ADDRESS[$node]%/*}:${LISTENS[$node]%%/*}"
   done
   [[ -z $(dns_address) ]] || { title "Names: each namespace asks $(dns_address)" && verify_names; }
-  way_in=$(nodes_running nginx | head -1)
+  way_in=$(nodes_running nginx | sed -n 1p)
   [[ -n $way_in && ${PUBLISHES[$way_in]} != - ]] || return 0
   port=${PUBLISHES[$way_in]%%:*}
   title "The platform at http://localhost:$port"

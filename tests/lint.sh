@@ -11,6 +11,13 @@ cd "$ROOT"
 
 files() { git ls-files -co --exclude-standard -- "$@" | while read -r file; do [[ ! -f $file ]] || echo "$file"; done; }
 
+# A reader that ends early (`grep -q`, `head -1`) leaves the command before it to die of SIGPIPE; under pipefail a match
+# then looks like none. `grep ... >/dev/null` and `sed -n 1p` read to the end.
+check_pipes() { # FILE...
+  ! grep -nE '(^|[^|])[|]&? *([ef]?grep +(-[^ ]+ +)*(-[a-zA-Z]*q|--quiet|--silent)|head +-(n|[0-9]))' "$@" ||
+    { say "the pipes above end early, which pipefail makes wrong; write \`grep ... >/dev/null\` or \`sed -n 1p\`" && return 1; }
+}
+
 check() {
   scripts/install.sh dev
   local bash_files python_files service failed=0
@@ -18,6 +25,7 @@ check() {
   mapfile -t python_files < <(files '*.py')
   shellcheck --external-sources --source-path=SCRIPTDIR --source-path="$ROOT" "${bash_files[@]}" || failed=1
   shfmt -i 2 -ci -d "${bash_files[@]}" || failed=1
+  check_pipes "${bash_files[@]}" || failed=1
   "$VENV/bin/ruff" check --quiet "${python_files[@]}" || failed=1
   "$VENV/bin/ruff" format --quiet --check "${python_files[@]}" || failed=1
   # Each service is a program of its own with modules of the same names, so it is checked by itself.

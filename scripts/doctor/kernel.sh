@@ -41,7 +41,7 @@ try_features() {
   while IFS='|' read -r level what module config command; do
     [[ -n $level ]] || continue
     # shellcheck disable=SC2086 # words
-    why=$($command 2>&1 </dev/null) || echo "$level|$what|$module|$config|$(grep . <<<"$why" | head -1)"
+    why=$($command 2>&1 </dev/null) || echo "$level|$what|$module|$config|$(grep . <<<"$why" | sed -n 1p)"
   done <<<"$FEATURES"
 }
 

@@ -34,7 +34,7 @@ check_ipv6() {
 
 check_uplink() {
   local device mtu
-  device=$(default_devices | head -1)
+  device=$(default_devices | sed -n 1p)
   if [[ -z $device ]]; then
     note "no default route: nodes reach this machine, and no further" "ip route add default via GATEWAY; the proof of the way out fails until then"
     return

@@ -46,7 +46,7 @@ ip_speaks() {
   ip -j link show lo 2>/dev/null | jq -e '.[0].ifname == "lo"' &>/dev/null && ip -batch - <<<'link show lo' &>/dev/null
 }
 
-version_of() { timeout 3 "$1" "$2" 2>&1 </dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | head -1; }
+version_of() { timeout 3 "$1" "$2" 2>&1 </dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | sed -n 1p; }
 
 not_older() { printf '%s\n' "$1" "$2" | sort -CV; } # LEAST HAVE
 

@@ -8,7 +8,7 @@ trap 'exit 143' INT TERM # else bash goes on with the next step when only its ch
 # Debian keeps the server's programs off PATH, a folder for each version.
 programs=$({ find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null || :; } | sort -V | tail -1)
 PATH=${programs:+$programs:}$PATH
-version=$(postgres --version | grep -oE '[0-9]+' | head -1)
+version=$(postgres --version | grep -oE '[0-9]+' | sed -n 1p)
 data=$STATE_DIR/$version
 settings=(-c config_file="$PWD/postgresql.conf" -c unix_socket_directories="$STATE_DIR")
 LOG_FILES=4 # of 16 MB: what is written while the disk is full goes there; see postgresql.conf

@@ -128,7 +128,7 @@ socketserver.TCPServer((\"10.0.0.200\", 9000), Handler).serve_forever()" & serve
     for name in order-service redis-cache product3; do
       ip netns exec $name getent ahostsv4 product-service.lab | awk "/STREAM/ { print \$1 }" | sort | tr "\n" " " | grep "^10.0.0.30 10.0.0.31 10.0.0.32 $"
     done
-    dns PRODUCT-service.LAB SRV | sort | tee /dev/stderr | head -1 | grep "^0 1 5000 product-1.product-service.lab."
+    dns PRODUCT-service.LAB SRV | sort | tee /dev/stderr | sed -n 1p | grep "^0 1 5000 product-1.product-service.lab."
     dns --tcp _product-service._tcp.lab SRV | wc -l | grep "^3$"
     dns product-2.product-service.lab | grep "^10.0.0.31$"
     dns --tcp postgres-db.lab | grep "^10.0.0.60$"

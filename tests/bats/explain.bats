@@ -112,7 +112,7 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
       setsid security/explain.sh redis-cache postgres-db 5432 >/dev/null 2>&1 & pid=$!
       sleep "$delay"; kill -9 -- "-$pid" 2>/dev/null || :; wait "$pid" || :
     done
-    retry 5 bash -c "! nft list tables | grep -q cnet-trace"
+    retry 5 bash -c "! nft list tables | grep cnet-trace >/dev/null"
     security/explain.sh redis-cache postgres-db 5432 >/dev/null || [[ $? == 1 ]]
     diff <(sed -E "s/packets [0-9]+ bytes [0-9]+//" /run/before) <(nft list ruleset | sed -E "s/packets [0-9]+ bytes [0-9]+//")
   '

@@ -48,7 +48,7 @@ load helpers
     converge &>/run/first || { cat /run/first; exit 1; }
     host_state | sed -E "$COUNTERS" >/run/once
     counted=$(packets CNET-FORWARD)
-    pids=$(ps -eo pid,args | grep -E "redis-server|postgres -D|nginx: master|gunicorn" | grep -v grep | awk "{print \$1}" | head -4)
+    pids=$(ps -eo pid,args | grep -E "redis-server|postgres -D|nginx: master|gunicorn" | grep -v grep | awk "{print \$1}" | sed -n 1,4p)
     converge >/run/second
     cat /run/second
     refute grep -E "^\+ (ip|iptables|sysctl)" /run/second

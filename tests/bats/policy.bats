@@ -105,7 +105,7 @@ b"; do
     scripts/network.sh up >/dev/null
     talk() { # NODE PORT: says something each 0.1 s over one connection
       in_node postgres-db timeout 20 socat -u "TCP-LISTEN:$2,bind=10.0.0.60" "OPEN:/run/heard.$2,creat,append" &
-      retry 5 in_node postgres-db bash -c "ss -Hltn sport = :$2 | grep -q ."
+      retry 5 in_node postgres-db bash -c "ss -Hltn sport = :$2 | grep . >/dev/null"
       in_node "$1" bash -c "exec 5<>/dev/tcp/10.0.0.60/$2; while :; do echo x >&5; sleep 0.1; done" &
       retry 5 test -s "/run/heard.$2"
     }
@@ -133,7 +133,7 @@ b"; do
     echo one >&5; read -rt 3 heard <&6; [[ $heard == one ]]
     security/policy.sh down >/dev/null
     exec 5>&-; cat <&6 >/dev/null # the connection ends, unseen; the next one has its ports and other numbers
-    retry 5 refute in_node api-gateway bash -c "ss -Htn sport = :40000 | grep -q ."
+    retry 5 refute in_node api-gateway bash -c "ss -Htn sport = :40000 | grep . >/dev/null"
     talk unseen; exec 5>/run/to.unseen 6</run/from.unseen
     echo two >&5; read -rt 3 heard <&6; [[ $heard == two ]]
     security/policy.sh up >/dev/null
@@ -151,7 +151,7 @@ b"; do
     reaches order-service postgres-db 5432
     refute reaches redis-cache postgres-db 5432 # although Docker'\''s own chain would let it
     [[ $(ip -j -d link show docker0 | jq ".[0].linkinfo.info_data.nf_call_iptables") == 0 ]]
-    iptables -S FORWARD | head -1 | grep -x -- "-P FORWARD DROP"
+    iptables -S FORWARD | sed -n 1p | grep -x -- "-P FORWARD DROP"
     security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
     security/policy.sh down >/dev/null; scripts/nat.sh down >/dev/null
     iptables -S | grep -x -- "-A DOCKER-USER -s 10.0.0.50/32 -j ACCEPT"
