@@ -26,7 +26,7 @@ policies: ## phase 4.3: who may talk to whom, as rules, and proven by trying
 	@scripts/lab.sh policies
 
 isolation: ## phase 4.4: move over to three tiers (BACK=1: back to the flat lab); data stays
-	@scripts/lab.sh isolation $(if $(BACK),back)
+	@scripts/lab.sh isolation
 
 explain: ## why is this dropped? make explain FROM=redis-cache TO=postgres-db PORT=5432 (OPTIONS=--static)
 	@security/explain.sh $(FROM) $(TO) $(PORT) $(OPTIONS)
@@ -71,7 +71,7 @@ capture: ## tcpdump on the lab's wires until Ctrl+C (DURATION=10: so many second
 	@monitoring/capture.sh run $(DURATION)
 
 health: ## every service: up or down, latency, uptime; goes on until Ctrl+C (ONCE=1: once, with an exit status)
-	@scripts/report.sh health $(if $(ONCE),--once)
+	@scripts/report.sh health
 
 connections: ## connections by service and state, address translations, the tracking table
 	@scripts/report.sh connections

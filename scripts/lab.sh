@@ -7,7 +7,7 @@
 #   scripts/lab.sh network    phase 1 alone: namespaces, bridge, NAT, port forwarding, and its proof
 #   scripts/lab.sh services   phase 2 alone: the programs, and their proof
 #   scripts/lab.sh policies   phase 4.3: the policy on what is up, and its proof
-#   scripts/lab.sh isolation [back]   phase 4.4: move over to three tiers, or back to the flat lab; data stays
+#   scripts/lab.sh isolation [back]   phase 4.4: move over to three tiers, or back to the flat lab (also BACK=1); data stays
 #   scripts/lab.sh status     one screen: nodes, services, rules and their counters; 1 when anything drifted
 #   scripts/lab.sh shell NAMESPACE   a shell in a namespace
 #   scripts/lab.sh help

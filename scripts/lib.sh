@@ -2,6 +2,10 @@
 # What every script shares: refusals, echoed commands, undo, the lock, waiting for a fact.
 # Sourced, never run. "The host" is the network namespace the script was started in.
 
+# What the caller has set for itself changes no command of the lab's. Proxies stay, for apt, pip and Docker.
+unset CDPATH POSIXLY_CORRECT BASH_ENV ENV REDISCLI_AUTH PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS "${!PG@}" "${!GIT_@}"
+umask 022
+
 set -euo pipefail
 shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
@@ -14,7 +18,8 @@ RUN_DIR=/run/cnet       # what does not: sockets, the lock, generated configurat
 LINK_GROUP=25955        # marks a link as the lab's, set in the same message that makes it
 VENV=$ROOT/.venv
 OUTSIDE_NAMESPACE=cnet-outside # that verify.sh makes for itself
-export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV OUTSIDE_NAMESPACE
+CURL_HOME=$ROOT/scripts/curl
+export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV OUTSIDE_NAMESPACE CURL_HOME
 
 [[ :$PATH: == *:/usr/sbin:* ]] || PATH=$PATH:/usr/sbin:/sbin # a user's PATH may lack them
 
@@ -60,6 +65,23 @@ bad_usage() {
   print_help >&2
   exit 2
 }
+
+# A switch is on (1, yes, true) or off (0, no, false, empty); from here on it is 1 or empty.
+SWITCHES=(DRY_RUN QUICK BACK ONCE FOLLOW DOCKER_BUILD_OFFLINE)
+read_switches() {
+  local name
+  for name in "${SWITCHES[@]}"; do
+    case ${!name:-} in
+      1 | yes | true) printf -v "$name" 1 ;;
+      '' | 0 | no | false) printf -v "$name" '' ;;
+      *)
+        say "$SCRIPT: $name=${!name}: it takes 1 (on) or 0 (off)"
+        exit 2
+        ;;
+    esac
+  done
+}
+read_switches
 
 # --- doing --------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@
 #   scripts/report.sh distribution   which instance answered how many requests, and when (CSV, PNG)
 #   scripts/report.sh proof      the policy, tried; 1 when anything differs (CSV, PNG)
 #   scripts/report.sh documents  the security policy, isolation and routing, with their proof (Markdown, PDF)
-#   scripts/report.sh health [OPTION...]   is each service well: --once, --json, --csv FILE, --report FOLDER
+#   scripts/report.sh health [OPTION...]   is each service well: --once (or ONCE=1), --json, --csv FILE, --report FOLDER
 #   scripts/report.sh connections [OPTION...]   who is connected to whom: --watch SECONDS, --json
 #   scripts/report.sh help
 
@@ -48,7 +48,7 @@ proof() {
   return "$status"
 }
 
-health() { page monitoring.health "$@"; }
+health() { page monitoring.health ${ONCE:+--once} "$@"; }
 
 connections() { page monitoring.connections --reports "$REPORTS" "$@"; }
 

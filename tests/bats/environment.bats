@@ -1,0 +1,48 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
+# What the caller has set for itself: switches are read, everything else stays outside.
+
+load helpers
+
+@test "a switch takes 1, yes, true, 0, no, false or nothing; anything else is refused by every script before it does anything" {
+  local script
+  for script in $(cd "$ROOT" && git ls-files '*.sh' | xargs grep -lE '^ *(source|\.) .*/(lib|topology|engine|swarm_nodes)\.sh"?$' | xargs grep -l '^case '); do
+    run -2 env QUICK=maybe "$ROOT/$script" help
+    says "${script##*/}: QUICK=maybe: it takes 1 (on) or 0 (off)"
+    run -0 env QUICK=no DRY_RUN=0 BACK=false ONCE= "$ROOT/$script" help
+  done
+  says "help"
+}
+
+@test "a switch that is off does what nothing does: DRY_RUN=0 acts, DRY_RUN=yes shows" {
+  sandboxed '
+    DRY_RUN=yes scripts/network.sh up; refute ip link show br-app
+    DRY_RUN=0 scripts/network.sh up >/dev/null; ip link show br-app >/dev/null
+    DRY_RUN=true scripts/network.sh down; ip link show br-app >/dev/null
+    DRY_RUN=false BACK=0 make -s health ONCE=1 && exit 1 # nothing answers: it ends, and says so by its status
+    DRY_RUN=no scripts/network.sh down >/dev/null; refute ip link show br-app
+  '
+  succeeds
+}
+
+@test "the caller's shell, proxies, curl, umask, Python and database settings change nothing" {
+  sandboxed '
+    mkdir -p /run/home/scripts /run/home/python
+    echo "proxy = http://127.0.0.1:9" >/run/home/.curlrc
+    echo "raise SystemExit(\"a module of the caller was loaded\")" >/run/home/python/json.py
+    echo "set -o noclobber; declare -x SCRIPT=mine ROOT=/nowhere" >/run/home/bash_env
+    export HOME=/run/home CDPATH=/run/home BASH_ENV=/run/home/bash_env POSIXLY_CORRECT=1
+    export http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 all_proxy=http://127.0.0.1:9 HTTP_PROXY=http://127.0.0.1:9
+    export PYTHONPATH=/run/home/python PGHOST=/nowhere PGUSER=nobody GIT_DIR=/nowhere LC_ALL=tr_TR.UTF-8
+    umask 077
+    scripts/lab.sh up >/run/up 2>&1 || { tail -20 /run/up; exit 1; }
+    scripts/verify.sh all >/run/verify 2>&1 || { cat /run/verify; exit 1; }
+    scripts/lab.sh status >/run/status || { cat /run/status; exit 1; }
+    umask 022
+    # Services read their resolver as the user that they run as.
+    for name in /etc/netns/*; do [[ $(stat -c %a "$name" "$name/resolv.conf" | xargs) == "755 644" ]]; done
+    scripts/contain.sh exec order-service cat /etc/resolv.conf | grep nameserver
+    scripts/lab.sh down >/run/down 2>&1 || { tail -20 /run/down; exit 1; }
+  '
+  succeeds
+}
