@@ -17,9 +17,10 @@ STATE_DIR=/var/opt/cnet # what outlives a crash and `down`: databases, passwords
 RUN_DIR=/run/cnet       # what does not: sockets, the lock, generated configuration
 LINK_GROUP=25955        # marks a link as the lab's, set in the same message that makes it
 VENV=$ROOT/.venv
-OUTSIDE_NAMESPACE=cnet-outside # that verify.sh makes for itself
+OUTSIDE_NAMESPACE=cnet-outside  # that the proofs make for themselves, and the host's interface to it
+OUTSIDE_NETWORK=198.51.100.0/24 # in which it is: TEST-NET-2, RFC 5737
 CURL_HOME=$ROOT/scripts/curl
-export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV OUTSIDE_NAMESPACE CURL_HOME
+export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV OUTSIDE_NAMESPACE OUTSIDE_NETWORK CURL_HOME
 
 [[ :$PATH: == *:/usr/sbin:* ]] || PATH=$PATH:/usr/sbin:/sbin # a user's PATH may lack them
 

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 from scripts.table import TableError, TableReader
@@ -44,12 +44,15 @@ NONE = "-"
 NOT_FOR_BRIDGES = ("namespace", "interface", "bridge_interface", "bridge", "listens", "publishes", "runs")
 OUTSIDE_THE_LAB = ("host", "world", "any")
 KEPT_BY_THE_KERNEL = ("all", "default", "lo")
+OUTSIDE_OF_PROOFS = "cnet-outside"
+OUTSIDE_NETWORK = IPv4Network("198.51.100.0/24")
 NOT_OF_THIS_REPOSITORY = ("nginx", "redis", "postgres")
 INTERFACE_LENGTH = 15
 LAST_PORT = 65535
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}/([1-9]|[12][0-9]|30)")
+_NO_HOST = re.compile(r"(0|127|22[4-9]|2[3-5][0-9])\..*")
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _INTERFACE = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PORT = re.compile("[1-9][0-9]{0,4}")
@@ -265,6 +268,7 @@ class _Reader(TableReader):
         if row["name"] in OUTSIDE_THE_LAB:
             self.refuse("name", f'"{row["name"]}" is kept for what is outside the lab')
         self.check_name("namespace", row["namespace"])
+        self.check_reserved("namespace", row["namespace"])
         self.check_interface("interface", row["interface"])
         self.check_interface("bridge_interface", row["bridge_interface"])
         self.check_interface("bridge", row["bridge"])
@@ -291,14 +295,26 @@ class _Reader(TableReader):
             self.refuse(column, f'"{name}" is not an interface name: letters, digits, - _ and .')
         if name in KEPT_BY_THE_KERNEL:
             self.refuse(column, f'"{name}" is kept by the kernel')
+        self.check_reserved(column, name)
+
+    def check_reserved(self, column: str, name: str) -> None:
+        if name == OUTSIDE_OF_PROOFS:
+            self.refuse(column, f'"{name}" is kept for the outside that the proofs make')
 
     def checked_address(self) -> IPv4Interface:
         text = self.row["address"]
         if not _ADDRESS.fullmatch(text):
             self.refuse("address", f'"{text}" is not an IPv4 address with a prefix length from 1 to 30')
+        if _NO_HOST.fullmatch(text):
+            self.refuse("address", f"{text} is in 0/8, 127/8 or 224/3, where no host's address can be")
         address = IPv4Interface(text)
         if address.ip in (address.network.network_address, address.network.broadcast_address):
             self.refuse("address", f"{text} is the network's own or broadcast address, not a host's")
+        if address.network.overlaps(OUTSIDE_NETWORK):
+            self.refuse(
+                "address",
+                f"{text} overlaps with {OUTSIDE_NETWORK}, where the proofs put their outside (TEST-NET-2, RFC 5737)",
+            )
         return address
 
     def checked_port(self, column: str, port: str) -> int:

@@ -59,9 +59,14 @@ check_address() { # A.B.C.D/LENGTH, no leading zeros, a host's address within it
   # shellcheck disable=SC2053 # OCTET is a pattern
   [[ $1 == $OCTET.$OCTET.$OCTET.$OCTET/@([1-9]|[12][0-9]|30) ]] ||
     refuse address "\"$1\" is not an IPv4 address with a prefix length from 1 to 30"
+  [[ ${1%%.*} != @(0|127|22[4-9]|2[3-5][0-9]) ]] || refuse address "$1 is in 0/8, 127/8 or 224/3, where no host's address can be"
   network_of "$1"
   ((REPLY != NETWORK && REPLY != NETWORK_END)) ||
     refuse address "$1 is the network's own or broadcast address, not a host's"
+  local first=$NETWORK last=$NETWORK_END
+  network_of "$OUTSIDE_NETWORK"
+  ((last < NETWORK || first > NETWORK_END)) ||
+    refuse address "$1 overlaps with $OUTSIDE_NETWORK, where the proofs put their outside (TEST-NET-2, RFC 5737)"
 }
 
 network_of() { # sets NETWORK (first address as a number), NETWORK_END, and REPLY to the address itself
@@ -86,10 +91,15 @@ check_name() {
     refuse "$1" "\"$2\" is not a name: letters, digits, - and _, at most 63 characters"
 }
 
+check_reserved() {
+  [[ $2 != "$OUTSIDE_NAMESPACE" ]] || refuse "$1" "\"$2\" is kept for the outside that the proofs make"
+}
+
 check_interface() {
   ((${#2} <= 15)) || refuse "$1" "\"$2\" has ${#2} characters, the kernel takes at most 15"
   [[ $2 == [A-Za-z0-9]* && $2 != *[!A-Za-z0-9_.-]* ]] || refuse "$1" "\"$2\" is not an interface name: letters, digits, - _ and ."
   [[ $2 != all && $2 != default && $2 != lo ]] || refuse "$1" "\"$2\" is kept by the kernel"
+  check_reserved "$1" "$2"
 }
 
 # A namespace has one wire; nodes that share a namespace are addresses on the same one.
@@ -155,6 +165,7 @@ add_node() {
   [[ ${ROW[name]} != host && ${ROW[name]} != world && ${ROW[name]} != any ]] ||
     refuse name "\"${ROW[name]}\" is kept for what is outside the lab"
   check_name namespace "${ROW[namespace]}"
+  check_reserved namespace "${ROW[namespace]}"
   check_interface interface "${ROW[interface]}"
   check_interface bridge_interface "${ROW[bridge_interface]}"
   check_interface bridge "${ROW[bridge]}"

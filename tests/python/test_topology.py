@@ -188,6 +188,8 @@ NOT_A_NAME = "is not a name: letters, digits, - and _, at most 63 characters"
 NOT_AN_INTERFACE = "is not an interface name: letters, digits, - _ and ."
 WHITE_SPACE = "a space or other white space; columns are separated by tabs alone"
 NOT_ASCII = "neither a tab nor printable ASCII"
+OF_THE_PROOFS = "is kept for the outside that the proofs make"
+NO_HOST = "is in 0/8, 127/8 or 224/3, where no host's address can be"
 TOO_LONG = "has 16 characters, the kernel takes at most 15"
 CARRIAGE_RETURN = "a carriage return; end lines in a line feed alone"
 BOM = "a byte order mark; save the file without it"
@@ -318,7 +320,23 @@ MALFORMED: dict[str, Case] = {
     "interface lo": (one(interface="lo"), '3: interface: "lo" is kept by the kernel'),
     "bridge_interface all": (one(bridge_interface="all"), '3: bridge_interface: "all" is kept by the kernel'),
     "bridge default": (table(bridge("default")), '2: name: "default" is kept by the kernel'),
+    "namespace of the proofs": (one(namespace="cnet-outside"), f'3: namespace: "cnet-outside" {OF_THE_PROOFS}'),
+    "interface of the proofs": (
+        one(bridge_interface="cnet-outside"),
+        f'3: bridge_interface: "cnet-outside" {OF_THE_PROOFS}',
+    ),
+    "bridge of the proofs": (table(bridge("cnet-outside")), f'2: name: "cnet-outside" {OF_THE_PROOFS}'),
     # addresses
+    "address of this network": (one(address="0.9.0.2/16"), f"3: address: 0.9.0.2/16 {NO_HOST}"),
+    "loopback address": (one(address="127.9.0.2/16"), f"3: address: 127.9.0.2/16 {NO_HOST}"),
+    "multicast address": (one(address="224.0.0.2/16"), f"3: address: 224.0.0.2/16 {NO_HOST}"),
+    "reserved address": (one(address="240.0.0.2/16"), f"3: address: 240.0.0.2/16 {NO_HOST}"),
+    "broadcast of all": (one(address="255.255.255.254/16"), f"3: address: 255.255.255.254/16 {NO_HOST}"),
+    "network of the proofs": (
+        one(address="198.51.100.129/25"),
+        "3: address: 198.51.100.129/25 overlaps with 198.51.100.0/24, where the proofs put their outside"
+        " (TEST-NET-2, RFC 5737)",
+    ),
     "no address": (one(address="-"), f'3: address: "-" {LENGTHS}'),
     "address without length": (one(address="10.9.0.2"), f'3: address: "10.9.0.2" {LENGTHS}'),
     "length alone": (one(address="/16"), f'3: address: "/16" {LENGTHS}'),
