@@ -6,6 +6,7 @@ What is not known here is shown as iptables writes it, never left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network
 
@@ -26,6 +27,8 @@ _KNOWN_MODULES = (
     "hashlimit",
     "connlimit",
 )
+_MAC = re.compile("[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", re.IGNORECASE)
+_DECIDING = ("CNET-FROM-", "CNET-TO-")  # chains of the policy, in which to return is to be allowed
 _STATES = {
     "NEW": "new",
     "ESTABLISHED": "established",
@@ -144,7 +147,9 @@ def _one_of(items: Iterable[str]) -> str:
 
 
 def address(text: str, topology: Topology | None) -> str:
-    """Name an address or a network: `nginx-lb (ADDRESS)`; a port stays behind it."""
+    """Name an address or a network: `nginx-lb (ADDRESS)`; a port stays behind it. A MAC address is called one."""
+    if _MAC.fullmatch(text):
+        return f"MAC {text}"
     host, colon, port = text.partition(":")
     host = host.removesuffix("/32")
     name = _name_of(host, topology)
@@ -183,7 +188,9 @@ def _action(rule: Rule, topology: Topology | None) -> str:
     def take(flag: str) -> str:
         return " ".join(options.pop(flag).values) if flag in options else ""
 
-    if rule.target in _ACTIONS:
+    if rule.target == "RETURN" and rule.chain.startswith(_DECIDING):
+        said = "are allowed by this chain"
+    elif rule.target in _ACTIONS:
         said = _ACTIONS[rule.target](take, topology)
     elif rule.goto:
         said = f"go on in {rule.target} and do not come back"

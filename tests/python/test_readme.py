@@ -34,3 +34,11 @@ def test_no_command_of_make_that_is_not_there(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name
+)
+def test_no_command_picks_processes_of_the_whole_machine_by_their_name(page: Path) -> None:
+    """A reader's own Redis has the same name as the lab's: lessons take pids from `ip netns pids`."""
+    assert re.findall(r"\b(?:pkill|pgrep|killall|pidof)\b", page.read_text()) == []

@@ -40,8 +40,8 @@ def page(saved: Saved, flat: Topology) -> rules_page.Page:
     return rules_page.page_of(saved, flat)
 
 
-def said(rule: str, topology: Topology | None = None) -> str:
-    (only,) = parse(f"*filter\n[0:0] -A CNET-X {rule}\nCOMMIT\n").rules
+def said(rule: str, topology: Topology | None = None, chain: str = "CNET-X") -> str:
+    (only,) = parse(f"*filter\n[0:0] -A {chain} {rule}\nCOMMIT\n").rules
     return meaning(only, topology)
 
 
@@ -101,6 +101,10 @@ def test_quotes_and_backslashes_are_read_as_iptables_writes_them() -> None:
     [
         ("-j DROP", "All packets: are dropped, and nobody is told."),
         ("! -p icmp -j RETURN", "Packets of any protocol but ICMP: go back to where this chain was called."),
+        (
+            "! -s 02:42:0a:00:00:1e -g X",
+            "Packets not from MAC 02:42:0a:00:00:1e: go on in X and do not come back.",
+        ),
         ("! -i a -j ACCEPT", "Packets not coming in by a: are let through."),
         ("-p udp -m udp ! --sport 1:9 -j X", "UDP packets not with source ports 1 to 9: go to X."),
         (
@@ -124,6 +128,12 @@ def test_quotes_and_backslashes_are_read_as_iptables_writes_them() -> None:
 )
 def test_a_rule_in_plain_english(rule: str, sentence: str) -> None:
     assert said(rule) == sentence
+
+
+@pytest.mark.parametrize("chain", ["CNET-FROM-NODES", "CNET-TO-HOST"])
+def test_who_returns_from_a_chain_of_the_policy_is_allowed(chain: str) -> None:
+    rule = "-p tcp -m tcp --dport 80 -j RETURN"
+    assert said(rule, chain=chain) == "TCP packets with destination port 80: are allowed by this chain."
 
 
 def test_addresses_are_named_by_the_topology(flat: Topology) -> None:

@@ -320,7 +320,10 @@ MALFORMED: dict[str, Case] = {
     "interface lo": (one(interface="lo"), '3: interface: "lo" is kept by the kernel'),
     "bridge_interface all": (one(bridge_interface="all"), '3: bridge_interface: "all" is kept by the kernel'),
     "bridge default": (table(bridge("default")), '2: name: "default" is kept by the kernel'),
-    "namespace of the proofs": (one(namespace="cnet-outside"), f'3: namespace: "cnet-outside" {OF_THE_PROOFS}'),
+    "namespace of the proofs": (
+        one(namespace="cnet-outside"),
+        f'3: namespace: "cnet-outside" {OF_THE_PROOFS}',
+    ),
     "interface of the proofs": (
         one(bridge_interface="cnet-outside"),
         f'3: bridge_interface: "cnet-outside" {OF_THE_PROOFS}',
