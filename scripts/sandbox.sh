@@ -8,7 +8,8 @@
 #   +-----------------------------------------------------------------+
 #
 #   scripts/sandbox.sh run COMMAND...   run it there; its exit status is this one's
-#   scripts/sandbox.sh shell            a shell there
+#   scripts/sandbox.sh shell            a shell there, whose prompt says so
+#   scripts/sandbox.sh enter [PID]      a second terminal in a sandbox that runs; PID when there are several
 #   scripts/sandbox.sh help
 #
 # Needs no root where the kernel lets users make namespaces. Several run at once. When the command
@@ -20,6 +21,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=scripts/limits.sh
 source "$ROOT/scripts/limits.sh"
 
+PROMPT='[sandbox] \w # '
 HOST_ADDRESS=203.0.113.1 WORLD_ADDRESS=203.0.113.2 # TEST-NET-3, RFC 5737
 
 # Directories that the lab writes to get a memory of their own; the rest of the machine is seen as it is.
@@ -60,6 +62,7 @@ quiet_bridges() {
 }
 
 inside() {
+  hostname cnet-sandbox
   make_private_directories
   quiet_bridges
   make_world
@@ -80,22 +83,45 @@ check_kernel() { # the flags of unshare that this user may use, in UNSHARE
   die "the kernel lets no user make namespaces (kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); run it with sudo"
 }
 
-enter() {
-  need_tools ip unshare mount
+start() { # COMMAND...
+  need_tools ip unshare mount hostname
   check_kernel
   exec unshare "${UNSHARE[@]}" "$BASH" "$ROOT/scripts/sandbox.sh" inside "$@"
+}
+
+# The first process of each sandbox, which is number 1 in its own PID namespace (proc_pid_status(5), NSpid).
+running_sandboxes() {
+  local words process
+  for process in /proc/[0-9]*; do
+    mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
+    [[ ${words[1]:-} == */scripts/sandbox.sh && ${words[2]:-} == inside ]] || continue
+    ! grep -qsE '^NSpid:.*[[:space:]]1$' "$process/status" || echo "${process#/proc/}"
+  done
+}
+
+enter() { # [PID]
+  local running wanted=${1:-} flags=(--net --mount --ipc --uts --pid)
+  mapfile -t running < <(running_sandboxes)
+  ((${#running[@]} > 0)) || die "no sandbox runs; begin one: scripts/sandbox.sh shell"
+  ((${#running[@]} == 1)) || [[ -n $wanted ]] || die "several sandboxes run; name one: scripts/sandbox.sh enter PID, of ${running[*]}"
+  wanted=${wanted:-${running[0]}}
+  [[ " ${running[*]} " == *" $wanted "* ]] || die "process $wanted is no sandbox; there are ${running[*]}"
+  ((EUID == 0)) || flags+=(--user --preserve-credentials)
+  trap - EXIT
+  PS1=$PROMPT exec nsenter --target "$wanted" "${flags[@]}" --wd="$ROOT" "$BASH" --norc
 }
 
 case ${1:-help} in
   run)
     shift
     (($# > 0)) || bad_usage "run needs a command"
-    enter "$@"
+    start "$@"
     ;;
   shell)
     need_environment # there is no internet in it to install anything from
-    enter "${SHELL:-bash}"
+    start env PS1="$PROMPT" "$BASH" --norc
     ;;
+  enter) enter "${2:-}" ;;
   inside) # only for itself, within the new namespaces
     shift
     inside "$@"

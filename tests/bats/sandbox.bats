@@ -44,6 +44,36 @@ load helpers
   run ! pgrep -fx 'sleep 4242'
 }
 
+@test "it says what it is: by its host name, by the prompt of its shell" {
+  run "$ROOT/scripts/sandbox.sh" run hostname
+  [[ $output == cnet-sandbox && $(hostname) != cnet-sandbox ]]
+  run script -qec "$ROOT/scripts/sandbox.sh shell" /dev/null <<<exit
+  says "[sandbox] "
+}
+
+@test "a second terminal enters a sandbox that runs, and names them when there are several" {
+  run -1 unshare --pid --fork --mount-proc "$ROOT/scripts/sandbox.sh" enter
+  says "no sandbox runs"
+  run unshare --pid --fork --mount-proc bash -c '
+    cd "$ROOT"
+    scripts/sandbox.sh run bash -c "ip link add marked type bridge; sleep 20" & first=$!
+    until entered=$(echo "hostname; ip -br link show marked" | scripts/sandbox.sh enter 2>/dev/null) && [[ $entered == *marked* ]]; do sleep 0.1; done
+    echo "$entered"
+    scripts/sandbox.sh run sleep 20 & second=$!
+    text=; until [[ $text == *"several sandboxes run"* ]]; do text=$(scripts/sandbox.sh enter 2>&1 </dev/null) || :; done
+    echo "$text"
+    pid=${text##*of } pid=${pid%% *}
+    echo hostname | scripts/sandbox.sh enter "$pid" 2>/dev/null
+    scripts/sandbox.sh enter 1 || echo "status $?"
+    kill -9 "$first" "$second"
+  '
+  succeeds
+  says "marked"
+  says "several sandboxes run; name one: scripts/sandbox.sh enter PID, of"
+  says "process 1 is no sandbox"
+  says "status 1"
+}
+
 @test "several run at once and see nothing of each other" {
   for number in 1 2 3; do
     "$ROOT/scripts/sandbox.sh" run bash -c "cd '$ROOT'; scripts/network.sh up >/dev/null && ip link set br-app alias n$number && sleep 1 && ip link show br-app | grep alias.n$number && ip netns | grep -c ." &
