@@ -39,6 +39,7 @@ filtering() { echo "nf_call_iptables $1 nf_call_ip6tables $1 nf_call_arptables $
 policy_in_force() { iptables-save 2>/dev/null | grep '^:CNET-FROM-NODES ' >/dev/null; }
 
 SCALED=$RUN_DIR/scaled.tsv
+[[ ${POLICY:-/} == */* || $POLICY == *.tsv ]] || POLICY=$ROOT/security/$POLICY.tsv
 [[ -z ${POLICY:-} ]] || POLICY=$(realpath -m -- "$POLICY") # tools that read it run in another directory
 base_table() {                                             # what the loaded table was scaled from, or itself
   if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi

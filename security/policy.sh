@@ -12,7 +12,7 @@
 #   security/policy.sh path     which table goes with the lab; nothing when there is none
 #   security/policy.sh help
 #
-# The table is security/NAME.tsv for topology/NAME.tsv; POLICY=PATH takes another. DRY_RUN=1 shows, does nothing.
+# The table is security/NAME.tsv for topology/NAME.tsv; POLICY=NAME|PATH takes another. DRY_RUN=1 shows, does nothing.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"

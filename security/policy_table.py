@@ -1,4 +1,4 @@
-"""The policy table's loader: security/NAME.tsv goes with topology/NAME.tsv; POLICY=PATH takes another.
+"""The policy table's loader: security/NAME.tsv goes with topology/NAME.tsv; POLICY=NAME|PATH takes another.
 
 Firewall anomalies and their names: Al-Shaer and Hamed, "Firewall Policy Advisor" (IM 2003).
 """
@@ -32,6 +32,7 @@ from security.policy import (
 )
 
 COLUMNS = ("id", "from", "to", "protocol", "port", "rate", "verdict", "reason")
+SHIPPED = ROOT / "security"
 NONE = "-"
 MOST_REASON = 160
 LAST_PORT = 65535
@@ -50,8 +51,10 @@ def policy_path(topology: Topology) -> Path | None:
     """Path of the policy that goes with a topology, as POLICY or its name says; None when there is none."""
     given = os.environ.get("POLICY") or _running_policy(base_table(topology.path))
     if given:
-        return Path(os.path.realpath(given))
-    beside = ROOT / "security" / base_table(topology.path).name
+        return Path(
+            os.path.realpath(given if "/" in given or given.endswith(".tsv") else SHIPPED / f"{given}.tsv")
+        )
+    beside = SHIPPED / base_table(topology.path).name
     return beside if beside.is_file() else None
 
 
@@ -69,8 +72,13 @@ def load(topology: Topology | None = None) -> Policy:
     """Read the policy of a topology (of the running lab's, when not given), or raise PolicyError."""
     topology = topology or load_topology()
     path = policy_path(topology)
-    if path is None or not path.is_file():
-        raise PolicyError(f"{path or topology.path}: there is no policy; name one by POLICY=PATH")
+    if path is None:
+        raise PolicyError(f"{topology.path}: there is no policy; name one by POLICY=PATH")
+    if not path.is_file():
+        shipped = " or ".join(f"POLICY={table.stem}" for table in sorted(SHIPPED.glob("*.tsv")))
+        raise PolicyError(
+            f"{path}: there is no policy; name another, or one of the lab's: sudo make up {shipped}"
+        )
     return _Reader(path, topology).read()
 
 

@@ -48,6 +48,22 @@ POLICED='source tests/bats/inside_policy.bash
   succeeds
 }
 
+@test "who deletes the policy that is in force is told how to go back, and a policy may be named as a table is" {
+  sandboxed "$POLICED"'
+    cp security/flat.tsv /run/mine.tsv
+    POLICY=/run/mine.tsv policed_network
+    rm /run/mine.tsv
+    for command in up status; do
+      fails_with 1 "/run/mine.tsv: there is no policy; name another, or one of the lab'"'"'s: sudo make up POLICY=flat or POLICY=tiers" security/policy.sh "$command"
+    done
+    POLICY=flat security/policy.sh up >/dev/null
+    [[ $(security/policy.sh path) == "$ROOT/security/flat.tsv" ]]
+    security/policy.sh status
+    POLICY=/run/mine.tsv security/policy.sh down >/dev/null; [[ $(iptables-save) != *CNET-FROM-NODES* ]]
+  '
+  succeeds
+}
+
 @test "tables at the longest path are as wanted after up; one byte more, or a quote, is refused before anything changes" {
   sandboxed "$POLICED"'
     far=/run/$(printf "f%.0s" {1..200}); mkdir "$far"
