@@ -177,6 +177,7 @@ down() {
   end_all_processes
   [[ -n ${DRY_RUN:-} ]] || retry_until 2 no_groups_left || :
   remove_names
+  run rm -f "$CONFIG" # by which verify.sh knows that services are meant to run
 }
 
 end_all_processes() {

@@ -25,10 +25,11 @@ in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 
 connects() { "${@:3}" timeout 3 "$BASH" -c "</dev/tcp/$1/$2" &>/dev/null; } # ADDRESS PORT [in_namespace NS]
 
-# A server for the time of the proof: serve NAMESPACE ADDRESS PORT
+# A server for the time of the proof, whose pid is SERVER: serve NAMESPACE ADDRESS PORT
 serve() {
   nsenter --net="/run/netns/$1" -- python3 "$ROOT/scripts/echo_address.py" "$2" "$3" 9>&- &
-  defer kill "$!"
+  SERVER=$!
+  defer kill "$SERVER"
   retry_until 10 connects "$2" "$3" in_namespace "$1" || die "could not listen on $2:$3 in namespace $1"
 }
 
@@ -92,9 +93,24 @@ verify_way_out() {
   done
 }
 
+services_are_meant_to_run() { [[ -e $RUN_DIR/supervisord.conf ]]; }
+
+# Before any service runs, a server stands in for the node's: the way in is of phase 1.
 verify_published() { # NODE HOST_PORT PORT
+  if connects "${ADDRESS[$1]%/*}" "$3" in_namespace "${NAMESPACE[$1]}"; then
+    verify_ways_in "$@"
+  elif services_are_meant_to_run && [[ ${RUNS[$1]} != - ]]; then
+    failed "nobody listens on port $3 of $1; see: sudo make logs NODE=$1"
+  else
+    serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3"
+    verify_ways_in "$@"
+    kill "$SERVER"
+    unset 'UNDO[-1]'
+  fi
+}
+
+verify_ways_in() { # NODE HOST_PORT PORT
   local inside other
-  connects "${ADDRESS[$1]%/*}" "$3" in_namespace "${NAMESPACE[$1]}" || serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3"
   for other in "${NODES[@]}"; do
     [[ ${NAMESPACE[$other]} == "${NAMESPACE[$1]}" ]] || ! allowed "$other" "$1" tcp "$3" || inside=$other
   done

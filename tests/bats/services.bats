@@ -217,6 +217,22 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
   succeeds
 }
 
+@test "verify says that nothing listens behind a published port, and tries everything else to the end" {
+  sandboxed "$LAB_UP"'
+    .venv/bin/supervisorctl -c /run/cnet/supervisord.conf stop nginx-lb >/dev/null
+    refute scripts/verify.sh all >/run/proof 2>&1
+    grep "FAIL.* nobody listens on port 80 of nginx-lb; see: sudo make logs NODE=nginx-lb" /run/proof
+    refute grep -E "ok .*(from outside|from the host)|parse error" /run/proof
+    grep "FAIL.* POST /api/orders created no order" /run/proof
+    [[ $(tail -1 /run/proof) == "verify.sh: not everything worked; the lines marked FAIL say what" ]]
+    # Before the services are begun, a server stands in for nginx, for as long as the way in is tried.
+    scripts/services.sh down >/dev/null
+    scripts/verify.sh network >/run/proof 2>&1 || { tail -20 /run/proof; exit 1; }
+    grep "ok .*from the host: .* -> nginx-lb:80" /run/proof
+  '
+  succeeds
+}
+
 @test "the gateway goes round-robin, says so in its log, and passes the request id along" {
   sandboxed "$LAB_UP"'
     retry 30 even
