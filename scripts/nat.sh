@@ -91,7 +91,7 @@ memory_rule() { rule filter CNET-FORWARD "before up: $1" ""; }
 
 memory() { # LIVE -> "ip_forward=0 chains=nat:OUTPUT,filter:INPUT"
   local found
-  found=$(remembered "$1")
+  found=$(remembered nat "$1")
   echo "${found:-ip_forward=$(sysctl -n net/ipv4/ip_forward) chains=$(base_chains "${TABLES[@]}" | paste -sd,)}"
 }
 
@@ -179,17 +179,20 @@ up() {
     forget_connections
   fi
   while read -r key value; do run sysctl -qw "$key=$value"; done < <(differing_sysctls)
+  forget_memory nat
   forget_undo
 }
 
 remove_rules() {
   local live before
   live=$(live_rules "${CHAINS[@]}")
-  [[ -n $live ]] || return 0
+  [[ -n $live || -e $BEFORE_UP.nat ]] || return 0
   before=$(memory "$live")
   [[ $before != ip_forward=0* ]] || run sysctl -qw net/ipv4/ip_forward=0
-  apply_rules '' "$live"
+  keep_memory nat "$before"
+  [[ -z $live ]] || apply_rules '' "$live"
   give_back_chains "${before#*chains=}" "${TABLES[@]}"
+  forget_memory nat
 }
 
 down() {

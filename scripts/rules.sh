@@ -108,8 +108,17 @@ forget_tracked() {
 
 # --- what must be given back ----------------------------------------------------------------------
 
-# It is kept in the kernel with the rules: a rule that matches all and does nothing.
-remembered() { sed -nE 's/.*"cnet: before up: ([^"]*)".*/\1/p' <<<"$1"; } # LIVE
+# It is kept in the kernel with the rules: a rule that matches all and does nothing. From before the rules go until
+# everything is given back it is in a file, too, for a run may be killed in between.
+BEFORE_UP=$RUN_DIR/before-up
+remembered() { # nat|policy LIVE
+  local found
+  found=$(sed -nE 's/.*"cnet: before up: ([^"]*)".*/\1/p' <<<"$2")
+  if [[ -z $found && -s $BEFORE_UP.$1 ]]; then found=$(<"$BEFORE_UP.$1"); fi
+  echo "$found"
+}
+keep_memory() { [[ -n ${DRY_RUN:-} ]] || echo "$2" >"$BEFORE_UP.$1"; } # nat|policy TEXT
+forget_memory() { [[ -n ${DRY_RUN:-} ]] || rm -f "$BEFORE_UP.$1"; }
 
 # base_chains FAMILY/TABLE...: TABLE:CHAIN of those that the kernel itself calls. The nft backend makes them at
 # their first use.

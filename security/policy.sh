@@ -34,7 +34,7 @@ live_policy() { # TOOL
 
 memory() { # LIVE
   local found
-  found=$(remembered "$1")
+  found=$(remembered policy "$1")
   echo "${found:-chains=$(base_chains "${TABLES[@]}" | paste -sd,)}"
 }
 
@@ -116,6 +116,7 @@ up() {
   else
     filter_bridges 1
   fi
+  forget_memory policy
   forget_undo
 }
 
@@ -135,10 +136,12 @@ forget_denied() {
 remove_policy() {
   LIVE_IPTABLES=$(live_policy iptables) LIVE_EBTABLES=$(live_policy ebtables)
   local before
-  before=$(remembered "$LIVE_IPTABLES")
+  before=$(remembered policy "$LIVE_IPTABLES")
+  [[ -z $before ]] || keep_memory policy "$before"
   filter_bridges 0
   load '' ''
-  [[ -z $LIVE_IPTABLES ]] || give_back_chains "${before#chains=}" "${TABLES[@]}"
+  [[ -z $before ]] || give_back_chains "${before#chains=}" "${TABLES[@]}"
+  forget_memory policy
 }
 
 down() {

@@ -29,6 +29,31 @@ load helpers
   succeeds
 }
 
+@test "a down that is killed before it has given the base chains back is finished by the next one, or after an up" {
+  sandboxed '
+    mkdir /run/shim; for tool in nft; do
+      # Ends its caller before the first chain goes: the rules are gone by then.
+      printf "#!/bin/sh\n[ ! -e /run/killing ] || case \$0\ \$1 in *nft\ delete) kill -9 \$PPID; exit 1 ;; esac\nexec $(command -v "$tool") \"\$@\"\n" >/run/shim/$tool
+    done
+    chmod +x /run/shim/*; export PATH=/run/shim:$PATH
+    { scripts/network.sh up; scripts/nat.sh up; scripts/nat.sh down; } >/dev/null # a bridge keeps its route_localnet
+    host_state >/run/before
+    ip_forward=$(sysctl -n net.ipv4.ip_forward)
+    for script in scripts/nat.sh security/policy.sh; do
+      for way in down "up down"; do
+        $script up >/dev/null
+        touch /run/killing; refute $script down >/dev/null; rm /run/killing
+        refute pristine /run/before >/dev/null # it was killed in between
+        for command in $way; do $script "$command" >/dev/null; done
+        pristine /run/before
+        [[ ! -e /run/cnet/before-up.nat && ! -e /run/cnet/before-up.policy ]]
+      done
+    done
+    [[ $(sysctl -n net.ipv4.ip_forward) == "$ip_forward" ]]
+  '
+  succeeds
+}
+
 @test "what a killed proof leaves of its own outside is taken away, by up and by down" {
   sandboxed '
     host_state >/run/before
