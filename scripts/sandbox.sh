@@ -21,7 +21,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=scripts/limits.sh
 source "$ROOT/scripts/limits.sh"
 
-PROMPT='[sandbox] \w # '
+NAME=cnet-sandbox PROMPT='[sandbox] \w # '
 HOST_ADDRESS=203.0.113.1 WORLD_ADDRESS=203.0.113.2 # TEST-NET-3, RFC 5737
 
 # Directories that the lab writes to get a memory of their own; the rest of the machine is seen as it is.
@@ -34,6 +34,7 @@ make_private_directories() {
   mount --bind /run/etc /etc
   rm -f /etc/resolv.conf # often a link to where nothing is any more
   echo "nameserver $WORLD_ADDRESS" >/etc/resolv.conf
+  echo "127.0.1.1 $NAME" >>/etc/hosts # curl, sudo and others look their host up at once, and there is no DNS
 }
 
 make_world() {
@@ -62,7 +63,7 @@ quiet_bridges() {
 }
 
 inside() {
-  hostname cnet-sandbox
+  hostname "$NAME"
   make_private_directories
   quiet_bridges
   make_world

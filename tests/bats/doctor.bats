@@ -289,8 +289,8 @@ legacy_works() {
 
 wide_table() { # NODES, all on one bridge
   awk -v nodes="$1" 'BEGIN { OFS = "\t"; print "kind", "name", "namespace", "address", "interface", "bridge_interface", "bridge", "listens", "publishes", "runs"
-    print "bridge", "wide", "-", "192.0.2.1/1", "-", "-", "-", "-", "-", "-"
-    for (i = 0; i < nodes; i++) print "node", "n" i, "n" i, "198." int(i / 250) ".0." i % 250 + 1 "/1", "e" i, "p" i, "wide", "-", "-", "-" }'
+    print "bridge", "wide", "-", "10.255.0.1/8", "-", "-", "-", "-", "-", "-"
+    for (i = 0; i < nodes; i++) print "node", "n" i, "n" i, "10." int(i / 250) ".0." i % 250 + 1 "/8", "e" i, "p" i, "wide", "-", "-", "-" }'
 }
 
 @test "more nodes on a bridge than it has ports are a problem" {

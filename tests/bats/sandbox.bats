@@ -47,6 +47,8 @@ load helpers
 @test "it says what it is: by its host name, by the prompt of its shell" {
   run "$ROOT/scripts/sandbox.sh" run hostname
   [[ $output == cnet-sandbox && $(hostname) != cnet-sandbox ]]
+  run "$ROOT/scripts/sandbox.sh" run getent hosts cnet-sandbox
+  says "127.0.1.1"
   run script -qec "$ROOT/scripts/sandbox.sh shell" /dev/null <<<exit
   says "[sandbox] "
 }
