@@ -97,13 +97,15 @@ apply_rules() {
 }
 
 # forget_tracked MATCH...: delete connections from the kernel's tracking table. conntrack's status is 1 when there were
-# none and when it failed, so its words tell which.
+# none and when it failed, so its words tell which. It stops at an entry that expires under its hands, so it is run again.
 forget_tracked() {
-  local said
-  said=$(run conntrack -D "$@" 2>&1) || [[ $said == *": 0 flow entries have been deleted"* ]] || {
-    say "$SCRIPT: a connection could not be deleted from the tracking table:"$'\n'"$said"
-    return 1
-  }
+  local said tries=20
+  until said=$(run conntrack -D "$@" 2>&1) || [[ $said == *": 0 flow entries have been deleted"* ]]; do
+    [[ $((--tries)) -gt 0 && $said == *"such conntrack doesn't exist"* ]] || {
+      say "$SCRIPT: a connection could not be deleted from the tracking table:"$'\n'"$said"
+      return 1
+    }
+  done
 }
 
 # --- what must be given back ----------------------------------------------------------------------
