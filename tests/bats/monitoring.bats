@@ -74,7 +74,7 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
     retry 20 began
     [[ $(stat -c %a /run/reports/captures /run/cnet/capture | sort -u) == 700 && $(stat -c %a /run/reports) == 755 ]]
     [[ $(stat -c %a /run/reports/captures/* /run/cnet/capture/* | sort -u) == 600 ]]
-    flock --nonblock /run/cnet/lock true # the lab may be changed meanwhile
+    retry 5 flock --nonblock /run/cnet/lock true # held while tcpdump starts; the lab may be changed meanwhile
     kill -9 $capture; retry 5 refute ours
     DURATION=60 setsid monitoring/monitor.sh run &>/run/said & monitor=$!
     retry 20 began; kill -9 -- -$monitor; retry 5 refute ours
