@@ -112,7 +112,8 @@ case ${1:-help} in
   inside) inside "$2" "$3" ;; # only for itself, in the sandbox
   help) print_help ;;
   *)
-    [[ ${1:-} =~ ^[1-9][0-9]{0,4}$ && ${2:-} =~ ^[0-9]{1,5}$ ]] || bad_usage "needs a number of kills (1 to 99999) and a seed (0 to 99999)"
+    [[ ${1:-} =~ ^[1-9][0-9]{0,4}$ && ${2:-} =~ ^[0-9]{1,5}$ ]] ||
+      bad_usage "needs a number of kills (1 to 99999) and a seed (0 to 99999)"
     "$ROOT/scripts/sandbox.sh" run "$BASH" "$ROOT/tests/lab/kills.sh" inside "$1" "$2"
     ;;
 esac
