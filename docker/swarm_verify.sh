@@ -44,10 +44,12 @@ instances_at() { # NODE SERVICE
 }
 
 verify_traffic() {
-  local node seen packets
+  local node seen packets bad
   title "Cross-node traffic"
   at 1 timeout 20 tcpdump -i wire -nn -q -c 50 'udp port 4789' >"$WORK/vxlan" 2>/dev/null &
-  for _ in {1..60}; do at 1 curl -fsS -m 3 "$URL" | jq -r .instance; done | sort | uniq -c >"$WORK/instances"
+  for _ in {1..60}; do at 1 curl -sS -m 3 "$URL" 2>&1 | jq -Rr '(fromjson? | .instance) // "no answer: \(.)"'; done | sort | uniq -c >"$WORK/instances"
+  bad=$(grep -F 'no answer' "$WORK/instances") || :
+  if [[ -z $bad ]]; then passed 'all of 60 requests were answered'; else failed "requests failed: $bad"; fi
   for node in 1 2; do
     seen=$(instances_at "$node" product-service | while read -r id; do grep -F "$id" "$WORK/instances"; done | awk '{ sum += $1; n++ } END { print sum + 0 " of 60 answers from " n + 0 " instances" }')
     if [[ $seen != 0\ * ]]; then passed "node $node: $seen"; else failed "node $node: $seen"; fi
