@@ -1,8 +1,8 @@
 """A cache in Redis that never costs an answer: what it cannot give is taken from the source."""
 
 import json
-import queue
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +69,7 @@ class Cache:
     ):
         self._settings = {"host": host, "port": port, "password": password}
         self._clock = clock
-        self._idle: queue.LifoQueue[Any] = queue.LifoQueue(CONNECTIONS)
+        self._idle: deque[Any] = deque()
         self._rest_until = 0.0
         self._entries: dict[str, Entry] = {}
         self._trouble: dict[str, str] = {}  # what the log said last, by key; "" is Redis as a whole
@@ -148,8 +148,8 @@ class Cache:
 
     def _take(self) -> Any:
         try:
-            return self._idle.get_nowait()
-        except queue.Empty:
+            return self._idle.pop()
+        except IndexError:
             return Connection(
                 **self._settings,
                 socket_connect_timeout=SECONDS,
@@ -161,16 +161,16 @@ class Cache:
             )
 
     def _give_back(self, connection: Any) -> None:
-        try:
-            self._idle.put_nowait(connection)
-        except queue.Full:
+        if len(self._idle) < CONNECTIONS:
+            self._idle.append(connection)
+        else:
             connection.disconnect()
 
     def _forget_idle(self) -> None:
         while True:
             try:
-                self._idle.get_nowait().disconnect()
-            except queue.Empty:
+                self._idle.pop().disconnect()
+            except IndexError:
                 return
 
 
