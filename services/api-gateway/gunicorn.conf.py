@@ -1,5 +1,6 @@
 """How gunicorn runs this service; the same file in each folder, what differs is in the environment."""
 
+import functools
 import gc
 import importlib
 import json
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +67,20 @@ def write_json_error(sock: socket.socket, status_int: int, reason: str, mesg: st
 
 
 util.write_error = write_json_error
+
+
+@functools.lru_cache(1)
+def http_date_of(second: int) -> str:
+    """Return a second since 1970 as HTTP writes it (RFC 9110, section 5.6.7)."""
+    return formatdate(second, usegmt=True)
+
+
+def http_date(timestamp: float | None = None) -> str:
+    """Return the time of an answer's Date header; gunicorn makes it anew for each answer."""
+    return http_date_of(int(time.time() if timestamp is None else timestamp))
+
+
+util.http_date = http_date
 
 
 METRICS_BYTES = 256 * 1024  # of each file; there are a few hundred measurements
