@@ -29,6 +29,12 @@ class BoundedSocket(gevent.socket.socket):
             raise ConnectionError(f"answers more than {MOST_BYTES} bytes")
         return part
 
+    def sendall(self, data: Any, flags: int = 0) -> Any:
+        """Send all; mostly at once, and then without the question for the kernel's buffer that gevent begins with."""
+        sent = self.send(data, flags)
+        if sent < len(data):
+            super().sendall(memoryview(data)[sent:], flags)
+
     @property
     def is_idle(self) -> bool:
         """Return whether it is connected and has nothing to read; never waits."""

@@ -149,7 +149,9 @@ class Connection:
         """Send all; raise ConnectionResetError when the client does not read it."""
         self._sock.settimeout(SEND_SECONDS)
         try:
-            self._sock.sendall(data)
+            sent = self._sock.send(data)  # gevent's sendall() would first ask for the kernel's buffer
+            if sent < len(data):
+                self._sock.sendall(memoryview(data)[sent:])
         except TimeoutError:
             raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer") from None
 
