@@ -34,14 +34,14 @@ missing_packages() { # COMMAND:PACKAGE...
   "$(python)" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
-# Those that this distribution has; the tests of what is not to be had are skipped, and say so.
+# Print those that this distribution has a package of.
 available() { # COMMAND:PACKAGE...
   local tool
   for tool; do
     if has "${tool%:*}" || has_candidate "${tool#*:}"; then
       echo "$tool"
     else
-      say "not to be had here: ${tool#*:}; what needs it is not tested"
+      say "${tool#*:} is not available on this system; tests that need it cannot run"
     fi
   done
 }

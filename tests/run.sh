@@ -3,9 +3,12 @@
 #
 #   tests/run.sh [all]     everything; installs what is missing first
 #   tests/run.sh bats      the scripts alone
-#   tests/run.sh file FILE one file of them
+#   tests/run.sh file FILE one file of them, or of Python's
 #   tests/run.sh python    Python alone
 #   tests/run.sh help
+#
+# A test may be skipped for a feature that the kernel does not have, or where no Docker engine answers. A test that was
+# skipped for anything else, such as a missing tool, counts as failed.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
@@ -30,10 +33,26 @@ run_bats() {
 
 run_file() {
   local results status=0
-  results=$(bats --print-output-on-failure --timing "$1" 2>&1) || status=$?
-  printf '\n%s\n%s\n' "$1" "$results"
+  if [[ $1 == *.bats ]]; then
+    results=$(bats --print-output-on-failure --timing "$1" 2>&1) || status=$?
+    printf '\n%s\n%s\n' "$1" "$results"
+  else
+    exec 3>&1 # shown as it goes
+    results=$("$VENV/bin/python" -m pytest -rs "$1" | tee /dev/fd/3) || status=$?
+    exec 3>&-
+  fi
+  refuse_skips "$1" <<<"$results" || status=1
   ((status == 0)) || failures_of "$1" <<<"$results" >>"${FAILURES:-/dev/null}"
   return "$status"
+}
+
+refuse_skips() { # FILE, whose results are the standard input
+  local reasons='kernel|Docker' refused
+  grep -qsx 'ID=debian' /etc/os-release || reasons+='|no package'
+  refused=$(grep -E '^ok [0-9]+ .*# skip|^SKIPPED ' | grep -vE "(# skip|^SKIPPED .*:[0-9]+:) ($reasons): ") || return 0
+  printf 'not ok %s: a test was skipped for a reason that is neither the kernel nor Docker:\n%s\n' "$1" "$refused" |
+    tee -a "${FAILURES:-/dev/null}"
+  return 1
 }
 
 # Each failed test with the last lines it printed.
@@ -46,13 +65,11 @@ failures_of() { # FILE
     END { flush() }'
 }
 
-run_python() { "$VENV/bin/python" -m pytest; }
-
 main() {
   local failed=0
   scripts/install.sh dev
   [[ $1 == python ]] || run_bats || failed=1
-  [[ $1 == bats ]] || run_python || failed=1
+  [[ $1 == bats ]] || run_file tests/python || failed=1
   return "$failed"
 }
 

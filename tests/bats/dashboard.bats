@@ -5,7 +5,7 @@
 load helpers
 
 @test "in a browser: a stopped service, a blocked flow and its story, the keyboard, both themes, a phone" {
-  command -v chromium chromium-browser google-chrome || skip "there is no Chromium"
+  need_packaged chromium chromium-browser google-chrome
   sandboxed '
     scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
     monitoring/dashboard.sh up

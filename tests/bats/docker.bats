@@ -14,7 +14,7 @@ setup_file() {
 }
 teardown_file() { [[ -z $ENGINE ]] || "$ROOT/docker/compose.sh" clean &>/dev/null; }
 
-setup() { [[ -n $ENGINE ]] || skip "no Docker engine with Compose answers here"; }
+setup() { [[ -n $ENGINE ]] || skip_by_docker "no engine with Compose answers"; }
 
 engine_host() { ${DOCKER_NETNS:+nsenter --net="/run/netns/$DOCKER_NETNS" --} "$@"; }
 

@@ -35,7 +35,7 @@ fix_is() { # TEXT
 
 legacy_works() {
   in_sandbox 'iptables-legacy -N PROBE'
-  ((status == 0)) || skip "iptables-legacy does not work on this kernel: ${lines[-1]:-}"
+  ((status == 0)) || skip_by_kernel "no iptables-legacy: ${lines[-1]:-}"
 }
 
 @test "a healthy host has no problem, in at most 25 lines" {
@@ -203,7 +203,7 @@ legacy_works() {
 
 @test "br_netfilter for every bridge is noted, for none is not" {
   in_sandbox '[[ -e /proc/sys/net/bridge ]] || exit 77; sysctl -qw net.bridge.bridge-nf-call-iptables=1; doctor check bridging'
-  ((status != 77)) || skip "br_netfilter is not loaded on this machine"
+  ((status != 77)) || skip_by_kernel "br_netfilter is not loaded"
   finds note bridging 'frames of every bridge'
   in_sandbox 'sysctl -qw net.bridge.bridge-nf-call-iptables=0; doctor check bridging'
   finds ok bridging 'there and off'
@@ -220,7 +220,7 @@ legacy_works() {
 
 @test "not root is a note where the sandbox needs none" {
   in_sandbox 'setpriv --reuid=65534 --regid=65534 --clear-groups unshare --user --map-root-user --net true'
-  ((status == 0)) || skip "users may make no namespaces here: $output"
+  ((status == 0)) || skip_by_kernel "users may make no namespaces: $output"
   in_sandbox 'for file in subuid subgid; do echo nobody:100000:65536 | over /etc/$file; done
     setpriv --reuid=65534 --regid=65534 --clear-groups scripts/doctor.sh check privileges'
   succeeds
@@ -282,7 +282,7 @@ legacy_works() {
 
 @test "a small connection tracking table is noted" {
   in_sandbox '[[ -e /proc/sys/net/netfilter/nf_conntrack_max ]] || exit 77; echo 4096 | over /proc/sys/net/netfilter/nf_conntrack_max; doctor check limits'
-  ((status != 77)) || skip "connection tracking is not loaded on this machine"
+  ((status != 77)) || skip_by_kernel "connection tracking is not loaded"
   succeeds
   finds note limits 'at most 4096'
 }
@@ -305,8 +305,8 @@ wide_table() { # NODES, all on one bridge
 
 @test "more neighbours than the kernel keeps are noted" {
   local most # a sandbox does not see it; outside, the doctor only looks
-  most=$(cat /proc/sys/net/ipv4/neigh/default/gc_thresh3) || skip "the kernel does not show it here"
-  ((most < 1000000)) || skip "the kernel keeps $most"
+  most=$(cat /proc/sys/net/ipv4/neigh/default/gc_thresh3) || skip_by_kernel "it does not show gc_thresh3"
+  ((most < 1000000)) || skip_by_kernel "it keeps $most neighbours"
   wide_table 1001 >wide.tsv
   TOPOLOGY=$PWD/wide.tsv run "$ROOT/scripts/doctor.sh" check limits
   succeeds

@@ -11,6 +11,12 @@ export NO_COLOR=1
 # sandboxed SCRIPT: runs bash text in a fresh host, stopping at the first failure. Sets status and output.
 sandboxed() { run "$ROOT/scripts/sandbox.sh" run bash -euo pipefail -c "source '$ROOT/tests/bats/inside.bash'; cd '$ROOT'; $1"; }
 
+# The only reasons to skip a test; tests/run.sh fails for every other one. A missing tool is one only where the
+# distribution has no package of it (Ubuntu has Chromium as a snap), so never on Debian.
+skip_by_kernel() { skip "kernel: $1"; }
+skip_by_docker() { skip "Docker: $1"; }
+need_packaged() { command -v "$@" >/dev/null || skip "no package: $1"; } # TOOL OTHER_NAME...
+
 # The last test's output must have this text.
 says() {
   [[ $output == *"$1"* ]] || {

@@ -11,7 +11,7 @@ printf "#!/bin/sh\necho \"\$*\" >>/run/asked\nsh /usr/sbin/policy-rc.d nginx sta
 chmod +x /run/bin/apt-get
 '
 
-without_overlay() { ((status != 77)) || skip 'no overlay file system here'; }
+without_overlay() { ((status != 77)) || skip_by_kernel 'no overlay file system'; }
 
 @test "a missing package is installed, and while it is no server may start" {
   sandboxed "$FAKE_APT"'
@@ -98,4 +98,38 @@ without_overlay() { ((status != 77)) || skip 'no overlay file system here'; }
     run "$ROOT/$script.sh" help
     ((status == 0))
   done
+}
+
+@test "a test that is skipped for want of a tool fails the run; one that the kernel or Docker cannot have does not" {
+  cd "$BATS_TEST_TMPDIR"
+  skips() { # REASON: a file of bats and one of Python that skip for it
+    printf '@test "one" { skip "%s"; }\n' "$1" >one.bats
+    printf 'import pytest\n\ndef test_one():\n    pytest.skip("%s")\n' "$1" >test_one.py
+  }
+  for reason in 'kernel: no overlay' 'Docker: no engine answers'; do
+    skips "$reason"
+    for file in one.bats test_one.py; do "$ROOT/tests/run.sh" file "$PWD/$file"; done
+  done
+  for reason in 'there is no Chromium' 'kernels: none' ''; do
+    skips "$reason"
+    for file in one.bats test_one.py; do
+      run -1 "$ROOT/tests/run.sh" file "$PWD/$file"
+      says "skipped for a reason that is neither the kernel nor Docker"
+    done
+  done
+}
+
+@test "what the tests need and this machine does not have yet is installed: Chromium, tshark, Prometheus" {
+  sandboxed '
+    mkdir /run/bin /run/upper /run/work
+    mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=/run/upper,workdir=/run/work /usr/bin 2>/dev/null || exit 77
+    rm -f /usr/bin/{chromium,chromium-browser,google-chrome,tshark,promtool}
+    printf "#!/bin/sh\necho \"\$*\" >>/run/asked\n" >/run/bin/apt-get
+    printf "#!/bin/sh\necho \"  Candidate: 1.0\"; seq 20000\n" >/run/bin/apt-cache # more than a pipe holds
+    chmod +x /run/bin/*
+    PATH="/run/bin:$PATH" scripts/install.sh dev
+    grep "install .*chromium prometheus tshark" /run/asked
+  '
+  without_overlay
+  succeeds
 }

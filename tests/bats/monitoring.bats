@@ -171,7 +171,7 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
 }
 
 @test "Prometheus scrapes the lab and every service by the shipped configuration" {
-  command -v promtool || skip "there is no Prometheus"
+  need_packaged promtool
   sandboxed "$UP"'
     promtool check config monitoring/prometheus/prometheus.yml
     monitoring/exporter.sh run & exporter=$!

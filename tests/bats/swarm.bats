@@ -5,8 +5,8 @@
 load helpers
 
 setup() {
-  docker info &>/dev/null || skip "no Docker engine answers here"
-  command -v dockerd >/dev/null || skip "dockerd is not installed here, so no second engine can be started"
+  docker info &>/dev/null || skip_by_docker "no engine answers"
+  command -v dockerd >/dev/null || skip_by_docker "dockerd is not installed, so no second engine can be started"
 }
 
 @test "cross-node traffic, a rolling update without a failed request, a node cut off and back; down leaves nothing" {

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import redis
 import requests
 
@@ -218,8 +217,7 @@ def postgres_programs() -> Path | None:
 def postgres() -> Iterator[Postgres]:
     """Run a real PostgreSQL with the lab's database and user."""
     programs = postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed")
+    assert programs, "PostgreSQL is not installed: sudo scripts/install.sh up"
     # Not in pytest's own folder, which each other run of pytest closes to other users again.
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     user: list[str] = []

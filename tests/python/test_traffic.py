@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import random
-import shutil
 import struct
 import subprocess
 import sys
@@ -264,9 +263,6 @@ def test_what_tcpdump_prints_of_any_interface_is_read() -> None:
 # --- against tshark ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(
-    not shutil.which("tshark"), reason="tshark is not installed (sudo scripts/install.sh dev)"
-)
 @pytest.mark.parametrize("family", ["ip", "ipv6"])
 def test_packets_and_bytes_equal_tsharks(family: str, tmp_path: Path) -> None:
     path = tmp_path / "capture.pcap"
