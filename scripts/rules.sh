@@ -86,13 +86,17 @@ change_rules() {
     }' <(printf '%s' "${1:+$1$'\n'}") <(printf '%s' "${2:+$2$'\n'}")
 }
 
-# apply_rules WANTED LIVE: shows and loads the change, whole or not at all.
+# apply_rules WANTED LIVE: load the change, whole or not at all; show it when DRY_RUN=1 or SHOW=1, else how many rules it is.
 apply_rules() {
   local change restore=("$TOOL-restore" --noflush)
   [[ $TOOL != iptables ]] || restore+=(--wait)
   change=$(change_rules "$1" "$2")
   [[ -n $change ]] || return 0
-  echo_command "${restore[*]} <<'RULES'"$'\n'"$change"$'\n'RULES
+  if [[ -n $SHOW$DRY_RUN ]]; then
+    echo_command "${restore[*]} <<'RULES'"$'\n'"$change"$'\n'RULES
+  else
+    echo_command "${restore[*]} ($(grep -c '^-[AID]' <<<"$change" || :) rules; SHOW=1 prints them, sudo make rules explains them)"
+  fi
   [[ -n ${DRY_RUN:-} ]] || "${restore[@]}" <<<"$change"
 }
 
