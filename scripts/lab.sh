@@ -121,7 +121,7 @@ farewell() {
   say ""
   say "${BOLD}The lab is up${url:+: $url/api/products}$PLAIN"
   say "  try:  ${url:+curl $url/api/products}"
-  say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
+  ((${#NODES[@]} == 0)) || say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
   say "        sudo make status                        # everything on one screen"
 }
 
