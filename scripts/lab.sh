@@ -28,9 +28,9 @@ step() { say "$BOLD== $1$PLAIN"; }
 
 prepare() { # all that can refuse, refuses before anything changes
   need_root
+  load_topology
   step "install what is missing"
   call install up
-  load_topology
   export TOPOLOGY=$TABLE
   take_lock
   step "look for what is in the way"
