@@ -4,12 +4,28 @@
 
 export FAILED=0
 
-passed() { echo "  ${GREEN}ok${PLAIN}    $*"; }
-failed() {
-  echo "  ${RED}FAIL${PLAIN}  $*"
-  FAILED=1
+# With BRIEF=1 a section whose checks all passed is one line.
+SECTION='' PASSED=() BROKEN=''
+passed() {
+  PASSED+=("$*")
+  [[ -n ${BRIEF:-} ]] || echo "  ${GREEN}ok${PLAIN}    $*"
 }
-title() { printf '\n%s%s%s\n' "$BOLD" "$*" "$PLAIN"; }
+failed() {
+  [[ -z ${BRIEF:-} || -n $BROKEN ]] || echo "$SECTION"
+  echo "  ${RED}FAIL${PLAIN}  $*"
+  FAILED=1 BROKEN=1
+}
+title() {
+  end_section
+  SECTION=$* PASSED=() BROKEN=''
+  [[ -n ${BRIEF:-} ]] || printf '\n%s%s%s\n' "$BOLD" "$*" "$PLAIN"
+}
+end_section() {
+  [[ -n ${BRIEF:-} && -z $BROKEN && -n ${PASSED[*]} ]] || return 0
+  local many="$SECTION: ${#PASSED[@]} checks"
+  ((${#PASSED[@]} > 1)) || many=${PASSED[0]}
+  echo "  ${GREEN}ok${PLAIN}    $many"
+}
 
 FROM=() OWN=() # where `expect` asks from: the host, or in_namespace NS with one of its addresses
 

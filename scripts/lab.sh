@@ -82,6 +82,10 @@ up() {
   call services up
   [[ -z ${DRY_RUN:-} ]] || return 0
   step "proof"
+  PROVEN=$(mktemp)
+  defer rm -f "$PROVEN"
+  export PROVEN BRIEF=1
+  [[ -z $SHOW ]] || unset BRIEF
   call verify all
   ! policy_in_force || "$ROOT/security/prove.sh"
   farewell
@@ -119,10 +123,27 @@ farewell() {
     [[ ${PUBLISHES[$node]} == - || ${RUNS[$node]} != nginx ]] || url=http://localhost:${PUBLISHES[$node]%%:*}
   done
   say ""
+  say "$(summary)"
   say "${BOLD}The lab is up${url:+: $url/api/products}$PLAIN"
   say "  try:  ${url:+curl $url/api/products}"
   ((${#NODES[@]} == 0)) || say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
   say "        sudo make status                        # everything on one screen"
+}
+
+count() { echo "$1 $2$( (($1 == 1)) || echo s)"; } # NUMBER NOUN
+
+# What was built, and how often it was tried: both proofs write lines "NUMBER NOUN" into PROVEN.
+summary() {
+  local rules node number noun programs=0 tried=''
+  local -A namespaces=()
+  for node in "${NODES[@]}"; do
+    namespaces[${NAMESPACE[$node]}]=1
+    [[ ${RUNS[$node]} == - ]] || ((++programs))
+  done
+  rules=$({ iptables-save && ebtables-save; } | grep -c '^-A.*CNET-') || : # there may be none
+  while read -r number noun; do tried+="${tried:+, }$(count "$number" "$noun")"; done <"$PROVEN"
+  echo "$(count ${#namespaces[@]} namespace), $(count ${#BRIDGES[@]} bridge), $(count "$rules" rule), $(count $programs program);" \
+    "$tried: all as they should be ($SECONDS s)"
 }
 
 take_down() {
@@ -169,7 +190,7 @@ show_rules() { # packets, bytes, chain, why; the policy's are many: make rules s
 # What the policy has dropped, by id.
 show_drops() {
   policy_in_force || return 0
-  printf '\n%sdropped by the policy%s\n' "$BOLD" "$PLAIN"
+  printf '\n%sdropped by the policy since the last proof%s\n' "$BOLD" "$PLAIN"
   { iptables-save -c && ebtables-save -c; } | awk '
     $3 ~ /^CNET-DROP-/ && / -j DROP/ { split(substr($1, 2), count, ":"); dropped[substr($3, 11)] += count[1] }
     END { for (id in dropped) if (dropped[id]) printf "%10s  %s\n", dropped[id], id }' | sort -rn

@@ -15,7 +15,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich import box
@@ -29,9 +30,11 @@ from security.nflog import Occupied
 from security.policy import HOST, WORLD
 from security.policy_table import load
 from security.probes import Outside
-from security.proof import COLUMNS, Proof, open_flows, prove, rows
+from security.proof import COLUMNS, Difference, Proof, open_flows, prove, rows
 
 _WIDE = 12  # a matrix with more sources is shown in numbers
+_FEW = 10  # differences that are shown one by one
+_TITLE = "What was seen to pass (u: UDP)"
 
 
 def matrix(proof: Proof) -> Table:
@@ -50,7 +53,7 @@ def matrix(proof: Proof) -> Table:
         "from \\ to",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        title="What was seen to pass (u: UDP)",
+        title=_TITLE,
         title_justify="left",
     )
     places = [*nodes, HOST, WORLD]
@@ -71,15 +74,52 @@ def _cell(flows: Sequence[str], tried: bool, wrong: bool) -> Text:
     return Text(said + (" !" if wrong else ""), style="bold red" if wrong else "green" if flows else "dim")
 
 
-def show(proof: Proof, console: Console) -> None:
-    """Show the matrix, each difference, and the sum of it."""
-    if len(proof.policy.topology.nodes) <= _WIDE:
-        console.print(matrix(proof))
-    for difference in proof.differences:
-        console.print(
-            Text.assemble(("  differs ", "bold red"), f"{difference.flow}: {difference.why}"), soft_wrap=True
-        )
+def as_list(proof: Proof) -> Table:
+    """Say the same as the matrix in lines, for a narrow terminal."""
+    flows = open_flows(proof)
+    places = [*(node.name for node in proof.policy.topology.nodes), HOST, WORLD]
+    table = Table(
+        "from", "to", "ports", box=box.SIMPLE_HEAD, pad_edge=False, title=_TITLE, title_justify="left"
+    )
+    for source in places:
+        reached: defaultdict[str, list[str]] = defaultdict(list)
+        for to in places:
+            if found := flows.get((source, to), []):
+                reached["all" if "any" in found else " ".join(found)].append(to)
+        lines = [(" ".join(destinations), ports) for ports, destinations in reached.items()]
+        for number, line in enumerate(lines or [("nobody", "")]):
+            table.add_row("" if number else source, *line)
+    return table
+
+
+def fitting(proof: Proof, console: Console) -> Table:
+    """Give the matrix if the console has room for it without folding, else the list."""
+    drawn = matrix(proof)
+    room = console.options.update(max_width=10_000)
+    return drawn if console.measure(drawn, options=room).maximum <= console.width else as_list(proof)
+
+
+def show(proof: Proof, console: Console, *, brief: bool = False) -> None:
+    """Show who reaches whom unless brief, the differences, and the sum of it."""
+    if not brief and len(proof.policy.topology.nodes) <= _WIDE:
+        console.print(fitting(proof, console))
+    for line in grouped(proof.differences):
+        console.print(Text.assemble(("  differs ", "bold red"), line), soft_wrap=True)
     console.print(Text(proof.summary, style="bold red" if proof.differences else "green"), soft_wrap=True)
+    if len(proof.differences) > _FEW:
+        console.print("  one cause may be behind them: sudo make status names what drifted", soft_wrap=True)
+        console.print("  sudo make prove writes every probe to reports/proof.csv", soft_wrap=True)
+
+
+def grouped(differences: Sequence[Difference]) -> Iterator[str]:
+    """Say a few differences one by one; of more, the first of each kind and how many are like it."""
+    kinds: defaultdict[str, list[Difference]] = defaultdict(list)
+    for number, difference in enumerate(differences):
+        kind = difference.why.rpartition("; ")[2]  # what happened, whichever line of the policy was asked
+        kinds[kind if len(differences) > _FEW else str(number)].append(difference)
+    for alike in kinds.values():
+        more = f" ({len(alike) - 1} more end like this)" if len(alike) > 1 else ""
+        yield f"{alike[0].flow}: {alike[0].why}{more}"
 
 
 def as_json(proof: Proof) -> str:
@@ -138,7 +178,10 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(as_json(proof))
     else:
-        show(proof, Console(width=None if sys.stdout.isatty() else 200))
+        show(proof, Console(width=None if sys.stdout.isatty() else 200), brief="BRIEF" in os.environ)
+    if "PROVEN" in os.environ:
+        with Path(os.environ["PROVEN"]).open("a", encoding="utf-8") as file:
+            file.write(f"{proof.tried} probe\n")
     return 1 if proof.differences else 0
 
 

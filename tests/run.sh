@@ -37,9 +37,11 @@ run_file() {
     results=$(bats --print-output-on-failure --timing "$1" 2>&1) || status=$?
     printf '\n%s\n%s\n' "$1" "$results"
   else
-    exec 3>&1 # shown as it goes
-    results=$("$VENV/bin/python" -m pytest -rs "$1" | tee /dev/fd/3) || status=$?
-    exec 3>&-
+    local shown # as it goes
+    shown=$(mktemp)
+    "$VENV/bin/python" -m pytest -rs "$1" | tee "$shown" || status=$?
+    results=$(<"$shown")
+    rm "$shown"
   fi
   refuse_skips "$1" <<<"$results" || status=1
   ((status == 0)) || failures_of "$1" <<<"$results" >>"${FAILURES:-/dev/null}"

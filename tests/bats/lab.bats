@@ -13,6 +13,30 @@ load helpers
   succeeds
   says "The lab is up: http://localhost:8080/api/products"
   says "81 of 81 pings answered"
+  [[ $output =~ "9 namespaces, 1 bridge, "[0-9]+" rules, 9 programs; 81 pings, "[0-9]{4}" probes: all as they should be (" ]]
+  (($(grep -cv '^+ ' <<<"$output") <= 35)) # what was run apart, a screenful
+  [[ $output =~ "+ iptables-restore --noflush --wait ("[0-9]+" rules; SHOW=1 prints them, sudo make rules explains them)" ]]
+  [[ $output != *"-A CNET-"* ]]
+}
+
+@test "SHOW=1 shows each rule and each check" {
+  sandboxed 'SHOW=1 scripts/lab.sh up'
+  succeeds
+  says "-A CNET-PUBLISH "
+  says "ok    api-gateway GET /health"
+  says "What was seen to pass"
+}
+
+@test "the proof leaves no counted drops and no connections of its own behind" {
+  sandboxed '
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    conntrack -L >/run/tracked 2>/dev/null; scripts/lab.sh status >/run/status
+    dropped=$(sed -n "/^dropped by the policy since the last proof/,/^$/p" /run/status); echo "$dropped"
+    awk "NR > 1 && \$1 > 20 { exit 1 }" <<<"$dropped" # services that were cut off by the new rules, at most
+    cut -d" " -f1 /run/tracked | sort | uniq -c
+    refute grep -E "^(icmp|unknown) .*src=10.0" /run/tracked
+  '
+  succeeds
 }
 
 @test "down leaves links, addresses, routes, rules, sysctls, namespaces, mounts and processes as they were" {
