@@ -12,6 +12,10 @@
 #   scripts/sandbox.sh enter [PID]      a second terminal in a sandbox that runs; PID when there are several
 #   scripts/sandbox.sh help
 #
+# PUBLISH=8080,8050 makes these ports of the sandbox reachable at 127.0.0.1 of the machine, for a browser there, as long
+# as the sandbox runs; PUBLISH=9080:8080 takes another port of the machine. `kill -9 PID` ends a sandbox from outside
+# (unshare(1) ignores other signals).
+#
 # Needs no root where the kernel lets users make namespaces. Several run at once. When the command
 # ends, the kernel takes away whatever it started or made. `world` answers for every address that is
 # not the sandbox's own, as the internet does: ip netns exec world curl http://203.0.113.1:8080/
@@ -62,11 +66,25 @@ quiet_bridges() {
   for key in /proc/sys/net/bridge/bridge-nf-call-{ip,ip6,arp}tables; do [[ ! -e $key ]] || echo 0 >"$key"; done
 }
 
+# The sockets are of the machine, so only the relay may hold them.
+relay_published() {
+  local item descriptor
+  [[ -n ${CNET_PUBLISHED:-} ]] || return 0
+  python3 "$ROOT/scripts/publish.py" relay </dev/null &>/dev/null &
+  disown
+  for item in ${CNET_PUBLISHED//,/ }; do
+    descriptor=${item%:*}
+    exec {descriptor}>&-
+  done
+  unset CNET_PUBLISHED
+}
+
 inside() {
   hostname "$NAME"
   make_private_directories
   quiet_bridges
   make_world
+  relay_published
   trap - EXIT
   local status=0
   "$@" || status=$?
@@ -87,7 +105,9 @@ check_kernel() { # the flags of unshare that this user may use, in UNSHARE
 start() { # COMMAND...
   need_tools ip unshare mount hostname
   check_kernel
-  exec unshare "${UNSHARE[@]}" "$BASH" "$ROOT/scripts/sandbox.sh" inside "$@"
+  set -- unshare "${UNSHARE[@]}" "$BASH" "$ROOT/scripts/sandbox.sh" inside "$@"
+  [[ -z ${PUBLISH:-} ]] || set -- python3 "$ROOT/scripts/publish.py" open "$PUBLISH" "$@"
+  exec "$@"
 }
 
 # The first process of each sandbox, which is number 1 in its own PID namespace (proc_pid_status(5), NSpid).

@@ -106,3 +106,25 @@ load helpers
   ((status == 2))
   says 'run needs a command'
 }
+
+@test "PUBLISH leads ports of the machine's loopback into it, as long as it runs" {
+  # A machine of its own, whose network is not this one's.
+  run unshare --net --mount-proc --pid --fork bash -c '
+    cd "$ROOT"; ip link set lo up
+    PUBLISH=9080:8080,8050 scripts/sandbox.sh run bash -c "cd /run; echo from within >page
+      python3 -m http.server --bind 127.0.0.1 8080 & exec python3 -m http.server --bind 127.0.0.1 8050" &>/dev/null & sandbox=$!
+    until curl -fs http://127.0.0.1:9080/page; do :; done
+    until curl -fs http://127.0.0.1:8050/page; do :; done
+    ss -Hltn
+    PUBLISH=8050 scripts/sandbox.sh run true; echo "status $?"
+    PUBLISH=http scripts/sandbox.sh run true; echo "status $?"
+    kill -9 "$sandbox"; wait
+    until [[ -z $(ss -Hltn) ]]; do :; done
+  '
+  succeeds
+  [[ $(grep -cx "from within" <<<"$output") == 2 ]]
+  says "127.0.0.1:9080"
+  says "cannot listen on 127.0.0.1:8050: Address already in use; take another port of the host: PUBLISH=8051:8050"
+  says 'PUBLISH: "http" is not PORT or PORT:SANDBOX_PORT'
+  [[ $(grep -c "status 1" <<<"$output") == 2 ]]
+}
