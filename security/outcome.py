@@ -17,6 +17,7 @@ class Outcome:
     answered: bool = False
     dropped_by: str = ""
     strayed: str = ""  # the node that got a frame of it that was for another
+    translated: str = ""  # the source address that the receiver saw, when it is another than it must see
 
     @property
     def settled(self) -> bool:
@@ -32,8 +33,8 @@ class Outcome:
 
     @property
     def as_expected(self) -> bool:
-        """Tell whether the policy does what it says, and nobody else could read it."""
-        if self.strayed:
+        """Tell whether the policy does what it says, nobody else could read it, and the source is the right one."""
+        if self.strayed or self.translated:
             return False
         if self.probe.expected == ACCEPT:
             return self.settled and not self.dropped_by

@@ -197,6 +197,9 @@ def explain(outcome: Outcome) -> str:
     wanted += f" by {probe.expected_id}"
     if outcome.strayed:
         return f"{wanted}; {outcome.strayed} got it too, and whoever is root there can read it"
+    if outcome.translated:
+        seen = f"from {outcome.translated} and not from {probe.seen_as}"
+        return f"{wanted}; it arrived {seen}: a rule of table nat that is not the lab's gave it this source"
     if outcome.arrived and outcome.dropped_by:
         return f"{wanted}; it arrived, and a copy or its answer was dropped by {outcome.dropped_by}"
     if outcome.dropped_by:

@@ -188,6 +188,10 @@ b"; do
     security/prove.sh >/run/proof && exit 1
     grep "order-service -> postgres-db tcp/5432: must pass by database; it was lost" /run/proof
     iptables -D FORWARD -s 10.0.0.40 -d 10.0.0.60 -j DROP
+    iptables -t nat -I POSTROUTING -s 10.0.0.40 -d 10.0.0.60 -j MASQUERADE; conntrack -F 2>/dev/null
+    security/prove.sh >/run/proof && exit 1
+    grep "order-service -> postgres-db tcp/5432: must pass by database; it arrived from 10.0.0.1 and not from 10.0.0.40" /run/proof
+    iptables -t nat -D POSTROUTING -s 10.0.0.40 -d 10.0.0.60 -j MASQUERADE; conntrack -F 2>/dev/null
     ip link set br-app type bridge nf_call_iptables 0
     security/prove.sh >/run/proof && exit 1
     grep "it arrived: the rule that should drop it is missing, or is not asked" /run/proof >/dev/null
