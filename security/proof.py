@@ -192,27 +192,28 @@ def prove(policy: Policy, outside: Outside, progress: Progress = lambda *_: None
 
 def explain(outcome: Outcome) -> str:
     """Say what a difference means, and where to look."""
-    probe = outcome.probe
-    wanted = "must pass" if probe.expected == ACCEPT else "must be dropped"
-    wanted += f" by {probe.expected_id}"
-    if outcome.strayed:
-        return f"{wanted}; {outcome.strayed} got it too, and whoever is root there can read it"
-    if outcome.translated:
-        seen = f"from {outcome.translated} and not from {probe.seen_as}"
-        return f"{wanted}; it arrived {seen}: a rule of table nat that is not the lab's gave it this source"
-    if outcome.arrived and outcome.dropped_by:
-        return f"{wanted}; it arrived, and a copy or its answer was dropped by {outcome.dropped_by}"
-    if outcome.dropped_by:
-        return f"{wanted}; it was dropped by {outcome.dropped_by}"
-    if outcome.seen == "no answer":
-        return f"{wanted}; it arrived, and its answer did not come back"
-    if outcome.arrived:
-        rule = "the rule that should drop it is missing, or is not asked"
-        port = f"the host takes what enters by the port of {probe.flow.source} itself"
-        return f"{wanted}; it arrived: {port if probe.unlogged else rule}"
-    return (
-        f"{wanted}; it was lost, and no rule of the policy says so: a wire, a route, or somebody else's rule"
+    wanted = "must pass" if outcome.probe.expected == ACCEPT else "must be dropped"
+    return f"{wanted} by {outcome.probe.expected_id}; {_happened(outcome)}"
+
+
+def _happened(outcome: Outcome) -> str:
+    probe, dropped_by = outcome.probe, outcome.dropped_by
+    seen_from = f"it arrived from {outcome.translated} and not from {probe.seen_as}"
+    by_port = f"the host takes what enters by the port of {probe.flow.source} itself"
+    what = (
+        (outcome.strayed, f"{outcome.strayed} got it too, and whoever is root there can read it"),
+        (outcome.translated, f"{seen_from}: a rule of table nat that is not the lab's gave it this source"),
+        (
+            outcome.arrived and dropped_by,
+            f"it arrived, and a copy or its answer was dropped by {dropped_by}",
+        ),
+        (dropped_by, f"it was dropped by {dropped_by}"),
+        (outcome.seen == "no answer", "it arrived, and its answer did not come back"),
+        (outcome.arrived and probe.unlogged, f"it arrived: {by_port}"),
+        (outcome.arrived, "it arrived: the rule that should drop it is missing, or is not asked"),
     )
+    lost = "it was lost, and no rule of the policy says so: a wire, a route, or somebody else's rule"
+    return next((text for found, text in what if found), lost)
 
 
 def _of_burst(burst: Burst, outcomes: Sequence[Outcome]) -> Iterator[Difference]:

@@ -31,6 +31,33 @@ POLICED='source tests/bats/inside_policy.bash
   succeeds
 }
 
+@test "a hook that is behind a foreign rule is drift in each chain of each table, named with the rule, and up puts it first" {
+  sandboxed "$POLICED"'policed_network
+    chains=$({ iptables-save && ebtables-save | sed "s/^\*/*ebtables /"; } | awk "/^\\*/ { table = substr(\$0, 2) } /^-A [A-Z]+ .*-j CNET-/ { print table, \$2 }" | sort -u)
+    [[ $(wc -l <<<"$chains") == 13 ]]
+    while read -r place; do
+      chain=${place##* } table=${place% *}
+      case $table in
+        ebtables*) foreign=(ebtables -t "${table#* }" -s 02:00:00:00:00:01 -j CONTINUE) rule="-s 02:00:00:00:00:01 -j CONTINUE" ;;
+        *) foreign=(iptables -t "$table" -s 192.0.2.7/32 -j RETURN) rule="-s 192.0.2.7/32 -j RETURN" ;;
+      esac
+      "${foreign[@]:0:3}" -I "$chain" 1 "${foreign[@]:3}"
+      if said=$(scripts/nat.sh status && security/policy.sh status); then echo "not named: $place"; exit 1; fi
+      [[ $said == *"behind   the lab'"'"'s hook in ${table#ebtables } $chain comes after a rule that is not the lab'"'"'s: -A $chain $rule"* ]]
+      scripts/nat.sh up >/dev/null; security/policy.sh up >/dev/null
+      scripts/nat.sh status; security/policy.sh status
+      "${foreign[@]:0:3}" -D "$chain" "${foreign[@]:3}" # it is still there
+    done <<<"$chains"
+    iptables -N T; iptables -A T -j REJECT; iptables -I FORWARD 1 -j T
+    said=$(scripts/nat.sh status) && exit 1
+    [[ $said == *"in filter FORWARD comes after a rule that is not the lab'"'"'s: -A FORWARD -j T" ]]
+    scripts/nat.sh up >/dev/null
+    security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
+    iptables -S FORWARD | sed -n 3p | grep -x -- "-A FORWARD -j T"
+  '
+  succeeds
+}
+
 @test "a bad table is refused with its line, and the running rules and their counters stay" {
   sandboxed "$POLICED"'policed_network
     listen postgres-db 5432; reaches order-service postgres-db 5432
@@ -171,6 +198,28 @@ b"; do
     security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
     security/policy.sh down >/dev/null; scripts/nat.sh down >/dev/null
     iptables -S | grep -x -- "-A DOCKER-USER -s 10.0.0.50/32 -j ACCEPT"
+  '
+  succeeds
+}
+
+@test "packets between nodes meet no rule of others, in whichever table, on one bridge and on several" {
+  sandboxed "$POLICED"'
+    for TOPOLOGY in flat tiers; do
+      export TOPOLOGY
+      iptables -t nat -A PREROUTING -p tcp --dport 6379 -j REDIRECT --to-ports 3128 # before up
+      policed_network
+      networks=$(scripts/topology.sh dump | awk -F"\t" "\$1 == \"bridge\" { print \$4 }" | paste -sd,)
+      for chain in "raw PREROUTING" "mangle PREROUTING" "mangle FORWARD" "filter FORWARD" "security FORWARD" "mangle POSTROUTING"; do
+        iptables -t "${chain% *}" -A "${chain#* }" -s "$networks" -d "$networks" -m addrtype ! --dst-type LOCAL -p tcp -j DROP
+      done
+      iptables -t nat -A POSTROUTING -j MASQUERADE
+      in_node redis-cache socat TCP-LISTEN:6379,reuseaddr,fork "SYSTEM:echo \$SOCAT_PEERADDR" & server=$!
+      retry 5 listens 6379 "$(namespace_of redis-cache)"
+      [[ $(in_node product-1 timeout 3 socat - "TCP:$(address_of redis-cache):6379,bind=$(address_of product-1)") == "$(address_of product-1)" ]]
+      security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
+      scripts/nat.sh status; security/policy.sh status
+      kill "$server"; scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null; security/policy.sh down >/dev/null
+    done
   '
   succeeds
 }
