@@ -251,6 +251,18 @@ b"; do
   succeeds
 }
 
+@test "what the policy DROP of the host'\''s INPUT takes is counted as the host'\''s; without it the same loss is a difference" {
+  sandboxed "$POLICED"'policed_network
+    iptables -P INPUT DROP; iptables -A INPUT -i lo -j ACCEPT; iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
+    security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
+    grep "[1-9][0-9]* were dropped by a firewall of the host before the policy was asked; differences: 0" /run/proof
+    iptables -P INPUT ACCEPT; iptables -A INPUT -s 10.0.0.50 -p icmp -j DROP
+    security/prove.sh >/run/proof && exit 1
+    grep "redis-cache -> host icmp: must pass by ping; it was lost" /run/proof
+  '
+  succeeds
+}
+
 @test "the proof notices each mutant of a small policy" {
   sandboxed "$POLICED"'
     scripts/topology.sh dump | grep -E "^kind|br-app	-	|nginx-lb|api-gateway|service-registry" >/run/small.tsv
