@@ -18,8 +18,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 # shellcheck source=scripts/rules.sh
 source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
 
-CHAINS=(CNET-PUBLISH CNET-POSTROUTING CNET-FORWARD CNET-INPUT)
-TABLES=(ip/nat ip/filter)
+CHAINS='PUBLISH|POSTROUTING|FORWARD|INPUT|NODES'
+TABLES=(ip/mangle ip/nat ip/filter)
 CLIENT_CONNECTIONS=256 # that one address outside may hold to a published port
 
 rule() { # TABLE CHAIN WHY MATCH...
@@ -77,6 +77,26 @@ incoming_rules() { # BRIDGE
     "-d 127.0.0.0/8 -i $1 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
 }
 
+# What one node sends to another ends here, in each table that it meets, so that no rule of somebody else translates,
+# marks or drops it. Frames between two ports of a bridge pass here as well, by br_netfilter.
+rules_between_nodes() {
+  local bridge table
+  for bridge in "${BRIDGES[@]}"; do
+    rule nat CNET-POSTROUTING "$bridge: packets to nodes keep their source, whichever rules follow" "-o $bridge -j ACCEPT"
+  done
+  for table in mangle nat; do
+    for bridge in "${BRIDGES[@]}"; do
+      rule "$table" CNET-NODES "$bridge: packets between nodes meet no other rule of this table" \
+        "-d $(network_cidr "${ADDRESS[$bridge]}") -m addrtype ! --dst-type LOCAL -j ACCEPT"
+      rule "$table" PREROUTING "$bridge: from nodes" "-i $bridge -j CNET-NODES"
+    done
+  done
+  for bridge in "${BRIDGES[@]}"; do
+    rule mangle FORWARD "$bridge: from nodes" "-i $bridge -j CNET-NODES"
+    rule mangle POSTROUTING "$bridge: from nodes" "-s $(network_cidr "${ADDRESS[$bridge]}") -j CNET-NODES"
+  done
+}
+
 hooks() {
   rule nat PREROUTING "to an address of the host, from outside or a node" "-m addrtype --dst-type LOCAL -j CNET-PUBLISH"
   rule nat OUTPUT "to an address of the host, made by the host" "-m addrtype --dst-type LOCAL -j CNET-PUBLISH"
@@ -103,14 +123,11 @@ wanted_rules() { # LIVE
       # shellcheck disable=SC2086 # four words
       [[ -z $publication ]] || publishing_rules $publication
     done < <(publications)
-    # Between our own bridges the host routes, nobody needs another's address.
-    ((${#BRIDGES[@]} == 1)) || for bridge in "${BRIDGES[@]}"; do
-      rule nat CNET-POSTROUTING "$bridge: within the lab addresses stay as they are" "-o $bridge -j RETURN"
-    done
+    rules_between_nodes
     for bridge in "${BRIDGES[@]}"; do outgoing_rules "$bridge"; done
     for bridge in "${BRIDGES[@]}"; do incoming_rules "$bridge"; done
     hooks
-  } | spell "${CHAINS[@]}"
+  } | spell "$CHAINS"
 }
 
 wanted_sysctls() { # KEY VALUE
@@ -171,7 +188,7 @@ up() {
   check_host_ports
   check_bridges
   local live wanted key value
-  live=$(live_rules "${CHAINS[@]}")
+  live=$(live_rules "$CHAINS")
   wanted=$(wanted_rules "$live")
   if [[ $wanted != "$live" ]]; then
     [[ -n $live ]] || defer remove_rules
@@ -185,7 +202,7 @@ up() {
 
 remove_rules() {
   local live before
-  live=$(live_rules "${CHAINS[@]}")
+  live=$(live_rules "$CHAINS")
   [[ -n $live || -e $BEFORE_UP.nat ]] || return 0
   before=$(memory "$live")
   [[ $before != ip_forward=0* ]] || run sysctl -qw net/ipv4/ip_forward=0
@@ -207,10 +224,9 @@ down() {
 status() {
   prepare
   local live wanted drift=0 line
-  live=$(live_rules "${CHAINS[@]}")
+  live=$(live_rules "$CHAINS")
   wanted=$(wanted_rules "$live")
-  while read -r line; do echo "${RED}missing${PLAIN}  rule $line" && drift=1; done < <(grep -vxF -- "$live" <<<"$wanted")
-  while read -r line; do echo "${YELLOW}surplus${PLAIN}  rule $line" && drift=1; done < <([[ -z $live ]] || grep -vxF -- "$wanted" <<<"$live")
+  while read -r line; do echo "$line" && drift=1; done < <(rule_differences "$wanted" "$live")
   while read -r line; do echo "${RED}missing${PLAIN}  sysctl ${line/ / = }" && drift=1; done < <(differing_sysctls)
   ((drift == 0)) || return 1
   echo "${GREEN}nat${PLAIN}      $(grep -c -- ' -A ' <<<"$live") rules as $TABLE says"

@@ -3,28 +3,50 @@
 #
 # TOOL is whose rules: iptables or ebtables. A rule is a line "TABLE -A CHAIN ..." and a chain "TABLE -N CHAIN", spelt as iptables-save does. A chain
 # of ours is CNET-*; a rule in a chain of the host is ours when it jumps to one: a hook. Nothing else is
-# ever touched.
+# ever touched. A hook is the first rule of its chain: "TABLE behind CHAIN COUNT RULE" tells of COUNT foreign rules
+# before it, and the first of them.
 
 TOOL=iptables
 
-# Rules in iptables-save's format to the lines above; only what is of CHAIN...
-of_chains() {
-  awk -v chains="$*" '
-    BEGIN { count = split(chains, list, " "); for (i = 1; i <= count; i++) ours[list[i]] }
+# Rules in iptables-save's format to the lines above, tables in one order; only what is of the chains CNET-PATTERN.
+# What follows Docker's own jump to DOCKER-USER is not behind it: there is a hook in DOCKER-USER too.
+of_chains() { # PATTERN
+  awk -v pattern="^CNET-($1)\$" '
+    function tell(line) { lines[table] = lines[table] line "\n" }
     /^\*/ { table = substr($0, 2) }
-    /^:/ { chain = substr($1, 2); if (chain in ours) print table, "-N", chain }
-    /^-A/ { target = ""; for (i = 3; i < NF; i++) if ($i == "-j" || $i == "-g") target = $(i + 1)
-            if ($2 in ours || target in ours) print table, $0 }'
+    /^:/ { chain = substr($1, 2); if (chain ~ pattern) tell(table " -N " chain) }
+    /^-A/ {
+      target = ""; for (i = 3; i < NF; i++) if ($i == "-j" || $i == "-g") target = $(i + 1)
+      hook = $2 !~ /^CNET-/ && target ~ pattern
+      if ($2 ~ pattern || hook) tell(table " " $0)
+      else if ($2 !~ /^CNET-/ && target !~ /^CNET-/ && target != "DOCKER-USER" && !count[table, $2]++) first[table, $2] = $0
+      if (hook && count[table, $2]) { tell(table " behind " $2 " " count[table, $2] " " first[table, $2]); count[table, $2] = 0 }
+    }
+    END { n = split("raw mangle nat filter security", order, " "); for (i = 1; i <= n; i++) printf "%s", lines[order[i]] }'
 }
 
-live_rules() { "$TOOL-save" | of_chains "$@"; }
+live_rules() { "$TOOL-save" | of_chains "$1"; } # PATTERN
+
+# rule_differences WANTED LIVE: a line for each, for people.
+rule_differences() {
+  local line table chain count rule
+  while read -r line; do echo "${RED}missing${PLAIN}  rule $line"; done < <(grep -vxF -- "$2" <<<"$1")
+  while read -r line; do
+    if [[ $line == *' behind '* ]]; then
+      read -r table _ chain count rule <<<"$line"
+      echo "${RED}behind${PLAIN}   the lab's hook in $table $chain comes after a rule that is not the lab's: $rule$( ((count == 1)) || echo " (and $((count - 1)) more)")"
+    else
+      echo "${YELLOW}surplus${PLAIN}  rule $line"
+    fi
+  done < <([[ -z $2 ]] || grep -vxF -- "$1" <<<"$2")
+}
 
 # A chain of one's own; ebtables' have a policy.
 new_chain() { if [[ $TOOL == ebtables ]]; then echo RETURN; else echo '- [0:0]'; fi; }
 
 # The wanted rules (standard input) as this machine's iptables spells them, learned by loading them into
 # a network namespace that ends at once. A rule that cannot be loaded is found here, not on the host.
-spell() {
+spell() { # PATTERN
   awk -v new="$(new_chain)" '
     { rules[$1] = rules[$1] substr($0, length($1) + 2) "\n"; chains[$1] = chains[$1] " " $3 " " $NF }
     END {
@@ -34,34 +56,36 @@ spell() {
         for (i = 1; i <= count; i++) if (list[i] ~ /^(CNET|DOCKER)-/ && !seen[table, list[i]]++) printf ":%s %s\n", list[i], new
         printf "%sCOMMIT\n", rules[table]
       }
-    }' | unshare --net -- bash -c "set -o pipefail; $TOOL-restore && $TOOL-save" | of_chains "$@"
+    }' | unshare --net -- bash -c "set -o pipefail; $TOOL-restore && $TOOL-save" | of_chains "$1"
 }
 
 # change_rules WANTED LIVE: the input of one iptables-restore --noflush, nothing when they are equal. A chain
-# that is as wanted is left alone, so its counters run on; a hook is put first in its chain, once.
+# that is as wanted is left alone, so its counters run on; a hook is put first in its chain, once. One that is behind
+# a foreign rule is taken out and put first again.
 change_rules() {
   awk -v new="$(new_chain)" '
+    $2 == "behind" { behind[$1, $3]; tables[$1]; next }
     { table = $1; chain = $3; rule = substr($0, length(table) + 2); tables[table]; ours = chain ~ /^CNET-/ }
     ours && FILENAME == ARGV[1] { wanted_chain[table, chain] = wanted_chain[table, chain] rule "\n" }
     ours && FILENAME != ARGV[1] { live_chain[table, chain] = live_chain[table, chain] rule "\n" }
-    !ours && FILENAME == ARGV[1] { wanted_hook[table, rule] }
+    !ours && FILENAME == ARGV[1] && !((table, rule) in wanted_hook) { wanted_hook[table, rule]; hook_table[++hooks] = table; hook[hooks] = rule }
     !ours && FILENAME != ARGV[1] { live_hook[table, rule]++ }
     function keys_of(map, list,   key, part, count) {
       for (key in map) { split(key, part, SUBSEP); if (part[1] == table) list[++count] = part[2] }
       return count
     }
+    function stays(rule) { split(rule, word, " "); return (table, rule) in wanted_hook && !((table, word[2]) in behind) }
     function surplus_hooks(   list, i, n, spare, out) {
       n = keys_of(live_hook, list)
       for (i = 1; i <= n; i++)
-        for (spare = live_hook[table, list[i]] - ((table, list[i]) in wanted_hook); spare > 0; spare--)
+        for (spare = live_hook[table, list[i]] - stays(list[i]); spare > 0; spare--)
           out = out "-D" substr(list[i], 3) "\n"
       return out
     }
-    function missing_hooks(   list, i, n, out, chain) {
-      n = keys_of(wanted_hook, list)
-      for (i = 1; i <= n; i++) if (!((table, list[i]) in live_hook)) {
-        split(list[i], word, " "); chain = word[2]
-        out = out "-I " chain " 1" substr(list[i], length("-A " chain) + 1) "\n"
+    function missing_hooks(   i, out, chain) {
+      for (i = 1; i <= hooks; i++) if (hook_table[i] == table && (!((table, hook[i]) in live_hook) || !stays(hook[i]))) {
+        split(hook[i], word, " "); chain = word[2]
+        out = out "-I " chain " 1" substr(hook[i], length("-A " chain) + 1) "\n"
       }
       return out
     }

@@ -189,7 +189,7 @@ class Attacks:
             ("in fragments", probes.in_fragments(source, to, listener.port)),
             ("from port 53", probes.from_port(source, to, listener.port, DNS)),
         ):
-            yield replace(self.plan.expecting(decision, flow, build, to), attack=attack)
+            yield replace(self.plan.expecting(decision, flow, build, to), attack=attack, seen_as=source)
 
     def wire_attacks(self) -> Iterator[Probe]:
         """Lies about who one is, and other languages than IPv4."""

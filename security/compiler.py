@@ -2,7 +2,9 @@
 
 ebtables, table nat       CNET-FRAMES      who puts what onto the wire: port, MAC and address belong together
 iptables, table raw       CNET-ORIGIN      nobody outside uses an address of the lab
-iptables, table security  CNET-FROM-NODES  node -> node, node -> world, by destination: CNET-TO-*
+                          CNET-ORIGIN-NODES  packets between nodes meet no other rule of this table
+iptables, table security  CNET-FROM-BRIDGES  asks CNET-FROM-NODES; what it allows between nodes meets no other rule
+                          CNET-FROM-NODES  node -> node, node -> world, by destination: CNET-TO-*
                           CNET-TO-HOST     node -> host
                           CNET-FROM-WORLD  world -> node, through a published port
                           CNET-FROM-HOST   host -> node
@@ -57,6 +59,7 @@ def compiled(policy: Policy, memory: str) -> Iterator[str]:
     rules = _Rules(policy)
     yield from rules.frames()
     yield from rules.origin()
+    yield from rules.from_bridges()
     yield from rules.from_nodes(memory)
     yield from rules.to_host()
     yield from rules.from_world()
@@ -131,8 +134,18 @@ class _Rules:
         yield _rule(
             "raw", "CNET-ORIGIN", _built_in("spoofed-address"), self.drop("spoofed-address", "iptables raw")
         )
+        for bridge in self.topology.bridges:
+            why = f"cnet: {bridge.name}: packets between nodes meet no other rule of this table"
+            to_nodes = f"-d {bridge.address.network} -m addrtype ! --dst-type LOCAL -j ACCEPT"
+            yield _rule("raw", "CNET-ORIGIN-NODES", why, to_nodes)
 
     # --- iptables security: who may talk to whom ---
+
+    def from_bridges(self) -> Iterator[str]:
+        yield _rule("security", "CNET-FROM-BRIDGES", "cnet: the policy judges first", "-j CNET-FROM-NODES")
+        for bridge in self.bridges:
+            why = f"cnet: {bridge}: allowed packets between nodes meet no other rule of this table"
+            yield _rule("security", "CNET-FROM-BRIDGES", why, f"-o {bridge} -j ACCEPT")
 
     def from_nodes(self, memory: str) -> Iterator[str]:
         chain = "CNET-FROM-NODES"
@@ -264,13 +277,13 @@ class _Rules:
                 f"-s {network} ! -i {name} -j CNET-ORIGIN",
             )
             yield _rule(
-                "security", "FORWARD", f"cnet: {name}: what nodes send", f"-i {name} -j CNET-FROM-NODES"
+                "security", "FORWARD", f"cnet: {name}: what nodes send", f"-i {name} -j CNET-FROM-BRIDGES"
             )
             yield _rule(
-                "security",
-                "FORWARD",
-                f"cnet: {name}: what comes from outside",
-                f"-o {name} -j CNET-FROM-WORLD",
+                "raw",
+                "PREROUTING",
+                f"cnet: {name}: its addresses from its nodes",
+                f"-s {network} -i {name} -j CNET-ORIGIN-NODES",
             )
             yield _rule(
                 "security",
@@ -284,6 +297,10 @@ class _Rules:
                 f"cnet: {name}: what the host sends",
                 f"-d {network} -m addrtype ! --dst-type LOCAL -j CNET-FROM-HOST",
             )
+        # Each is put before those above, so that what goes from bridge to bridge passes both.
+        for name in self.bridges:
+            why = f"cnet: {name}: what comes from outside"
+            yield _rule("security", "FORWARD", why, f"-o {name} -j CNET-FROM-WORLD")
 
     # --- what drops ---
 

@@ -29,6 +29,7 @@ _KNOWN_MODULES = (
 )
 _MAC = re.compile("[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", re.IGNORECASE)
 _DECIDING = ("CNET-FROM-", "CNET-TO-")  # chains of the policy, in which to return is to be allowed
+_JUDGING = ("filter", "security")  # tables in which to accept is to let through
 _STATES = {
     "NEW": "new",
     "ESTABLISHED": "established",
@@ -188,7 +189,9 @@ def _action(rule: Rule, topology: Topology | None) -> str:
     def take(flag: str) -> str:
         return " ".join(options.pop(flag).values) if flag in options else ""
 
-    if rule.target == "RETURN" and rule.chain.startswith(_DECIDING):
+    if rule.target == "ACCEPT" and rule.table not in _JUDGING:
+        said = f"meet no other rule of table {rule.table} here"
+    elif rule.target == "RETURN" and rule.chain.startswith(_DECIDING):
         said = "are allowed by this chain"
     elif rule.target in _ACTIONS:
         said = _ACTIONS[rule.target](take, topology)

@@ -35,6 +35,7 @@ from security.prover import Prover
 
 OURS = "CNET-"
 OF_NAT = ("CNET-PUBLISH", "CNET-POSTROUTING", "CNET-FORWARD", "CNET-INPUT")
+ENDS = ("CNET-NODES", "CNET-ORIGIN-NODES", "CNET-FROM-BRIDGES")  # where a packet's way through a table ends
 UNSPECIFIED = "0.0.0.0"  # noqa: S104 - a packet's source, which the kernel fills in
 # What restricts a rule, with the module that goes when it goes. A protocol takes its ports along.
 _WEAKENING = {
@@ -135,7 +136,14 @@ def _reachable(rules: Sequence[Rule], at: int) -> bool:
     )
 
 
+def _ends(rule: Rule) -> bool:
+    """Tell whether a rule keeps a packet between nodes from the rules of others, which mutants.sh has loaded."""
+    return rule.target == "ACCEPT" and (rule.chain in ENDS or rule.table == "nat")
+
+
 def _is_the_policys(rule: Rule) -> bool:
+    if _ends(rule) or rule.target in ENDS:
+        return True
     ours = rule.chain.startswith(OURS) or rule.target.startswith(OURS)
     return ours and bool(rule.target) and rule.chain not in OF_NAT and rule.target not in OF_NAT
 
@@ -143,6 +151,8 @@ def _is_the_policys(rule: Rule) -> bool:
 def _changes(rules: Sequence[Rule], at: int, topology: Topology) -> Iterator[tuple[str, tuple[str, ...]]]:
     texts = [rule.text for rule in rules]
     yield "deleted", (*texts[:at], *texts[at + 1 :])
+    if _ends(rules[at]) or rules[at].target == "CNET-ORIGIN-NODES" or rules[at].table in ("mangle", "nat"):
+        return  # what it takes from the rules of others more than it should, is theirs
     for missing, weaker in weakened(rules[at]):
         yield f"without {missing}", (*texts[:at], weaker, *texts[at + 1 :])
     if at and _is_the_policys(rules[at - 1]) and order_matters(rules[at - 1], rules[at], topology):

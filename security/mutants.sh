@@ -23,6 +23,7 @@ inside() {
   STRANGER=$(ip -n world -j -4 addr show dev uplink | jq -r '.[0].addr_info[0].local') # whom the lab does not know
   export STRANGER
   forward_as_a_stranger
+  meddle_between_nodes
   (cd "$ROOT" && "$VENV/bin/python" -m security.mutants)
 }
 
@@ -38,6 +39,21 @@ forward_as_a_stranger() {
     IFS=: read -r from node port <<<"$item"
     iptables -t nat -A PREROUTING -d "$HOST_FOR_OUTSIDE" -p "${port#*/}" --dport "$from" -j DNAT --to-destination "${ADDRESS[$node]%/*}:${port%/*}"
   done
+}
+
+# What others do to packets between nodes, in each table: the lab's own chains end before it.
+meddle_between_nodes() {
+  local networks between
+  networks=$(for node in "${BRIDGES[@]}"; do network_cidr "${ADDRESS[$node]}"; done | paste -sd,)
+  between=(-s "$networks" -d "$networks")
+  iptables -t raw -A PREROUTING "${between[@]}" -m addrtype ! --dst-type LOCAL -j DROP
+  iptables -t mangle -A PREROUTING "${between[@]}" -m addrtype ! --dst-type LOCAL -j DROP
+  iptables -t nat -A PREROUTING "${between[@]}" -m addrtype ! --dst-type LOCAL -p tcp -j REDIRECT --to-ports 9
+  iptables -t mangle -A FORWARD "${between[@]}" -j DROP
+  iptables -t filter -A FORWARD "${between[@]}" -j DROP
+  iptables -t security -A FORWARD "${between[@]}" -j DROP
+  iptables -t mangle -A POSTROUTING "${between[@]}" -m addrtype ! --src-type LOCAL -j DROP
+  iptables -t nat -A POSTROUTING -j MASQUERADE
 }
 
 case ${1:-run} in

@@ -17,6 +17,8 @@ class Outcome:
     answered: bool = False
     dropped_by: str = ""
     strayed: str = ""  # the node that got a frame of it that was for another
+    closed: bool = False  # the policy of the host's chain INPUT dropped it, before the lab's policy was asked
+    translated: str = ""  # the source address that the receiver saw, when it is another than it must see
 
     @property
     def settled(self) -> bool:
@@ -32,19 +34,26 @@ class Outcome:
 
     @property
     def as_expected(self) -> bool:
-        """Tell whether the policy does what it says, and nobody else could read it."""
-        if self.strayed:
+        """Tell whether the policy does what it says, nobody else could read it, and the source is the right one."""
+        if self.strayed or self.translated:
             return False
+        if self.closed:
+            return self.lost
         if self.probe.expected == ACCEPT:
             return self.settled and not self.dropped_by
         dropped_by = "" if self.probe.unlogged else self.probe.expected_id
         return self.closed_elsewhere or (not self.arrived and self.dropped_by == dropped_by)
 
     @property
+    def lost(self) -> bool:
+        """Tell whether it did not arrive, and no rule of the policy dropped it."""
+        return not self.arrived and not self.dropped_by and not self.probe.unlogged
+
+    @property
     def closed_elsewhere(self) -> bool:
-        """Tell whether a firewall of the host may have dropped it before: table filter comes first."""
-        lost = not self.arrived and not self.dropped_by
-        return lost and self.probe.expected != ACCEPT and WORLD in self.probe.flow[:2]
+        """Tell whether a firewall of the host has dropped it before, or may have: table filter comes first."""
+        may_have = self.probe.expected != ACCEPT and WORLD in self.probe.flow[:2]
+        return self.lost and (self.closed or may_have)
 
     @property
     def seen(self) -> str:

@@ -123,6 +123,11 @@ def tag(number: int) -> bytes:
     return MARK + struct.pack("!I", number)
 
 
+def source_of(packet: bytes) -> str:
+    """Read the source address of an IPv4 packet."""
+    return str(IPv4Address(packet[12:16]))
+
+
 def recognise(payload: bytes, kind: int = IPV4) -> Seen | None:
     """Find the number in what comes after an Ethernet header of EtherType `kind`."""
     if kind == ARP:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from scripts.topology import Node, Publication
 from security import probes
@@ -72,7 +73,8 @@ class Plan:
         """Make the probe of one cell of the matrix."""
         flow = Flow(source, destination, protocol, port)
         name, to = self.address(source, destination), self.address(destination, source)
-        return self.expecting(self.decide(*flow), flow, probes.packet(protocol, name, to, port), to)
+        probe = self.expecting(self.decide(*flow), flow, probes.packet(protocol, name, to, port), to)
+        return replace(probe, seen_as=self.outside.host_address if destination == WORLD else name)
 
     def decide(self, source: str, destination: str, protocol: str, port: int = 0) -> Decision:
         """Ask the policy; straight from the world nothing is allowed, whatever the policy says."""
@@ -109,7 +111,11 @@ class Plan:
         decision = self.policy.decide(source, node.name, published.protocol, published.port)
         flow = Flow(source, node.name, published.protocol, published.host_port)
         build = probes.packet(published.protocol, sender, to, published.host_port)
-        return replace(self.expecting(decision, flow, build, to), attack=BY_HOST)
+        bridge = self.topology.bridge_of(node)
+        # What comes from the node's own network is masqueraded, so that the answer comes back by the host.
+        hairpin = source == HOST or IPv4Address(sender) in bridge.address.network
+        seen_as = str(bridge.address.ip) if hairpin else sender
+        return replace(self.expecting(decision, flow, build, to), attack=BY_HOST, seen_as=seen_as)
 
     # --- rates ---
 

@@ -19,18 +19,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
 # shellcheck source=scripts/rules.sh
 source "$ROOT/scripts/rules.sh"
 
+CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*' # whichever table they came from: these names are nobody else's
 TABLES=(ip/raw ip/security bridge/nat)
 
 policy() { (cd "$ROOT" && python3 -m "security.$1" "${@:2}"); }
-
-# All chains of the policy, whichever table it came from: these names are nobody else's.
-live_policy() { # TOOL
-  "$1-save" | awk '
-    /^\*/ { table = substr($0, 2) }
-    $1 ~ /^:CNET-(FRAMES|WIRE-|ORIGIN|FROM-|TO-|ALLOWED|DROP-)/ { print table, "-N", substr($1, 2) }
-    /^-A/ { target = ""; for (i = 3; i < NF; i++) if ($i == "-j" || $i == "-g") target = $(i + 1)
-            if (($2 " " target) ~ /(^| )CNET-(FRAMES|WIRE-|ORIGIN|FROM-|TO-|ALLOWED|DROP-)/) print table, $0 }'
-}
 
 memory() { # LIVE
   local found
@@ -47,12 +39,8 @@ compare() {
   WANTED_EBTABLES=$(spelled ebtables "$rules")
 }
 
-spelled() { # TOOL RULES
-  local TOOL=$1 rules chains
-  rules=$(sed -n "s/^$1 //p" <<<"$2")
-  mapfile -t chains < <(awk '$3 ~ /^CNET-/ && !seen[$3]++ { print $3 }' <<<"$rules")
-  spell "${chains[@]}" <<<"$rules"
-}
+live_policy() { TOOL=$1 live_rules "$CHAINS"; }                     # TOOL
+spelled() { sed -n "s/^$1 //p" <<<"$2" | TOOL=$1 spell "$CHAINS"; } # TOOL RULES
 
 load() { # WANTED_IPTABLES WANTED_EBTABLES; each whole or not at all
   TOOL=ebtables apply_rules "$2" "$LIVE_EBTABLES"
@@ -151,20 +139,14 @@ down() {
   remove_policy
 }
 
-differences() { # WANTED LIVE
-  local line
-  while read -r line; do echo "${RED}missing${PLAIN}  rule $line"; done < <(grep -vxF -- "$2" <<<"$1")
-  while read -r line; do echo "${YELLOW}surplus${PLAIN}  rule $line"; done < <([[ -z $2 ]] || grep -vxF -- "$1" <<<"$2")
-}
-
 status() {
   need_root
   prepare
   compare
   local drift bridge
   drift=$(
-    differences "$WANTED_IPTABLES" "$LIVE_IPTABLES"
-    differences "$WANTED_EBTABLES" "$LIVE_EBTABLES"
+    rule_differences "$WANTED_IPTABLES" "$LIVE_IPTABLES"
+    rule_differences "$WANTED_EBTABLES" "$LIVE_EBTABLES"
     for bridge in $(differing_bridges 1); do echo "${RED}missing${PLAIN}  $bridge hands its frames to the rules"; done
   )
   [[ -z $drift ]] || { echo "$drift" && return 1; }

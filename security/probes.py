@@ -69,6 +69,7 @@ class Probe:
     first: Step | None = None
     unlogged: bool = False  # the kernel drops it by itself, and tells nobody
     by: str = ""  # the bridge of the host that a whole frame is sent by
+    seen_as: str = ""  # the source address that the receiver must see; empty when any will do
 
     @property
     def awaits_answer(self) -> bool:

@@ -11,10 +11,10 @@ from itertools import pairwise
 from security.attacks import Attacks
 from security.bridges import differences_of_bridges
 from security.compiler import LOG_BURST, LOG_PER_SECOND, NFLOG_GROUP, PROOF_GROUP, drop_chain
-from security.iptables import saved_rules
+from security.iptables import dropped_by_policy, saved_rules
 from security.outcome import Outcome
 from security.plan import BY_HOST, FLOOD, Plan
-from security.policy import ACCEPT, DROP, WORLD, Policy
+from security.policy import ACCEPT, DROP, HOST, WORLD, Policy
 from security.probes import Burst, Outside, Probe
 from security.prover import Prover
 from security.tracked import forget, open_by_source, tracked
@@ -33,6 +33,7 @@ COLUMNS = (
 )
 
 
+_HOSTS = ("filter", "INPUT")  # the chain in which the host says what it takes
 _COPIES = (f"NFLOG {NFLOG_GROUP}", f"NFLOG {PROOF_GROUP}")
 _WATCHERS = ("LOG", *_COPIES, "DROP")
 
@@ -101,14 +102,22 @@ class Examination:
         """Try all, and give what is not as the policy says."""
         before = list(differences_of_bridges(self._plan.topology))
         yield from (Difference(*each) for each in before)
+        dropped = dropped_by_policy(*_HOSTS)
         self.outcomes = self._prover.run(self._probes, lambda count: progress(count, len(self._probes)))
         self.outcomes += self._prover.run(self._claims)
+        self._mark_closed(dropped_by_policy(*_HOSTS) - dropped)
         for outcome in self.outcomes:
             if not outcome.as_expected or (self._strict and outcome.closed_elsewhere):
                 yield Difference(str(outcome.probe), explain(outcome))
         learned = [each for each in differences_of_bridges(self._plan.topology) if each not in before]
         yield from (Difference(*each) for each in learned)
         yield from self._floods()
+
+    def _mark_closed(self, dropped: int) -> None:
+        """Count as the host's what was lost on its way to the host, where its policy DROP has dropped so many."""
+        lost = [each for each in self.outcomes if each.lost and each.probe.flow.destination == HOST]
+        for outcome in lost if dropped >= len(lost) else ():
+            outcome.closed = True
 
     def _crowd(self, crowd: Burst) -> Iterator[Difference]:
         """Open more connections than a node may have; those of the proof are forgotten at once."""
@@ -192,24 +201,28 @@ def prove(policy: Policy, outside: Outside, progress: Progress = lambda *_: None
 
 def explain(outcome: Outcome) -> str:
     """Say what a difference means, and where to look."""
-    probe = outcome.probe
-    wanted = "must pass" if probe.expected == ACCEPT else "must be dropped"
-    wanted += f" by {probe.expected_id}"
-    if outcome.strayed:
-        return f"{wanted}; {outcome.strayed} got it too, and whoever is root there can read it"
-    if outcome.arrived and outcome.dropped_by:
-        return f"{wanted}; it arrived, and a copy or its answer was dropped by {outcome.dropped_by}"
-    if outcome.dropped_by:
-        return f"{wanted}; it was dropped by {outcome.dropped_by}"
-    if outcome.seen == "no answer":
-        return f"{wanted}; it arrived, and its answer did not come back"
-    if outcome.arrived:
-        rule = "the rule that should drop it is missing, or is not asked"
-        port = f"the host takes what enters by the port of {probe.flow.source} itself"
-        return f"{wanted}; it arrived: {port if probe.unlogged else rule}"
-    return (
-        f"{wanted}; it was lost, and no rule of the policy says so: a wire, a route, or somebody else's rule"
+    wanted = "must pass" if outcome.probe.expected == ACCEPT else "must be dropped"
+    return f"{wanted} by {outcome.probe.expected_id}; {_happened(outcome)}"
+
+
+def _happened(outcome: Outcome) -> str:
+    probe, dropped_by = outcome.probe, outcome.dropped_by
+    seen_from = f"it arrived from {outcome.translated} and not from {probe.seen_as}"
+    by_port = f"the host takes what enters by the port of {probe.flow.source} itself"
+    what = (
+        (outcome.strayed, f"{outcome.strayed} got it too, and whoever is root there can read it"),
+        (outcome.translated, f"{seen_from}: a rule of table nat that is not the lab's gave it this source"),
+        (
+            outcome.arrived and dropped_by,
+            f"it arrived, and a copy or its answer was dropped by {dropped_by}",
+        ),
+        (dropped_by, f"it was dropped by {dropped_by}"),
+        (outcome.seen == "no answer", "it arrived, and its answer did not come back"),
+        (outcome.arrived and probe.unlogged, f"it arrived: {by_port}"),
+        (outcome.arrived, "it arrived: the rule that should drop it is missing, or is not asked"),
     )
+    lost = "it was lost, and no rule of the policy says so: a wire, a route, or somebody else's rule"
+    return next((text for found, text in what if found), lost)
 
 
 def _of_burst(burst: Burst, outcomes: Sequence[Outcome]) -> Iterator[Difference]:

@@ -72,7 +72,7 @@ class Prover:
         again = [outcome for outcome in outcomes if not outcome.settled or outcome.over_its_rate]
         time.sleep(max((outcome.probe.refill_seconds for outcome in again), default=0))
         for outcome in again:
-            outcome.arrived, outcome.answered, outcome.dropped_by = False, False, ""
+            outcome.arrived, outcome.answered, outcome.dropped_by, outcome.translated = False, False, "", ""
         self._try(again, _LONG_PATIENCE_SECONDS, lambda _: None)
         return outcomes
 
@@ -251,6 +251,8 @@ class Prover:
             outcome.answered |= probe.flow.source in names
         elif probe.flow.destination in names or (probe.attack and probe.flow.source not in names and names):
             outcome.arrived = True
+            if probe.seen_as and kind == packets.IPV4 and packets.source_of(data) != probe.seen_as:
+                outcome.translated = packets.source_of(data)
         self._settle(number, outcome)
         return True
 

@@ -11,6 +11,7 @@ problem|veth pairs|veth|VETH|ip link add probe0 group 1 type veth peer name prob
 problem|bridges|bridge|BRIDGE|ip link add probebr type bridge
 problem|bridge ports|bridge|BRIDGE|ip link set probe0 master probebr
 problem|the filter table|nft_compat (iptable_filter)|NFT_COMPAT (IP_NF_FILTER)|iptables -N PROBE
+problem|the mangle table|nft_compat (iptable_mangle)|NFT_COMPAT (IP_NF_MANGLE)|iptables -t mangle -N PROBE
 problem|the nat table|nft_chain_nat (iptable_nat)|NFT_NAT (IP_NF_NAT)|iptables -t nat -N PROBE
 problem|comments|xt_comment|NETFILTER_XT_MATCH_COMMENT|iptables -A PROBE -m comment --comment probe
 problem|connection tracking|xt_conntrack|NETFILTER_XT_MATCH_CONNTRACK|iptables -A PROBE -m conntrack --ctstate DNAT

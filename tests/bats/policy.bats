@@ -31,6 +31,33 @@ POLICED='source tests/bats/inside_policy.bash
   succeeds
 }
 
+@test "a hook that is behind a foreign rule is drift in each chain of each table, named with the rule, and up puts it first" {
+  sandboxed "$POLICED"'policed_network
+    chains=$({ iptables-save && ebtables-save | sed "s/^\*/*ebtables /"; } | awk "/^\\*/ { table = substr(\$0, 2) } /^-A [A-Z]+ .*-j CNET-/ { print table, \$2 }" | sort -u)
+    [[ $(wc -l <<<"$chains") == 13 ]]
+    while read -r place; do
+      chain=${place##* } table=${place% *}
+      case $table in
+        ebtables*) foreign=(ebtables -t "${table#* }" -s 02:00:00:00:00:01 -j CONTINUE) rule="-s 02:00:00:00:00:01 -j CONTINUE" ;;
+        *) foreign=(iptables -t "$table" -s 192.0.2.7/32 -j RETURN) rule="-s 192.0.2.7/32 -j RETURN" ;;
+      esac
+      "${foreign[@]:0:3}" -I "$chain" 1 "${foreign[@]:3}"
+      if said=$(scripts/nat.sh status && security/policy.sh status); then echo "not named: $place"; exit 1; fi
+      [[ $said == *"behind   the lab'"'"'s hook in ${table#ebtables } $chain comes after a rule that is not the lab'"'"'s: -A $chain $rule"* ]]
+      scripts/nat.sh up >/dev/null; security/policy.sh up >/dev/null
+      scripts/nat.sh status; security/policy.sh status
+      "${foreign[@]:0:3}" -D "$chain" "${foreign[@]:3}" # it is still there
+    done <<<"$chains"
+    iptables -N T; iptables -A T -j REJECT; iptables -I FORWARD 1 -j T
+    said=$(scripts/nat.sh status) && exit 1
+    [[ $said == *"in filter FORWARD comes after a rule that is not the lab'"'"'s: -A FORWARD -j T" ]]
+    scripts/nat.sh up >/dev/null
+    security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
+    iptables -S FORWARD | sed -n 3p | grep -x -- "-A FORWARD -j T"
+  '
+  succeeds
+}
+
 @test "a bad table is refused with its line, and the running rules and their counters stay" {
   sandboxed "$POLICED"'policed_network
     listen postgres-db 5432; reaches order-service postgres-db 5432
@@ -175,6 +202,28 @@ b"; do
   succeeds
 }
 
+@test "packets between nodes meet no rule of others, in whichever table, on one bridge and on several" {
+  sandboxed "$POLICED"'
+    for TOPOLOGY in flat tiers; do
+      export TOPOLOGY
+      iptables -t nat -A PREROUTING -p tcp --dport 6379 -j REDIRECT --to-ports 3128 # before up
+      policed_network
+      networks=$(scripts/topology.sh dump | awk -F"\t" "\$1 == \"bridge\" { print \$4 }" | paste -sd,)
+      for chain in "raw PREROUTING" "mangle PREROUTING" "mangle FORWARD" "filter FORWARD" "security FORWARD" "mangle POSTROUTING"; do
+        iptables -t "${chain% *}" -A "${chain#* }" -s "$networks" -d "$networks" -m addrtype ! --dst-type LOCAL -p tcp -j DROP
+      done
+      iptables -t nat -A POSTROUTING -j MASQUERADE
+      in_node redis-cache socat TCP-LISTEN:6379,reuseaddr,fork "SYSTEM:echo \$SOCAT_PEERADDR" & server=$!
+      retry 5 listens 6379 "$(namespace_of redis-cache)"
+      [[ $(in_node product-1 timeout 3 socat - "TCP:$(address_of redis-cache):6379,bind=$(address_of product-1)") == "$(address_of product-1)" ]]
+      security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
+      scripts/nat.sh status; security/policy.sh status
+      kill "$server"; scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null; security/policy.sh down >/dev/null
+    done
+  '
+  succeeds
+}
+
 @test "both shipped policies are proven, and a rule that is gone, or somebody else'\''s, is found" {
   sandboxed "$POLICED"'policed_network
     security/prove.sh | tail -1 | grep "differences: 0"
@@ -188,12 +237,28 @@ b"; do
     security/prove.sh >/run/proof && exit 1
     grep "order-service -> postgres-db tcp/5432: must pass by database; it was lost" /run/proof
     iptables -D FORWARD -s 10.0.0.40 -d 10.0.0.60 -j DROP
+    iptables -t nat -I POSTROUTING -s 10.0.0.40 -d 10.0.0.60 -j MASQUERADE; conntrack -F 2>/dev/null
+    security/prove.sh >/run/proof && exit 1
+    grep "order-service -> postgres-db tcp/5432: must pass by database; it arrived from 10.0.0.1 and not from 10.0.0.40" /run/proof
+    iptables -t nat -D POSTROUTING -s 10.0.0.40 -d 10.0.0.60 -j MASQUERADE; conntrack -F 2>/dev/null
     ip link set br-app type bridge nf_call_iptables 0
     security/prove.sh >/run/proof && exit 1
     grep "it arrived: the rule that should drop it is missing, or is not asked" /run/proof >/dev/null
     scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null
     export TOPOLOGY=tiers; policed_network
     security/prove.sh | tail -1 | grep "differences: 0"
+  '
+  succeeds
+}
+
+@test "what the policy DROP of the host'\''s INPUT takes is counted as the host'\''s; without it the same loss is a difference" {
+  sandboxed "$POLICED"'policed_network
+    iptables -P INPUT DROP; iptables -A INPUT -i lo -j ACCEPT; iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
+    security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
+    grep "[1-9][0-9]* were dropped by a firewall of the host before the policy was asked; differences: 0" /run/proof
+    iptables -P INPUT ACCEPT; iptables -A INPUT -s 10.0.0.50 -p icmp -j DROP
+    security/prove.sh >/run/proof && exit 1
+    grep "redis-cache -> host icmp: must pass by ping; it was lost" /run/proof
   '
   succeeds
 }

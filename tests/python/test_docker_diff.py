@@ -67,10 +67,12 @@ COMMIT
 THE_LAB = """*nat
 -A PREROUTING -m comment --comment "cnet: why" -m addrtype --dst-type LOCAL -j CNET-PUBLISH
 -A POSTROUTING -m comment --comment "cnet: why" -j CNET-POSTROUTING
+-A PREROUTING -i br-frontend -m comment --comment "cnet: why" -j CNET-NODES
+-A CNET-NODES -d 172.20.0.0/24 -m comment --comment "cnet: why" -m addrtype ! --dst-type LOCAL -j ACCEPT
 -A CNET-POSTROUTING -s 172.20.0.0/24 -d 172.20.0.5/32 -o br-frontend -p tcp -m comment --comment "cnet: why" \
 -m tcp --dport 80 -m conntrack --ctstate DNAT -j MASQUERADE
 -A CNET-POSTROUTING -s 127.0.0.0/8 -d 172.20.0.5/32 -o br-frontend -p tcp -m tcp --dport 80 -j MASQUERADE
--A CNET-POSTROUTING -o br-backend -m comment --comment "cnet: why" -j RETURN
+-A CNET-POSTROUTING -o br-backend -m comment --comment "cnet: why" -j ACCEPT
 -A CNET-POSTROUTING -s 172.20.0.0/24 ! -o br-frontend -m comment --comment "cnet: why" -j MASQUERADE
 -A CNET-PUBLISH -p tcp -m comment --comment "cnet: why" -m tcp --dport 8080 -j DNAT --to-destination 172.20.0.5:80
 COMMIT
