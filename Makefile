@@ -29,7 +29,7 @@ isolation: ## phase 4.4: move over to three tiers (BACK=1: back to the flat lab)
 	@scripts/lab.sh isolation
 
 explain: ## why is this dropped? make explain FROM=redis-cache TO=postgres-db PORT=5432 (OPTIONS=--static)
-	@security/explain.sh $(FROM) $(TO) $(PORT) $(OPTIONS)
+	@security/explain.sh "$(FROM)" "$(TO)" "$(PORT)" $(OPTIONS)
 
 prove-mutants: ## break each rule in turn: the proof must notice (in a sandbox; TOPOLOGY=tiers for the tiers)
 	@security/mutants.sh

@@ -7,34 +7,46 @@ import select
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from scripts.topology import Topology
 from security import packets, probes
 from security.compiler import LOG_PREFIX, PROOF_GROUP
-from security.foretell import Foretelling, by_policy
 from security.namespace import inside
 from security.nflog import DropLog, Occupied
 from security.policy import HOST, WORLD
 from security.probes import Outside
-from security.story import Ending, Flow, Kind, Story, Telling, with_experiment
+from security.snapshot import exists
+from security.story import Flow
 from security.trace import Met, Trace
 
 _ETH_P_ALL = 3
+DELIVERED = "delivered"  # to the host itself, past its rules
 _PATIENCE_SECONDS = 0.35
 _SETTLED_SECONDS = 0.03
 _ERROR, _HOST_UNREACHABLE, _RST = 3, 1, 0x04
+_ARP_REQUEST, _ARP_REPLY, _ARP_BYTES = 1, 2, 28
+_PACKET_OTHERHOST = 3  # linux/if_packet.h: its MAC is not the interface's
+_FIRST_EPHEMERAL = (
+    32768 - packets.FIRST_PORT
+)  # the kernel gives no program a port below (ip_local_port_range)
 _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP)
 
 
 @dataclass
 class Observation:
-    """What was seen of the probe: where, whether it arrived, what answered, who dropped it."""
+    """What was seen of the probe: where, whether it arrived, what answered the sender, who dropped it."""
 
     seen_at: set[str] = field(default_factory=set)
     arrived: bool = False
-    answer: str = ""  # accepted, refused, unreachable or unresolved
+    untranslated: bool = False  # it came to the world with the address of a node
+    for_another: str = ""  # the MAC of a frame that came to the right wire, and was for nobody there
+    answer: str = ""  # that came to the sender: accepted, refused, unreachable or unresolved
+    answered: bool = False  # an answer was seen somewhere
+    asked: set[str] = field(default_factory=set)  # addresses that the sender asked for by ARP
+    told: set[str] = field(default_factory=set)  # those that somebody answered for
     dropped_by: str = ""
     not_sent: str = ""
     met: list[Met] = field(default_factory=list)
@@ -50,13 +62,15 @@ class Experiment:
 
     def __init__(self, topology: Topology, outside: Outside, flow: Flow, own: str, to: str) -> None:
         self._topology, self._outside, self._flow, self._own, self._to = topology, outside, flow, own, to
-        self._number = random.randrange(1, packets.MOST)  # noqa: S311 - to be told apart, not to be secret
+        turns = random.randrange(packets.MOST // packets.SOURCE_PORTS)  # noqa: S311 - to be told apart alone
+        place = random.randrange(1, _FIRST_EPHEMERAL)  # noqa: S311
+        self._number = turns * packets.SOURCE_PORTS + place
         self._sockets: list[tuple[socket.socket, str]] = []
         self._observation = Observation()
 
     def run(self) -> Observation:
         """Do it. Raises OSError without root."""
-        with ExitStack() as stack, Trace(packets.identification(self._number)) as trace:
+        with ExitStack() as stack, self._trace() as trace:
             sender, log = self._open(stack)
             deadline = time.monotonic() + _PATIENCE_SECONDS
             self._send(sender)
@@ -67,6 +81,9 @@ class Experiment:
             self._observation.met = trace.read()
         return self._observation
 
+    def _trace(self) -> Trace:
+        return Trace(packets.identification(self._number), packets.source_port(self._number))
+
     def _namespace(self, name: str) -> str | None:
         node = self._topology.node(name)
         return node.namespace if node else self._outside.namespace if name == WORLD else None
@@ -75,7 +92,13 @@ class Experiment:
         """Give the namespaces where it may arrive: a published port of the host leads to a node."""
         if self._flow.destination != HOST:
             return {self._namespace(self._flow.destination)}
-        return {node.namespace for node in self._topology.nodes if node.publishes}
+        flow = (self._flow.port, self._flow.protocol)
+        published = {
+            node.namespace
+            for node in self._topology.nodes
+            if any((item.host_port, item.protocol) == flow for item in node.publishes)
+        }
+        return {name for name in published if exists(name)} or {None}
 
     def _open(self, stack: ExitStack) -> tuple[socket.socket, DropLog | None]:
         for name in dict.fromkeys((self._namespace(self._flow.source), *self._targets(), None)):
@@ -86,9 +109,11 @@ class Experiment:
                     name or HOST,
                 )
         for protocol in _LOCAL_PROTOCOLS:
-            self._keep(stack, socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol), "delivered")
+            self._keep(stack, socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol), DELIVERED)
         with inside(self._namespace(self._flow.source)):
             sender = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+            with suppress(OSError):  # an address that is not there any more
+                sender.bind((self._own, 0))
         try:
             log = DropLog(PROOF_GROUP)
         except Occupied:
@@ -126,30 +151,63 @@ class Experiment:
             except BlockingIOError:
                 return
             if watcher.family == socket.AF_PACKET:
-                kind, data = int.from_bytes(data[12:14], "big"), data[14:]
-                if kind == packets.IPV4:
-                    self._note(data, place, str(address[0]), outgoing=address[2] == socket.PACKET_OUTGOING)
+                self._frame(data, place, address)
             else:
                 self._note(data, place, "", outgoing=False)
+
+    def _frame(self, data: bytes, place: str, address: Sequence[Any]) -> None:
+        """Look at a frame; one that came to a node with another's MAC is taken by nobody."""
+        kind, payload, outgoing = (
+            int.from_bytes(data[12:14], "big"),
+            data[14:],
+            address[2] == socket.PACKET_OUTGOING,
+        )
+        if kind == packets.ARP and place == self._sender_place() and len(payload) >= _ARP_BYTES:
+            self._arp(payload)
+        elif kind == packets.IPV4 and address[2] == _PACKET_OTHERHOST and place != HOST:
+            seen = packets.recognise(payload)
+            if seen and seen.number == self._number and place in self._targets():
+                self._observation.for_another = data[:6].hex(":")
+        elif kind == packets.IPV4:
+            self._note(payload, place, str(address[0]), outgoing=outgoing)
+
+    def _sender_place(self) -> str:
+        return self._namespace(self._flow.source) or HOST
+
+    def _arp(self, payload: bytes) -> None:
+        operation, sender, target = payload[7], payload[14:18], payload[24:28]
+        if operation == _ARP_REQUEST:
+            self._observation.asked.add(socket.inet_ntoa(target))
+        elif operation == _ARP_REPLY:
+            self._observation.told.add(socket.inet_ntoa(sender))
 
     def _note(self, data: bytes, place: str, interface: str, *, outgoing: bool) -> None:
         answer = answer_in(data, self._number)
         seen = packets.recognise(data)
         if answer:
-            if not outgoing or place == "delivered":
+            self._observation.answered |= answer in ("accepted", "refused")
+            if not outgoing and self._is_senders(place):
                 self._observation.answer = answer
         elif seen and seen.number == self._number and not seen.answer:
-            self._place(place, interface, outgoing=outgoing)
+            self._place(place, interface, data, outgoing=outgoing)
 
-    def _place(self, place: str, interface: str, *, outgoing: bool) -> None:
+    def _is_senders(self, place: str) -> bool:
+        """Tell whether what is seen there came to the sender: on its interface, or taken by the host itself."""
+        return place == (self._namespace(self._flow.source) or DELIVERED)
+
+    def _place(self, place: str, interface: str, data: bytes, *, outgoing: bool) -> None:
         """Note where the probe was, and whether that is where it was to go."""
-        if place == "delivered":
-            self._observation.arrived |= self._flow.destination == HOST
+        if place == DELIVERED:
+            self._observation.arrived |= None in self._targets()
             return
         self._observation.seen_at |= {interface, place if place in (HOST,) else f"namespace {place}"}
         if place == self._outside.namespace:
             self._observation.seen_at.add(WORLD)
-        self._observation.arrived |= place in self._targets() and not outgoing
+        if place in self._targets() and not outgoing:
+            self._observation.arrived = True
+            node_sent = self._topology.node(self._flow.source) is not None
+            is_own = socket.inet_ntoa(data[12:16]) == self._own
+            self._observation.untranslated |= self._flow.destination == WORLD and node_sent and is_own
 
 
 def answer_in(data: bytes, number: int) -> str:
@@ -168,72 +226,3 @@ def answer_in(data: bytes, number: int) -> str:
     if not seen or seen.number != number or not seen.answer:
         return ""
     return "refused" if data[9] == packets.TCP and data[begin + 13] & _RST else "accepted"
-
-
-def try_it(foretelling: Foretelling, story: Story, own: str, to: str) -> Story:
-    """Send a probe, and lay what was seen beside the story."""
-    experiment = Experiment(foretelling.topology, foretelling.outside, story.flow, own, to)
-    observation = experiment.run()
-    evidence = tuple(f"{met.table} {met.chain}: {met.why} -> {met.verdict}" for met in observation.met)
-    seen_at = observation.seen_at | {f"{met.table} {met.chain}" for met in observation.met}
-    return with_experiment(story, ending_of(observation, foretelling, story), seen_at, evidence)
-
-
-def ending_of(seen: Observation, foretelling: Foretelling, story: Story) -> Ending:
-    """Say how it really ended, by what was seen alone; the state only names what silence cannot."""
-    foretold, flow = story.ending, story.flow
-    if seen.dropped_by:
-        return by_policy(Telling(flow), foretelling.policy, seen.dropped_by).ending
-    if seen.answer == "accepted" or (
-        seen.arrived and (flow.destination == WORLD or _is_silent_udp(seen, flow))
-    ):
-        return Ending(
-            Kind.ALLOWED,
-            "it arrived" + (", and was answered" if seen.answer else ""),
-            foretelling.allowing_id(flow),
-        )
-    answered = seen.answer not in ("", "unresolved")
-    if answered and seen.arrived:
-        return Ending(
-            Kind.NO_LISTENER,
-            f"it arrived at {flow.destination}, and was refused: nobody listens on port {flow.port}",
-            fix=foretold.fix,
-        )
-    dropped = foreign_drop(seen.met)
-    if dropped or answered:
-        why = (
-            f"{dropped.table} {dropped.chain}: {dropped.why} -> {dropped.verdict}"
-            if dropped
-            else "a rule refused it"
-        )
-        return Ending(Kind.FOREIGN, why, fix=foretold.fix)
-    if seen.not_sent and not seen.seen_at:
-        kind = (
-            foretold.kind if foretold.kind in (Kind.NO_ROUTE, Kind.LINK_DOWN, Kind.FOREIGN) else Kind.NO_ROUTE
-        )
-        return Ending(kind, f"it could not be sent: {seen.not_sent}", fix=foretold.fix)
-    return _silence(seen, foretold)
-
-
-def _is_silent_udp(seen: Observation, flow: Flow) -> bool:
-    return flow.protocol == "udp" and not seen.answer
-
-
-def _silence(seen: Observation, foretold: Ending) -> Ending:
-    """Name a silence: by the state, if what was seen agrees with it."""
-    if seen.arrived:
-        kind = foretold.kind if foretold.kind in (Kind.FOREIGN, Kind.NO_ANSWER) else Kind.NO_ANSWER
-        return Ending(kind, f"it arrived, and no answer came; {foretold.why}", fix=foretold.fix)
-    fits = foretold.kind in (Kind.LINK_DOWN, Kind.NOT_FORWARDED, Kind.NO_ROUTE, Kind.FOREIGN)
-    last = ", ".join(sorted(seen.seen_at)) or "nowhere"
-    unheard = "; nobody answered ARP for its address" if seen.answer == "unresolved" else ""
-    return Ending(
-        foretold.kind if fits else Kind.LOST,
-        f"it was seen at {last}, and no further{unheard}; {foretold.why}",
-        fix=foretold.fix,
-    )
-
-
-def foreign_drop(met: Sequence[Met]) -> Met | None:
-    """Find what dropped it, if that was a rule."""
-    return next((each for each in met if each.verdict in ("DROP", "REJECT")), None)

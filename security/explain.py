@@ -1,4 +1,4 @@
-"""Tells what becomes of a packet, hop by hop, and why; called through security/explain.sh.
+"""Tells what happens to a packet, hop by hop, and why; called through security/explain.sh.
 
 python -m security.explain FROM TO [PORT]   sends one probe, lays what was seen beside what is foretold
     --udp, --icmp       instead of TCP
@@ -7,17 +7,16 @@ python -m security.explain FROM TO [PORT]   sends one probe, lays what was seen 
     --save FILE         save the state of the whole lab, and end
     --json              for programs
 
-Exit status 0 when it is allowed, 1 when not, 2 on bad usage, 3 when it cannot be told.
+Exit status 0 when it is allowed, as the policy says; 1 when not, or when that cannot be told; 2 on bad usage, 3 when
+the state cannot be read.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -25,16 +24,21 @@ from rich.text import Text
 from scripts.table import TableError
 from scripts.topology import Topology
 from scripts.topology import load as load_topology
-from security.experiment import try_it
 from security.foretell import Foretelling
-from security.policy import HOST, WORLD, Policy
+from security.options import Options, UsageError, read_options
+from security.policy import Policy
 from security.policy_table import load, policy_path
 from security.prove import outside_of_proof
 from security.snapshot import Snapshot, read_snapshot, take_snapshot
-from security.story import Flow, Kind, Story
+from security.story import Flow, Kind, Mark, Story
+from security.verdict import try_it
 
-LAST_PORT = 65535
-_MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: (" ", "")}
+_MARKS = {
+    Mark.REACHED: ("✓", "green", ""),
+    Mark.STOPPED: ("✗", "bold red", ""),
+    Mark.NOT_REACHED: ("·", "dim", "dim"),
+    Mark.UNWATCHED: (" ", "", ""),
+}
 
 
 def show(story: Story, console: Console) -> None:
@@ -51,8 +55,11 @@ def show(story: Story, console: Console) -> None:
     )
     console.print()
     for number, hop in enumerate(story.hops, start=1):
-        mark, colour = _MARKS[hop.seen]
-        line = Text.assemble((f"{number:>3} ", "dim"), (mark, colour), f" {hop.where}: {hop.what}")
+        mark, colour, style = _MARKS[hop.mark]
+        not_reached = " (not reached)" if hop.mark is Mark.NOT_REACHED else ""
+        line = Text.assemble(
+            (f"{number:>3} ", "dim"), (mark, colour), (f" {hop.where}: {hop.what}{not_reached}", style)
+        )
         if hop.shown_by:
             line.append(f"   [{hop.shown_by}]", "dim")
         console.print(line, soft_wrap=True)
@@ -61,65 +68,27 @@ def show(story: Story, console: Console) -> None:
     if truth.fix:
         console.print(Text.assemble(("  if it is not meant  ", "bold"), truth.fix), soft_wrap=True)
     for doubt in story.doubts:
+        console.print(Text(f"  cannot tell: {doubt}", "yellow"), soft_wrap=True)
+    for remark in story.remarks:
         console.print(
-            Text(f"  not known to this tool, so its part is not foretold: {doubt}", "yellow"), soft_wrap=True
+            Text.assemble(("  also  ", "bold yellow"), f"{remark.what}; {remark.fix}"), soft_wrap=True
         )
     if story.live:
         said = "a probe was sent, and ended as the state foretells (✓ it was seen there)"
         if not story.agrees:
-            foretold = f"{story.ending.kind.value}, {story.ending.why}"
+            foretold = f"{story.ending.kind.value}: {story.ending.why}"
             said = f"a probe was sent, and ended otherwise than the state foretells: {foretold}"
         console.print(Text(f"  {said}", "dim" if story.agrees else "bold yellow"), soft_wrap=True)
 
 
-def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="explain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", metavar="FROM", nargs="?")
-    parser.add_argument("destination", metavar="TO", nargs="?")
-    parser.add_argument("port", metavar="PORT", type=int, nargs="?", default=0)
-    for protocol in ("udp", "icmp"):
-        parser.add_argument(
-            f"--{protocol}", dest="protocol", action="store_const", const=protocol, default="tcp"
-        )
-    parser.add_argument("--static", action="store_true")
-    parser.add_argument("--state", type=Path, metavar="FILE")
-    parser.add_argument("--save", type=Path, metavar="FILE")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    if options.save is None:
-        _check(parser, options)
-    return options
-
-
-def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    known = [node.name for node in load_topology().nodes] + [HOST, WORLD]
-    for name in (options.source, options.destination):
-        if name not in known:
-            parser.error(f"{name or 'nothing'} is not one of: {' '.join(known)}")
-    if options.source in (HOST, WORLD) and options.destination == WORLD:
-        parser.error(f"from {options.source} to world nothing passes the lab")
-    if options.source == options.destination != HOST:
-        parser.error(f"{options.source} speaks to itself; no rule of the lab is asked")
-    if options.protocol != "icmp" and not 1 <= options.port <= LAST_PORT:
-        parser.error(f"PORT must be from 1 to {LAST_PORT}")
-
-
-def tell(options: argparse.Namespace, topology: Topology) -> Story:
+def tell(options: Options, topology: Topology) -> Story:
     """Tell it, with a probe or without."""
-    flow = Flow(
-        options.source,
-        options.destination,
-        options.protocol,
-        options.port if options.protocol != "icmp" else 0,
-    )
+    flow = options.flow
     foretelling = Foretelling(
         _state(options, topology, flow), _policy(topology), topology, outside_of_proof()
     )
     story = foretelling.tell(flow)
-    if options.static or options.state:
+    if options.static or options.state or story.ending.kind is Kind.NO_NAMESPACE:
         return story
     own, to = (
         foretelling.address(flow.source, flow.destination),
@@ -128,12 +97,16 @@ def tell(options: argparse.Namespace, topology: Topology) -> Story:
     return try_it(foretelling, story, own, to)
 
 
-def _state(options: argparse.Namespace, topology: Topology, flow: Flow) -> Snapshot:
+def _state(options: Options, topology: Topology, flow: Flow) -> Snapshot:
     if options.state:
         return read_snapshot(options.state)
     published = {node.name for node in topology.nodes if node.publishes}  # where the host may send it on
     names = {flow.source, flow.destination} | published
-    return take_snapshot(node.namespace for node in topology.nodes if node.name in names)
+    looked_at = [node.namespace for node in topology.nodes if node.name in names]
+    asked = [str(node.address.ip) for node in topology.nodes if node.name in names]
+    asked += [str(bridge.address.ip) for bridge in topology.bridges]
+    asked += [os.environ["OUTSIDE"], "127.0.0.1"]
+    return take_snapshot(looked_at, asked, {node.namespace for node in topology.nodes})
 
 
 def _policy(topology: Topology) -> Policy | None:
@@ -146,12 +119,15 @@ def main(arguments: Sequence[str]) -> int:
         print("explain: call it by security/explain.sh, which makes the world", file=sys.stderr)
         return 2
     try:
-        options = read_arguments(arguments)
         topology = load_topology()
+        options = read_options(arguments, topology)
         if options.save:
             take_snapshot(node.namespace for node in topology.nodes).save(options.save)
             return 0
         story = tell(options, topology)
+    except UsageError as error:
+        print(f"explain: {error}", file=sys.stderr)
+        return 2
     except (TableError, OSError, ValueError, KeyError) as error:
         print(f"explain: {error}", file=sys.stderr)
         return 3

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Why was this packet dropped (or not)? The story of one packet, hop by hop, and what to do about it.
 #
-#   security/explain.sh FROM TO PORT    nodes, host or world; sends one TCP probe, and follows it
+#   make explain FROM=redis-cache TO=postgres-db PORT=5432 OPTIONS=--udp
+#   security/explain.sh FROM TO PORT    nodes (by name, address, namespace or program), host or world; PORT a number
+#                                       or a service; sends one TCP probe, and follows it
 #       --udp, --icmp                   another protocol (icmp takes no PORT)
 #       --static                        nothing is sent: told from the state alone
 #       --state FILE                    the same, from a state that was saved; needs no lab
@@ -9,8 +11,9 @@
 #       --json                          for programs
 #   security/explain.sh help
 #
-# Exit status: 0 allowed, 1 not, 2 bad usage, 3 it cannot be told. The trace that it switches on in the kernel
-# goes away with it, however it ends.
+# A published port is asked for at the host: FROM=world TO=host PORT=8080.
+# Exit status: 0 allowed, as the policy says; 1 not, or that cannot be told; 2 bad usage; 3 the state cannot be read.
+# The trace that it switches on in the kernel goes away with it, however it ends.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
@@ -29,13 +32,14 @@ explain() {
   if [[ " $* " =~ \ world\  && ! " $* " =~ \ --(static|state|save)\  ]]; then
     take_lock
     make_outside
-    know_the_way_in
+    # Only a packet to a node itself needs a way in; an answer to an address that no rule translated must not have one.
+    [[ ! " $* " =~ ^\ (--[a-z]+\ )*world\  || " $* " == *" host "* ]] || know_the_way_in
   fi
   cd "$ROOT"
   "$VENV/bin/python" -m security.explain "$@"
 }
 
-case ${1:-help} in
+case ${1-help} in
   help) print_help ;;
   *) explain "$@" ;;
 esac

@@ -1,22 +1,35 @@
-"""What becomes of a packet, from the system's state alone: nothing is sent. Pure."""
+"""What happens to a packet, from the system's state alone: nothing is sent. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from scripts.topology import Node, Topology
-from security.compiler import drop_chain, mac_of, wires
+from security.advice import (
+    LOAD_AGAIN,
+    by_policy,
+    described,
+    dropping_line,
+    is_ours,
+    judgement,
+    line_of,
+    reason,
+    take_away,
+)
+from security.compiler import mac_of, wires
 from security.iptables import Rule, parse
-from security.policy import ACCEPT, HOST, WORLD, Policy
+from security.matches import Packet
+from security.policy import ACCEPT, HOST, WORLD, Decision, Policy
 from security.probes import Outside
 from security.snapshot import Place, Snapshot
 from security.story import Flow, Kind, Story, Telling
-from security.walk import FrameRules, Packet, Ruleset, Walk
+from security.walk import FrameRules, Ruleset, Walk
+from security.wiring import REPAIR, Wiring
 
 LOCALHOST = "127.0.0.1"
 OUTSIDE_PORT = "cnet-outside"  # the wire of an outside that is made for a proof
-_DROP = drop_chain("")
 _JUDGED = "has judged it"
 _ENDS = ("CNET-NODES", "CNET-ORIGIN-NODES")  # keep packets between nodes from the rules of others
 
@@ -29,26 +42,36 @@ class Foretelling:
     ) -> None:
         self.snapshot = snapshot
         self.host = snapshot.host
-        self.policy = policy
+        saved = self.host.saved()
+        in_force = any(chain == "CNET-FROM-NODES" for _, chain, _ in saved.policies)
+        self.policy = policy if in_force else None
         self.topology = topology
         self.outside = outside
+        self.wiring = Wiring(snapshot, topology)
         self.rules = Ruleset(
-            self.host.saved(), self.is_hosts, self.within_rate, lambda source: self.host.open.get(source, 0)
+            saved,
+            self.is_hosts,
+            self.within_rate,
+            lambda source: self.host.open.get(source, 0),
+            self.address_of,
         )
+        self.frame_rules = FrameRules(parse(self.host.frames), self.is_hosts)
 
     def tell(self, flow: Flow) -> Story:
         """Tell it to its end."""
-        telling = Telling(flow, doubts=[f"chain {chain} of nft" for chain in self.host.unread])
+        telling = Telling(flow)
         source, destination = self.topology.node(flow.source), self.topology.node(flow.destination)
+        for node in filter(None, (source, destination)):
+            for what, fix in self.wiring.remarks(node):
+                telling.remark(what, fix)
+            missing = self.wiring.of_namespace(node)
+            if missing:
+                return missing.end(telling)
         to = self.address(flow.destination, flow.source)
         own = self.address(flow.source, flow.destination)
         packet = Packet(flow.protocol, own, to, flow.port)
         if source and destination and source.namespace == destination.namespace:
-            telling.hop(
-                f"namespace {source.namespace}",
-                f"{own} and {to} are both here: the packet never leaves, no rule is asked",
-            )
-            return self.delivered(telling, replace(packet, into="lo"), destination)
+            return self.stay(telling, packet, destination)
         if flow.source == HOST:
             return self.from_host(telling, packet)
         if source:
@@ -70,51 +93,57 @@ class Foretelling:
             return LOCALHOST
         return str(self.topology.bridge_of(other).address.ip) if other else self.outside.host_address
 
+    def address_of(self, interface: str) -> str:
+        """Give an address of one of the host's interfaces."""
+        if interface == OUTSIDE_PORT:
+            return self.outside.host_address
+        return next((address for address, name in self.host.addresses().items() if name == interface), "")
+
     def is_hosts(self, address: str) -> bool:
         """Tell whether the host has an address; also the one that it has for an outside made for a probe."""
         return address == self.outside.host_address or self.host.has(address)
 
     def way_out(self, address: str) -> str:
         """Interface by which the host sends to an address."""
+        if address == self.outside.address:
+            return OUTSIDE_PORT
         route = self.host.route(address)
-        return OUTSIDE_PORT if address == self.outside.address else route.interface if route else ""
+        return route.interface if route else ""
 
     # --- on the way ---
 
+    def stay(self, telling: Telling, packet: Packet, node: Node) -> Story:
+        """Go from a namespace to itself."""
+        where = f"namespace {node.namespace}"
+        what = f"{packet.source} and {packet.destination} are both here: the packet never leaves, no rule is asked"
+        telling.hop(where, what)
+        if not self.wiring.place(node).is_up("lo"):
+            fix = f"sudo ip -n {node.namespace} link set lo up"
+            return telling.end(Kind.LINK_DOWN, f"lo in {where} is down", fix=fix)
+        return self.delivered(telling, replace(packet, into="lo"), node)
+
     def leave(self, telling: Telling, node: Node, packet: Packet) -> Story | None:
         """Go from a node to the host's end of its wire."""
-        place = self.snapshot.namespaces[node.namespace]
-        if not place.is_up(node.interface):  # its routes are gone with it
-            why = f"{node.interface} in namespace {node.namespace} is down or missing"
-            return telling.end(Kind.LINK_DOWN, why, fix="sudo make up mends the network")
-        route = place.route(packet.destination)
-        shown = f"ip -n {node.namespace} route get {packet.destination}"
-        if route is None:
-            why = f"namespace {node.namespace} has no route to {packet.destination}"
-            fix = "sudo make up gives it its default route again"
-            return telling.end(Kind.NO_ROUTE, why, fix=fix)
-        through = f"through {route.gateway}" if route.gateway else "directly, it is a neighbour"
-        telling.hop(
-            f"namespace {node.namespace}", f"{packet.source} sends to {packet.destination} {through}", shown
-        )
+        place = self.wiring.place(node)
+        broken = self.wiring.of_wire(node)
+        if broken:
+            telling.hop(f"namespace {node.namespace}", f"{packet.source} cannot send: {broken.why}")
+            return broken.end(telling)
+        route = self.wiring.route(telling, node, packet.source, packet.destination)
+        if isinstance(route, Story):
+            return route
+        wrong = self.wiring.of_addresses(node)
+        if wrong:
+            return wrong.end(telling)
         blocked = self.blocked_inside(telling, place, node, "OUTPUT", replace(packet, out=route.interface))
-        return blocked or self.wire(telling, node, node.interface, node.bridge_interface, packet)
+        unanswered = blocked or self.wiring.arp(telling, node, route.gateway or packet.destination)
+        return unanswered or self.wire(telling, node, node.interface, node.bridge_interface)
 
-    def wire(self, telling: Telling, node: Node, begin: str, end: str, packet: Packet) -> Story | None:
+    def wire(self, telling: Telling, node: Node, begin: str, end: str) -> Story | None:
         """Cross a veth pair; both ends must be up, and the host's end a port of the bridge."""
-        place = self.snapshot.namespaces[node.namespace]
-        port = self.host.link(node.bridge_interface)
-        for name, where, up in (
-            (node.interface, f"in namespace {node.namespace}", place.is_up(node.interface)),
-            (node.bridge_interface, "on the host", self.host.is_up(node.bridge_interface)),
-            (node.bridge, "on the host", self.host.is_up(node.bridge)),
-        ):
-            if not up:
-                why = f"{name} {where} is down or missing"
-                return telling.end(Kind.LINK_DOWN, why, fix="sudo make up mends the network")
-        if port and port.get("master") != node.bridge:
-            why = f"{node.bridge_interface} is not a port of bridge {node.bridge}"
-            return telling.end(Kind.LINK_DOWN, why, fix="sudo make up mends the network")
+        broken = self.wiring.of_wire(node)
+        if broken:
+            return broken.end(telling)
         telling.hop(
             end,
             f"veth pair: what goes into {begin} comes out of {end}",
@@ -132,23 +161,23 @@ class Foretelling:
         if node and target and target.bridge == node.bridge and not self.filters(node.bridge):
             telling.hop(
                 f"bridge {node.bridge}",
-                "hands its packets to no rule of iptables: between its ports all passes",
+                "hands its packets to no rule of iptables (nf_call_iptables 0): between its ports all passes",
                 f"ip -d link show {node.bridge}",
             )
             return self.down(telling, packet, target)
-        walk = self.rules.hook("PREROUTING", packet)
-        self.tell_rules(telling, walk, "PREROUTING")
+        walk = self.walk(telling, "PREROUTING", packet)
         if walk.decided_by:
             return self.refused(telling, walk.decided_by)
-        return self.route(telling, walk.packet, node)
+        return self.route(telling, walk, node)
 
     def frames(self, telling: Telling, node: Node, packet: Packet) -> Story | None:
         """Be asked by ebtables whether one is who one says."""
-        rules = FrameRules(parse(self.host.frames), self.is_hosts)
         first = wires(self.topology)[node.bridge_interface][0]
-        walk = rules.hook("PREROUTING", replace(packet, into=node.bridge_interface, mac=mac_of(first)))
+        frame = replace(packet, into=node.bridge_interface, mac=mac_of(first))
+        walk = self.frame_rules.hook("PREROUTING", frame)
+        telling.doubt(*walk.uncertain)
         if walk.decided_by:
-            self.tell_rules(telling, walk, "PREROUTING of the bridge")
+            self.tell_rules(telling, walk)
             return self.refused(telling, walk.decided_by)
         if walk.met:
             telling.hop(
@@ -163,20 +192,26 @@ class Foretelling:
         link = self.host.link(bridge) or {}
         return bool(link.get("linkinfo", {}).get("info_data", {}).get("nf_call_iptables"))
 
-    def route(self, telling: Telling, packet: Packet, node: Node | None) -> Story:
-        """Be for the host, or for somebody else."""
-        if self.is_hosts(packet.destination):
+    def route(self, telling: Telling, walk: Walk, node: Node | None) -> Story:
+        """Decide whether the packet is for the host, or forwarded."""
+        packet = walk.packet
+        target = self.topology.node_at(packet.destination)
+        mine = self.is_hosts(packet.destination) and not (target and node and target.bridge == node.bridge)
+        diverted = self.diverted(telling, walk)
+        if mine:
+            telling.aim(HOST, packet.port)
             telling.hop(
                 "routing decision",
                 f"{packet.destination} is the host's own address",
                 f"ip route get {packet.destination}",
             )
-            walk = self.rules.hook("INPUT", packet)
-            self.tell_rules(telling, walk, "INPUT")
-            return (
-                self.refused(telling, walk.decided_by) if walk.decided_by else self.at_host(telling, packet)
-            )
-        target = self.topology.node_at(packet.destination)
+            judged = self.walk(telling, "INPUT", packet)
+            if judged.decided_by:
+                return self.refused(telling, judged.decided_by)
+            return diverted or self.at_host(telling, packet)
+        telling.aim(target.name if target else WORLD, packet.port)
+        if diverted:
+            return diverted
         out = target.bridge if target else self.way_out(packet.destination)
         if not out:
             return telling.end(
@@ -194,64 +229,141 @@ class Foretelling:
                 "routing decision", f"to {packet.destination} by {out}", f"ip route get {packet.destination}"
             )
         if not bridged and not self.host.forwards:
-            return telling.end(
-                Kind.NOT_FORWARDED, "net.ipv4.ip_forward is 0", fix="sudo make network switches it on"
-            )
-        return self.forward(telling, replace(packet, out=out), target)
+            fix = "sudo sysctl -w net.ipv4.ip_forward=1 (or sudo make network)"
+            return telling.end(Kind.NOT_FORWARDED, "net.ipv4.ip_forward is 0", fix=fix)
+        astray = self.astray(telling, target) if target and not bridged else None
+        return astray or self.forward(telling, replace(packet, out=out), node, target)
 
-    def forward(self, telling: Telling, packet: Packet, target: Node | None) -> Story:
+    def astray(self, telling: Telling, target: Node) -> Story | None:
+        """Look whether the host sends to a node by its bridge."""
+        to = str(target.address.ip)
+        fault = self.wiring.shared_with_host(target) or self.wiring.of_bridge(target)
+        if fault:
+            return fault.end(telling)
+        way = self.way_out(to)
+        if way == target.bridge:
+            return None
+        entry = self.host.route(to) or self.host.route_in_table(to)
+        why = f"the host's route to {to} is not by {target.bridge}: {entry or 'there is none'}"
+        fix = f"ip route get {to} and ip rule show it; sudo ip route del {entry}" if entry else REPAIR
+        return telling.end(Kind.WRONG_ROUTE, why, fix=fix)
+
+    def diverted(self, telling: Telling, walk: Walk) -> Story | None:
+        """Be sent elsewhere by a translation that is not the lab's; a port that it publishes itself is meant."""
+        rule = next((each for each in walk.met if each.target in ("DNAT", "REDIRECT")), None)
+        if rule is None or is_ours(rule) or not walk.packet.translated:
+            return None
+        flow = telling.flow
+        published = {
+            (item.host_port, item.protocol) for node in self.topology.nodes for item in node.publishes
+        }
+        if flow.destination == HOST and (flow.port, flow.protocol) not in published:
+            return None
+        to = f"{walk.packet.destination} port {walk.packet.port}"
+        return telling.end(Kind.DIVERTED, f"{described(rule)}; it goes to {to} instead", fix=take_away(rule))
+
+    def forward(self, telling: Telling, packet: Packet, node: Node | None, target: Node | None) -> Story:
         """Pass through the host."""
-        walk = self.rules.hook("FORWARD", packet)
-        self.tell_rules(telling, walk, "FORWARD")
+        walk = self.walk(telling, "FORWARD", packet)
         if walk.decided_by:
             return self.refused(telling, walk.decided_by)
-        self.leave_host(telling, packet)
+        unanswered = self.leave_host(telling, packet, node, target)
+        if unanswered:
+            return unanswered
         return self.down(telling, packet, target) if target else self.in_the_world(telling, packet)
 
     def from_host(self, telling: Telling, packet: Packet) -> Story:
         """Be made by the host."""
+        target = self.topology.node_at(packet.destination)
+        astray = self.astray(telling, target) if target else None
+        if astray:
+            return astray
         if self.is_hosts(packet.destination):
             packet = replace(packet, source=packet.destination, out="lo")  # a port that is published, perhaps
         else:
-            route = self.host.route(packet.destination)
-            if route is None and packet.destination != self.outside.address:
+            out = self.way_out(packet.destination)
+            if not out:
                 return telling.end(
                     Kind.NO_ROUTE, f"the host has no route to {packet.destination}", fix="sudo make up"
                 )
-            packet = replace(packet, out=self.way_out(packet.destination))
+            packet = replace(packet, out=out)
         telling.hop(
             HOST,
             f"{packet.source} sends to {packet.destination} by {packet.out}",
             f"ip route get {packet.destination}",
         )
-        walk = self.rules.hook("OUTPUT", packet)
-        self.tell_rules(telling, walk, "OUTPUT")
+        walk = self.walk(telling, "OUTPUT", packet)
         if walk.decided_by:
             return self.refused(telling, walk.decided_by)
         packet = walk.packet
-        if self.is_hosts(packet.destination):
-            return self.at_host(telling, packet)
         target = self.topology.node_at(packet.destination)
-        self.leave_host(telling, replace(packet, out=target.bridge if target else packet.out))
+        diverted = self.diverted(telling, walk)
+        if self.is_hosts(packet.destination):
+            telling.aim(HOST, packet.port)
+            return diverted or self.at_host(telling, packet)
+        telling.aim(target.name if target else WORLD, packet.port)
+        packet = replace(packet, out=target.bridge if target else packet.out)
+        kept = diverted or (self.kept_by_host(telling, packet, target) if target else None)
+        kept = kept or (self.astray(telling, target) if target else None)
+        kept = kept or self.leave_host(telling, packet, None, target)
+        if kept:
+            return kept
         return self.down(telling, packet, target) if target else self.in_the_world(telling, packet)
 
-    def leave_host(self, telling: Telling, packet: Packet) -> None:
-        """Be given the host's address as the source, perhaps."""
-        walk = self.rules.hook("POSTROUTING", packet)
+    def kept_by_host(self, telling: Telling, packet: Packet, target: Node) -> Story | None:
+        """Look whether a packet from 127.0.0.1 may leave by the bridge (route_localnet)."""
+        settings = [self.host.settings.get(f"{name}.route_localnet", "1") for name in (target.bridge, "all")]
+        if not IPv4Address(packet.source).is_loopback or "1" in settings:
+            return None
+        why = f"route_localnet of {target.bridge} is 0: a packet from {packet.source} may not leave the host"
+        fix = f"sudo sysctl -w net.ipv4.conf.{target.bridge}.route_localnet=1 (or sudo make up)"
+        return telling.end(Kind.NO_ROUTE, why, fix=fix)
+
+    def leave_host(
+        self, telling: Telling, packet: Packet, node: Node | None, target: Node | None
+    ) -> Story | None:
+        """Be given the host's address as the source, where the answer must come back to the host."""
+        walk = self.walk(telling, "POSTROUTING", packet, told=False)
         masqueraded = [rule for rule in walk.met if rule.target in ("MASQUERADE", "SNAT")]
+        bridged = node is not None and target is not None and node.bridge == target.bridge
         if masqueraded:
             telling.hop(
-                "nat POSTROUTING", f"its source becomes the host's: {reason(masqueraded[0])}", "conntrack -L"
+                "nat POSTROUTING",
+                f"its source becomes the host's: {reason(masqueraded[0])}",
+                "conntrack -L",
             )
+            if bridged and not packet.translated:
+                telling.remark(
+                    f"{described(masqueraded[0])}: {telling.taker} sees the host as the sender",
+                    take_away(masqueraded[0]),
+                )
+            return None
+        outwards = node is not None and target is None
+        if not (outwards or (bridged and packet.translated) or IPv4Address(packet.source).is_loopback):
+            return None
+        whose = "nobody outside can answer" if outwards else f"{telling.taker} answers past the host"
+        why = f"no rule gives it the host's address: {whose}"
+        telling.hop("nat POSTROUTING", why, "iptables -t nat -S POSTROUTING")
+        return telling.end(
+            Kind.NO_ANSWER,
+            f"nat POSTROUTING: {why}",
+            fix="sudo make up (or sudo scripts/nat.sh up) loads the lab's MASQUERADE rules",
+        )
 
     # --- the end ---
 
     def down(self, telling: Telling, packet: Packet, target: Node) -> Story:
         """Go down a wire to a node, and be taken there."""
-        lost = self.wire(telling, target, target.bridge_interface, target.interface, packet)
+        fault = self.wiring.of_namespace(target)
+        if fault:
+            return fault.end(telling)
+        lost = self.wire(telling, target, target.bridge_interface, target.interface)
         if lost:
             return lost
-        place = self.snapshot.namespaces[target.namespace]
+        fault = self.wiring.of_addresses(target)
+        if fault:
+            return fault.end(telling)
+        place = self.wiring.place(target)
         blocked = self.blocked_inside(telling, place, target, "INPUT", replace(packet, into=target.interface))
         return blocked or self.delivered(telling, packet, target)
 
@@ -260,27 +372,61 @@ class Foretelling:
     ) -> Story | None:
         """Be stopped by a rule that somebody put into the namespace itself."""
         walk = Ruleset(place.saved(), place.has).hook(hook, packet)
-        telling.doubts += walk.uncertain
+        telling.doubt(*(f"{each} (in namespace {node.namespace})" for each in walk.uncertain))
         if walk.decided_by is None:
             return None
         why = f"in namespace {node.namespace}: {described(walk.decided_by)}"
-        fix = f"ip netns exec {node.namespace} iptables -t {walk.decided_by.table} -S {walk.decided_by.chain}"
-        return telling.end(Kind.FOREIGN, why, fix=f"{fix} shows it; whoever made it can take it away")
+        kind = Kind.NO_ANSWER if packet.answer else Kind.FOREIGN
+        if packet.answer:
+            why = f"the answer is dropped {why}"
+        return telling.end(kind, why, fix=take_away(walk.decided_by, node.namespace))
 
     def delivered(self, telling: Telling, packet: Packet, target: Node) -> Story:
         """Be taken by a program, or by nobody."""
-        place = self.snapshot.namespaces[target.namespace]
+        place = self.wiring.place(target)
         where = f"namespace {target.namespace}"
-        if not place.has(packet.destination):
-            return telling.end(
-                Kind.LOST, f"{packet.destination} is not an address of {where}", fix="sudo make up"
-            )
         back = place.route(packet.source)
-        if back is None:
-            return telling.end(
-                Kind.NO_ANSWER, f"{where} has no route back to {packet.source}", fix="sudo make up"
-            )
-        return self.taken(telling, place, where, packet)
+        if back is None or back.type:
+            why = f"{where} has no route back to {packet.source}"
+            fix = f"sudo ip -n {target.namespace} route del {back}" if back else "sudo make up"
+            return telling.end(Kind.NO_ANSWER, why, fix=fix)
+        lost = None if packet.into == "lo" else self.answer_lost(telling, packet, target)
+        return lost or self.taken(telling, place, where, packet)
+
+    def answer_lost(self, telling: Telling, packet: Packet, target: Node) -> Story | None:
+        """Send the answer back, and see whether a rule drops it; datagrams have none."""
+        if packet.protocol == "udp":
+            return None
+        source = self.topology.node(telling.flow.source)
+        bridged = source is not None and source.bridge == target.bridge
+        answer = replace(
+            packet,
+            source=packet.destination,
+            destination=packet.source,
+            answer=True,
+            into="",
+            out=target.interface,
+        )
+        blocked = self.blocked_inside(telling, self.wiring.place(target), target, "OUTPUT", answer)
+        if blocked:
+            return blocked
+        answer = replace(
+            answer, into=target.bridge, out=source.bridge if source else self.way_out(packet.source)
+        )
+        local = self.is_hosts(packet.source)
+        hooks = ("PREROUTING", "INPUT") if local else ("PREROUTING", "FORWARD", "POSTROUTING")
+        for hook in hooks if self.filters(target.bridge) or not bridged else ():
+            walk = self.walk(telling, hook, answer, told=False)
+            if walk.decided_by:
+                rule = walk.decided_by
+                telling.hop(f"{rule.table} {rule.chain}", f"the answer: {described(rule)}")
+                why = f"{telling.taker} answers, and the answer is dropped: {described(rule)}"
+                fix = LOAD_AGAIN if is_ours(rule) else take_away(rule)
+                return telling.end(Kind.NO_ANSWER, why, fix=fix)
+        if source is None:
+            return None
+        inside = replace(answer, into=source.interface, out="")
+        return self.blocked_inside(telling, self.wiring.place(source), source, "INPUT", inside)
 
     def at_host(self, telling: Telling, packet: Packet) -> Story:
         """Be taken by a program of the host."""
@@ -290,7 +436,7 @@ class Foretelling:
         """Find a listener."""
         if packet.protocol == "icmp":
             telling.hop(where, "the kernel answers the ping")
-            return telling.end(Kind.ALLOWED, self.allowed_by(telling.flow), self.allowing_id(telling.flow))
+            return self.passed(telling)
         found = [
             item for item in place.listeners() if item.takes(packet.protocol, packet.destination, packet.port)
         ]
@@ -299,25 +445,71 @@ class Foretelling:
                 where, f"nobody listens on {packet.destination} {packet.protocol}/{packet.port}", "ss -lntup"
             )
             why = f"the packet arrives, and nobody listens on port {packet.port} of {packet.destination}"
+            decision = self.decision(telling.flow, telling.taker, telling.port)
+            if decision and decision.verdict != ACCEPT:
+                return self.against(telling, decision, f"{why}; ")
+            who = f" NODE={telling.taker}" if self.topology.node(telling.taker) else ""
             return telling.end(
-                Kind.NO_LISTENER, why, fix="is the service up? sudo make status; sudo make logs"
+                Kind.NO_LISTENER, why, fix=f"is the service up? sudo make status; sudo make logs{who}"
             )
         telling.hop(where, f"{found[0].program} listens on port {packet.port}, and takes it", "ss -lntup")
-        return telling.end(Kind.ALLOWED, self.allowed_by(telling.flow), self.allowing_id(telling.flow))
+        return self.passed(telling)
 
     def in_the_world(self, telling: Telling, packet: Packet) -> Story:
         """Leave for where nothing is known of."""
         telling.hop(
             WORLD,
-            f"it is on its way to {packet.destination}; what becomes of it there is not the lab's to say",
+            f"it leaves the lab towards {packet.destination}; what happens after that is unknown",
         )
-        return telling.end(Kind.ALLOWED, self.allowed_by(telling.flow), self.allowing_id(telling.flow))
+        return self.passed(telling)
+
+    def passed(self, telling: Telling) -> Story:
+        """End well, or against the policy."""
+        decision = self.decision(telling.flow, telling.taker, telling.port)
+        if decision is None:
+            return telling.end(Kind.ALLOWED, "no policy is in force that forbids it" if self.policy is None else "the policy has no say")
+        if decision.verdict != ACCEPT:
+            return self.against(telling, decision)
+        return telling.end(
+            Kind.ALLOWED, f"line {decision.id} of the policy allows it: {decision.reason}", decision.id
+        )
+
+    def against(self, telling: Telling, decision: Decision, before: str = "") -> Story:
+        """End well where the policy would have it dropped."""
+        source, target = self.topology.node(telling.flow.source), self.topology.node(telling.taker)
+        unasked = (
+            f"bridge {source.bridge} hands its frames to no rule (nf_call_iptables 0)"
+            if source and target and source.bridge == target.bridge and not self.filters(source.bridge)
+            else "the rule that should drop it is missing or is not asked"
+        )
+        where = line_of(self.policy, decision.id)
+        why = f"{before}line {decision.id} ({where}) would drop it: {decision.reason}; but {unasked}"
+        fix = "sudo make up repairs it" if "nf_call" in unasked else LOAD_AGAIN
+        return telling.end(Kind.AGAINST, why, decision.id, fix)
+
+    def decision(self, flow: Flow, taker: str, port: int) -> Decision | None:
+        """Ask the table, where it has a say."""
+        return judgement(self.policy, self.topology, flow, taker, port)
 
     # --- rules ---
 
-    def tell_rules(self, telling: Telling, walk: Walk, hook: str) -> None:
+    def walk(self, telling: Telling, hook: str, packet: Packet, *, told: bool = True) -> Walk:
+        """Ask the rules at a hook; what else is asked there, and cannot be simulated, is a doubt."""
+        walk = self.rules.hook(hook, packet)
+        telling.doubt(*walk.uncertain)
+        telling.doubt(*(f"chain {chain}" for chain in self.host.unread if self.is_asked(chain, hook)))
+        if told:
+            self.tell_rules(telling, walk)
+        return walk
+
+    @staticmethod
+    def is_asked(chain: str, hook: str) -> bool:
+        """Tell whether a chain of nft (FAMILY TABLE CHAIN HOOK) may be asked at a hook of iptables."""
+        family, *_, its_hook = chain.split()
+        return its_hook == hook.lower() or (family == "netdev" and hook == "PREROUTING")
+
+    def tell_rules(self, telling: Telling, walk: Walk) -> None:
         """Name each rule that said something; those that only count or send on are left out."""
-        telling.doubts += walk.uncertain
         for rule in _telling_ones(walk.met):
             if rule.target in ("LOG", "NFLOG", "") or (rule is walk.decided_by):
                 continue
@@ -336,13 +528,10 @@ class Foretelling:
 
     def refused(self, telling: Telling, rule: Rule) -> Story:
         """End at a rule: the policy's, or somebody else's."""
-        policy_id = rule.chain.removeprefix(_DROP) if rule.chain.startswith(_DROP) else ""
-        if not policy_id:
-            shown = f"iptables -t {rule.table} -vS {rule.chain}"
-            return telling.end(
-                Kind.FOREIGN, described(rule), fix=f"{shown} shows it; whoever made it can take it away"
-            )
-        return by_policy(telling, self.policy, policy_id)
+        policy_id = dropping_line(rule)
+        if policy_id:
+            return by_policy(telling, self.policy, self.topology, policy_id)
+        return telling.end(Kind.FOREIGN, described(rule), fix=take_away(rule))
 
     def within_rate(self, name: str, source: str) -> bool:
         """Tell whether a source has anything left; the kernel shows it in /proc/net/ipt_hashlimit."""
@@ -351,29 +540,6 @@ class Foretelling:
             if words[1].partition(":")[0] == source:
                 return int(words[2]) >= int(words[4])
         return True
-
-    def allowing_id(self, flow: Flow) -> str:
-        """Id of the line that allows it; empty where no policy is asked."""
-        decision = self.decision(flow)
-        return decision[0] if decision else ""
-
-    def allowed_by(self, flow: Flow) -> str:
-        """Say why it may pass."""
-        decision = self.decision(flow)
-        return (
-            f"line {decision[0]} of the policy allows it: {decision[1]}"
-            if decision
-            else "no policy forbids it"
-        )
-
-    def decision(self, flow: Flow) -> tuple[str, str] | None:
-        """Ask the table, where it has a say."""
-        source, destination = self.topology.node(flow.source), self.topology.node(flow.destination)
-        within = source and destination and source.namespace == destination.namespace
-        if self.policy is None or within or not (source or destination):
-            return None
-        found = self.policy.decide(flow.source, flow.destination, flow.protocol, flow.port)
-        return (found.id, found.reason) if found.verdict == ACCEPT else None
 
 
 def _telling_ones(met: Sequence[Rule]) -> Iterator[Rule]:
@@ -385,47 +551,3 @@ def _telling_ones(met: Sequence[Rule]) -> Iterator[Rule]:
             continue
         if not any(_JUDGED in each.comment and each.chain in (rule.chain, rule.target) for each in passed_on):
             yield rule
-
-
-def by_policy(telling: Telling, policy: Policy | None, policy_id: str) -> Story:
-    """End at a line of the policy."""
-    reason_of = policy.reason_of(policy_id) if policy else ""
-    line = next((line for line in policy.lines if line.id == policy_id), None) if policy else None
-    where = f"{policy.path}:{line.number}" if policy and line else "built in"
-    if line and line.rate:
-        wait = f"wait {line.rate.refill_seconds:.1f} s"
-        fix = f"{wait}; or raise the rate {line.rate} in {where}, then sudo make policies"
-        return telling.end(Kind.RATE, f"line {policy_id} ({where}) lets {line.rate} pass", policy_id, fix)
-    limit = next((limit for limit in policy.limits if limit.id == policy_id), None) if policy else None
-    if policy and limit:
-        where = f"{policy.path}:{limit.number}"
-        why = f"line {policy_id} ({where}) lets {telling.flow.source} have {limit.most} connections at once"
-        fix = f"conntrack -L shows them; wait until some end, or raise {limit.most} in {where}, then sudo make policies"
-        return telling.end(Kind.RATE, why, policy_id, fix)
-    return telling.end(
-        Kind.POLICY,
-        f"{policy_id} ({where}): {reason_of}",
-        policy_id,
-        fix_of(telling.flow, policy, policy_id, line is not None),
-    )
-
-
-def fix_of(flow: Flow, policy: Policy | None, policy_id: str, has_line: bool) -> str:
-    """Say what to do if it was not meant."""
-    if policy_id == "direct":
-        return "ask for a port that the host publishes; the column publishes of the topology table names them"
-    if policy and (has_line or policy_id == "default"):
-        row = f"ID {flow.source} {flow.destination} {flow.protocol} {flow.port or '-'} - accept WHY"
-        before = f" before line {policy_id}" if has_line else ""
-        return f"add to {policy.path}{before} (tabs between): {row}; then sudo make policies"
-    return "nothing to do: this protects everybody else"
-
-
-def reason(rule: Rule) -> str:
-    """Say why a rule is there: its comment, or itself."""
-    return rule.comment.removeprefix("cnet: ") if rule.comment else rule.text
-
-
-def described(rule: Rule) -> str:
-    """Say of a rule that decided which it is."""
-    return f"{reason(rule)} -> {rule.target}" if rule.comment else f"table {rule.table}: {rule.text}"

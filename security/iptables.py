@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 _TABLE = re.compile(r"\*(\w+)")
 _CHAIN = re.compile(r":(\S+) (\S+)( \[\d+:\d+\])?")  # ebtables-save shows no counters here
 _RULE = re.compile(r"\[(\d+):(\d+)\] (-A (\S+)(?: (.*))?)")
+_INCOMPATIBLE = re.compile(r"# Table `(\w+)' (is incompatible|contains incompatible base-chains), .*")
 _APPENDED = re.compile(r"\S* ?-A (\S+)")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]+)(?=\s|$)')
 
@@ -95,6 +96,8 @@ class Saved:
     rules: tuple[Rule, ...]
     unread: tuple[Unread, ...]
     policies: tuple[tuple[str, str, str], ...] = ()  # table, chain, what becomes of what no rule decided
+    incompatible: frozenset[str] = frozenset()  # tables with rules of nft that iptables-save cannot write
+    unread_rules: tuple[tuple[str, str, str], ...] = ()  # table, chain, text
 
 
 class _NotReadable(Exception):
@@ -116,7 +119,7 @@ def saved_state(enter: Sequence[str] = ()) -> Saved:
     packets = parse(_run(*enter, "iptables-save", "-c"))
     frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # which it omits
     rules = packets.rules + tuple(_of_frames(rule) for rule in frames.rules)
-    return Saved(rules, packets.unread + frames.unread, packets.policies)
+    return Saved(rules, packets.unread + frames.unread, packets.policies, packets.incompatible)
 
 
 def dropped_by_policy(table: str, chain: str) -> int:
@@ -144,6 +147,8 @@ class _Reader:
     unread: list[Unread] = field(default_factory=list)
     policies: list[tuple[str, str, str]] = field(default_factory=list)
     lengths: Counter[tuple[str, str]] = field(default_factory=Counter)
+    incompatible: set[str] = field(default_factory=set)
+    unread_rules: list[tuple[str, str, str]] = field(default_factory=list)
 
     def read(self, lines: Iterable[str]) -> Saved:
         number = 0
@@ -152,11 +157,21 @@ class _Reader:
                 self.read_line(line)
             except _NotReadable as reason:
                 self.unread.append(Unread(number, str(reason), line))
+                if appended := _APPENDED.match(line):
+                    self.unread_rules.append((self.table, appended[1], line.partition(" ")[2]))
         if self.table:
             self.unread.append(Unread(number, f"the text ends before the COMMIT of table {self.table}", ""))
-        return Saved(tuple(self.rules), tuple(self.unread), tuple(self.policies))
+        return Saved(
+            tuple(self.rules),
+            tuple(self.unread),
+            tuple(self.policies),
+            frozenset(self.incompatible),
+            tuple(self.unread_rules),
+        )
 
     def read_line(self, line: str) -> None:
+        if found := _INCOMPATIBLE.fullmatch(line):
+            self.incompatible.add(found[1])
         if not line or line.startswith("#"):
             return
         if chain := _CHAIN.fullmatch(line):
@@ -206,11 +221,18 @@ def words_of(text: str) -> list[str]:
 
 
 def _without_comment(words: list[str]) -> tuple[list[str], str]:
-    rest, comments = list(words), []
-    while "--comment" in rest:
-        at = rest.index("--comment")
-        if rest[at - 2 : at] != ["-m", "comment"] or at + 1 == len(rest):
-            raise _NotReadable("--comment without its match or its text")
-        comments.append(rest[at + 1])
-        del rest[at - 2 : at + 2]
+    rest: list[str] = []
+    comments: list[str] = []
+    words = list(words)
+    while words:
+        word = words.pop(0)
+        if word == "--comment" and not (
+            rest and rest[-1].startswith("--")
+        ):  # else it is what --string looks for
+            if rest[-2:] != ["-m", "comment"] or not words:
+                raise _NotReadable("--comment without its match or its text")
+            del rest[-2:]
+            comments.append(words.pop(0))
+        else:
+            rest.append(word)
     return rest, " ".join(comments)

@@ -10,15 +10,47 @@ class Kind(StrEnum):
     """How a story ends."""
 
     ALLOWED = "allowed"
+    AGAINST = "allowed, AGAINST the policy"
     POLICY = "dropped by the policy"
     RATE = "over its rate"
     FOREIGN = "dropped by somebody else's rule"
+    DIVERTED = "diverted by somebody else's rule"
     NO_LISTENER = "nobody listens"
     NO_ROUTE = "no route"
+    WRONG_ROUTE = "a wrong route"
+    NO_NEIGHBOUR = "nobody answers ARP"
+    WRONG_ADDRESS = "a wrong address"
+    NO_NAMESPACE = "a namespace is missing"
     LINK_DOWN = "a link is down"
+    UNPLUGGED = "not a port of its bridge"
     NOT_FORWARDED = "the host does not forward"
     NO_ANSWER = "no answer comes back"
     LOST = "lost"
+    UNKNOWN = "cannot tell"
+
+
+# What the state names and a probe cannot: it only sees that nothing comes through.
+CAUSES_OF_SILENCE = (
+    Kind.WRONG_ROUTE,
+    Kind.NO_NEIGHBOUR,
+    Kind.WRONG_ADDRESS,
+    Kind.NO_NAMESPACE,
+    Kind.LINK_DOWN,
+    Kind.UNPLUGGED,
+    Kind.NOT_FORWARDED,
+    Kind.NO_ROUTE,
+    Kind.FOREIGN,
+    Kind.DIVERTED,
+)
+
+
+class Mark(StrEnum):
+    """What a probe showed of a hop."""
+
+    UNWATCHED = ""
+    REACHED = "reached"
+    STOPPED = "stopped here"
+    NOT_REACHED = "not reached"
 
 
 @dataclass(frozen=True)
@@ -37,12 +69,20 @@ class Flow:
 
 @dataclass(frozen=True)
 class Hop:
-    """One station: where, what happened, the command that shows it; `seen` by a probe, if one was sent."""
+    """One station: where, what happened, the command that shows it; and what a probe showed, if one was sent."""
 
     where: str
     what: str
     shown_by: str = ""
-    seen: bool | None = None
+    mark: Mark = Mark.UNWATCHED
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something wrong beside the way of this packet, and what to do about it."""
+
+    what: str
+    fix: str
 
 
 @dataclass(frozen=True)
@@ -70,11 +110,16 @@ class Story:
     live: Ending | None = None
     evidence: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    taker: str = ""  # where it goes in the end, and to which port: a published port leads to a node
+    port: int = 0
 
     @property
     def agrees(self) -> bool:
-        """Tell whether paper and experiment say the same."""
-        return self.live is None or self.live.same_as == self.ending.same_as
+        """Tell whether paper and experiment say the same; paper that cannot tell contradicts nothing."""
+        if self.live is None or self.ending.kind is Kind.UNKNOWN:
+            return True
+        return self.live.same_as == self.ending.same_as
 
     @property
     def truth(self) -> Ending:
@@ -93,24 +138,67 @@ class Telling:
     flow: Flow
     hops: list[Hop] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    taker: str = ""
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin with what is asked; a translation leads elsewhere."""
+        self.aim(self.flow.destination, self.flow.port)
+
+    def aim(self, taker: str, port: int) -> None:
+        """Go to another place."""
+        self.taker, self.port = taker, port
 
     def hop(self, where: str, what: str, shown_by: str = "") -> None:
         """Add a station."""
         self.hops.append(Hop(where, what, shown_by))
 
+    def remark(self, what: str, fix: str) -> None:
+        """Note something that does not decide."""
+        if Remark(what, fix) not in self.remarks:
+            self.remarks.append(Remark(what, fix))
+
+    def doubt(self, *what: str) -> None:
+        """Note what cannot be told, once."""
+        self.doubts += [each for each in dict.fromkeys(what) if each not in self.doubts]
+
     def end(self, kind: Kind, why: str, policy_id: str = "", fix: str = "") -> Story:
-        """End it."""
+        """End it; beside something that cannot be simulated there is no certain end."""
+        ending = Ending(kind, why, policy_id, fix)
+        if self.doubts:
+            why = f"it depends on what this tool cannot simulate; without that: {kind.value}, {why}"
+            ending = Ending(Kind.UNKNOWN, why, policy_id, "send a probe: leave out --static, --state")
         return Story(
-            self.flow, tuple(self.hops), Ending(kind, why, policy_id, fix), doubts=tuple(self.doubts)
+            self.flow,
+            tuple(self.hops),
+            ending,
+            doubts=tuple(self.doubts),
+            remarks=tuple(self.remarks),
+            taker=self.taker,
+            port=self.port,
         )
 
 
-def _seen(where: str, seen_at: set[str]) -> bool | None:
-    """Tell whether it was seen there; decisions cannot be watched, only what follows them."""
-    return None if where.startswith(("bridge ", "routing ")) else where in seen_at
+def with_experiment(
+    story: Story, live: Ending, seen_at: set[str], evidence: tuple[str, ...], killer: Hop | None
+) -> Story:
+    """Lay what was seen beside what was foretold: how far the probe came, and what stopped it."""
+    hops = _marked(story, live, seen_at, killer)
+    return replace(story, hops=tuple(hops), live=live, evidence=evidence)
 
 
-def with_experiment(story: Story, live: Ending, seen_at: set[str], evidence: tuple[str, ...]) -> Story:
-    """Lay what was seen beside what was foretold; a hop whose place was watched is marked."""
-    hops = tuple(replace(hop, seen=_seen(hop.where, seen_at)) for hop in story.hops)
-    return replace(story, hops=hops, live=live, evidence=evidence)
+def _marked(story: Story, live: Ending, seen_at: set[str], killer: Hop | None) -> list[Hop]:
+    """Mark the hops up to the last one where it was seen; decisions cannot be watched, what follows shows them."""
+    passed = live.kind in (Kind.ALLOWED, Kind.AGAINST)
+    last = max((at for at, hop in enumerate(story.hops) if hop.where in seen_at), default=-1)
+    if passed or story.agrees:
+        last = len(story.hops) - 1
+    reached = [replace(hop, mark=Mark.REACHED) for hop in story.hops[: last + 1]]
+    rest = [replace(hop, mark=Mark.NOT_REACHED) for hop in story.hops[last + 1 :]]
+    if passed:
+        return reached
+    if killer and not (reached and reached[-1].where == killer.where):
+        return [*reached, replace(killer, mark=Mark.STOPPED), *rest]
+    stopped = [replace(hop, mark=Mark.STOPPED) for hop in reached[-1:] if killer or story.agrees]
+    return [*reached[:-1], *(stopped or reached[-1:]), *rest]

@@ -12,12 +12,16 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 TABLE = "cnet-trace"
-_LINE = re.compile(r" TRACE: (\d+) \w+ ([^:]+):([^:]+):(?:rule:0x\w+|(policy|return)):([^ ]+)\s*(.*)")
+_LINE = re.compile(r" TRACE: (\d+) (\w+) ([^:]+):([^:]+):(?:rule:0x(\w+)|(policy|return)):([^ ]+)\s*(.*)")
+_PACKET = re.compile(r"PACKET: \d+ (\w+) ")
+_FAMILIES = {"1": "inet", "2": "ip", "5": "netdev", "7": "bridge"}  # linux/netfilter.h
+_TABLES_OF_IPTABLES = ("filter", "nat", "mangle", "raw", "security", "broute")
 _COMMENT = re.compile(r'--comment "((?:[^"\\]|\\.)*)"')
 _READY_SECONDS = 1.0
 _QUIET_SECONDS = 0.05
@@ -31,23 +35,67 @@ class Met:
     chain: str
     verdict: str
     rule: str
+    answer: bool = False  # not the probe met it, but what answered
+    family: str = ""
+    handle: int = 0  # of a rule; 0 is the policy of a chain
+
+    @property
+    def drops(self) -> bool:
+        """Tell whether it ended there."""
+        return self.verdict in ("DROP", "REJECT")
+
+    @property
+    def fix(self) -> str:
+        """Give the command that takes away the rule."""
+        if self.handle == 0:
+            return (
+                f"the policy of chain {self.chain} drops: iptables -t {self.table} -S {self.chain} shows it"
+            )
+        if self.rule.startswith("-"):
+            deleted = self.rule.partition(" -A ")[2]
+            return f"if the rule is yours, take it away: sudo iptables -t {self.table} -D {deleted}"
+        where = f"{self.family} {self.table.removeprefix(self.family).strip()} {self.chain}"
+        where = where.replace("bridge ebtables", "bridge")
+        return f"if the rule is yours, take it away: sudo nft delete rule {where} handle {self.handle}"
+
+    def named(self) -> Met:
+        """Ask nft for the text of a rule that iptables does not know; it may be gone by now."""
+        if self.rule or self.handle == 0:
+            return self
+        table = self.table.split()[-1]
+        listed = subprocess.run(
+            ["nft", "-a", "list", "chain", self.family, table, self.chain],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        ends = f"# handle {self.handle}"
+        line = next((line for line in listed.splitlines() if line.endswith(ends)), "")
+        return replace(self, rule=line.removesuffix(ends).strip() or f"rule {self.handle}")
 
     @property
     def why(self) -> str:
         """Give the rule's comment, else the rule."""
+        if self.handle == 0:
+            return "the chain's policy"
         found = _COMMENT.search(self.rule)
-        return (
-            found[1].replace("\\'", "'").removeprefix("cnet: ")
-            if found
-            else self.rule or "the chain's policy"
-        )
+        if found and found[1].startswith("cnet: "):
+            return found[1].replace("\\'", "'").removeprefix("cnet: ")
+        return self.rule.partition(f"-t {self.table} ")[2] or self.rule or f"rule {self.handle}"
 
 
 class Trace:
-    """A trace of packets with one IP identification; a context manager. Does nothing where nft is missing."""
+    """A trace of the packets with one IP identification, and of what comes back to the port that they left from.
 
-    def __init__(self, identification: int) -> None:
-        self._match = f"ip id {identification} meta nftrace set 1"
+    A context manager. Does nothing where nft is missing.
+    """
+
+    def __init__(self, identification: int, port: int) -> None:
+        traced = "meta nftrace set 1"
+        self._match = (
+            f"ip id {identification} {traced}; meta l4proto tcp tcp dport {port} {traced}; "
+            f"icmp type echo-reply icmp id {port} {traced}"
+        )
         self._owner: subprocess.Popen[str] | None = None
         self._monitor: subprocess.Popen[str] | None = None
 
@@ -118,8 +166,7 @@ class Trace:
             if not chunk:
                 break
             told += chunk
-        met = map(_met, told.decode("utf-8", "replace").splitlines())
-        return [each for each in met if each and each.table != TABLE]
+        return list(_read(told.decode("utf-8", "replace").splitlines()))
 
     def _end(self) -> None:
         for process in (self._owner, self._monitor):
@@ -129,11 +176,19 @@ class Trace:
                 process.wait()
 
 
-def _met(line: str) -> Met | None:
-    found = _LINE.match(line)
-    if not found:
-        return None
-    family, table, chain, policy, verdict, rule = found.groups()
-    if policy == "return":
-        return None
-    return Met(f"ebtables {table}" if family == "7" else table, chain, verdict, rule.strip())
+def _read(lines: Iterable[str]) -> Iterator[Met]:
+    """Read what xtables-monitor prints; a packet has a number, and the first one is the probe."""
+    probe = ""
+    for line in lines:
+        if packet := _PACKET.match(line):
+            probe = probe or packet[1]
+        found = _LINE.match(line)
+        if not found or found[3] == TABLE or found[6] == "return":
+            continue
+        number, packet_id, table, chain, handle, _, verdict, rule = found.groups()
+        family = _FAMILIES.get(number, number)
+        if family == "bridge":
+            table = f"{'ebtables' if table in _TABLES_OF_IPTABLES else 'bridge'} {table}"
+        elif family != "ip" or table not in _TABLES_OF_IPTABLES:
+            table = f"{family} {table}"
+        yield Met(table, chain, verdict, rule.strip(), packet_id != probe, family, int(handle or "0", 16))

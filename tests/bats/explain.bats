@@ -25,9 +25,9 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
 @test "the host and the world are told of, and published ports" {
   sandboxed "$POLICED"'
     listen nginx-lb 80
-    told allowed "" world host 8080
-    told allowed "" host host 8080
-    told allowed "" redis-cache host 8080
+    told allowed way-in world host 8080
+    told allowed operator host host 8080
+    told allowed way-in redis-cache host 8080
     told "dropped by the policy" direct world nginx-lb 80
     told "dropped by the policy" direct world postgres-db 5432
     told "dropped by the policy" default redis-cache host 22
@@ -83,7 +83,7 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
     ip link set veth-pg-br down; told "a link is down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
     in_node order-service sysctl -qw net.ipv4.neigh.veth-order-s.mcast_solicit=1 net.ipv4.neigh.veth-order-s.retrans_time_ms=50
     ip -n order-service neigh flush all
-    ip link set veth-pg-br nomaster; told "a link is down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
+    ip link set veth-pg-br nomaster; told "not a port of its bridge" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
     sysctl -qw net.ipv4.ip_forward=0; told "the host does not forward" "" redis-cache world 80; sysctl -qw net.ipv4.ip_forward=1
     told allowed database order-service postgres-db 5432
   '

@@ -18,7 +18,8 @@ from security.policy import DEFAULT, Policy
 from security.policy_table import COLUMNS, PolicyError
 from security.policy_table import load as load_policy
 from security.stale import as_arguments, stale
-from security.walk import Packet, Ruleset, Walk
+from security.matches import Packet
+from security.walk import Ruleset, Walk
 
 GOOD = {
     "id": "a",
