@@ -75,7 +75,7 @@ bad_usage() {
 }
 
 # A switch is on (1, yes, true) or off (0, no, false, empty); from here on it is 1 or empty.
-SWITCHES=(DRY_RUN SHOW QUICK BACK ONCE FOLLOW DOCKER_BUILD_OFFLINE)
+SWITCHES=(DRY_RUN SHOW QUICK BACK ONCE FOLLOW RAW DOCKER_BUILD_OFFLINE)
 read_switches() {
   local name
   for name in "${SWITCHES[@]}"; do
