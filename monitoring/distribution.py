@@ -154,7 +154,7 @@ def main() -> None:
     topology = load(table_path())
     log = options.log or log_of_gateway(topology)
     if not log.is_file():
-        raise SystemExit(f"distribution: {log}: no such log; is the lab up? sudo make services")
+        raise SystemExit(f"distribution: {log}: no such log; sudo make services starts the gateway")
     routed, _, unread = read(lines_of(log))
     requests = [(request.time, request.instance) for request in to_products(routed)]
     if not requests:

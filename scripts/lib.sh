@@ -135,6 +135,8 @@ need_tools() {
   ((${#missing[@]} == 0)) || die "missing: ${missing[*]}; sudo scripts/install.sh up"
 }
 
+need_lab() { [[ -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) ]] || die "the lab is not up: sudo make up"; }
+
 # gone PID: it has ended, whether or not its parent has asked how (a zombie, proc(5)).
 gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
 

@@ -45,8 +45,6 @@ base_table() {                                             # what the loaded tab
   if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
 }
 
-need_lab() { [[ -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) ]] || die "the lab is not up; sudo make up"; }
-
 refuse() { die "$TABLE:$LINE_NUMBER: $1: $2"; }
 
 ip_to_number() {
