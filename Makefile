@@ -46,7 +46,7 @@ verify: ## prove by trying: ping matrix, the way out and in, every endpoint, an 
 doctor: ## look before `up`: privileges, tools, kernel, Docker, firewalls, VPNs, ports
 	@scripts/doctor.sh check
 
-logs: ## the last log lines (NODE=api-gateway for one, FOLLOW=1 to go on)
+logs: ## the last log lines (NODE=api-gateway for one, FOLLOW=1 to go on, RAW=1 as they were written)
 	@scripts/services.sh logs $(NODE)
 
 shell: ## a shell in a namespace: make shell NS=redis-cache

@@ -24,11 +24,21 @@ SECONDS_OPEN=${SECONDS_OPEN:-${QUICK:+2}} SECONDS_OPEN=${SECONDS_OPEN:-5}
 export NGINX_PORT=${NGINX_PORT:-8081}
 HOST_PORT=8082
 
+PORTS=("$NGINX_PORT" "$HOST_PORT" 3000 8501 6380 5433) # of docker/compose.yml, and of nginx in the host's network
+
+# Before anything is started: Docker itself names only the containers that did not start.
+check_ports() {
+  local port held=() by
+  for port in "${PORTS[@]}"; do [[ -z $(engine_host ss -Hnlt "sport = :$port") ]] || held+=("$port"); done
+  ((${#held[@]} > 0)) || return 0
+  by=$(docker ps --filter "publish=${held[0]}" --format '{{.Names}} of project {{.Label "com.docker.compose.project"}}')
+  die "ports that the comparison needs are held: ${held[*]}${by:+ (${held[0]} by container $by)}; free them$([[ $by != *" of project cnet" ]] || echo ': sudo make docker-down')"
+}
+
 engine_answers() { docker info && docker compose version; }
 
 start_docker() {
   export SECRETS=$WORK/secrets
-  docker_down # of a run that was killed
   say "bringing the same up in Docker"
   "$ROOT/docker/compose.sh" secrets
   "$ROOT/docker/images.sh" up >"$WORK/images"
@@ -38,7 +48,8 @@ start_docker() {
   # compose up would wait for health checks.
   HEALTH_INTERVAL=1h PUBLISH_ADDRESS=0.0.0.0 compose create --scale "product-service=$INSTANCES" &>"$WORK/compose" ||
     die "compose: $(tail -1 "$WORK/compose")"
-  compose ps --all --quiet | xargs docker start 2>"$WORK/start" >/dev/null || die "$(tail -1 "$WORK/start")"
+  compose ps --all --quiet | xargs docker start 2>"$WORK/start" >/dev/null ||
+    die "$(grep -v 'failed to start containers' "$WORK/start" | sed -n 1,3p)"
   docker run --detach --name "$PROJECT-nginx-host" --network host --label "com.docker.compose.project=$PROJECT" \
     --label com.docker.compose.service=nginx-host --cpus 0.5 --memory 256m --env "GATEWAYS=$(address_of "$PROJECT-api-gateway-1" frontend):3000" \
     --env "SERVICE_PORT=$HOST_PORT" cnet/nginx:1 >/dev/null
@@ -63,6 +74,7 @@ main() {
   "$ROOT/scripts/install.sh" dev
   need_tools ab nsenter curl unshare setpriv
   cd "$ROOT"
+  ! engine_answers &>/dev/null || { docker_down && check_ports; } # docker_down: of a run that was killed
   export TOPOLOGY=flat
   INSTANCES=$(awk -F'\t+' '$1 == "node" && $10 == "product-service"' "$ROOT/topology/$TOPOLOGY.tsv" | wc -l)
   WORK=$(mktemp -d)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.compare_picture import draw
-from bench.intervals import Interval, interval, ratio
+from bench.intervals import ALIKE, Interval, interval, ratio
 from bench.sides import CPUS, DOCKER, LAB, MEMORY, PROJECT, Contender, Side
 from scripts.document import Document, Picture, Rows, Section, write
 
@@ -138,20 +138,29 @@ def _both(results: Results) -> bool:
 
 def _compared(results: Results, lab: str, docker: str) -> str:
     """Say of one way, made twice, what differs and what does not."""
-    more, alike = [], []
+    more, alike, unknown = [], [], []
     for figure in FIGURES:
         times = results.ratio(docker, lab, figure)
         theirs, ours = results.interval(docker, figure).mean, results.interval(lab, figure).mean
         said = f"{figure.name} ({_digits_of(theirs)} against {_digits_of(ours)} {figure.unit})"
-        if times.includes(1):
+        if times.verdict() == "no difference":
             alike.append(said)
+        elif times.includes(1):
+            unknown.append(f"{said}: {_untold(results, times)}")
         else:
             more.append(f"{said}: {_shown(times)} times")
-    return f"{docker} against {lab}: {'; '.join((*more, f'no difference in {_listed(alike)}'))}."
+    same = [f"no difference in {_listed(alike)}"] * bool(alike)
+    return f"{docker} against {lab}: {'; '.join((*more, *same, *unknown))}."
+
+
+def _untold(results: Results, times: Interval) -> str:
+    return (
+        f"cannot be told in {results.rounds} rounds, anything from {times.low:.2f} to {times.high:.2f} times"
+    )
 
 
 def _listed(items: Sequence[str]) -> str:
-    *others, last = items or ("nothing",)
+    *others, last = items
     return f"{', '.join(others)} or {last}" if others else last
 
 
@@ -160,8 +169,11 @@ def _cost(results: Results, what: str, with_it: str, without: str) -> str:
     throughput, latency = results.ratio(with_it, without, rate), results.ratio(with_it, without, delay)
     parts = []
     for name, times in (("throughput", throughput), ("p50", latency)):
-        verdict = "no difference" if times.includes(1) else "less" if times.mean < 1 else "more"
-        parts.append(f"{name}: {verdict} ({_shown(times)} times)")
+        verdict = times.verdict()
+        told = (
+            f"{verdict} ({_shown(times)} times)" if verdict != "cannot be told" else _untold(results, times)
+        )
+        parts.append(f"{name}: {told}")
     return f"With {what}, against without: {'; '.join(parts)}."
 
 
@@ -220,8 +232,7 @@ def _pairs(results: Results) -> Rows:
     for lab, docker in PAIRS:
         for figure in FIGURES:
             times = results.ratio(docker, lab, figure)
-            verdict = "no difference" if times.includes(1) else "more" if times.mean > 1 else "less"
-            rows.append((f"{docker} / {lab}", figure.name, _shown(times), verdict))
+            rows.append((f"{docker} / {lab}", figure.name, _shown(times), times.verdict()))
     return Rows(("ways", "figure", "times", "in words"), rows, (4, 3, 3, 1.5))
 
 
@@ -234,7 +245,8 @@ def _method(rate: float, results: Results) -> list[str]:
         f"{rate:.0f} requests a second whatever becomes of those before, latency from the intended moment, connections "
         f"kept. {results.rounds} rounds after one that does not count.",
         "An interval is Student's, of the rounds' values; a ratio is taken in each round and its logarithms averaged. "
-        "Where the interval of a ratio has 1 in it, that is no difference.",
+        f"Where the interval of a ratio has 1 in it and lies within {ALIKE[0]} and {ALIKE[1]}, that is no difference; "
+        "where it is wider, these rounds cannot tell.",
         "CPU of the machine has the client and the kernel's own work in it, and docker-proxy's; CPU of the services is "
         "their control groups'. Memory is what their processes hold (PSS); the limit counts what they ask for after "
         "they joined their group, in the lab when all is up.",

@@ -14,6 +14,7 @@ _T = (
 )
 _T_OF_MANY = 1.96
 LEAST_ROUNDS = 2
+ALIKE = (0.9, 1.1)  # an interval of a ratio within these says that there is no difference that matters
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Interval:
     def includes(self, value: float) -> bool:
         """Tell whether a value is not excluded."""
         return self.low <= value <= self.high
+
+    def verdict(self) -> str:
+        """Say in words what a ratio's interval allows; a wide one that has 1 in it tells nothing."""
+        if not self.includes(1):
+            return "less" if self.mean < 1 else "more"
+        return "no difference" if ALIKE[0] <= self.low and self.high <= ALIKE[1] else "cannot be told"
 
 
 def interval(values: Sequence[float]) -> Interval:

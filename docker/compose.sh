@@ -36,6 +36,13 @@ up() {
     compose ps >&2
     die "not every container became healthy; docker compose -p $PROJECT logs"
   }
+  local url
+  url=http://localhost:${NGINX_PORT:-8081}
+  say ""
+  say "${BOLD}The platform is up in Docker: $url/api/products$PLAIN"
+  say "  try:  curl $url/api/products"
+  say "        sudo make docker-verify                 # prove it"
+  say "        sudo make docker-diff                   # compare its network with the lab's"
 }
 
 down() {

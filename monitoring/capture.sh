@@ -80,7 +80,7 @@ start() {
   retry_until 5 listens || die "tcpdump: $(tail -1 "$RUNNING/log")"
 }
 
-listens() { grep -q 'listening on' "$RUNNING/log"; }
+listens() { grep -qs 'listening on' "$RUNNING/log"; } # the log is there a moment later
 
 # The folder of its own is closed even if it was open before; another one, that was there, stays as it was.
 make_folders() {

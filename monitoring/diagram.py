@@ -175,10 +175,13 @@ def _is_telling(address: str) -> bool:
 
 
 def show(picture: Picture, console: Console) -> None:
-    """Print the picture: a table on a terminal, bare columns into a pipe."""
-    lines = (*_heads(picture), Text(), _table(picture, SIMPLE_HEAD if console.is_terminal else None))
+    """Print the picture: a table on a terminal that has room for it, else lines; bare columns into a pipe."""
+    table = _table(picture, SIMPLE_HEAD if console.is_terminal else None)
+    lines = (*_heads(picture), Text(), table)
     if console.is_terminal:
-        console.print(*lines, sep="\n")
+        room = console.options.update(max_width=PIPE_WIDTH)
+        fits = console.measure(table, options=room).maximum <= console.width
+        console.print(*(lines if fits else (*_heads(picture), Text(), *_lines(picture))), sep="\n")
         return
     console.width = PIPE_WIDTH
     with console.capture() as captured:
@@ -202,6 +205,14 @@ def _table(picture: Picture, box: Box | None) -> Table:
     for card in picture.cards:
         table.add_row(*(Text(cell, style=_style(card)) for cell in _cells(card)))
     return table
+
+
+def _lines(picture: Picture) -> Iterator[Text]:
+    for card in picture.cards:
+        name, namespace, address, listens, pair, state = _cells(card)
+        yield Text.assemble((f"{name}: {state}", _style(card) or "bold"))
+        yield Text(f"  namespace {namespace}, address {address}")
+        yield Text(f"  {pair}, listens on {listens}")
 
 
 def _cells(card: Card) -> Iterator[str]:

@@ -117,7 +117,7 @@ def show(shared: Sequence[Share], unread: int) -> None:
     """Print the table."""
     table = Table(title="Requests by instance", title_justify="left")
     table.add_column("instance")
-    for heading in ("requests", "share %", "from even %"):
+    for heading in ("requests", "share %", "off an even share, %"):
         table.add_column(heading, justify="right")
     for share in shared:
         table.add_row(share.instance, str(share.requests), f"{share.share:.2f}", f"{share.deviation:+.2f}")
@@ -154,7 +154,7 @@ def main() -> None:
     topology = load(table_path())
     log = options.log or log_of_gateway(topology)
     if not log.is_file():
-        raise SystemExit(f"distribution: {log}: no such log; is the lab up? sudo make services")
+        raise SystemExit(f"distribution: {log}: no such log; sudo make services starts the gateway")
     routed, _, unread = read(lines_of(log))
     requests = [(request.time, request.instance) for request in to_products(routed)]
     if not requests:

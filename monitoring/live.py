@@ -110,7 +110,7 @@ def collect(run: Run = run) -> Lab:
     links: list[Link] = json.loads(run("ip", "-j", "-d", "addr", "show"))
     ours = [link for link in links if link.get("group") == str(LINK_GROUP)]
     if not ours:
-        raise LiveError("the lab is not up; sudo scripts/network.sh up")
+        raise LiveError("the lab is not up: sudo make up")
     bridges = tuple(_bridge(link) for link in ours if _is_bridge(link))
     host = tuple(Address(link["ifname"], address) for link in links for address in addresses_of(link))
     return Lab(host, bridges, _nodes(ours, run), tuple(_into_the_lab(run, bridges)))

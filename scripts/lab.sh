@@ -65,6 +65,7 @@ network() {
 
 services() {
   prepare services
+  [[ -n ${DRY_RUN:-} ]] || need_lab
   call services check
   step "services"
   call services up

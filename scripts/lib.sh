@@ -75,7 +75,7 @@ bad_usage() {
 }
 
 # A switch is on (1, yes, true) or off (0, no, false, empty); from here on it is 1 or empty.
-SWITCHES=(DRY_RUN SHOW QUICK BACK ONCE FOLLOW DOCKER_BUILD_OFFLINE)
+SWITCHES=(DRY_RUN SHOW QUICK BACK ONCE FOLLOW RAW DOCKER_BUILD_OFFLINE)
 read_switches() {
   local name
   for name in "${SWITCHES[@]}"; do
@@ -134,6 +134,8 @@ need_tools() {
   for tool; do command -v "$tool" >/dev/null || missing+=("$tool"); done
   ((${#missing[@]} == 0)) || die "missing: ${missing[*]}; sudo scripts/install.sh up"
 }
+
+need_lab() { [[ -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) ]] || die "the lab is not up: sudo make up"; }
 
 # gone PID: it has ended, whether or not its parent has asked how (a zombie, proc(5)).
 gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }

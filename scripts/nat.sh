@@ -149,9 +149,17 @@ check_host_port() { # HOST_PORT PROTOCOL NODE
   local holder forwarded
   holder=$(ss -Hnlp "--$2" "sport = :$1" | sed -nE 's/.*users:\(\("([^"]+)",pid=([0-9]+).*/\1 (pid \2)/p' | sed -n 1p)
   [[ -z $(ss -Hnl "--$2" "sport = :$1") ]] ||
-    die "port $1 of the host is held by ${holder:-another program}; stop it, or publish $3 on another port in $TABLE"
+    die "port $1 of the host is held by ${holder:-another program}; stop it, or take another port: $(other_port "$1" "$2")"
   forwarded=$(iptables-save -t nat | grep -E -- "--dport $1 .*-j (DNAT|REDIRECT)" | grep -v CNET- | sed -n 1p) || [[ $? == 1 ]]
   [[ -z $forwarded ]] || die "port $1 of the host is already forwarded by a rule that is not the lab's: $forwarded"
+}
+
+other_port() { # HOST_PORT PROTOCOL: how to take one that is free
+  local port
+  for port in $(seq "$(($1 + 10))" 10 "$(($1 + 200))"); do
+    [[ -n $(ss -Hnl "--$2" "sport = :$port") ]] || { with_own_table "s/\([[:blank:],]\)$1:/\1$port:/" && return; }
+  done
+  echo "in your own table"
 }
 
 check_host_ports() {

@@ -32,20 +32,43 @@ check_links() { # interfaces of the host that have a name of ours and are not ou
   done
 }
 
-check_routes() { # a default route, also one in two halves as VPNs have it, is in nobody's way
-  local route destination name first last
+check_routes() {
+  local name
+  for name in "${BRIDGES[@]}"; do
+    ! route_over "${ADDRESS[$name]}" ||
+      die "$TABLE:${LINE_OF[$name]}: address: ${ADDRESS[$name]} of $name overlaps with the host's route ${REPLY% *} by ${REPLY##* }; take another network: $(other_network "${ADDRESS[$name]}")"
+  done
+}
+
+# Whether a route of the host overlaps a network; it is REPLY. A default route, also one in two halves as VPNs have it, is
+# in nobody's way.
+route_over() { # ADDRESS/LENGTH
+  local route destination first last
+  network_of "$1"
+  first=$NETWORK last=$NETWORK_END
   for route in "${FOREIGN_ROUTES[@]}"; do
     destination=${route% *}
     [[ $destination != 0.0.0.0/1 && $destination != 128.0.0.0/1 ]] || continue
     [[ $destination == */* ]] || destination+=/32
     network_of "$destination"
-    first=$NETWORK last=$NETWORK_END
-    for name in "${BRIDGES[@]}"; do
-      network_of "${ADDRESS[$name]}"
-      ((last < NETWORK || first > NETWORK_END)) ||
-        die "$TABLE:${LINE_OF[$name]}: address: ${ADDRESS[$name]} of $name overlaps with the host's route $destination by ${route##* }; take another network in your own table"
-    done
+    ((last < NETWORK || first > NETWORK_END)) || { REPLY="$destination ${route##* }" && return 0; }
   done
+  return 1
+}
+
+other_network() { # ADDRESS/LENGTH: how to take one that is free
+  local octets=2 from to
+  case ${1#*/} in
+    16) ;;
+    24) octets=3 ;;
+    *) echo "in your own table" && return ;;
+  esac
+  from=$(cut -d. -f "1-$octets" <<<"$1")
+  for to in 10.200.0 10.222.0 172.30.0 192.168.0; do
+    to=$(cut -d. -f "1-$octets" <<<"$to")
+    route_over "$to.${1#"$from."}" || { with_own_table "s/\t${from//./\\.}\./\t$to./" && return; }
+  done
+  echo "in your own table"
 }
 
 check_namespaces() {

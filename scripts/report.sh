@@ -20,6 +20,7 @@ REPORTS=${REPORTS:-$ROOT/reports}
 page() { # MODULE OPTION...
   need_root
   need_environment
+  need_lab
   mark_watcher
   cd "$ROOT"
   "$VENV/bin/python" -m "$@"
@@ -43,8 +44,10 @@ distribution() {
 
 proof() {
   local status=0
+  BEGAN=$(mktemp)
+  defer rm -f "$BEGAN"
   "$ROOT/security/prove.sh" --csv "$REPORTS/proof.csv" --png "$REPORTS/proof.png" || status=$?
-  [[ ! -s $REPORTS/proof.csv ]] || say "also: $REPORTS/proof.csv and $REPORTS/proof.png"
+  [[ ! $REPORTS/proof.csv -nt $BEGAN ]] || say "also: $REPORTS/proof.csv and $REPORTS/proof.png"
   return "$status"
 }
 

@@ -147,11 +147,11 @@ status() {
   for program in product-service order-service; do printf '%-18s %s\n' "$program" "$(nodes_running "$program" | wc -l)"; done
 }
 
-case ${1:-help} in
+case ${1:-} in
   status) status ;;
   help) print_help ;;
   *)
-    (($# == 2)) || bad_usage "needs a program and a number of instances"
+    (($# == 2)) || bad_usage "needs a program and a number of instances: sudo make scale PROGRAM=product-service COUNT=5"
     scale "$@"
     ;;
 esac

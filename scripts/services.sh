@@ -6,7 +6,8 @@
 #   scripts/services.sh down            stop everything that runs in the lab's namespaces; data stays
 #   scripts/services.sh status          one line for each service; 1 if any is not as it should be
 #   scripts/services.sh restart NODE    stop and start one
-#   scripts/services.sh logs [NODE]     the last lines of one log or of all; FOLLOW=1 goes on
+#   scripts/services.sh logs [NODE]     the last lines of one log or of all; FOLLOW=1 goes on,
+#                                    RAW=1 prints the lines as they were written
 #   scripts/services.sh check           look for what would be in the way, change nothing
 #   scripts/services.sh clean           remove data, passwords and logs (when all is down)
 #   scripts/services.sh help
@@ -120,17 +121,37 @@ check_network() {
 wait_for() { # NODE
   printf '  %-18s' "$1" >&2
   if [[ ${RAN[$1]:-} == RUNNING ]] && ! retry_until "$HANGS_SECONDS" ready "$1"; then
-    printf 'does not answer, ' >&2
+    say 'does not answer'
     supervisor_do restart "$1" >&2 || :
+    printf '  %-18s' "$1" >&2
   fi
-  if retry_until "$((START_SECONDS - SECONDS))" ready "$1"; then
+  retry_until "$((START_SECONDS - SECONDS))" ready_or_hopeless "$1" || :
+  if ready "$1"; then
     say "${GREEN}ready${PLAIN}  ${RUNS[$1]} at ${ADDRESS[$1]%/*}:$(port_of "$1")"
   else
-    say "${RED}not ready after $SECONDS s${PLAIN}; the last lines of its log:"
-    tail -n 5 "$STATE_DIR/log/$1.log" >&2
+    say "${RED}not ready after $SECONDS s${PLAIN}; what its log says (sudo make logs NODE=$1):"
+    tail -n 200 -v "$STATE_DIR/log/$1.log" | python3 "$ROOT/scripts/log_lines.py" problems >&2
     return 1
   fi
 }
+
+# A program that ended with the same error three times will do so again: looked for once a second.
+LOOKED=0
+ready_or_hopeless() { # NODE
+  ! ready "$1" || return 0
+  ((SECONDS > LOOKED)) || return 1
+  LOOKED=$SECONDS
+  local ended
+  ended=$(since "$STATE_DIR/log/supervisord.log" | grep -cE "(exited: $1 |$1 entered FATAL)") || return 1
+  ((ended >= 3)) && since "$STATE_DIR/log/$1.log" | python3 "$ROOT/scripts/log_lines.py" repeated >/dev/null
+}
+
+declare -A LOG_SIZE=() # when this run began
+note_log_sizes() {
+  local file
+  for file in "$STATE_DIR"/log/*.log; do LOG_SIZE[$file]=$(stat -c %s "$file" 2>/dev/null) || :; done
+}
+since() { tail -c "+$((${LOG_SIZE[$1]:-0} + 1))" "$1" 2>/dev/null || :; } # LOG
 
 up() {
   local node state _
@@ -144,11 +165,12 @@ up() {
   make_secrets
   write_names
   while read -r node state _; do RAN[$node]=$state; done < <(supervisor_states)
+  note_log_sizes
   start_supervisor
   restart_astray
   local failed=0
   for node in $(services); do wait_for "$node" || failed=1; done
-  ((failed == 0)) || die "not every service came up; scripts/services.sh logs NODE"
+  ((failed == 0)) || die "not every service came up; sudo make logs NODE=... shows why"
   retry_until 5 all_run || : # the supervisor believes it a second later
 }
 all_run() {
@@ -234,9 +256,10 @@ restart() {
 
 logs() {
   local files=("$STATE_DIR"/log/*.log)
+  [[ -f ${files[0]} ]] || need_lab
   [[ -z ${1:-} ]] || files=("$STATE_DIR/log/$1.log")
-  [[ -f ${files[0]} ]] || die "there is no log ${files[0]}; is the lab up?"
-  tail -n "${LINES_SHOWN:-20}" ${FOLLOW:+-F} "${files[@]}"
+  [[ -f ${files[0]} ]] || die "no log of $1; there are: $(cd "$STATE_DIR/log" && echo *.log | sed 's/\.log//g')"
+  tail -v -n "${LINES_SHOWN:-20}" ${FOLLOW:+-F} "${files[@]}" | if [[ -n $RAW ]]; then cat; else python3 "$ROOT/scripts/log_lines.py"; fi
 }
 
 clean() {

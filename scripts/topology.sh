@@ -45,7 +45,15 @@ base_table() {                                             # what the loaded tab
   if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
 }
 
-need_lab() { [[ -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) ]] || die "the lab is not up; sudo make up"; }
+# The commands that change a copy of the table, and bring it up with the same policy.
+with_own_table() { # SED_SCRIPT
+  local base policy own=my.tsv
+  base=$(base_table)
+  policy=${POLICY:-$ROOT/security/${base##*/}}
+  [[ ${base##*/} != my.tsv ]] || own=my2.tsv
+  [[ -e $policy ]] || policy=''
+  echo "sed '$1' ${base#"$ROOT/"} >$own && sudo make up TOPOLOGY=$own${policy:+ POLICY=${policy#"$ROOT/"}}"
+}
 
 refuse() { die "$TABLE:$LINE_NUMBER: $1: $2"; }
 

@@ -132,7 +132,7 @@ def live_page(command: str) -> Page:
     """Make the page of this machine, or raise NothingToShow."""
     saved = read_live()
     if not any(map(is_ours, saved.rules)):
-        raise NothingToShow("no rule of the lab is live; scripts/nat.sh up")
+        raise NothingToShow("no rule of the lab is live: sudo make up")
     return page_of(saved, _names(), f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}", command)
 
 

@@ -19,6 +19,7 @@ _TITLES = {
 }
 _WIDE = {"source", "destination", "sent", "answered", "service", "metric"}
 _MOST_ROWS, _MANY_WAITING, _HALF = 30, 10, 0.5
+_CHECKING = {"host", "service-registry"}  # health checks and heartbeats open a connection each, and should
 
 
 def report(snapshot: Snapshot, folder: Path) -> Path:
@@ -74,10 +75,16 @@ def _observations(snapshot: Snapshot) -> Iterator[str]:
             )
         elif state == "CLOSE_WAIT" and count >= _MANY_WAITING:
             yield f"{count} connections from {source} to {destination} wait for one side's program to close them."
-    waiting, total = _states(snapshot)["TIME_WAIT"], sum(snapshot.pairs.values())
+    ends = Counter[tuple[str, str]]()
+    for (source, destination, _, _, state), count in snapshot.pairs.items():
+        if state == "TIME_WAIT" and not _CHECKING & {source, destination}:
+            ends[source, destination] += count
+    waiting, total = sum(ends.values()), sum(snapshot.pairs.values())
     if total >= _MANY_WAITING and waiting > _HALF * total:
+        (source, destination), count = ends.most_common(1)[0]
         yield (
-            f"{waiting} of {total} connections are closed already (TIME_WAIT): clients open one for each request. "
+            f"{waiting} of {total} connections are closed already (TIME_WAIT), {count} of them from {source} to "
+            f"{destination}: it opens one for each request. "
             "A pool of connections, or keep-alive, would spare the handshakes."
         )
     busiest = max(snapshot.established, key=lambda each: each.incoming, default=None)

@@ -18,6 +18,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 _SLOW = 3  # times the median
+_ENOUGH = 20  # answers, of which one in twenty can be spoken of
 _HEADINGS = ("service", "checks", "uptime %", "p50 ms", "p95 ms", "max ms", "outages", "longest s")
 
 
@@ -98,8 +99,12 @@ def _observations(services: dict[str, list[Check]]) -> Iterator[str]:
             yield f"{name} did not answer from {at} for about {seconds:.0f} s ({why}). Its log: {log}"
         latencies = [check.milliseconds for check in checks if check.up]
         median, high = quantile(latencies, 0.5), quantile(latencies, 0.95)
-        if len(latencies) > 1 and high > _SLOW * median and high > 10:  # noqa: PLR2004 - ms that nobody notices
-            yield f"{name} is uneven: one answer in 20 took over {high:.0f} ms, half of them under {median:.1f} ms."
+        if len(latencies) >= _ENOUGH and high > _SLOW * median and high > 10:  # noqa: PLR2004 - ms that nobody notices
+            slow = sum(latency >= high for latency in latencies)
+            yield (
+                f"{name} is uneven: {slow} of {len(latencies)} answers took {high:.1f} ms or more, "
+                f"half of them at most {median:.1f} ms."
+            )
 
 
 def _row(name: str, checks: Sequence[Check]) -> tuple[str, ...]:

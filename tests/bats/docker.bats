@@ -110,3 +110,14 @@ state() {
     says "no Docker engine answers at unix:///nowhere"
   done
 }
+
+@test "make bench refuses at once while the platform holds the ports that it needs, and names the holder" {
+  run env -u COMPOSE_PROJECT_NAME "$ROOT/bench/compare.sh"
+  ((status == 1))
+  says "ports that the comparison needs are held: 8081 3000 8501 6380 5433 (8081 by container cnet-test-nginx-1 of project cnet-test); free them"
+}
+
+@test "up ends with the address of the shop, and what to do next" {
+  grep -F 'The platform is up in Docker: http://localhost:8081/api/products' "$BATS_FILE_TMPDIR/up"
+  grep -F 'sudo make docker-verify' "$BATS_FILE_TMPDIR/up"
+}

@@ -62,7 +62,7 @@ legacy_works() {
     echo "holder $holder"; doctor'
   ((status == 1))
   finds problem ports "port 8080 of the host is held by python3 \(pid ${lines[0]#holder }\)"
-  fix_is 'stop it'
+  fix_is "stop it, or take another port: sed '.*8080:.*8090:.*' topology/flat.tsv >my.tsv && sudo make up TOPOLOGY=my.tsv POLICY=security/flat.tsv"
 }
 
 @test "a VPN that routes the lab's network is named" {
@@ -70,7 +70,7 @@ legacy_works() {
     wide=$(bridge_address); ip route add "${wide%%.*}.0.0.0/8" dev vpn0; doctor check subnets'
   ((status == 1))
   finds problem subnets "overlaps with the host's route [0-9]+.0.0.0/8 by vpn0"
-  fix_is 'another network'
+  fix_is "take another network: sed '.*' topology/flat.tsv >my.tsv && sudo make up TOPOLOGY=my.tsv POLICY=security/flat.tsv"
 }
 
 @test "Docker's FORWARD DROP and DOCKER-USER are noted as handled" {

@@ -158,10 +158,16 @@ load helpers
   succeeds
 }
 
-@test "without a lab, status and verify say so in one line" {
+@test "without a lab every tool says so in the same line, and writes no report" {
   sandboxed '
-    fails_with 1 "the lab is not up; sudo make up" scripts/lab.sh status
-    fails_with 1 "the lab is not up; sudo make up" scripts/verify.sh all
+    export REPORTS=/run/reports
+    for tool in "scripts/lab.sh status" "scripts/lab.sh services" "scripts/lab.sh policies" "scripts/verify.sh all" "scripts/services.sh logs" \
+      "scripts/report.sh "{rules,topology,distribution,proof,documents,health,"health --once",connections} "scripts/scale.sh product-service 2" \
+      "security/explain.sh redis-cache postgres-db 5432" monitoring/{monitor.sh,capture.sh,dashboard.sh,exporter.sh}" run"; do
+      refute $tool &>/run/said
+      [[ $(tail -n 1 /run/said) == *": the lab is not up: sudo make up" ]] || { echo "$tool"; cat /run/said; exit 1; }
+    done
+    [[ ! -e /run/reports ]]
   '
   succeeds
 }

@@ -138,3 +138,20 @@ nsenter --net=/run/netns/nginx-lb python3 scripts/echo_address.py 10.0.0.10 80 &
   '
   succeeds
 }
+
+@test "what is proposed for a taken port and a routed network works" {
+  sandboxed '
+    python3 -m http.server 8080 &>/dev/null &
+    ip link add vpn0 type veth peer name vpn1; ip link set vpn0 up; ip route add 10.0.0.0/8 dev vpn0
+    held() { [[ -n $(ss -Hnlt "sport = :8080") ]]; }; retry 5 held
+    refute scripts/network.sh check 2>/run/said; cat /run/said; (cd /run; sed -n "s#.*: sed \(.*\) topology/flat.tsv.*#sed \1 $ROOT/topology/flat.tsv >/run/first.tsv#p" said | bash -e)
+    export TOPOLOGY=/run/first.tsv
+    scripts/network.sh up >/run/out
+    refute scripts/nat.sh check 2>/run/said; cat /run/said; (cd /run; sed -n "s#.*: sed \(.*\) /run/first.tsv.*#sed \1 /run/first.tsv >/run/second.tsv#p" said | bash -e)
+    export TOPOLOGY=/run/second.tsv
+    { scripts/network.sh up && scripts/nat.sh up && scripts/verify.sh network; } >/run/out || { cat /run/out; exit 1; }
+    grep "localhost:8090 -> nginx-lb:80" /run/out
+    diff <(sed "s/10\.0\.0\./172.30.0./; s/8080:80/8090:80/" topology/flat.tsv) /run/second.tsv
+  '
+  succeeds
+}

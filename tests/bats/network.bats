@@ -157,7 +157,7 @@ refuses() { # TEXT PREPARATION: up and check say so
 
 @test "an overlap with a route of the host is refused by its name, whatever kind of route it is" {
   refuses "address: 10.0.0.1/16 of br-app overlaps with the host" 'ip route add 10.0.128.0/17 via 203.0.113.2'
-  refuses "route 10.0.0.0/8 by uplink; take another network in your own table" 'ip route add 10.0.0.0/8 via 203.0.113.2 table 100'
+  refuses "route 10.0.0.0/8 by uplink; take another network: sed" 'ip route add 10.0.0.0/8 via 203.0.113.2 table 100'
   refuses "route 10.0.4.5/32 by blackhole" 'ip route add blackhole 10.0.4.5'
   refuses "route 10.0.3.4/32 by uplink" 'ip addr add 10.0.3.4/32 dev uplink'
 }

@@ -79,7 +79,7 @@ state() { # what scaling may not leave behind
     DRY_RUN=1 scripts/scale.sh product-service 5 | grep -P "product-5\tproduct5\t10.0.0.34/16"
     state | diff /run/before -
     scripts/services.sh down &>/dev/null; scripts/network.sh down >/dev/null
-    fails_with 1 "the lab is not up; sudo make up" scripts/scale.sh product-service 2
+    fails_with 1 "the lab is not up: sudo make up" scripts/scale.sh product-service 2
   '
   succeeds
 }

@@ -217,6 +217,29 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
   succeeds
 }
 
+@test "a program that ends with the same error each time is not waited for to the end, and the error is shown" {
+  sandboxed '
+    scripts/network.sh up >/dev/null
+    sed "s/proxy_pass/proxy_pas/" services/nginx/nginx.conf.in >/run/broken; mount --bind /run/broken services/nginx/nginx.conf.in
+    refute scripts/services.sh up &>/run/said; cat /run/said
+    grep "emerg *nginx-lb .*unknown directive \"proxy_pas\"" /run/said
+    ((9 == $(grep -cE "^  [a-z0-9-]+ +(not )?ready " /run/said))) # the others are waited for
+    seconds=$(sed -nE "s/.*not ready after ([0-9]+) s.*/\1/p" /run/said); ((seconds < 60)) # which is the deadline
+  '
+  succeeds
+}
+
+@test "logs are one form for all programs, RAW=1 shows them as they were written" {
+  sandboxed "$LAB_UP"'
+    scripts/services.sh logs >/run/logs
+    refute grep -vE "^([0-9:.]{8,12}|-) +([a-z]+|-) +[a-z0-9-]+ +[^ {]" /run/logs
+    grep -E "info +product-1 +GET /ready 200 [0-9.]+ ms$" /run/logs
+    RAW=1 scripts/services.sh logs product-1 | tail -n 1 | jq -e .time
+    fails_with 1 "no log of nowhere; there are: api-gateway nginx-lb" scripts/services.sh logs nowhere
+  '
+  succeeds
+}
+
 @test "verify says that nothing listens behind a published port, and tries everything else to the end" {
   sandboxed "$LAB_UP"'
     .venv/bin/supervisorctl -c /run/cnet/supervisord.conf stop nginx-lb >/dev/null

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bench.compare import Run
 from bench.compare_report import Results, conclusions
-from bench.intervals import interval, ratio
+from bench.intervals import Interval, interval, ratio
 from bench.loads import BenchError, closed_loop, open_loop
 
 LAB, DOCKER = "lab, node's address", "Docker, container's address"
@@ -107,6 +107,30 @@ def test_what_scatters_alike_is_no_difference() -> None:
     said = "\n".join(conclusions(Results(runs)))
     assert "no difference in good answers a second (949 against 944 /s)" in said
     assert "All 1600 requests were answered well." in said
+
+
+def test_what_scatters_too_much_is_not_called_equal() -> None:
+    runs = [*_runs(LAB, "lab", [900, 1200]), *_runs(DOCKER, "Docker", [1100, 980])]
+    (said,) = [one for one in conclusions(Results(runs)) if "good answers" in one]
+    assert (
+        "good answers a second (1,040 against 1,050 /s): cannot be told in 2 rounds, anything from 0.08 to 12.9"
+        in said
+    )
+    assert "no difference in p95" in said
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "high", "said"),
+    [
+        (0.95, 1.0, 1.05, "no difference"),
+        (0.07, 1.1, 16.25, "cannot be told"),
+        (0.85, 0.99, 1.05, "cannot be told"),
+        (1.01, 1.02, 1.03, "more"),
+        (0.4, 0.5, 0.99, "less"),
+    ],
+)
+def test_an_intervals_verdict(low: float, mean: float, high: float, said: str) -> None:
+    assert Interval(mean, low, high).verdict() == said
 
 
 def test_half_the_speed_is_said_as_such() -> None:

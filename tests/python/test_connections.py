@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+from monitoring.connections import report as report_module
 from monitoring.connections.report import report
 from monitoring.connections.tables import csv_tables
 from monitoring.connections.tracker import (
@@ -86,3 +88,21 @@ def test_the_report_says_what_to_do_about_what_waits(tmp_path: Path) -> None:
     assert "sudo make explain FROM=redis-cache TO=postgres-db PORT=5432" in written
     assert "The host tracks 4 connections of at most 100" in written
     assert {table.name: len(table.rows) for table in csv_tables(snapshot())}["nat_translations"] == 2
+
+
+def test_the_registrys_checks_are_no_client_without_a_pool() -> None:
+    def said(source: str, destination: str) -> list[str]:
+        pairs = Counter({(source, destination, "tcp", 5000, "TIME_WAIT"): 50})
+        made = replace(snapshot(), pairs=pairs)
+        return [line for line in report_module._observations(made) if "TIME_WAIT" in line]
+
+    assert (
+        said("service-registry", "product-1")
+        == said("order-service", "service-registry")
+        == said("host", "a")
+        == []
+    )
+    (line,) = said("order-service", "product-1")
+    assert line.startswith(
+        "50 of 50 connections are closed already (TIME_WAIT), 50 of them from order-service to "
+    )

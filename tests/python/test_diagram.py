@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,24 @@ def test_without_a_lab_it_says_so_in_one_line() -> None:
     )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_narrow_terminal_gets_whole_words_in_lines_a_wide_one_a_table() -> None:
+    script = "scripts/network.sh up >/dev/null && for columns in 80 200; do "
+    script += (
+        f'TERM=xterm COLUMNS=$columns script -qec "{sys.executable} -m monitoring.diagram" /dev/null; done'
+    )
+    done = subprocess.run(
+        ["scripts/sandbox.sh", "run", "bash", "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).replace("\r", "")
+    narrow, wide = shown.split("node ", 1)
+    assert "\norder-service: up\n" in re.sub("nobody listens.*", "up", narrow)
+    assert "  namespace order-service, address 10.0.0.40/16\n" in narrow
+    assert "veth-order-s-br = veth-order-s" in wide
+    assert "\u2026" not in shown
+    assert max(map(len, narrow.splitlines()[:30])) <= 80  # what follows is the other one

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from monitoring.health import report as report_module
 from monitoring.health.checks import (
     Check,
     Target,
@@ -176,3 +177,13 @@ def test_a_log_is_read_up_to_its_half_last_line_and_reported(tmp_path: Path) -> 
     assert [check.up for check in read(log)["redis-cache"]] == [True, False, True]
     written = report(log, tmp_path).with_suffix(".md").read_text()
     assert "redis-cache did not answer from 00:00:10 UTC for about 10 s (no answer in time)" in written
+
+
+def test_one_answer_in_twenty_is_spoken_of_when_there_are_twenty() -> None:
+    def checks(count: int) -> dict[str, list[Check]]:
+        return {"a": [Check("a", 10.0 * n, True, 19.8 if n < 2 else 1.0, "") for n in range(count)]}
+
+    assert [line for line in report_module._observations(checks(16)) if "uneven" in line] == []
+    assert [line for line in report_module._observations(checks(20)) if "uneven" in line] == [
+        "a is uneven: 2 of 20 answers took 19.8 ms or more, half of them at most 1.0 ms."
+    ]

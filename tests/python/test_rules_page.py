@@ -248,7 +248,7 @@ def test_pdf_and_markdown_hold_every_chain_and_how_they_were_made(live: Written)
 
 
 def test_without_a_lab_it_says_so_in_one_line() -> None:
-    assert refusal([*SANDBOX, *PAGE]) == "rules_page: no rule of the lab is live; scripts/nat.sh up\n"
+    assert refusal([*SANDBOX, *PAGE]) == "rules_page: no rule of the lab is live: sudo make up\n"
 
 
 def test_without_iptables_save_it_says_so_in_one_line() -> None:
