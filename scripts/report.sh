@@ -22,7 +22,7 @@ page() { # MODULE OPTION...
   need_environment
   mark_watcher
   cd "$ROOT"
-  "$VENV/bin/python" -m "$@"
+  "$VENV/bin/python" -m scripts.as_command "$@"
 }
 
 rules() {

@@ -21,8 +21,10 @@ class Fault:
     why: str
     fix: str = REPAIR
 
-    def end(self, telling: Telling) -> Story:
-        """End a story at it."""
+    def end(self, telling: Telling, where: str = "") -> Story:
+        """End a story at it; `where` makes it a station of its own."""
+        if where:
+            telling.hop(where, self.why)
         return telling.end(self.kind, self.why, fix=self.fix)
 
 
@@ -86,6 +88,12 @@ class Wiring:
     def of_bridge(self, node: Node) -> Fault | None:
         """Look whether a bridge has its address: it is the gateway of its nodes."""
         bridge = self.topology.bridge_of(node)
+        if not self.host.is_up(bridge.name):
+            missing = self.host.link(bridge.name) is None
+            fix = REPAIR if missing else f"sudo ip link set {bridge.name} up"
+            return Fault(
+                Kind.LINK_DOWN, f"{bridge.name} on the host is {'missing' if missing else 'down'}", fix
+            )
         if self.host.has(str(bridge.address.ip)):
             return None
         why = f"bridge {bridge.name} has no address {bridge.address}: the host is no neighbour of the nodes"
@@ -172,6 +180,7 @@ class Wiring:
         if route is None:
             refused = f" (the kernel says: {place.unanswered[to]})" if place.unanswered.get(to) else ""
             fix = f"sudo ip -n {node.namespace} route add default via {self.gateway(node)} (or sudo make up)"
+            telling.hop(where, f"{own} cannot send to {to}: no route{refused}", shown)
             return telling.end(Kind.NO_ROUTE, f"{where} has no route to {to}{refused}", fix=fix)
         removal = f"sudo ip -n {node.namespace} route del {entry if entry else route}"
         if route.type:
