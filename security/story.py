@@ -192,7 +192,7 @@ def _marked(story: Story, live: Ending, seen_at: set[str], killer: Hop | None) -
     """Mark the hops up to the last one where it was seen; decisions cannot be watched, what follows shows them."""
     passed = live.kind in (Kind.ALLOWED, Kind.AGAINST)
     last = max((at for at, hop in enumerate(story.hops) if hop.where in seen_at), default=-1)
-    foretold = story.agrees and story.ending.kind is not Kind.UNKNOWN
+    foretold = live.same_as == story.ending.same_as
     if passed or foretold:
         last = len(story.hops) - 1
     reached = [replace(hop, mark=Mark.REACHED) for hop in story.hops[: last + 1]]

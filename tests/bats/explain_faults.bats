@@ -75,8 +75,12 @@ LAB_FOR_FAULTS='
     told_cause "a wrong route" "own route to 10.0.0.60: via 10.0.0.99 (not in the table)" "sudo ip -n order-service route del 10.0.0.60 via 10.0.0.99" order-service postgres-db 5432
     { security/explain.sh order-service postgres-db 5432 || [[ $? == 1 ]]; } | grep "it never left namespace order-service: nobody answered its ARP question for 10.0.0.99" >/dev/null
     ip -n order-service route del 10.0.0.60/32
+    ip -n order-service route add 10.0.0.60/32 via 10.0.0.1
+    told_cause allowed "own route to 10.0.0.60: via 10.0.0.1" "sudo ip -n order-service route del 10.0.0.60 via 10.0.0.1" order-service postgres-db 5432; ip -n order-service route del 10.0.0.60/32
     ip -n order-service route add blackhole 10.0.0.60/32
     told_cause "a wrong route" "blackhole 10.0.0.60" "sudo ip -n order-service route del blackhole 10.0.0.60" order-service postgres-db 5432; ip -n order-service route del blackhole 10.0.0.60/32
+    ip -n order-service rule add from 10.0.0.40 blackhole
+    told_cause "a wrong route" "ip rule of its own: priority 32765 src 10.0.0.40" "sudo ip -n order-service rule del pref 32765" order-service postgres-db 5432; ip -n order-service rule del pref 32765
     ip -n api-gateway route del default
     told_cause "no route" "namespace api-gateway has no route" "sudo ip -n api-gateway route add default via 10.0.0.1" api-gateway world 80; mends
     iptables-save -t nat >/run/nat; iptables -t nat -F CNET-POSTROUTING
