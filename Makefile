@@ -28,7 +28,7 @@ policies: ## phase 4.3: who may talk to whom, as rules, and proven by trying
 isolation: ## phase 4.4: move over to three tiers (BACK=1: back to the flat lab); data stays
 	@scripts/lab.sh isolation
 
-explain: ## why is this dropped? make explain FROM=redis-cache TO=postgres-db PORT=5432 (OPTIONS=--static)
+explain: ## why is this dropped? make explain FROM=redis-cache TO=postgres-db PORT=5432 (TO=host for a published port; OPTIONS=--udp)
 	@security/explain.sh "$(FROM)" "$(TO)" "$(PORT)" $(OPTIONS)
 
 prove-mutants: ## break each rule in turn: the proof must notice (in a sandbox; TOPOLOGY=tiers for the tiers)

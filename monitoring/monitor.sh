@@ -17,7 +17,7 @@ export REPORTS=${REPORTS:-$ROOT/reports}
 HELPERS=() CAPTURE=
 NOT_USED=20 # packets a second at the way in: the registry's checks alone
 
-page() { (cd "$ROOT" && exec "$VENV/bin/python" -m "$@" 9>&-); }
+page() { (cd "$ROOT" && exec "$VENV/bin/python" -m scripts.as_command "$@" 9>&-); }
 
 way_in() { # sets WAY_IN to the node that serves the published HTTP port, and URL
   local node

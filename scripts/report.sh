@@ -23,7 +23,7 @@ page() { # MODULE OPTION...
   need_lab
   mark_watcher
   cd "$ROOT"
-  "$VENV/bin/python" -m "$@"
+  "$VENV/bin/python" -m scripts.as_command "$@"
 }
 
 rules() {

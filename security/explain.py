@@ -25,6 +25,7 @@ from scripts.table import TableError
 from scripts.topology import Topology
 from scripts.topology import load as load_topology
 from security.foretell import Foretelling
+from security.host_rules import LOCALHOST
 from security.options import Options, UsageError, read_options
 from security.policy import Policy
 from security.policy_table import load, policy_path
@@ -105,7 +106,9 @@ def _state(options: Options, topology: Topology, flow: Flow) -> Snapshot:
     looked_at = [node.namespace for node in topology.nodes if node.name in names]
     asked = [str(node.address.ip) for node in topology.nodes if node.name in names]
     asked += [str(bridge.address.ip) for bridge in topology.bridges]
-    asked += [os.environ["OUTSIDE"], "127.0.0.1"]
+    asked += [os.environ["OUTSIDE"], LOCALHOST]
+    source = topology.node(flow.source)
+    asked += [f"{to} from {source.address.ip}" for to in asked if source]
     return take_snapshot(looked_at, asked, {node.namespace for node in topology.nodes})
 
 

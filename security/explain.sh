@@ -36,7 +36,7 @@ explain() {
     [[ ! " $* " =~ ^\ (--[a-z]+\ )*world\  || " $* " == *" host "* ]] || know_the_way_in
   fi
   cd "$ROOT"
-  "$VENV/bin/python" -m security.explain "$@"
+  "$VENV/bin/python" -m scripts.as_command security.explain "$@"
 }
 
 case ${1-help} in

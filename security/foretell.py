@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from scripts.topology import Node, Topology
+from scripts.topology import Node
 from security.advice import (
     LOAD_AGAIN,
-    by_policy,
     described,
-    dropping_line,
     is_ours,
-    judgement,
-    line_of,
     reason,
     take_away,
 )
-from security.compiler import mac_of, wires
-from security.iptables import Rule, parse
+from security.host_rules import HostRules
 from security.matches import Packet
-from security.policy import ACCEPT, HOST, WORLD, Decision, Policy
-from security.probes import Outside
-from security.snapshot import Place, Snapshot
+from security.policy import ACCEPT, HOST, WORLD
+from security.snapshot import Place
 from security.story import Flow, Kind, Story, Telling
-from security.walk import FrameRules, Ruleset, Walk
-from security.wiring import REPAIR, Wiring
-
-LOCALHOST = "127.0.0.1"
-OUTSIDE_PORT = "cnet-outside"  # the wire of an outside that is made for a proof
-_JUDGED = "has judged it"
-_ENDS = ("CNET-NODES", "CNET-ORIGIN-NODES")  # keep packets between nodes from the rules of others
+from security.walk import Walk
+from security.wiring import REPAIR
 
 
-class Foretelling:
+class Foretelling(HostRules):
     """One packet's story, told from a snapshot."""
-
-    def __init__(
-        self, snapshot: Snapshot, policy: Policy | None, topology: Topology, outside: Outside
-    ) -> None:
-        self.snapshot = snapshot
-        self.host = snapshot.host
-        saved = self.host.saved()
-        in_force = any(chain == "CNET-FROM-NODES" for _, chain, _ in saved.policies)
-        self.policy = policy if in_force else None
-        self.topology = topology
-        self.outside = outside
-        self.wiring = Wiring(snapshot, topology)
-        self.rules = Ruleset(
-            saved,
-            self.is_hosts,
-            self.within_rate,
-            lambda source: self.host.open.get(source, 0),
-            self.address_of,
-        )
-        self.frame_rules = FrameRules(parse(self.host.frames), self.is_hosts)
 
     def tell(self, flow: Flow) -> Story:
         """Tell it to its end."""
@@ -66,7 +34,7 @@ class Foretelling:
                 telling.remark(what, fix)
             missing = self.wiring.of_namespace(node)
             if missing:
-                return missing.end(telling)
+                return missing.end(telling, f"namespace {node.namespace}")
         to = self.address(flow.destination, flow.source)
         own = self.address(flow.source, flow.destination)
         packet = Packet(flow.protocol, own, to, flow.port)
@@ -81,36 +49,6 @@ class Foretelling:
             return self.arrive(telling, replace(packet, into=source.bridge), source)
         telling.hop(WORLD, f"{own}, somewhere beyond the host, sends to {to}")
         return self.arrive(telling, replace(packet, into=self.way_out(own)), None)
-
-    def address(self, name: str, peer: str) -> str:
-        """Address of a place, as its peer would use it."""
-        node, other = self.topology.node(name), self.topology.node(peer)
-        if node:
-            return str(node.address.ip)
-        if name == WORLD:
-            return self.outside.address
-        if peer == HOST:
-            return LOCALHOST
-        return str(self.topology.bridge_of(other).address.ip) if other else self.outside.host_address
-
-    def address_of(self, interface: str) -> str:
-        """Give an address of one of the host's interfaces."""
-        if interface == OUTSIDE_PORT:
-            return self.outside.host_address
-        return next((address for address, name in self.host.addresses().items() if name == interface), "")
-
-    def is_hosts(self, address: str) -> bool:
-        """Tell whether the host has an address; also the one that it has for an outside made for a probe."""
-        return address == self.outside.host_address or self.host.has(address)
-
-    def way_out(self, address: str) -> str:
-        """Interface by which the host sends to an address."""
-        if address == self.outside.address:
-            return OUTSIDE_PORT
-        route = self.host.route(address)
-        return route.interface if route else ""
-
-    # --- on the way ---
 
     def stay(self, telling: Telling, packet: Packet, node: Node) -> Story:
         """Go from a namespace to itself."""
@@ -134,7 +72,7 @@ class Foretelling:
             return route
         wrong = self.wiring.of_addresses(node)
         if wrong:
-            return wrong.end(telling)
+            return wrong.end(telling, node.interface)
         blocked = self.blocked_inside(telling, place, node, "OUTPUT", replace(packet, out=route.interface))
         unanswered = blocked or self.wiring.arp(telling, node, route.gateway or packet.destination)
         return unanswered or self.wire(telling, node, node.interface, node.bridge_interface)
@@ -143,7 +81,7 @@ class Foretelling:
         """Cross a veth pair; both ends must be up, and the host's end a port of the bridge."""
         broken = self.wiring.of_wire(node)
         if broken:
-            return broken.end(telling)
+            return broken.end(telling, end)
         telling.hop(
             end,
             f"veth pair: what goes into {begin} comes out of {end}",
@@ -164,33 +102,11 @@ class Foretelling:
                 "hands its packets to no rule of iptables (nf_call_iptables 0): between its ports all passes",
                 f"ip -d link show {node.bridge}",
             )
-            return self.down(telling, packet, target)
+            return self.between_ports(telling, node, target) or self.down(telling, packet, target)
         walk = self.walk(telling, "PREROUTING", packet)
         if walk.decided_by:
             return self.refused(telling, walk.decided_by)
         return self.route(telling, walk, node)
-
-    def frames(self, telling: Telling, node: Node, packet: Packet) -> Story | None:
-        """Be asked by ebtables whether one is who one says."""
-        first = wires(self.topology)[node.bridge_interface][0]
-        frame = replace(packet, into=node.bridge_interface, mac=mac_of(first))
-        walk = self.frame_rules.hook("PREROUTING", frame)
-        telling.doubt(*walk.uncertain)
-        if walk.decided_by:
-            self.tell_rules(telling, walk)
-            return self.refused(telling, walk.decided_by)
-        if walk.met:
-            telling.hop(
-                "ebtables nat PREROUTING",
-                f"port, MAC and address belong together: {node.name} is who it says",
-                "ebtables -t nat -L CNET-FRAMES",
-            )
-        return None
-
-    def filters(self, bridge: str) -> bool:
-        """Tell whether a bridge hands its packets to iptables."""
-        link = self.host.link(bridge) or {}
-        return bool(link.get("linkinfo", {}).get("info_data", {}).get("nf_call_iptables"))
 
     def route(self, telling: Telling, walk: Walk, node: Node | None) -> Story:
         """Decide whether the packet is for the host, or forwarded."""
@@ -199,16 +115,7 @@ class Foretelling:
         mine = self.is_hosts(packet.destination) and not (target and node and target.bridge == node.bridge)
         diverted = self.diverted(telling, walk)
         if mine:
-            telling.aim(HOST, packet.port)
-            telling.hop(
-                "routing decision",
-                f"{packet.destination} is the host's own address",
-                f"ip route get {packet.destination}",
-            )
-            judged = self.walk(telling, "INPUT", packet)
-            if judged.decided_by:
-                return self.refused(telling, judged.decided_by)
-            return diverted or self.at_host(telling, packet)
+            return self.for_host(telling, packet, diverted)
         telling.aim(target.name if target else WORLD, packet.port)
         if diverted:
             return diverted
@@ -232,35 +139,40 @@ class Foretelling:
             fix = "sudo sysctl -w net.ipv4.ip_forward=1 (or sudo make network)"
             return telling.end(Kind.NOT_FORWARDED, "net.ipv4.ip_forward is 0", fix=fix)
         astray = self.astray(telling, target) if target and not bridged else None
+        if node and target and bridged:
+            astray = self.between_ports(telling, node, target)
         return astray or self.forward(telling, replace(packet, out=out), node, target)
+
+    def for_host(self, telling: Telling, packet: Packet, diverted: Story | None) -> Story:
+        """Be for the host itself; what was diverted to it was for somebody else."""
+        telling.aim(HOST, packet.port)
+        telling.hop(
+            "routing decision",
+            f"{packet.destination} is the host's own address",
+            f"ip route get {packet.destination}",
+        )
+        if diverted:
+            return diverted
+        walk = self.walk(telling, "INPUT", packet)
+        if walk.decided_by:
+            return self.refused(telling, walk.decided_by)
+        return self.at_host(telling, packet)
 
     def astray(self, telling: Telling, target: Node) -> Story | None:
         """Look whether the host sends to a node by its bridge."""
         to = str(target.address.ip)
         fault = self.wiring.shared_with_host(target) or self.wiring.of_bridge(target)
         if fault:
-            return fault.end(telling)
+            return fault.end(telling, HOST)
         way = self.way_out(to)
         if way == target.bridge:
             return None
-        entry = self.host.route(to) or self.host.route_in_table(to)
+        entry = self.host.route_in_table(to)
         why = f"the host's route to {to} is not by {target.bridge}: {entry or 'there is none'}"
-        fix = f"ip route get {to} and ip rule show it; sudo ip route del {entry}" if entry else REPAIR
+        own = entry and entry.network.prefixlen >= target.address.network.prefixlen
+        fix = f"sudo ip route del {entry}" if own else f"ip route get {to} and ip rule show it; {REPAIR}"
+        telling.hop(HOST, why)
         return telling.end(Kind.WRONG_ROUTE, why, fix=fix)
-
-    def diverted(self, telling: Telling, walk: Walk) -> Story | None:
-        """Be sent elsewhere by a translation that is not the lab's; a port that it publishes itself is meant."""
-        rule = next((each for each in walk.met if each.target in ("DNAT", "REDIRECT")), None)
-        if rule is None or is_ours(rule) or not walk.packet.translated:
-            return None
-        flow = telling.flow
-        published = {
-            (item.host_port, item.protocol) for node in self.topology.nodes for item in node.publishes
-        }
-        if flow.destination == HOST and (flow.port, flow.protocol) not in published:
-            return None
-        to = f"{walk.packet.destination} port {walk.packet.port}"
-        return telling.end(Kind.DIVERTED, f"{described(rule)}; it goes to {to} instead", fix=take_away(rule))
 
     def forward(self, telling: Telling, packet: Packet, node: Node | None, target: Node | None) -> Story:
         """Pass through the host."""
@@ -317,6 +229,7 @@ class Foretelling:
             return None
         why = f"route_localnet of {target.bridge} is 0: a packet from {packet.source} may not leave the host"
         fix = f"sudo sysctl -w net.ipv4.conf.{target.bridge}.route_localnet=1 (or sudo make up)"
+        telling.hop(HOST, why)
         return telling.end(Kind.NO_ROUTE, why, fix=fix)
 
     def leave_host(
@@ -341,7 +254,7 @@ class Foretelling:
         outwards = node is not None and target is None
         if not (outwards or (bridged and packet.translated) or IPv4Address(packet.source).is_loopback):
             return None
-        whose = "nobody outside can answer" if outwards else f"{telling.taker} answers past the host"
+        whose = "nobody outside can answer" if outwards else f"{telling.taker} cannot answer the host by it"
         why = f"no rule gives it the host's address: {whose}"
         telling.hop("nat POSTROUTING", why, "iptables -t nat -S POSTROUTING")
         return telling.end(
@@ -356,30 +269,16 @@ class Foretelling:
         """Go down a wire to a node, and be taken there."""
         fault = self.wiring.of_namespace(target)
         if fault:
-            return fault.end(telling)
+            return fault.end(telling, target.bridge_interface)
         lost = self.wire(telling, target, target.bridge_interface, target.interface)
         if lost:
             return lost
         fault = self.wiring.of_addresses(target)
         if fault:
-            return fault.end(telling)
+            return fault.end(telling, f"namespace {target.namespace}")
         place = self.wiring.place(target)
         blocked = self.blocked_inside(telling, place, target, "INPUT", replace(packet, into=target.interface))
         return blocked or self.delivered(telling, packet, target)
-
-    def blocked_inside(
-        self, telling: Telling, place: Place, node: Node, hook: str, packet: Packet
-    ) -> Story | None:
-        """Be stopped by a rule that somebody put into the namespace itself."""
-        walk = Ruleset(place.saved(), place.has).hook(hook, packet)
-        telling.doubt(*(f"{each} (in namespace {node.namespace})" for each in walk.uncertain))
-        if walk.decided_by is None:
-            return None
-        why = f"in namespace {node.namespace}: {described(walk.decided_by)}"
-        kind = Kind.NO_ANSWER if packet.answer else Kind.FOREIGN
-        if packet.answer:
-            why = f"the answer is dropped {why}"
-        return telling.end(kind, why, fix=take_away(walk.decided_by, node.namespace))
 
     def delivered(self, telling: Telling, packet: Packet, target: Node) -> Story:
         """Be taken by a program, or by nobody."""
@@ -389,6 +288,7 @@ class Foretelling:
         if back is None or back.type:
             why = f"{where} has no route back to {packet.source}"
             fix = f"sudo ip -n {target.namespace} route del {back}" if back else "sudo make up"
+            telling.hop(where, f"it cannot answer: no route back to {packet.source}")
             return telling.end(Kind.NO_ANSWER, why, fix=fix)
         lost = None if packet.into == "lo" else self.answer_lost(telling, packet, target)
         return lost or self.taken(telling, place, where, packet)
@@ -462,92 +362,3 @@ class Foretelling:
             f"it leaves the lab towards {packet.destination}; what happens after that is unknown",
         )
         return self.passed(telling)
-
-    def passed(self, telling: Telling) -> Story:
-        """End well, or against the policy."""
-        decision = self.decision(telling.flow, telling.taker, telling.port)
-        if decision is None:
-            return telling.end(Kind.ALLOWED, "no policy is in force that forbids it" if self.policy is None else "the policy has no say")
-        if decision.verdict != ACCEPT:
-            return self.against(telling, decision)
-        return telling.end(
-            Kind.ALLOWED, f"line {decision.id} of the policy allows it: {decision.reason}", decision.id
-        )
-
-    def against(self, telling: Telling, decision: Decision, before: str = "") -> Story:
-        """End well where the policy would have it dropped."""
-        source, target = self.topology.node(telling.flow.source), self.topology.node(telling.taker)
-        unasked = (
-            f"bridge {source.bridge} hands its frames to no rule (nf_call_iptables 0)"
-            if source and target and source.bridge == target.bridge and not self.filters(source.bridge)
-            else "the rule that should drop it is missing or is not asked"
-        )
-        where = line_of(self.policy, decision.id)
-        why = f"{before}line {decision.id} ({where}) would drop it: {decision.reason}; but {unasked}"
-        fix = "sudo make up repairs it" if "nf_call" in unasked else LOAD_AGAIN
-        return telling.end(Kind.AGAINST, why, decision.id, fix)
-
-    def decision(self, flow: Flow, taker: str, port: int) -> Decision | None:
-        """Ask the table, where it has a say."""
-        return judgement(self.policy, self.topology, flow, taker, port)
-
-    # --- rules ---
-
-    def walk(self, telling: Telling, hook: str, packet: Packet, *, told: bool = True) -> Walk:
-        """Ask the rules at a hook; what else is asked there, and cannot be simulated, is a doubt."""
-        walk = self.rules.hook(hook, packet)
-        telling.doubt(*walk.uncertain)
-        telling.doubt(*(f"chain {chain}" for chain in self.host.unread if self.is_asked(chain, hook)))
-        if told:
-            self.tell_rules(telling, walk)
-        return walk
-
-    @staticmethod
-    def is_asked(chain: str, hook: str) -> bool:
-        """Tell whether a chain of nft (FAMILY TABLE CHAIN HOOK) may be asked at a hook of iptables."""
-        family, *_, its_hook = chain.split()
-        return its_hook == hook.lower() or (family == "netdev" and hook == "PREROUTING")
-
-    def tell_rules(self, telling: Telling, walk: Walk) -> None:
-        """Name each rule that said something; those that only count or send on are left out."""
-        for rule in _telling_ones(walk.met):
-            if rule.target in ("LOG", "NFLOG", "") or (rule is walk.decided_by):
-                continue
-            telling.hop(
-                f"{rule.table} {rule.chain}",
-                f"{reason(rule)} -> {rule.target}",
-                f"iptables -t {rule.table} -S {rule.chain}",
-            )
-        if walk.decided_by:
-            rule = walk.decided_by
-            telling.hop(
-                f"{rule.table} {rule.chain}",
-                f"{described(rule)}",
-                f"iptables -t {rule.table} -vS {rule.chain}",
-            )
-
-    def refused(self, telling: Telling, rule: Rule) -> Story:
-        """End at a rule: the policy's, or somebody else's."""
-        policy_id = dropping_line(rule)
-        if policy_id:
-            return by_policy(telling, self.policy, self.topology, policy_id)
-        return telling.end(Kind.FOREIGN, described(rule), fix=take_away(rule))
-
-    def within_rate(self, name: str, source: str) -> bool:
-        """Tell whether a source has anything left; the kernel shows it in /proc/net/ipt_hashlimit."""
-        for line in self.host.rates.get(name, "").splitlines():
-            words = line.split()
-            if words[1].partition(":")[0] == source:
-                return int(words[2]) >= int(words[4])
-        return True
-
-
-def _telling_ones(met: Sequence[Rule]) -> Iterator[Rule]:
-    """Leave out calls of chains that at once return what another chain judges."""
-    for at, rule in enumerate(met):
-        after = met[at + 1] if at + 1 < len(met) else None
-        passed_on = (rule, after) if after else (rule,)
-        if rule.chain in _ENDS or rule.target in _ENDS:
-            continue
-        if not any(_JUDGED in each.comment and each.chain in (rule.chain, rule.target) for each in passed_on):
-            yield rule

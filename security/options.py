@@ -102,7 +102,7 @@ class _Reader:
         if text.isascii() and text.isdecimal():
             if 1 <= int(text[:6]) <= LAST_PORT:
                 return int(text)
-            raise UsageError(f"PORT={text} is not a port from 1 to {LAST_PORT}")
+            raise UsageError(f"PORT={text[:40]} is not a port from 1 to {LAST_PORT}")
         node = self.node(text.removesuffix(".lab"))
         listening = [item.port for item in node.listens if item.protocol == protocol] if node else []
         if listening:

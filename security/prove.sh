@@ -33,9 +33,9 @@ prove() {
   cd "$ROOT"
   defer forget_proof
   if [[ ${1:-} == documents ]]; then
-    "$VENV/bin/python" -m security.documents "${2:?documents needs a directory}"
+    "$VENV/bin/python" -m scripts.as_command security.documents "${2:?documents needs a directory}"
   else
-    "$VENV/bin/python" -m security.prove "$@"
+    "$VENV/bin/python" -m scripts.as_command security.prove "$@"
   fi
 }
 

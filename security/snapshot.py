@@ -121,12 +121,15 @@ class Place:
         """Tell whether an address is this place's own."""
         return address in self.addresses() or IPv4Address(address).is_loopback
 
-    def route(self, address: str) -> Route | None:
-        """Find the way to an address, as the kernel says; of a state that was saved, the longest prefix."""
-        if address in self.answers:
-            return _answered(self.answers[address])
+    def route(self, address: str, own: str = "") -> Route | None:
+        """Find the way from an own address to another, as the kernel says; of a saved state, the longest prefix."""
+        asked = f"{address} from {own}"
+        if asked not in self.answers and not (own and self.has(own) and asked in self.unanswered):
+            asked = address
+        if asked in self.answers:
+            return _answered(self.answers[asked])
         found = self.route_in_table(address)
-        return None if address in self.unanswered and not (found and found.type) else found
+        return None if asked in self.unanswered and not (found and found.type) else found
 
     def route_in_table(self, address: str) -> Route | None:
         """Find the longest prefix in table main, whose interface is up."""
@@ -183,7 +186,8 @@ def take_snapshot(
 ) -> Snapshot:
     """Look at the host and at namespaces; needs root.
 
-    Ask each for its way to the addresses `asked`; look for these addresses in the namespaces `neighbours`, too.
+    Ask each for its way to what is `asked` (ADDRESS, or ADDRESS from OWN); look for addresses in the namespaces
+    `neighbours`, too.
     """
     wanted, addresses, others = list(dict.fromkeys(namespaces)), list(dict.fromkeys(asked)), list(neighbours)
     with ThreadPoolExecutor(_LOOKERS) as pool:
@@ -203,7 +207,7 @@ def _look(namespace: str, asked: Iterable[str]) -> Place:
         route_lines=shown[1],
         rule_lines=shown[2],
         neighbours=shown[3],
-        answers={answer[0]["dst"]: answer[0] for answer in shown[4:] if answer},
+        answers={_question(answer[0]): answer[0] for answer in shown[4:] if answer},
         unanswered=refused,
         listener_lines=listeners,
         rules=_run(*into, "iptables-save", "-c"),
@@ -234,10 +238,16 @@ def _ask_ip(into: Iterable[str], asked: Iterable[str]) -> tuple[list[Any], dict[
     reasons, refused = "", {}
     for line in done.stderr.splitlines():
         if found := _FAILED.fullmatch(line):
-            refused[questions[int(found[1]) - 1 - len(_SHOW_LINES)].split()[-1]] = reasons
+            question = questions[int(found[1]) - 1 - len(_SHOW_LINES)]
+            refused[question.removeprefix("route get ")] = reasons
         else:
             reasons = line.removeprefix("RTNETLINK answers: ").removeprefix("Error: ")
     return shown, refused
+
+
+def _question(answer: dict[str, Any]) -> str:
+    """Give what was asked of `ip route get`."""
+    return f"{answer['dst']} from {answer['from']}" if "from" in answer else str(answer["dst"])
 
 
 def _is_stopped(pid: int) -> bool:

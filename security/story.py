@@ -174,7 +174,7 @@ class Telling:
             tuple(self.hops),
             ending,
             doubts=tuple(self.doubts),
-            remarks=tuple(self.remarks),
+            remarks=tuple(each for each in self.remarks if each.what != why),
             taker=self.taker,
             port=self.port,
         )
@@ -192,7 +192,8 @@ def _marked(story: Story, live: Ending, seen_at: set[str], killer: Hop | None) -
     """Mark the hops up to the last one where it was seen; decisions cannot be watched, what follows shows them."""
     passed = live.kind in (Kind.ALLOWED, Kind.AGAINST)
     last = max((at for at, hop in enumerate(story.hops) if hop.where in seen_at), default=-1)
-    if passed or story.agrees:
+    foretold = live.same_as == story.ending.same_as
+    if passed or foretold:
         last = len(story.hops) - 1
     reached = [replace(hop, mark=Mark.REACHED) for hop in story.hops[: last + 1]]
     rest = [replace(hop, mark=Mark.NOT_REACHED) for hop in story.hops[last + 1 :]]
@@ -200,5 +201,5 @@ def _marked(story: Story, live: Ending, seen_at: set[str], killer: Hop | None) -
         return reached
     if killer and not (reached and reached[-1].where == killer.where):
         return [*reached, replace(killer, mark=Mark.STOPPED), *rest]
-    stopped = [replace(hop, mark=Mark.STOPPED) for hop in reached[-1:] if killer or story.agrees]
+    stopped = [replace(hop, mark=Mark.STOPPED) for hop in reached[-1:] if killer or foretold]
     return [*reached[:-1], *(stopped or reached[-1:]), *rest]

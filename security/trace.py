@@ -51,7 +51,7 @@ class Met:
             return (
                 f"the policy of chain {self.chain} drops: iptables -t {self.table} -S {self.chain} shows it"
             )
-        if self.rule.startswith("-"):
+        if " -A " in self.rule:
             deleted = self.rule.partition(" -A ")[2]
             return f"if the rule is yours, take it away: sudo iptables -t {self.table} -D {deleted}"
         where = f"{self.family} {self.table.removeprefix(self.family).strip()} {self.chain}"
@@ -60,7 +60,7 @@ class Met:
 
     def named(self) -> Met:
         """Ask nft for the text of a rule that iptables does not know; it may be gone by now."""
-        if self.rule or self.handle == 0:
+        if " -A " in self.rule or self.handle == 0:
             return self
         table = self.table.split()[-1]
         listed = subprocess.run(

@@ -56,6 +56,8 @@ def _not_passed(seen: Observation, foretelling: Foretelling, story: Story) -> En
     if dropped:
         why = f"{dropped.table} {dropped.chain}: {dropped.why} -> {dropped.verdict}"
         return Ending(Kind.FOREIGN, why, fix=dropped.fix)
+    if answered and story.ending.kind in CAUSES_OF_SILENCE:
+        return story.ending
     if answered:
         return Ending(Kind.FOREIGN, "a rule refused it", fix=story.ending.fix)
     if seen.not_sent and not seen.seen_at:
@@ -64,8 +66,8 @@ def _not_passed(seen: Observation, foretelling: Foretelling, story: Story) -> En
 
 
 def _dropped(seen: Observation, foretelling: Foretelling, story: Story) -> Ending:
-    """Name the line that dropped it; a wrong address is the cause of that."""
-    if story.ending.kind is Kind.WRONG_ADDRESS:
+    """Name the line that dropped it; a wrong address or a diversion is the cause of that."""
+    if story.ending.kind in (Kind.WRONG_ADDRESS, Kind.DIVERTED):
         return story.ending
     return by_policy(_again(story), foretelling.policy, foretelling.topology, seen.dropped_by).ending
 
@@ -111,7 +113,7 @@ def _silence(seen: Observation, foretold: Ending, story: Story) -> Ending:
     what = _how_far(seen, story)
     dropped = next((each for each in seen.met if each.drops and each.answer), None)
     if seen.arrived or seen.answered:
-        if foretold.kind in (Kind.NO_ANSWER, Kind.FOREIGN) and foretold.fix:
+        if foretold.kind in (Kind.NO_ANSWER, Kind.FOREIGN, Kind.WRONG_ADDRESS, Kind.WRONG_ROUTE):
             return replace(foretold, why=f"{what}; {foretold.why}")
         if dropped:
             fix = LOAD_AGAIN if dropped.chain.startswith("CNET-") else dropped.fix

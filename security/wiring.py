@@ -21,8 +21,10 @@ class Fault:
     why: str
     fix: str = REPAIR
 
-    def end(self, telling: Telling) -> Story:
-        """End a story at it."""
+    def end(self, telling: Telling, where: str = "") -> Story:
+        """End a story at it; `where` makes it a station of its own."""
+        if where:
+            telling.hop(where, self.why)
         return telling.end(self.kind, self.why, fix=self.fix)
 
 
@@ -86,6 +88,12 @@ class Wiring:
     def of_bridge(self, node: Node) -> Fault | None:
         """Look whether a bridge has its address: it is the gateway of its nodes."""
         bridge = self.topology.bridge_of(node)
+        if not self.host.is_up(bridge.name):
+            missing = self.host.link(bridge.name) is None
+            fix = REPAIR if missing else f"sudo ip link set {bridge.name} up"
+            return Fault(
+                Kind.LINK_DOWN, f"{bridge.name} on the host is {'missing' if missing else 'down'}", fix
+            )
         if self.host.has(str(bridge.address.ip)):
             return None
         why = f"bridge {bridge.name} has no address {bridge.address}: the host is no neighbour of the nodes"
@@ -164,14 +172,19 @@ class Wiring:
         """Find a node's way to an address; a route that is not the table's is named."""
         place, where = self.place(node), f"namespace {node.namespace}"
         route, entry, shown = (
-            place.route(to),
+            place.route(to, own),
             place.route_in_table(to),
             f"ip -n {node.namespace} route get {to}",
         )
-        self._doubt_rules(telling, place, where, live=to in place.answers or to in place.unanswered)
+        self._doubt_rules(telling, node, live=to in place.answers or to in place.unanswered)
         if route is None:
-            refused = f" (the kernel says: {place.unanswered[to]})" if place.unanswered.get(to) else ""
+            refused = place.unanswered.get(f"{to} from {own}") or place.unanswered.get(to)
+            refused = f" (the kernel says: {refused})" if refused else ""
             fix = f"sudo ip -n {node.namespace} route add default via {self.gateway(node)} (or sudo make up)"
+            telling.hop(where, f"{own} cannot send to {to}: no route{refused}", shown)
+            for rule in place.policy_routing():
+                why = f"{where} has no route to {to}{refused}, and an ip rule of its own: {rule}"
+                return telling.end(Kind.WRONG_ROUTE, why, fix=self._rule_removal(node, rule))
             return telling.end(Kind.NO_ROUTE, f"{where} has no route to {to}{refused}", fix=fix)
         removal = f"sudo ip -n {node.namespace} route del {entry if entry else route}"
         if route.type:
@@ -196,14 +209,18 @@ class Wiring:
         telling.remark(f"{where} has an own route to {to}: {through} (not in the table)", removal)
         return route
 
-    def _doubt_rules(self, telling: Telling, place: Place, where: str, *, live: bool) -> None:
-        rules = place.policy_routing()
-        if rules and not live:
-            telling.doubt(*(f"ip rule of {where}: {rule}" for rule in rules))
-        for rule in rules if live else ():
-            telling.remark(
-                f"{where} has an ip rule of its own: {rule}", "ip rule shows it, ip rule del removes it"
-            )
+    def _doubt_rules(self, telling: Telling, node: Node, *, live: bool) -> None:
+        """Name each ip rule of somebody's own; only the kernel can say where it leads."""
+        for rule in self.place(node).policy_routing():
+            what = f"namespace {node.namespace} has an ip rule of its own: {rule}"
+            if live:
+                telling.remark(what, self._rule_removal(node, rule))
+            else:
+                telling.doubt(what)
+
+    @staticmethod
+    def _rule_removal(node: Node, rule: str) -> str:
+        return f"sudo ip -n {node.namespace} rule del {rule.replace('priority', 'pref', 1).split(' src')[0]}"
 
     def gateway(self, node: Node) -> str:
         """Address of a node's bridge."""

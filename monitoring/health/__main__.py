@@ -136,6 +136,8 @@ def main(arguments: Sequence[str]) -> int:
             healthy = Monitor(options, wanted, _open_log(options.csv, stack)).run()
         if options.report:
             _report(options)
+    except BrokenPipeError:
+        raise
     except (OSError, TopologyError) as error:
         print(f"health: {error}", file=sys.stderr)
         return 1

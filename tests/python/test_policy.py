@@ -14,11 +14,11 @@ from scripts.topology import Topology, load
 from security import packets
 from security.compiler import compiled
 from security.iptables import parse
+from security.matches import Packet
 from security.policy import DEFAULT, Policy
 from security.policy_table import COLUMNS, PolicyError
 from security.policy_table import load as load_policy
 from security.stale import as_arguments, stale
-from security.matches import Packet
 from security.walk import Ruleset, Walk
 
 GOOD = {
