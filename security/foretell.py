@@ -192,11 +192,16 @@ class Foretelling:
             telling.hop(
                 "routing decision", f"to {packet.destination} by {out}", f"ip route get {packet.destination}"
             )
-        if not bridged and not self.host.forwards:
-            return telling.end(
-                Kind.NOT_FORWARDED, "net.ipv4.ip_forward is 0", fix="sudo make network switches it on"
-            )
+        closed = None if bridged else self.not_forwarding(node, target)
+        if closed:
+            why = f"net.ipv4.conf.{closed}.forwarding is 0"
+            return telling.end(Kind.NOT_FORWARDED, why, fix="sudo make network switches it on")
         return self.forward(telling, replace(packet, out=out), target)
+
+    def not_forwarding(self, node: Node | None, target: Node | None) -> str | None:
+        """Find an interface by which the packet or its answer enters the host, and that forwards nothing."""
+        ends = [[end.bridge] if end else self.host.ways_out() for end in (node, target)]
+        return next((name for end in ends for name in end if name not in self.host.forwards), None)
 
     def forward(self, telling: Telling, packet: Packet, target: Node | None) -> Story:
         """Pass through the host."""

@@ -58,7 +58,7 @@ class Place:
     listener_lines: str = ""
     rules: str = ""
     frames: str = ""
-    forwards: bool = False
+    forwards: list[str] = field(default_factory=list)  # interfaces: what enters by them goes on
     unread: list[str] = field(default_factory=list)  # base chains of nft that iptables does not show
     rates: dict[str, str] = field(default_factory=dict)
     open: dict[str, int] = field(default_factory=dict)  # connections tracked, by the address that opened them
@@ -91,6 +91,10 @@ class Place:
         routes = [route for route in map(_route, self.route_lines) if route and wanted in route.network]
         usable = [route for route in routes if (self.link(route.interface) or {}).get("operstate") != "DOWN"]
         return max(usable or routes, key=lambda route: route.network.prefixlen, default=None)
+
+    def ways_out(self) -> list[str]:
+        """Name the interfaces of the default routes."""
+        return [line["dev"] for line in self.route_lines if line.get("dst") == "default" and "dev" in line]
 
     def listeners(self) -> list[Listener]:
         """Give what listens here."""
@@ -144,7 +148,8 @@ def _look(namespace: str) -> Place:
 
 def _look_at_host() -> Place:
     place = _look(HOST_PLACE)
-    forwards = Path("/proc/sys/net/ipv4/ip_forward").read_text(encoding="ascii").strip() == "1"
+    settings = Path("/proc/sys/net/ipv4/conf").glob("*/forwarding")
+    forwards = [path.parent.name for path in settings if path.read_text(encoding="ascii").strip() == "1"]
     rates = (
         {path.name: path.read_text(encoding="ascii") for path in _RATES.glob("*")} if _RATES.is_dir() else {}
     )
