@@ -205,17 +205,30 @@ restore_forwarding() { # MEMORY; bridges get what a new interface gets
 }
 
 check_host_port() { # HOST_PORT PROTOCOL NODE
-  local holder forwarded
+  local holder
   holder=$(ss -Hnlp "--$2" "sport = :$1" | sed -nE 's/.*users:\(\("([^"]+)",pid=([0-9]+).*/\1 (pid \2)/p' | sed -n 1p)
   [[ -z $(ss -Hnl "--$2" "sport = :$1") ]] ||
     die "port $1 of the host is held by ${holder:-another program}; stop it, or publish $3 on another port in $TABLE"
-  forwarded=$(iptables-save -t nat | grep -E -- "--dport $1 .*-j (DNAT|REDIRECT)" | grep -v CNET- | sed -n 1p) || [[ $? == 1 ]]
-  [[ -z $forwarded ]] || die "port $1 of the host is already forwarded by a rule that is not the lab's: $forwarded"
+}
+
+rules_of() { if command -v "$1" >/dev/null; then "$@" 2>/dev/null || :; fi; } # COMMAND...: what a tool lists, where it is
+
+# "PORT/PROTOCOL<tab>RULE<tab>COMMAND" of the first port that a rule of others forwards, whichever tool made it.
+forwarded_by_others() {
+  local ports
+  ports=$(publications | awk '{ print $2 "/" $4 }')
+  # shellcheck disable=SC2086 # words
+  [[ -z $ports ]] || python3 "$ROOT/scripts/taken_ports.py" <(ip -j -4 addr) <(rules_of nft -j list ruleset) iptables=<(iptables-save) \
+    iptables-nft=<(rules_of iptables-nft-save) iptables-legacy=<(rules_of iptables-legacy-save) $ports
 }
 
 check_host_ports() {
-  local node host_port protocol
+  local node host_port protocol taken rule command
+  need_tools python3
   while read -r node host_port _ protocol; do check_host_port "$host_port" "$protocol" "$node"; done < <(publications)
+  taken=$(forwarded_by_others)
+  IFS=$'\t' read -r taken rule command <<<"$taken"
+  [[ -z $taken ]] || die "port ${taken%/*} of the host is already forwarded by a rule that is not the lab's: $rule; \`$command\`, or publish another port in $TABLE"
 }
 
 check_bridges() {

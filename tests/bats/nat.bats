@@ -79,6 +79,34 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
   succeeds
 }
 
+@test "ports are compared with protocol, address and range, whichever tool made the rule" {
+  sandboxed '
+    scripts/network.sh up >/dev/null
+    nft add table inet mine; nft "add chain inet mine in { type nat hook prerouting priority -100; }"
+    by_iptables() { iptables -t nat -A PREROUTING "$@"; }
+    by_nft() { nft add rule inet mine in "$@"; }
+    forget() { iptables -t nat -F PREROUTING; nft flush chain inet mine in; }
+    taken() { "$@"; fails_with 1 "is already forwarded by a rule that is not the lab" scripts/nat.sh check; forget; }
+    free() { "$@"; scripts/nat.sh check; forget; }
+    taken by_iptables -p tcp --dport 8000:8100 -j REDIRECT --to-ports 3128
+    taken by_iptables -p tcp -m multiport --dports 22,8000:8100 -j REDIRECT --to-ports 3128
+    taken by_iptables -d 203.0.113.1 -p tcp --dport 8080 -j DNAT --to-destination 192.0.2.1:80
+    free by_iptables -p udp --dport 8080 -j REDIRECT --to-ports 3128
+    free by_iptables -d 203.0.113.77 -p tcp --dport 8080 -j DNAT --to-destination 192.0.2.1:80
+    free by_iptables -p tcp --dport 8081:8100 -j REDIRECT --to-ports 3128
+    taken by_nft tcp dport 8000-8100 redirect to :3128
+    taken by_nft dnat ip to tcp dport map "{ 8080 : 192.0.2.1 }"
+    free by_nft udp dport 8080 redirect to :3128
+    free by_nft ip daddr 203.0.113.77 tcp dport 8080 redirect to :3128
+    by_nft tcp dport "{ 22, 8080 }" redirect to :3128
+    scripts/doctor.sh check ports >/run/said || :
+    grep -A 1 "problem  ports .*nft inet mine in" /run/said
+    eval "$(sed -nE "s/.*fix: .sudo ([^\`]*).*/\1/p" /run/said)" # what doctor advises helps
+    scripts/nat.sh up >/dev/null; scripts/nat.sh check # the lab'\''s own rules are none of others
+  '
+  succeeds
+}
+
 @test "without a bridge nat.sh says what to do first" {
   sandboxed 'fails_with 1 "there is no bridge br-app yet; scripts/network.sh up" scripts/nat.sh up'
   succeeds
