@@ -125,7 +125,7 @@ for signal in TERM INT QUIT HUP USR1 USR2; do
   # shellcheck disable=SC2064 # the signal of this turn
   trap "forward $signal" "$signal"
 done
-hostname "${INSTANCE_ID:0:64}"
+echo "${INSTANCE_ID:0:64}" >/proc/sys/kernel/hostname # hostname(1) takes no _, which a node's name may have
 build_root
 enter_root
 start_program

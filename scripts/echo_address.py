@@ -5,6 +5,7 @@ What a node looks like from outside is what masquerading is about; verify.sh ask
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 
 
 class EchoAddress(BaseHTTPRequestHandler):
@@ -22,5 +23,14 @@ class EchoAddress(BaseHTTPRequestHandler):
         """Keep quiet: the caller prints what it saw."""
 
 
+class Server(ThreadingHTTPServer):
+    """Listens at once: the one of the library first asks DNS for its own name, which a policy may keep from it."""
+
+    def server_bind(self) -> None:
+        """Bind to the address."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = sys.argv[1], int(sys.argv[2])
+
+
 if __name__ == "__main__":
-    ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), EchoAddress).serve_forever()
+    Server((sys.argv[1], int(sys.argv[2])), EchoAddress).serve_forever()

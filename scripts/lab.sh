@@ -28,9 +28,9 @@ step() { say "$BOLD== $1$PLAIN"; }
 
 prepare() { # all that can refuse, refuses before anything changes
   need_root
+  load_topology
   step "install what is missing"
   call install up
-  load_topology
   export TOPOLOGY=$TABLE
   take_lock
   step "look for what is in the way"
@@ -121,7 +121,7 @@ farewell() {
   say ""
   say "${BOLD}The lab is up${url:+: $url/api/products}$PLAIN"
   say "  try:  ${url:+curl $url/api/products}"
-  say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
+  ((${#NODES[@]} == 0)) || say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
   say "        sudo make status                        # everything on one screen"
 }
 

@@ -58,6 +58,13 @@ die() {
   exit 1
 }
 
+# The path of the checkout gets into other languages: the supervisor's configuration, bridges' aliases, rules' comments.
+case $ROOT in
+  *[[:cntrl:]\"\'\`\$\\\#%\;]* | *'  '*)
+    die "the path of this checkout, ${ROOT//[[:cntrl:]]/?}, has a quote, a control character, two spaces or one of \` \$ \\ # % ;, which other programs read otherwise; move it"
+    ;;
+esac
+
 # The comment at the head of the calling script is its manual.
 print_help() { awk 'NR > 1 && /^#/ { sub(/^# ?/, ""); print; next } NR > 1 { exit }' "$0"; }
 

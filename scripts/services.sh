@@ -89,13 +89,19 @@ check_readable() { # services run as users of their own and must be able to read
   [[ -z $closed ]] || die "$closed is closed to other users, and services run as users of their own; chmod -R o+rX services .venv"
 }
 
+# What a program asks while it answers, and so never gets ready without. The cache is not among it.
+declare -A ASKS=(["nginx"]=api-gateway ["api-gateway"]='product-service order-service' ["order-service"]='product-service postgres')
+
 check_services() {
   [[ -n $(services) ]] || return 0
-  local tool node
+  local node asked
   for node in $(services); do
     [[ ${LISTENS[$node]} != - ]] || die "$TABLE:${LINE_OF[$node]}: listens: $node runs ${RUNS[$node]}, so it must listen on a port"
+    for asked in ${ASKS[${RUNS[$node]}]:-}; do
+      [[ -n $(nodes_running "$asked") ]] || die "$TABLE:${LINE_OF[$node]}: runs: ${RUNS[$node]} asks $asked, which no node runs"
+    done
   done
-  need_tools ip curl setpriv nsenter unshare hostname nginx redis-server
+  need_tools ip curl setpriv nsenter unshare nginx redis-server
   [[ -n $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null) ]] || need_tools postgres
   need_environment
   check_readable

@@ -123,7 +123,7 @@ user_of() { # NODE
 program_config() { # NODE USER; PostgreSQL stops fast at INT
   cat <<EOF
 [program:$1]
-command=$ROOT/scripts/contain.sh start ${NAMESPACE[$1]} ${RUNS[$1]}
+command="$ROOT/scripts/contain.sh" start ${NAMESPACE[$1]} ${RUNS[$1]}
 environment=$(environment_of "$1" "$2")
 autorestart=true
 startretries=1000000

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
+from itertools import islice
 
 from scripts.topology import Bridge, Listener, Node
 from security import packets, probes
 from security.compiler import mac_of, wires
-from security.plan import Plan
+from security.plan import CLOSED, LAST_PORT, Plan
 from security.policy import (
     ACCEPT,
     DEFAULT,
@@ -23,6 +24,7 @@ from security.policy import (
 from security.probes import FORWARDING, LINK_LOCAL, Build, Flow, Probe, Step
 
 DNS, HTTP = 53, 80
+SHOUTS = (DNS, *CLOSED["udp"], LAST_PORT)
 INVENTED = "192.0.2.1"  # TEST-NET-1, RFC 5737: nobody's
 _PING_PAYLOAD = PING_BYTES - 28  # without the headers of IPv4 and ICMP
 
@@ -258,9 +260,6 @@ class Attacks:
         near, to = self.near(node)
         own, address = self.mac(node), str(node.address.ip)
         echo = probes.echo(address, self.plan.address(near, node.name), packets.ECHO_REQUEST, 0)
-        network = self.topology.bridge_of(node).address.network
-        shout = probes.packet("udp", address, str(network.broadcast_address), DNS)
-        shouted = probes.framed(own, packets.BROADCAST, packets.IPV4, shout)
         for attack, protocol, expected, build in (
             ("honest ARP", "arp", (ACCEPT, "answers"), probes.arp(own, own, address, to)),
             ("IPv6, link-local", "ipv6", (DROP, "ipv6"), probes.framed(own, to, packets.IPV6, probes.ipv6)),
@@ -276,11 +275,20 @@ class Attacks:
                 (DROP, "ethertype"),
                 probes.framed(own, to, packets.EXPERIMENTAL, probes.bare),
             ),
-            ("to everybody", "udp", (DROP, DEFAULT), shouted),
         ):
-            # A shout is for everybody, and the host hears it before its rules do: any other place tells.
-            to_whom = WORLD if build is shouted and near == HOST else near
-            yield Probe(Flow(node.name, to_whom, protocol), *expected, build, "", attack)
+            yield Probe(Flow(node.name, near, protocol), *expected, build, "", attack)
+        yield from self.shout(node, near)
+
+    def shout(self, node: Node, near: str) -> Iterator[Probe]:
+        """Send a datagram to everybody, to a port that the host, who is one of them, does not take it on."""
+        closed = (port for port in SHOUTS if self.policy.decide(node.name, HOST, "udp", port).verdict == DROP)
+        for port in islice(closed, 1):
+            broadcast = str(self.topology.bridge_of(node).address.network.broadcast_address)
+            datagram = probes.packet("udp", str(node.address.ip), broadcast, port)
+            build = probes.framed(self.mac(node), packets.BROADCAST, packets.IPV4, datagram)
+            # The host hears it before its rules do: any other place tells.
+            flow = Flow(node.name, WORLD if near == HOST else near, "udp")
+            yield Probe(flow, DROP, DEFAULT, build, "", "to everybody")
 
     def past_the_rules(self, node: Node) -> Probe:
         """Send the host a datagram in a link-local frame, which enters it by the port and not by the bridge."""

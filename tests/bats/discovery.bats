@@ -200,3 +200,18 @@ EOF
   '
   succeeds
 }
+
+@test "verify asks for names as each program does: a program that reads another resolver is named" {
+  sandboxed "$LAB_UP"'
+    scripts/nat.sh up >/dev/null
+    scripts/verify.sh services >/run/proof || { cat /run/proof; exit 1; }
+    echo nameserver 192.0.2.53 >/run/other
+    pid=$(scripts/services.sh status | awk "\$2 == \"redis-cache\" { print \$NF }")
+    nsenter --target "$pid" --mount bash -c "cat >/tmp/other && mount --bind /tmp/other /etc/netns/resolv.conf" </run/other
+    refute scripts/verify.sh services >/run/proof 2>&1
+    cat /run/proof
+  '
+  succeeds
+  says "redis-cache: product-service.lab is nothing"
+  says "order-service      product-service.lab is 10.0.0.30 10.0.0.31 10.0.0.32"
+}

@@ -46,3 +46,26 @@ load helpers
   '
   succeeds
 }
+
+@test "a checkout in a path with a blank works; one whose path other programs read otherwise is refused before anything changes" {
+  local place
+  for place in "it's" 'two  blanks' 'back\slash' 'hash#' 'per%cent' 'semi;colon' 'dollar$'; do
+    ln -s "$ROOT" "$BATS_TEST_TMPDIR/$place"
+    for script in install sandbox lab doctor; do
+      run "$BATS_TEST_TMPDIR/$place/scripts/$script.sh" up
+      [[ $status == 1 ]]
+      says "the path of this checkout, $BATS_TEST_TMPDIR/$place, has a quote"
+    done
+  done
+  mkdir "$BATS_TEST_TMPDIR/a b"
+  (cd "$ROOT" && git ls-files -z | xargs -0 cp --parents -t "$BATS_TEST_TMPDIR/a b")
+  ln -s "$ROOT/.venv" "$BATS_TEST_TMPDIR/a b/.venv"
+  sandboxed "cd '$BATS_TEST_TMPDIR/a b'"'
+    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    scripts/lab.sh status
+    security/explain.sh order-service postgres-db 5432
+    scripts/scale.sh product-service 4
+    scripts/lab.sh down
+  '
+  succeeds
+}
