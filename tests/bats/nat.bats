@@ -107,6 +107,19 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
   succeeds
 }
 
+@test "a table that publishes a port of UDP is proven by UDP" {
+  sandboxed '
+    sed "s|\(10.0.0.32/16.*\)5000/tcp\t\t*-\t\t*product-service|\15000/tcp,53/udp\t5353:53/udp\t-|" topology/flat.tsv >/run/mine.tsv; grep 5353 /run/mine.tsv
+    export TOPOLOGY=/run/mine.tsv
+    scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
+    scripts/verify.sh network >/run/proof || { cat /run/proof; exit 1; }
+    grep -E "from outside: .* host:5353 -> product-3:53" /run/proof
+    iptables -t nat -D CNET-PUBLISH 2; conntrack -F 2>/dev/null # the twin
+    refute scripts/verify.sh network >/run/proof; grep "from outside: host:5353 does not lead to product-3:53" /run/proof
+  '
+  succeeds
+}
+
 @test "without a bridge nat.sh says what to do first" {
   sandboxed 'fails_with 1 "there is no bridge br-app yet; scripts/network.sh up" scripts/nat.sh up'
   succeeds
