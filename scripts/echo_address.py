@@ -1,11 +1,12 @@
-"""An HTTP server that answers each client with the address it sees: `echo_address.py ADDRESS PORT`.
+"""An HTTP server that answers each client with the address it sees: `echo_address.py ADDRESS PORT [tcp|udp]`.
 
-What a node looks like from outside is what masquerading is about; verify.sh asks this server.
+What a node looks like from outside is what masquerading is about; verify.sh asks this server. With udp, it sends each
+datagram back as it is.
 """
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
+from socketserver import BaseRequestHandler, TCPServer, ThreadingUDPServer
 
 
 class EchoAddress(BaseHTTPRequestHandler):
@@ -32,5 +33,18 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = sys.argv[1], int(sys.argv[2])
 
 
+class EchoDatagram(BaseRequestHandler):
+    """Sends a datagram back."""
+
+    def handle(self) -> None:
+        """Answer one datagram."""
+        data, socket = self.request
+        socket.sendto(data, self.client_address)
+
+
 if __name__ == "__main__":
-    Server((sys.argv[1], int(sys.argv[2])), EchoAddress).serve_forever()
+    address = (sys.argv[1], int(sys.argv[2]))
+    if sys.argv[3:] == ["udp"]:
+        ThreadingUDPServer(address, EchoDatagram).serve_forever()
+    else:
+        Server(address, EchoAddress).serve_forever()

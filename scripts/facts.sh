@@ -12,7 +12,7 @@
 #   hairpin PORT                      (may send back what it received: a published port asked for from within)
 #   port PORT BRIDGE                  up LINK                    (of the host)
 #   inside-up NS INTERFACE            address NS INTERFACE CIDR
-#   route NS via|dev HOP              stale NS, foreign NS       (never wanted)
+#   route NS via|dev HOP              stale NS, foreign NS, linked NS   (never wanted)
 
 wanted_facts() {
   local bridge node namespace interface port gateway filtered=''
@@ -59,22 +59,25 @@ host_state() {
   printf '{"links":%s,"names":%s,"routes":%s,"entries":%s}\n' "$links" "${names:-[]}" "${routes:-[]}" "${entries:-[]}"
 }
 
-# What look() sorts out of it. A namespace is a holder when the host gives it the number (netnsid) that
-# a port of ours names as its other end's.
+# What look() sorts out of it. A name is a holder when the host gives it the number (netnsid) that a port of ours names
+# as its other end's, and the port's alias is that name: the same namespace may have other names, which are not ours.
 HOST_SIGHTS='
   INDEX(.links[] | select(.group == $group); .ifname) as $ours |
-  INDEX($ours[] | select(.link_netnsid); .link_netnsid) as $held |
+  ([$ours[] | select(.link_netnsid)] | group_by(.link_netnsid) |
+    map({key: "\(.[0].link_netnsid)", value: map(.ifalias)}) | from_entries) as $held |
   (.links[] | select(.group != $group) | "link \(.ifname)"),
-  ($ours[] | select(.ifalias) | "table \(.ifalias | ltrimstr("cnet "))"),
+  ($ours[] | select(.ifalias and .linkinfo.info_kind == "bridge") | "table \(.ifalias | ltrimstr("cnet "))"),
   (.routes[] | select(.dst != "default" and ($ours[.dev // ""] | not)) | "route \(.dst) \(.dev // .type)"),
-  (.names[] | if $held["\(.id)"] then "holder \(.name)" else "other \(.name)" end)'
+  (.names[] | .name as $name | ($held["\(.id)"] // []) |
+    if index("cnet \($name)") then "holder \($name)" elif . == [] then "other \($name)" else "end \($name)" end)'
 
 # Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ROUTES ("DESTINATION DEVICE"), HOLDERS (namespaces
 # that hold an end of ours), NAMED (others that a table names), STALE (files that never became a namespace:
-# `ip netns add` makes the file first, and was killed).
+# `ip netns add` makes the file first, and was killed), LINKED (symbolic links with a name of a table: `ip netns del`
+# would follow them).
 look() {
-  local sights kind rest others=() tables=() known
-  FOREIGN_LINKS=() FOREIGN_ROUTES=() HOLDERS=() NAMED=() STALE=()
+  local sights kind rest ends=() others=() tables=() known
+  FOREIGN_LINKS=() FOREIGN_ROUTES=() HOLDERS=() NAMED=() STALE=() LINKED=()
   HOST_STATE=$(host_state) || die "ip does not show the host's addresses, namespaces and routes"
   sights=$(jq -r --arg group "$LINK_GROUP" "$HOST_SIGHTS" <<<"$HOST_STATE")
   while read -r kind rest; do
@@ -82,14 +85,18 @@ look() {
       link) FOREIGN_LINKS+=("$rest") ;;
       route) FOREIGN_ROUTES+=("$rest") ;;
       table) tables+=("$rest") ;;
-      holder) HOLDERS+=("$rest") ;;
+      holder) [[ -L /run/netns/$rest ]] || HOLDERS+=("$rest") ;;
+      end) ends+=("$rest") ;;
       other) others+=("$rest") ;;
     esac
   done <<<"$sights"
   known=" ${NAMESPACE[*]} $(names_of_tables "${tables[@]}") $OUTSIDE_NAMESPACE "
-  for rest in "${others[@]}"; do
-    [[ $known == *" $rest "* ]] || continue
-    if [[ $(stat -fc %T "/run/netns/$rest") == nsfs ]]; then NAMED+=("$rest"); else STALE+=("$rest"); fi
+  for rest in "${ends[@]}"; do # made before its port had an alias
+    [[ $known != *" $rest "* || -L /run/netns/$rest ]] || HOLDERS+=("$rest")
+  done
+  for rest in "${others[@]}" "${ends[@]}"; do
+    [[ $known == *" $rest "* && " ${HOLDERS[*]} " != *" $rest "* ]] || continue
+    if [[ -L /run/netns/$rest ]]; then LINKED+=("$rest"); elif [[ $(stat -fc %T "/run/netns/$rest") == nsfs ]]; then NAMED+=("$rest"); else STALE+=("$rest"); fi
   done
 }
 
@@ -166,6 +173,7 @@ live_facts() { # of the host and the namespaces given
   { printf '%s\n' "$HOST_STATE" && inside_state "$@"; } | jq -rn --arg group "$LINK_GROUP" "$FACTS"
   deaf_ports
   ((${#STALE[@]} == 0)) || printf 'stale %s\n' "${STALE[@]}"
+  ((${#LINKED[@]} == 0)) || printf 'linked %s\n' "${LINKED[@]}"
 }
 
 # Sets LIVE, MISSING and SURPLUS, in the order in which things are made.
@@ -184,6 +192,13 @@ our_namespaces() { # by name, and files that never became one; whichever table t
   look
   ((${#HOLDERS[@]} == 0)) || printf '%s\n' "${HOLDERS[@]}"
   live_facts "${NAMED[@]}" | awk '/^(namespace|stale) / { print $2 }'
+}
+
+processes_in() { # NAMESPACE...: a line "PID NAMESPACE" for each process there
+  (($# == 0)) || stat -Lc '%i %n' "${@/#//run/netns/}" /proc/[0-9]*/ns/net 2>/dev/null | awk '
+    { split($2, part, "/") }
+    part[2] == "run" { names[$1] = part[4] }
+    part[2] == "proc" && $1 in names { print part[3], names[$1] }' || : # some ended meanwhile
 }
 
 in_words() {
@@ -206,6 +221,7 @@ in_words() {
     address) echo "address $c on $b in namespace $a" ;;
     route) echo "default route $b $c in namespace $a" ;;
     stale) echo "/run/netns/$a is a file and no namespace" ;;
+    linked) echo "/run/netns/$a is a symbolic link" ;;
     foreign) echo "namespace $a is in use for something else" ;;
   esac
 }

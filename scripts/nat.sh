@@ -5,8 +5,11 @@
 #   in:   client -> host:8080 -> PREROUTING: destination becomes the node's -> FORWARD -> bridge
 #   localhost: OUTPUT (a locally made packet never passes PREROUTING), source 127.0.0.1 becomes the bridge's
 #
+# The host forwards what enters by the lab's bridges and by its own default routes' interfaces, and nothing else that it
+# did not forward before: net.ipv4.ip_forward, which switches every interface, stays as it is.
+#
 #   scripts/nat.sh up       load the rules that are missing or differ, switch forwarding on
-#   scripts/nat.sh down     take them all away, give the sysctl its old value
+#   scripts/nat.sh down     take them all away, restore each interface's forwarding
 #   scripts/nat.sh status   name each difference; 1 if any
 #   scripts/nat.sh check    look for what would be in the way (a taken port), change nothing
 #   scripts/nat.sh help
@@ -107,18 +110,29 @@ hooks() {
   ! iptables-save -t filter | grep '^:DOCKER-USER ' >/dev/null || rule filter DOCKER-USER "what passes through, before Docker" "-j CNET-FORWARD"
 }
 
-memory_rule() { rule filter CNET-FORWARD "before up: $1" ""; }
-
-memory() { # LIVE -> "ip_forward=0 chains=nat:OUTPUT,filter:INPUT"
-  local found
-  found=$(remembered nat "$1")
-  echo "${found:-ip_forward=$(sysctl -n net/ipv4/ip_forward) chains=$(base_chains "${TABLES[@]}" | paste -sd,)}"
+# An interface that forwards for the lab's sake. Connections that somebody began by another interface, or publishes (as
+# Docker does, when it starts later), pass: that one forwards for its owner's sake.
+guard_rules() { # INTERFACE
+  local bridge
+  for bridge in "${BRIDGES[@]}"; do
+    rule filter CNET-FORWARD "$1 did not forward before up: traffic to $bridge may pass" "-i $1 -o $bridge -j RETURN"
+  done
+  rule filter CNET-FORWARD "$1 did not forward before up: it opens no connection to other interfaces" \
+    "-i $1 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
 }
 
-wanted_rules() { # LIVE
-  local bridge publication
+memory_rules() { # MEMORY: one for each interface, for a comment has at most 255 characters
+  local words
+  words=$(saved_words "$1" boot)
+  rule filter CNET-FORWARD "before up: boot=$words chains=$(saved_words "$1" chains)" ""
+  for words in $(saved_words "$1" not-forwarding); do rule filter CNET-FORWARD "before up: not-forwarding=$words" ""; done
+  for words in $(saved_words "$1" forwarding); do rule filter CNET-FORWARD "before up: forwarding=$words" ""; done
+}
+
+wanted_rules() { # MEMORY
+  local bridge publication interface
   {
-    memory_rule "$(memory "$1")"
+    memory_rules "$1"
     while read -r publication; do
       # shellcheck disable=SC2086 # four words
       [[ -z $publication ]] || publishing_rules $publication
@@ -126,32 +140,103 @@ wanted_rules() { # LIVE
     rules_between_nodes
     for bridge in "${BRIDGES[@]}"; do outgoing_rules "$bridge"; done
     for bridge in "${BRIDGES[@]}"; do incoming_rules "$bridge"; done
+    [[ -n $(who_needs_forwarding "$1") ]] || for interface in $(saved_words "$1" not-forwarding); do guard_rules "$interface"; done
     hooks
   } | spell "$CHAINS"
 }
 
 wanted_sysctls() { # KEY VALUE
-  local bridge
-  echo "net/ipv4/ip_forward 1"
-  for bridge in $(publications | while read -r node _; do echo "${BRIDGE[$node]}"; done | sort -u); do
-    echo "net/ipv4/conf/$bridge/route_localnet 1"
+  local interface
+  for interface in "${BRIDGES[@]}" "${WAYS_OUT[@]}"; do echo "net/ipv4/conf/$interface/forwarding 1"; done
+  for interface in $(publications | while read -r node _; do echo "${BRIDGE[$node]}"; done | sort -u); do
+    echo "net/ipv4/conf/$interface/route_localnet 1"
   done
 }
 
 differing_sysctls() {
   local key value
   while read -r key value; do
-    [[ $(sysctl -n "$key" 2>/dev/null) == "$value" ]] || echo "$key $value"
+    [[ $(cat "/proc/sys/$key" 2>/dev/null) == "$value" ]] || echo "$key $value"
   done < <(wanted_sysctls)
 }
 
+# --- whose forwarding is whose --------------------------------------------------------------------
+
+others_forwarding() { # interfaces that forward, without the lab's own
+  local ours
+  ours=$(ip -j link show group "$LINK_GROUP" 2>/dev/null | jq -r '.[].ifname // empty')
+  { grep -lsx 1 /proc/sys/net/ipv4/conf/*/forwarding || :; } | awk -F/ -v ours="$ours" '
+    BEGIN { split(ours, list, "\n"); for (i in list) skip[list[i]]; skip["all"]; skip["default"]; skip["lo"] }
+    !($7 in skip) { print $7 }'
+}
+
+# MEMORY for what is a way out now: those that do not forward yet, and with the first of them who does for somebody else.
+with_forwarding() { # MEMORY
+  local interface words others
+  words="$(this_boot) chains=$(saved_words "$1" chains)" others=$(saved_words "$1" forwarding)
+  for interface in "${WAYS_OUT[@]}"; do
+    [[ " $1 " != *" not-forwarding=$interface "* ]] && forwards "$interface" || words+=" not-forwarding=$interface"
+  done
+  if [[ $words == *not-forwarding=* ]]; then
+    [[ $1 == *not-forwarding=* ]] || others=$(if forwards all; then echo all; else others_forwarding; fi)
+    for interface in $others; do words+=" forwarding=$interface"; done
+  fi
+  echo "$words"
+}
+
+who_needs_forwarding() { # MEMORY: somebody else who has switched it on since `up`
+  local interface
+  [[ " $1 " != *" forwarding=all "* ]] || return 0 # it was on, so nobody had to
+  if forwards all; then echo "net.ipv4.ip_forward is 1 now" && return; fi
+  for interface in $(others_forwarding); do
+    [[ " $1 " == *" not-forwarding=$interface "* || " $1 " == *" forwarding=$interface "* ]] ||
+      { echo "$interface forwards now, and did not before up" && return; }
+  done
+}
+
+restore_interfaces() { # MEMORY INTERFACE...
+  local interface needed
+  needed=$(who_needs_forwarding "$1")
+  for interface in "${@:2}"; do
+    if forwards "$interface" && [[ -n $needed ]]; then
+      say "$SCRIPT: $interface did not forward before up, and goes on forwarding: $needed"
+    elif forwards "$interface"; then run sysctl -qw "net/ipv4/conf/$interface/forwarding=0"; fi
+  done
+}
+
+restore_old_ways() { # MEMORY: by which the host does not reach the outside any more
+  local interface old=()
+  for interface in $(saved_words "$1" not-forwarding); do
+    [[ " ${WAYS_OUT[*]} " == *" $interface "* ]] || old+=("$interface")
+  done
+  ((${#old[@]} == 0)) || restore_interfaces "$1" "${old[@]}"
+}
+
+restore_forwarding() { # MEMORY; bridges get what a new interface gets
+  local bridge
+  for bridge in $(bridges_up); do
+    ! forwards "$bridge" || forwards default || run sysctl -qw "net/ipv4/conf/$bridge/forwarding=0"
+  done
+  # shellcheck disable=SC2046 # words
+  restore_interfaces "$1" $(saved_words "$1" not-forwarding)
+}
+
 check_host_port() { # HOST_PORT PROTOCOL NODE
-  local holder forwarded
+  local holder
   holder=$(ss -Hnlp "--$2" "sport = :$1" | sed -nE 's/.*users:\(\("([^"]+)",pid=([0-9]+).*/\1 (pid \2)/p' | sed -n 1p)
   [[ -z $(ss -Hnl "--$2" "sport = :$1") ]] ||
     die "port $1 of the host is held by ${holder:-another program}; stop it, or take another port: $(other_port "$1" "$2")"
-  forwarded=$(iptables-save -t nat | grep -E -- "--dport $1 .*-j (DNAT|REDIRECT)" | grep -v CNET- | sed -n 1p) || [[ $? == 1 ]]
-  [[ -z $forwarded ]] || die "port $1 of the host is already forwarded by a rule that is not the lab's: $forwarded"
+}
+
+rules_of() { if command -v "$1" >/dev/null; then "$@" 2>/dev/null || :; fi; } # COMMAND...: what a tool lists, where it is
+
+# "PORT/PROTOCOL<tab>RULE<tab>COMMAND" of the first port that a rule of others forwards, whichever tool made it.
+forwarded_by_others() {
+  local ports
+  ports=$(publications | awk '{ print $2 "/" $4 }')
+  # shellcheck disable=SC2086 # words
+  [[ -z $ports ]] || python3 "$ROOT/scripts/taken_ports.py" <(ip -j -4 addr) <(rules_of nft -j list ruleset) iptables=<(iptables-save) \
+    iptables-nft=<(rules_of iptables-nft-save) iptables-legacy=<(rules_of iptables-legacy-save) $ports
 }
 
 other_port() { # HOST_PORT PROTOCOL: how to take one that is free
@@ -163,8 +248,12 @@ other_port() { # HOST_PORT PROTOCOL: how to take one that is free
 }
 
 check_host_ports() {
-  local node host_port protocol
+  local node host_port protocol taken rule command
+  need_tools python3
   while read -r node host_port _ protocol; do check_host_port "$host_port" "$protocol" "$node"; done < <(publications)
+  taken=$(forwarded_by_others)
+  IFS=$'\t' read -r taken rule command <<<"$taken"
+  [[ -z $taken ]] || die "port ${taken%/*} of the host is already forwarded by a rule that is not the lab's: $rule; \`$command\`, or publish another port in $TABLE"
 }
 
 check_bridges() {
@@ -178,6 +267,7 @@ check_bridges() {
 prepare() {
   need_tools ip jq iptables-save iptables-restore conntrack sysctl unshare ss
   load_topology
+  mapfile -t WAYS_OUT < <(ways_out)
 }
 
 # A translation is chosen when a connection begins; one that began under other rules would live on.
@@ -195,34 +285,37 @@ up() {
   take_lock
   check_host_ports
   check_bridges
-  local live wanted key value
+  local live wanted memory key value
   live=$(live_rules "$CHAINS")
-  wanted=$(wanted_rules "$live")
+  memory=$(chains_before nat "$live" "${TABLES[@]}")
+  restore_old_ways "$memory"
+  memory=$(with_forwarding "$memory")
+  wanted=$(wanted_rules "$memory")
+  keep_memory nat "$memory"
   if [[ $wanted != "$live" ]]; then
     [[ -n $live ]] || defer remove_rules
     apply_rules "$wanted" "$live"
     forget_connections
   fi
   while read -r key value; do run sysctl -qw "$key=$value"; done < <(differing_sysctls)
-  forget_memory nat
   forget_undo
 }
 
 remove_rules() {
-  local live before
+  local live memory
   live=$(live_rules "$CHAINS")
   [[ -n $live || -e $BEFORE_UP.nat ]] || return 0
-  before=$(memory "$live")
-  [[ $before != ip_forward=0* ]] || run sysctl -qw net/ipv4/ip_forward=0
-  keep_memory nat "$before"
+  memory=$(chains_before nat "$live" "${TABLES[@]}")
+  keep_memory nat "$memory"
+  restore_forwarding "$memory" # while the rules still guard
   [[ -z $live ]] || apply_rules '' "$live"
-  give_back_chains "${before#*chains=}" "${TABLES[@]}"
+  give_back_chains "$memory" "${TABLES[@]}"
   forget_memory nat
 }
 
 down() {
   need_root
-  need_tools jq iptables-save iptables-restore sysctl
+  need_tools ip jq iptables-save iptables-restore sysctl
   if (load_topology) 2>/dev/null; then load_topology; fi
   take_lock
   remove_rules
@@ -233,7 +326,7 @@ status() {
   prepare
   local live wanted drift=0 line
   live=$(live_rules "$CHAINS")
-  wanted=$(wanted_rules "$live")
+  wanted=$(wanted_rules "$(chains_before nat "$live" "${TABLES[@]}")")
   while read -r line; do echo "$line" && drift=1; done < <(rule_differences "$wanted" "$live")
   while read -r line; do echo "${RED}missing${PLAIN}  sysctl ${line/ / = }" && drift=1; done < <(differing_sysctls)
   ((drift == 0)) || return 1

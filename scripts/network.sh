@@ -76,6 +76,8 @@ check_namespaces() {
   for fact in "${SURPLUS[@]}"; do
     [[ $fact != "foreign "* ]] ||
       die "there is a namespace ${fact#* } that is not the lab's; \`ip netns del ${fact#* }\`, or take another name in $TABLE"
+    [[ $fact != "linked "* ]] ||
+      die "/run/netns/${fact#* } is a symbolic link, which is not the lab's; \`rm /run/netns/${fact#* }\`, or take another name in $TABLE"
   done
 }
 
@@ -113,6 +115,7 @@ remove_network() {
   local HOST=() FORWARDING=() SYSCTLS=() ORDER=() names
   names=$(our_namespaces)
   [[ -z $names ]] || mapfile -t HOST <<<"$names"
+  tell_of_processes "${HOST[@]}"
   HOST=("${HOST[@]/#/netns del }")
   [[ -z $(ip link show group "$LINK_GROUP" 2>/dev/null) ]] || host "link del group $LINK_GROUP"
   carry_out

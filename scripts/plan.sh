@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2153 # maps of topology.sh
 # From facts that differ to `ip` commands, and from these to the kernel. Sourced after facts.sh.
 
 BATCHES=$RUN_DIR/batches
@@ -16,8 +16,11 @@ inside() {
 
 # addrgenmode none: the lab speaks IPv4, and each IPv6 address that the kernel makes by itself would be
 # announced to every port of the bridge (with 500 nodes that is half of the time) and pass by iptables.
+# A port's alias is the name of the namespace at its other end: by that a namespace is the lab's, in whatever table.
 plan_to_make() {
   local kind a b c d
+  local -A wired=()
+  for a in "${NODES[@]}"; do wired[${PORT[$a]}]=${NAMESPACE[$a]}; done
   while read -r kind a b c d; do
     case $kind in
       bridge) host "link add name $a group $LINK_GROUP address $b type bridge" && host "link set dev $a addrgenmode none" ;;
@@ -30,7 +33,7 @@ plan_to_make() {
       up) host "link set dev $a up" ;;
       namespace) host "netns add $a" ;;
       veth) host "link add name $c group $LINK_GROUP type veth peer name $b address $d netns $a" ;;
-      port) host "link set dev $a addrgenmode none master $b" ;;
+      port) host "link set dev $a addrgenmode none master $b${wired[$a]:+ alias \"cnet ${wired[$a]}\"}" ;;
       hairpin) host "link set dev $a type bridge_slave hairpin on" ;;
       address) inside "$a" "link set dev $b addrgenmode none" && inside "$a" "addr add $c brd + dev $b" ;;
       inside-up) inside "$a" "link set dev $b up" ;;
@@ -67,6 +70,13 @@ plan_to_remove() { # what is removed takes along what hangs on it
 }
 
 # --- from commands to the kernel -----------------------------------------------------------------
+
+tell_of_processes() { # NAMESPACE...: those that keep a namespace which loses its name; they are not the lab's to end
+  local pid namespace
+  while read -r pid namespace; do
+    say "process $pid ($(cat "/proc/$pid/comm" 2>/dev/null || :)) goes on in what was namespace $namespace, without a network; it is not the lab's"
+  done < <(processes_in "$@")
+}
 
 carry_out() { # shows what will be done, then does it
   local namespace lines
@@ -119,8 +129,10 @@ die_of_complaints() { # ip's words, then "Command failed FILE:LINE"; that line i
 
 converge() {
   local -A INSIDE=()
-  local HOST=() FORWARDING=() SYSCTLS=() ORDER=()
+  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() removed
   if ((${#SURPLUS[@]} > 0)); then
+    mapfile -t removed < <(printf '%s\n' "${SURPLUS[@]}" | awk '$1 == "namespace" { print $2 }')
+    tell_of_processes "${removed[@]}"
     plan_to_remove
     carry_out
     HOST=() FORWARDING=() SYSCTLS=() INSIDE=() ORDER=()

@@ -136,19 +136,39 @@ forget_tracked() {
   done
 }
 
-# --- what must be given back ----------------------------------------------------------------------
+# --- what `down` restores --------------------------------------------------------------------------
 
-# It is kept in the kernel with the rules: a rule that matches all and does nothing. From before the rules go until
-# everything is given back it is in a file, too, for a run may be killed in between.
+# Words such as "boot=1b2c3d4e chains=nat:OUTPUT", saved twice: in a file, and in the kernel as comments of rules that
+# match all and do nothing. Either may be lost: `nft flush ruleset`, a cleaned /run. `up` writes the file before it
+# changes anything; `down` removes it last.
 BEFORE_UP=$RUN_DIR/before-up
+
+this_boot() {
+  local id
+  read -r id </proc/sys/kernel/random/boot_id
+  echo "boot=${id%%-*}"
+}
+
+# Words of another boot are about another host; so are rules alone while no link of the lab exists: they were saved
+# while the lab was up, and loaded again.
 remembered() { # nat|policy LIVE
   local found
-  found=$(sed -nE 's/.*"cnet: before up: ([^"]*)".*/\1/p' <<<"$2")
-  if [[ -z $found && -s $BEFORE_UP.$1 ]]; then found=$(<"$BEFORE_UP.$1"); fi
+  found=$(cat "$BEFORE_UP.$1" 2>/dev/null) || :
+  if [[ " $found " != *" $(this_boot) "* ]]; then
+    found=$(sed -nE 's/.*"cnet: before up: ([^"]*)".*/\1/p' <<<"$2" | paste -sd' ')
+    [[ " $found " == *" $(this_boot) "* && -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) ]] || found=''
+  fi
   echo "$found"
 }
-keep_memory() { [[ -n ${DRY_RUN:-} ]] || echo "$2" >"$BEFORE_UP.$1"; } # nat|policy TEXT
+saved_words() { awk -v RS=' |\n' -v name="$2=" 'index($0, name) == 1 { print substr($0, length(name) + 1) }' <<<"$1"; } # MEMORY NAME
+keep_memory() { [[ -n ${DRY_RUN:-} ]] || echo "$2" >"$BEFORE_UP.$1"; }                                                  # nat|policy MEMORY
 forget_memory() { [[ -n ${DRY_RUN:-} ]] || rm -f "$BEFORE_UP.$1"; }
+
+chains_before() { # nat|policy LIVE FAMILY/TABLE...
+  local found
+  found=$(remembered "$1" "$2")
+  echo "${found:-$(this_boot) chains=$(base_chains "${@:3}" | paste -sd,)}"
+}
 
 # base_chains FAMILY/TABLE...: TABLE:CHAIN of those that the kernel itself calls. The nft backend makes them at
 # their first use.
@@ -169,15 +189,16 @@ is_filled() { # FAMILY TABLE: it holds a chain, or is not there at all
   ! nft list table "$@" &>/dev/null || nft list table "$@" 2>/dev/null | grep chain >/dev/null
 }
 
-# give_back_chains BEFORE FAMILY/TABLE...: chains that were not there before go again, where nobody else has put
+# give_back_chains MEMORY FAMILY/TABLE...: chains that were not there before go again, where nobody else has put
 # anything into them.
 give_back_chains() {
-  local table item
+  local table item before
+  before=$(saved_words "$1" chains)
   for table in "${@:2}"; do
     for item in $(base_chains "$table"); do
-      [[ ,$1, == *,"$item",* ]] || ! unused_chain "${table%/*}" "${table#*/}" "${item#*:}" ||
+      [[ ,$before, == *,"$item",* ]] || ! unused_chain "${table%/*}" "${table#*/}" "${item#*:}" ||
         run nft delete chain "${table%/*}" "${table#*/}" "${item#*:}"
     done
-    [[ ,$1 == *,"${table#*/}":* ]] || is_filled "${table%/*}" "${table#*/}" || run nft delete table "${table%/*}" "${table#*/}"
+    [[ ,$before == *,"${table#*/}":* ]] || is_filled "${table%/*}" "${table#*/}" || run nft delete table "${table%/*}" "${table#*/}"
   done
 }

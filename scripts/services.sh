@@ -3,7 +3,7 @@
 # by one supervisor.
 #
 #   scripts/services.sh up              start what is not running, restart what changed, wait for all
-#   scripts/services.sh down            stop everything that runs in the lab's namespaces; data stays
+#   scripts/services.sh down            stop all services and what is left of them; data stays
 #   scripts/services.sh status          one line for each service; 1 if any is not as it should be
 #   scripts/services.sh restart NODE    stop and start one
 #   scripts/services.sh logs [NODE]     the last lines of one log or of all; FOLLOW=1 goes on,
@@ -208,23 +208,36 @@ down() {
   run rm -f "$CONFIG" # by which verify.sh knows that services are meant to run
 }
 
+# What the supervisor did not stop, or outlived it. Whatever else runs in these namespaces is somebody's own.
 end_all_processes() {
-  local namespace
-  for namespace in $(our_namespaces); do end_processes "$namespace"; done
-}
-
-end_processes() { # NAMESPACE: what the supervisor did not start, or outlived it
-  local pids signal
+  local namespaces pids signal
+  mapfile -t namespaces < <(our_namespaces)
   for signal in TERM KILL; do
-    mapfile -t pids < <(ip netns pids "$1")
+    mapfile -t pids < <(leftovers_in "${namespaces[@]}")
     ((${#pids[@]} > 0)) || return 0
     run kill "-$signal" "${pids[@]}" 2>/dev/null || : # some may have ended meanwhile
     [[ -z ${DRY_RUN:-} ]] || return 0
-    ! retry_until 5 no_processes "$1" || return 0
+    ! retry_until 5 no_leftovers_in "${namespaces[@]}" || return 0
   done
-  die "processes in namespace $1 do not end: $(ip netns pids "$1" | tr '\n' ' ')"
+  die "processes of the lab do not end: ${pids[*]}"
 }
-no_processes() { [[ -z $(ip netns pids "$1") ]]; }
+
+leftovers_in() { # NAMESPACE...
+  local pid users
+  users=" $(stat -c %u "$STATE_DIR"/nodes/* 2>/dev/null | paste -sd' ') "
+  processes_in "$@" | while read -r pid _; do ! is_of_lab "$pid" "$users" || echo "$pid"; done
+}
+no_leftovers_in() { [[ -z $(leftovers_in "$@") ]]; }
+
+# A service's own user, or started by the supervisor or by a run that holds the lock (a proof's server, which was killed).
+# nginx, Redis and PostgreSQL write their titles over their environment, but have the user.
+is_of_lab() { # PID USERS
+  local user environment
+  user=$(awk '/^Uid:/ { print $2 }' "/proc/$1/status" 2>/dev/null) || return
+  [[ $2 != *" $user "* || $user == 0 ]] || return 0
+  environment=$'\n'$(tr '\0' '\n' 2>/dev/null <"/proc/$1/environ") || return
+  [[ $environment == *$'\n'"SUPERVISOR_SERVER_URL=unix://$RUN_DIR/supervisor.sock"* || $environment == *$'\n'CNET_LOCKED=* ]]
+}
 
 status() {
   need_root

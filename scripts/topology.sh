@@ -38,6 +38,16 @@ filtering() { echo "nf_call_iptables $1 nf_call_ip6tables $1 nf_call_arptables $
 # The policy's rules are loaded: from then on no bridge of ours is without them for a moment.
 policy_in_force() { iptables-save 2>/dev/null | grep '^:CNET-FROM-NODES ' >/dev/null; }
 
+# Interfaces by which the host reaches the outside: those of its default routes, in any table; VPNs have one in two halves.
+ways_out() {
+  ip -j -4 route show table all | jq -r '[.[] | select((.type // "unicast") == "unicast") |
+    select(.dst | IN("default", "0.0.0.0/1", "128.0.0.0/1")) | .dev, .nexthops[]?.dev | values] | unique[]'
+}
+
+bridges_up() { ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r '.[].ifname // empty'; } # of the lab
+
+forwards() { [[ $(cat "/proc/sys/net/ipv4/conf/$1/forwarding" 2>/dev/null) == 1 ]]; } # INTERFACE|all
+
 SCALED=$RUN_DIR/scaled.tsv
 [[ ${POLICY:-/} == */* || $POLICY == *.tsv ]] || POLICY=$ROOT/security/$POLICY.tsv
 [[ -z ${POLICY:-} ]] || POLICY=$(realpath -m -- "$POLICY") # tools that read it run in another directory

@@ -25,12 +25,21 @@ in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 
 connects() { "${@:3}" timeout 3 "$BASH" -c "</dev/tcp/$1/$2" &>/dev/null; } # ADDRESS PORT [in_namespace NS]
 
-# A server for the time of the proof, whose pid is SERVER: serve NAMESPACE ADDRESS PORT
+# Ask over UDP for the name "lab", with "cn" as the query's number: a DNS server answers with that number (RFC 1035,
+# 4.1.1), and so does a server of the proof, which sends all back.
+answers_udp() { # ADDRESS PORT [in_namespace NS]
+  local query='cn\1\0\0\1\0\0\0\0\0\0\3lab\0\0\1\0\1'
+  [[ $("${@:3}" timeout 3 "$BASH" -c "exec 3<>/dev/udp/$1/$2; printf '$query' >&3; head -c 2 <&3" 2>/dev/null) == cn ]]
+}
+
+is_reachable() { if [[ $1 == udp ]]; then answers_udp "${@:2}"; else connects "${@:2}"; fi; } # PROTOCOL ADDRESS PORT [in_namespace NS]
+
+# A server for the time of the proof, whose pid is SERVER: serve NAMESPACE ADDRESS PORT PROTOCOL
 serve() {
-  nsenter --net="/run/netns/$1" -- python3 "$ROOT/scripts/echo_address.py" "$2" "$3" 9>&- &
+  nsenter --net="/run/netns/$1" -- python3 "$ROOT/scripts/echo_address.py" "$2" "$3" "$4" 9>&- &
   SERVER=$!
   defer kill "$SERVER"
-  retry_until 10 connects "$2" "$3" in_namespace "$1" || die "could not listen on $2:$3 in namespace $1"
+  retry_until 10 is_reachable "$4" "$2" "$3" in_namespace "$1" || die "could not listen on $2:$3 in namespace $1"
 }
 
 # --- phase 1 --------------------------------------------------------------------------------------
@@ -82,7 +91,7 @@ allowed() { ! policy_in_force || "$ROOT/security/policy.sh" allows "$@" 2>/dev/n
 
 verify_way_out() {
   local node seen
-  serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT"
+  serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT" tcp
   for node in "${NODES[@]}"; do
     allowed "$node" world tcp "$OUTSIDE_PORT" || { passed "$(printf '%-18s has no way out: the policy closes it' "$node")" && continue; }
     seen=$(in_namespace "${NAMESPACE[$node]}" curl -s --interface "${ADDRESS[$node]%/*}" -m 3 "http://$OUTSIDE:$OUTSIDE_PORT/" | head -c 1000) || seen='no answer'
@@ -97,31 +106,31 @@ verify_way_out() {
 services_are_meant_to_run() { [[ -e $RUN_DIR/supervisord.conf ]]; }
 
 # Before any service runs, a server stands in for the node's: the way in is of phase 1.
-verify_published() { # NODE HOST_PORT PORT
-  if connects "${ADDRESS[$1]%/*}" "$3" in_namespace "${NAMESPACE[$1]}"; then
+verify_published() { # NODE HOST_PORT PORT PROTOCOL
+  if is_reachable "$4" "${ADDRESS[$1]%/*}" "$3" in_namespace "${NAMESPACE[$1]}"; then
     verify_ways_in "$@"
   elif services_are_meant_to_run && [[ ${RUNS[$1]} != - ]]; then
     failed "nobody listens on port $3 of $1; see: sudo make logs NODE=$1"
   else
-    serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3"
+    serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3" "$4"
     verify_ways_in "$@"
     kill "$SERVER"
     unset 'UNDO[-1]'
   fi
 }
 
-verify_ways_in() { # NODE HOST_PORT PORT
+verify_ways_in() { # NODE HOST_PORT PORT PROTOCOL
   local inside other
   for other in "${NODES[@]}"; do
-    [[ ${NAMESPACE[$other]} == "${NAMESPACE[$1]}" ]] || ! allowed "$other" "$1" tcp "$3" || inside=$other
+    [[ ${NAMESPACE[$other]} == "${NAMESPACE[$1]}" ]] || ! allowed "$other" "$1" "$4" "$3" || inside=$other
   done
-  if connects "$HOST_FOR_OUTSIDE" "$2" in_namespace "$OUTSIDE_NAMESPACE"; then
+  if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "$OUTSIDE_NAMESPACE"; then
     passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
   else failed "from outside: host:$2 does not lead to $1:$3"; fi
-  [[ -z ${inside:-} ]] || if connects "$HOST_FOR_OUTSIDE" "$2" in_namespace "${NAMESPACE[$inside]}"; then
+  [[ -z ${inside:-} ]] || if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "${NAMESPACE[$inside]}"; then
     passed "from a namespace:    $inside -> host:$2 -> $1:$3"
   else failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not lead to $1:$3"; fi
-  if connects 127.0.0.1 "$2"; then
+  if is_reachable "$4" 127.0.0.1 "$2"; then
     passed "from the host:       localhost:$2 -> $1:$3"
   else failed "from the host: localhost:$2 does not lead to $1:$3"; fi
 }
@@ -136,7 +145,10 @@ verify_network() {
   for node in "${NODES[@]}"; do
     [[ ${PUBLISHES[$node]} != - ]] || continue
     title "The way in: published ports of $node"
-    for item in ${PUBLISHES[$node]//,/ }; do verify_published "$node" "${item%%:*}" "$(sed 's/.*:\(.*\)\/.*/\1/' <<<"$item")"; done
+    for item in ${PUBLISHES[$node]//,/ }; do
+      local inside=${item#*:}
+      verify_published "$node" "${item%%:*}" "${inside%/*}" "${item#*/}"
+    done
   done
 }
 

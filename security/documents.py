@@ -56,6 +56,7 @@ def isolation(proof: Proof) -> Document:
     namespaces = dict.fromkeys(node.namespace for node in topology.nodes)
     routes = [row for name in namespaces for row in _routes(f"namespace {name}", snapshot.namespaces[name])]
     ours = {bridge.name for bridge in topology.bridges}
+    closed = sorted(ours.difference(snapshot.host.forwards))
     routes += [row for row in _routes("host", snapshot.host) if row[2] in ours or row[1] == "0.0.0.0/0"]
     return Document(
         f"Network isolation and routing: {topology.path.stem}",
@@ -69,8 +70,8 @@ def isolation(proof: Proof) -> Document:
                     "A node knows its own network; all else goes to the host, which forwards"
                     + (
                         " it."
-                        if snapshot.host.forwards
-                        else " nothing at the moment: net.ipv4.ip_forward is 0."
+                        if not closed
+                        else f" nothing at the moment that comes from {', '.join(closed)}: forwarding is 0 there."
                     ),
                     Rows(("where", "to", "by", "through"), routes, (3, 3, 3, 3)),
                 ],

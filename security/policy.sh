@@ -24,17 +24,11 @@ TABLES=(ip/raw ip/security bridge/nat)
 
 policy() { (cd "$ROOT" && python3 -m "security.$1" "${@:2}"); }
 
-memory() { # LIVE
-  local found
-  found=$(remembered policy "$1")
-  echo "${found:-chains=$(base_chains "${TABLES[@]}" | paste -sd,)}"
-}
-
 # Fills LIVE_* and WANTED_* of both tools.
 compare() {
   local rules
   LIVE_IPTABLES=$(live_policy iptables) LIVE_EBTABLES=$(live_policy ebtables)
-  rules=$(policy policies compile "$(memory "$LIVE_IPTABLES")") || exit 1
+  rules=$(policy policies compile "$(chains_before policy "$LIVE_IPTABLES" "${TABLES[@]}")") || exit 1
   WANTED_IPTABLES=$(spelled iptables "$rules")
   WANTED_EBTABLES=$(spelled ebtables "$rules")
 }
@@ -97,6 +91,7 @@ up() {
   load_br_netfilter
   compare
   [[ -n $LIVE_IPTABLES$LIVE_EBTABLES ]] || defer remove_policy
+  keep_memory policy "$(chains_before policy "$LIVE_IPTABLES" "${TABLES[@]}")"
   if [[ $WANTED_IPTABLES != "$LIVE_IPTABLES" || $WANTED_EBTABLES != "$LIVE_EBTABLES" ]]; then
     load "$WANTED_IPTABLES" "$WANTED_EBTABLES"
     filter_bridges 1
@@ -104,7 +99,6 @@ up() {
   else
     filter_bridges 1
   fi
-  forget_memory policy
   forget_undo
 }
 
@@ -128,7 +122,7 @@ remove_policy() {
   [[ -z $before ]] || keep_memory policy "$before"
   filter_bridges 0
   load '' ''
-  [[ -z $before ]] || give_back_chains "${before#chains=}" "${TABLES[@]}"
+  [[ -z $before ]] || give_back_chains "$before" "${TABLES[@]}"
   forget_memory policy
 }
 

@@ -78,7 +78,7 @@ class Place:
     listener_lines: str = ""
     rules: str = ""
     frames: str = ""
-    forwards: bool = False
+    forwards: list[str] = field(default_factory=list)  # interfaces: what enters by them goes on
     unread: list[str] = field(default_factory=list)  # base chains of nft that iptables does not show
     rates: dict[str, str] = field(default_factory=dict)
     open: dict[str, int] = field(default_factory=dict)  # connections tracked, by the address that opened them
@@ -149,6 +149,9 @@ class Place:
     def neighbour(self, address: str) -> dict[str, Any] | None:
         """Give the entry of an address that has a MAC."""
         return next((each for each in self.neighbours if each["dst"] == address and "lladdr" in each), None)
+    def ways_out(self) -> list[str]:
+        """Name the interfaces of the default routes."""
+        return [line["dev"] for line in self.route_lines if line.get("dst") == "default" and "dev" in line]
 
     def listeners(self) -> list[Listener]:
         """Give what listens here."""
@@ -272,6 +275,8 @@ def _addresses_in(namespaces: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def _look_at_host(asked: Iterable[str], neighbours: Iterable[str]) -> Place:
     place = _look(HOST_PLACE, asked)
+    settings = Path("/proc/sys/net/ipv4/conf").glob("*/forwarding")
+    forwards = [path.parent.name for path in settings if path.read_text(encoding="ascii").strip() == "1"]
     rates = (
         {path.name: path.read_text(encoding="ascii") for path in _RATES.glob("*")} if _RATES.is_dir() else {}
     )

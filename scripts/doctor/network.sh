@@ -1,8 +1,6 @@
 # shellcheck shell=bash
 # doctor: how this machine's own network is set. Sourced.
 
-default_devices() { ip -j -4 route show default | jq -r '.[].dev'; }
-
 strict_reverse_path() { # the larger of "all" and the device's own value counts
   local device=$1 all own
   all=$(</proc/sys/net/ipv4/conf/all/rp_filter)
@@ -10,16 +8,34 @@ strict_reverse_path() { # the larger of "all" and the device's own value counts
   ((all == 2 || own == 2)) || ((all == 1 || own == 1))
 }
 
+stopped_forwarding() { # interfaces that the lab needs, while it is up
+  local interface needed
+  needed=$(bridges_up)
+  [[ -z $needed ]] || for interface in $needed $(ways_out); do forwards "$interface" || echo "$interface"; done
+}
+
+closed_ways_in() { # interfaces with an address by which clients could come, and that forward nothing
+  local interface others ours
+  ours=" $(ways_out | paste -sd' ') lo "
+  others=$(ip -j -4 addr show up scope global | jq -r --arg group "$LINK_GROUP" '.[] | select(.ifname and .group != $group) | .ifname')
+  for interface in $others; do [[ $ours == *" $interface "* ]] || forwards "$interface" || echo "$interface"; done
+}
+
 check_forwarding() {
-  local forward=/proc/sys/net/ipv4/ip_forward strict='' device said
-  for device in $(default_devices); do ! strict_reverse_path "$device" || strict+=" $device"; done
-  said="ip_forward is $(<"$forward")$([[ $(<"$forward") == 1 ]] || echo ' (up switches it on, down gives it back)')"
+  local forward=/proc/sys/net/ipv4/ip_forward strict='' device said stopped closed
+  for device in $(ways_out); do ! strict_reverse_path "$device" || strict+=" $device"; done
+  said="ip_forward is $(<"$forward")"
+  [[ $(<"$forward") == 1 ]] || said+=" and stays so: up switches forwarding on for the lab's bridges and the way out alone"
   if ((EUID == 0)) && [[ ! -w $forward ]]; then
     problem "$said, and /proc/sys is read-only" "run it outside of this container, or start that with --privileged"
   else
     ok "$said, rp_filter is $([[ -n $strict ]] && echo "strict on$strict" || echo 'not strict')"
   fi
-  [[ -z $strict || $(default_devices | wc -l) -lt 2 ]] ||
+  stopped=$(stopped_forwarding | paste -sd' ') closed=$(closed_ways_in | paste -sd' ')
+  [[ -z $stopped ]] || note "the lab is up, and what enters by $stopped is not forwarded (net.ipv4.conf.${stopped%% *}.forwarding is 0)" "sudo make up"
+  [[ -z $closed ]] || note "clients that come by $closed do not reach published ports: it is no way out, so up does not let it forward" \
+    "sudo sysctl -w net.ipv4.conf.${closed%% *}.forwarding=1"
+  [[ -z $strict || $(ways_out | wc -l) -lt 2 ]] ||
     note "rp_filter is strict on$strict and there are several default routes: answers that come by the other one are dropped" \
       "sudo sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"
 }
@@ -34,7 +50,7 @@ check_ipv6() {
 
 check_uplink() {
   local device mtu
-  device=$(default_devices | sed -n 1p)
+  device=$(ways_out | sed -n 1p)
   if [[ -z $device ]]; then
     note "no default route: nodes reach this machine, and no further" "ip route add default via GATEWAY; the proof of the way out fails until then"
     return

@@ -188,6 +188,18 @@ legacy_works() {
   finds note forwarding 'several default routes'
 }
 
+@test "an interface that the lab needs and that does not forward is a note, and so is one by which no client comes in" {
+  in_sandbox 'doctor check forwarding; scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null; doctor check forwarding
+    echo stopped; sysctl -qw net.ipv4.conf.br-app.forwarding=0; doctor check forwarding
+    echo closed; scripts/nat.sh up >/dev/null; ip link add two type veth peer name other; ip addr add 192.0.2.1/24 dev two; ip link set two up
+    doctor check forwarding'
+  succeeds
+  finds ok forwarding 'ip_forward is 0 and stays so'
+  [[ ${output%%stopped*} != *"note "* ]]
+  finds note forwarding 'what enters by br-app is not forwarded'
+  finds note forwarding 'clients that come by two do not reach published ports'
+}
+
 @test "a read-only /proc/sys is a problem" {
   in_sandbox 'mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; doctor check forwarding'
   ((status == 1))

@@ -84,7 +84,8 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
     in_node order-service sysctl -qw net.ipv4.neigh.veth-order-s.mcast_solicit=1 net.ipv4.neigh.veth-order-s.retrans_time_ms=50
     ip -n order-service neigh flush all
     ip link set veth-pg-br nomaster; told "not a port of its bridge" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
-    sysctl -qw net.ipv4.ip_forward=0; told "the host does not forward" "" redis-cache world 80; sysctl -qw net.ipv4.ip_forward=1
+    sysctl -qw net.ipv4.conf.br-app.forwarding=0; told "the host does not forward" "" redis-cache world 80; scripts/nat.sh up >/dev/null
+    sysctl -qw net.ipv4.conf.uplink.forwarding=0; story redis-cache world 80 --static | grep "net.ipv4.conf.uplink.forwarding is 0"; scripts/nat.sh up >/dev/null
     told allowed database order-service postgres-db 5432
   '
   succeeds

@@ -106,7 +106,7 @@ load helpers
     scripts/lab.sh status >/dev/null
     ip -n redis-cache link set veth-redis down
     iptables -t nat -D CNET-PUBLISH 1
-    sysctl -qw net.ipv4.ip_forward=0
+    sysctl -qw net.ipv4.ip_forward=1; sysctl -qw net.ipv4.ip_forward=0 # the second switches every interface off
     .venv/bin/supervisorctl -c /run/cnet/supervisord.conf stop order-service
     refute scripts/lab.sh status >/run/drift
     cat /run/drift
@@ -116,7 +116,8 @@ load helpers
   succeeds
   says "missing  veth-redis is up in namespace redis-cache"
   says "missing  rule nat -A CNET-PUBLISH"
-  says "missing  sysctl net/ipv4/ip_forward = 1"
+  says "missing  sysctl net/ipv4/conf/br-app/forwarding = 1"
+  says "missing  sysctl net/ipv4/conf/uplink/forwarding = 1"
   says "stopped    order-service"
 }
 

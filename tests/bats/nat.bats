@@ -9,6 +9,13 @@ NAT_UP='scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
 nsenter --net=/run/netns/nginx-lb python3 scripts/echo_address.py 10.0.0.10 80 & retry 10 listens 80 nginx-lb
 '
 
+# Three more interfaces of the host, each with a namespace behind it that is its neighbour.
+FAR='forwarding() { local one; for one; do cat /proc/sys/net/ipv4/conf/$one/forwarding; done | paste -sd" "; }
+far() { ip netns add far$1; ip link add eth$1 type veth peer name eth0 netns far$1; ip addr add 192.168.$1.1/24 dev eth$1; ip link set eth$1 addrgenmode none up
+  ip -n far$1 addr add 192.168.$1.2/24 dev eth0; ip -n far$1 link set eth0 up; ip -n far$1 route add default via 192.168.$1.1; }
+pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
+'
+
 @test "a namespace reaches the outside, and is seen there with the host'\''s address" {
   sandboxed "$NAT_UP"'
     ip netns exec world python3 scripts/echo_address.py 203.0.113.2 80 & retry 10 listens 80 world
@@ -72,6 +79,47 @@ nsenter --net=/run/netns/nginx-lb python3 scripts/echo_address.py 10.0.0.10 80 &
   succeeds
 }
 
+@test "ports are compared with protocol, address and range, whichever tool made the rule" {
+  sandboxed '
+    scripts/network.sh up >/dev/null
+    nft add table inet mine; nft "add chain inet mine in { type nat hook prerouting priority -100; }"
+    by_iptables() { iptables -t nat -A PREROUTING "$@"; }
+    by_nft() { nft add rule inet mine in "$@"; }
+    forget() { iptables -t nat -F PREROUTING; nft flush chain inet mine in; }
+    taken() { "$@"; fails_with 1 "is already forwarded by a rule that is not the lab" scripts/nat.sh check; forget; }
+    free() { "$@"; scripts/nat.sh check; forget; }
+    taken by_iptables -p tcp --dport 8000:8100 -j REDIRECT --to-ports 3128
+    taken by_iptables -p tcp -m multiport --dports 22,8000:8100 -j REDIRECT --to-ports 3128
+    taken by_iptables -d 203.0.113.1 -p tcp --dport 8080 -j DNAT --to-destination 192.0.2.1:80
+    free by_iptables -p udp --dport 8080 -j REDIRECT --to-ports 3128
+    free by_iptables -d 203.0.113.77 -p tcp --dport 8080 -j DNAT --to-destination 192.0.2.1:80
+    free by_iptables -p tcp --dport 8081:8100 -j REDIRECT --to-ports 3128
+    taken by_nft tcp dport 8000-8100 redirect to :3128
+    taken by_nft dnat ip to tcp dport map "{ 8080 : 192.0.2.1 }"
+    free by_nft udp dport 8080 redirect to :3128
+    free by_nft ip daddr 203.0.113.77 tcp dport 8080 redirect to :3128
+    by_nft tcp dport "{ 22, 8080 }" redirect to :3128
+    scripts/doctor.sh check ports >/run/said || :
+    grep -A 1 "problem  ports .*nft inet mine in" /run/said
+    eval "$(sed -nE "s/.*fix: .sudo ([^\`]*).*/\1/p" /run/said)" # what doctor advises helps
+    scripts/nat.sh up >/dev/null; scripts/nat.sh check # the lab'\''s own rules are none of others
+  '
+  succeeds
+}
+
+@test "a table that publishes a port of UDP is proven by UDP" {
+  sandboxed '
+    sed "s|\(10.0.0.32/16.*\)5000/tcp\t\t*-\t\t*product-service|\15000/tcp,53/udp\t5353:53/udp\t-|" topology/flat.tsv >/run/mine.tsv; grep 5353 /run/mine.tsv
+    export TOPOLOGY=/run/mine.tsv
+    scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
+    scripts/verify.sh network >/run/proof || { cat /run/proof; exit 1; }
+    grep -E "from outside: .* host:5353 -> product-3:53" /run/proof
+    iptables -t nat -D CNET-PUBLISH 2; conntrack -F 2>/dev/null # the twin
+    refute scripts/verify.sh network >/run/proof; grep "from outside: host:5353 does not lead to product-3:53" /run/proof
+  '
+  succeeds
+}
+
 @test "without a bridge nat.sh says what to do first" {
   sandboxed 'fails_with 1 "there is no bridge br-app yet; scripts/network.sh up" scripts/nat.sh up'
   succeeds
@@ -119,13 +167,103 @@ nsenter --net=/run/netns/nginx-lb python3 scripts/echo_address.py 10.0.0.10 80 &
 }
 
 @test "killed between loading the rules and switching forwarding on, it still knows the old value" {
-  sandboxed '
+  sandboxed "$FAR"'
     scripts/network.sh up >/dev/null
     mkdir /run/bin; printf "#!/bin/sh\ncase \"\$*\" in *-qw*) kill -9 \$PPID;; esac; exec /usr/sbin/sysctl \"\$@\"\n" >/run/bin/sysctl; chmod +x /run/bin/sysctl
     PATH="/run/bin:$PATH" scripts/nat.sh up >/dev/null || :
-    iptables -S CNET-FORWARD | grep "ip_forward=0"
+    iptables -S CNET-FORWARD | grep "not-forwarding=uplink"
     scripts/nat.sh up >/dev/null; scripts/nat.sh status; scripts/nat.sh down >/dev/null
-    [[ $(sysctl -n net.ipv4.ip_forward) == 0 ]]
+    [[ $(forwarding uplink br-app) == "0 0" ]]
+  '
+  succeeds
+}
+
+@test "what was not forwarded before up is not forwarded after it, and down restores each interface" {
+  sandboxed "$FAR"'
+    for n in 1 2 3; do far $n; done; sysctl -qw net.ipv4.conf.eth1.forwarding=1 net.ipv4.conf.eth2.forwarding=1
+    ip -n world route add 192.168.1.0/24 via 203.0.113.1
+    host_state >/run/before
+    pings far1 192.168.2.2; refute pings far3 192.168.1.2; refute pings world 192.168.1.2
+    '"$NAT_UP"'
+    [[ $(forwarding all default br-app uplink eth1 eth2 eth3) == "0 0 1 1 1 1 0" ]]
+    pings far1 192.168.2.2; refute pings far3 192.168.1.2; refute pings world 192.168.1.2
+    ip netns exec world curl -fsS -m 3 http://203.0.113.1:8080/; pings redis-cache 203.0.113.2 # the lab'\''s own traffic passes there
+    iptables -D CNET-FORWARD -i uplink -m comment --comment "cnet: uplink did not forward before up: it opens no connection to other interfaces" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+    pings world 192.168.1.2 # the twin: it is that rule
+    scripts/nat.sh up >/dev/null; refute pings world 192.168.1.2
+    kill %1; wait
+    scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null
+    retry 5 pristine /run/before
+  '
+  succeeds
+}
+
+@test "down cuts nobody off who has switched forwarding on since up" {
+  sandboxed "$FAR$NAT_UP"'
+    far 7 # as docker0 is, when Docker starts later
+    sysctl -qw net.ipv4.ip_forward=1
+    iptables -t nat -A POSTROUTING -s 192.168.7.0/24 -j MASQUERADE
+    pings far7 203.0.113.2
+    scripts/nat.sh up >/dev/null; scripts/nat.sh status; pings far7 203.0.113.2
+    scripts/nat.sh down 2>&1 >/dev/null | grep "uplink did not forward before up, and goes on forwarding: net.ipv4.ip_forward is 1 now"
+    scripts/network.sh down >/dev/null
+    [[ $(forwarding all default uplink eth7) == "1 1 1 1" ]]; pings far7 203.0.113.2
+    # The same by one interface, whose owner needs the way out, too.
+    sysctl -qw net.ipv4.ip_forward=0; scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
+    sysctl -qw net.ipv4.conf.eth7.forwarding=1 net.ipv4.conf.uplink.forwarding=1
+    pings far7 203.0.113.2
+    scripts/nat.sh down 2>&1 >/dev/null | grep "goes on forwarding: eth7 forwards now, and did not before up"
+    [[ $(forwarding all uplink eth7 br-app) == "0 1 1 0" ]]; pings far7 203.0.113.2
+  '
+  succeeds
+}
+
+@test "what was before up is known without the rules, and without the file" {
+  sandboxed "$FAR"'
+    for loss in "nft flush ruleset" "rm -r /run/cnet"; do
+      for way in down "up down"; do
+        { scripts/network.sh up; scripts/nat.sh up; } >/dev/null
+        [[ $(forwarding uplink br-app) == "1 1" ]]
+        $loss
+        for command in $way; do scripts/nat.sh $command >/dev/null; done
+        [[ $(forwarding uplink br-app) == "0 0" && -z $(nft list ruleset) ]]
+      done
+    done
+  '
+  succeeds
+}
+
+@test "rules that were saved while it was up and are loaded after a boot make down change no setting" {
+  sandboxed "$FAR$NAT_UP"'
+    security/policy.sh up >/dev/null
+    iptables-save >/run/saved
+    { scripts/lab.sh down; } &>/dev/null
+    for boot in "other 0" "other 1" "same 0" "same 1"; do
+      sysctl -qw net.ipv4.ip_forward=${boot#* }; sysctl -qw net.ipv4.conf.uplink.forwarding=1 # its owner wants it so
+      iptables-restore </run/saved
+      if [[ $boot == other* ]]; then
+        # The boot is another one, and somebody made the base chains in it.
+        echo 01234567-89ab-cdef-0123-456789abcdef >/run/boot_id; mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
+        scripts/network.sh up >/dev/null
+      fi
+      scripts/lab.sh down &>/dev/null
+      umount /proc/sys/kernel/random/boot_id 2>/dev/null || :
+      [[ $(forwarding all uplink) == "${boot#* } 1" ]]
+      refute grep CNET- <(iptables-save)
+    done
+  '
+  succeeds
+}
+
+@test "another way out is named by status, and up moves over to it" {
+  sandboxed "$FAR$NAT_UP"'
+    far 8; ip route replace default via 192.168.8.2
+    refute scripts/nat.sh status >/run/status
+    grep "missing  sysctl net/ipv4/conf/eth8/forwarding = 1" /run/status
+    scripts/nat.sh up >/dev/null; scripts/nat.sh status
+    [[ $(forwarding uplink eth8) == "0 1" ]]; pings redis-cache 192.168.8.2
+    scripts/nat.sh down >/dev/null
+    [[ $(forwarding uplink eth8 br-app) == "0 0 0" ]]
   '
   succeeds
 }

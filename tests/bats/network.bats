@@ -430,6 +430,42 @@ missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br"
   succeeds
 }
 
+@test "only the table'\''s names are the lab'\''s: another name for its namespace stays, and so does a process in it" {
+  on_a_host '
+    cp topology/flat.tsv /run/mine.tsv; export TOPOLOGY=/run/mine.tsv
+    network up >/dev/null
+    ip netns exec redis-cache sleep 1000 & mine=$!
+    in_there() { [[ $(ip netns identify "$mine") == redis-cache ]]; }
+    retry 5 in_there
+    ip netns attach other $mine; ln -s redis-cache /run/netns/link
+    network status; silent network up
+    # Also when the table has another name for it now: the old one is known by the alias of its port.
+    sed -i "s/redis-cache\t*10/renamed\t10/" /run/mine.tsv; grep "renamed" /run/mine.tsv
+    network up 2>&1 | grep "process $mine (sleep) goes on in what was namespace redis-cache"
+    network status
+    [[ -e /run/netns/renamed && ! -e /run/netns/redis-cache ]]
+    ip -n renamed link show veth-redis; fails ip -n other link show veth-redis
+    network down >/dev/null
+    [[ $(ls /run/netns | paste -sd" ") == "link other world" ]]; kill $mine
+  '
+  succeeds
+}
+
+@test "a symbolic link with a name of the table is refused, and stays with what it leads to" {
+  on_a_host '
+    ip netns add vpn
+    for target in vpn nothing; do
+      ln -s $target /run/netns/redis-cache
+      fails_with 1 "/run/netns/redis-cache is a symbolic link, which is not the lab'\''s; \`rm /run/netns/redis-cache\`" network up
+      network down
+      [[ $(ls /run/netns | paste -sd" ") == "redis-cache vpn world" ]]; ip -n vpn link show lo
+      rm /run/netns/redis-cache
+    done
+    network up >/dev/null
+  '
+  succeeds
+}
+
 @test "a file that ip netns add left behind when it was killed is named, and heals" {
   on_a_host '
     network_state >/run/before

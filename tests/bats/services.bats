@@ -15,6 +15,26 @@ order() { curl -s -m 8 -w "%{http_code}\n" -H "Content-Type: application/json" "
 good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_price\":9.5}"
 '
 
+@test "a process of somebody'\''s own in a namespace of the lab outlives up and down; what the supervisor left is ended" {
+  sandboxed "$LAB_UP"'
+    ip netns exec redis-cache sleep 1000 & mine=$!
+    in_there() { [[ $(ip netns identify "$mine") == redis-cache ]]; }; retry 5 in_there
+    CNET_LOCKED=1 ip netns exec redis-cache sleep 2000 & proof=$! # as the server of a proof that was killed
+    of_services() { ip netns pids "$1" | grep -vx -e "$mine" -e "$proof"; }
+    for way in up down; do
+      left=$(of_services redis-cache; of_services postgres-db)
+      kill -STOP $left; kill -9 "$(cat /run/cnet/supervisord.pid)" # else they end with it
+      scripts/services.sh $way &>/run/way || { cat /run/way; exit 1; }
+      for pid in $left; do refute kill -0 "$pid"; done
+      kill -0 "$mine"; refute kill -0 "$proof"
+    done
+    [[ -z $(of_services redis-cache) ]]
+    scripts/network.sh down 2>&1 >/dev/null | grep "process $mine (sleep) goes on"
+    kill "$mine"
+  '
+  succeeds
+}
+
 @test "each service runs as a user of its own, without new privileges and without capabilities" {
   sandboxed "$LAB_UP"'
     for node in api-gateway product-1 order-service redis-cache postgres-db service-registry nginx-lb; do

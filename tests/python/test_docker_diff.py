@@ -78,10 +78,13 @@ THE_LAB = """*nat
 COMMIT
 *filter
 -A FORWARD -m comment --comment "cnet: why" -j CNET-FORWARD
--A CNET-FORWARD -m comment --comment "cnet: before up: ip_forward=0 chains="
+-A CNET-FORWARD -m comment --comment "cnet: before up: boot=1b2c3d4e chains="
+-A CNET-FORWARD -m comment --comment "cnet: before up: not-forwarding=uplink"
 -A CNET-FORWARD -i br-frontend -m comment --comment "cnet: why" -j ACCEPT
 -A CNET-FORWARD -o br-frontend -m comment --comment "cnet: why" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A CNET-FORWARD -o br-frontend -m comment --comment "cnet: why" -m conntrack --ctstate DNAT -j ACCEPT
+-A CNET-FORWARD -i uplink -o br-frontend -m comment --comment "cnet: why" -j RETURN
+-A CNET-FORWARD -i uplink -m comment --comment "cnet: why" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
 -A CNET-INPUT -d 127.0.0.0/8 -i br-frontend -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
 COMMIT
 """
