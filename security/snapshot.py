@@ -149,6 +149,7 @@ class Place:
     def neighbour(self, address: str) -> dict[str, Any] | None:
         """Give the entry of an address that has a MAC."""
         return next((each for each in self.neighbours if each["dst"] == address and "lladdr" in each), None)
+
     def ways_out(self) -> list[str]:
         """Name the interfaces of the default routes."""
         return [line["dev"] for line in self.route_lines if line.get("dst") == "default" and "dev" in line]
@@ -286,7 +287,7 @@ def _look_at_host(asked: Iterable[str], neighbours: Iterable[str]) -> Place:
     return replace(
         place,
         frames=_run("ebtables-save", "-c"),
-        forwards=Path("/proc/sys/net/ipv4/ip_forward").read_text(encoding="ascii").strip() == "1",
+        forwards=forwards,
         unread=[*_chains_of_nft(), *_rules_of_legacy()],
         rates=rates,
         open=open_by_source(connections(_run("conntrack", "-L").splitlines())),
