@@ -115,10 +115,9 @@ def grouped(differences: Sequence[Difference]) -> Iterator[str]:
     """Say a few differences one by one; of more, the first of each kind and how many are like it."""
     kinds: defaultdict[str, list[Difference]] = defaultdict(list)
     for number, difference in enumerate(differences):
-        kind = difference.why.rpartition("; ")[2]  # what happened, whichever line of the policy was asked
-        kinds[kind if len(differences) > _FEW else str(number)].append(difference)
+        kinds[difference.why if len(differences) > _FEW else str(number)].append(difference)
     for alike in kinds.values():
-        more = f" ({len(alike) - 1} more end like this)" if len(alike) > 1 else ""
+        more = f" ({len(alike) - 1} more like it)" if len(alike) > 1 else ""
         yield f"{alike[0].flow}: {alike[0].why}{more}"
 
 

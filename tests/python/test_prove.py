@@ -31,10 +31,12 @@ def test_a_few_differences_are_said_one_by_one() -> None:
 
 
 def test_many_differences_are_said_by_kind_with_the_first_and_the_count() -> None:
-    many = [Difference(f"flow {n}", f"must be dropped by id-{n}; it arrived: {ARRIVED}") for n in range(1100)]
+    many = [
+        Difference(f"flow {n}", f"must be dropped by default; it arrived: {ARRIVED}") for n in range(1100)
+    ]
     many.insert(7, Difference("a burst", "at most 20 may pass, gateway says; 60 did"))
     assert list(grouped(many)) == [
-        f"flow 0: must be dropped by id-0; it arrived: {ARRIVED} (1099 more end like this)",
+        f"flow 0: must be dropped by default; it arrived: {ARRIVED} (1099 more like it)",
         "a burst: at most 20 may pass, gateway says; 60 did",
     ]
     lines = printed(proof_of(differences=tuple(many)), 200)
