@@ -64,22 +64,23 @@ host_state() {
 HOST_SIGHTS='
   INDEX(.links[] | select(.group == $group); .ifname) as $ours |
   INDEX($ours[] | select(.link_netnsid); .link_netnsid) as $held |
-  (.links[] | select(.group != $group) | "link \(.ifname)"),
+  (.links[] | select(.group != $group) | "link \(.ifname)", "altname \(.altnames[]?) \(.ifname)"),
   ($ours[] | select(.ifalias) | "table \(.ifalias | ltrimstr("cnet "))"),
   (.routes[] | select(.dst != "default" and ($ours[.dev // ""] | not)) | "route \(.dst) \(.dev // .type)"),
   (.names[] | if $held["\(.id)"] then "holder \(.name)" else "other \(.name)" end)'
 
-# Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ROUTES ("DESTINATION DEVICE"), HOLDERS (namespaces
+# Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ALTNAMES ("NAME INTERFACE"), FOREIGN_ROUTES ("DESTINATION DEVICE"), HOLDERS (namespaces
 # that hold an end of ours), NAMED (others that a table names), STALE (files that never became a namespace:
 # `ip netns add` makes the file first, and was killed).
 look() {
   local sights kind rest others=() tables=() known
-  FOREIGN_LINKS=() FOREIGN_ROUTES=() HOLDERS=() NAMED=() STALE=()
+  FOREIGN_LINKS=() FOREIGN_ALTNAMES=() FOREIGN_ROUTES=() HOLDERS=() NAMED=() STALE=()
   HOST_STATE=$(host_state) || die "ip does not show the host's addresses, namespaces and routes"
   sights=$(jq -r --arg group "$LINK_GROUP" "$HOST_SIGHTS" <<<"$HOST_STATE")
   while read -r kind rest; do
     case $kind in
       link) FOREIGN_LINKS+=("$rest") ;;
+      altname) FOREIGN_ALTNAMES+=("$rest") ;;
       route) FOREIGN_ROUTES+=("$rest") ;;
       table) tables+=("$rest") ;;
       holder) HOLDERS+=("$rest") ;;
