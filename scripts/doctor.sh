@@ -14,6 +14,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/preconditions.sh
+source "$(dirname "${BASH_SOURCE[0]}")/preconditions.sh"
 # shellcheck source=scripts/doctor/machine.sh
 source "$ROOT/scripts/doctor/machine.sh"
 # shellcheck source=scripts/doctor/tools.sh
@@ -45,9 +47,10 @@ ipv6        -                        on or off, and what that means for localhos
 uplink      ip,jq                    the default route and its MTU
 managers    pgrep,table,jq           NetworkManager, systemd-networkd
 namespaces  -                        whether names in /run/netns are seen by everyone, stale names
-limits      table                    connection tracking, neighbours, ports of a bridge
+resolver    table                    /etc/resolv.conf and /etc/netns
+limits      table                    connection tracking, neighbours
 table       -                        the topology table, and whether a lab is up already
-subnets     root,ip,jq,table         routes, interfaces and namespaces in the way
+subnets     root,ip,jq,table         routes, interfaces and namespaces in the way, ports of a bridge
 ports       root,ip,jq,ss,conntrack,iptables,table   published ports that are taken, by whom
 services    table                    what scripts/services.sh needs
 '
@@ -60,6 +63,7 @@ finding() { printf '%s\t%s\t%s\t%s\n' "$1" "$NAME" "$(tr -s '\t\n' '  ' <<<"$2" 
 ok() { finding ok "$1"; }
 note() { finding note "$1" "$2"; }
 problem() { finding problem "$1" "$2"; }
+problem_of() { problem "${1%; *}" "${1##*; }"; } # "WHAT; FIX"
 
 check_names() { awk 'NF { print $1 }' <<<"$CHECKS"; }
 

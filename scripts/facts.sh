@@ -65,24 +65,25 @@ HOST_SIGHTS='
   INDEX(.links[] | select(.group == $group); .ifname) as $ours |
   ([$ours[] | select(.link_netnsid)] | group_by(.link_netnsid) |
     map({key: "\(.[0].link_netnsid)", value: map(.ifalias)}) | from_entries) as $held |
-  (.links[] | select(.group != $group) | "link \(.ifname)"),
+  (.links[] | select(.group != $group) | "link \(.ifname)", "altname \(.altnames[]?) \(.ifname)"),
   ($ours[] | select(.ifalias and .linkinfo.info_kind == "bridge") | "table \(.ifalias | ltrimstr("cnet "))"),
   (.routes[] | select(.dst != "default" and ($ours[.dev // ""] | not)) | "route \(.dst) \(.dev // .type)"),
   (.names[] | .name as $name | ($held["\(.id)"] // []) |
     if index("cnet \($name)") then "holder \($name)" elif . == [] then "other \($name)" else "end \($name)" end)'
 
-# Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ROUTES ("DESTINATION DEVICE"), HOLDERS (namespaces
+# Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ALTNAMES ("NAME INTERFACE"), FOREIGN_ROUTES ("DESTINATION DEVICE"), HOLDERS (namespaces
 # that hold an end of ours), NAMED (others that a table names), STALE (files that never became a namespace:
 # `ip netns add` makes the file first, and was killed), LINKED (symbolic links with a name of a table: `ip netns del`
 # would follow them).
 look() {
   local sights kind rest ends=() others=() tables=() known
-  FOREIGN_LINKS=() FOREIGN_ROUTES=() HOLDERS=() NAMED=() STALE=() LINKED=()
+  FOREIGN_LINKS=() FOREIGN_ALTNAMES=() FOREIGN_ROUTES=() HOLDERS=() NAMED=() STALE=() LINKED=()
   HOST_STATE=$(host_state) || die "ip does not show the host's addresses, namespaces and routes"
   sights=$(jq -r --arg group "$LINK_GROUP" "$HOST_SIGHTS" <<<"$HOST_STATE")
   while read -r kind rest; do
     case $kind in
       link) FOREIGN_LINKS+=("$rest") ;;
+      altname) FOREIGN_ALTNAMES+=("$rest") ;;
       route) FOREIGN_ROUTES+=("$rest") ;;
       table) tables+=("$rest") ;;
       holder) [[ -L /run/netns/$rest ]] || HOLDERS+=("$rest") ;;

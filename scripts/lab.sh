@@ -18,6 +18,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 # shellcheck source=scripts/rules.sh
 source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
+# shellcheck source=scripts/preconditions.sh
+source "$(dirname "${BASH_SOURCE[0]}")/preconditions.sh"
 # shellcheck source=scripts/watchers.sh
 source "$(dirname "${BASH_SOURCE[0]}")/watchers.sh"
 
@@ -34,6 +36,7 @@ prepare() { # all that can refuse, refuses before anything changes
   export TOPOLOGY=$TABLE
   take_lock
   step "look for what is in the way"
+  require_preconditions
   call network check
   call nat check
 }

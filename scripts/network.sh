@@ -30,6 +30,23 @@ check_links() { # interfaces of the host that have a name of ours and are not ou
     [[ $wanted != *" $link "* ]] ||
       die "the host has an interface $link that is not the lab's; rename it, or take another name in $TABLE"
   done
+  for link in "${FOREIGN_ALTNAMES[@]}"; do
+    [[ $wanted != *" ${link% *} "* ]] ||
+      die "${link% *} is an alternative name of interface ${link#* }, which is not the lab's; ip link property del dev ${link#* } altname ${link% *}, or take another name in $TABLE"
+  done
+}
+
+MOST_PORTS=1023 # of one bridge (BR_MAX_PORTS of the kernel)
+check_ports_of_bridges() {
+  local node
+  local -A seen=() ports=()
+  for node in "${NODES[@]}"; do
+    [[ -n ${seen[${PORT[$node]}]:-} ]] || ports[${BRIDGE[$node]}]=$((${ports[${BRIDGE[$node]}]:-0} + 1))
+    seen[${PORT[$node]}]=1
+  done
+  for node in "${!ports[@]}"; do
+    ((ports[$node] <= MOST_PORTS)) || die "$TABLE:${LINE_OF[$node]}: bridge $node would have ${ports[$node]} ports, the kernel takes $MOST_PORTS; spread the nodes over several bridges"
+  done
 }
 
 check_routes() {
@@ -82,6 +99,7 @@ check_namespaces() {
 }
 
 check_network() {
+  check_ports_of_bridges
   check_links
   check_routes
   check_namespaces

@@ -16,14 +16,16 @@ inside() {
 
 # addrgenmode none: the lab speaks IPv4, and each IPv6 address that the kernel makes by itself would be
 # announced to every port of the bridge (with 500 nodes that is half of the time) and pass by iptables.
+# A kernel without IPv6 makes none, and refuses the word.
 # A port's alias is the name of the namespace at its other end: by that a namespace is the lab's, in whatever table.
 plan_to_make() {
-  local kind a b c d
+  local kind a b c d quiet='addrgenmode none'
   local -A wired=()
+  [[ -d /proc/sys/net/ipv6/conf ]] || quiet=''
   for a in "${NODES[@]}"; do wired[${PORT[$a]}]=${NAMESPACE[$a]}; done
   while read -r kind a b c d; do
     case $kind in
-      bridge) host "link add name $a group $LINK_GROUP address $b type bridge" && host "link set dev $a addrgenmode none" ;;
+      bridge) host "link add name $a group $LINK_GROUP address $b type bridge" && { [[ -z $quiet ]] || host "link set dev $a $quiet"; } ;;
       alias) host "link set dev $a alias \"$b $c${d:+ $d}\"" ;;
       no-learning) plan_without_learning "$a" "$b" ;;
       deaf) SYSCTLS+=("${PORT_SYSCTLS[*]/PORT/$a}") ;;
@@ -33,9 +35,9 @@ plan_to_make() {
       up) host "link set dev $a up" ;;
       namespace) host "netns add $a" ;;
       veth) host "link add name $c group $LINK_GROUP type veth peer name $b address $d netns $a" ;;
-      port) host "link set dev $a addrgenmode none master $b${wired[$a]:+ alias \"cnet ${wired[$a]}\"}" ;;
+      port) host "link set dev $a ${quiet:+$quiet }master $b${wired[$a]:+ alias \"cnet ${wired[$a]}\"}" ;;
       hairpin) host "link set dev $a type bridge_slave hairpin on" ;;
-      address) inside "$a" "link set dev $b addrgenmode none" && inside "$a" "addr add $c brd + dev $b" ;;
+      address) { [[ -z $quiet ]] || inside "$a" "link set dev $b $quiet"; } && inside "$a" "addr add $c brd + dev $b" ;;
       inside-up) inside "$a" "link set dev $b up" ;;
       route) inside "$a" "route add default $b $c" ;;
     esac

@@ -48,7 +48,7 @@ netns add world
 link add uplink type veth peer name uplink netns world
 addr add $HOST_ADDRESS/24 brd + dev uplink
 EOF
-  sysctl -qw net.ipv6.conf.uplink.accept_dad=0 # its own IPv6 address is there at once, not two seconds later
+  [[ ! -d /proc/sys/net/ipv6/conf ]] || sysctl -qw net.ipv6.conf.uplink.accept_dad=0 # its own IPv6 address is there at once, not two seconds later
   ip link set uplink up
   # The world has no route to the lab: it answers only what comes from the host's own address.
   ip -n world -batch - <<EOF

@@ -12,9 +12,6 @@ save_other_backend() {
   ! command -v "$save" >/dev/null || "$save" 2>/dev/null || true # a backend that the kernel has not has no rules
 }
 
-# Without -t, for that makes a table of the legacy backend come into being.
-save_filter() { iptables-save | awk '/^\*/ { filter = $0 == "*filter" } filter'; }
-
 # What `nft` itself made (nftables.service, firewalld, libvirt): not the tables iptables-nft keeps there.
 native_nft() {
   command -v nft >/dev/null && command -v jq >/dev/null || return 0
@@ -58,13 +55,14 @@ native_findings() { # COUNT LINES
   fi
 }
 
-policy_of() { sed -n "s/^:$1 \([A-Z]*\) .*/\1/p" <<<"$FILTER"; }
-
 check_firewall() {
-  local FILTER before
-  FILTER=$(save_filter)
-  before=$(firewalld_findings && ufw_findings && policy_findings)
-  if [[ -n $before ]]; then echo "$before"; else ok "no firewalld, no ufw; FORWARD and INPUT accept"; fi
+  local filter before forward input
+  filter=$(save_filter)
+  forward=$(policy_of FORWARD "$filter") input=$(policy_of INPUT "$filter")
+  before=$(firewalld_findings && ufw_findings && policy_findings "$filter")
+  [[ -z $before ]] || echo "$before"
+  [[ $before == *problem$'\t'* ]] ||
+    ok "policies: FORWARD ${forward:-ACCEPT}, INPUT ${input:-ACCEPT}$(! may_drop_input "$filter" || echo '; answers to the host come in (tried)')"
 }
 
 firewalld_findings() {
@@ -79,19 +77,19 @@ ufw_findings() {
 }
 
 # The lab's hook is the first rule of FORWARD, so a policy there does not bite; in INPUT it lets nothing in.
-policy_findings() {
-  [[ $(policy_of FORWARD) != DROP ]] || grep -q '^:DOCKER-USER ' <<<"$FILTER" ||
+policy_findings() { # FILTER
+  local closed
+  [[ $(policy_of FORWARD "$1") != DROP ]] || grep -q '^:DOCKER-USER ' <<<"$1" ||
     note "the policy of FORWARD is DROP: handled, the lab's rules come first there" "nothing to do"
-  [[ $(policy_of INPUT) != DROP ]] || grep -qE '^-A .*ESTABLISHED.* -j ACCEPT' <<<"$FILTER" ||
-    problem "the policy of INPUT is DROP and no rule lets answers in: localhost cannot reach the published ports" \
-      "sudo iptables -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+  closed=$(answers_problem)
+  [[ -z $closed ]] || problem_of "$closed"
 }
 
 check_docker() {
-  local FILTER
-  FILTER=$(save_filter)
-  if grep -q '^:DOCKER-USER ' <<<"$FILTER"; then
-    note "Docker is here, the policy of FORWARD is $(policy_of FORWARD): handled, \`up\` also hooks CNET-FORWARD into DOCKER-USER" "nothing to do"
+  local filter
+  filter=$(save_filter)
+  if grep -q '^:DOCKER-USER ' <<<"$filter"; then
+    note "Docker is here, the policy of FORWARD is $(policy_of FORWARD "$filter"): handled, \`up\` also hooks CNET-FORWARD into DOCKER-USER" "nothing to do"
   elif runs dockerd; then
     note "Docker runs, but has no DOCKER-USER in this iptables backend" \
       "if nodes do not reach the outside, put both on one backend (update-alternatives --config iptables) and restart Docker"

@@ -68,11 +68,6 @@ check_namespaces() {
   fi
 }
 
-largest_bridge() { # the number of its nodes
-  ((${#NODES[@]} > 0)) || { echo 0 && return; }
-  printf '%s\n' "${BRIDGE[@]}" | sort | uniq -c | sort -n | awk 'END { print $1 }'
-}
-
 read_number() { cat "/proc/sys/net/$1" 2>/dev/null || echo "$2"; }
 
 conntrack_finding() {
@@ -91,15 +86,23 @@ neighbours_finding() { # every node of a ping matrix keeps every other's address
       "sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=$((pairs * 2))"
 }
 
-bridge_finding() {
-  local largest
-  largest=$(largest_bridge)
-  ((largest < 1024)) || problem "$largest nodes on one bridge, the kernel takes 1023 ports" "spread them over several bridges"
-}
-
 check_limits() {
   local said
   load_topology
-  said=$(conntrack_finding && neighbours_finding && bridge_finding)
-  if [[ -n $said ]]; then echo "$said"; else ok "connection tracking, neighbours and bridge ports suffice"; fi
+  said=$(conntrack_finding && neighbours_finding)
+  if [[ -n $said ]]; then echo "$said"; else ok "connection tracking and neighbours suffice"; fi
+}
+
+check_resolver() {
+  local short
+  load_topology
+  short=$(names_problem)
+  if [[ -n $short ]]; then
+    problem_of "$short"
+  elif [[ -z $(resolvers) ]]; then
+    note "every resolver of the host is on loopback, where no namespace reaches it: in the lab, names from outside are not resolved" \
+      "put a nameserver that is not on loopback into /etc/resolv.conf; names of the lab work without it"
+  else
+    ok "namespaces can have a resolv.conf of their own; the host asks $(resolvers)"
+  fi
 }

@@ -72,19 +72,14 @@ clock_findings() {
     "sudo timedatectl set-ntp true (in WSL2: sudo hwclock --hctosys)"
 }
 
-free_megabytes() { # of the file system that holds DIRECTORY or will hold it
-  local directory=$1
-  until [[ -d $directory ]]; do directory=$(dirname "$directory"); done
-  df -Pm "$directory" | awk 'END { print $4 }'
-}
-
 check_space() {
-  local disk memory said
+  local disk memory said short
+  short=$(space_problem)
   disk=$(free_megabytes "$STATE_DIR")
   memory=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
   said="$disk MB free for $STATE_DIR, $memory MB of memory available"
-  if ((disk < 200)); then
-    problem "$said: too little disk for PostgreSQL's files" "free some space, or mount a larger file system there"
+  if [[ -n $short ]]; then
+    problem_of "$short"
   elif ((disk < 2000 || memory < 500)); then
     note "$said: little for PostgreSQL and the logs (1 GB and 500 MB are comfortable)" "free some, or take a table with fewer services"
   else

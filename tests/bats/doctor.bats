@@ -17,6 +17,12 @@ in_sandbox() { # BASH
     writable() { # DIRECTORY: what is changed there is changed in the sandbox alone
       mkdir -p /run/upper"$1" /run/work"$1" && mount -t overlay overlay -o lowerdir="$1",upperdir=/run/upper"$1",workdir=/run/work"$1" "$1"
     }
+    refused() { # TEXT: up names it before anything changes
+      refute scripts/lab.sh up >/run/said 2>&1
+      grep -F -- "lab.sh: $1" /run/said || grep -F -- "$1" <(tail -n 1 /run/said)
+      refute ip link show br-app 2>/dev/null
+      refute iptables -nL CNET-FORWARD 2>/dev/null
+    }
     bridge_address() { scripts/topology.sh dump | awk "\$1 == \"bridge\" { print \$4 }"; }
     '"$1"
 }
@@ -86,12 +92,40 @@ legacy_works() {
   finds_no note docker
 }
 
-@test "INPUT DROP is a problem as long as no rule lets answers in" {
-  in_sandbox 'iptables -P INPUT DROP; doctor check firewall'
+@test "INPUT DROP is a problem as long as no answer comes in, which is tried; up refuses it before anything changes" {
+  in_sandbox 'iptables -P INPUT DROP; host_state >/run/before; doctor check firewall || status=$?; uncounted /run/before; exit "$status"'
   ((status == 1))
-  finds problem firewall 'policy of INPUT is DROP'
-  in_sandbox 'iptables -P INPUT DROP; iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT; doctor check firewall'
+  finds problem firewall 'policy of INPUT is DROP, and answers .* do not come in \(tried\)'
+  in_sandbox 'iptables -A INPUT -m conntrack --ctstate ESTABLISHED -i lo -j ACCEPT; iptables -A INPUT -j REJECT; doctor check firewall'
+  ((status == 1))
+  finds problem firewall 'policy of INPUT is ACCEPT, and answers'
+  in_sandbox 'iptables -P INPUT DROP; iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT; host_state >/run/before; doctor check firewall; uncounted /run/before'
   succeeds
+  finds ok firewall 'FORWARD ACCEPT, INPUT DROP; answers to the host come in \(tried\)'
+  in_sandbox 'iptables -P INPUT DROP; refused "answers to the host'"'"'s own connections do not come in"'
+  succeeds
+}
+
+@test "a resolv.conf that is a link to nothing, and an /etc that cannot be written, are refused; loopback alone is noted" {
+  in_sandbox 'ln -sfn /nowhere/resolv.conf /etc/resolv.conf; doctor check resolver || status=$?
+    refused "/etc/resolv.conf is a link to a file that does not exist, /nowhere/resolv.conf"; exit "${status:-0}"'
+  ((status == 1))
+  finds problem resolver 'link to a file that does not exist, /nowhere/resolv.conf'
+  fix_is 'tee /etc/resolv.conf'
+  in_sandbox 'mount -o remount,bind,ro /etc; doctor check resolver || status=$?; refused "/etc cannot be written"; exit "${status:-0}"'
+  ((status == 1))
+  finds problem resolver '/etc cannot be written'
+  in_sandbox 'echo nameserver 127.0.0.53 >/etc/resolv.conf; doctor check resolver'
+  succeeds
+  finds note resolver 'every resolver of the host is on loopback'
+}
+
+@test "a name of the table that is an alternative name of the host's interface is refused" {
+  in_sandbox 'ip link property add dev uplink altname br-app; doctor check subnets || status=$?
+    refused "br-app is an alternative name of interface uplink"; exit "${status:-0}"'
+  ((status == 1))
+  finds problem subnets 'br-app is an alternative name of interface uplink'
+  fix_is 'ip link property del dev uplink altname br-app'
 }
 
 @test "rules in the other iptables backend are counted" {
@@ -264,8 +298,8 @@ legacy_works() {
   [[ $output != *'the clock says'* ]]
 }
 
-@test "too little disk is a problem" {
-  in_sandbox 'mount -t tmpfs -o size=10m tmpfs /var/opt; doctor check space'
+@test "too little disk is a problem, and up refuses it" {
+  in_sandbox 'mount -t tmpfs -o size=10m tmpfs /var/opt; doctor check space || status=$?; refused "10 MB free for"; exit "${status:-0}"'
   ((status == 1))
   finds problem space '10 MB free.*too little disk'
 }
@@ -307,11 +341,11 @@ wide_table() { # NODES, all on one bridge
 
 @test "more nodes on a bridge than it has ports are a problem" {
   wide_table 1024 >wide.tsv
-  TOPOLOGY=$PWD/wide.tsv in_sandbox 'doctor check limits'
+  TOPOLOGY=$PWD/wide.tsv in_sandbox 'doctor check subnets || status=$?; refused "would have 1024 ports"; exit "${status:-0}"'
   ((status == 1))
-  finds problem limits '1024 nodes on one bridge'
+  finds problem subnets 'bridge wide would have 1024 ports, the kernel takes 1023'
   wide_table 1023 >wide.tsv
-  TOPOLOGY=$PWD/wide.tsv in_sandbox 'doctor check limits'
+  TOPOLOGY=$PWD/wide.tsv in_sandbox 'doctor check subnets limits'
   succeeds
 }
 

@@ -25,6 +25,18 @@ on_a_host() { sandboxed "source tests/bats/inside_network.bash; $1"; }
   [[ $output != *"does not reach"* ]]
 }
 
+@test "on a kernel without IPv6 nothing of it is asked for, and all is as the table says" {
+  on_a_host '
+    mount -t tmpfs none /proc/sys/net/ipv6 # as it looks there
+    network up >/run/said
+    refute grep -E "addrgenmode|ipv6" /run/said # such a kernel refuses the words
+    network status
+    silent network up
+    ip netns exec redis-cache ping -qc1 -W1 10.0.0.30
+  '
+  succeeds
+}
+
 @test "a second up changes nothing, byte for byte, and runs no command" {
   on_a_host '
     network up >/dev/null
