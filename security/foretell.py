@@ -135,13 +135,19 @@ class Foretelling(HostRules):
             telling.hop(
                 "routing decision", f"to {packet.destination} by {out}", f"ip route get {packet.destination}"
             )
-        if not bridged and not self.host.forwards:
-            fix = "sudo sysctl -w net.ipv4.ip_forward=1 (or sudo make network)"
-            return telling.end(Kind.NOT_FORWARDED, "net.ipv4.ip_forward is 0", fix=fix)
+        closed = None if bridged else self.not_forwarding(node, target)
+        if closed:
+            fix = f"sudo sysctl -w net.ipv4.conf.{closed}.forwarding=1 (or sudo make network)"
+            return telling.end(Kind.NOT_FORWARDED, f"net.ipv4.conf.{closed}.forwarding is 0", fix=fix)
         astray = self.astray(telling, target) if target and not bridged else None
         if node and target and bridged:
             astray = self.between_ports(telling, node, target)
         return astray or self.forward(telling, replace(packet, out=out), node, target)
+
+    def not_forwarding(self, node: Node | None, target: Node | None) -> str | None:
+        """Find an interface by which the packet or its answer enters the host, and that forwards nothing."""
+        ends = [[end.bridge] if end else self.host.ways_out() for end in (node, target)]
+        return next((name for end in ends for name in end if name not in self.host.forwards), None)
 
     def for_host(self, telling: Telling, packet: Packet, diverted: Story | None) -> Story:
         """Be for the host itself; what was diverted to it was for somebody else."""

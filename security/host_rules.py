@@ -30,6 +30,7 @@ from security.wiring import Wiring
 LOCALHOST = "127.0.0.1"
 OUTSIDE_PORT = "cnet-outside"  # the wire of an outside that is made for a proof
 _JUDGED = "has judged it"
+_ENDS = ("CNET-NODES", "CNET-ORIGIN-NODES")  # keep packets between nodes from the rules of others
 
 
 class HostRules:
@@ -246,5 +247,7 @@ def _telling_ones(met: Sequence[Rule]) -> Iterator[Rule]:
     for at, rule in enumerate(met):
         after = met[at + 1] if at + 1 < len(met) else None
         passed_on = (rule, after) if after else (rule,)
+        if rule.chain in _ENDS or rule.target in _ENDS:
+            continue
         if not any(_JUDGED in each.comment and each.chain in (rule.chain, rule.target) for each in passed_on):
             yield rule

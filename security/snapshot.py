@@ -78,7 +78,7 @@ class Place:
     listener_lines: str = ""
     rules: str = ""
     frames: str = ""
-    forwards: bool = False
+    forwards: list[str] = field(default_factory=list)  # interfaces: what enters by them goes on
     unread: list[str] = field(default_factory=list)  # base chains of nft that iptables does not show
     rates: dict[str, str] = field(default_factory=dict)
     open: dict[str, int] = field(default_factory=dict)  # connections tracked, by the address that opened them
@@ -137,6 +137,10 @@ class Place:
         routes = [route for route in map(_route, self.route_lines) if route and wanted in route.network]
         usable = [route for route in routes if route.type or self.is_up(route.interface)]
         return max(usable or routes, key=lambda route: route.network.prefixlen, default=None)
+
+    def ways_out(self) -> list[str]:
+        """Name the interfaces of the default routes."""
+        return [line["dev"] for line in self.route_lines if line.get("dst") == "default" and "dev" in line]
 
     def policy_routing(self) -> list[str]:
         """Name each ip rule that somebody added."""
@@ -281,16 +285,19 @@ def _look_at_host(asked: Iterable[str], neighbours: Iterable[str]) -> Place:
     return replace(
         place,
         frames=_run("ebtables-save", "-c"),
-        forwards=Path("/proc/sys/net/ipv4/ip_forward").read_text(encoding="ascii").strip() == "1",
+        forwards=[name for name, value in _settings("forwarding") if value == "1"],
         unread=[*_chains_of_nft(), *_rules_of_legacy()],
         rates=rates,
         open=open_by_source(connections(_run("conntrack", "-L").splitlines())),
-        settings={
-            f"{path.parent.name}.route_localnet": path.read_text(encoding="ascii").strip()
-            for path in Path("/proc/sys/net/ipv4/conf").glob("*/route_localnet")
-        },
+        settings={f"{name}.route_localnet": value for name, value in _settings("route_localnet")},
         owners=owners,
     )
+
+
+def _settings(key: str) -> Iterator[tuple[str, str]]:
+    """Give a sysctl of each interface of the host, and of all."""
+    for path in Path("/proc/sys/net/ipv4/conf").glob(f"*/{key}"):
+        yield path.parent.name, path.read_text(encoding="ascii").strip()
 
 
 def _chains_of_nft() -> list[str]:
