@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from scripts.topology import Topology
@@ -79,7 +80,16 @@ class Experiment:
             time.sleep(_SETTLED_SECONDS)
             self._look(log)
             self._observation.met = trace.read()
+        if not self._observation.seen_at and not self._observation.asked:
+            self._observation.asked |= self._asked_before()
         return self._observation
+
+    def _asked_before(self) -> set[str]:
+        """Find for whom the sender asks since before the probe, which waits for the answer (proc_net(5), arp)."""
+        with inside(self._namespace(self._flow.source)):
+            lines = Path("/proc/thread-self/net/arp").read_text(encoding="ascii").splitlines()[1:]
+        unresolved = {words[0] for words in map(str.split, lines) if int(words[2], 16) == 0}
+        return unresolved & {self._to} or (unresolved if len(unresolved) == 1 else set())
 
     def _trace(self) -> Trace:
         return Trace(packets.identification(self._number), packets.source_port(self._number))

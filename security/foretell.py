@@ -137,8 +137,8 @@ class Foretelling(HostRules):
             )
         closed = None if bridged else self.not_forwarding(node, target)
         if closed:
-            why = f"net.ipv4.conf.{closed}.forwarding is 0"
-            return telling.end(Kind.NOT_FORWARDED, why, fix="sudo make network switches it on")
+            fix = f"sudo sysctl -w net.ipv4.conf.{closed}.forwarding=1 (or sudo make network)"
+            return telling.end(Kind.NOT_FORWARDED, f"net.ipv4.conf.{closed}.forwarding is 0", fix=fix)
         astray = self.astray(telling, target) if target and not bridged else None
         if node and target and bridged:
             astray = self.between_ports(telling, node, target)

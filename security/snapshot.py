@@ -138,6 +138,10 @@ class Place:
         usable = [route for route in routes if route.type or self.is_up(route.interface)]
         return max(usable or routes, key=lambda route: route.network.prefixlen, default=None)
 
+    def ways_out(self) -> list[str]:
+        """Name the interfaces of the default routes."""
+        return [line["dev"] for line in self.route_lines if line.get("dst") == "default" and "dev" in line]
+
     def policy_routing(self) -> list[str]:
         """Name each ip rule that somebody added."""
         return [
@@ -276,8 +280,6 @@ def _addresses_in(namespaces: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def _look_at_host(asked: Iterable[str], neighbours: Iterable[str]) -> Place:
     place = _look(HOST_PLACE, asked)
-    settings = Path("/proc/sys/net/ipv4/conf").glob("*/forwarding")
-    forwards = [path.parent.name for path in settings if path.read_text(encoding="ascii").strip() == "1"]
     rates = (
         {path.name: path.read_text(encoding="ascii") for path in _RATES.glob("*")} if _RATES.is_dir() else {}
     )
@@ -287,16 +289,19 @@ def _look_at_host(asked: Iterable[str], neighbours: Iterable[str]) -> Place:
     return replace(
         place,
         frames=_run("ebtables-save", "-c"),
-        forwards=forwards,
+        forwards=[name for name, value in _settings("forwarding") if value == "1"],
         unread=[*_chains_of_nft(), *_rules_of_legacy()],
         rates=rates,
         open=open_by_source(connections(_run("conntrack", "-L").splitlines())),
-        settings={
-            f"{path.parent.name}.route_localnet": path.read_text(encoding="ascii").strip()
-            for path in Path("/proc/sys/net/ipv4/conf").glob("*/route_localnet")
-        },
+        settings={f"{name}.route_localnet": value for name, value in _settings("route_localnet")},
         owners=owners,
     )
+
+
+def _settings(key: str) -> Iterator[tuple[str, str]]:
+    """Give a sysctl of each interface of the host, and of all."""
+    for path in Path("/proc/sys/net/ipv4/conf").glob(f"*/{key}"):
+        yield path.parent.name, path.read_text(encoding="ascii").strip()
 
 
 def _chains_of_nft() -> list[str]:

@@ -87,7 +87,7 @@ LAB_FOR_FAULTS='
     told_cause "no answer comes back" "nobody outside can answer" "sudo make up" redis-cache world 80
     told_cause "no answer comes back" "no rule gives it the host" "sudo make up" host host 8080; iptables-restore </run/nat
     sysctl -qw net.ipv4.ip_forward=0
-    told_cause "the host does not forward" "net.ipv4.ip_forward is 0" "net.ipv4.ip_forward=1" world host 8080; sysctl -qw net.ipv4.ip_forward=1
+    told_cause "the host does not forward" ".forwarding is 0" "forwarding=1 (or sudo make network)" world host 8080; sysctl -qw net.ipv4.ip_forward=1
     sysctl -qw net.ipv4.conf.br-app.route_localnet=0
     told_cause "no route" "route_localnet of br-app is 0" "net.ipv4.conf.br-app.route_localnet=1" host host 8080; mends
     ip link set br-app type bridge nf_call_iptables 0
