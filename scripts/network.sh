@@ -32,20 +32,50 @@ check_links() { # interfaces of the host that have a name of ours and are not ou
   done
 }
 
-check_routes() { # a default route, also one in two halves as VPNs have it, is in nobody's way
-  local route destination name first last
+# The host's routes. A default route, also one in two halves as VPNs have it, is in nobody's way.
+foreign_routes() { # a line for each that overlaps with a network of the lab: what, and what to do
+  local route destination device words name first last
   for route in "${FOREIGN_ROUTES[@]}"; do
-    destination=${route% *}
+    read -r destination device words <<<"$route"
     [[ $destination != 0.0.0.0/1 && $destination != 128.0.0.0/1 ]] || continue
     [[ $destination == */* ]] || destination+=/32
     network_of "$destination"
     first=$NETWORK last=$NETWORK_END
     for name in "${BRIDGES[@]}"; do
       network_of "${ADDRESS[$name]}"
-      ((last < NETWORK || first > NETWORK_END)) ||
-        die "$TABLE:${LINE_OF[$name]}: address: ${ADDRESS[$name]} of $name overlaps with the host's route $destination by ${route##* }; take another network in your own table"
+      ((last < NETWORK || first > NETWORK_END)) || echo "$TABLE:${LINE_OF[$name]}: address: ${ADDRESS[$name]} of $name overlaps with the host's route $destination by $device; \
+take another network in your own table${words:+, or remove it: sudo ip route del $words}"
     done
   done
+}
+
+is_of_lab() { # INTERFACE|PREFIX
+  local name first last
+  [[ $1 != - ]] || return 1
+  [[ " ${BRIDGES[*]} ${PORT[*]} " != *" $1 "* ]] || return 0
+  [[ $1 == [0-9]* && $1 != 0/* ]] || return 1
+  network_of "$1"
+  first=$NETWORK last=$NETWORK_END
+  for name in "${BRIDGES[@]}"; do
+    network_of "${ADDRESS[$name]}"
+    ((last < NETWORK || first > NETWORK_END)) || return 0
+  done
+  return 1
+}
+
+foreign_routing_rules() { # a line for each of `ip rule` on the host that names a lab address or interface
+  local rule from to interface words
+  for rule in "${FOREIGN_RULES[@]}"; do
+    read -r from to interface words <<<"$rule"
+    ! is_of_lab "$from" && ! is_of_lab "$to" && ! is_of_lab "$interface" ||
+      echo "a routing rule of the host that is not the lab's: $words; remove it: sudo ip rule del $words"
+  done
+}
+
+check_routes() {
+  local found
+  found=$(foreign_routes && foreign_routing_rules)
+  [[ -z $found ]] || die "$(sed -n 1p <<<"$found")"
 }
 
 check_namespaces() {
@@ -63,7 +93,7 @@ check_network() {
 }
 
 check() {
-  need_tools ip bridge jq
+  need_tools ip bridge jq python3
   load_topology
   compare_facts
   check_network
@@ -73,7 +103,7 @@ check() {
 
 up() {
   [[ -n ${DRY_RUN:-} ]] || need_root
-  need_tools ip bridge jq
+  need_tools ip bridge jq python3
   load_topology
   take_lock
   compare_facts
@@ -87,7 +117,7 @@ up() {
 
 # Namespaces before links: a `down` cut short leaves links, by which the next one knows which are ours.
 remove_network() {
-  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() names
+  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() OTHERS=() names
   names=$(our_namespaces)
   [[ -z $names ]] || mapfile -t HOST <<<"$names"
   HOST=("${HOST[@]/#/netns del }")
@@ -97,20 +127,22 @@ remove_network() {
 
 down() {
   [[ -n ${DRY_RUN:-} ]] || need_root
-  need_tools ip bridge jq
+  need_tools ip bridge jq python3
   take_lock
   remove_network
 }
 
 status() {
-  local fact
+  local fact found
   need_root
-  need_tools ip bridge jq
+  need_tools ip bridge jq python3
   load_topology
   compare_facts
   for fact in "${MISSING[@]}"; do echo "${RED}missing${PLAIN}  $(in_words "$fact")"; done
   for fact in "${SURPLUS[@]}"; do echo "${YELLOW}surplus${PLAIN}  $(in_words "$fact")"; done
-  ((${#MISSING[@]} + ${#SURPLUS[@]} == 0)) || return 1
+  found=$(foreign_routes && foreign_routing_rules)
+  [[ -z $found ]] || echo "${YELLOW}foreign${PLAIN}  ${found//$'\n'/$'\n'${YELLOW}foreign$PLAIN  }"
+  [[ -z $found ]] && ((${#MISSING[@]} + ${#SURPLUS[@]} == 0)) || return 1
   echo "${GREEN}network${PLAIN}  ${#NODES[@]} nodes as $TABLE says"
 }
 
