@@ -69,19 +69,6 @@ host_state() {
   printf '{"links":%s,"routes":%s,"rules":%s,"neighbours":%s,"names":%s,"entries":%s}\n' "${dumps[@]}"
 }
 
-# jq: a route and a rule in the words that `ip route del` and `ip rule del` take.
-WORDS='
-  def hop: (select(.gateway) | "via", .gateway), (select(.via) | "via", .via.family, .via.host), (select(.dev) | "dev", .dev);
-  def route_words: [(.type // empty | select(. != "unicast")), .dst, hop, (.nexthops // [] | .[] | "nexthop", hop),
-    (select(.table and .table != "main") | "table", .table), (select(.metric) | "metric", .metric)] | map(tostring) | join(" ");
-  def rule_words: ["priority", .priority, (select(has("not")) | "not"), "from", .src + (if .srclen then "/\(.srclen)" else "" end),
-    (select(.dst) | "to", .dst + (if .dstlen then "/\(.dstlen)" else "" end)),
-    (select(.fwmark) | "fwmark", .fwmark + (if .fwmask then "/\(.fwmask)" else "" end)),
-    (to_entries[] | select(.key | IN("tos", "iif", "oif", "ipproto", "sport", "dport")) | .key, .value),
-    (select(.action) | .action), (select(.table) | "table", .table)] | map(tostring) | join(" ");
-  def is_kernels: "\(.priority) \(.table) \(keys - ["protocol"] | length)" | IN("0 local 3", "32766 main 3", "32767 default 3");
-'
-
 # What look() sorts out of it. A namespace is a holder when the host gives it the number (netnsid) that
 # a port of ours names as its other end's.
 HOST_SIGHTS='
@@ -89,25 +76,18 @@ HOST_SIGHTS='
   INDEX($ours[] | select(.link_netnsid); .link_netnsid) as $held |
   (.links[] | select(.group != $group) | "link \(.ifname)"),
   ($ours[] | select(.ifalias) | "table \(.ifalias | ltrimstr("cnet "))"),
-  (.routes[] | select((.dst | test("^(default$|.*:)") | not) and (.protocol != "kernel" or ($ours[.dev // ""] | not))) |
-    "route \(.dst) \(.dev // .type) \(if .protocol == "kernel" then "" else route_words end)"),
-  (.rules[] | select(is_kernels | not) | "rule \(.src)/\(.srclen // 32) \(.dst // "all")/\(.dstlen // 32) \(.iif // .oif // "-") \(rule_words)"),
   (.names[] | if $held["\(.id)"] then "holder \(.name)" else "other \(.name)" end)'
 
-# Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ROUTES ("DESTINATION DEVICE ROUTE", without the last where the kernel
-# made it), FOREIGN_RULES ("SOURCE DESTINATION INTERFACE RULE", those of `ip rule`), HOLDERS (namespaces
-# that hold an end of ours), NAMED (others that a table names), STALE (files that never became a namespace:
-# `ip netns add` makes the file first, and was killed).
+# Fills HOST_STATE and, from it: FOREIGN_LINKS, HOLDERS (namespaces that hold an end of ours), NAMED (others that a table
+# names), STALE (files that never became a namespace: `ip netns add` makes the file first, and was killed).
 look() {
   local sights kind rest others=() tables=() known
-  FOREIGN_LINKS=() FOREIGN_ROUTES=() FOREIGN_RULES=() HOLDERS=() NAMED=() STALE=()
+  FOREIGN_LINKS=() HOLDERS=() NAMED=() STALE=()
   HOST_STATE=$(host_state) || die "ip does not show the host's addresses, namespaces and routes"
-  sights=$(jq -r --arg group "$LINK_GROUP" "$WORDS$HOST_SIGHTS" <<<"$HOST_STATE")
+  sights=$(jq -r --arg group "$LINK_GROUP" "$HOST_SIGHTS" <<<"$HOST_STATE")
   while read -r kind rest; do
     case $kind in
       link) FOREIGN_LINKS+=("$rest") ;;
-      route) FOREIGN_ROUTES+=("$rest") ;;
-      rule) FOREIGN_RULES+=("$rest") ;;
       table) tables+=("$rest") ;;
       holder) HOLDERS+=("$rest") ;;
       other) others+=("$rest") ;;
@@ -132,75 +112,14 @@ names_of_tables() { # the namespaces of tables that are up, other than the loade
 PYTHON=/usr/bin/python3 # the distribution's own, which starts at once
 [[ -x $PYTHON ]] || PYTHON=python3
 
-inside_state() { # what scripts/inside.py says of the host and each namespace; then name, links, routes, rules, neighbours of each
-  local namespace more
+inside_state() { # name, links, routes, rules, neighbours of each
+  local namespace
   (($# == 0)) || need_root
-  exec {more}< <("$PYTHON" -IS "$ROOT/scripts/inside.py" - "$@") # meanwhile
   for namespace; do
     printf '"%s"\n' "$namespace"
     ip -n "$namespace" -j -batch - <<<$'addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp'
   done
-  cat <&"$more"
 }
-
-# A pair's two ends name each other by index; the host's end also by the namespace's number. A namespace
-# with a name of ours that holds no such end is ours too (a link was cut, a run was killed), unless it
-# is in use for something else. Links that someone added inside a namespace are theirs.
-FACTS='
-  def is_up: .flags | index("UP");
-  def cidrs: .addr_info[] | select(.family == "inet") | "\(.local)/\(.prefixlen)";
-  # What somebody added, of the host ("-") or of a namespace; the links that count are in $mine.
-  def added($where; $mine): . as $place | INDEX($mine[]; .ifname) as $named | INDEX($mine[]; .ifindex) as $numbered |
-    ($mine[] | select(.link_type != "loopback") |
-      (select(.mtu != $mtu) | "mtu \($where) \(.ifname) \(.mtu)"), (select(.flags | index("NOARP")) | "no-arp \($where) \(.ifname)")),
-    (.neighbours[] | select($named[.dev] and .dev != "lo" and (.dst | test("^(2(2[4-9]|3.)\\.|ff)") | not)) |
-      "neighbour \($where) \(.dev) \(.dst) \(.lladdr)"),
-    (.more.qdiscs[] | select($numbered["\(.[0])"]) | "qdisc \($where) \($numbered["\(.[0])"].ifname) \(.[1]) \(.[2])"),
-    ($mine[] | select(is_up) | . as $link | .addr_info[] | select(.family == "inet" and (.secondary | not)) | . as $address |
-      select($place.routes | (any(.type == "local" and .dst == $address.local) and
-        (any(.protocol == "kernel" and .dev == $link.ifname and .prefsrc == $address.local and (.type // "unicast") == "unicast") or
-          $address.prefixlen == 32 or $link.link_type == "loopback")) | not) |
-      "unconnected \($where) \($link.ifname) \($address.local)/\($address.prefixlen)");
-  def is_default: .dst == "default" and .dev and (.type // "unicast") == "unicast" and (.table // "main") == "main" and (.metric | not);
-  input as $host | [inputs] as $all | [$all[] | select(type != "object")] as $dumps |
-  INDEX($all[] | objects; .namespace) as $more |
-  if ($more | length) * 5 != ($dumps | length) + 5 then error("the state of a namespace cannot be read") else . end |
-  INDEX($host.names[]; .name) as $names |
-  [$host.links[] | select(.group == $group) | .pair = "\(.link_netnsid) \(.link_index) \(.ifindex)"] as $ours |
-  [range(0; $dumps | length; 5) as $at | $names[$dumps[$at]].id as $id | {
-    namespace: $dumps[$at], routes: $dumps[$at + 2], rules: $dumps[$at + 3], neighbours: $dumps[$at + 4], more: $more[$dumps[$at]],
-    links: [$dumps[$at + 1][] | .pair = "\($id) \(.ifindex) \(.link_index)"]}] as $inside |
-  INDEX($ours[]; .pair) as $ports |
-  INDEX($inside[] | .namespace as $namespace | .links[] | select($ports[.pair]) |
-    {pair, end: "\($namespace) \(.ifname)", mac: .address}; .pair) as $ends |
-  ($ours[] | .ifname as $name |
-    if .linkinfo.info_kind == "bridge"
-    then "bridge \($name) \(.address)", "alias \($name) \(.ifalias)", "bridge-address \($name) \(cidrs)",
-      (.linkinfo.info_data | select(.no_linklocal_learn == 1 and .mcast_snooping == 0) | "no-learning \($name)"),
-      (.linkinfo.info_data | select(.nf_call_iptables == 1 and .nf_call_ip6tables == 1 and .nf_call_arptables == 1) | "filtered \($name)")
-    else "veth \($ends[.pair].end // "- -") \($name) \($ends[.pair].mac // "-")", (select(.master) | "port \($name) \(.master)"),
-      (select(.linkinfo.info_slave_data | .learning == false and .flood == false) | "no-learning \($name) \(.master)"),
-      (select(.linkinfo.info_slave_data.hairpin) | "hairpin \($name)") end,
-    (select(is_up) | "up \($name)")),
-  ($inside[] | .namespace as $namespace | [.links[] | select($ends[.pair])] as $mine |
-    if $mine == [] and (.links | any(.link_type != "loopback" and is_up)) then "foreign \($namespace)"
-    else
-      "namespace \($namespace)",
-      ((.links[] | select(.link_type == "loopback")), $mine[] | select(is_up) | "inside-up \($namespace) \(.ifname)"),
-      ($mine[] | "address \($namespace) \(.ifname) \(cidrs)"),
-      (.links[] | select(.link_type == "loopback") | "address \($namespace) \(.ifname) \(cidrs | select(. != "127.0.0.1/8"))"),
-      (.routes[] | select(.protocol != "kernel") |
-        if is_default then "route \($namespace) \(if .gateway then "via \(.gateway)" else "dev \(.dev)" end)"
-        else "own-route \($namespace) \(route_words)" end),
-      (.rules[] | select(is_kernels | not) | "own-rule \($namespace) \(rule_words)"),
-      ([.rules[] | select(is_kernels) | .table] as $there | ["0 local", "32766 main", "32767 default"][] |
-        select(split(" ")[1] | IN($there[]) | not) | "no-rule \($namespace) \(.)"),
-      (.more.rules[] | "rules \($namespace) \(.)"),
-      added($namespace; [.links[] | select(.link_type == "loopback" or $ends[.pair])])
-    end),
-  ({routes: $host.routes, neighbours: $host.neighbours, more: $more["-"]} | added("-"; $ours)),
-  (INDEX($ours[]; .ifname) as $links | $host.entries[] | select($links[.ifname] and .master and (.flags | index("sticky"))) |
-    "forward \(.ifname) \(.master) \(.mac)")'
 
 # What makes a port deaf. Frames to 01:80:c2:00:00:0x do not enter by the bridge but by the port itself, so that no rule
 # for the bridge sees them: the host must not answer ARP there, nor take IP from there.
@@ -218,18 +137,29 @@ deaf_ports() { # those of the table that are
   done
 }
 
-live_facts() { # of the host and the namespaces given
-  { printf '%s\n' "$HOST_STATE" && inside_state "$@"; } | jq -rn --arg group "$LINK_GROUP" --argjson mtu "$MTU" "$WORDS$FACTS"
+# Of the host and the namespaces given; then the host's own routes and routing rules, as "host ...".
+live_facts() {
   deaf_ports
   ((${#STALE[@]} == 0)) || printf 'stale %s\n' "${STALE[@]}"
+  local half=$((($# + 1) / 2)) # the namespaces are read by two at a time
+  "$PYTHON" -IS "$ROOT/scripts/live_facts.py" "$LINK_GROUP" "$MTU" \
+    <(printf '%s\n' "$HOST_STATE" && inside_state "${@:1:half}") <(inside_state "${@:half+1}") "$@"
 }
 
-# Sets LIVE, MISSING and SURPLUS, in the order in which things are made.
+# Sets LIVE, MISSING and SURPLUS, in the order in which things are made; HOST_ROUTING holds "route DESTINATION DEVICE
+# ROUTE" (no ROUTE where the kernel made it for an address) and "rule SOURCE DESTINATION INTERFACE RULE".
 compare_facts() {
-  local wanted
+  local wanted live
   look
   wanted=$(wanted_facts)
-  LIVE=$(live_facts "${HOLDERS[@]}" "${NAMED[@]}")
+  LIVE=$(live_facts "${HOLDERS[@]}" "${NAMED[@]}") || die "the state of the lab's namespaces cannot be read"
+  mapfile -t live <<<"$LIVE"
+  HOST_ROUTING=() LIVE=''
+  while ((${#live[@]} > 0)) && [[ ${live[-1]} == "host "* ]]; do
+    HOST_ROUTING=("${live[-1]#host }" "${HOST_ROUTING[@]}")
+    unset 'live[-1]'
+  done
+  ((${#live[@]} == 0)) || printf -v LIVE '%s\n' "${live[@]}"
   mapfile -t MISSING < <(without "$LIVE" "$wanted")
   mapfile -t SURPLUS < <(without "$wanted" "$LIVE")
 }

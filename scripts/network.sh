@@ -34,9 +34,10 @@ check_links() { # interfaces of the host that have a name of ours and are not ou
 
 # The host's routes. A default route, also one in two halves as VPNs have it, is in nobody's way.
 foreign_routes() { # a line for each that overlaps with a network of the lab: what, and what to do
-  local route destination device words name first last
-  for route in "${FOREIGN_ROUTES[@]}"; do
-    read -r destination device words <<<"$route"
+  local line kind destination device words name first last
+  for line in "${HOST_ROUTING[@]}"; do
+    read -r kind destination device words <<<"$line"
+    [[ $kind == route ]] || continue
     [[ $destination != 0.0.0.0/1 && $destination != 128.0.0.0/1 ]] || continue
     [[ $destination == */* ]] || destination+=/32
     network_of "$destination"
@@ -64,9 +65,10 @@ is_of_lab() { # INTERFACE|PREFIX
 }
 
 foreign_routing_rules() { # a line for each of `ip rule` on the host that names a lab address or interface
-  local rule from to interface words
-  for rule in "${FOREIGN_RULES[@]}"; do
-    read -r from to interface words <<<"$rule"
+  local line kind from to interface words
+  for line in "${HOST_ROUTING[@]}"; do
+    read -r kind from to interface words <<<"$line"
+    [[ $kind == rule ]] || continue
     ! is_of_lab "$from" && ! is_of_lab "$to" && ! is_of_lab "$interface" ||
       echo "a routing rule of the host that is not the lab's: $words; remove it: sudo ip rule del $words"
   done
