@@ -201,20 +201,30 @@ no_processes() { [[ -z $(ip netns pids "$1") ]]; }
 status() {
   need_root
   load_topology
-  local node state pid word drift=0
+  local node state pid word stream streams=() drift=0
   local -A seen=()
   while read -r node state pid; do
     seen[$node]=1
-    word=$(state_of "$node" "$state" "$pid")
-    [[ $word == running ]] || drift=1
-    printf '%s%-10s%s %-18s %-16s %s:%s  pid %s\n' "$([[ $word == running ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" \
-      "$node" "${RUNS[$node]:-?}" "${ADDRESS[$node]%/*}" "$(port_of "$node")" "$(program_of "${pid:-0}")"
+    exec {stream}< <(show_state "$node" "$state" "$pid") # all at once: each may wait for an answer
+    streams+=("$stream")
   done < <(supervisor_states)
+  for stream in "${streams[@]}"; do
+    word=$(cat <&"$stream")
+    echo "$word"
+    [[ $word == "${GREEN}running"* ]] || drift=1
+  done
   for node in $(services); do
     [[ -n ${seen[$node]:-} ]] || { echo "${RED}stopped${PLAIN}    $node" && drift=1; }
   done
   [[ -z $(names_drift) ]] || { names_drift && drift=1; }
   return "$drift"
+}
+
+show_state() { # NODE SUPERVISOR_STATE PID
+  local word
+  word=$(state_of "$@")
+  printf '%s%-10s%s %-18s %-16s %s:%s  pid %s\n' "$([[ $word == running ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" \
+    "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" "$(port_of "$1")" "$(program_of "${3:-0}")"
 }
 
 restart() {
