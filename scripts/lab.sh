@@ -218,13 +218,13 @@ tell_drift() { # TEXT; 1 if there is anything
     word=${word#$'\e[3'?m}
     case ${word%$'\e[0m'} in
       missing | surplus | stopped | astray | old-password) repairable=1 ;;
-      foreign) foreign=1 ;;
+      foreign | disk-full) foreign=1 ;;
       not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) unwell+=" $name" ;;
     esac
   done <<<"$1"
   [[ -z $repairable ]] || say "${RED}drift:${PLAIN} what is missing, surplus or stopped above differs from $TABLE; repair with: sudo make up"
   for name in $unwell; do say "${RED}not well:${PLAIN} the program of $name; see: sudo make logs NODE=$name"; done
-  [[ -z $foreign ]] || say "${RED}foreign:${PLAIN} the lab changes nothing that is not its own; each line above ends with the command that removes it"
+  [[ -z $foreign ]] || say "${RED}foreign:${PLAIN} the lab changes nothing that is not its own; each line above says what does"
   [[ -z $repairable$unwell$foreign ]]
 }
 
