@@ -31,7 +31,7 @@ resolver_file() { printf '%s\nnameserver %s\noptions timeout:1 attempts:2\n' "$M
 
 our_resolvers() { grep -lxF -- "$MARK" "$RESOLVERS"/*/resolv.conf 2>/dev/null || :; }
 
-is_somebodys() { [[ -e $1 ]] && ! grep -qxF -- "$MARK" "$1"; }                                                       # FILE
+is_somebodys() { [[ -e $1 ]] && ! grep -qxF -- "$MARK" "$1"; }                                                                                       # FILE
 in_the_way() { echo "$1 is not the lab's (its first line is gone), and the lab writes its own: sudo mv $1 /etc/resolv.conf.$(basename "${1%/*}")"; } # FILE
 
 check_names() { # somebody's own file for a namespace of ours
