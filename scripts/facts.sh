@@ -12,7 +12,15 @@
 #   hairpin PORT                      (may send back what it received: a published port asked for from within)
 #   port PORT BRIDGE                  up LINK                    (of the host)
 #   inside-up NS INTERFACE            address NS INTERFACE CIDR
-#   route NS via|dev HOP              stale NS, foreign NS, linked NS   (never wanted)
+#   route NS via|dev HOP
+#
+# Never wanted, so that whatever somebody added is named and removed (NS is "-" for what is on the lab's own links on the host):
+#   stale NS, foreign NS, linked NS   own-route NS ROUTE         own-rule NS RULE       neighbour NS INTERFACE ADDRESS MAC
+#   mtu NS INTERFACE BYTES            no-arp NS INTERFACE        qdisc NS INTERFACE KIND root|ingress|clsact
+#   rules NS FAMILY TABLE CHAIN       no-rule NS PRIORITY TABLE  (the kernel's own rule was deleted)
+#   unconnected NS INTERFACE CIDR     (the kernel's own routes of an address were deleted)
+
+MTU=1500 # of every wire, at both ends: what the kernel gives
 
 wanted_facts() {
   local bridge node namespace interface port gateway filtered=''
@@ -52,11 +60,13 @@ mac_of() {
 # --- the host ------------------------------------------------------------------------------------
 
 host_state() {
-  local links names routes entries
+  local dumps
   exec 2>/dev/null # ip complains of each STALE one
-  links=$(ip -j -d addr show) && names=$(ip -j netns list) && routes=$(ip -j -4 route show table all) || return
-  entries=$(bridge -j fdb show state static) || return
-  printf '{"links":%s,"names":%s,"routes":%s,"entries":%s}\n' "$links" "${names:-[]}" "${routes:-[]}" "${entries:-[]}"
+  mapfile -t dumps < <(ip -j -d -batch - <<<$'addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp\nnetns list')
+  ((${#dumps[@]} >= 4)) || return
+  dumps+=("$(bridge -j fdb show state static)") || return
+  ((${#dumps[@]} > 5)) || dumps=("${dumps[@]::4}" '[]' "${dumps[4]}") # without namespaces ip prints nothing
+  printf '{"links":%s,"routes":%s,"rules":%s,"neighbours":%s,"names":%s,"entries":%s}\n' "${dumps[@]}"
 }
 
 # What look() sorts out of it. A name is a holder when the host gives it the number (netnsid) that a port of ours names
@@ -67,24 +77,22 @@ HOST_SIGHTS='
     map({key: "\(.[0].link_netnsid)", value: map(.ifalias)}) | from_entries) as $held |
   (.links[] | select(.group != $group) | "link \(.ifname)", "altname \(.altnames[]?) \(.ifname)"),
   ($ours[] | select(.ifalias and .linkinfo.info_kind == "bridge") | "table \(.ifalias | ltrimstr("cnet "))"),
-  (.routes[] | select(.dst != "default" and ($ours[.dev // ""] | not)) | "route \(.dst) \(.dev // .type)"),
   (.names[] | .name as $name | ($held["\(.id)"] // []) |
     if index("cnet \($name)") then "holder \($name)" elif . == [] then "other \($name)" else "end \($name)" end)'
 
-# Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ALTNAMES ("NAME INTERFACE"), FOREIGN_ROUTES ("DESTINATION DEVICE"), HOLDERS (namespaces
-# that hold an end of ours), NAMED (others that a table names), STALE (files that never became a namespace:
+# Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ALTNAMES ("NAME INTERFACE"), HOLDERS (namespaces that
+# hold an end of ours), NAMED (others that a table names), STALE (files that never became a namespace:
 # `ip netns add` makes the file first, and was killed), LINKED (symbolic links with a name of a table: `ip netns del`
 # would follow them).
 look() {
   local sights kind rest ends=() others=() tables=() known
-  FOREIGN_LINKS=() FOREIGN_ALTNAMES=() FOREIGN_ROUTES=() HOLDERS=() NAMED=() STALE=() LINKED=()
+  FOREIGN_LINKS=() FOREIGN_ALTNAMES=() HOLDERS=() NAMED=() STALE=() LINKED=()
   HOST_STATE=$(host_state) || die "ip does not show the host's addresses, namespaces and routes"
   sights=$(jq -r --arg group "$LINK_GROUP" "$HOST_SIGHTS" <<<"$HOST_STATE")
   while read -r kind rest; do
     case $kind in
       link) FOREIGN_LINKS+=("$rest") ;;
       altname) FOREIGN_ALTNAMES+=("$rest") ;;
-      route) FOREIGN_ROUTES+=("$rest") ;;
       table) tables+=("$rest") ;;
       holder) [[ -L /run/netns/$rest ]] || HOLDERS+=("$rest") ;;
       end) ends+=("$rest") ;;
@@ -110,49 +118,17 @@ names_of_tables() { # the namespaces of tables that are up, other than the loade
 
 # --- the namespaces ------------------------------------------------------------------------------
 
-inside_state() { # name, links, routes of each
+PYTHON=/usr/bin/python3 # the distribution's own, which starts at once
+[[ -x $PYTHON ]] || PYTHON=python3
+
+inside_state() { # name, links, routes, rules, neighbours of each
   local namespace
   (($# == 0)) || need_root
   for namespace; do
     printf '"%s"\n' "$namespace"
-    ip -n "$namespace" -j -batch - <<<$'addr show\nroute show default'
+    ip -n "$namespace" -j -batch - <<<$'addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp'
   done
 }
-
-# A pair's two ends name each other by index; the host's end also by the namespace's number. A namespace
-# with a name of ours that holds no such end is ours too (a link was cut, a run was killed), unless it
-# is in use for something else. Links that someone added inside a namespace are theirs.
-FACTS='
-  def is_up: .flags | index("UP");
-  def cidrs: .addr_info[] | select(.family == "inet") | "\(.local)/\(.prefixlen)";
-  input as $host | [inputs] as $dumps |
-  INDEX($host.names[]; .name) as $names |
-  [$host.links[] | select(.group == $group) | .pair = "\(.link_netnsid) \(.link_index) \(.ifindex)"] as $ours |
-  [range(0; $dumps | length; 3) as $at | $names[$dumps[$at]].id as $id | {
-    namespace: $dumps[$at], routes: $dumps[$at + 2],
-    links: [$dumps[$at + 1][] | .pair = "\($id) \(.ifindex) \(.link_index)"]}] as $inside |
-  INDEX($ours[]; .pair) as $ports |
-  INDEX($inside[] | .namespace as $namespace | .links[] | select($ports[.pair]) |
-    {pair, end: "\($namespace) \(.ifname)", mac: .address}; .pair) as $ends |
-  ($ours[] | .ifname as $name |
-    if .linkinfo.info_kind == "bridge"
-    then "bridge \($name) \(.address)", "alias \($name) \(.ifalias)", "bridge-address \($name) \(cidrs)",
-      (.linkinfo.info_data | select(.no_linklocal_learn == 1 and .mcast_snooping == 0) | "no-learning \($name)"),
-      (.linkinfo.info_data | select(.nf_call_iptables == 1 and .nf_call_ip6tables == 1 and .nf_call_arptables == 1) | "filtered \($name)")
-    else "veth \($ends[.pair].end // "- -") \($name) \($ends[.pair].mac // "-")", (select(.master) | "port \($name) \(.master)"),
-      (select(.linkinfo.info_slave_data | .learning == false and .flood == false) | "no-learning \($name) \(.master)"),
-      (select(.linkinfo.info_slave_data.hairpin) | "hairpin \($name)") end,
-    (select(is_up) | "up \($name)")),
-  ($inside[] | .namespace as $namespace | [.links[] | select($ends[.pair])] as $mine |
-    if $mine == [] and (.links | any(.link_type != "loopback" and is_up)) then "foreign \($namespace)"
-    else
-      "namespace \($namespace)",
-      ((.links[] | select(.link_type == "loopback")), $mine[] | select(is_up) | "inside-up \($namespace) \(.ifname)"),
-      ($mine[] | "address \($namespace) \(.ifname) \(cidrs)"),
-      (.routes[] | select(.dev) | "route \($namespace) \(if .gateway then "via \(.gateway)" else "dev \(.dev)" end)")
-    end),
-  (INDEX($ours[]; .ifname) as $links | $host.entries[] | select($links[.ifname] and .master and (.flags | index("sticky"))) |
-    "forward \(.ifname) \(.master) \(.mac)")'
 
 # What makes a port deaf. Frames to 01:80:c2:00:00:0x do not enter by the bridge but by the port itself, so that no rule
 # for the bridge sees them: the host must not answer ARP there, nor take IP from there.
@@ -170,19 +146,30 @@ deaf_ports() { # those of the table that are
   done
 }
 
-live_facts() { # of the host and the namespaces given
-  { printf '%s\n' "$HOST_STATE" && inside_state "$@"; } | jq -rn --arg group "$LINK_GROUP" "$FACTS"
+# Of the host and the namespaces given; then the host's own routes and routing rules, as "host ...".
+live_facts() {
   deaf_ports
   ((${#STALE[@]} == 0)) || printf 'stale %s\n' "${STALE[@]}"
   ((${#LINKED[@]} == 0)) || printf 'linked %s\n' "${LINKED[@]}"
+  local half=$((($# + 1) / 2)) # the namespaces are read by two at a time
+  "$PYTHON" -IS "$ROOT/scripts/live_facts.py" "$LINK_GROUP" "$MTU" \
+    <(printf '%s\n' "$HOST_STATE" && inside_state "${@:1:half}") <(inside_state "${@:half+1}") "$@"
 }
 
-# Sets LIVE, MISSING and SURPLUS, in the order in which things are made.
+# Sets LIVE, MISSING and SURPLUS, in the order in which things are made; HOST_ROUTING holds "route DESTINATION DEVICE
+# ROUTE" (no ROUTE where the kernel made it for an address) and "rule SOURCE DESTINATION INTERFACE RULE".
 compare_facts() {
-  local wanted
+  local wanted live
   look
   wanted=$(wanted_facts)
-  LIVE=$(live_facts "${HOLDERS[@]}" "${NAMED[@]}")
+  LIVE=$(live_facts "${HOLDERS[@]}" "${NAMED[@]}") || die "the state of the lab's namespaces cannot be read"
+  mapfile -t live <<<"$LIVE"
+  HOST_ROUTING=() LIVE=''
+  while ((${#live[@]} > 0)) && [[ ${live[-1]} == "host "* ]]; do
+    HOST_ROUTING=("${live[-1]#host }" "${HOST_ROUTING[@]}")
+    unset 'live[-1]'
+  done
+  ((${#live[@]} == 0)) || printf -v LIVE '%s\n' "${live[@]}"
   mapfile -t MISSING < <(without "$LIVE" "$wanted")
   mapfile -t SURPLUS < <(without "$wanted" "$LIVE")
 }
@@ -221,8 +208,28 @@ in_words() {
     inside-up) echo "$b is up in namespace $a" ;;
     address) echo "address $c on $b in namespace $a" ;;
     route) echo "default route $b $c in namespace $a" ;;
+    own-route | own-rule) echo "${kind#own-} of its own in namespace $a: $b${c:+ $c}${d:+ $d}" ;;
+    no-rule) echo "namespace $a is without the kernel's rule $b, table $c" ;;
+    unconnected) echo "$(interface_in_words "$a" "$b") is without the routes of its address $c" ;;
+    neighbour) echo "permanent neighbour on $(interface_in_words "$a" "$b"): $c at $d" ;;
+    mtu) echo "MTU $c on $(interface_in_words "$a" "$b"), wanted $MTU" ;;
+    no-arp) echo "$(interface_in_words "$a" "$b") does not use ARP" ;;
+    qdisc) echo "qdisc ${d% *} on $(interface_in_words "$a" "$b") ($c)" ;;
+    rules) echo "rules of its own in namespace $a: $(rules_in_words "$a" "$b" "$c" "$d")" ;;
     stale) echo "/run/netns/$a is a file and no namespace" ;;
     linked) echo "/run/netns/$a is a symbolic link" ;;
     foreign) echo "namespace $a is in use for something else" ;;
   esac
+}
+
+interface_in_words() { # NAMESPACE INTERFACE
+  if [[ $1 == - ]]; then echo "$2 of the host"; else echo "$2 in namespace $1"; fi
+}
+
+rules_in_words() { # NAMESPACE FAMILY TABLE CHAIN
+  local enter=(nsenter --net="/run/netns/$1" --) rules
+  if [[ $2 == legacy ]]; then rules=$("${enter[@]}" iptables-legacy-save -t "$3" | grep ^-A); else
+    rules=$("${enter[@]}" nft list chain "$2" "$3" "$4" | sed -E '/^(table|\t(chain|type|\})|\})/d; s/^\t*//; s/counter packets [0-9]+ bytes [0-9]+ //')
+  fi
+  echo "$2 $3${4:+ $4}: ${rules//$'\n'/; }"
 }

@@ -20,6 +20,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
 # shellcheck source=scripts/preconditions.sh
 source "$(dirname "${BASH_SOURCE[0]}")/preconditions.sh"
+# shellcheck source=scripts/foreign.sh
+source "$(dirname "${BASH_SOURCE[0]}")/foreign.sh"
 # shellcheck source=scripts/watchers.sh
 source "$(dirname "${BASH_SOURCE[0]}")/watchers.sh"
 
@@ -37,6 +39,7 @@ prepare() { # all that can refuse, refuses before anything changes
   take_lock
   step "look for what is in the way"
   require_preconditions
+  name_foreign_rules >&2 || : # they may stand in nobody's way; the proof tells
   call network check
   call nat check
 }
@@ -90,9 +93,16 @@ up() {
   defer rm -f "$PROVEN"
   export PROVEN BRIEF=1
   [[ -z $SHOW ]] || unset BRIEF
-  call verify all
-  ! policy_in_force || "$ROOT/security/prove.sh"
+  prove_all || {
+    name_foreign_rules >&2
+    return 1
+  }
   farewell
+}
+
+prove_all() {
+  call verify all || return
+  ! policy_in_force || "$ROOT/security/prove.sh"
 }
 
 # From one table to another by way of nothing: what is half one and half the other has a policy for neither.
@@ -206,18 +216,41 @@ status() {
   load_topology
   need_lab
   export TOPOLOGY=$TABLE
-  local drift=0
+  local said foreign status=0
+  exec {foreign}< <(name_foreign_rules) # meanwhile
   show_nodes
   show_rules
   show_drops
   printf '\n%sservices%s\n' "$BOLD" "$PLAIN"
-  call services status || drift=1
-  echo
-  call network status || drift=1
-  call nat status || drift=1
-  ! policy_in_force || policy status || drift=1
-  ((drift == 0)) || say "${RED}drift:${PLAIN} what is named above differs from $TABLE; sudo make up mends it"
-  return "$drift"
+  said=$(
+    failed=0
+    call services status || failed=1
+    echo
+    call network status || failed=1
+    call nat status || failed=1
+    ! policy_in_force || policy status || failed=1
+    cat <&"$foreign"
+    exit "$failed"
+  ) || status=1
+  echo "$said"
+  tell_drift "$said" && return "$status"
+}
+
+# What to do about what status says: only what is missing or surplus is repaired by `up`.
+tell_drift() { # TEXT; 1 if there is anything
+  local word name rest unwell='' repairable='' foreign=''
+  while read -r word name rest; do
+    word=${word#$'\e[3'?m}
+    case ${word%$'\e[0m'} in
+      missing | surplus | stopped | astray | old-password) repairable=1 ;;
+      foreign | disk-full) foreign=1 ;;
+      not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) unwell+=" $name" ;;
+    esac
+  done <<<"$1"
+  [[ -z $repairable ]] || say "${RED}drift:${PLAIN} what is missing, surplus or stopped above differs from $TABLE; repair with: sudo make up"
+  for name in $unwell; do say "${RED}not well:${PLAIN} the program of $name; see: sudo make logs NODE=$name"; done
+  [[ -z $foreign ]] || say "${RED}foreign:${PLAIN} the lab changes nothing that is not its own; each line above says what does"
+  [[ -z $repairable$unwell$foreign ]]
 }
 
 shell() { # NAMESPACE

@@ -31,12 +31,15 @@ resolver_file() { printf '%s\nnameserver %s\noptions timeout:1 attempts:2\n' "$M
 
 our_resolvers() { grep -lxF -- "$MARK" "$RESOLVERS"/*/resolv.conf 2>/dev/null || :; }
 
+is_somebodys() { [[ -e $1 ]] && ! grep -qxF -- "$MARK" "$1"; }                                                                                       # FILE
+in_the_way() { echo "$1 is not the lab's (its first line is gone), and the lab writes its own: sudo mv $1 /etc/resolv.conf.$(basename "${1%/*}")"; } # FILE
+
 check_names() { # somebody's own file for a namespace of ours
   local node file
   [[ -n $(dns_address) ]] || return 0
   for node in "${NODES[@]}"; do
     file=$RESOLVERS/${NAMESPACE[$node]}/resolv.conf
-    [[ ! -e $file ]] || grep -qxF -- "$MARK" "$file" || die "$file is not the lab's; move it away, the lab writes its own"
+    ! is_somebodys "$file" || die "$(in_the_way "$file")"
   done
 }
 
@@ -80,11 +83,15 @@ remove_names() { # also what a killed run left half-made
 }
 
 names_drift() { # one line for each namespace that does not ask the registry
-  local node address
+  local node address file
   address=$(dns_address)
   [[ -n $address ]] || return 0
   for node in "${NODES[@]}"; do
-    [[ $(cat "$RESOLVERS/${NAMESPACE[$node]}/resolv.conf" 2>/dev/null) == "$(resolver_file "$address")" ]] ||
+    file=$RESOLVERS/${NAMESPACE[$node]}/resolv.conf
+    if is_somebodys "$file"; then
+      echo "${YELLOW}foreign${PLAIN}  $(in_the_way "$file")"
+    elif [[ $(cat "$file" 2>/dev/null) != "$(resolver_file "$address")" ]]; then
       echo "${RED}missing${PLAIN}  namespace ${NAMESPACE[$node]} asks $address for names"
+    fi
   done
 }

@@ -49,28 +49,29 @@ check_ports_of_bridges() {
   done
 }
 
-check_routes() {
-  local name
-  for name in "${BRIDGES[@]}"; do
-    ! route_over "${ADDRESS[$name]}" ||
-      die "$TABLE:${LINE_OF[$name]}: address: ${ADDRESS[$name]} of $name overlaps with the host's route ${REPLY% *} by ${REPLY##* }; take another network: $(other_network "${ADDRESS[$name]}")"
+# "DESTINATION DEVICE ROUTE" of each route of the host that overlaps with a network. A default route, also one in two halves
+# as VPNs have it, is in nobody's way.
+routes_over() { # ADDRESS/LENGTH
+  local line kind destination device words first last
+  network_of "$1"
+  first=$NETWORK last=$NETWORK_END
+  for line in "${HOST_ROUTING[@]}"; do
+    read -r kind destination device words <<<"$line"
+    [[ $kind == route && $destination != 0.0.0.0/1 && $destination != 128.0.0.0/1 ]] || continue
+    [[ $destination == */* ]] || destination+=/32
+    network_of "$destination"
+    ((last < NETWORK || first > NETWORK_END)) || echo "$destination $device $words"
   done
 }
 
-# Whether a route of the host overlaps a network; it is REPLY. A default route, also one in two halves as VPNs have it, is
-# in nobody's way.
-route_over() { # ADDRESS/LENGTH
-  local route destination first last
-  network_of "$1"
-  first=$NETWORK last=$NETWORK_END
-  for route in "${FOREIGN_ROUTES[@]}"; do
-    destination=${route% *}
-    [[ $destination != 0.0.0.0/1 && $destination != 128.0.0.0/1 ]] || continue
-    [[ $destination == */* ]] || destination+=/32
-    network_of "$destination"
-    ((last < NETWORK || first > NETWORK_END)) || { REPLY="$destination ${route##* }" && return 0; }
+foreign_routes() { # a line for each that overlaps with a network of the lab: what, and what to do
+  local name destination device words
+  for name in "${BRIDGES[@]}"; do
+    while read -r destination device words; do
+      echo "$TABLE:${LINE_OF[$name]}: address: ${ADDRESS[$name]} of $name overlaps with the host's route $destination by $device; take another network: \
+$(other_network "${ADDRESS[$name]}")${words:+; or remove the route: sudo ip route del $words}"
+    done < <(routes_over "${ADDRESS[$name]}")
   done
-  return 1
 }
 
 other_network() { # ADDRESS/LENGTH: how to take one that is free
@@ -83,9 +84,39 @@ other_network() { # ADDRESS/LENGTH: how to take one that is free
   from=$(cut -d. -f "1-$octets" <<<"$1")
   for to in 10.200.0 10.222.0 172.30.0 192.168.0; do
     to=$(cut -d. -f "1-$octets" <<<"$to")
-    route_over "$to.${1#"$from."}" || { with_own_table "s/\t${from//./\\.}\./\t$to./" && return; }
+    [[ -n $(routes_over "$to.${1#"$from."}") ]] || { with_own_table "s/\t${from//./\\.}\./\t$to./" && return; }
   done
   echo "in your own table"
+}
+
+is_of_lab() { # INTERFACE|PREFIX
+  local name first last
+  [[ $1 != - ]] || return 1
+  [[ " ${BRIDGES[*]} ${PORT[*]} " != *" $1 "* ]] || return 0
+  [[ $1 == [0-9]* && $1 != 0/* ]] || return 1
+  network_of "$1"
+  first=$NETWORK last=$NETWORK_END
+  for name in "${BRIDGES[@]}"; do
+    network_of "${ADDRESS[$name]}"
+    ((last < NETWORK || first > NETWORK_END)) || return 0
+  done
+  return 1
+}
+
+foreign_routing_rules() { # a line for each of `ip rule` on the host that names a lab address or interface
+  local line kind from to interface words
+  for line in "${HOST_ROUTING[@]}"; do
+    read -r kind from to interface words <<<"$line"
+    [[ $kind == rule ]] || continue
+    ! is_of_lab "$from" && ! is_of_lab "$to" && ! is_of_lab "$interface" ||
+      echo "a routing rule of the host that is not the lab's: $words; remove it: sudo ip rule del $words"
+  done
+}
+
+check_routes() {
+  local found
+  found=$(foreign_routes && foreign_routing_rules)
+  [[ -z $found ]] || die "$(sed -n 1p <<<"$found")"
 }
 
 check_namespaces() {
@@ -106,7 +137,7 @@ check_network() {
 }
 
 check() {
-  need_tools ip bridge jq
+  need_tools ip bridge jq python3
   load_topology
   compare_facts
   check_network
@@ -116,7 +147,7 @@ check() {
 
 up() {
   [[ -n ${DRY_RUN:-} ]] || need_root
-  need_tools ip bridge jq
+  need_tools ip bridge jq python3
   load_topology
   take_lock
   compare_facts
@@ -130,7 +161,7 @@ up() {
 
 # Namespaces before links: a `down` cut short leaves links, by which the next one knows which are ours.
 remove_network() {
-  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() names
+  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() OTHERS=() names
   names=$(our_namespaces)
   [[ -z $names ]] || mapfile -t HOST <<<"$names"
   tell_of_processes "${HOST[@]}"
@@ -141,20 +172,22 @@ remove_network() {
 
 down() {
   [[ -n ${DRY_RUN:-} ]] || need_root
-  need_tools ip bridge jq
+  need_tools ip bridge jq python3
   take_lock
   remove_network
 }
 
 status() {
-  local fact
+  local fact found
   need_root
-  need_tools ip bridge jq
+  need_tools ip bridge jq python3
   load_topology
   compare_facts
   for fact in "${MISSING[@]}"; do echo "${RED}missing${PLAIN}  $(in_words "$fact")"; done
   for fact in "${SURPLUS[@]}"; do echo "${YELLOW}surplus${PLAIN}  $(in_words "$fact")"; done
-  ((${#MISSING[@]} + ${#SURPLUS[@]} == 0)) || return 1
+  found=$(foreign_routes && foreign_routing_rules)
+  [[ -z $found ]] || echo "${YELLOW}foreign${PLAIN}  ${found//$'\n'/$'\n'${YELLOW}foreign$PLAIN  }"
+  [[ -z $found ]] && ((${#MISSING[@]} + ${#SURPLUS[@]} == 0)) || return 1
   echo "${GREEN}network${PLAIN}  ${#NODES[@]} nodes as $TABLE says"
 }
 

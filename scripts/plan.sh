@@ -6,8 +6,11 @@ BATCHES=$RUN_DIR/batches
 # --- from facts to commands ----------------------------------------------------------------------
 
 # Commands for the host go to HOST, entries of its bridges' forwarding tables to FORWARDING (only bridge(8) makes
-# them), its settings to SYSCTLS, commands inside a namespace to INSIDE[it]; ORDER is the table's order.
+# them), its settings to SYSCTLS, commands inside a namespace to INSIDE[it]; ORDER is the table's order. Commands of other
+# programs go to OTHERS: there are none unless somebody added something.
 host() { HOST+=("$1"); }
+other() { [[ " ${OTHERS[*]/%/ ;} " == *" $1 ; "* ]] || OTHERS+=("$1"); } # once
+at() { if [[ $1 == - ]]; then host "$2"; else inside "$1" "$2"; fi; }
 forwarding() { FORWARDING+=("$1"); }
 inside() {
   [[ -n ${INSIDE[$1]:-} ]] || ORDER+=("$1")
@@ -54,9 +57,9 @@ plan_without_learning() { # PORT BRIDGE, or BRIDGE
 }
 
 plan_to_remove() { # what is removed takes along what hangs on it
-  local kind a b c _
+  local kind a b c rest
   local -A gone=()
-  while read -r kind a b c _; do
+  while read -r kind a b c rest; do
     case $kind in
       bridge) host "link del dev $a" && gone["bridge $a"]=1 ;;
       veth) host "link del dev $c" && gone["inside $a"]=1 && gone["port $c"]=1 ;;
@@ -67,8 +70,25 @@ plan_to_remove() { # what is removed takes along what hangs on it
       bridge-address) [[ -n ${gone["bridge $a"]:-} ]] || host "addr del $b dev $a" ;;
       address) [[ -n ${gone["inside $a"]:-} ]] || inside "$a" "addr del $c dev $b" ;;
       route) [[ -n ${gone["inside $a"]:-} ]] || inside "$a" "route del default $b $c" ;;
+      *) [[ -n ${gone["inside $a"]:-}${gone["port $b"]:-}${gone["bridge $b"]:-} ]] || plan_to_remove_added "$kind" "$a" "$b" "$c" "$rest" ;;
     esac
   done < <(printf '%s\n' "${SURPLUS[@]}")
+}
+
+# What somebody added inside a namespace of the lab's or to a link of its own ("-": on the host).
+plan_to_remove_added() { # KIND NAMESPACE WORD...
+  local kind=$1 place=$2 words
+  shift 2
+  case $kind in
+    own-route | own-rule) words="$*" && inside "$place" "${kind#own-} del ${words%% }" ;;
+    no-rule) inside "$place" "rule add priority $1 table $2" ;;
+    unconnected) at "$place" "addr del $2 dev $1" ;; # what is made again brings its routes
+    neighbour) at "$place" "neigh del $2 dev $1" ;;
+    mtu) at "$place" "link set dev $1 mtu $MTU" ;;
+    no-arp) at "$place" "link set dev $1 arp on" ;;
+    qdisc) other "tc$([[ $place == - ]] || echo " -n $place") qdisc del dev $1 $([[ $2 == clsact ]] && echo clsact || echo "$3")" ;;
+    rules) other "nsenter --net=/run/netns/$place -- $(if [[ $1 == legacy ]]; then echo "iptables-legacy -t $2 -F"; else echo nft flush ruleset; fi)" ;;
+  esac
 }
 
 # --- from commands to the kernel -----------------------------------------------------------------
@@ -82,7 +102,8 @@ tell_of_processes() { # NAMESPACE...: those that keep a namespace which loses it
 
 carry_out() { # shows what will be done, then does it
   local namespace lines
-  ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} > 0)) || return 0
+  ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} + ${#OTHERS[@]} > 0)) || return 0
+  ((${#OTHERS[@]} == 0)) || printf "$DIM+ %s$PLAIN\n" "${OTHERS[@]}"
   ((${#HOST[@]} == 0)) || printf "$DIM+ ip %s$PLAIN\n" "${HOST[@]}"
   ((${#SYSCTLS[@]} == 0)) || printf "$DIM+ sysctl -qw %s$PLAIN\n" "${SYSCTLS[@]}"
   ((${#FORWARDING[@]} == 0)) || printf "$DIM+ bridge %s$PLAIN\n" "${FORWARDING[@]}"
@@ -96,13 +117,17 @@ carry_out() { # shows what will be done, then does it
 # One process for the host's links, one for its bridges' entries, then one for each namespace, as many at a time as
 # there are processors.
 run_batches() {
-  local namespace settings
+  local namespace settings command
   read -ra settings <<<"${SYSCTLS[*]}"
   [[ ! -e $BATCHES ]] || rm -r "$BATCHES" # of a run that was killed
   mkdir -p "$BATCHES/inside"
   printf '%s\n' "${HOST[@]}" >"$BATCHES/host"
   printf '%s\n' "${FORWARDING[@]}" >"$BATCHES/forwarding"
   for namespace in "${ORDER[@]}"; do printf '%s' "${INSIDE[$namespace]}" >"$BATCHES/inside/$namespace"; done
+  for command in "${OTHERS[@]}"; do
+    # shellcheck disable=SC2086 # its words
+    $command 2>"$BATCHES/complaints" || die_of_complaints
+  done
   if ! ip -batch "$BATCHES/host" 2>"$BATCHES/complaints" ||
     ! { ((${#SYSCTLS[@]} == 0)) || sysctl -qw "${settings[@]}" 2>"$BATCHES/complaints"; } ||
     ! { ((${#FORWARDING[@]} == 0)) || bridge -batch "$BATCHES/forwarding" 2>"$BATCHES/complaints"; } ||
@@ -131,13 +156,13 @@ die_of_complaints() { # ip's words, then "Command failed FILE:LINE"; that line i
 
 converge() {
   local -A INSIDE=()
-  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() removed
+  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() OTHERS=() removed
   if ((${#SURPLUS[@]} > 0)); then
     mapfile -t removed < <(printf '%s\n' "${SURPLUS[@]}" | awk '$1 == "namespace" { print $2 }')
     tell_of_processes "${removed[@]}"
     plan_to_remove
     carry_out
-    HOST=() FORWARDING=() SYSCTLS=() INSIDE=() ORDER=()
+    HOST=() FORWARDING=() SYSCTLS=() INSIDE=() ORDER=() OTHERS=()
     # What was removed took other facts with it; only the kernel knows which.
     if [[ -n ${DRY_RUN:-} ]]; then say "# what goes with these is made again, too"; else compare_facts; fi
   fi

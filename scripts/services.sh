@@ -52,7 +52,7 @@ ready() { # NODE
   esac &>/dev/null
 }
 
-# The whole state of a service in a word; "running" when all is well.
+# The whole state of a service in a word, with what it says of that; "running" when all is well.
 state_of() { # NODE SUPERVISOR_STATE PID
   [[ $2 == RUNNING ]] || { echo "${2,,}" && return; }
   case $(stat -Lc %i "/proc/$3/ns/net" 2>/dev/null) in
@@ -61,7 +61,27 @@ state_of() { # NODE SUPERVISOR_STATE PID
     *) echo astray && return ;;
   esac
   holds_secrets "$1" "$3" || { echo "old-password" && return; }
-  if ready "$1"; then echo running; else echo "not-ready"; fi
+  local said=''
+  case ${RUNS[$1]} in
+    nginx | redis | postgres) ready "$1" && echo running && return ;;
+    *) said=$(curl -sS -m 3 -w '\n%{http_code}' "http://${ADDRESS[$1]%/*}:$(port_of "$1")/ready" 2>&1) || : ;;
+  esac
+  case $said in
+    *'"degraded"'*$'\n200') echo "degraded $(jq -r '.degraded | to_entries | map("\(.key): \(.value)") | join("; ")' <<<"${said%$'\n'*}")" ;;
+    *$'\n200') echo running ;;
+    *$'\n503') echo "not-ready $(jq -r .error <<<"${said%$'\n'*}")" ;;
+    *) echo not-ready ;;
+  esac
+}
+
+# Why a program is not well, by the last trouble in its log: the last line of an exception, not the traceback.
+last_trouble() { # NODE
+  tail -n 200 "$STATE_DIR/log/$1.log" 2>/dev/null | jq -Rr '
+    . as $line | (fromjson? | objects | select(.level | IN("warning", "error", "critical")) |
+      select(.message | startswith("a dependency does not answer: ") | not) |
+      .message + (.exception // "" | split("\n") | map(select(. != "")) | if . == [] then "" else ": \(last)" end)),
+    ($line | select(test("^\\{") | not) | select(test("\\[(emerg|alert|crit|error)\\]|FATAL|PANIC|ERROR|Error|[Nn]o space|start.sh: ")))' |
+    sed -n '$p' | cut -c 1-300
 }
 
 # Make each password that is missing or damaged (a power loss can empty a file) and keep the others. The stores take a
@@ -179,13 +199,25 @@ all_run() {
   [[ -z $states ]]
 }
 
+# The program of the store whose password a service does not know; a store takes its password at each start.
+refusing_store() { # WHAT A SERVICE SAYS OF ITSELF
+  case $1 in
+    *'redis refused the password'*) echo redis ;;
+    *'password authentication failed'*) echo postgres ;;
+  esac
+}
+
 # A namespace that was made anew leaves its program in the old one; a new password, the old one in it. Instances of one
 # program take turns, so that the others answer meanwhile.
 restart_astray() {
-  local node state pid program
+  local node state pid program word why store
   local -A astray=()
   while read -r node state pid; do
-    [[ $(state_of "$node" "$state" "$pid") != @(astray|old-password) ]] || astray[${RUNS[$node]}]+=" $node"
+    read -r word why < <(state_of "$node" "$state" "$pid")
+    [[ $word != @(astray|old-password) ]] || astray[${RUNS[$node]}]+=" $node"
+    [[ $word != not-ready ]] || why=$(last_trouble "$node")
+    store=$(refusing_store "$why")
+    [[ -z $store || -n ${astray[$store]:-} ]] || astray[$store]=$(nodes_running "$store" | tr '\n' ' ')
   done < <(supervisor_states)
   for program in "${!astray[@]}"; do
     for node in ${astray[$program]}; do
@@ -242,20 +274,36 @@ is_of_lab() { # PID USERS
 status() {
   need_root
   load_topology
-  local node state pid word drift=0
+  local node state pid word stream streams=() drift=0
   local -A seen=()
   while read -r node state pid; do
     seen[$node]=1
-    word=$(state_of "$node" "$state" "$pid")
-    [[ $word == running ]] || drift=1
-    printf '%s%-10s%s %-18s %-16s %s:%s  pid %s\n' "$([[ $word == running ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" \
-      "$node" "${RUNS[$node]:-?}" "${ADDRESS[$node]%/*}" "$(port_of "$node")" "$(program_of "${pid:-0}")"
+    exec {stream}< <(show_state "$node" "$state" "$pid") # all at once: each may wait for an answer
+    streams+=("$stream")
   done < <(supervisor_states)
+  for stream in "${streams[@]}"; do
+    word=$(cat <&"$stream")
+    echo "$word"
+    [[ $word == "${GREEN}running"* ]] || drift=1
+  done
+  ((${#seen[@]} > 0)) || [[ ! -e $CONFIG ]] || echo "${RED}stopped${PLAIN}    the supervisor does not run; its programs may run on"
   for node in $(services); do
     [[ -n ${seen[$node]:-} ]] || { echo "${RED}stopped${PLAIN}    $node" && drift=1; }
   done
   [[ -z $(names_drift) ]] || { names_drift && drift=1; }
+  ! is_disk_full || { echo "${RED}disk-full${PLAIN}  no space left for $STATE_DIR: the stores cannot write; free some on $(df --output=target "$STATE_DIR" | tail -n 1)" && drift=1; }
   return "$drift"
+}
+
+is_disk_full() { [[ -d $STATE_DIR ]] && (($(df --output=avail "$STATE_DIR" | tail -n 1) < 8192)); }
+
+show_state() { # NODE SUPERVISOR_STATE PID
+  local word why
+  read -r word why < <(state_of "$@")
+  [[ $word == running || $word == degraded ]] || why+="${why:+: }$(last_trouble "$1")"
+  [[ -z $(refusing_store "$why") ]] || why+="; sudo make up gives the store its password again"
+  printf '%s%-10s%s %-18s %-16s %s:%s  pid %s%s\n' "$([[ $word == running ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" \
+    "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" "$(port_of "$1")" "$(program_of "${3:-0}")" "${why:+  $why}"
 }
 
 restart() {

@@ -59,7 +59,7 @@ ask_by_ping() { # NODE MILLISECONDS ADDRESS...
 }
 
 show_matrix() {
-  local from to word row lost=0 answers=0 number=0 closed=0
+  local from to word row answers=0 number=0 closed=0 pings=() lost=()
   local -A answer may_ping=()
   ! policy_in_force || while read -r from to; do may_ping["$from $to"]=1; done < <("$ROOT/security/policy.sh" pings)
   [[ -n ${BRIEF:-} ]] || ((${#NODES[@]} > 20)) || matrix_head
@@ -72,13 +72,39 @@ show_matrix() {
     row=''
     for to in "${NODES[@]}"; do
       word=${answer[${ADDRESS[$to]%/*}]:--}
-      if [[ $word == closed ]]; then closed=$((closed + 1)) word=.; elif [[ $word =~ ^[0-9.]+$ ]]; then answers=$((answers + 1)); else lost=$((lost + 1)) word=--; fi
+      if [[ $word == closed ]]; then closed=$((closed + 1)) word=.; elif [[ $word =~ ^[0-9.]+$ ]]; then answers=$((answers + 1)); else lost+=("$from $to") word=--; fi
+      [[ $word == . ]] || pings+=("$from $to")
       row+=$(printf '%8.7s' "$word")
     done
-    if [[ -n ${BRIEF:-} ]]; then :; elif ((${#NODES[@]} > 20)); then printf '\r  %s pings so far' "$((answers + lost))" >&2; else printf '  %2s %-18s%s\n' "$((++number))" "$from" "$row"; fi
+    if [[ -n ${BRIEF:-} ]]; then :; elif ((${#NODES[@]} > 20)); then printf '\r  %s pings so far' "${#pings[@]}" >&2; else printf '  %2s %-18s%s\n' "$((++number))" "$from" "$row"; fi
   done
   echo "$answers ping" >>"${PROVEN:-/dev/null}"
-  if ((lost == 0)); then passed "$answers of $answers pings answered$( ((closed == 0)) || echo "; the policy closes $closed pairs (.), make prove tries them")"; else failed "$lost pings of $((answers + lost)) got no answer"; fi
+  if ((${#lost[@]} == 0)); then passed "$answers of $answers pings answered$( ((closed == 0)) || echo "; the policy closes $closed pairs (.), make prove tries them")"; else
+    failed "${#lost[@]} pings of ${#pings[@]} got no answer"
+    tell_lost
+  fi
+}
+
+why() { echo "        why: sudo make explain $*"; } # ARGUMENTS of make
+
+# In words, which of the array `pings` are in the array `lost`: nodes that are cut off by one line, other pairs by one each.
+tell_lost() {
+  local pair node
+  local -A asked=() missed=() cut=()
+  for pair in "${pings[@]}"; do [[ ${pair% *} == "${pair#* }" ]] || { asked[${pair% *}]+=. && asked[${pair#* }]+=.; }; done
+  for pair in "${lost[@]}"; do [[ ${pair% *} == "${pair#* }" ]] || { missed[${pair% *}]+=. && missed[${pair#* }]+=.; }; done
+  for node in "${NODES[@]}"; do
+    [[ -n ${missed[$node]:-} && ${missed[$node]} == "${asked[$node]}" ]] || continue
+    cut[$node]=1
+    echo "        $node: reaches nobody, nobody reaches it"
+    for pair in "${lost[@]}"; do [[ ${pair#* } != "$node" || ${pair% *} == "$node" ]] || break; done
+    why "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
+  done
+  for pair in "${lost[@]}"; do
+    [[ -z ${cut[${pair% *}]:-}${cut[${pair#* }]:-} ]] || continue
+    echo "        ${pair% *} does not reach ${pair#* }"
+    why "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
+  done
 }
 
 matrix_head() { # columns bear the rows' numbers
@@ -99,6 +125,7 @@ verify_way_out() {
       passed "$(printf '%-18s %-15s is seen outside as %s' "$node" "${ADDRESS[$node]%/*}" "$seen")"
     else
       failed "$node (${ADDRESS[$node]%/*}) is seen outside as: $seen"
+      why "FROM=$node TO=world PORT=$OUTSIDE_PORT"
     fi
   done
 }
@@ -126,13 +153,22 @@ verify_ways_in() { # NODE HOST_PORT PORT PROTOCOL
   done
   if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "$OUTSIDE_NAMESPACE"; then
     passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
-  else failed "from outside: host:$2 does not lead to $1:$3"; fi
+  else failed "from outside: host:$2 does not lead to $1:$3" && why "FROM=world TO=host PORT=$2"; fi
   [[ -z ${inside:-} ]] || if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "${NAMESPACE[$inside]}"; then
     passed "from a namespace:    $inside -> host:$2 -> $1:$3"
-  else failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not lead to $1:$3"; fi
+  else failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not lead to $1:$3" && why "FROM=$inside TO=host PORT=$2"; fi
   if is_reachable "$4" 127.0.0.1 "$2"; then
     passed "from the host:       localhost:$2 -> $1:$3"
-  else failed "from the host: localhost:$2 does not lead to $1:$3"; fi
+  else failed "from the host: localhost:$2 does not lead to $1:$3" && why "FROM=host TO=host PORT=$2"; fi
+}
+
+# Without its bridge no node reaches anything, and each check would wait for its deadline.
+check_bridges() {
+  local bridge
+  for bridge in "${BRIDGES[@]}"; do
+    [[ $(ip -o -4 addr show dev "$bridge" up 2>/dev/null) == *" ${ADDRESS[$bridge]} "* ]] ||
+      die "bridge $bridge is down, or without its address ${ADDRESS[$bridge]}: no node on it can be reached; sudo make status names what differs, sudo make up repairs it"
+  done
 }
 
 verify_network() {
@@ -254,6 +290,7 @@ main() {
   need_tools ip jq fping curl nsenter python3
   load_topology
   need_lab
+  check_bridges
   take_lock
   [[ $1 == services ]] || verify_network
   [[ $1 == network ]] || verify_services

@@ -154,10 +154,6 @@ class Place:
         """Give the entry of an address that has a MAC."""
         return next((each for each in self.neighbours if each["dst"] == address and "lladdr" in each), None)
 
-    def ways_out(self) -> list[str]:
-        """Name the interfaces of the default routes."""
-        return [line["dev"] for line in self.route_lines if line.get("dst") == "default" and "dev" in line]
-
     def listeners(self) -> list[Listener]:
         """Give what listens here."""
         return [_listener(line) for line in self.listener_lines.splitlines() if line.strip()]

@@ -18,7 +18,12 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
     state = {
         "type": "object",
         "required": ["service", "status"],
-        "properties": {"service": text, "status": text},
+        "properties": {
+            "service": text,
+            "status": text,
+            # /ready: what the service does without now, and why
+            "degraded": {"type": "object", "additionalProperties": text},
+        },
         "additionalProperties": False,
     }
     json_of = {

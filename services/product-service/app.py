@@ -18,8 +18,8 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         int(settings.get("REDIS_PORT", "6379")),
         settings.get("REDIS_PASSWORD") or None,
     )
-    # Redis is no dependency of /ready: the service answers without it.
-    app = create_web_app("product-service", instance)
+    # Redis is no dependency of /ready, which only tells of it: the service answers without it.
+    app = create_web_app("product-service", instance, helpers={"cache": cache.trouble})
     head = b'{"instance":' + encode(instance) + b',"products":'
 
     @app.get("/products")

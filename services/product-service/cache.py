@@ -100,6 +100,19 @@ class Cache:
         self._report("", "")
         return served
 
+    def trouble(self) -> str:
+        """Ask Redis now, and return why it does not serve this service; empty when it does."""
+        self._forget_idle()  # they may be closed, or from before a password changed
+        try:
+            self._ask("GET", "all_products")
+        except redis.AuthenticationError:
+            return "redis refused the password"
+        except redis.ResponseError as refusal:
+            return "" if str(refusal).startswith("WRONGTYPE") else f"redis refused: {name_of(refusal)}"
+        except Exception as failure:
+            return f"redis does not answer: {name_of(failure)}"
+        return ""
+
     def _read(self, key: str, entry: Entry, is_valid: Callable[[object], bool]) -> bytes | None:
         """Return what is cached when it is good; None when it is to be replaced."""
         try:

@@ -34,6 +34,8 @@ log = logging.getLogger("service")
 
 # What /ready asks: a dependency's name and a call that raises or answers False when it is away.
 Checks = Mapping[str, Callable[[], object]]
+# What the service does without when it must: a name and a call that returns its trouble, empty when it is well.
+Helpers = Mapping[str, Callable[[], str]]
 
 
 class Unavailable(Exception):
@@ -48,7 +50,9 @@ class Invalid(Exception):
         self.field = field
 
 
-def create_web_app(name: str, instance: str, checks: Checks | None = None) -> Flask:
+def create_web_app(
+    name: str, instance: str, checks: Checks | None = None, helpers: Helpers | None = None
+) -> Flask:
     """Return a Flask application that has what every service has; `name` and `instance` go into logs."""
     set_up_logging(name, instance)
     app = Flask(name, static_folder=None)
@@ -58,7 +62,7 @@ def create_web_app(name: str, instance: str, checks: Checks | None = None) -> Fl
     app.url_map.merge_slashes = False
     add_errors(app)
     add_request_log(app, name, instance)
-    add_own_endpoints(app, name, checks or {})
+    add_own_endpoints(app, name, checks or {}, helpers or {})
     add_description(app)
     return app
 
@@ -196,7 +200,7 @@ def request_fields(response: Response, seconds: float) -> dict[str, object]:
     }
 
 
-def add_own_endpoints(app: Flask, name: str, checks: Checks) -> None:
+def add_own_endpoints(app: Flask, name: str, checks: Checks, helpers: Helpers) -> None:
     """Serve /health (alive), /ready (dependencies answer) and /metrics (for Prometheus)."""
 
     @app.get("/health")
@@ -208,7 +212,8 @@ def add_own_endpoints(app: Flask, name: str, checks: Checks) -> None:
         away = [dependency for dependency, check in checks.items() if not answers(check)]
         if away:
             return error(503, f"not ready: {', '.join(away)}", {"Retry-After": "1"}, dependencies=away)
-        return {"service": name, "status": "ready"}
+        troubles = {helper: trouble for helper, ask in helpers.items() if (trouble := ask())}
+        return {"service": name, "status": "ready", **({"degraded": troubles} if troubles else {})}
 
     @app.get("/metrics")
     def metrics() -> Response:

@@ -172,3 +172,24 @@ load helpers
   '
   succeeds
 }
+
+@test "verify names a dead bridge first, and says in words who reaches nobody, with the explain that tells why" {
+  sandboxed '
+    scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
+    for broken in "ip link set br-app down" "ip addr del 10.0.0.1/16 dev br-app"; do
+      $broken
+      fails_with 1 "bridge br-app is down, or without its address 10.0.0.1/16" scripts/verify.sh all
+      scripts/network.sh up >/dev/null
+    done
+    ip -n redis-cache link set veth-redis down
+    nsenter --net=/run/netns/product2 iptables -A INPUT -s 10.0.0.60 -j DROP
+    refute scripts/verify.sh network >/run/said 2>&1
+    cat /run/said
+  '
+  succeeds
+  says "redis-cache: reaches nobody, nobody reaches it"
+  says "why: sudo make explain FROM=nginx-lb TO=redis-cache OPTIONS=--icmp"
+  says "postgres-db does not reach product-2"
+  says "why: sudo make explain FROM=redis-cache TO=world PORT=80"
+  [[ $output != *"does not reach redis-cache"* ]]
+}

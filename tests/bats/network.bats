@@ -321,6 +321,98 @@ missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br"
   succeeds
 }
 
+@test "status names routes, rules, neighbours and addresses that somebody added inside a namespace" {
+  on_a_host '
+    network up >/dev/null
+    inside() { ip -n redis-cache "$@"; }
+    inside route add 10.0.0.60/32 via 10.0.0.99
+    drifted "surplus  route of its own in namespace redis-cache: 10.0.0.60 via 10.0.0.99 dev veth-redis"
+    inside route add blackhole 10.0.0.60/32
+    drifted "surplus  route of its own in namespace redis-cache: blackhole 10.0.0.60"
+    inside route add default via 10.0.0.99 table 100 metric 7
+    drifted "surplus  route of its own in namespace redis-cache: default via 10.0.0.99 dev veth-redis table 100 metric 7"
+    inside route add 10.9.0.0/16 nexthop via 10.0.0.20 nexthop via 10.0.0.30
+    drifted "surplus  route of its own in namespace redis-cache: 10.9.0.0/16 nexthop via 10.0.0.20 dev veth-redis nexthop via 10.0.0.30 dev veth-redis"
+    inside rule add from 10.0.0.50 to 10.0.0.0/24 fwmark 5 lookup 100
+    drifted "surplus  rule of its own in namespace redis-cache: priority 32765 from 10.0.0.50 to 10.0.0.0/24 fwmark 0x5 table 100"
+    inside rule add priority 32766 from 10.0.0.50 unreachable
+    drifted "surplus  rule of its own in namespace redis-cache: priority 32766 from 10.0.0.50 unreachable"
+    inside rule del priority 32766
+    drifted "surplus  namespace redis-cache is without the kernel'\''s rule 32766, table main"
+    inside neigh replace 10.0.0.30 lladdr 02:42:0a:00:00:99 dev veth-redis nud permanent
+    drifted "surplus  permanent neighbour on veth-redis in namespace redis-cache: 10.0.0.30 at 02:42:0a:00:00:99"
+    inside addr add 10.0.0.60/32 dev lo
+    drifted "surplus  address 10.0.0.60/32 on lo in namespace redis-cache"
+    inside route del 10.0.0.0/16
+    drifted "surplus  veth-redis in namespace redis-cache is without the routes of its address 10.0.0.50/16"
+    inside route del table local local 10.0.0.50 dev veth-redis
+    drifted "surplus  veth-redis in namespace redis-cache is without the routes of its address 10.0.0.50/16"
+  '
+  succeeds
+}
+
+@test "status names an MTU, a qdisc, a neighbour and ARP switched off at either end of a wire" {
+  on_a_host '
+    network up >/dev/null
+    ip link set veth-api-br mtu 400 # so small that the kernel takes IPv6 and its settings away
+    drifted "missing  the host takes no packet that enters by veth-api-br itself
+surplus  MTU 400 on br-app of the host, wanted 1500
+surplus  MTU 400 on veth-api-br of the host, wanted 1500"
+    ip -n api-gateway link set veth-api mtu 9000
+    drifted "surplus  MTU 9000 on veth-api in namespace api-gateway, wanted 1500"
+    tc -n api-gateway qdisc add dev veth-api root tbf rate 1mbit burst 10k latency 50ms
+    drifted "surplus  qdisc root on veth-api in namespace api-gateway (tbf)"
+    tc qdisc add dev veth-api-br clsact
+    drifted "surplus  qdisc ingress on veth-api-br of the host (clsact)"
+    tc qdisc add dev br-app ingress
+    drifted "surplus  qdisc ingress on br-app of the host (ingress)"
+    ip neigh replace 10.0.0.30 lladdr 02:42:0a:00:00:99 dev br-app nud permanent
+    drifted "surplus  permanent neighbour on br-app of the host: 10.0.0.30 at 02:42:0a:00:00:99"
+    ip -n api-gateway link set veth-api arp off
+    drifted "surplus  veth-api in namespace api-gateway does not use ARP"
+  '
+  succeeds
+}
+
+@test "status names rules inside a namespace, of iptables, its old backend and nft" {
+  on_a_host '
+    network up >/dev/null
+    inside() { nsenter --net=/run/netns/redis-cache "$@"; }
+    inside iptables -A INPUT -p tcp --dport 6379 -j DROP
+    drifted "surplus  rules of its own in namespace redis-cache: ip filter INPUT: type filter hook input priority filter; policy accept;; tcp dport 6379 drop"
+    inside iptables -P FORWARD DROP
+    fails network status | grep "^surplus .*redis-cache: ip filter FORWARD: type filter hook forward priority filter; policy drop;"
+    network up >/dev/null
+    inside nft "add table inet x; add chain inet x y; add rule inet x y ip daddr 10.0.0.30 drop"
+    drifted "surplus  rules of its own in namespace redis-cache: inet x y: ip daddr 10.0.0.30 drop"
+    inside iptables -L >/dev/null # it makes empty tables, which are nothing
+    network status
+    if inside iptables-legacy -A INPUT -p udp -j DROP 2>/dev/null; then
+      drifted "surplus  rules of its own in namespace redis-cache: legacy filter: -A INPUT -p udp -j DROP"
+    fi
+  '
+  succeeds
+}
+
+@test "a route or a routing rule of the host that leads a lab address away is named with what removes it" {
+  on_a_host '
+    network up >/dev/null
+    ip route add blackhole 10.0.0.60
+    ip route add 10.0.0.61 via 10.0.0.99
+    ip rule add from 10.0.0.20 lookup 77
+    ip rule add not fwmark 0xca6c lookup 51820 # of a VPN: of nobody in particular
+    fails network status >/run/said
+    cat /run/said
+    (($(grep -c ^foreign /run/said) == 3))
+    grep "sudo ip route del blackhole 10.0.0.60$" /run/said
+    fails_with 1 "remove it: sudo ip route del blackhole 10.0.0.60" network up
+    sed -n "s/.*sudo //p" /run/said | bash -e
+    network status
+    network up
+  '
+  succeeds
+}
+
 @test "a namespace that was deleted is named and made again" {
   on_a_host '
     network up >/dev/null

@@ -241,3 +241,11 @@ def test_a_timeout_that_gunicorn_sets_is_kept(registry: Load, monkeypatch: pytes
 def test_errors_are_json(client: Any) -> None:
     answer = client.post("/read", data="x")
     assert json.loads(answer.get_data())["field"] == "body"
+
+
+def test_ready_tells_of_a_helper_that_is_away_and_stays_ready(registry: Load) -> None:
+    troubles = iter(["redis refused the password", ""])
+    app = registry("web").create_web_app("test", "test-1", helpers={"cache": lambda: next(troubles)})
+    first, second = (app.test_client().get("/ready") for _ in range(2))
+    assert (first.status_code, first.get_json()["degraded"]) == (200, {"cache": "redis refused the password"})
+    assert (second.status_code, second.get_json()) == (200, {"service": "test", "status": "ready"})
