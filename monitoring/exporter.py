@@ -23,7 +23,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
 from monitoring.connections.tracker import tracking_table
-from monitoring.health.checks import check_all, targets
+from monitoring.health.checks import SHOP, UP, check_all, targets
 from monitoring.live import LiveError, need_root, run
 from monitoring.local_only import refusal
 from scripts.topology import LINK_GROUP, Topology, TopologyError, load
@@ -111,14 +111,22 @@ class LabCollector(Collector):
 
     def _health(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("cnet_service_up", "1 when a service answers", labels=["service"])
+        ready = GaugeMetricFamily(
+            "cnet_service_ready", "1 when a service answers and lacks nothing", labels=["service"]
+        )
         seconds = GaugeMetricFamily(
             "cnet_service_latency_seconds", "Time until it answered", labels=["service"]
         )
+        shop = GaugeMetricFamily("cnet_shop_open", "1 when a customer is shown the catalogue", labels=[])
         for check in check_all(targets(self._topology), timeout=1.0):
+            if check.node == SHOP:
+                shop.add_metric([], int(check.up))
+                continue
             up.add_metric([check.node], int(check.up))
+            ready.add_metric([check.node], int(check.state == UP))
             if check.up:
                 seconds.add_metric([check.node], check.milliseconds / 1000)
-        yield from (up, seconds)
+        yield from (up, ready, seconds, shop)
 
 
 def scrape_targets(topology: Topology) -> list[dict[str, object]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from monitoring.connections.tracker import take
 from monitoring.dashboard.model import Model, Scene
+from monitoring.health.checks import DEGRADED, DOWN, UP
 from monitoring.live import LiveError
 from scripts.table import TableError
 from security.policy import Line, Policy
@@ -64,10 +65,12 @@ def of_way(model: Model, scene: Scene, source: str, destination: str) -> list[Ro
 def _facts(model: Model, scene: Scene, name: str) -> Rows:
     place = next(place for place in scene.places if place.name == name)
     node = model.watch.topology.node(name)
-    state = {None: "not asked", True: f"up, {place.milliseconds:.1f} ms", False: f"down: {place.why}"}[
-        place.up
-    ]
-    rows = [("state", state)]
+    states = {
+        UP: f"up, {place.milliseconds:.1f} ms",
+        DEGRADED: f"up, {place.why}",
+        DOWN: f"down: {place.why}",
+    }
+    rows = [("state", states.get(place.state or "", "not asked"))]
     if node:
         listens = ", ".join(map(str, node.listens)) or "nothing"
         rows += [("address", str(node.address)), ("namespace", node.namespace), ("listens", listens)]

@@ -1,6 +1,7 @@
 """How the map is drawn: the style sheet of cytoscape, for light and dark.
 
-Colour never speaks alone: a service that is down says DOWN and has a dashed, thick border; what is dropped is dotted
+Colour never speaks alone: a service that is down says DOWN and has a dashed, thick border, one that lacks something
+says what and has a double border; what is dropped is dotted
 and carries the policy's id. The colours are Okabe and Ito's.
 """
 
@@ -8,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.colours import BLUE, VERMILION
+from monitoring.colours import BLUE, ORANGE, VERMILION
 from monitoring.dashboard.model import Place, Scene, Way
+from monitoring.health.checks import DEGRADED, DOWN, UP
 
 _INK = {"light": "#1b2733", "dark": "#e8eef4"}
 _PAPER = {"light": "#ffffff", "dark": "#18222c"}
@@ -38,6 +40,10 @@ def style_sheet(theme: str) -> list[Element]:
         {
             "selector": "node.down",
             "style": {"border-color": red, "border-width": 5, "border-style": "dashed", "color": red},
+        },
+        {
+            "selector": "node.degraded",
+            "style": {"border-color": ORANGE, "border-width": 6, "border-style": "double"},
         },
         {
             "selector": "edge",
@@ -71,13 +77,21 @@ def elements(scene: Scene, *, narrow: bool) -> list[Element]:
 
 
 def _node(place: Place, *, narrow: bool) -> Element:
-    state = {None: "", True: f"UP {place.milliseconds:.1f} ms", False: f"DOWN {place.why}"[:24]}[place.up]
+    states = {
+        UP: f"UP {place.milliseconds:.1f} ms",
+        DEGRADED: f"UP {place.why}"[:24],
+        DOWN: f"DOWN {place.why}"[:24],
+    }
     wide = {"x": place.column * _COLUMN_WIDTH, "y": place.row * _ROW_HEIGHT}
-    label = "\n".join(filter(None, (place.name, state, f"{amount(place.packets_per_second)} packets/s")))
+    label = "\n".join(
+        filter(
+            None, (place.name, states.get(place.state or ""), f"{amount(place.packets_per_second)} packets/s")
+        )
+    )
     return {
         "data": {"id": place.name, "label": label},
         "position": {"x": place.row * _NARROW_WIDTH, "y": place.column * _NARROW_HEIGHT} if narrow else wide,
-        "classes": {None: "unasked", True: "up", False: "down"}[place.up],
+        "classes": place.state or "unasked",
         "grabbable": False,
     }
 

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, ip_address
 
 from monitoring.dashboard.watchers import Drop, Watch
 from monitoring.dashboard.window import Count
+from monitoring.health.checks import SHOP, Check
 from monitoring.names import HOST, Names
 from scripts.topology import Topology
 
@@ -25,7 +26,7 @@ class Place:
     name: str
     column: int
     row: float  # 0 is the middle
-    up: bool | None  # None: not asked
+    state: str | None  # of health; None: not asked
     milliseconds: float
     why: str
     packets_per_second: float
@@ -62,6 +63,7 @@ class Scene:
     blocked: tuple[Blocked, ...]
     drops: tuple[Drop, ...]  # the latest first, addresses named
     balance: Counter[str]
+    shop: Check | None  # None: not asked yet, or nothing is published
     troubles: tuple[str, ...]
 
 
@@ -108,13 +110,13 @@ class Model:
         return Scene(
             tuple(self._place(name, packets[name] / seconds) for name in self._columns),
             named, self._blocked(begin, end + 1), self._drops(begin),
-            self.watch.balance.between(begin, end), tuple(self.watch.troubles()),
+            self.watch.balance.between(begin, end), self.watch.health.last.get(SHOP), tuple(self.watch.troubles()),
         )  # fmt: skip
 
     def _place(self, name: str, packets_per_second: float) -> Place:
         check = self.watch.health.last.get(name)
         return Place(
-            name, self._columns[name], self._rows[name], check.up if check else None,
+            name, self._columns[name], self._rows[name], check.state if check else None,
             check.milliseconds if check else 0.0, check.why if check else "", packets_per_second,
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from monitoring.colours import BLUE, VERMILION
 from monitoring.dashboard import look
 from monitoring.dashboard.details import Rows
 from monitoring.dashboard.model import Model, Scene
+from monitoring.health.checks import DEGRADED, DOWN
 
 REFRESH_MILLISECONDS = 1000
 RANGES = {"last 5 s": 5, "last minute": 60, "last 10 minutes": 600}
@@ -95,12 +96,20 @@ def way_options(scene: Scene) -> list[dict[str, str]]:
 
 def headline(scene: Scene) -> list[Any]:
     """Say in one line how it is."""
-    asked = [place for place in scene.places if place.up is not None]
-    down = [place.name for place in asked if not place.up]
+    asked = [place for place in scene.places if place.state]
+    down = [place.name for place in asked if place.state == DOWN]
+    degraded = [f"{place.name} ({place.why})" for place in asked if place.state == DEGRADED]
     dropped = sum(each.packets for each in scene.blocked)
-    said: list[Any] = (
-        [html.Strong(f"DOWN: {', '.join(down)}", className="bad")] if down else [f"{len(asked)} services up"]
+    said: list[Any] = []
+    if scene.shop and scene.shop.up:
+        said = ["The shop is open \u00b7 "]
+    elif scene.shop:
+        said = [html.Strong(f"The shop is closed: {scene.shop.why}", className="bad"), " \u00b7 "]
+    said.append(
+        html.Strong(f"DOWN: {', '.join(down)}", className="bad") if down else f"{len(asked)} services up"
     )
+    if degraded:
+        said.append(html.Strong(f" \u00b7 DEGRADED: {', '.join(degraded)}", className="half"))
     said += [f" \u00b7 {look.amount(sum(way.packets_per_second for way in scene.ways))} packets/s"]
     said.append(html.Span(f" \u00b7 {dropped} dropped", className="bad" if dropped else ""))
     return [*said, *(html.Div(trouble, className="bad") for trouble in scene.troubles)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import select
@@ -17,7 +18,7 @@ from pathlib import Path
 from monitoring import gateway_log
 from monitoring.dashboard.window import KEPT_SECONDS, Window
 from monitoring.distribution import log_of_gateway, to_products
-from monitoring.health.checks import Check, check_all, targets
+from monitoring.health.checks import SHOP, Check, check_all, targets
 from monitoring.health.history import Histories
 from monitoring.traffic import pcap, records
 from monitoring.traffic.frames import Decoder
@@ -31,6 +32,7 @@ _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
 _AGAIN_SECONDS, _HEALTH_SECONDS, _LOG_SECONDS, _TABLE_SECONDS = 1.0, 1.0, 0.5, 2.0
 _HEALTH_TIMEOUT = 1.0
+_SHOP_ROUNDS = 5  # the shop is asked each so many: what customers send shall be what is seen
 _MOST_DROPS, _DROPS_AT_ONCE = 500, 2000
 _HEADER, _PORTS = 20, 4
 _log = logging.getLogger("dashboard")
@@ -177,7 +179,7 @@ def _drop_of(logged: Logged, now: float) -> Drop:
 
 
 class HealthWatcher(Watcher):
-    """Asks every service each second."""
+    """Asks every service each second, and the shop now and then."""
 
     def __init__(self, topology: Topology) -> None:
         super().__init__()
@@ -187,11 +189,14 @@ class HealthWatcher(Watcher):
 
     def look(self) -> None:
         """Ask until told to stop."""
-        while not self.stopping.is_set():
+        for round_number in itertools.count():
+            if self.stopping.is_set():
+                break
             begin = time.monotonic()
-            checks = check_all(self._targets, _HEALTH_TIMEOUT)
+            asked = [each for each in self._targets if each.node != SHOP or round_number % _SHOP_ROUNDS == 0]
+            checks = check_all(asked, _HEALTH_TIMEOUT)
             self.histories.note(checks)
-            self.last = {check.node: check for check in checks}
+            self.last = self.last | {check.node: check for check in checks}
             self.stopping.wait(max(_HEALTH_SECONDS - (time.monotonic() - begin), 0))
 
 

@@ -1,10 +1,10 @@
-"""Watches every service: up or down, latency, uptime.
+"""Watches the shop and every service: up, degraded (with what it lacks) or down; latency, uptime.
 
     python -m monitoring.health [--once] [--json] [--every SECONDS] [--rounds N] [--csv FILE] [--report FOLDER]
 
 On a terminal a table that is updated in place; else a line a service and round. With --once it asks once, and exits
-with 1 when one is down. --json prints a line of JSON a round; --csv adds each check to a file; --report makes
-health_report.pdf of such a file when it ends.
+with 1 unless the shop is open and every service is up and lacks nothing. --json prints a line of JSON a round; --csv
+adds each check to a file; --report makes health_report.pdf of such a file when it ends.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from monitoring.health.checks import Check, Target, check_all, targets
+from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP, Check, Target, check_all, targets
 from monitoring.health.history import Histories, quantile
 from scripts.topology import TopologyError, load
 
 COLUMNS = ("time", "service", "up", "milliseconds", "why")
 _EVERY_SECONDS = 10.0
+_STYLES = {UP: "green", DEGRADED: "yellow", DOWN: "bold red"}
+_WORDS = {UP: "OPEN", DEGRADED: "OPEN", DOWN: "CLOSED"}  # of the shop
 
 
 class Monitor:
@@ -43,7 +45,7 @@ class Monitor:
         self._console = Console(highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
 
     def run(self) -> bool:
-        """Go on until the last round or Ctrl+C; tell whether all were up in the last round."""
+        """Go on until the last round or Ctrl+C; tell whether all was well in the last round."""
         in_place = self._console.is_terminal and not self._options.json and not self._options.once
         healthy = True
         with ExitStack() as stack:
@@ -53,7 +55,7 @@ class Monitor:
             while True:
                 begin = time.monotonic()
                 checks = check_all(self._targets)
-                healthy = all(check.up for check in checks)
+                healthy = _all_well(checks)
                 self._note(checks, live)
                 round_number += 1
                 if round_number == (1 if self._options.once else self._options.rounds):
@@ -80,7 +82,7 @@ class Monitor:
         table = Table("service", "", "ms", "p50", "p95", "uptime", "latency", title_justify="left")
         for node, history in self.histories.by_node.items():
             last = history.checks[-1]
-            state = Text("UP", "green") if last.up else Text(f"DOWN {last.why}", "bold red")
+            state = Text(f"{_word(last)} {last.why}".strip(), _STYLES[last.state])
             spread = (quantile(history.latencies, 0.5), quantile(history.latencies, 0.95))
             latency = f"{last.milliseconds:.1f}" if last.up else "-"
             table.add_row(
@@ -88,6 +90,14 @@ class Monitor:
                 history.sparkline(),
             )  # fmt: skip
         return table
+
+
+def _all_well(checks: Sequence[Check]) -> bool:
+    return all(check.state == UP for check in checks)
+
+
+def _word(check: Check) -> str:
+    return _WORDS[check.state] if check.node == SHOP else check.state.upper()
 
 
 def _when(seconds: float) -> str:
@@ -99,22 +109,20 @@ def _row(check: Check) -> tuple[str, str, int, str, str]:
 
 
 def _line(check: Check) -> str:
-    state = "UP  " if check.up else "DOWN"
     why = f"  {check.why}" if check.why else ""
-    return f"{_when(check.time)}  {state}  {check.node:<18} {check.milliseconds:8.1f} ms{why}"
+    return f"{_when(check.time)}  {_word(check):<8}  {check.node:<18} {check.milliseconds:8.1f} ms{why}"
 
 
 def _round(checks: Sequence[Check]) -> dict[str, object]:
-    services = [
-        {
-            "service": check.node,
-            "up": check.up,
-            "milliseconds": round(check.milliseconds, 3),
-            "why": check.why,
-        }
-        for check in checks
-    ]
-    return {"time": _when(time.time()), "healthy": all(check.up for check in checks), "services": services}
+    shop = next((_said(check) for check in checks if check.node == SHOP), None)
+    services = [{"service": check.node, **_said(check)} for check in checks if check.node != SHOP]
+    return {"time": _when(time.time()), "healthy": _all_well(checks), "shop": shop, "services": services}
+
+
+def _said(check: Check) -> dict[str, object]:
+    return {
+        "state": check.state, "up": check.up, "milliseconds": round(check.milliseconds, 3), "why": check.why,
+    }  # fmt: skip
 
 
 def _open_log(path: Path | None, stack: ExitStack) -> TextIO | None:
@@ -128,7 +136,7 @@ def _open_log(path: Path | None, stack: ExitStack) -> TextIO | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks; 0 all up, 1 one is down or nothing can be asked, 2 bad usage."""
+    """Do what the command line asks; 0 all is well, 1 it is not, or nothing can be asked, 2 bad usage."""
     options = _options(arguments)
     try:
         wanted = targets(load(options.topology))
@@ -148,7 +156,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m monitoring.health", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--once", action="store_true", help="ask once; exit with 1 when one is down")
+    parser.add_argument("--once", action="store_true", help="ask once; exit with 1 unless all is well")
     parser.add_argument("--json", action="store_true", help="a line of JSON a round")
     parser.add_argument(
         "--every", type=_seconds, default=_EVERY_SECONDS, metavar="SECONDS", help="default 10"

@@ -1,11 +1,13 @@
 """Asks each service whether it is well, all at once: one that is dead or slow delays none of the others.
 
-HTTP services answer /health; Redis a PING (its protocol: redis.io/docs/latest/develop/reference/protocol-spec);
-PostgreSQL whether it encrypts (its protocol's SSLRequest); anything else takes a TCP connection.
+HTTP services answer /health, and then /ready, which names what they lack; Redis answers a PING (its protocol:
+redis.io/docs/latest/develop/reference/protocol-spec); PostgreSQL whether it encrypts (its protocol's SSLRequest);
+anything else takes a TCP connection. The shop is what customers meet: the catalogue, through the published port.
 """
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 from collections.abc import Callable, Iterable
@@ -17,9 +19,12 @@ from monitoring.exchange import Exchange, http_connection
 from scripts.topology import Node, Topology
 
 TIMEOUT_SECONDS = 2.0
+SHOP = "the shop"  # a node's name has no blank
+UP, DEGRADED, DOWN = "up", "degraded", "down"
 _HTTP_OK = 200
 _SSL_REQUEST = 80877103  # PostgreSQL's code for it
 _CLOSED = "it closed the connection"
+_MOST_WORDS = 120  # of what a service says of itself
 
 
 class Unwell(Exception):
@@ -28,13 +33,23 @@ class Unwell(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """One answer, or none: `time` in seconds since 1970, `milliseconds` until it was known."""
+    """One answer, or none: `time` in seconds since 1970, `milliseconds` until it was known.
+
+    `why` says why it is down, or what it lacks while it is up.
+    """
 
     node: str
     time: float
     up: bool
     milliseconds: float
     why: str = ""
+
+    @property
+    def state(self) -> str:
+        """Give UP, DEGRADED (up, but something that it needs or uses is not) or DOWN."""
+        if not self.up:
+            return DOWN
+        return DEGRADED if self.why else UP
 
 
 @dataclass(frozen=True)
@@ -45,21 +60,35 @@ class Target:
     address: str
     port: int
     ask: Callable[[str, int, float], None]
+    ask_ready: Callable[[str, int, float], str] | None = None  # gives what it lacks
 
 
 def targets(topology: Topology) -> list[Target]:
-    """Give a target for each node that listens."""
-    return [
-        Target(node.name, str(node.address.ip), port, _way_to_ask(node))
+    """Give the shop, where a way in is published, and a target for each node that listens."""
+    shops = [
+        Target(SHOP, "127.0.0.1", published.host_port, ask_shop)
         for node in topology.nodes
-        for port in [listener.port for listener in node.listens if listener.protocol == "tcp"][:1]
+        if node.runs == "nginx"
+        for published in node.publishes
+        if published.protocol == "tcp"
+    ]
+    return [
+        *shops[:1],
+        *(
+            Target(node.name, str(node.address.ip), port, *_ways_to_ask(node))
+            for node in topology.nodes
+            for port in [listener.port for listener in node.listens if listener.protocol == "tcp"][:1]
+        ),
     ]
 
 
-def _way_to_ask(node: Node) -> Callable[[str, int, float], None]:
+def _ways_to_ask(
+    node: Node,
+) -> tuple[Callable[[str, int, float], None], Callable[[str, int, float], str] | None]:
     if node.runs is None:
-        return ask_tcp
-    return {"redis": ask_redis, "postgres": ask_postgres}.get(node.runs, ask_http)
+        return ask_tcp, None
+    others = {"redis": ask_redis, "postgres": ask_postgres, "nginx": ask_http}
+    return (others[node.runs], None) if node.runs in others else (ask_http, ask_ready)
 
 
 def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> list[Check]:
@@ -70,14 +99,33 @@ def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> lis
 
 
 def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
-    """Ask one; the whole exchange takes `timeout` seconds at most."""
+    """Ask one; all of it takes `timeout` seconds at most. The milliseconds are those of its own answer."""
     now, begin = time.time(), time.perf_counter()
-    why = ""
     try:
         target.ask(target.address, target.port, timeout)
     except Exception as error:  # whatever one service does, the others are told of
-        why = _reason(error)
-    return Check(target.node, now, not why, (time.perf_counter() - begin) * 1000, why)
+        return Check(target.node, now, up=False, milliseconds=_since(begin), why=_reason(error))
+    milliseconds = _since(begin)
+    return Check(
+        target.node,
+        now,
+        up=True,
+        milliseconds=milliseconds,
+        why=_lacks(target, timeout - milliseconds / 1000),
+    )
+
+
+def _since(begin: float) -> float:
+    return (time.perf_counter() - begin) * 1000
+
+
+def _lacks(target: Target, seconds: float) -> str:
+    if target.ask_ready is None:
+        return ""
+    try:
+        return target.ask_ready(target.address, target.port, seconds)
+    except Exception as error:
+        return f"/ready: {_reason(error)}"
 
 
 def _reason(error: Exception) -> str:
@@ -88,14 +136,44 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes]:
+    with closing(http_connection(address, port, timeout)) as connection:
+        connection.request("GET", path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
 def ask_http(address: str, port: int, timeout: float) -> None:
     """Ask /health, and read all of the answer. Raises Unwell, OSError or HTTPException."""
-    with closing(http_connection(address, port, timeout)) as connection:
-        connection.request("GET", "/health", headers={"Connection": "close"})
-        response = connection.getresponse()
-        response.read()
-    if response.status != _HTTP_OK:
-        raise Unwell(f"/health answered {response.status}")
+    status, _ = _get(address, port, timeout, "/health")
+    if status != _HTTP_OK:
+        raise Unwell(f"/health answered {status}")
+
+
+def ask_ready(address: str, port: int, timeout: float) -> str:
+    """Ask /ready, and give what the service lacks: "" for nothing. Raises OSError or HTTPException."""
+    status, body = _get(address, port, timeout, "/ready")
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
+    said = said if isinstance(said, dict) else {}
+    away, degraded = said.get("dependencies"), said.get("degraded")
+    words = [f"without {', '.join(map(str, away))}"] if isinstance(away, list) and away else []
+    words += (
+        [f"{name}: {trouble}" for name, trouble in degraded.items()] if isinstance(degraded, dict) else []
+    )
+    lacks = "; ".join(words) or ("" if status == _HTTP_OK else f"/ready answered {status}")
+    return "".join(character if character.isprintable() else "?" for character in lacks[:_MOST_WORDS])
+
+
+def ask_shop(address: str, port: int, timeout: float) -> None:
+    """Ask for the catalogue as a customer does. Raises Unwell, OSError or HTTPException."""
+    status, body = _get(address, port, timeout, "/api/products")
+    if status != _HTTP_OK:
+        raise Unwell(f"GET /api/products answered {status}")
+    if not json.loads(body).get("products"):
+        raise Unwell("GET /api/products has no products")
 
 
 def ask_tcp(address: str, port: int, timeout: float) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from monitoring.colours import BLUE, VERMILION
-from monitoring.health.checks import Check
+from monitoring.health.checks import DEGRADED, DOWN, SHOP, Check
 from monitoring.health.history import quantile
 from scripts.document import Document, Picture, Rows, Section, write
 
@@ -38,14 +38,14 @@ def read(log: Path) -> dict[str, list[Check]]:
     return found
 
 
-def outages(checks: Sequence[Check]) -> list[tuple[float, float, str]]:
-    """Give (begin, seconds, why) of each time a service did not answer, as far as checks tell."""
+def spans(checks: Sequence[Check], state: str) -> list[tuple[float, float, str]]:
+    """Give (begin, seconds, why) of each time a service was in this state, as far as checks tell."""
     found: list[tuple[float, float, str]] = []
     since: Check | None = None
     for check in checks:
-        if not check.up and since is None:
+        if check.state == state and since is None:
             since = check
-        elif check.up and since is not None:
+        elif check.state != state and since is not None:
             found.append((since.time, check.time - since.time, since.why))
             since = None
     if since is not None:
@@ -77,26 +77,36 @@ def report(log: Path, folder: Path) -> Path:
     return path
 
 
-def _summary(services: dict[str, list[Check]]) -> str:
-    checks = [check for found in services.values() for check in found]
+def _summary(found: dict[str, list[Check]]) -> str:
+    services = {name: checks for name, checks in found.items() if name != SHOP}
+    checks = [check for each in services.values() for check in each]
     if not checks:
         return "No check is in the log."
     seconds = max(check.time for check in checks) - min(check.time for check in checks)
     up = sum(check.up for check in checks)
-    down = [name for name, found in services.items() if not found[-1].up]
-    now = f"Down at the end: {', '.join(down)}." if down else "All were up at the end."
+    ends = [
+        f"{word} at the end: {', '.join(names)}."
+        for state, word in ((DOWN, "Down"), (DEGRADED, "Degraded"))
+        if (names := [name for name, each in services.items() if each[-1].state == state])
+    ]
+    shop = found.get(SHOP, [])
+    opened = f"The shop was open in {sum(check.up for check in shop)} of {len(shop)} checks. " if shop else ""
     return (
-        f"{len(services)} services were asked {len(checks)} times in {seconds:.0f} seconds; "
-        f"{100 * up / len(checks):.2f} % of the answers were good. {now}"
+        f"{opened}{len(services)} services were asked {len(checks)} times in {seconds:.0f} seconds; "
+        f"{100 * up / len(checks):.2f} % of the answers were good. {' '.join(ends) or 'All were well at the end.'}"
     )
 
 
 def _observations(services: dict[str, list[Check]]) -> Iterator[str]:
     for name, checks in services.items():
-        for begin, seconds, why in outages(checks):
-            at = datetime.fromtimestamp(begin, UTC).strftime("%H:%M:%S UTC")
-            log = f"sudo make logs NODE={name}"
-            yield f"{name} did not answer from {at} for about {seconds:.0f} s ({why}). Its log: {log}"
+        log = "" if name == SHOP else f" Its log: sudo make logs NODE={name}"
+        for state, word in (
+            (DOWN, "was closed" if name == SHOP else "did not answer"),
+            (DEGRADED, "was degraded"),
+        ):
+            for begin, seconds, why in spans(checks, state):
+                at = datetime.fromtimestamp(begin, UTC).strftime("%H:%M:%S UTC")
+                yield f"{name} {word} from {at} for about {seconds:.0f} s ({why}).{log}"
         latencies = [check.milliseconds for check in checks if check.up]
         median, high = quantile(latencies, 0.5), quantile(latencies, 0.95)
         if len(latencies) >= _ENOUGH and high > _SLOW * median and high > 10:  # noqa: PLR2004 - ms that nobody notices
@@ -109,7 +119,7 @@ def _observations(services: dict[str, list[Check]]) -> Iterator[str]:
 
 def _row(name: str, checks: Sequence[Check]) -> tuple[str, ...]:
     latencies = [check.milliseconds for check in checks if check.up]
-    found = outages(checks)
+    found = spans(checks, DOWN)
     up = 100 * sum(check.up for check in checks) / len(checks)
     spread = (quantile(latencies, 0.5), quantile(latencies, 0.95), max(latencies, default=0.0))
     longest = max((seconds for _, seconds, _ in found), default=0.0)

@@ -14,17 +14,22 @@ import pytest
 
 from monitoring.health import report as report_module
 from monitoring.health.checks import (
+    DEGRADED,
+    DOWN,
+    UP,
     Check,
     Target,
     ask_http,
     ask_postgres,
+    ask_ready,
     ask_redis,
+    ask_shop,
     ask_tcp,
     check,
     check_all,
 )
 from monitoring.health.history import History, quantile
-from monitoring.health.report import outages, read, report
+from monitoring.health.report import read, report, spans
 from scripts.heartbeat import renew
 
 
@@ -70,6 +75,53 @@ def test_a_service_is_well_when_it_answers_as_it_should(ask: object, answer: byt
     with server(answer) as port:
         found = check(Target("x", "127.0.0.1", port, ask), timeout=0.3)  # type: ignore[arg-type] # one of the askers
     assert (found.up, why in found.why) == (not why, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "state", "why"),
+    [
+        (200, '{"service":"x","status":"ready"}', UP, ""),
+        (503, '{"error":"not ready: postgres","dependencies":["postgres"]}', DEGRADED, "without postgres"),
+        (
+            200,
+            '{"status":"ready","degraded":{"cache":"redis refused the password"}}',
+            DEGRADED,
+            "cache: redis refused the password",
+        ),
+        (503, "<html>", DEGRADED, "/ready answered 503"),
+        (200, "[1]", UP, ""),
+        (503, '{"dependencies":["\\u001b[31mred"]}', DEGRADED, "without ?[31mred"),
+        (503, '{"dependencies":7,"degraded":[]}', DEGRADED, "/ready answered 503"),
+    ],
+)
+def test_a_service_that_lacks_something_is_degraded_and_says_what(
+    status: int, body: str, state: str, why: str
+) -> None:
+    answer = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    with server(answer) as port:
+        found = check(Target("x", "127.0.0.1", port, lambda *_: None, ask_ready))
+    assert (found.state, found.why, found.up) == (state, why, True)
+
+
+def test_a_service_that_never_says_whether_it_is_ready_is_degraded_at_the_same_deadline() -> None:
+    with server(None) as port:
+        found = check(Target("x", "127.0.0.1", port, lambda *_: None, ask_ready), timeout=0.3)
+    assert (found.state, found.why) == (DEGRADED, "/ready: no answer in time")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (200, '{"products":[1]}', ""),
+        (200, '{"products":[]}', "GET /api/products has no products"),
+        (503, "{}", "GET /api/products answered 503"),
+    ],
+)
+def test_the_shop_is_open_when_it_shows_its_catalogue(status: int, body: str, why: str) -> None:
+    answer = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    with server(answer) as port:
+        found = check(Target("the shop", "127.0.0.1", port, ask_shop))
+    assert (found.state, found.why) == (DOWN if why else UP, why)
 
 
 def test_nobody_there_is_down_at_once() -> None:
@@ -161,8 +213,11 @@ def test_quantiles_uptime_and_the_line_of_blocks() -> None:
 
 
 def test_outages_begin_and_end_with_checks() -> None:
-    assert outages(checks(True, False, False, True, False)) == [(101.0, 2.0, "gone"), (104.0, 0.0, "gone")]
-    assert outages(checks(True, True)) == []
+    assert spans(checks(True, False, False, True, False), DOWN) == [
+        (101.0, 2.0, "gone"),
+        (104.0, 0.0, "gone"),
+    ]
+    assert spans(checks(True, True), DOWN) == []
 
 
 def test_a_log_is_read_up_to_its_half_last_line_and_reported(tmp_path: Path) -> None:
