@@ -69,7 +69,7 @@ fault() { # NUMBER BREAK STATUS CURE
 
 faults() { # a line for each that is not as the table says
   local number break named cure failed=0
-  while IFS=$'\t' read -r number break named cure _ <&8; do
+  while IFS=$'\t' read -r number break named cure <&8; do
     [[ $number == [0-9]* ]] || continue
     [[ -z ${ONLY:-} || " $ONLY " == *" $number "* ]] || continue
     fault "$number" "$break" "$named" "$cure" || {
