@@ -236,18 +236,18 @@ status() {
   tell_drift "$said" && return "$status"
 }
 
-# What to do about what status says: only what is missing or surplus is repaired by `up`.
+# What to do about what status says: only what is missing, surplus or in the wrong place is repaired by `up`.
 tell_drift() { # TEXT; 1 if there is anything
   local word name rest unwell='' repairable='' foreign=''
   while read -r word name rest; do
     word=${word#$'\e[3'?m}
     case ${word%$'\e[0m'} in
-      missing | surplus | stopped | astray | old-password) repairable=1 ;;
+      missing | surplus | behind | stopped | astray | old-password) repairable=1 ;;
       foreign | disk-full) foreign=1 ;;
       not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) unwell+=" $name" ;;
     esac
   done <<<"$1"
-  [[ -z $repairable ]] || say "${RED}drift:${PLAIN} what is missing, surplus or stopped above differs from $TABLE; repair with: sudo make up"
+  [[ -z $repairable ]] || say "${RED}drift:${PLAIN} what is missing, surplus, behind or stopped above differs from $TABLE; repair with: sudo make up"
   for name in $unwell; do say "${RED}not well:${PLAIN} the program of $name; see: sudo make logs NODE=$name"; done
   [[ -z $foreign ]] || say "${RED}foreign:${PLAIN} the lab changes nothing that is not its own; each line above says what does"
   [[ -z $repairable$unwell$foreign ]]
