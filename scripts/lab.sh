@@ -193,7 +193,7 @@ show_rules() { # packets, bytes, chain, why; the policy's are many: make rules s
   printf '\n%s%10s %12s  %-7s %-17s %s%s\n' "$BOLD" packets bytes table chain rule "$PLAIN"
   iptables-save -c | awk '
     /^\*/ { table = substr($0, 2) }
-    table != "security" && table != "raw" && /^\[/ && / CNET-/ {
+    table != "security" && table != "raw" && /^\[/ && / CNET-/ && !/"cnet: before up: / {
       split(substr($1, 2), count, /[:\]]/)
       why = $0; if (!sub(/.*--comment "cnet: /, "", why)) next
       sub(/".*/, "", why)
