@@ -128,11 +128,35 @@ def on_exit(_server: object) -> None:
     shutil.rmtree(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""), ignore_errors=True)
 
 
+PAUSE_SECONDS = 5.0  # the arbiter looks at its workers each second
+
+
+def spare_workers_after_a_pause(server: "Arbiter") -> None:
+    """Let workers say that they live before they are judged, when the arbiter itself was stopped (`docker pause`).
+
+    A stop longer than `timeout` is no fault of theirs, and would end all of them at once.
+    """
+    end_silent_workers, looked = server.murder_workers, time.monotonic()
+    judged_from = looked
+
+    def look() -> None:
+        nonlocal looked, judged_from
+        now = time.monotonic()
+        if now - looked > PAUSE_SECONDS:
+            judged_from = now + PAUSE_SECONDS
+        looked = now
+        if now >= judged_from:
+            end_silent_workers()
+
+    server.murder_workers = look  # type: ignore[method-assign]  # gunicorn has no hook for it
+
+
 DRAIN_SECONDS = 0.3  # clients that wait for changes of the registry know much sooner
 
 
 def when_ready(server: "Arbiter") -> None:
     """Register, now that connections are taken; deregister before a graceful stop, and serve late comers."""
+    spare_workers_after_a_pause(server)
     if not os.environ.get("SERVICE_REGISTRY"):
         return
     registration_module = importlib.import_module("registration")  # the registry's own folder has none

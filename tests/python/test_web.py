@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import socket
 import struct
 import threading
@@ -13,7 +15,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import requests
 from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData
+from peers import service, wait_until
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -249,3 +253,29 @@ def test_ready_tells_of_a_helper_that_is_away_and_stays_ready(registry: Load) ->
     first, second = (app.test_client().get("/ready") for _ in range(2))
     assert (first.status_code, first.get_json()["degraded"]) == (200, {"cache": "redis refused the password"})
     assert (second.status_code, second.get_json()) == (200, {"service": "test", "status": "ready"})
+
+
+def workers(arbiter: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{arbiter}/task/{arbiter}/children").read_text().split()]
+
+
+def test_workers_outlive_a_pause_of_the_whole_service_and_a_hung_one_alone_is_replaced(
+    tmp_path: Path,
+) -> None:
+    with service(
+        "product-service", tmp_path / "state", WORKER_CLASS="gevent", GUNICORN_CMD_ARGS="--timeout 6"
+    ) as running:
+        before = workers(running.process.pid)
+        for pid in (running.process.pid, *before):
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(8)  # longer than the timeout
+        for pid in (running.process.pid, *before):
+            os.kill(pid, signal.SIGCONT)
+        resumed = time.monotonic()
+        while time.monotonic() - resumed < 2 * 6:  # longer than it is spared, and the timeout after that
+            assert requests.get(running.url + "/health", timeout=2).status_code == 200
+            time.sleep(0.2)
+        assert workers(running.process.pid) == before
+        os.kill(before[0], signal.SIGSTOP)
+        wait_until(lambda: before[0] not in workers(running.process.pid), seconds=20)
+        assert requests.get(running.url + "/health", timeout=10).status_code == 200
