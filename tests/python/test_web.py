@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import requests
+from gunicorn.glogging import Logger
 from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData
 from peers import service, wait_until
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
@@ -245,6 +247,11 @@ def test_a_timeout_that_gunicorn_sets_is_kept(registry: Load, monkeypatch: pytes
 def test_errors_are_json(client: Any) -> None:
     answer = client.post("/read", data="x")
     assert json.loads(answer.get_data())["field"] == "body"
+
+
+def test_what_gunicorn_logs_in_a_worker_can_still_be_written(client: Any) -> None:
+    record = logging.getLogger("gunicorn.error").makeRecord("x", logging.ERROR, "", 0, "it failed", (), None)
+    assert f"[{os.getpid()}] [ERROR] it failed" in logging.Formatter(Logger.error_fmt).format(record)
 
 
 def workers(arbiter: int) -> list[int]:
