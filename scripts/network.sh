@@ -92,7 +92,7 @@ remove_network() {
   [[ -z $names ]] || mapfile -t HOST <<<"$names"
   HOST=("${HOST[@]/#/netns del }")
   [[ -z $(ip link show group "$LINK_GROUP" 2>/dev/null) ]] || host "link del group $LINK_GROUP"
-  carry_out
+  carry_out removing
 }
 
 down() {
