@@ -167,7 +167,7 @@ remove_network() {
   tell_of_processes "${HOST[@]}"
   HOST=("${HOST[@]/#/netns del }")
   [[ -z $(ip link show group "$LINK_GROUP" 2>/dev/null) ]] || host "link del group $LINK_GROUP"
-  carry_out
+  carry_out removing
 }
 
 down() {

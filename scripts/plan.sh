@@ -100,7 +100,7 @@ tell_of_processes() { # NAMESPACE...: those that keep a namespace which loses it
   done < <(processes_in "$@")
 }
 
-carry_out() { # shows what will be done, then does it
+carry_out() { # [removing]: shows what will be done, then does it
   local namespace lines
   ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} + ${#OTHERS[@]} > 0)) || return 0
   ((${#OTHERS[@]} == 0)) || printf "$DIM+ %s$PLAIN\n" "${OTHERS[@]}"
@@ -111,12 +111,12 @@ carry_out() { # shows what will be done, then does it
     mapfile -t lines <<<"${INSIDE[$namespace]%$'\n'}"
     printf "$DIM+ ip -n $namespace %s$PLAIN\n" "${lines[@]}"
   done
-  [[ -n ${DRY_RUN:-} ]] || run_batches
+  [[ -n ${DRY_RUN:-} ]] || run_batches "$@"
 }
 
 # One process for the host's links, one for its bridges' entries, then one for each namespace, as many at a time as
 # there are processors.
-run_batches() {
+run_batches() { # [removing]
   local namespace settings command
   read -ra settings <<<"${SYSCTLS[*]}"
   [[ ! -e $BATCHES ]] || rm -r "$BATCHES" # of a run that was killed
@@ -128,13 +128,24 @@ run_batches() {
     # shellcheck disable=SC2086 # its words
     $command 2>"$BATCHES/complaints" || die_of_complaints
   done
-  if ! ip -batch "$BATCHES/host" 2>"$BATCHES/complaints" ||
+  if ! links "$@" 2>"$BATCHES/complaints" ||
     ! { ((${#SYSCTLS[@]} == 0)) || sysctl -qw "${settings[@]}" 2>"$BATCHES/complaints"; } ||
     ! { ((${#FORWARDING[@]} == 0)) || bridge -batch "$BATCHES/forwarding" 2>"$BATCHES/complaints"; } ||
     ! printf '%s\n' "${ORDER[@]}" | xargs -rP "$(nproc)" -I{} ip -n {} -batch "$BATCHES/inside/{}" 2>"$BATCHES/complaints"; then
     die_of_complaints
   fi
   rm -r "$BATCHES"
+}
+
+# A link that is to be removed may be gone already: the kernel ends the links of a deleted namespace after its name.
+links() { # [removing]
+  local complaints
+  if [[ -z ${1:-} ]]; then
+    ip -batch "$BATCHES/host"
+  else
+    complaints=$(ip -force -batch "$BATCHES/host" 2>&1 | sed -E '/^(Cannot find device|RTNETLINK answers: No such device)/ { N; d }')
+    [[ -z $complaints ]] || { echo "$complaints" >&2 && return 1; }
+  fi
 }
 
 die_of_complaints() { # ip's words, then "Command failed FILE:LINE"; that line is what people need
@@ -161,7 +172,7 @@ converge() {
     mapfile -t removed < <(printf '%s\n' "${SURPLUS[@]}" | awk '$1 == "namespace" { print $2 }')
     tell_of_processes "${removed[@]}"
     plan_to_remove
-    carry_out
+    carry_out removing
     HOST=() FORWARDING=() SYSCTLS=() INSIDE=() ORDER=() OTHERS=()
     # What was removed took other facts with it; only the kernel knows which.
     if [[ -n ${DRY_RUN:-} ]]; then say "# what goes with these is made again, too"; else compare_facts; fi

@@ -220,6 +220,30 @@ refuses() { # TEXT PREPARATION: up and check say so
 
 # --- drift: status names it, up mends it -------------------------------------------------------------
 
+@test "up and down go on when a link of a deleted namespace is gone the moment before its turn" {
+  on_a_host '
+    network_state >/run/before
+    network up >/dev/null
+    mkdir /run/first
+    cat >/run/first/ip <<"END"
+#!/bin/bash
+[[ $* != *-batch* || ! -e /run/goes ]] || { while read -r link; do /sbin/ip link del "$link"; done </run/goes 2>/dev/null; rm /run/goes; }
+exec /sbin/ip "$@"
+END
+    chmod +x /run/first/ip
+    ip link del veth-redis-br
+    ip netns del redis-cache
+    ip link add name veth-redis-br group "$(ip -j link show br-app | jq -r .[].group)" type veth peer name left # a port, about to go
+    echo veth-redis-br >/run/goes
+    PATH=/run/first:$PATH network up >/dev/null
+    [[ ! -e /run/goes ]]; network status
+    ip -j link | jq -r ".[].ifname" | grep -E "^(br-|veth-)" >/run/goes
+    PATH=/run/first:$PATH network down >/dev/null
+    [[ ! -e /run/goes ]]; retry 10 unchanged /run/before
+  '
+  succeeds
+}
+
 @test "status names a link that was cut" {
   on_a_host '
     network up >/dev/null

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import requests
+from gunicorn.glogging import Logger
 from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData
 from peers import service, wait_until
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
@@ -253,6 +255,11 @@ def test_ready_tells_of_a_helper_that_is_away_and_stays_ready(registry: Load) ->
     first, second = (app.test_client().get("/ready") for _ in range(2))
     assert (first.status_code, first.get_json()["degraded"]) == (200, {"cache": "redis refused the password"})
     assert (second.status_code, second.get_json()) == (200, {"service": "test", "status": "ready"})
+
+
+def test_what_gunicorn_logs_in_a_worker_can_still_be_written(client: Any) -> None:
+    record = logging.getLogger("gunicorn.error").makeRecord("x", logging.ERROR, "", 0, "it failed", (), None)
+    assert f"[{os.getpid()}] [ERROR] it failed" in logging.Formatter(Logger.error_fmt).format(record)
 
 
 def workers(arbiter: int) -> list[int]:
