@@ -152,7 +152,8 @@ live_facts() {
   ((${#STALE[@]} == 0)) || printf 'stale %s\n' "${STALE[@]}"
   ((${#LINKED[@]} == 0)) || printf 'linked %s\n' "${LINKED[@]}"
   local half=$((($# + 1) / 2)) # the namespaces are read by two at a time
-  cd "$ROOT" # a subshell's: see compare_facts
+  # This is a subshell of compare_facts'.
+  cd "$ROOT" || exit
   "$PYTHON" -EsS -m scripts.live_facts "$LINK_GROUP" "$MTU" \
     <(printf '%s\n' "$HOST_STATE" && inside_state "${@:1:half}") <(inside_state "${@:half+1}") "$@"
 }
