@@ -5,7 +5,6 @@ python -m chaos.report --events FILE --samples FILE --orders FILE --log FILE --r
 
 import argparse
 import csv
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -148,7 +147,7 @@ def is_uneven(calm: Sequence[Share]) -> bool:
 
 def show(rows: Sequence[Sequence[str]], findings: Sequence[str]) -> None:
     """Print the report; a narrow terminal gets the columns that matter most."""
-    console = Console(no_color=bool(os.environ.get("NO_COLOR")) or None)
+    console = Console()
     if not console.is_terminal:
         console.width = WIDE
     shown = range(len(HEADINGS)) if console.width >= WIDE else NARROW

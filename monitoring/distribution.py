@@ -8,7 +8,6 @@ rotation; after a return the picture shows the slow start.
 
 import argparse
 import csv
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -121,7 +120,7 @@ def show(shared: Sequence[Share], unread: int) -> None:
         table.add_column(heading, justify="right")
     for share in shared:
         table.add_row(share.instance, str(share.requests), f"{share.share:.2f}", f"{share.deviation:+.2f}")
-    console = Console(no_color=bool(os.environ.get("NO_COLOR")) or None)
+    console = Console()
     console.print(table)
     if sum(share.requests for share in shared) < ENOUGH:
         console.print(f"too few requests to judge: fewer than {ENOUGH}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -74,7 +73,7 @@ def as_json(snapshot: Snapshot) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; 0 well, 1 an alarm or nothing can be seen, 2 bad usage."""
     options = _options(arguments)
-    console = Console(highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+    console = Console(highlight=False)
     try:
         need_root()
         topology = load(options.topology)

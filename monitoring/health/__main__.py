@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ class Monitor:
     def __init__(self, options: argparse.Namespace, wanted: Sequence[Target], log: TextIO | None) -> None:
         self._options, self._targets, self._log = options, wanted, log
         self.histories = Histories()
-        self._console = Console(highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+        self._console = Console(highlight=False)
 
     def run(self) -> bool:
         """Go on until the last round or Ctrl+C; tell whether all was well in the last round."""

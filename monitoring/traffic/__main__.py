@@ -9,7 +9,6 @@ order of their first packets. What cannot be read is counted, named and reported
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ REPORTS = Path(__file__).resolve().parents[2] / "reports"
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; 0 done, 1 nothing could be read, 2 bad usage."""
     options = _options(arguments)
-    console = Console(stderr=True, highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
+    console = Console(stderr=True, highlight=False)
     try:
         names = Names(load(options.topology))
         tally = _counted(options.captures, console)
