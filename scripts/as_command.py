@@ -1,13 +1,14 @@
-"""Runs a module as a command of the shell: Ctrl+C and a reader that has gone end it without a traceback.
+"""Runs a module as a command of the shell: Ctrl+C, a reader that has gone and a full disk end it without a traceback.
 
 python -m scripts.as_command MODULE ARGUMENT...
 
-Exit status as of a command that the signal ended: 130 for SIGINT, 141 for SIGPIPE. SIGPIPE itself stays ignored, for a
-program that speaks over sockets must not die of a peer that closed one.
+Exit status as of a command that the signal ended: 130 for SIGINT, 141 for SIGPIPE; 1 for a full disk. SIGPIPE itself
+stays ignored, for a program that speaks over sockets must not die of a peer that closed one.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import runpy
 import sys
@@ -24,13 +25,25 @@ def main() -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # else it is flushed, and fails, once more
+        forget_output()
         return PIPE_CLOSED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        forget_output()
+        print(
+            f"{sys.argv[0].rpartition('.')[2]}: not all of it could be written: {error.strerror}",
+            file=sys.stderr,
+        )
+        return 1
     return 0
+
+
+def forget_output() -> None:
+    """Drop what waits to be written: else it is flushed at the end, and fails once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WITHOUT_READER = "import os\nr, w = os.pipe(); os.dup2(w, 1); os.close(r); os.close(w)"
 
 
-def run(tmp_path: Path, program: str, reader: str) -> subprocess.CompletedProcess[str]:
+def run(
+    tmp_path: Path, program: str, reader: str, output: str = "/dev/stdout"
+) -> subprocess.CompletedProcess[str]:
     (tmp_path / "program.py").write_text(program)
-    command = f'"{sys.executable}" -m scripts.as_command program one two | {reader}; exit ${{PIPESTATUS[0]}}'
+    command = f'"{sys.executable}" -m scripts.as_command program one two >{output} | {reader}; exit ${{PIPESTATUS[0]}}'
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{tmp_path}"}
     return subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
@@ -33,6 +35,12 @@ def run(tmp_path: Path, program: str, reader: str) -> subprocess.CompletedProces
 def test_a_command_ends_without_a_traceback(tmp_path: Path, program: str, reader: str, status: int) -> None:
     done = run(tmp_path, program, reader)
     assert (done.returncode, done.stderr) == (status, "")
+
+
+def test_a_full_disk_is_named_in_one_line(tmp_path: Path) -> None:
+    done = run(tmp_path, "print('flushed at the end')", "cat", output="/dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "program: not all of it could be written: No space left on device\n"
 
 
 def test_any_other_error_is_shown(tmp_path: Path) -> None:
