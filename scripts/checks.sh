@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Checks that are the same wherever the platform runs: in the lab's namespaces or in containers. Sourced.
-# Who sources this gives read_order ID: the order's row, asked of PostgreSQL itself.
+# Who sources this gives read_order ID: the order's row, asked of PostgreSQL itself; and, where there is a tool that
+# explains it, tell_why_silent URL: what to do about an answer that did not come.
 
 export FAILED=0
 
@@ -27,6 +28,8 @@ end_section() {
   echo "  ${GREEN}ok${PLAIN}    $many"
 }
 
+tell_why_silent() { :; }
+
 FROM=() OWN=() # where `expect` asks from: the host, or in_namespace NS with one of its addresses
 
 MOST_BYTES=1000000 # of an answer; curl fails when there are more
@@ -41,7 +44,8 @@ expect() {
   if [[ $status == "$2" ]] && jq -e "$3" &>/dev/null <<<"$body"; then
     passed "$(printf '%-44s %s  %s' "$1" "$status" "$(tr -d '\n' <<<"$body" | cut -c 1-60)")"
   else
-    failed "$1: wanted $2 and $3, got $status: $(head -c 200 <<<"$body")"
+    failed "$1: wanted $2 and $3, got $([[ $status == 000 ]] && echo 'no answer' || echo "$status: $(head -c 200 <<<"$body")")"
+    [[ $status != 000 ]] || tell_why_silent "${@: -1}"
   fi
 }
 

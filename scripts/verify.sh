@@ -197,6 +197,16 @@ read_order() { # ID; asked of PostgreSQL itself, by its own socket
     -c "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
 }
 
+tell_why_silent() { # URL
+  local address=${1#http://} node from=host to=host
+  address=${address%%/*}
+  for node in "${NODES[@]}"; do
+    [[ ${ADDRESS[$node]%/*} != "${address%:*}" ]] || to=$node
+    [[ ${NAMESPACE[$node]} != "${FROM[1]:-}" ]] || from=$node
+  done
+  why "FROM=$from TO=$to PORT=${address##*:}"
+}
+
 verify_own_endpoints() {
   local node base
   for node in "${NODES[@]}"; do

@@ -266,6 +266,7 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
     refute scripts/verify.sh all >/run/proof 2>&1
     grep "FAIL.* nobody listens on port 80 of nginx-lb; see: sudo make logs NODE=nginx-lb" /run/proof
     refute grep -E "ok .*(from outside|from the host)|parse error" /run/proof
+    grep -A 1 "FAIL.* GET /api/products: .*, got no answer" /run/proof | grep "why: sudo make explain FROM=host TO=host PORT=8080"
     grep "FAIL.* POST /api/orders created no order" /run/proof
     [[ $(tail -1 /run/proof) == "verify.sh: not everything worked; the lines marked FAIL say what" ]]
     # Before the services are begun, a server stands in for nginx, for as long as the way in is tried.
