@@ -116,7 +116,7 @@ def show(shared: Sequence[Share], unread: int) -> None:
     """Print the table."""
     table = Table(title="Requests by instance", title_justify="left")
     table.add_column("instance")
-    for heading in ("requests", "share %", "off an even share, %"):
+    for heading in ("requests", "share %", "over an even share, %"):
         table.add_column(heading, justify="right")
     for share in shared:
         table.add_row(share.instance, str(share.requests), f"{share.share:.2f}", f"{share.deviation:+.2f}")

@@ -112,12 +112,14 @@ class LabCollector(Collector):
     def _health(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("cnet_service_up", "1 when a service answers", labels=["service"])
         ready = GaugeMetricFamily(
-            "cnet_service_ready", "1 when a service answers and lacks nothing", labels=["service"]
+            "cnet_service_ready", "1 when a service answers and all it depends on does", labels=["service"]
         )
         seconds = GaugeMetricFamily(
             "cnet_service_latency_seconds", "Time until it answered", labels=["service"]
         )
-        shop = GaugeMetricFamily("cnet_shop_open", "1 when a customer is shown the catalogue", labels=[])
+        shop = GaugeMetricFamily(
+            "cnet_shop_open", "1 when GET /api/products answers through the published port", labels=[]
+        )
         for check in check_all(targets(self._topology), timeout=1.0):
             if check.node == SHOP:
                 shop.add_metric([], int(check.up))

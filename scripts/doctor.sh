@@ -120,7 +120,7 @@ gather_skipped() {
     $1 != "skipped" { print; next }
     { checks[$3] = checks[$3] (checks[$3] ? ", " : "") $2; if (!($3 in seen)) { seen[$3]; order[++count] = $3 } }
     END { for (i = 1; i <= count; i++) {
-      fix = order[i] == "root" ? "sudo make doctor" : "mend that first, then look again"
+      fix = order[i] == "root" ? "sudo make doctor" : "repair that first, then sudo make doctor"
       what = order[i] == "table" ? "a good table" : order[i]
       printf "note\tskipped\tnot looked at without %s: %s\t%s\n", what, checks[order[i]], fix } }'
 }

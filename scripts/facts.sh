@@ -210,17 +210,15 @@ in_words() {
     inside-up) echo "$b is up in namespace $a" ;;
     address) echo "address $c on $b in namespace $a" ;;
     route) echo "default route $b $c in namespace $a" ;;
-    own-route | own-rule) echo "${kind#own-} of its own in namespace $a: $b${c:+ $c}${d:+ $d}" ;;
-    no-rule) echo "namespace $a is without the kernel's rule $b, table $c" ;;
-    unconnected) echo "$(interface_in_words "$a" "$b") is without the routes of its address $c" ;;
+    own-route | own-rule) echo "${kind#own-} that is not in the table, in namespace $a: $b${c:+ $c}${d:+ $d}" ;;
+    no-rule) echo "routing rule $b (table $c) in namespace $a" ;;
+    unconnected) echo "$(interface_in_words "$a" "$b") has an address $c without its routes" ;;
     neighbour) echo "permanent neighbour on $(interface_in_words "$a" "$b"): $c at $d" ;;
     mtu) echo "MTU $c on $(interface_in_words "$a" "$b"), wanted $MTU" ;;
-    no-arp) echo "$(interface_in_words "$a" "$b") does not use ARP" ;;
+    no-arp) echo "$(interface_in_words "$a" "$b") has ARP switched off" ;;
     qdisc) echo "qdisc ${d% *} on $(interface_in_words "$a" "$b") ($c)" ;;
-    rules) echo "rules of its own in namespace $a: $(rules_in_words "$a" "$b" "$c" "$d")" ;;
+    rules) echo "firewall rules in namespace $a: $(rules_in_words "$a" "$b" "$c" "$d")" ;;
     stale) echo "/run/netns/$a is a file and no namespace" ;;
-    linked) echo "/run/netns/$a is a symbolic link" ;;
-    foreign) echo "namespace $a is in use for something else" ;;
   esac
 }
 

@@ -10,7 +10,7 @@ foreign_host_rules() {
 
 name_foreign_rules() { # a line for each; 1 if any
   local rules rule command status=0
-  rules=$(foreign_host_rules) || { echo "${RED}unknown${PLAIN}  the host's firewall rules could not be read" && return 1; }
+  rules=$(foreign_host_rules) || { echo "${RED}unreadable${PLAIN}  firewall rules of the host: the error is above" && return 1; }
   while IFS=$'\t' read -r rule command; do
     [[ -n $rule ]] || continue
     echo "${YELLOW}foreign${PLAIN}  rule $rule; it is not the lab's, remove it: $command"

@@ -79,6 +79,7 @@ services() {
 }
 
 up() {
+  [[ -n $SHOW$DRY_RUN ]] || export BRIEF=1
   prepare up
   [[ -z $(policy path) ]] || policy check
   call services check
@@ -91,8 +92,7 @@ up() {
   step "proof"
   PROVEN=$(mktemp)
   defer rm -f "$PROVEN"
-  export PROVEN BRIEF=1
-  [[ -z $SHOW ]] || unset BRIEF
+  export PROVEN
   prove_all || {
     name_foreign_rules >&2
     return 1
@@ -157,7 +157,7 @@ summary() {
   rules=$({ iptables-save && ebtables-save; } | grep -c '^-A.*CNET-') || : # there may be none
   while read -r number noun; do tried+="${tried:+, }$(count "$number" "$noun")"; done <"$PROVEN"
   echo "$(count ${#namespaces[@]} namespace), $(count ${#BRIDGES[@]} bridge), $(count "$rules" rule), $(count $programs program);" \
-    "$tried: all as they should be ($SECONDS s)"
+    "$tried: all passed ($SECONDS s)"
 }
 
 take_down() {
@@ -207,7 +207,7 @@ show_drops() {
   printf '\n%sdropped by the policy since the last proof%s\n' "$BOLD" "$PLAIN"
   { iptables-save -c && ebtables-save -c; } | awk '
     $3 ~ /^CNET-DROP-/ && / -j DROP/ { split(substr($1, 2), count, ":"); dropped[substr($3, 11)] += count[1] }
-    END { for (id in dropped) if (dropped[id]) printf "%10s  %s\n", dropped[id], id }' | sort -rn
+    END { for (id in dropped) if (dropped[id]) { printf "%10s  %s\n", dropped[id], id; any = 1 } if (!any) print "         0  packets" }' | sort -rn
 }
 
 status() {
@@ -238,19 +238,20 @@ status() {
 
 # What to do about what status says: only what is missing, surplus or in the wrong place is repaired by `up`.
 tell_drift() { # TEXT; 1 if there is anything
-  local word name rest unwell='' repairable='' foreign=''
+  local word name rest unwell='' repairable='' foreign='' other=''
   while read -r word name rest; do
     word=${word#$'\e[3'?m}
     case ${word%$'\e[0m'} in
       missing | surplus | behind | stopped | astray | old-password) repairable=1 ;;
-      foreign | disk-full) foreign=1 ;;
+      foreign) foreign=1 ;;
+      disk-full | unreadable) other=1 ;; # their lines say all
       not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) unwell+=" $name" ;;
     esac
   done <<<"$1"
-  [[ -z $repairable ]] || say "${RED}drift:${PLAIN} what is missing, surplus, behind or stopped above differs from $TABLE; repair with: sudo make up"
+  [[ -z $repairable ]] || say "${RED}drift:${PLAIN} what is above in one of these words differs from $TABLE: missing, surplus, behind, stopped, astray; repair with: sudo make up"
   for name in $unwell; do say "${RED}not well:${PLAIN} the program of $name; see: sudo make logs NODE=$name"; done
-  [[ -z $foreign ]] || say "${RED}foreign:${PLAIN} the lab changes nothing that is not its own; each line above says what does"
-  [[ -z $repairable$unwell$foreign ]]
+  [[ -z $foreign ]] || say "${RED}foreign:${PLAIN} up does not change what is not the lab's; each such line above has the command that does"
+  [[ -z $repairable$unwell$foreign$other ]]
 }
 
 shell() { # NAMESPACE

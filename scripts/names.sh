@@ -31,30 +31,34 @@ resolver_file() { printf '%s\nnameserver %s\noptions timeout:1 attempts:2\n' "$M
 
 our_resolvers() { grep -lxF -- "$MARK" "$RESOLVERS"/*/resolv.conf 2>/dev/null || :; }
 
-is_somebodys() { [[ -e $1 ]] && ! grep -qxF -- "$MARK" "$1"; }                                                                                       # FILE
-in_the_way() { echo "$1 is not the lab's (its first line is gone), and the lab writes its own: sudo mv $1 /etc/resolv.conf.$(basename "${1%/*}")"; } # FILE
+is_foreign() { [[ -e $1 ]] && ! grep -qxF -- "$MARK" "$1"; } # FILE
+foreign_in_words() {                                         # FILE
+  echo "$1 is not the lab's (the lab's first line is not in it), and the lab writes its own: sudo mv $1 /etc/resolv.conf.$(basename "${1%/*}")"
+}
 
 check_names() { # somebody's own file for a namespace of ours
   local node file
   [[ -n $(dns_address) ]] || return 0
   for node in "${NODES[@]}"; do
     file=$RESOLVERS/${NAMESPACE[$node]}/resolv.conf
-    ! is_somebodys "$file" || die "$(in_the_way "$file")"
+    ! is_foreign "$file" || die "$(foreign_in_words "$file")"
   done
 }
 
 write_names() {
-  local node address file
+  local node address file written=0
   address=$(dns_address)
   [[ -n $address ]] || return 0
   for node in "${NODES[@]}"; do
     file=$RESOLVERS/${NAMESPACE[$node]}/resolv.conf
     [[ $(cat "$file" 2>/dev/null) != "$(resolver_file "$address")" ]] || continue
-    echo_command "echo nameserver $address >$file"
+    written=$((written + 1))
+    [[ -n ${BRIEF:-} ]] || echo_command "echo nameserver $address >$file"
     mkdir -p "${file%/*}"
     resolver_file "$address" >"$file.cnet"
     mv "$file.cnet" "$file"
   done
+  [[ -z ${BRIEF:-} || $written == 0 ]] || echo_command "echo nameserver $address >$RESOLVERS/NAMESPACE/resolv.conf, in $written namespaces"
   remove_other_names
 }
 
@@ -83,13 +87,13 @@ remove_names() { # also what a killed run left half-made
 }
 
 names_drift() { # one line for each namespace that does not ask the registry
-  local node address file
+  local node address file written=0
   address=$(dns_address)
   [[ -n $address ]] || return 0
   for node in "${NODES[@]}"; do
     file=$RESOLVERS/${NAMESPACE[$node]}/resolv.conf
-    if is_somebodys "$file"; then
-      echo "${YELLOW}foreign${PLAIN}  $(in_the_way "$file")"
+    if is_foreign "$file"; then
+      echo "${YELLOW}foreign${PLAIN}  $(foreign_in_words "$file")"
     elif [[ $(cat "$file" 2>/dev/null) != "$(resolver_file "$address")" ]]; then
       echo "${RED}missing${PLAIN}  namespace ${NAMESPACE[$node]} asks $address for names"
     fi

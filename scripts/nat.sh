@@ -67,7 +67,7 @@ client_limits() { # BRIDGE
 outgoing_rules() { # BRIDGE
   local network
   network=$(network_cidr "${ADDRESS[$1]}")
-  rule nat CNET-POSTROUTING "$1: nodes leave with the address of the host, for nobody outside knows theirs" \
+  rule nat CNET-POSTROUTING "$1: nodes leave with the address of the host: nobody outside knows theirs" \
     "-s $network ! -o $1 -j MASQUERADE"
   rule filter CNET-FORWARD "$1: nodes may open connections" "-i $1 -j ACCEPT"
 }
@@ -199,7 +199,7 @@ restore_interfaces() { # MEMORY INTERFACE...
   needed=$(who_needs_forwarding "$1")
   for interface in "${@:2}"; do
     if forwards "$interface" && [[ -n $needed ]]; then
-      say "$SCRIPT: $interface did not forward before up, and goes on forwarding: $needed"
+      say "$SCRIPT: $interface keeps forwarding, although it did not before up: $needed"
     elif forwards "$interface"; then run sysctl -qw "net/ipv4/conf/$interface/forwarding=0"; fi
   done
 }
@@ -244,7 +244,7 @@ other_port() { # HOST_PORT PROTOCOL: how to take one that is free
   for port in $(seq "$(($1 + 10))" 10 "$(($1 + 200))"); do
     [[ -n $(ss -Hnl "--$2" "sport = :$port") ]] || { with_own_table "s/\([[:blank:],]\)$1:/\1$port:/" && return; }
   done
-  echo "in your own table"
+  echo "change it in a copy of $TABLE"
 }
 
 check_host_ports() {

@@ -69,7 +69,7 @@ foreign_routes() { # a line for each that overlaps with a network of the lab: wh
   for name in "${BRIDGES[@]}"; do
     while read -r destination device words; do
       echo "$TABLE:${LINE_OF[$name]}: address: ${ADDRESS[$name]} of $name overlaps with the host's route $destination by $device; take another network: \
-$(other_network "${ADDRESS[$name]}")${words:+; or remove the route: sudo ip route del $words}"
+$(other_network "${ADDRESS[$name]}")${words:+ (or remove the route: sudo ip route del $words)}"
     done < <(routes_over "${ADDRESS[$name]}")
   done
 }
@@ -79,14 +79,14 @@ other_network() { # ADDRESS/LENGTH: how to take one that is free
   case ${1#*/} in
     16) ;;
     24) octets=3 ;;
-    *) echo "in your own table" && return ;;
+    *) echo "change it in a copy of $TABLE" && return ;;
   esac
   from=$(cut -d. -f "1-$octets" <<<"$1")
   for to in 10.200.0 10.222.0 172.30.0 192.168.0; do
     to=$(cut -d. -f "1-$octets" <<<"$to")
     [[ -n $(routes_over "$to.${1#"$from."}") ]] || { with_own_table "s/\t${from//./\\.}\./\t$to./" && return; }
   done
-  echo "in your own table"
+  echo "change it in a copy of $TABLE"
 }
 
 is_of_lab() { # INTERFACE|PREFIX
@@ -113,27 +113,29 @@ foreign_routing_rules() { # a line for each of `ip rule` on the host that names 
   done
 }
 
-check_routes() {
-  local found
-  found=$(foreign_routes && foreign_routing_rules)
-  [[ -z $found ]] || die "$(sed -n 1p <<<"$found")"
-}
-
-check_namespaces() {
+foreign_namespaces() { # a line for each name of the table that something else has
   local fact
   for fact in "${SURPLUS[@]}"; do
-    [[ $fact != "foreign "* ]] ||
-      die "there is a namespace ${fact#* } that is not the lab's; \`ip netns del ${fact#* }\`, or take another name in $TABLE"
-    [[ $fact != "linked "* ]] ||
-      die "/run/netns/${fact#* } is a symbolic link, which is not the lab's; \`rm /run/netns/${fact#* }\`, or take another name in $TABLE"
+    case $fact in
+      'foreign '*) echo "there is a namespace ${fact#* } that is not the lab's: \`ip netns del ${fact#* }\`, or take another name in $TABLE" ;;
+      'linked '*) echo "/run/netns/${fact#* } is a symbolic link that is not the lab's: \`rm /run/netns/${fact#* }\`, or take another name in $TABLE" ;;
+    esac
   done
+}
+
+# What is the host's and stands in the way, a line each, with what to do.
+foreign_things() { foreign_namespaces && foreign_routes && foreign_routing_rules; }
+
+check_foreign() {
+  local found
+  found=$(foreign_things)
+  [[ -z $found ]] || die "$(sed -n 1p <<<"$found")"
 }
 
 check_network() {
   check_ports_of_bridges
   check_links
-  check_routes
-  check_namespaces
+  check_foreign
 }
 
 check() {
@@ -184,8 +186,14 @@ status() {
   load_topology
   compare_facts
   for fact in "${MISSING[@]}"; do echo "${RED}missing${PLAIN}  $(in_words "$fact")"; done
-  for fact in "${SURPLUS[@]}"; do echo "${YELLOW}surplus${PLAIN}  $(in_words "$fact")"; done
-  found=$(foreign_routes && foreign_routing_rules)
+  for fact in "${SURPLUS[@]}"; do
+    case $fact in
+      'foreign '* | 'linked '*) ;; # see foreign_things
+      'no-rule '*) echo "${RED}missing${PLAIN}  $(in_words "$fact")" ;;
+      *) echo "${YELLOW}surplus${PLAIN}  $(in_words "$fact")" ;;
+    esac
+  done
+  found=$(foreign_things)
   [[ -z $found ]] || echo "${YELLOW}foreign${PLAIN}  ${found//$'\n'/$'\n'${YELLOW}foreign$PLAIN  }"
   [[ -z $found ]] && ((${#MISSING[@]} + ${#SURPLUS[@]} == 0)) || return 1
   echo "${GREEN}network${PLAIN}  ${#NODES[@]} nodes as $TABLE says"

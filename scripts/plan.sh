@@ -96,13 +96,12 @@ plan_to_remove_added() { # KIND NAMESPACE WORD...
 tell_of_processes() { # NAMESPACE...: those that keep a namespace which loses its name; they are not the lab's to end
   local pid namespace
   while read -r pid namespace; do
-    say "process $pid ($(cat "/proc/$pid/comm" 2>/dev/null || :)) goes on in what was namespace $namespace, without a network; it is not the lab's"
+    say "process $pid ($(cat "/proc/$pid/comm" 2>/dev/null || :)) is not the lab's and keeps running; its namespace $namespace has lost its name and its network"
   done < <(processes_in "$@")
 }
 
-carry_out() { # [removing]: shows what will be done, then does it
+show_commands() {
   local namespace lines
-  ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} + ${#OTHERS[@]} > 0)) || return 0
   ((${#OTHERS[@]} == 0)) || printf "$DIM+ %s$PLAIN\n" "${OTHERS[@]}"
   ((${#HOST[@]} == 0)) || printf "$DIM+ ip %s$PLAIN\n" "${HOST[@]}"
   ((${#SYSCTLS[@]} == 0)) || printf "$DIM+ sysctl -qw %s$PLAIN\n" "${SYSCTLS[@]}"
@@ -111,6 +110,19 @@ carry_out() { # [removing]: shows what will be done, then does it
     mapfile -t lines <<<"${INSIDE[$namespace]%$'\n'}"
     printf "$DIM+ ip -n $namespace %s$PLAIN\n" "${lines[@]}"
   done
+}
+
+count_commands() { # or shows them, where they are a few
+  local number
+  number=$(show_commands | wc -l)
+  if ((number > 20)); then
+    echo_command "ip, sysctl and bridge: $number commands; SHOW=1 prints them"
+  else show_commands; fi
+}
+
+carry_out() { # [removing]: shows what will be done, then does it
+  ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} + ${#OTHERS[@]} > 0)) || return 0
+  if [[ -n ${BRIEF:-} ]]; then count_commands; else show_commands; fi
   [[ -n ${DRY_RUN:-} ]] || run_batches "$@"
 }
 

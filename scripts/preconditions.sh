@@ -37,7 +37,7 @@ names_problem() {
   [[ -d $directory ]] || directory=${directory%/*}
   if [[ ! -e /etc/resolv.conf ]]; then
     echo "/etc/resolv.conf $([[ -L /etc/resolv.conf ]] && echo "is a link to a file that does not exist, $(readlink /etc/resolv.conf)" || echo "does not exist"):" \
-      "no namespace can have its own in its place; sudo rm -f /etc/resolv.conf && echo nameserver ADDRESS | sudo tee /etc/resolv.conf"
+      "ip netns exec cannot mount a namespace's own over it; sudo rm -f /etc/resolv.conf && echo nameserver ADDRESS | sudo tee /etc/resolv.conf"
   elif [[ ! -w $directory ]]; then
     echo "$directory cannot be written, and the lab puts the resolv.conf of each namespace into $RESOLVERS; mount it writable"
   fi
@@ -66,6 +66,6 @@ answers_problem() {
   may_drop_input "$filter" || return 0
   [[ ! -e /run/netns/$OUTSIDE_NAMESPACE ]] || return 0 # a proof runs, and has made an outside for itself
   try_an_answer ||
-    echo "the policy of INPUT is $(policy_of INPUT "$filter"), and answers to the host's own connections do not come in (tried):" \
+    echo "the policy of INPUT is $(policy_of INPUT "$filter"), and answers to the host's own connections are dropped (tried):" \
       "localhost cannot reach the published ports; sudo iptables -I INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
 }

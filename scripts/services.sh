@@ -69,7 +69,7 @@ state_of() { # NODE SUPERVISOR_STATE PID
   case $said in
     *'"degraded"'*$'\n200') echo "degraded $(jq -r '.degraded | to_entries | map("\(.key): \(.value)") | join("; ")' <<<"${said%$'\n'*}")" ;;
     *$'\n200') echo running ;;
-    *$'\n503') echo "not-ready $(jq -r .error <<<"${said%$'\n'*}")" ;;
+    *$'\n503') echo "not-ready $(jq -r '.error | ltrimstr("not ready: ")' <<<"${said%$'\n'*}")" ;;
     *) echo not-ready ;;
   esac
 }
@@ -286,7 +286,7 @@ status() {
     echo "$word"
     [[ $word == "${GREEN}running"* ]] || drift=1
   done
-  ((${#seen[@]} > 0)) || [[ ! -e $CONFIG ]] || echo "${RED}stopped${PLAIN}    the supervisor does not run; its programs may run on"
+  ((${#seen[@]} > 0)) || [[ ! -e $CONFIG ]] || echo "${RED}stopped${PLAIN}    the supervisor does not run; programs that it started may still run"
   for node in $(services); do
     [[ -n ${seen[$node]:-} ]] || { echo "${RED}stopped${PLAIN}    $node" && drift=1; }
   done
@@ -298,9 +298,9 @@ status() {
 is_disk_full() { [[ -d $STATE_DIR ]] && (($(df --output=avail "$STATE_DIR" | tail -n 1) < 8192)); }
 
 show_state() { # NODE SUPERVISOR_STATE PID
-  local word why
+  local word why trouble
   read -r word why < <(state_of "$@")
-  [[ $word == running || $word == degraded ]] || why+="${why:+: }$(last_trouble "$1")"
+  [[ $word == running || $word == degraded ]] || { trouble=$(last_trouble "$1") && why+=${trouble:+${why:+: }$trouble}; }
   [[ -z $(refusing_store "$why") ]] || why+="; sudo make up gives the store its password again"
   printf '%s%-10s%s %-18s %-16s %s:%s  pid %s%s\n' "$([[ $word == running ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" \
     "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" "$(port_of "$1")" "$(program_of "${3:-0}")" "${why:+  $why}"

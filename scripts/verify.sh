@@ -96,7 +96,7 @@ tell_lost() {
   for node in "${NODES[@]}"; do
     [[ -n ${missed[$node]:-} && ${missed[$node]} == "${asked[$node]}" ]] || continue
     cut[$node]=1
-    echo "        $node: reaches nobody, nobody reaches it"
+    echo "        $node: all pings to it and from it were lost"
     for pair in "${lost[@]}"; do [[ ${pair#* } != "$node" || ${pair% *} == "$node" ]] || break; done
     why "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
   done
@@ -167,7 +167,7 @@ check_bridges() {
   local bridge
   for bridge in "${BRIDGES[@]}"; do
     [[ $(ip -o -4 addr show dev "$bridge" up 2>/dev/null) == *" ${ADDRESS[$bridge]} "* ]] ||
-      die "bridge $bridge is down, or without its address ${ADDRESS[$bridge]}: no node on it can be reached; sudo make status names what differs, sudo make up repairs it"
+      die "bridge $bridge is down, or without its address ${ADDRESS[$bridge]}: its nodes cannot be reached; sudo make status names what differs, sudo make up repairs it"
   done
 }
 

@@ -44,7 +44,7 @@ def by_policy(telling: Telling, policy: Policy | None, topology: Topology, polic
         fix = f"{wait}; or raise the rate {line.rate} in {where}, then sudo make policies"
         return telling.end(Kind.RATE, f"line {policy_id} ({where}) lets {line.rate} pass", policy_id, fix)
     if limit:
-        why = f"line {policy_id} ({where}) lets {telling.flow.source} have {limit.most} connections at once"
+        why = f"line {policy_id} ({where}) allows {telling.flow.source} at most {limit.most} connections at once"
         fix = f"conntrack -L shows them; wait until some end, or raise {limit.most} in {where}, then sudo make policies"
         return telling.end(Kind.RATE, why, policy_id, fix)
     decision = judgement(policy, topology, telling.flow, telling.taker, telling.port)
@@ -69,7 +69,7 @@ def _allow(
         row = f"ID {flow.source} {telling.taker} {flow.protocol} {port or '-'} - accept WHY"
         before = f" before line {policy_id}" if has_line else ""
         return f"add to {policy.path}{before} (tabs between): {row}; then sudo make policies"
-    return "nothing to do: this protects everybody else"
+    return "nothing to do: each policy has this rule against forged addresses"
 
 
 def ask_the_host(topology: Topology, flow: Flow) -> str:
@@ -102,9 +102,9 @@ def take_away(rule: Rule, namespace: str = "") -> str:
         ("ebtables", rule.table[9:]) if rule.table.startswith("ebtables") else ("iptables", rule.table)
     )
     if rule.position == 0:
-        return f"if it is yours: sudo {inside}{tool} -t {table} -P {rule.chain} ACCEPT"
+        return f"it is not the lab's; if it is yours: sudo {inside}{tool} -t {table} -P {rule.chain} ACCEPT"
     deleted = rule.text.replace("-A ", "-D ", 1)
-    return f"if the rule is yours, take it away: sudo {inside}{tool} -t {table} {deleted}"
+    return f"it is not the lab's; if it is yours, remove it: sudo {inside}{tool} -t {table} {deleted}"
 
 
 def reason(rule: Rule) -> str:

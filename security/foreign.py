@@ -1,6 +1,6 @@
 """Name the host's own firewall rules that a packet of the lab meets, each with the command that removes it.
 
-    python -m security.foreign        a line for each: RULE, a tab, COMMAND
+    python -m security.foreign [TABLE]    a line for each: RULE, a tab, COMMAND
 
 A rule counts when it names an address, port or interface of the lab and drops, rewrites or diverts packets. Rules
 after the lab's hook in filter's FORWARD or in nat are not met: the lab's chains decide before. Rules that accept or log

@@ -212,7 +212,7 @@ class HostRules:
         if decision is None:
             return telling.end(
                 Kind.ALLOWED,
-                "no policy is in force that forbids it" if self.policy is None else "the policy has no say",
+                "no policy is loaded" if self.policy is None else "the policy says nothing about it",
             )
         if decision.verdict != ACCEPT:
             return self.against(telling, decision)

@@ -65,9 +65,9 @@ class _Reader:
     def flow(self, source: str, destination: str, protocol: str, port: str) -> Flow:
         begin, end = self.place("FROM", source), self.place("TO", destination)
         if begin in (HOST, WORLD) and end == WORLD:
-            raise UsageError(f"FROM={begin} TO=world: nothing between them passes the lab")
+            raise UsageError(f"FROM={begin} TO=world: nothing between them passes through the lab")
         if begin == end != HOST:
-            raise UsageError(f"FROM={begin} TO={end}: it speaks to itself, and no rule of the lab is asked")
+            raise UsageError(f"FROM={begin} TO={end}: what a node sends to itself meets no rule of the lab")
         return Flow(begin, end, protocol, 0 if protocol == "icmp" else self.port(port, end, protocol))
 
     def place(self, variable: str, text: str) -> str:
@@ -84,7 +84,7 @@ class _Reader:
         if found is None:
             known = " ".join([node.name for node in self.topology.nodes] + [HOST, WORLD])
             raise UsageError(
-                f"{variable}={text} is no node, address or program of the lab; there are: {known}"
+                f"{variable}={text} is not a node, address or program of the lab; there are: {known}"
             )
         return found.name
 

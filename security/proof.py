@@ -210,7 +210,7 @@ def _happened(outcome: Outcome) -> str:
     seen_from = f"it arrived from {outcome.translated} and not from {probe.seen_as}"
     by_port = f"the host takes what enters by the port of {probe.flow.source} itself"
     what = (
-        (outcome.strayed, f"{outcome.strayed} got it too, and whoever is root there can read it"),
+        (outcome.strayed, f"{outcome.strayed} got it too"),
         (outcome.translated, f"{seen_from}: a rule of table nat that is not the lab's gave it this source"),
         (
             outcome.arrived and dropped_by,
@@ -221,7 +221,7 @@ def _happened(outcome: Outcome) -> str:
         (outcome.arrived and probe.unlogged, f"it arrived: {by_port}"),
         (outcome.arrived, "it arrived: the rule that should drop it is missing, or is not asked"),
     )
-    lost = "it was lost, and no rule of the policy says so: a wire, a route, or somebody else's rule"
+    lost = "it was lost, and no rule of the policy dropped it: look for a link, a route or a rule that is not the lab's"
     return next((text for found, text in what if found), lost)
 
 

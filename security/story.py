@@ -12,7 +12,7 @@ class Kind(StrEnum):
     ALLOWED = "allowed"
     AGAINST = "allowed, AGAINST the policy"
     POLICY = "dropped by the policy"
-    RATE = "over its rate"
+    RATE = "over its limit"
     FOREIGN = "dropped by somebody else's rule"
     DIVERTED = "diverted by somebody else's rule"
     NO_LISTENER = "nobody listens"
@@ -167,8 +167,10 @@ class Telling:
         """End it; beside something that cannot be simulated there is no certain end."""
         ending = Ending(kind, why, policy_id, fix)
         if self.doubts:
-            why = f"it depends on what this tool cannot simulate; without that: {kind.value}, {why}"
-            ending = Ending(Kind.UNKNOWN, why, policy_id, "send a probe: leave out --static, --state")
+            why = f"a rule above cannot be simulated; if it does not match: {kind.value}, {why}"
+            ending = Ending(
+                Kind.UNKNOWN, why, policy_id, "send a probe: run it again without --static and --state"
+            )
         return Story(
             self.flow,
             tuple(self.hops),

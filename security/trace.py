@@ -53,10 +53,12 @@ class Met:
             )
         if " -A " in self.rule:
             deleted = self.rule.partition(" -A ")[2]
-            return f"if the rule is yours, take it away: sudo iptables -t {self.table} -D {deleted}"
+            return (
+                f"it is not the lab's; if it is yours, remove it: sudo iptables -t {self.table} -D {deleted}"
+            )
         where = f"{self.family} {self.table.removeprefix(self.family).strip()} {self.chain}"
         where = where.replace("bridge ebtables", "bridge")
-        return f"if the rule is yours, take it away: sudo nft delete rule {where} handle {self.handle}"
+        return f"it is not the lab's; if it is yours, remove it: sudo nft delete rule {where} handle {self.handle}"
 
     def named(self) -> Met:
         """Ask nft for the text of a rule that iptables does not know; it may be gone by now."""

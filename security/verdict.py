@@ -36,11 +36,11 @@ def ending_of(seen: Observation, foretelling: Foretelling, story: Story) -> Endi
     if story.ending.kind is Kind.DIVERTED and not seen.arrived:
         return story.ending
     if seen.untranslated and not seen.answer:
-        why = "it arrived with the address of the node, which no rule made the host's: nobody outside can answer"
+        why = "it arrived with the node's own address, for no MASQUERADE rule matched: nobody outside can answer"
         fix = "sudo make up (or sudo scripts/nat.sh up) loads the lab's MASQUERADE rules"
         return Ending(Kind.NO_ANSWER, why, fix=fix)
     if seen.answer == "accepted" and not seen.arrived:
-        why = f"somebody else answered: it never came to {story.taker}"
+        why = f"another host or rule answered: the probe never came to {story.taker}"
         return Ending(Kind.DIVERTED, why, fix="sudo make rules shows every rule that translates")
     silence_is_well = story.flow.destination == WORLD or _is_silent_udp(seen, story.flow)
     if seen.answer == "accepted" or (seen.arrived and silence_is_well):
@@ -132,7 +132,7 @@ def _how_far(seen: Observation, story: Story) -> str:
     if seen.arrived:
         return f"it arrived at {story.taker}, and no answer came"
     if seen.for_another:
-        return f"its frame came to {story.taker}, which took it not: it is for MAC {seen.for_another}"
+        return f"its frame came to {story.taker}, which ignored it: it is for MAC {seen.for_another}"
     unheard = sorted(seen.asked - seen.told)
     question = f": nobody answered its ARP question for {unheard[0]}" if unheard else ""
     if not seen.seen_at:

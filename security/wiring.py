@@ -183,36 +183,38 @@ class Wiring:
             fix = f"sudo ip -n {node.namespace} route add default via {self.gateway(node)} (or sudo make up)"
             telling.hop(where, f"{own} cannot send to {to}: no route{refused}", shown)
             for rule in place.policy_routing():
-                why = f"{where} has no route to {to}{refused}, and an ip rule of its own: {rule}"
+                why = f"{where} has no route to {to}{refused}, and a routing rule that is not in the table: {rule}"
                 return telling.end(Kind.WRONG_ROUTE, why, fix=self._rule_removal(node, rule))
             return telling.end(Kind.NO_ROUTE, f"{where} has no route to {to}{refused}", fix=fix)
         removal = f"sudo ip -n {node.namespace} route del {entry if entry else route}"
         if route.type:
             telling.hop(
                 where,
-                f"{own} sends to {to}: a route of its own discards it: {route} (not in the table)",
+                f"{own} sends to {to}: a route that is not in the table discards it: {route}",
                 shown,
             )
             return telling.end(
-                Kind.WRONG_ROUTE, f"{where} has a route of its own that discards it: {route}", fix=removal
+                Kind.WRONG_ROUTE,
+                f"{where} has a route that is not in the table and discards it: {route}",
+                fix=removal,
             )
         if not self.is_own_route(node, route, to):
             through = f"through {route.gateway}" if route.gateway else "directly, it is a neighbour"
             telling.hop(where, f"{own} sends to {to} {through}", shown)
             return route
         through = f"via {route.gateway}" if route.gateway else f"dev {route.interface}"
-        telling.hop(where, f"{own} sends to {to} by an own route: {through} (not in the table)", shown)
+        telling.hop(where, f"{own} sends to {to} by a route that is not in the table: {through}", shown)
         dead_end = self._dead_end(node, route, to)
         if dead_end:
-            why = f"{where} has an own route to {to}: {through} (not in the table); {dead_end}"
+            why = f"{where} has a route to {to} that is not in the table: {through}; {dead_end}"
             return telling.end(Kind.WRONG_ROUTE, why, fix=removal)
-        telling.remark(f"{where} has an own route to {to}: {through} (not in the table)", removal)
+        telling.remark(f"{where} has a route to {to} that is not in the table: {through}", removal)
         return route
 
     def _doubt_rules(self, telling: Telling, node: Node, *, live: bool) -> None:
         """Name each ip rule of somebody's own; only the kernel can say where it leads."""
         for rule in self.place(node).policy_routing():
-            what = f"namespace {node.namespace} has an ip rule of its own: {rule}"
+            what = f"namespace {node.namespace} has a routing rule that is not in the table: {rule}"
             if live:
                 telling.remark(what, self._rule_removal(node, rule))
             else:
@@ -237,7 +239,7 @@ class Wiring:
     def _dead_end(self, node: Node, route: Route, to: str) -> str:
         """Say why a route of somebody's own leads nowhere; empty when it may lead on."""
         if route.interface != node.interface:
-            return f"{route.interface} is no wire of the lab"
+            return f"{route.interface} is not an interface of the lab"
         if route.gateway in ("", self.gateway(node)):
             return ""
         if not self.owners(route.gateway):

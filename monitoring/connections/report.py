@@ -84,7 +84,7 @@ def _observations(snapshot: Snapshot) -> Iterator[str]:
         (source, destination), count = ends.most_common(1)[0]
         yield (
             f"{waiting} of {total} connections are closed already (TIME_WAIT), {count} of them from {source} to "
-            f"{destination}: it opens one for each request. "
+            f"{destination}: it seems to open one for each request. "
             "A pool of connections, or keep-alive, would spare the handshakes."
         )
     busiest = max(snapshot.established, key=lambda each: each.incoming, default=None)

@@ -67,7 +67,7 @@ def _facts(model: Model, scene: Scene, name: str) -> Rows:
     node = model.watch.topology.node(name)
     states = {
         UP: f"up, {place.milliseconds:.1f} ms",
-        DEGRADED: f"up, {place.why}",
+        DEGRADED: f"degraded: {place.why}",
         DOWN: f"down: {place.why}",
     }
     rows = [("state", states.get(place.state or "", "not asked"))]

@@ -70,7 +70,7 @@ def _resets(tables: Tables) -> Iterator[str]:
         worst = max(tables.pairs.items(), key=lambda item: item[1].rst)
         yield (
             f"{resets} connections were reset ({worst[1].rst} by {worst[0][0]} towards {worst[0][1]}): refused, or "
-            "broken off by a program, as a check is that has seen enough. Is it allowed? sudo make explain "
+            "ended early by a program, as health checks do. Is it allowed? sudo make explain "
             f"FROM={worst[0][1]} TO={worst[0][0]} PORT=..."
         )
 

@@ -25,7 +25,7 @@ check_forwarding() {
   local forward=/proc/sys/net/ipv4/ip_forward strict='' device said stopped closed
   for device in $(ways_out); do ! strict_reverse_path "$device" || strict+=" $device"; done
   said="ip_forward is $(<"$forward")"
-  [[ $(<"$forward") == 1 ]] || said+=" and stays so: up switches forwarding on for the lab's bridges and the way out alone"
+  [[ $(<"$forward") == 1 ]] || said+=" and stays so: up switches forwarding on only for the lab's bridges and the interfaces of the default routes"
   if ((EUID == 0)) && [[ ! -w $forward ]]; then
     problem "$said, and /proc/sys is read-only" "run it outside of this container, or start that with --privileged"
   else
@@ -33,7 +33,7 @@ check_forwarding() {
   fi
   stopped=$(stopped_forwarding | paste -sd' ') closed=$(closed_ways_in | paste -sd' ')
   [[ -z $stopped ]] || note "the lab is up, and what enters by $stopped is not forwarded (net.ipv4.conf.${stopped%% *}.forwarding is 0)" "sudo make up"
-  [[ -z $closed ]] || note "clients that come by $closed do not reach published ports: it is no way out, so up does not let it forward" \
+  [[ -z $closed ]] || note "clients that come by $closed do not reach published ports: no default route leaves by it, so up does not switch forwarding on for it" \
     "sudo sysctl -w net.ipv4.conf.${closed%% *}.forwarding=1"
   [[ -z $strict || $(ways_out | wc -l) -lt 2 ]] ||
     note "rp_filter is strict on$strict and there are several default routes: answers that come by the other one are dropped" \

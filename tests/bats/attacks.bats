@@ -207,7 +207,7 @@ server.recvfrom(100)" 2>/dev/null; }
     (($(open) >= 1900 && $(open) <= 2000))
     refute in_node redis-cache timeout 0.5 bash -c "</dev/tcp/10.0.0.70/8500" 2>/dev/null # nor anywhere else
     reaches order-service postgres-db 5432
-    told "over its rate" connections redis-cache world 53 --udp
+    told "over its limit" connections redis-cache world 53 --udp
     conntrack -D -s 10.0.0.50 >/dev/null 2>&1
     told allowed names-out redis-cache world 53 --udp
     # the twin

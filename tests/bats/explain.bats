@@ -47,7 +47,7 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
     listen api-gateway 3000
     told allowed gateway product-1 api-gateway 3000
     for i in 1 2 3; do reaches product-1 api-gateway 3000 || :; done
-    told "over its rate" gateway product-1 api-gateway 3000
+    told "over its limit" gateway product-1 api-gateway 3000
     story product-1 api-gateway 3000 | grep "wait 1800.0 s"
     told allowed front nginx-lb api-gateway 3000
   '

@@ -13,7 +13,7 @@ load helpers
   succeeds
   says "The lab is up: http://localhost:8080/api/products"
   says "81 of 81 pings answered"
-  [[ $output =~ "9 namespaces, 1 bridge, "[0-9]+" rules, 9 programs; 81 pings, "[0-9]{4}" probes: all as they should be (" ]]
+  [[ $output =~ "9 namespaces, 1 bridge, "[0-9]+" rules, 9 programs; 81 pings, "[0-9]{4}" probes: all passed (" ]]
   (($(grep -cv '^+ ' <<<"$output") <= 35)) # what was run apart, a screenful
   [[ $output =~ "+ iptables-restore --noflush --wait ("[0-9]+" rules; SHOW=1 prints them, sudo make rules explains them)" ]]
   [[ $output != *"-A CNET-"* ]]
@@ -187,7 +187,7 @@ load helpers
     cat /run/said
   '
   succeeds
-  says "redis-cache: reaches nobody, nobody reaches it"
+  says "redis-cache: all pings to it and from it were lost"
   says "why: sudo make explain FROM=nginx-lb TO=redis-cache OPTIONS=--icmp"
   says "postgres-db does not reach product-2"
   says "why: sudo make explain FROM=redis-cache TO=world PORT=80"

@@ -20,7 +20,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
   sandboxed "$NAT_UP"'
     ip netns exec world python3 scripts/echo_address.py 203.0.113.2 80 & retry 10 listens 80 world
     [[ $(ip netns exec redis-cache curl -fsS -m 3 http://203.0.113.2/) == 203.0.113.1 ]]
-    iptables -t nat -D CNET-POSTROUTING -s 10.0.0.0/16 ! -o br-app -m comment --comment "cnet: br-app: nodes leave with the address of the host, for nobody outside knows theirs" -j MASQUERADE
+    iptables -t nat -D CNET-POSTROUTING -s 10.0.0.0/16 ! -o br-app -m comment --comment "cnet: br-app: nodes leave with the address of the host: nobody outside knows theirs" -j MASQUERADE
     conntrack -F 2>/dev/null
     refute ip netns exec redis-cache curl -fsS -m 1 http://203.0.113.2/ # without the rule there is no answer
   '
@@ -205,14 +205,14 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
     iptables -t nat -A POSTROUTING -s 192.168.7.0/24 -j MASQUERADE
     pings far7 203.0.113.2
     scripts/nat.sh up >/dev/null; scripts/nat.sh status; pings far7 203.0.113.2
-    scripts/nat.sh down 2>&1 >/dev/null | grep "uplink did not forward before up, and goes on forwarding: net.ipv4.ip_forward is 1 now"
+    scripts/nat.sh down 2>&1 >/dev/null | grep "uplink keeps forwarding, although it did not before up: net.ipv4.ip_forward is 1 now"
     scripts/network.sh down >/dev/null
     [[ $(forwarding all default uplink eth7) == "1 1 1 1" ]]; pings far7 203.0.113.2
     # The same by one interface, whose owner needs the way out, too.
     sysctl -qw net.ipv4.ip_forward=0; scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
     sysctl -qw net.ipv4.conf.eth7.forwarding=1 net.ipv4.conf.uplink.forwarding=1
     pings far7 203.0.113.2
-    scripts/nat.sh down 2>&1 >/dev/null | grep "goes on forwarding: eth7 forwards now, and did not before up"
+    scripts/nat.sh down 2>&1 >/dev/null | grep "keeps forwarding, although it did not before up: eth7 forwards now, and did not before up"
     [[ $(forwarding all uplink eth7 br-app) == "0 1 1 0" ]]; pings far7 203.0.113.2
   '
   succeeds

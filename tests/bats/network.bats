@@ -350,27 +350,27 @@ missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br"
     network up >/dev/null
     inside() { ip -n redis-cache "$@"; }
     inside route add 10.0.0.60/32 via 10.0.0.99
-    drifted "surplus  route of its own in namespace redis-cache: 10.0.0.60 via 10.0.0.99 dev veth-redis"
+    drifted "surplus  route that is not in the table, in namespace redis-cache: 10.0.0.60 via 10.0.0.99 dev veth-redis"
     inside route add blackhole 10.0.0.60/32
-    drifted "surplus  route of its own in namespace redis-cache: blackhole 10.0.0.60"
+    drifted "surplus  route that is not in the table, in namespace redis-cache: blackhole 10.0.0.60"
     inside route add default via 10.0.0.99 table 100 metric 7
-    drifted "surplus  route of its own in namespace redis-cache: default via 10.0.0.99 dev veth-redis table 100 metric 7"
+    drifted "surplus  route that is not in the table, in namespace redis-cache: default via 10.0.0.99 dev veth-redis table 100 metric 7"
     inside route add 10.9.0.0/16 nexthop via 10.0.0.20 nexthop via 10.0.0.30
-    drifted "surplus  route of its own in namespace redis-cache: 10.9.0.0/16 nexthop via 10.0.0.20 dev veth-redis nexthop via 10.0.0.30 dev veth-redis"
+    drifted "surplus  route that is not in the table, in namespace redis-cache: 10.9.0.0/16 nexthop via 10.0.0.20 dev veth-redis nexthop via 10.0.0.30 dev veth-redis"
     inside rule add from 10.0.0.50 to 10.0.0.0/24 fwmark 5 lookup 100
-    drifted "surplus  rule of its own in namespace redis-cache: priority 32765 from 10.0.0.50 to 10.0.0.0/24 fwmark 0x5 table 100"
+    drifted "surplus  rule that is not in the table, in namespace redis-cache: priority 32765 from 10.0.0.50 to 10.0.0.0/24 fwmark 0x5 table 100"
     inside rule add priority 32766 from 10.0.0.50 unreachable
-    drifted "surplus  rule of its own in namespace redis-cache: priority 32766 from 10.0.0.50 unreachable"
+    drifted "surplus  rule that is not in the table, in namespace redis-cache: priority 32766 from 10.0.0.50 unreachable"
     inside rule del priority 32766
-    drifted "surplus  namespace redis-cache is without the kernel'\''s rule 32766, table main"
+    drifted "missing  routing rule 32766 (table main) in namespace redis-cache"
     inside neigh replace 10.0.0.30 lladdr 02:42:0a:00:00:99 dev veth-redis nud permanent
     drifted "surplus  permanent neighbour on veth-redis in namespace redis-cache: 10.0.0.30 at 02:42:0a:00:00:99"
     inside addr add 10.0.0.60/32 dev lo
     drifted "surplus  address 10.0.0.60/32 on lo in namespace redis-cache"
     inside route del 10.0.0.0/16
-    drifted "surplus  veth-redis in namespace redis-cache is without the routes of its address 10.0.0.50/16"
+    drifted "surplus  veth-redis in namespace redis-cache has an address 10.0.0.50/16 without its routes"
     inside route del table local local 10.0.0.50 dev veth-redis
-    drifted "surplus  veth-redis in namespace redis-cache is without the routes of its address 10.0.0.50/16"
+    drifted "surplus  veth-redis in namespace redis-cache has an address 10.0.0.50/16 without its routes"
   '
   succeeds
 }
@@ -393,7 +393,7 @@ surplus  MTU 400 on veth-api-br of the host, wanted 1500"
     ip neigh replace 10.0.0.30 lladdr 02:42:0a:00:00:99 dev br-app nud permanent
     drifted "surplus  permanent neighbour on br-app of the host: 10.0.0.30 at 02:42:0a:00:00:99"
     ip -n api-gateway link set veth-api arp off
-    drifted "surplus  veth-api in namespace api-gateway does not use ARP"
+    drifted "surplus  veth-api in namespace api-gateway has ARP switched off"
   '
   succeeds
 }
@@ -403,16 +403,16 @@ surplus  MTU 400 on veth-api-br of the host, wanted 1500"
     network up >/dev/null
     inside() { nsenter --net=/run/netns/redis-cache "$@"; }
     inside iptables -A INPUT -p tcp --dport 6379 -j DROP
-    drifted "surplus  rules of its own in namespace redis-cache: ip filter INPUT: type filter hook input priority filter; policy accept;; tcp dport 6379 drop"
+    drifted "surplus  firewall rules in namespace redis-cache: ip filter INPUT: type filter hook input priority filter; policy accept;; tcp dport 6379 drop"
     inside iptables -P FORWARD DROP
     fails network status | grep "^surplus .*redis-cache: ip filter FORWARD: type filter hook forward priority filter; policy drop;"
     network up >/dev/null
     inside nft "add table inet x; add chain inet x y; add rule inet x y ip daddr 10.0.0.30 drop"
-    drifted "surplus  rules of its own in namespace redis-cache: inet x y: ip daddr 10.0.0.30 drop"
+    drifted "surplus  firewall rules in namespace redis-cache: inet x y: ip daddr 10.0.0.30 drop"
     inside iptables -L >/dev/null # it makes empty tables, which are nothing
     network status
     if inside iptables-legacy -A INPUT -p udp -j DROP 2>/dev/null; then
-      drifted "surplus  rules of its own in namespace redis-cache: legacy filter: -A INPUT -p udp -j DROP"
+      drifted "surplus  firewall rules in namespace redis-cache: legacy filter: -A INPUT -p udp -j DROP"
     fi
   '
   succeeds
@@ -569,7 +569,7 @@ surplus  MTU 400 on veth-api-br of the host, wanted 1500"
     network status; silent network up
     # Also when the table has another name for it now: the old one is known by the alias of its port.
     sed -i "s/redis-cache\t*10/renamed\t10/" /run/mine.tsv; grep "renamed" /run/mine.tsv
-    network up 2>&1 | grep "process $mine (sleep) goes on in what was namespace redis-cache"
+    network up 2>&1 | grep "process $mine (sleep) is not the lab'\''s and keeps running; its namespace redis-cache"
     network status
     [[ -e /run/netns/renamed && ! -e /run/netns/redis-cache ]]
     ip -n renamed link show veth-redis; fails ip -n other link show veth-redis
@@ -584,7 +584,7 @@ surplus  MTU 400 on veth-api-br of the host, wanted 1500"
     ip netns add vpn
     for target in vpn nothing; do
       ln -s $target /run/netns/redis-cache
-      fails_with 1 "/run/netns/redis-cache is a symbolic link, which is not the lab'\''s; \`rm /run/netns/redis-cache\`" network up
+      fails_with 1 "/run/netns/redis-cache is a symbolic link that is not the lab'\''s: \`rm /run/netns/redis-cache\`" network up
       network down
       [[ $(ls /run/netns | paste -sd" ") == "redis-cache vpn world" ]]; ip -n vpn link show lo
       rm /run/netns/redis-cache
