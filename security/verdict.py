@@ -120,7 +120,9 @@ def _silence(seen: Observation, foretold: Ending, story: Story) -> Ending:
             why = f"{what}; {dropped.table} {dropped.chain} drops it: {dropped.why}"
             return Ending(Kind.NO_ANSWER, why, fix=fix)
         return Ending(Kind.NO_ANSWER, what, fix="sudo make status names what differs from the tables")
-    if foretold.kind in CAUSES_OF_SILENCE:
+    # Nobody can answer what leaves as 127.0.0.1, and so nobody answers its ARP question either.
+    unanswerable = foretold.kind is Kind.NO_ANSWER and story.flow.source == HOST and seen.asked > seen.told
+    if foretold.kind in CAUSES_OF_SILENCE or unanswerable:
         return replace(foretold, why=f"{what}; {foretold.why}")
     return Ending(Kind.LOST, what, fix="sudo make status names what differs from the tables")
 

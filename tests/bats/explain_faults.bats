@@ -72,11 +72,11 @@ LAB_FOR_FAULTS='
 @test "routes, translation and switches that are broken by hand" {
   sandboxed "$LAB_FOR_FAULTS"'
     ip -n order-service route add 10.0.0.60/32 via 10.0.0.99
-    told_cause "a wrong route" "own route to 10.0.0.60: via 10.0.0.99 (not in the table)" "sudo ip -n order-service route del 10.0.0.60 via 10.0.0.99" order-service postgres-db 5432
+    told_cause "a wrong route" "has a route to 10.0.0.60 that is not in the table: via 10.0.0.99" "sudo ip -n order-service route del 10.0.0.60 via 10.0.0.99" order-service postgres-db 5432
     { security/explain.sh order-service postgres-db 5432 || [[ $? == 1 ]]; } | grep "it never left namespace order-service: nobody answered its ARP question for 10.0.0.99" >/dev/null
     ip -n order-service route del 10.0.0.60/32
     ip -n order-service route add 10.0.0.60/32 via 10.0.0.1
-    told_cause allowed "own route to 10.0.0.60: via 10.0.0.1" "sudo ip -n order-service route del 10.0.0.60 via 10.0.0.1" order-service postgres-db 5432; ip -n order-service route del 10.0.0.60/32
+    told_cause allowed "has a route to 10.0.0.60 that is not in the table: via 10.0.0.1" "sudo ip -n order-service route del 10.0.0.60 via 10.0.0.1" order-service postgres-db 5432; ip -n order-service route del 10.0.0.60/32
     ip -n order-service route add blackhole 10.0.0.60/32
     told_cause "a wrong route" "blackhole 10.0.0.60" "sudo ip -n order-service route del blackhole 10.0.0.60" order-service postgres-db 5432; ip -n order-service route del blackhole 10.0.0.60/32
     ip -n order-service rule add from 10.0.0.40 blackhole
@@ -85,9 +85,14 @@ LAB_FOR_FAULTS='
     told_cause "no route" "namespace api-gateway has no route" "sudo ip -n api-gateway route add default via 10.0.0.1" api-gateway world 80; mends
     iptables-save -t nat >/run/nat; iptables -t nat -F CNET-POSTROUTING
     told_cause "no answer comes back" "nobody outside can answer" "sudo make up" redis-cache world 80
-    told_cause "no answer comes back" "no rule gives it the host" "sudo make up" host host 8080; iptables-restore </run/nat
-    sysctl -qw net.ipv4.ip_forward=0
-    told_cause "the host does not forward" ".forwarding is 0" "forwarding=1 (or sudo make network)" world host 8080; sysctl -qw net.ipv4.ip_forward=1
+    told_cause "no answer comes back" "no rule gives it the host" "sudo make up" host host 8080
+    ip neigh flush dev br-app # whoever asks as 127.0.0.1 learns no MAC
+    told_cause "no answer comes back" "nobody answered its ARP question for 10.0.0.10; nat POSTROUTING: no rule gives it the host" "sudo make up" host host 8080; iptables-restore </run/nat
+    ip neigh flush dev br-app
+    for interface in br-app uplink; do
+      sysctl -qw "net.ipv4.conf.$interface.forwarding=0"
+      told_cause "the host does not forward" "$interface.forwarding is 0" "$interface.forwarding=1 (or sudo make network)" world host 8080; mends
+    done
     sysctl -qw net.ipv4.conf.br-app.route_localnet=0
     told_cause "no route" "route_localnet of br-app is 0" "net.ipv4.conf.br-app.route_localnet=1" host host 8080; mends
     ip link set br-app type bridge nf_call_iptables 0
@@ -113,8 +118,8 @@ LAB_FOR_FAULTS='
     [[ $(security/explain.sh api-gateway product-1 5000 --static --json | jq -r .ending.kind) == "cannot tell" ]]; nft delete table inet hold
     iptables -t nat -I PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 9999
     told_cause "diverted by somebody else'\''s rule" "REDIRECT --to-ports 9999" "sudo iptables -t nat -D PREROUTING" world host 8080; iptables -t nat -D PREROUTING 1
-    iptables -t mangle -A FORWARD -p tcp -m tcp --sport 5432 -j DROP
-    told_cause "no answer comes back" "--sport 5432 -j DROP" "sudo iptables -t mangle -D FORWARD" order-service postgres-db 5432; iptables -t mangle -F FORWARD
+    iptables -t mangle -I FORWARD -p tcp -m tcp --sport 5432 -j DROP
+    told_cause "no answer comes back" "--sport 5432 -j DROP" "sudo iptables -t mangle -D FORWARD" order-service postgres-db 5432; iptables -t mangle -D FORWARD 1
     iptables -I FORWARD -p tcp --dport 5432 -m hashlimit --hashlimit-above 100/sec --hashlimit-mode srcip --hashlimit-name many -j DROP
     [[ $(security/explain.sh order-service postgres-db 5432 --static --json | jq -r .ending.kind) == "cannot tell" ]]
     security/explain.sh order-service postgres-db 5432 >/run/told; grep "cannot tell: iptables -t filter -A FORWARD .*--hashlimit-above" /run/told >/dev/null; iptables -D FORWARD 1
@@ -133,7 +138,7 @@ LAB_FOR_FAULTS='
     story order-service postgres-db postgresql | grep "tcp/5432: allowed" >/dev/null
     story world nginx-lb 8080 | grep "sudo make explain FROM=world TO=host PORT=8080" >/dev/null
     story world nginx-lb 80 | grep "sudo make explain FROM=world TO=host PORT=8080" >/dev/null
-    fails_with 2 "FROM=nowhere is no node" security/explain.sh nowhere postgres-db 5432
+    fails_with 2 "FROM=nowhere is not a node" security/explain.sh nowhere postgres-db 5432
     fails_with 2 "PORT=mail-of-old is neither a port" security/explain.sh order-service postgres-db mail-of-old
     fails_with 2 "PORT=70000 is not a port" security/explain.sh order-service postgres-db 70000
     fails_with 2 "PORT is not given" security/explain.sh order-service postgres-db
