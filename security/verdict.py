@@ -113,7 +113,13 @@ def _silence(seen: Observation, foretold: Ending, story: Story) -> Ending:
     what = _how_far(seen, story)
     dropped = next((each for each in seen.met if each.drops and each.answer), None)
     if seen.arrived or seen.answered:
-        if foretold.kind in (Kind.NO_ANSWER, Kind.FOREIGN, Kind.WRONG_ADDRESS, Kind.WRONG_ROUTE):
+        if foretold.kind in (
+            Kind.NO_ANSWER,
+            Kind.NOT_FORWARDED,
+            Kind.FOREIGN,
+            Kind.WRONG_ADDRESS,
+            Kind.WRONG_ROUTE,
+        ):
             return replace(foretold, why=f"{what}; {foretold.why}")
         if dropped:
             fix = LOAD_AGAIN if dropped.chain.startswith("CNET-") else dropped.fix
