@@ -90,9 +90,8 @@ up() {
   call services up
   [[ -z ${DRY_RUN:-} ]] || return 0
   step "proof"
-  PROVEN=$(mktemp)
-  defer rm -f "$PROVEN"
-  export PROVEN
+  export PROVEN=$RUN_DIR/proven
+  : >"$PROVEN"
   prove_all || {
     name_foreign_rules >&2
     return 1
