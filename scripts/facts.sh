@@ -228,8 +228,9 @@ interface_in_words() { # NAMESPACE INTERFACE
 
 rules_in_words() { # NAMESPACE FAMILY TABLE CHAIN
   local enter=(nsenter --net="/run/netns/$1" --) rules
-  if [[ $2 == legacy ]]; then rules=$("${enter[@]}" iptables-legacy-save -t "$3" | grep ^-A); else
-    rules=$("${enter[@]}" nft list chain "$2" "$3" "$4" | sed -E '/^(table|\t(chain|type|\})|\})/d; s/^\t*//; s/counter packets [0-9]+ bytes [0-9]+ //')
+  if [[ $2 == legacy ]]; then rules=$("${enter[@]}" iptables-legacy-save -t "$3" | sed '/^-[AN]/!d') || :; else
+    rules=$("${enter[@]}" nft list chain "$2" "$3" "$4" | sed -E '/^(table|\t(chain|type|\})|\})/d; s/^\t*//; s/counter packets [0-9]+ bytes [0-9]+ //') || :
   fi
-  echo "$2 $3${4:+ $4}: ${rules//$'\n'/; }"
+  rules=${rules//$'\n'/; }
+  echo "$2 $3${4:+ $4}: ${rules:-no rule in words, for want of the tool that shows them}"
 }

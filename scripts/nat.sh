@@ -292,7 +292,7 @@ up() {
   memory=$(with_forwarding "$memory")
   wanted=$(wanted_rules "$memory")
   keep_memory nat "$memory"
-  if [[ $wanted != "$live" ]]; then
+  if rules_differ "$wanted" "$live"; then
     [[ -n $live ]] || defer remove_rules
     apply_rules "$wanted" "$live"
     forget_connections

@@ -170,6 +170,7 @@ remove_network() {
   HOST=("${HOST[@]/#/netns del }")
   [[ -z $(ip link show group "$LINK_GROUP" 2>/dev/null) ]] || host "link del group $LINK_GROUP"
   carry_out removing
+  [[ -z $COMPLAINTS || -z $(our_namespaces)$(ip link show group "$LINK_GROUP" 2>/dev/null) ]] || die "not all of it could be removed: $COMPLAINTS"
 }
 
 down() {

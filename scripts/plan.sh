@@ -2,6 +2,7 @@
 # From facts that differ to `ip` commands, and from these to the kernel. Sourced after facts.sh.
 
 BATCHES=$RUN_DIR/batches
+COMPLAINTS='' # of the last removal
 
 # --- from facts to commands ----------------------------------------------------------------------
 
@@ -62,15 +63,15 @@ plan_to_remove() { # what is removed takes along what hangs on it
   while read -r kind a b c rest; do
     case $kind in
       bridge) host "link del dev $a" && gone["bridge $a"]=1 ;;
-      veth) host "link del dev $c" && gone["inside $a"]=1 && gone["port $c"]=1 ;;
+      veth) host "link del dev $c" && gone["links $a"]=1 gone["link $a $b"]=1 gone["port $c"]=1 ;;
       namespace | stale) host "netns del $a" && gone["inside $a"]=1 ;;
       forward) [[ -n ${gone["bridge $b"]:-}${gone["port $a"]:-} ]] || forwarding "fdb del $c dev $a master" ;;
       filtered) [[ -n ${gone["bridge $a"]:-} ]] || host "link set dev $a type bridge $(filtering 0)" ;;
       hairpin) [[ -n ${gone["port $a"]:-} ]] || host "link set dev $a type bridge_slave hairpin off" ;;
       bridge-address) [[ -n ${gone["bridge $a"]:-} ]] || host "addr del $b dev $a" ;;
-      address) [[ -n ${gone["inside $a"]:-} ]] || inside "$a" "addr del $c dev $b" ;;
-      route) [[ -n ${gone["inside $a"]:-} ]] || inside "$a" "route del default $b $c" ;;
-      *) [[ -n ${gone["inside $a"]:-}${gone["port $b"]:-}${gone["bridge $b"]:-} ]] || plan_to_remove_added "$kind" "$a" "$b" "$c" "$rest" ;;
+      address) [[ -n ${gone["inside $a"]:-}${gone["link $a $b"]:-} ]] || inside "$a" "addr del $c dev $b" ;;
+      route) [[ -n ${gone["inside $a"]:-}${gone["links $a"]:-} ]] || inside "$a" "route del default $b $c" ;;
+      *) [[ -n ${gone["inside $a"]:-}${gone["link $a $b"]:-}${gone["port $b"]:-}${gone["bridge $b"]:-} ]] || plan_to_remove_added "$kind" "$a" "$b" "$c" "$rest" ;;
     esac
   done < <(printf '%s\n' "${SURPLUS[@]}")
 }
@@ -126,38 +127,35 @@ carry_out() { # [removing]: shows what will be done, then does it
   [[ -n ${DRY_RUN:-} ]] || run_batches "$@"
 }
 
-# One process for the host's links, one for its bridges' entries, then one for each namespace, as many at a time as
-# there are processors.
+# What is to be removed may go by itself: the links of a deleted namespace, the routes of a deleted address. So a removal
+# is judged by what is still there, not by what its commands complain of.
 run_batches() { # [removing]
-  local namespace settings command
-  read -ra settings <<<"${SYSCTLS[*]}"
+  local namespace
   [[ ! -e $BATCHES ]] || rm -r "$BATCHES" # of a run that was killed
   mkdir -p "$BATCHES/inside"
   printf '%s\n' "${HOST[@]}" >"$BATCHES/host"
   printf '%s\n' "${FORWARDING[@]}" >"$BATCHES/forwarding"
   for namespace in "${ORDER[@]}"; do printf '%s' "${INSIDE[$namespace]}" >"$BATCHES/inside/$namespace"; done
-  for command in "${OTHERS[@]}"; do
-    # shellcheck disable=SC2086 # its words
-    $command 2>"$BATCHES/complaints" || die_of_complaints
-  done
-  if ! links "$@" 2>"$BATCHES/complaints" ||
-    ! { ((${#SYSCTLS[@]} == 0)) || sysctl -qw "${settings[@]}" 2>"$BATCHES/complaints"; } ||
-    ! { ((${#FORWARDING[@]} == 0)) || bridge -batch "$BATCHES/forwarding" 2>"$BATCHES/complaints"; } ||
-    ! printf '%s\n' "${ORDER[@]}" | xargs -rP "$(nproc)" -I{} ip -n {} -batch "$BATCHES/inside/{}" 2>"$BATCHES/complaints"; then
-    die_of_complaints
+  if [[ -z ${1:-} ]]; then
+    send_batches 2>"$BATCHES/complaints" || die_of_complaints
+  else
+    send_batches -force 2>"$BATCHES/complaints"
+    COMPLAINTS=$(grep -v '^Command failed' "$BATCHES/complaints" | paste -sd' ') || :
   fi
   rm -r "$BATCHES"
 }
 
-# A link that is to be removed may be gone already: the kernel ends the links of a deleted namespace after its name.
-links() { # [removing]
-  local complaints
-  if [[ -z ${1:-} ]]; then
-    ip -batch "$BATCHES/host"
-  else
-    complaints=$(ip -force -batch "$BATCHES/host" 2>&1 | sed -E '/^(Cannot find device|RTNETLINK answers: No such device)/ { N; d }')
-    [[ -z $complaints ]] || { echo "$complaints" >&2 && return 1; }
-  fi
+# One process for the host's links, one for its bridges' entries, then one for each namespace, as many at a time as
+# there are processors.
+send_batches() { # [-force]: past what fails
+  local force=$# command settings
+  read -ra settings <<<"${SYSCTLS[*]}"
+  # shellcheck disable=SC2086 # its words
+  for command in "${OTHERS[@]}"; do $command || ((force)) || return; done
+  ip "$@" -batch "$BATCHES/host" || ((force)) || return
+  ((${#SYSCTLS[@]} == 0)) || sysctl -qw "${settings[@]}" || ((force)) || return
+  ((${#FORWARDING[@]} == 0)) || bridge "$@" -batch "$BATCHES/forwarding" || ((force)) || return
+  printf '%s\n' "${ORDER[@]}" | xargs -rP "$(nproc)" -I{} ip "$@" -n {} -batch "$BATCHES/inside/{}" || ((force))
 }
 
 die_of_complaints() { # ip's words, then "Command failed FILE:LINE"; that line is what people need
@@ -179,16 +177,24 @@ die_of_complaints() { # ip's words, then "Command failed FILE:LINE"; that line i
 
 converge() {
   local -A INSIDE=()
-  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() OTHERS=() removed
-  if ((${#SURPLUS[@]} > 0)); then
-    mapfile -t removed < <(printf '%s\n' "${SURPLUS[@]}" | awk '$1 == "namespace" { print $2 }')
-    tell_of_processes "${removed[@]}"
-    plan_to_remove
-    carry_out removing
-    HOST=() FORWARDING=() SYSCTLS=() INSIDE=() ORDER=() OTHERS=()
-    # What was removed took other facts with it; only the kernel knows which.
-    if [[ -n ${DRY_RUN:-} ]]; then say "# what goes with these is made again, too"; else compare_facts; fi
-  fi
+  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() OTHERS=()
+  remove_surplus
   plan_to_make
   carry_out
+}
+
+# What was removed took other facts with it, and may have hidden some; only the kernel knows which.
+remove_surplus() {
+  local removed round
+  mapfile -t removed < <(printf '%s\n' "${SURPLUS[@]}" | awk '$1 == "namespace" { print $2 }')
+  tell_of_processes "${removed[@]}"
+  for round in 1 2 3 4; do
+    plan_to_remove
+    ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} + ${#OTHERS[@]} > 0)) || return 0
+    ((round < 4)) || die "what is surplus cannot be removed (scripts/network.sh status names it): $COMPLAINTS"
+    carry_out removing
+    HOST=() FORWARDING=() SYSCTLS=() INSIDE=() ORDER=() OTHERS=()
+    if [[ -n ${DRY_RUN:-} ]]; then say "# what goes with these is made again, too" && return; fi
+    compare_facts
+  done
 }

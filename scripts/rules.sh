@@ -110,6 +110,8 @@ change_rules() {
     }' <(printf '%s' "${1:+$1$'\n'}") <(printf '%s' "${2:+$2$'\n'}")
 }
 
+rules_differ() { [[ -n $(change_rules "$1" "$2") ]]; } # WANTED LIVE; the order of hooks in one chain is no difference
+
 # apply_rules WANTED LIVE: load the change, whole or not at all; show it when DRY_RUN=1 or SHOW=1, else how many rules it is.
 apply_rules() {
   local change restore=("$TOOL-restore" --noflush)

@@ -80,8 +80,8 @@ last_trouble() { # NODE
     . as $line | (fromjson? | objects | select(.level | IN("warning", "error", "critical")) |
       select(.message | startswith("a dependency does not answer: ") | not) |
       .message + (.exception // "" | split("\n") | map(select(. != "")) | if . == [] then "" else ": \(last)" end)),
-    ($line | select(test("^\\{") | not) | select(test("\\[(emerg|alert|crit|error)\\]|FATAL|PANIC|ERROR|Error|[Nn]o space|start.sh: ")))' |
-    sed -n '$p' | cut -c 1-300
+    ($line | select(test("^[{ \t]") | not) | select(test("\\[(emerg|alert|crit|error)\\]|FATAL|PANIC|ERROR|Error|[Nn]o space|start.sh: ")))' |
+    sed -n '$p' | cut -c 1-300 || : # there may be no log
 }
 
 # Make each password that is missing or damaged (a power loss can empty a file) and keep the others. The stores take a
@@ -207,18 +207,28 @@ refusing_store() { # WHAT A SERVICE SAYS OF ITSELF
   esac
 }
 
+# NODE WORD, and the store that refuses it, a line each; all at once, for each may wait for an answer.
+look_at_programs() {
+  local node state pid word why
+  while read -r node state pid; do
+    {
+      read -r word why < <(state_of "$node" "$state" "$pid")
+      [[ $word != not-ready ]] || why=$(last_trouble "$node")
+      echo "$node $word $(refusing_store "$why")"
+    } &
+  done
+  wait
+}
+
 # A namespace that was made anew leaves its program in the old one; a new password, the old one in it. Instances of one
 # program take turns, so that the others answer meanwhile.
 restart_astray() {
-  local node state pid program word why store
+  local node program word store
   local -A astray=()
-  while read -r node state pid; do
-    read -r word why < <(state_of "$node" "$state" "$pid")
+  while read -r node word store; do
     [[ $word != @(astray|old-password) ]] || astray[${RUNS[$node]}]+=" $node"
-    [[ $word != not-ready ]] || why=$(last_trouble "$node")
-    store=$(refusing_store "$why")
     [[ -z $store || -n ${astray[$store]:-} ]] || astray[$store]=$(nodes_running "$store" | tr '\n' ' ')
-  done < <(supervisor_states)
+  done < <(supervisor_states | look_at_programs)
   for program in "${!astray[@]}"; do
     for node in ${astray[$program]}; do
       supervisor_do restart "$node" || : # the supervisor goes on trying; the wait tells
@@ -256,7 +266,7 @@ end_all_processes() {
 
 leftovers_in() { # NAMESPACE...
   local pid users
-  users=" $(stat -c %u "$STATE_DIR"/nodes/* 2>/dev/null | paste -sd' ') "
+  users=" $(stat -c %u "$STATE_DIR"/nodes/* 2>/dev/null | paste -sd' ' || :) " # there are none before the first service
   processes_in "$@" | while read -r pid _; do ! is_of_lab "$pid" "$users" || echo "$pid"; done
 }
 no_leftovers_in() { [[ -z $(leftovers_in "$@") ]]; }

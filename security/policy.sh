@@ -92,7 +92,7 @@ up() {
   compare
   [[ -n $LIVE_IPTABLES$LIVE_EBTABLES ]] || defer remove_policy
   keep_memory policy "$(chains_before policy "$LIVE_IPTABLES" "${TABLES[@]}")"
-  if [[ $WANTED_IPTABLES != "$LIVE_IPTABLES" || $WANTED_EBTABLES != "$LIVE_EBTABLES" ]]; then
+  if TOOL=iptables rules_differ "$WANTED_IPTABLES" "$LIVE_IPTABLES" || TOOL=ebtables rules_differ "$WANTED_EBTABLES" "$LIVE_EBTABLES"; then
     load "$WANTED_IPTABLES" "$WANTED_EBTABLES"
     filter_bridges 1
     forget_denied

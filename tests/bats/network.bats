@@ -220,6 +220,20 @@ refuses() { # TEXT PREPARATION: up and check say so
 
 # --- drift: status names it, up mends it -------------------------------------------------------------
 
+@test "one up heals what hides behind another fault, or goes with it" {
+  on_a_host '
+    network up >/dev/null
+    ip -n redis-cache link set veth-redis address 02:00:00:00:00:01 # its wire is made anew; the rule is still there
+    nsenter --net=/run/netns/redis-cache iptables -A INPUT -j DROP
+    ip -n redis-cache rule add priority 7 from 10.0.0.50 blackhole
+    ip -n product2 addr add 192.168.77.1/24 dev veth-prod2 # with the address goes the route
+    ip -n product2 route add 10.99.0.0/16 dev veth-prod2 src 192.168.77.1
+    network up >/dev/null
+    network status
+  '
+  succeeds
+}
+
 @test "up and down go on when a link of a deleted namespace is gone the moment before its turn" {
   on_a_host '
     network_state >/run/before
@@ -227,7 +241,7 @@ refuses() { # TEXT PREPARATION: up and check say so
     mkdir /run/first
     cat >/run/first/ip <<"END"
 #!/bin/bash
-[[ $* != *-batch* || ! -e /run/goes ]] || { while read -r link; do /sbin/ip link del "$link"; done </run/goes 2>/dev/null; rm /run/goes; }
+[[ $* != *-force* || ! -e /run/goes ]] || { while read -r link; do /sbin/ip link del "$link"; done </run/goes 2>/dev/null; rm /run/goes; }
 exec /sbin/ip "$@"
 END
     chmod +x /run/first/ip

@@ -29,7 +29,11 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
       kill -0 "$mine"; refute kill -0 "$proof"
     done
     [[ -z $(of_services redis-cache) ]]
-    scripts/network.sh down 2>&1 >/dev/null | grep "process $mine (sleep) goes on"
+    rm -r /var/opt/cnet/nodes # as before the first service
+    CNET_LOCKED=1 ip netns exec redis-cache sleep 2000 & proof=$!
+    in_there() { [[ $(ip netns identify "$proof") == redis-cache ]]; }; retry 5 in_there
+    scripts/services.sh down >/dev/null; refute kill -0 "$proof"
+    scripts/network.sh down 2>&1 >/dev/null | grep "process $mine (sleep) is not the lab.s and keeps running"
     kill "$mine"
   '
   succeeds
