@@ -8,6 +8,7 @@ load helpers
 lessons_from() { # START
   sandboxed '
     mkdir /run/bin; printf "#!/bin/sh\nexec \"\$@\"\n" >/run/bin/sudo; chmod +x /run/bin/sudo # root needs none
+    unset MAKELEVEL MAKEFLAGS MFLAGS # typed by hand, not called by make
     USER=root PATH="/run/bin:$PATH" .venv/bin/python tests/python/lessons.py "'"$1"'"
   '
   succeeds
