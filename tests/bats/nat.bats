@@ -125,6 +125,19 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
   succeeds
 }
 
+@test "a second up changes nothing, and cuts no open connection" {
+  sandboxed '
+    security/policy.sh up >/dev/null; scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
+    nsenter --net=/run/netns/nginx-lb socat TCP-LISTEN:80,reuseaddr,fork EXEC:cat & retry 10 listens 80 nginx-lb
+    ip netns exec world bash -c "exec 5<>/dev/tcp/203.0.113.1/8080; read -rt 20 answer <&5" & open=$!
+    tracked() { conntrack -L -p tcp --orig-port-dst 8080 2>/dev/null | grep -c ESTABLISHED; }
+    retry 5 tracked
+    [[ -z $(scripts/nat.sh up) && -z $(security/policy.sh up) ]]
+    tracked; kill "$open"
+  '
+  succeeds
+}
+
 @test "where Docker has set FORWARD to DROP, the lab works and Docker'\''s rules stay" {
   sandboxed '
     iptables -N DOCKER-USER; iptables -A DOCKER-USER -j RETURN; iptables -A FORWARD -j DOCKER-USER; iptables -P FORWARD DROP
