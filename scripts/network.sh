@@ -69,7 +69,7 @@ foreign_routes() { # a line for each that overlaps with a network of the lab: wh
   for name in "${BRIDGES[@]}"; do
     while read -r destination device words; do
       echo "$TABLE:${LINE_OF[$name]}: address: ${ADDRESS[$name]} of $name overlaps with the host's route $destination by $device; take another network: \
-$(other_network "${ADDRESS[$name]}")${words:+ (or remove the route: sudo ip route del $words)}"
+$(other_network "${ADDRESS[$name]}")${words:+, or remove the route: sudo ip route del $words}"
     done < <(routes_over "${ADDRESS[$name]}")
   done
 }

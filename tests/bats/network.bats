@@ -443,7 +443,7 @@ surplus  MTU 400 on veth-api-br of the host, wanted 1500"
     cat /run/said
     (($(grep -c ^foreign /run/said) == 3))
     grep "sudo ip route del blackhole 10.0.0.60$" /run/said
-    fails_with 1 "remove it: sudo ip route del blackhole 10.0.0.60" network up
+    fails_with 1 "remove the route: sudo ip route del blackhole 10.0.0.60" network up
     sed -n "s/.*sudo //p" /run/said | bash -e
     network status
     network up
