@@ -247,7 +247,7 @@ tell_drift() { # TEXT; 1 if there is anything
       not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) unwell+=" $name" ;;
     esac
   done <<<"$1"
-  [[ -z $repairable ]] || say "${RED}drift:${PLAIN} what is above in one of these words differs from $TABLE: missing, surplus, behind, stopped, astray; repair with: sudo make up"
+  [[ -z $repairable ]] || say "${RED}drift:${PLAIN} the lines above that begin with missing, surplus, behind, stopped or astray differ from $TABLE; repair with: sudo make up"
   for name in $unwell; do say "${RED}not well:${PLAIN} the program of $name; see: sudo make logs NODE=$name"; done
   [[ -z $foreign ]] || say "${RED}foreign:${PLAIN} up does not change what is not the lab's; each such line above has the command that does"
   [[ -z $repairable$unwell$foreign$other ]]

@@ -312,8 +312,8 @@ show_state() { # NODE SUPERVISOR_STATE PID
   read -r word why < <(state_of "$@")
   [[ $word == running || $word == degraded ]] || { trouble=$(last_trouble "$1") && why+=${trouble:+${why:+: }$trouble}; }
   [[ -z $(refusing_store "$why") ]] || why+="; sudo make up gives the store its password again"
-  printf '%s%-10s%s %-18s %-16s %s:%s  pid %s%s\n' "$([[ $word == running ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" \
-    "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" "$(port_of "$1")" "$(program_of "${3:-0}")" "${why:+  $why}"
+  printf '%s%-10s%s %-18s %-16s %s:%s%s%s\n' "$([[ $word == running ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" \
+    "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" "$(port_of "$1")" "${3:+  pid $(program_of "$3")}" "${why:+  $why}"
 }
 
 restart() {

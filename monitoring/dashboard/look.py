@@ -79,7 +79,7 @@ def elements(scene: Scene, *, narrow: bool) -> list[Element]:
 def _node(place: Place, *, narrow: bool) -> Element:
     states = {
         UP: f"UP {place.milliseconds:.1f} ms",
-        DEGRADED: f"DEGRADED {place.why}"[:24],
+        DEGRADED: place.why[:24],
         DOWN: f"DOWN {place.why}"[:24],
     }
     wide = {"x": place.column * _COLUMN_WIDTH, "y": place.row * _ROW_HEIGHT}
