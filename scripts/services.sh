@@ -80,7 +80,7 @@ last_trouble() { # NODE
     . as $line | (fromjson? | objects | select(.level | IN("warning", "error", "critical")) |
       select(.message | startswith("a dependency does not answer: ") | not) |
       .message + (.exception // "" | split("\n") | map(select(. != "")) | if . == [] then "" else ": \(last)" end)),
-    ($line | select(test("^[{ \t]|Worker \\(pid:|Worker failed to boot") | not) | select(test("\\[(emerg|alert|crit|error)\\]|FATAL|PANIC|ERROR|Error|[Nn]o space|start.sh: ")))' |
+    ($line | select(test("^[{ \t]|\\[ERROR\\] (Worker|Shutting down|Reason)|HaltServer") | not) | select(test("\\[(emerg|alert|crit|error)\\]|FATAL|PANIC|ERROR|Error|[Nn]o space|start.sh: ")))' |
     sed -n '$p' | cut -c 1-300 || : # there may be no log
 }
 
