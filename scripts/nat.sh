@@ -235,8 +235,8 @@ forwarded_by_others() {
   local ports
   ports=$(publications | awk '{ print $2 "/" $4 }')
   # shellcheck disable=SC2086 # words
-  [[ -z $ports ]] || python3 "$ROOT/scripts/taken_ports.py" <(ip -j -4 addr) <(rules_of nft -j list ruleset) iptables=<(iptables-save) \
-    iptables-nft=<(rules_of iptables-nft-save) iptables-legacy=<(rules_of iptables-legacy-save) $ports
+  [[ -z $ports ]] || (cd "$ROOT" && python3 -m scripts.taken_ports <(ip -j -4 addr) <(rules_of nft -j list ruleset) iptables=<(iptables-save) \
+    iptables-nft=<(rules_of iptables-nft-save) iptables-legacy=<(rules_of iptables-legacy-save) $ports)
 }
 
 other_port() { # HOST_PORT PROTOCOL: how to take one that is free
