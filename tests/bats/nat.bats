@@ -140,6 +140,24 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
   succeeds
 }
 
+@test "what Docker puts into FORWARD when it starts again is not before the lab'\''s hook in DOCKER-USER" {
+  sandboxed '
+    iptables -N DOCKER-USER; iptables -N DOCKER-FORWARD
+    '"$NAT_UP"'
+    restart() { iptables -I FORWARD 1 -j DOCKER-FORWARD; iptables -I FORWARD 1 -j DOCKER-USER; }
+    behind() { refute scripts/nat.sh status >/run/status; grep -x "behind .* in filter FORWARD comes after a rule that is not the lab.s: $1" /run/status; }
+    restart
+    scripts/nat.sh status
+    scripts/nat.sh up >/run/up; [[ ! -s /run/up ]]
+    iptables -I FORWARD 1 -s 192.0.2.7 -j RETURN # the twins: before the jump, and without the hook that it leads to
+    behind "-A FORWARD -s 192.0.2.7/32 -j RETURN"
+    iptables -D FORWARD 1; iptables -F DOCKER-USER
+    behind "-A FORWARD -j DOCKER-FORWARD"
+    scripts/nat.sh up >/dev/null; scripts/nat.sh status
+  '
+  succeeds
+}
+
 @test "a rule that cannot be loaded leaves the old rules and their counters as they were" {
   sandboxed "$NAT_UP"'
     curl -fsS -m 3 http://localhost:8080/
