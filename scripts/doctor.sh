@@ -34,7 +34,7 @@ source "$ROOT/scripts/doctor/lab.sh"
 CHECKS='
 privileges  unshare                  root and its capabilities, or what the sandbox needs without root
 machine     -                        distribution, kernel, WSL2, container, cgroups, SELinux, clock
-space       -                        disk for the data, memory
+space       table                    disk for the data, memory
 tools       -                        each program, its least version, its package
 python      -                        Python 3.11, the virtual environment
 kernel      namespaces,ip,iptables,jq   namespaces, veth, bridge, NAT, matches and targets, each tried

@@ -9,9 +9,10 @@ source "$ROOT/scripts/outside.sh"
 
 LEAST_MEGABYTES=200 # of disk, for PostgreSQL's files
 
-require_preconditions() { # die of the first that is not met
-  local problem precondition
-  for precondition in space_problem names_problem answers_problem; do
+require_preconditions() { # COMMAND of lab.sh: die of the first that is not met
+  local problem precondition asked=(answers_problem)
+  [[ $1 != up && $1 != services ]] || asked+=(space_problem names_problem) # which only programs need
+  for precondition in "${asked[@]}"; do
     problem=$("$precondition")
     [[ -z $problem ]] || die "$problem"
   done
@@ -23,10 +24,17 @@ free_megabytes() { # of the file system that holds DIRECTORY or will hold it
   df -Pm "$directory" | awk 'END { print $4 }'
 }
 
+new_databases() { # nodes that will make one; services/postgres/start.sh names its folder after its version
+  local node
+  for node in $(nodes_running postgres); do
+    compgen -G "$STATE_DIR/nodes/$node/[0-9]*[0-9]/PG_VERSION" >/dev/null || echo "$node"
+  done
+}
+
 space_problem() {
   local disk
   disk=$(free_megabytes "$STATE_DIR")
-  ((disk >= LEAST_MEGABYTES)) ||
+  ((disk >= LEAST_MEGABYTES)) || [[ -z $(new_databases) ]] ||
     echo "$disk MB free for $STATE_DIR: too little disk for PostgreSQL's files; free some space, or mount a larger file system there"
 }
 

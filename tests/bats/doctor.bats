@@ -304,6 +304,20 @@ legacy_works() {
   finds problem space '10 MB free.*too little disk'
 }
 
+@test "little disk is no problem where no database is to be made, and what needs no program asks for no disk and no resolv.conf" {
+  in_sandbox 'mount -t tmpfs -o size=10m tmpfs /var/opt; unlink /etc/resolv.conf
+    scripts/lab.sh network >/run/up 2>&1 || { cat /run/up; exit 1; }
+    scripts/lab.sh policies >/run/up 2>&1 || { cat /run/up; exit 1; }
+    fails_with 1 "10 MB free for" bash -c "scripts/lab.sh services 2>&1 >/dev/null | grep lab.sh >&2; exit \${PIPESTATUS[0]}"
+    echo nameserver 192.0.2.1 >/etc/resolv.conf
+    mkdir -p /var/opt/cnet/nodes/postgres-db/15.new # which was not made wholly
+    refute scripts/doctor.sh check space
+    mkdir /var/opt/cnet/nodes/postgres-db/15; touch /var/opt/cnet/nodes/postgres-db/15/PG_VERSION # made before the disk was full
+    doctor check space; DRY_RUN=1 scripts/lab.sh up >/run/up 2>&1 || { cat /run/up; exit 1; }
+    rm -r /var/opt/cnet; scripts/topology.sh dump | grep -v postgres >/run/mine.tsv; TOPOLOGY=/run/mine.tsv doctor check space'
+  succeeds
+}
+
 @test "network managers that would take the lab's interfaces are noted" {
   in_sandbox 'for name in NetworkManager systemd-networkd; do cp "$(command -v sleep)" /run/$name; /run/$name 60 & done
     retry 5 pgrep -x NetworkManager
