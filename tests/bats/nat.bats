@@ -236,6 +236,23 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
   succeeds
 }
 
+@test "status says in words what is dropped since somebody has made the host a router, and up ends that" {
+  sandboxed "$FAR$NAT_UP"'
+    far 7; ip -n world route add 192.168.7.0/24 via 203.0.113.1
+    for router in "net.ipv4.ip_forward=1 net.ipv4.ip_forward.is.1.now" "net.ipv4.conf.eth7.forwarding=1 eth7.forwards.now,.and.did.not.before.up"; do
+      scripts/nat.sh status
+      sysctl -qw ${router% *}
+      refute pings world 192.168.7.2
+      refute scripts/nat.sh status >/run/status
+      grep "surplus  uplink drops what others route by it, since it did not forward before up: ${router#* }; sudo make network" /run/status || { cat /run/status; exit 1; }
+      scripts/nat.sh up >/dev/null; scripts/nat.sh status
+      pings world 192.168.7.2
+      scripts/nat.sh down &>/dev/null; sysctl -qw net.ipv4.ip_forward=1; sysctl -qw net.ipv4.ip_forward=0; scripts/nat.sh up >/dev/null
+    done
+  '
+  succeeds
+}
+
 @test "what was before up is known without the rules, and without the file" {
   sandboxed "$FAR"'
     for loss in "nft flush ruleset" "rm -r /run/cnet"; do
