@@ -42,7 +42,7 @@ state() { { ip netns list; ip link; iptables-save; sysctl net.ipv4.ip_forward; }
     topology "bridge br-a - 10.71.0.1/24 - - - - - -" "node yellow_pages pages 10.71.0.2/24 eth0 v1 br-a 8600/tcp,53/tcp,53/udp - service-registry" \
       "node idle idle 10.71.0.3/24 eth0 v2 br-a - - -"
     policy "names br-a yellow_pages tcp,udp 53 - accept r"
-    up
+    SHOW=1 up
     grep -E "ok +idle +yellow-pages.lab is 10.71.0.2" /run/up
   '
   succeeds
