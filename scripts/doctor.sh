@@ -34,13 +34,13 @@ source "$ROOT/scripts/doctor/lab.sh"
 CHECKS='
 privileges  unshare                  root and its capabilities, or what the sandbox needs without root
 machine     -                        distribution, kernel, WSL2, container, cgroups, SELinux, clock
-space       -                        disk for the data, memory
+space       table                    disk for the data, memory
 tools       -                        each program, its least version, its package
 python      -                        Python 3.11, the virtual environment
 kernel      namespaces,ip,iptables,jq   namespaces, veth, bridge, NAT, matches and targets, each tried
 bridging    -                        br_netfilter: whether frames between nodes meet iptables
 iptables    root,iptables            the backend in use, rules in the other one and in nft tables
-firewall    root,iptables,pgrep      firewalld, ufw, the policies of FORWARD and INPUT
+firewall    root,iptables,pgrep,table   firewalld, ufw, the policies of FORWARD, INPUT and OUTPUT
 docker      root,iptables,pgrep      FORWARD set to DROP, DOCKER-USER
 forwarding  ip,jq                    ip_forward, rp_filter, read-only /proc/sys
 ipv6        -                        on or off, and what that means for localhost

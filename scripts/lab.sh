@@ -30,7 +30,7 @@ policy() { "$ROOT/security/policy.sh" "$@"; }
 
 step() { say "$BOLD== $1$PLAIN"; }
 
-prepare() { # all that can refuse, refuses before anything changes
+prepare() { # COMMAND; all that can refuse, refuses before anything changes
   need_root
   load_topology
   step "install what is missing"
@@ -38,7 +38,7 @@ prepare() { # all that can refuse, refuses before anything changes
   export TOPOLOGY=$TABLE
   take_lock
   step "look for what is in the way"
-  require_preconditions
+  require_preconditions "$1"
   name_foreign_rules >&2 || : # they may stand in nobody's way; the proof tells
   call network check
   call nat check

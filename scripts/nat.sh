@@ -194,6 +194,17 @@ who_needs_forwarding() { # MEMORY: somebody else who has switched it on since `u
   done
 }
 
+# The kernel shows no rule whether forwarding was switched on, so a guard stays until the next `up`.
+tell_cut_off() { # MEMORY LIVE: a line for each interface that is guarded though somebody else needs it
+  local interface needed
+  needed=$(who_needs_forwarding "$1")
+  [[ -n $needed ]] || return 0
+  for interface in $(saved_words "$1" not-forwarding); do
+    [[ $2 != *"\"cnet: $interface did not forward before up: it opens"* ]] ||
+      echo "${YELLOW}surplus${PLAIN}  $interface drops what others route by it, since it did not forward before up: $needed; sudo make network"
+  done
+}
+
 restore_interfaces() { # MEMORY INTERFACE...
   local interface needed
   needed=$(who_needs_forwarding "$1")
@@ -235,8 +246,8 @@ forwarded_by_others() {
   local ports
   ports=$(publications | awk '{ print $2 "/" $4 }')
   # shellcheck disable=SC2086 # words
-  [[ -z $ports ]] || python3 "$ROOT/scripts/taken_ports.py" <(ip -j -4 addr) <(rules_of nft -j list ruleset) iptables=<(iptables-save) \
-    iptables-nft=<(rules_of iptables-nft-save) iptables-legacy=<(rules_of iptables-legacy-save) $ports
+  [[ -z $ports ]] || (cd "$ROOT" && python3 -m scripts.taken_ports <(ip -j -4 addr) <(rules_of nft -j list ruleset) iptables=<(iptables-save) \
+    iptables-nft=<(rules_of iptables-nft-save) iptables-legacy=<(rules_of iptables-legacy-save) $ports)
 }
 
 other_port() { # HOST_PORT PROTOCOL: how to take one that is free
@@ -324,10 +335,13 @@ down() {
 
 status() {
   prepare
-  local live wanted drift=0 line
+  local live wanted memory differing drift=0 line
   live=$(live_rules "$CHAINS")
-  wanted=$(wanted_rules "$(chains_before nat "$live" "${TABLES[@]}")")
-  while read -r line; do echo "$line" && drift=1; done < <(rule_differences "$wanted" "$live")
+  memory=$(chains_before nat "$live" "${TABLES[@]}")
+  wanted=$(wanted_rules "$memory")
+  differing=$(rule_differences "$wanted" "$live")
+  [[ $differing != *' did not forward before up: '* ]] || tell_cut_off "$memory" "$live"
+  [[ -z $differing ]] || { echo "$differing" && drift=1; }
   while read -r line; do echo "${RED}missing${PLAIN}  sysctl ${line/ / = }" && drift=1; done < <(differing_sysctls)
   ((drift == 0)) || return 1
   echo "${GREEN}nat${PLAIN}      $(grep -c -- ' -A ' <<<"$live") rules as $TABLE says"

@@ -4,14 +4,13 @@
 
 # shellcheck source=scripts/names.sh
 source "$ROOT/scripts/names.sh"
-# shellcheck source=scripts/outside.sh
-source "$ROOT/scripts/outside.sh"
 
 LEAST_MEGABYTES=200 # of disk, for PostgreSQL's files
 
-require_preconditions() { # die of the first that is not met
-  local problem precondition
-  for precondition in space_problem names_problem answers_problem; do
+require_preconditions() { # COMMAND of lab.sh: die of the first that is not met
+  local problem precondition asked=(answers_problem)
+  [[ $1 != up && $1 != services ]] || asked+=(space_problem names_problem) # which only programs need
+  for precondition in "${asked[@]}"; do
     problem=$("$precondition")
     [[ -z $problem ]] || die "$problem"
   done
@@ -23,10 +22,17 @@ free_megabytes() { # of the file system that holds DIRECTORY or will hold it
   df -Pm "$directory" | awk 'END { print $4 }'
 }
 
+new_databases() { # nodes that will make one; services/postgres/start.sh names its folder after its version
+  local node
+  for node in $(nodes_running postgres); do
+    compgen -G "$STATE_DIR/nodes/$node/[0-9]*[0-9]/PG_VERSION" >/dev/null || echo "$node"
+  done
+}
+
 space_problem() {
   local disk
   disk=$(free_megabytes "$STATE_DIR")
-  ((disk >= LEAST_MEGABYTES)) ||
+  ((disk >= LEAST_MEGABYTES)) || [[ -z $(new_databases) ]] ||
     echo "$disk MB free for $STATE_DIR: too little disk for PostgreSQL's files; free some space, or mount a larger file system there"
 }
 
@@ -48,24 +54,39 @@ save_filter() { iptables-save | awk '/^\*/ { filter = $0 == "*filter" } filter';
 
 policy_of() { sed -n "s/^:$1 \([A-Z]*\) .*/\1/p" <<<"$2"; } # CHAIN FILTER
 
-may_drop_input() { # FILTER; the lab's own rules do not
-  [[ $(policy_of INPUT "$1") == DROP ]] || grep -v '^-A CNET-' <<<"$1" | grep -E -- '-j (DROP|REJECT)' >/dev/null
+filters_itself() { grep -vE '^-A CNET-|-j CNET-' <<<"$1" | grep -E '^-A |^:(INPUT|OUTPUT) DROP' >/dev/null; } # FILTER
+
+# What answers.sh says; "untried WHY" when the rules cannot be copied, nothing when there are none.
+tried_answers() { # FILTER
+  local node said wires=()
+  local -A seen=()
+  filters_itself "$1" || return 0
+  for node in "${NODES[@]}"; do
+    [[ -n ${seen[${BRIDGE[$node]}]:-} ]] || wires+=("${BRIDGE[$node]}" "${ADDRESS[${BRIDGE[$node]}]}" "${ADDRESS[$node]}")
+    seen[${BRIDGE[$node]}]=1
+  done
+  said=$(unshare --net -- "$BASH" "$ROOT/scripts/answers.sh" nodes "${wires[@]}" <<<"$1" 2>&1) || said="untried $(grep . <<<"$said" | sed -n 1p)"
+  echo "$said"
 }
 
-# Begin a connection to where nobody listens: the refusal is an answer, and passes INPUT as any answer does.
-try_an_answer() (
-  forget_undo
-  trap unwind EXIT
-  make_outside
-  timeout 1 "$BASH" -c "</dev/tcp/$OUTSIDE/9" 2>/dev/null || (($? != 124))
-)
-
-answers_problem() {
-  local filter
-  filter=$(save_filter)
-  may_drop_input "$filter" || return 0
-  [[ ! -e /run/netns/$OUTSIDE_NAMESPACE ]] || return 0 # a proof runs, and has made an outside for itself
-  try_an_answer ||
-    echo "the policy of INPUT is $(policy_of INPUT "$filter"), and answers to the host's own connections are dropped (tried):" \
-      "localhost cannot reach the published ports; sudo iptables -I INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+answers_in_words() { # what tried_answers says; nothing when nothing is known to be wrong
+  local chain bridge rule what cure
+  read -r chain bridge rule <<<"$1"
+  case $chain in
+    INPUT) what="answers to the host's own connections" cure='iptables -I INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT' ;;
+    OUTPUT)
+      what="what the host sends to $bridge"
+      cure=$(printf ' && sudo iptables -I OUTPUT -o %s -j ACCEPT' "${BRIDGES[@]}")
+      cure=${cure#' && sudo '}
+      ;;
+    *) return 0 ;;
+  esac
+  case $rule in
+    policy) rule="the policy of $chain is DROP, and drops" ;;
+    '') rule="the host does not reach its own test address: something in $chain, no counter tells what, drops" ;;
+    *) rule="the rule $rule drops" ;;
+  esac
+  echo "$rule $what (tried), so the host does not reach the nodes; sudo $cure"
 }
+
+answers_problem() { answers_in_words "$(tried_answers "$(save_filter)")"; }

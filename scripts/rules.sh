@@ -9,20 +9,31 @@
 TOOL=iptables
 
 # Rules in iptables-save's format to the lines above, tables in one order; only what is of the chains CNET-PATTERN.
-# What follows Docker's own jump to DOCKER-USER is not behind it: there is a hook in DOCKER-USER too.
+# What follows Docker's own jump to DOCKER-USER is not before our hook when there is one in DOCKER-USER too, which may be
+# read later.
 of_chains() { # PATTERN
   awk -v pattern="^CNET-($1)\$" '
     function tell(line) { lines[table] = lines[table] line "\n" }
+    function tell_behind(count) { if (count) tell(table " behind " $2 " " count " " first[table, $2]) }
     /^\*/ { table = substr($0, 2) }
     /^:/ { chain = substr($1, 2); if (chain ~ pattern) tell(table " -N " chain) }
+    $0 == "-A FORWARD -j DOCKER-USER" { before_docker[table] = count[table, $2] + 0; next }
     /^-A/ {
       target = ""; for (i = 3; i < NF; i++) if ($i == "-j" || $i == "-g") target = $(i + 1)
       hook = $2 !~ /^CNET-/ && target ~ pattern
       if ($2 ~ pattern || hook) tell(table " " $0)
-      else if ($2 !~ /^CNET-/ && target !~ /^CNET-/ && target != "DOCKER-USER" && !count[table, $2]++) first[table, $2] = $0
-      if (hook && count[table, $2]) { tell(table " behind " $2 " " count[table, $2] " " first[table, $2]); count[table, $2] = 0 }
+      else if ($2 !~ /^CNET-/ && target !~ /^CNET-/ && !count[table, $2]++) first[table, $2] = $0
+      if (!hook) next
+      if ($2 == "DOCKER-USER") hooked_by_docker[table]
+      if ($2 == "FORWARD" && table in before_docker) forward[table] += count[table, $2]
+      else tell_behind(count[table, $2])
+      count[table, $2] = 0
     }
-    END { n = split("raw mangle nat filter security", order, " "); for (i = 1; i <= n; i++) printf "%s", lines[order[i]] }'
+    END {
+      $2 = "FORWARD"
+      for (table in forward) tell_behind(table in hooked_by_docker ? before_docker[table] : forward[table])
+      n = split("raw mangle nat filter security", order, " "); for (i = 1; i <= n; i++) printf "%s", lines[order[i]]
+    }'
 }
 
 live_rules() { "$TOOL-save" | of_chains "$1"; } # PATTERN

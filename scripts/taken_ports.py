@@ -1,6 +1,6 @@
 """Find rules of others that already forward a port of the host, compared by protocol, address and range.
 
-taken_ports.py ADDRESSES NFT TOOL=SAVED... PORT/PROTOCOL...
+python -m scripts.taken_ports ADDRESSES NFT TOOL=SAVED... PORT/PROTOCOL...
 
 ADDRESSES is a file with what `ip -j -4 addr` prints, NFT one with `nft -j list ruleset` (may be empty), each SAVED one
 with what TOOL-save prints, where TOOL is iptables or one of its backends. Prints, for the first port that a rule takes,
@@ -18,15 +18,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import reduce
 from ipaddress import IPv4Address, IPv4Network
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from scripts.rule_options import Option, options_of
+
 FORWARDING = frozenset({"DNAT", "REDIRECT", "NETMAP", "TPROXY"})
 HOOKS = (("nat", "PREROUTING"), ("nat", "OUTPUT"), ("mangle", "PREROUTING"))
 NUMBERS = {"6": "tcp", "17": "udp"}
-WITHOUT_VALUE = frozenset({"--socket-exists", "--transparent", "--nowildcard", "--syn", "-f"})
 
 
 class Match(StrEnum):
@@ -164,35 +166,25 @@ class Saved(Ruleset):
         return f"{table} {target}" if f"{table} {target}" in self._chains else ""
 
     def _match(self, words: list[str], packet: Packet) -> Match:
-        match, at, negated = Match.YES, 0, False
-        while at < len(words):
-            option = words[at]
-            if option == "!":
-                negated, at = True, at + 1
-                continue
-            value = "" if option in WITHOUT_VALUE or at + 1 == len(words) else words[at + 1]
-            match = both(match, self._one(option, value, negated, packet))
-            negated, at = False, at + (2 if value else 1)
-        return match
+        return reduce(both, (self._one(option, packet) for option in options_of(words)), Match.YES)
 
     @staticmethod
-    def _one(option: str, value: str, negated: bool, packet: Packet) -> Match:
-        match option:
-            case "-m" | "--comment":
+    def _one(option: Option, packet: Packet) -> Match:
+        holds: bool | None = None
+        match option.flag, option.values:
+            case "-m" | "--comment", _:
                 return Match.YES
-            case "-p":
-                protocol = NUMBERS.get(value, value)
-                return known(protocol in (packet.protocol, "all", "0"), negated)
-            case "-d":
-                return known(packet.address in IPv4Network(value, strict=False), negated)
-            case "--dport" | "--dports" | "--ports":
-                return known(
-                    True if in_ports(value, packet.port) else None if option == "--ports" else False, negated
-                )
-            case "--dst-type":
-                return known(value == "LOCAL", negated)
-            case _:
-                return Match.MAYBE
+            case "-p", (value,):
+                holds = NUMBERS.get(value, value) in (packet.protocol, "all", "0")
+            case "-d", (value,):
+                holds = packet.address in IPv4Network(value, strict=False)
+            case "--dport" | "--dports", (value,):
+                holds = in_ports(value, packet.port)
+            case "--ports", (value,):  # of source or destination
+                holds = in_ports(value, packet.port) or None
+            case "--dst-type", (value,):
+                holds = value == "LOCAL"
+        return known(holds, option.negated)
 
 
 # --- nft --------------------------------------------------------------------------------------------

@@ -44,6 +44,25 @@ serve() {
 
 # --- phase 1 --------------------------------------------------------------------------------------
 
+# What the policy says of all that is tried: the keys of MAY, which are of use while one is in force.
+POLICED=''
+declare -A MAY=()
+read_policy() {
+  local questions=(icmp "world:tcp/$OUTSIDE_PORT") node item said
+  policy_in_force || return 0
+  for node in "${NODES[@]}"; do
+    [[ ${PUBLISHES[$node]} != - ]] || continue
+    for item in ${PUBLISHES[$node]//,/ }; do
+      item=${item#*:}
+      questions+=("$node:${item#*/}/${item%/*}")
+    done
+  done
+  said=$("$ROOT/security/policy.sh" allowed "${questions[@]}") # which says why, when it cannot
+  POLICED=1
+  while read -r item; do MAY[$item]=1; done <<<"$said"
+}
+allowed() { [[ -z $POLICED || -n ${MAY["$*"]:-} ]]; } # FROM TO PROTOCOL[/PORT]
+
 # One fping for each namespace asks all others at once; its lines: "ADDRESS : MS" or "ADDRESS : -".
 # Who did not answer within half a second is asked once more and waited for: a busy machine is no broken wire.
 ping_from() { # NODE
@@ -60,13 +79,12 @@ ask_by_ping() { # NODE MILLISECONDS ADDRESS...
 
 show_matrix() {
   local from to word row answers=0 number=0 closed=0 pings=() lost=()
-  local -A answer may_ping=()
-  ! policy_in_force || while read -r from to; do may_ping["$from $to"]=1; done < <("$ROOT/security/policy.sh" pings)
+  local -A answer
   [[ -n ${BRIEF:-} ]] || ((${#NODES[@]} > 20)) || matrix_head
   for from in "${NODES[@]}"; do
     answer=() TARGETS=()
     for to in "${NODES[@]}"; do
-      if ((${#may_ping[@]} == 0)) || [[ -n ${may_ping["$from $to"]:-} ]]; then TARGETS+=("${ADDRESS[$to]%/*}"); else answer[${ADDRESS[$to]%/*}]=closed; fi
+      if allowed "$from" "$to" icmp; then TARGETS+=("${ADDRESS[$to]%/*}"); else answer[${ADDRESS[$to]%/*}]=closed; fi
     done
     while read -r to _ word; do answer[$to]=$word; done < <(ping_from "$from")
     row=''
@@ -113,13 +131,11 @@ matrix_head() { # columns bear the rows' numbers
   echo
 }
 
-allowed() { ! policy_in_force || "$ROOT/security/policy.sh" allows "$@" 2>/dev/null; } # FROM TO PROTOCOL PORT
-
 verify_way_out() {
   local node seen
   serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT" tcp
   for node in "${NODES[@]}"; do
-    allowed "$node" world tcp "$OUTSIDE_PORT" || { passed "$(printf '%-18s has no way out: the policy closes it' "$node")" && continue; }
+    allowed "$node" world "tcp/$OUTSIDE_PORT" || { passed "$(printf '%-18s has no way out: the policy closes it' "$node")" && continue; }
     seen=$(in_namespace "${NAMESPACE[$node]}" curl -s --interface "${ADDRESS[$node]%/*}" -m 3 "http://$OUTSIDE:$OUTSIDE_PORT/" | head -c 1000) || seen='no answer'
     if [[ $seen == "$HOST_FOR_OUTSIDE" ]]; then
       passed "$(printf '%-18s %-15s is seen outside as %s' "$node" "${ADDRESS[$node]%/*}" "$seen")"
@@ -149,7 +165,7 @@ verify_published() { # NODE HOST_PORT PORT PROTOCOL
 verify_ways_in() { # NODE HOST_PORT PORT PROTOCOL
   local inside other
   for other in "${NODES[@]}"; do
-    [[ ${NAMESPACE[$other]} == "${NAMESPACE[$1]}" ]] || ! allowed "$other" "$1" "$4" "$3" || inside=$other
+    [[ ${NAMESPACE[$other]} == "${NAMESPACE[$1]}" ]] || ! allowed "$other" "$1" "$4/$3" || inside=$other
   done
   if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "$OUTSIDE_NAMESPACE"; then
     passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
@@ -173,6 +189,7 @@ check_bridges() {
 
 verify_network() {
   local node item
+  read_policy
   title "Ping matrix (ms)"
   show_matrix
   make_outside

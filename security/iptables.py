@@ -7,11 +7,25 @@ packets:bytes  chain   matches   comment, taken out         matches       target
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+
+from scripts.rule_options import Option, options_of
+
+__all__ = [
+    "Option",
+    "Rule",
+    "Saved",
+    "Unread",
+    "dropped_by_policy",
+    "options_of",
+    "parse",
+    "saved_rules",
+    "saved_state",
+    "words_of",
+]
 
 _TABLE = re.compile(r"\*(\w+)")
 _CHAIN = re.compile(r":(\S+) (\S+)( \[\d+:\d+\])?")  # ebtables-save shows no counters here
@@ -45,39 +59,6 @@ class Rule:
             if self.table.startswith("ebtables") and self.target in ("LOG", "NFLOG")
             else self.target
         )
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option as written: `! --ctstate NEW`; ebtables writes `-s ! MAC`."""
-
-    negated: bool
-    flag: str
-    values: tuple[str, ...]
-    words: tuple[str, ...]
-
-    @property
-    def verbatim(self) -> str:
-        """Write it for people."""
-        return shlex.join(self.words)
-
-
-def options_of(words: Sequence[str]) -> list[Option]:
-    """Group the words of a rule."""
-    groups: list[list[str]] = []
-    for at, word in enumerate(words):
-        before_flag = word == "!" and words[at + 1 : at + 2] and words[at + 1].startswith("-")
-        follows_mark = groups and groups[-1] == ["!"]
-        if before_flag or (word.startswith("-") and not follows_mark) or not groups:
-            groups.append([word])
-        else:
-            groups[-1].append(word)
-    return [_option(group) for group in groups]
-
-
-def _option(group: Sequence[str]) -> Option:
-    flag, *values = (word for word in group if word != "!")
-    return Option("!" in group, flag, tuple(values), tuple(group))
 
 
 @dataclass(frozen=True)

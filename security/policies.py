@@ -3,8 +3,8 @@
 python -m security.policies check              silent when good; else FILE:LINE: COLUMN: reason, exit 1
 python -m security.policies path               the table's path; nothing when there is none
 python -m security.policies compile [MEMORY]   the rules, TOOL TABLE -A CHAIN ... a line each
-python -m security.policies pings              pairs of nodes, FROM TO a line each, that may ping each other
-python -m security.policies allows FROM TO PROTOCOL PORT   exit 1 when not
+python -m security.policies allowed [TO:]PROTOCOL[/PORT]...   what nodes may send there (to every node without TO):
+                                               FROM TO PROTOCOL[/PORT] a line each
 python -m security.policies stale              `conntrack -L` -> arguments of `conntrack -D`
 python -m security.policies help
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 from scripts.conntrack import connections
 from scripts.table import TableError
@@ -21,10 +22,6 @@ from security.compiler import compiled
 from security.policy import ACCEPT
 from security.policy_table import load, policy_path
 from security.stale import addresses_of_host, as_arguments, stale
-
-
-class Denied(Exception):
-    """What was asked is not allowed."""
 
 
 def _check() -> Iterator[str]:
@@ -42,20 +39,16 @@ def _compile(memory: str = "") -> Iterator[str]:
     yield from compiled(load(), memory)
 
 
-def _pings() -> Iterator[str]:
+def _allowed(*asked: str) -> Iterator[str]:
     policy = load()
-    for source in policy.topology.nodes:
-        for destination in policy.topology.nodes:
-            inside = source.namespace == destination.namespace
-            if inside or policy.decide(source.name, destination.name, "icmp").verdict == ACCEPT:
-                yield f"{source.name} {destination.name}"
-
-
-def _allows(source: str, destination: str, protocol: str, port: str) -> Iterator[str]:
-    decision = load().decide(source, destination, protocol, int(port))
-    if decision.verdict != ACCEPT:
-        raise Denied(f"{source} -> {destination} {protocol}/{port}: {decision.id}: {decision.reason}")
-    yield from ()
+    nodes = {node.name: node for node in policy.topology.nodes}
+    for item in asked:
+        to, _, what = item.rpartition(":")
+        protocol, _, port = what.partition("/")
+        for source, destination in product(nodes, [to] if to else nodes):
+            inside = destination in nodes and nodes[source].namespace == nodes[destination].namespace
+            if inside or policy.decide(source, destination, protocol, int(port or 0)).verdict == ACCEPT:
+                yield f"{source} {destination} {what}"
 
 
 def _stale() -> Iterator[str]:
@@ -67,21 +60,20 @@ _COMMANDS: dict[str, Callable[..., Iterator[str]]] = {
     "check": _check,
     "path": _path,
     "compile": _compile,
-    "pings": _pings,
-    "allows": _allows,
+    "allowed": _allowed,
     "stale": _stale,
 }
 
 
 def main(words: Sequence[str]) -> int:
-    """Do what the command line asks; 0 done, 1 refused or denied, 2 bad usage."""
+    """Do what the command line asks; 0 done, 1 refused, 2 bad usage."""
     command, *arguments = words or ("help",)
     try:
         if command not in _COMMANDS:
             raise TypeError(command)
         for line in _COMMANDS[command](*arguments):
             print(line)
-    except (TableError, OSError, Denied) as error:
+    except (TableError, OSError) as error:
         print(f"policies.py: {error}", file=sys.stderr)
         return 1
     except TypeError:  # no such command, or not with so many words

@@ -7,8 +7,7 @@
 #   security/policy.sh down     take them away again
 #   security/policy.sh status   name each difference; 1 if any
 #   security/policy.sh check    read the table, change nothing: silent when good, else FILE:LINE: COLUMN: reason
-#   security/policy.sh pings    pairs of nodes, FROM TO a line each, that may ping each other
-#   security/policy.sh allows FROM TO PROTOCOL PORT   0 when the table says so, else why not
+#   security/policy.sh allowed [TO:]PROTOCOL[/PORT]...   what nodes may send there: FROM TO PROTOCOL[/PORT] a line each
 #   security/policy.sh path     which table goes with the lab; nothing when there is none
 #   security/policy.sh help
 #
@@ -150,8 +149,7 @@ status() {
 case ${1:-help} in
   up | down | status) "$1" ;;
   check) prepare && policy policies check ;;
-  pings) prepare && policy policies pings ;;
-  allows) prepare && policy policies "$@" ;;
+  allowed) prepare && policy policies "$@" ;;
   path) load_topology && TOPOLOGY=$TABLE policy policies path ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

@@ -56,13 +56,19 @@ native_findings() { # COUNT LINES
 }
 
 check_firewall() {
-  local filter before forward input
+  local filter before chain tried said=''
+  load_topology
   filter=$(save_filter)
-  forward=$(policy_of FORWARD "$filter") input=$(policy_of INPUT "$filter")
-  before=$(firewalld_findings && ufw_findings && policy_findings "$filter")
+  tried=$(tried_answers "$filter")
+  before=$(firewalld_findings && ufw_findings && policy_findings "$filter" "$tried")
   [[ -z $before ]] || echo "$before"
-  [[ $before == *problem$'\t'* ]] ||
-    ok "policies: FORWARD ${forward:-ACCEPT}, INPUT ${input:-ACCEPT}$(! may_drop_input "$filter" || echo '; answers to the host come in (tried)')"
+  [[ $before != *problem$'\t'* ]] || return 0
+  for chain in FORWARD INPUT OUTPUT; do said+="${said:+, }$chain $(policy_of "$chain" "$filter" | grep . || echo ACCEPT)"; done
+  case $tried in
+    answered) said+="; the host is answered (tried)" ;;
+    untried*) said+="; whether the host is answered was not tried: ${tried#* }" ;;
+  esac
+  ok "policies: $said"
 }
 
 firewalld_findings() {
@@ -77,11 +83,11 @@ ufw_findings() {
 }
 
 # The lab's hook is the first rule of FORWARD, so a policy there does not bite; in INPUT it lets nothing in.
-policy_findings() { # FILTER
+policy_findings() { # FILTER TRIED
   local closed
   [[ $(policy_of FORWARD "$1") != DROP ]] || grep -q '^:DOCKER-USER ' <<<"$1" ||
     note "the policy of FORWARD is DROP: handled, the lab's rules come first there" "nothing to do"
-  closed=$(answers_problem)
+  closed=$(answers_in_words "$2")
   [[ -z $closed ]] || problem_of "$closed"
 }
 

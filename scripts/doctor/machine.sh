@@ -74,6 +74,7 @@ clock_findings() {
 
 check_space() {
   local disk memory said short
+  load_topology
   short=$(space_problem)
   disk=$(free_megabytes "$STATE_DIR")
   memory=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)

@@ -92,18 +92,40 @@ legacy_works() {
   finds_no note docker
 }
 
-@test "INPUT DROP is a problem as long as no answer comes in, which is tried; up refuses it before anything changes" {
-  in_sandbox 'iptables -P INPUT DROP; host_state >/run/before; doctor check firewall || status=$?; uncounted /run/before; exit "$status"'
-  ((status == 1))
-  finds problem firewall 'policy of INPUT is DROP, and answers .* do not come in \(tried\)'
-  in_sandbox 'iptables -A INPUT -m conntrack --ctstate ESTABLISHED -i lo -j ACCEPT; iptables -A INPUT -j REJECT; doctor check firewall'
-  ((status == 1))
-  finds problem firewall 'policy of INPUT is ACCEPT, and answers'
-  in_sandbox 'iptables -P INPUT DROP; iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT; host_state >/run/before; doctor check firewall; uncounted /run/before'
+RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEPT; for rule; do iptables $rule; done; }
+'
+
+@test "what keeps the host from its nodes is tried, and named with the chain and what cures it; up refuses it before anything changes" {
+  in_sandbox "$RULES"'cured() { # TEXT RULE...
+      rules "${@:2}"
+      ip netns add cnet-outside # a killed proof leaves it behind; it is in nobody'"'"'s way
+      host_state >/run/before
+      refute scripts/doctor.sh check firewall >/run/found; cat /run/found
+      refused "$1"
+      uncounted /run/before
+      eval "$(sed -n "s/.*fix: //; T; s/sudo //gp" /run/found)"
+      doctor check firewall
+      ip netns del cnet-outside
+    }
+    cured "the policy of INPUT is DROP, and drops answers to the host'"'"'s own connections (tried)" "-P INPUT DROP"
+    cured "the rule -A INPUT -j REJECT --reject-with icmp-port-unreachable drops answers to" "-A INPUT -m conntrack --ctstate ESTABLISHED -i lo -j ACCEPT" "-A INPUT -j REJECT"
+    cured "the rule -A MINE -s 10.0.0.0/8 -j DROP drops answers to" "-N MINE" "-A INPUT -j MINE" "-A MINE -s 10.0.0.0/8 -j DROP"
+    cured "the policy of OUTPUT is DROP, and drops what the host sends to br-app (tried)" "-P OUTPUT DROP"
+    cured "the rule -A OUTPUT -j REJECT --reject-with icmp-port-unreachable drops what the host sends to br-app (tried)" "-A OUTPUT -j REJECT" "-A INPUT -j REJECT" "-I INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"
+    cured "the host does not reach its own test address: something in INPUT, no counter tells what" "-A INPUT -j NFQUEUE"'
   succeeds
-  finds ok firewall 'FORWARD ACCEPT, INPUT DROP; answers to the host come in \(tried\)'
-  in_sandbox 'iptables -P INPUT DROP; refused "answers to the host'"'"'s own connections do not come in"'
+  finds ok firewall 'FORWARD ACCEPT, INPUT ACCEPT, OUTPUT DROP; the host is answered \(tried\)'
+}
+
+@test "a rule that no packet between the host and its nodes meets is no problem, and what cannot be tried is said to be untried" {
+  in_sandbox "$RULES"'
+    rules "-P INPUT DROP" "-P FORWARD DROP" "-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT" "-A FORWARD -i docker0 -j DROP" "-A OUTPUT -d 198.51.100.0/24 -j DROP"
+    host_state >/run/before; doctor check firewall; uncounted /run/before
+    echo "/usr/sbin/iptables-save \"\$@\"; printf \"*filter\n-A INPUT -m set --match-set none src -j DROP\nCOMMIT\n\"" | fake iptables-save
+    doctor check firewall; DRY_RUN=1 scripts/lab.sh up >/run/up 2>&1 || { cat /run/up; exit 1; }'
   succeeds
+  finds ok firewall 'FORWARD DROP, INPUT DROP, OUTPUT ACCEPT; the host is answered \(tried\)'
+  finds ok firewall 'FORWARD DROP, INPUT DROP, OUTPUT ACCEPT; whether the host is answered was not tried: .*iptables-restore'
 }
 
 @test "a resolv.conf that is a link to nothing, and an /etc that cannot be written, are refused; loopback alone is noted" {
@@ -302,6 +324,20 @@ legacy_works() {
   in_sandbox 'mount -t tmpfs -o size=10m tmpfs /var/opt; doctor check space || status=$?; refused "10 MB free for"; exit "${status:-0}"'
   ((status == 1))
   finds problem space '10 MB free.*too little disk'
+}
+
+@test "little disk is no problem where no database is to be made, and what needs no program asks for no disk and no resolv.conf" {
+  in_sandbox 'mount -t tmpfs -o size=10m tmpfs /var/opt; unlink /etc/resolv.conf
+    scripts/lab.sh network >/run/up 2>&1 || { cat /run/up; exit 1; }
+    scripts/lab.sh policies >/run/up 2>&1 || { cat /run/up; exit 1; }
+    fails_with 1 "10 MB free for" bash -c "scripts/lab.sh services 2>&1 >/dev/null | grep lab.sh >&2; exit \${PIPESTATUS[0]}"
+    echo nameserver 192.0.2.1 >/etc/resolv.conf
+    mkdir -p /var/opt/cnet/nodes/postgres-db/15.new # which was not made wholly
+    refute scripts/doctor.sh check space
+    mkdir /var/opt/cnet/nodes/postgres-db/15; touch /var/opt/cnet/nodes/postgres-db/15/PG_VERSION # made before the disk was full
+    doctor check space; DRY_RUN=1 scripts/lab.sh up >/run/up 2>&1 || { cat /run/up; exit 1; }
+    rm -r /var/opt/cnet; scripts/topology.sh dump | grep -v postgres >/run/mine.tsv; TOPOLOGY=/run/mine.tsv doctor check space'
+  succeeds
 }
 
 @test "network managers that would take the lab's interfaces are noted" {

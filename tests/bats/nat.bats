@@ -153,6 +153,24 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
   succeeds
 }
 
+@test "what Docker puts into FORWARD when it starts again is not before the lab'\''s hook in DOCKER-USER" {
+  sandboxed '
+    iptables -N DOCKER-USER; iptables -N DOCKER-FORWARD
+    '"$NAT_UP"'
+    restart() { iptables -I FORWARD 1 -j DOCKER-FORWARD; iptables -I FORWARD 1 -j DOCKER-USER; }
+    behind() { refute scripts/nat.sh status >/run/status; grep -x "behind .* in filter FORWARD comes after a rule that is not the lab.s: $1" /run/status; }
+    restart
+    scripts/nat.sh status
+    scripts/nat.sh up >/run/up; [[ ! -s /run/up ]]
+    iptables -I FORWARD 1 -s 192.0.2.7 -j RETURN # the twins: before the jump, and without the hook that it leads to
+    behind "-A FORWARD -s 192.0.2.7/32 -j RETURN"
+    iptables -D FORWARD 1; iptables -F DOCKER-USER
+    behind "-A FORWARD -j DOCKER-FORWARD"
+    scripts/nat.sh up >/dev/null; scripts/nat.sh status
+  '
+  succeeds
+}
+
 @test "a rule that cannot be loaded leaves the old rules and their counters as they were" {
   sandboxed "$NAT_UP"'
     curl -fsS -m 3 http://localhost:8080/
@@ -227,6 +245,23 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
     pings far7 203.0.113.2
     scripts/nat.sh down 2>&1 >/dev/null | grep "keeps forwarding, although it did not before up: eth7 forwards now, and did not before up"
     [[ $(forwarding all uplink eth7 br-app) == "0 1 1 0" ]]; pings far7 203.0.113.2
+  '
+  succeeds
+}
+
+@test "status says in words what is dropped since somebody has made the host a router, and up ends that" {
+  sandboxed "$FAR$NAT_UP"'
+    far 7; ip -n world route add 192.168.7.0/24 via 203.0.113.1
+    for router in "net.ipv4.ip_forward=1 net.ipv4.ip_forward.is.1.now" "net.ipv4.conf.eth7.forwarding=1 eth7.forwards.now,.and.did.not.before.up"; do
+      scripts/nat.sh status
+      sysctl -qw ${router% *}
+      refute pings world 192.168.7.2
+      refute scripts/nat.sh status >/run/status
+      grep "surplus  uplink drops what others route by it, since it did not forward before up: ${router#* }; sudo make network" /run/status || { cat /run/status; exit 1; }
+      scripts/nat.sh up >/dev/null; scripts/nat.sh status
+      pings world 192.168.7.2
+      scripts/nat.sh down &>/dev/null; sysctl -qw net.ipv4.ip_forward=1; sysctl -qw net.ipv4.ip_forward=0; scripts/nat.sh up >/dev/null
+    done
   '
   succeeds
 }

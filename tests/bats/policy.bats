@@ -58,6 +58,21 @@ POLICED='source tests/bats/inside_policy.bash
   succeeds
 }
 
+@test "verify tries what the policy allows, and no way out that it closes; a table that cannot be read ends it" {
+  sandboxed "$POLICED"'sed -E "s/^(web-out\\t+)br-app/\\1nginx-lb/" security/flat.tsv >/run/mine.tsv
+    export POLICY=/run/mine.tsv
+    policed_network
+    scripts/verify.sh network >/run/proof || { cat /run/proof; exit 1; }
+    grep -E "nginx-lb +10.0.0.10 +is seen outside as" /run/proof
+    grep -E "postgres-db +has no way out: the policy closes it" /run/proof
+    grep -E "from a namespace: +[a-z0-9-]+ -> host:8080 -> nginx-lb:80" /run/proof
+    sed "s/accept/acept/" security/flat.tsv >/run/bad.tsv
+    POLICY=/run/bad.tsv fails_with 1 "acept" scripts/verify.sh network
+    POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: there is no policy" scripts/verify.sh network
+  '
+  succeeds
+}
+
 @test "a bad table is refused with its line, and the running rules and their counters stay" {
   sandboxed "$POLICED"'policed_network
     listen postgres-db 5432; reaches order-service postgres-db 5432

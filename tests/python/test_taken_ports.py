@@ -36,6 +36,14 @@ def _saved(*rules: str) -> bool:
         ("-d 198.51.100.1/32 -p tcp -m tcp --dport 8080", False),
         ("-m addrtype ! --dst-type LOCAL -p tcp -m tcp --dport 8080", False),
         ("-i eth7 -s 192.0.2.0/24 -p tcp -m tcp --dport 8080", True),
+        ("-p tcp -m set --match-set blocked src -m tcp --dport 443", False),
+        ("-p tcp -m set ! --match-set blocked src,dst -m tcp --dport 8080", True),
+        ("-p tcp -m physdev --physdev-is-bridged -m tcp --dport 443", False),
+        ("-p tcp -m physdev ! --physdev-is-in -m tcp --dport 443", False),
+        ("-p tcp -m tcp --tcp-flags SYN,RST SYN -m tcp --dport 443", False),
+        ("-p tcp -m tcp ! --syn -m tcp --dport 443", False),
+        ("-p tcp -m string --string --dport --algo bm", True),
+        ('-p tcp -m comment --comment "-p udp" -m tcp --dport 443', False),
     ],
 )
 def test_a_rule_takes_what_it_matches(matches: str, taken: bool) -> None:
