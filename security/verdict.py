@@ -21,7 +21,7 @@ def try_it(foretelling: Foretelling, story: Story, own: str, to: str) -> Story:
         observation.met = [each.named() if each.drops else each for each in observation.met]
     evidence = tuple(f"{met.table} {met.chain}: {met.why} -> {met.verdict}" for met in observation.met)
     seen_at = observation.seen_at | {f"{met.table} {met.chain}" for met in observation.met}
-    dropped = next((each for each in observation.met if each.drops and not each.answer), None)
+    dropped = dropping(observation.met)
     killer = (
         Hop(f"{dropped.table} {dropped.chain}", f"{dropped.why} -> {dropped.verdict}") if dropped else None
     )
@@ -52,7 +52,7 @@ def _not_passed(seen: Observation, foretelling: Foretelling, story: Story) -> En
     answered = seen.answer not in ("", "unresolved")
     if answered and seen.arrived:
         return _refused(foretelling, story)
-    dropped = foreign_drop(seen.met)
+    dropped = dropping(seen.met)
     if dropped:
         why = f"{dropped.table} {dropped.chain}: {dropped.why} -> {dropped.verdict}"
         return Ending(Kind.FOREIGN, why, fix=dropped.fix)
@@ -111,7 +111,7 @@ def _unsent(seen: Observation, foretold: Ending) -> Ending:
 def _silence(seen: Observation, foretold: Ending, story: Story) -> Ending:
     """Name a silence: by the state, if what was seen agrees with it."""
     what = _how_far(seen, story)
-    dropped = next((each for each in seen.met if each.drops and each.answer), None)
+    dropped = dropping(seen.met, answer=True)
     if seen.arrived or seen.answered:
         if foretold.kind in (Kind.NO_ANSWER, Kind.FOREIGN, Kind.WRONG_ADDRESS, Kind.WRONG_ROUTE):
             return replace(foretold, why=f"{what}; {foretold.why}")
@@ -142,6 +142,6 @@ def _how_far(seen: Observation, story: Story) -> str:
     return f"it was seen at {', '.join(sorted(seen.seen_at))}, and no further{question}"
 
 
-def foreign_drop(met: Sequence[Met]) -> Met | None:
-    """Find what dropped the probe, if that was a rule."""
-    return next((each for each in met if each.drops and not each.answer), None)
+def dropping(met: Sequence[Met], *, answer: bool = False) -> Met | None:
+    """Find the rule or policy that dropped the probe, or its answer."""
+    return next((each for each in met if each.drops and each.answer == answer), None)
