@@ -12,6 +12,9 @@ from security.policy import ACCEPT, HOST, WORLD
 from security.story import CAUSES_OF_SILENCE, Ending, Flow, Hop, Kind, Story, Telling, with_experiment
 from security.trace import Met
 
+# What takes the answer alone too: an interface that does not forward may be the one by which it comes.
+_LOSE_ANSWERS = (Kind.NO_ANSWER, Kind.FOREIGN, Kind.WRONG_ADDRESS, Kind.WRONG_ROUTE, Kind.NOT_FORWARDED)
+
 
 def try_it(foretelling: Foretelling, story: Story, own: str, to: str) -> Story:
     """Send a probe, and lay what was seen beside the story."""
@@ -113,7 +116,7 @@ def _silence(seen: Observation, foretold: Ending, story: Story) -> Ending:
     what = _how_far(seen, story)
     dropped = dropping(seen.met, answer=True)
     if seen.arrived or seen.answered:
-        if foretold.kind in (Kind.NO_ANSWER, Kind.FOREIGN, Kind.WRONG_ADDRESS, Kind.WRONG_ROUTE):
+        if foretold.kind in _LOSE_ANSWERS:
             return replace(foretold, why=f"{what}; {foretold.why}")
         if dropped:
             fix = LOAD_AGAIN if dropped.chain.startswith("CNET-") else dropped.fix
