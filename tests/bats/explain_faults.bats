@@ -118,6 +118,9 @@ LAB_FOR_FAULTS='
     grep "inet hold f: ip daddr 10.0.0.30 drop" /run/told >/dev/null; grep "sudo nft delete rule inet hold f handle" /run/told >/dev/null
     refute grep "the chain.s policy" /run/told
     [[ $(security/explain.sh api-gateway product-1 5000 --static --json | jq -r .ending.kind) == "cannot tell" ]]; nft delete table inet hold
+    nft "add table inet hold; add chain inet hold f { type filter hook forward priority 0; policy drop; }"
+    security/explain.sh api-gateway product-1 5000 >/run/told || [[ $? == 1 ]]
+    grep "the policy of chain f drops: nft list chain inet hold f shows it" /run/told >/dev/null; nft list chain inet hold f >/dev/null; nft delete table inet hold
     iptables -t nat -I PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 9999
     told_cause "diverted by somebody else'\''s rule" "REDIRECT --to-ports 9999" "sudo iptables -t nat -D PREROUTING" world host 8080; iptables -t nat -D PREROUTING 1
     iptables -t mangle -I FORWARD -p tcp -m tcp --sport 5432 -j DROP
