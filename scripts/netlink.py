@@ -16,7 +16,7 @@ from collections.abc import Iterator
 _NEW_NET, _REQUEST_DUMP = 0x40000000, 0x301  # CLONE_NEWNET; NLM_F_REQUEST | NLM_F_DUMP
 _NETFILTER, _NFT = 12, 10 << 8  # NETLINK_NETFILTER; NFNL_SUBSYS_NFTABLES
 _ERROR, _DONE, _ATTRIBUTE = 2, 3, 0x3FFF
-_GET_QDISC, _GET_CHAIN, _GET_RULE = 38, _NFT | 4, _NFT | 7
+_GET_ADDRESS, _GET_QDISC, _GET_CHAIN, _GET_RULE = 22, 38, _NFT | 4, _NFT | 7
 _ATTACHED = {0xFFFFFFFF: "root", 0xFFFFFFF1: "ingress"}
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _TRACE_TABLE = "cnet-trace"  # of security/trace.py, while it follows a packet
@@ -54,6 +54,15 @@ def attributes(data: bytes) -> Attributes:
 def text(value: bytes) -> str:
     """Read a string that ends with a zero byte."""
     return value.rstrip(b"\0").decode("utf-8", "replace")
+
+
+def addresses() -> list[tuple[str, int, str]]:
+    """List the IPv4 addresses, each with its prefix length and interface."""
+    found = []
+    for header, about in dump(socket.NETLINK_ROUTE, _GET_ADDRESS, struct.pack("=B7x", socket.AF_INET)):
+        _, length, index = struct.unpack("=BB2xI", header)
+        found.append((socket.inet_ntoa(about[2]), length, socket.if_indextoname(index)))
+    return found
 
 
 def qdiscs() -> list[Qdisc]:

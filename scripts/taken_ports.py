@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
@@ -190,6 +190,32 @@ class Saved(Ruleset):
 # --- nft --------------------------------------------------------------------------------------------
 
 
+def branches(
+    statements: Sequence[dict[str, Any]], elements: Callable[[Any], Sequence[Any]]
+) -> Iterator[tuple[list[dict[str, Any]], str, Any]]:
+    """Split a rule of nft into what it does, each with the matches before it; `elements` reads a set or map.
+
+    A map of verdicts does one thing for each of its keys; a map of addresses or ports matches all of its keys.
+    """
+    matches: list[dict[str, Any]] = []
+    for statement in statements:
+        kind, value = next(iter(statement.items()))
+        if kind == "match":
+            matches.append(value)
+        elif kind == "vmap":
+            for key, verdict in elements(value["data"]):
+                yield [*matches, _among(value["key"], [key])], *next(iter(verdict.items()))
+        else:
+            parts = value.values() if isinstance(value, dict) else ()
+            maps = [part["map"] for part in parts if isinstance(part, dict) and "map" in part]
+            keys = [_among(each["key"], [key for key, _ in elements(each["data"])]) for each in maps]
+            yield [*matches, *keys], kind, value
+
+
+def _among(left: Any, right: list[Any]) -> dict[str, Any]:
+    return {"op": "==", "left": left, "right": {"set": right}}
+
+
 class Nft(Ruleset):
     """What `nft -j list ruleset` has printed. Targets of iptables are left out: Saved has read them."""
 
@@ -217,60 +243,34 @@ class Nft(Ruleset):
         """Read the rules of a chain: a rule of several verdicts (a map of them) becomes several."""
         place = chain.rpartition(" ")[0]
         for rule in self._chains.get(chain, ()):
-            match = Match.YES
             where = f"{chain} handle {rule['handle']}"
-            for statement in rule.get("expr", ()):
-                kind, value = next(iter(statement.items()))
-                if kind == "match":
-                    match = both(match, self._match(place, value, packet))
+            for matches, kind, value in branches(
+                rule.get("expr", ()), lambda data: self._elements(place, data)
+            ):
+                target = self._target(place, kind, value)
+                if not target or target.rpartition(" ")[2].startswith("CNET-"):
                     continue
-                for keys, target in self._targets(place, kind, value):
-                    if target.rpartition(" ")[2].startswith("CNET-"):
-                        continue
-                    yield Rule(
-                        match=both(match, keys(packet) if callable(keys) else keys),
-                        target=target,
-                        goto=kind == "goto",
-                        text=f"nft {chain}: {json.dumps(rule['expr'], separators=(',', ':'))}",
-                        removal=f"sudo nft delete rule {where}",
-                    )
+                match = Match.YES
+                for each in matches:
+                    match = both(match, self._match(place, each, packet))
+                yield Rule(
+                    match=match,
+                    target=target,
+                    goto=kind == "goto",
+                    text=f"nft {chain}: {json.dumps(rule['expr'], separators=(',', ':'))}",
+                    removal=f"sudo nft delete rule {where}",
+                )
 
-    def _targets(self, place: str, kind: str, value: Any) -> Iterator[tuple[Any, str]]:
-        if kind in ("dnat", "redirect", "tproxy"):
-            by_map = [
-                part["map"] for part in (value or {}).values() if isinstance(part, dict) and "map" in part
-            ]
-            yield (lambda packet: self._in_map(place, by_map, packet)), "FORWARD"
-        elif kind in ("accept", "drop", "reject"):
-            yield Match.YES, "END"
-        elif kind == "return":
-            yield Match.YES, "RETURN"
-        elif kind in ("jump", "goto"):
-            yield Match.YES, f"{place} {value['target']}"
-        elif kind == "vmap":
-            for key, verdict in self._pairs(place, value["data"]):
-                then, chain = next(iter(verdict.items()))
-                for _, target in self._targets(place, then, chain):
-                    yield (
-                        (lambda packet, key=key: self._equal(place, value["key"], "==", key, packet)),
-                        target,
-                    )
+    @staticmethod
+    def _target(place: str, kind: str, value: Any) -> str:
+        if kind in ("jump", "goto"):
+            return f"{place} {value['target']}"
+        ends = {"accept": "END", "drop": "END", "reject": "END", "return": "RETURN"}
+        return "FORWARD" if kind in ("dnat", "redirect", "tproxy") else ends.get(kind, "")
 
-    def _in_map(self, place: str, maps: list[dict[str, Any]], packet: Packet) -> Match:
-        match = Match.YES
-        for one in maps:
-            keys = [
-                self._equal(place, one["key"], "==", key, packet)
-                for key, _ in self._pairs(place, one["data"])
-            ]
-            match = both(match, max(keys, default=Match.NO, key=[Match.NO, Match.MAYBE, Match.YES].index))
-        return match
-
-    def _pairs(self, place: str, data: Any) -> list[list[Any]]:
-        if isinstance(data, str):
-            return self._sets.get(f"{place} {data}", [])
-        pairs: list[list[Any]] = data["set"]
-        return pairs
+    def _elements(self, place: str, data: Any) -> list[Any]:
+        """Give what a set or map holds, with a name or without."""
+        return self._sets.get(f"{place} {data}", []) if isinstance(data, str) else list(data["set"])
 
     def _match(self, place: str, value: dict[str, Any], packet: Packet) -> Match:
         return self._equal(place, value["left"], value["op"], value["right"], packet)

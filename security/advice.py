@@ -95,6 +95,12 @@ def is_ours(rule: Rule) -> bool:
     return rule.chain.startswith("CNET-") or rule.comment.startswith("cnet: ")
 
 
+def setting_of(interface: str, name: str) -> str:
+    """Name a setting for sysctl(8): a dot in the interface's name (eth0.100) is kept between slashes."""
+    key = f"net/ipv4/conf/{interface}/{name}"
+    return key if "." in interface else key.replace("/", ".")
+
+
 def take_away(rule: Rule, namespace: str = "") -> str:
     """Give the command that takes a rule away."""
     inside = f"ip netns exec {namespace} " if namespace else ""

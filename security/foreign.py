@@ -1,10 +1,11 @@
-"""Name the host's own firewall rules that a packet of the lab meets, each with the command that removes it.
+"""Name the host's own firewall rules that a packet of the lab meets, each with the command that helps.
 
-    python -m security.foreign [TABLE]    a line for each: RULE, a tab, COMMAND
+    python -m security.foreign [TABLE]    a line for each: RULE, a tab, WHAT TO DO: COMMAND
 
-A rule counts when it names an address, port or interface of the lab and drops, rewrites or diverts packets. Rules
-after the lab's hook in filter's FORWARD or in nat are not met: the lab's chains decide before. Rules that accept or log
-are not named, nor are those that name nothing of the lab: a firewall is full of them.
+A rule counts when it names an address, port or interface of the lab, drops, rewrites or diverts packets, and some of
+the lab's packets come to it: security.reach knows which pass by a hook, and which of them a chain of the lab decides
+before. Rules that accept or log are not named, nor are those that name nothing of the lab: a firewall is full of them.
+Where the lab has no hook before it, a policy that drops what is forwarded counts too.
 """
 
 from __future__ import annotations
@@ -15,90 +16,126 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, summarize_address_range
 from typing import Any
 
-from scripts.topology import Topology, TopologyError, load
+from scripts.taken_ports import branches
+from scripts.topology import TopologyError, load
 from security.iptables import Rule, Saved, options_of, parse
+from security.reach import HOOKS, Matches, Ours, Way
+from security.walk import ACCEPT
 
-_HARMLESS = frozenset(("ACCEPT", "RETURN", "LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "CONTINUE", ""))
 _OURS = "CNET-"
-_BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+_HARM = "harm"  # what a rule does that drops, rewrites or diverts
+_HARMLESS = frozenset(("RETURN", "LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "CONTINUE", ""))
 _OF_IPTABLES = re.compile(r"(ip|ip6|arp|bridge) (filter|nat|mangle|raw|security|broute)")
 _CHANGING = (
     "drop", "reject", "dnat", "snat", "masquerade", "redirect", "queue", "tproxy", "notrack", "mangle", "fwd", "dup",
 )  # fmt: skip
+_LET_IN = "let what is the lab's pass"
+_FOR_SOME = ("limit", "quota", "ct count")  # statements that match some packets only
 _OTHER_FAMILIES = ("ip6", "arp")
+_TRANSLATING = -100  # priority at which the destination becomes another, linux/netfilter_ipv4.h
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A rule of the host, in words and as a command."""
+    """A rule of the host, in words and with a command."""
 
     rule: str
     removal: str
+    advice: str = "remove it"
 
 
-class Ours:
-    """What a rule may name of the lab."""
+@dataclass(frozen=True)
+class Branch:
+    """One thing that a rule does: it accepts, harms, calls a chain, or what does not matter here."""
 
-    def __init__(self, topology: Topology) -> None:
-        self._networks = [bridge.address.network for bridge in topology.bridges]
-        self._interfaces = {bridge.name for bridge in topology.bridges}
-        self._interfaces |= {node.bridge_interface for node in topology.nodes}
-        self._ports = {(each.protocol, each.port) for node in topology.nodes for each in node.listens}
-        self._ports |= {(each.protocol, each.host_port) for node in topology.nodes for each in node.publishes}
+    rule: Any
+    matches: Matches
+    target: str
+    of_map: bool = False  # one of several that the rule does
 
-    def has_address(self, text: str) -> bool:
-        """Tell whether an address, network or range (A-B) overlaps with the lab's; 0.0.0.0/0 names nobody."""
-        try:
-            first, _, last = text.partition("-")
-            networks = (
-                list(summarize_address_range(IPv4Address(first), IPv4Address(last)))
-                if last
-                else [IPv4Network(text, strict=False)]
-            )
-        except ValueError:
-            return False
-        return any(each.prefixlen and each.overlaps(ours) for each in networks for ours in self._networks)
 
-    def has_interface(self, text: str) -> bool:
-        """Tell whether it is a bridge or port of the lab; `veth+` (iptables) and `veth*` (nft) are patterns."""
-        start = text.rstrip("+*")
-        if start == text:
-            return text in self._interfaces
-        return bool(start) and any(name.startswith(start) for name in self._interfaces)
+class Chains:
+    """The chains of one tool; a subclass reads them."""
 
-    def has_port(self, protocol: str, first: int, last: int) -> bool:
-        """Tell whether a port of a range is one that a node listens on, or that is published."""
-        return any(protocol in (each, "") and first <= port <= last for each, port in self._ports)
+    def __init__(self, ours: Ours) -> None:
+        self.ours = ours
+        self.chains: dict[str, list[Branch]] = {}
+
+    def bases(self) -> Iterator[tuple[str, set[Way]]]:
+        """Give the chains that the kernel calls, each with the ways of the lab's packets that come to it."""
+        raise NotImplementedError
+
+    def named(self, rule: Any) -> Foreign:
+        """Name a rule."""
+        raise NotImplementedError
+
+    def closed(self, base: str) -> Foreign | None:
+        """Name the policy of a chain, where it drops what is forwarded and no hook of the lab can be before it."""
+        raise NotImplementedError
+
+    def met(self) -> Iterator[Foreign]:
+        """Yield the rules and policies that packets of the lab meet."""
+        found: dict[Foreign, None] = {}
+        for base, left in self.bases():
+            found |= dict.fromkeys(map(self.named, self._walk(base, left)))
+            closed = self.closed(base) if left else None
+            found |= {closed: None} if closed else {}
+        yield from found
+
+    def _walk(self, chain: str, left: set[Way], *, named: bool = False) -> Iterator[Any]:
+        """Yield the rules that packets on the ways `left` meet; ways that are decided are taken from it."""
+        for branch in self.chains[chain]:
+            if branch.target.startswith(_OURS):
+                left -= self.ours.decided_by(branch.target, branch.matches.decided(left))
+                continue
+            here = branch.matches.of(left)
+            is_named = named or branch.matches.name_lab(here)
+            undecided = set() if branch.target == ACCEPT else set(here)
+            if here and is_named and self._harms(branch):
+                yield branch.rule
+            elif here and branch.target in self.chains:
+                yield from self._walk(branch.target, undecided, named=is_named)
+            left -= branch.matches.decided(here - undecided)
+
+    def _harms(self, branch: Branch) -> bool:
+        """Tell whether it does, or a chain that it calls; a chain of a map is for others too, its own rules tell."""
+        if branch.of_map or branch.target not in self.chains:
+            return branch.target == _HARM
+        return any(map(self._harms, self.chains[branch.target]))
 
 
 # --- iptables -------------------------------------------------------------------------------------
 
 
-def names_lab(rule: Rule, ours: Ours) -> bool:
-    """Tell whether a rule's own matches name the lab. A port alone does not, beside an address of somebody else."""
-    named, elsewhere, protocol, ports = False, False, "", []
+def matches_of(rule: Rule, ours: Ours) -> Matches:
+    """Read the matches of a rule of iptables."""
+    found, protocol = Matches(ours), ""
     for option in options_of(rule.matches):
-        value = option.values[0] if option.values else ""
+        value, negated = option.values[0] if option.values else "", option.negated
+        match option.flag:
+            case "-s" | "--src-range":
+                found.address(0, [value], negated=negated)
+            case "-d" | "--dst-range":
+                found.address(1, [value], negated=negated)
+            case "-i" | "--physdev-in":
+                found.interface(0, [value], negated=negated)
+            case "-o" | "--physdev-out":
+                found.interface(1, [value], negated=negated)
+            case "--src-type" | "--dst-type" if value == "LOCAL":
+                found.local(int(option.flag == "--dst-type"), negated=negated)
+            case "--ctstate" | "--state":
+                found.by_state = True
+            case "-m":
+                pass
+            case _:
+                found.by_more = True
         if option.flag == "-p":
             protocol = value
-        elif (
-            option.flag in ("--dport", "--dports", "--destination-port", "--destination-ports")
-            and not option.negated
-        ):
-            ports += value.split(",")
-        elif option.flag in ("-s", "-d", "--src-range", "--dst-range"):
-            is_ours = ours.has_address(value)
-            named |= is_ours and not option.negated
-            elsewhere |= is_ours == option.negated
-        elif option.flag in ("-i", "-o", "--physdev-in", "--physdev-out"):
-            is_ours = ours.has_interface(value)
-            named |= is_ours and not option.negated
-            elsewhere |= is_ours == option.negated
-    by_port = any(ours.has_port(protocol, *port_range(port)) for port in ports)
-    return named or (by_port and not elsewhere)
+        elif option.flag in ("--dport", "--dports", "--ports") and not negated:
+            found.ports += [(protocol, *port_range(port)) for port in value.split(",")]
+    return found
 
 
 def port_range(text: str) -> tuple[int, int]:
@@ -107,160 +144,180 @@ def port_range(text: str) -> tuple[int, int]:
     return int(first or 0), int(last or 65535) if colon else int(first or 0)
 
 
-class Tables:
+class Tables(Chains):
     """The rules of one backend of iptables."""
 
     def __init__(self, saved: Saved, command: str, ours: Ours) -> None:
-        self._command, self._ours = command, ours
-        self._chains: dict[tuple[str, str], list[Rule]] = {}
+        super().__init__(ours)
+        self._command = command
+        self._policies = {f"{table} {chain}": policy for table, chain, policy in saved.policies}
+        self.chains = {
+            name: [] for name in (*self._policies, *(f"{rule.table} {rule.chain}" for rule in saved.rules))
+        }
         for rule in saved.rules:
-            self._chains.setdefault((rule.table, rule.chain), []).append(rule)
+            branch = Branch(rule, matches_of(rule, ours), self._target(rule))
+            self.chains[f"{rule.table} {rule.chain}"].append(branch)
 
-    def met(self) -> Iterator[Foreign]:
-        """Yield the rules that packets of the lab meet."""
-        tables = dict.fromkeys(table for table, _ in self._chains)
-        seen: set[str] = set()
-        for table in tables:
-            for chain in _BUILT_IN:
-                for rule in self._walk(table, chain, ()):
-                    removal = self._removal(rule)
-                    if removal not in seen:
-                        seen.add(removal)
-                        yield Foreign(f"{table} {rule.text}", removal)
+    def _target(self, rule: Rule) -> str:
+        if rule.target == ACCEPT or rule.target.startswith(_OURS):
+            return rule.target
+        chain = f"{rule.table} {rule.target}"
+        return "" if rule.target in _HARMLESS else chain if chain in self.chains else _HARM
 
-    def _removal(self, rule: Rule) -> str:
+    def bases(self) -> Iterator[tuple[str, set[Way]]]:
+        """Give those of each table."""
+        for place in self.chains:
+            table, chain = place.split()
+            if chain in HOOKS:
+                yield place, self.ours.ways_at(chain, translated=table in ("filter", "security"))
+
+    def named(self, rule: Rule) -> Foreign:
+        """Name a rule."""
         table = "" if rule.table == "filter" else f"-t {rule.table} "
-        return f"sudo {self._command} {table}{rule.text.replace('-A ', '-D ', 1)}"
+        removal = f"sudo {self._command} {table}{rule.text.replace('-A ', '-D ', 1)}"
+        return Foreign(f"{rule.table} {rule.text}", removal)
 
-    def _walk(self, table: str, chain: str, above: tuple[str, ...]) -> Iterator[Rule]:
-        """Yield foreign rules in the order in which they are met, up to the lab's hook where that decides."""
-        for rule in self._chains.get((table, chain), ()):
-            if rule.target.startswith(_OURS):
-                if table == "nat" or chain in ("FORWARD", "DOCKER-USER"):
-                    return
-            elif names_lab(rule, self._ours):
-                if self._is_harmful(table, rule.target, above):
-                    yield rule
-            elif (table, rule.target) in self._chains and rule.target not in above:
-                yield from self._walk(table, rule.target, (*above, chain))
-
-    def _is_harmful(self, table: str, target: str, above: tuple[str, ...]) -> bool:
-        if (table, target) not in self._chains:
-            return target not in _HARMLESS and not self._is_empty(target)
-        return target not in above and any(
-            self._is_harmful(table, rule.target, (*above, target)) for rule in self._chains[table, target]
-        )
-
-    @staticmethod
-    def _is_empty(target: str) -> bool:
-        return target not in _HARMLESS and target != target.upper()  # a chain without a rule
+    def closed(self, base: str) -> Foreign | None:
+        """Name that of the backend that is not the lab's."""
+        if base != "filter FORWARD" or self._policies.get(base) != "DROP" or self._command == "iptables":
+            return None
+        ends = (f"{option} {name}" for name in sorted(self.ours.bridges) for option in ("-i", "-o"))
+        passage = " && ".join(f"sudo {self._command} -I FORWARD {end} -j ACCEPT" for end in ends)
+        return Foreign(f"{self._command} -P FORWARD DROP", passage, _LET_IN)
 
 
 # --- nft ------------------------------------------------------------------------------------------
 
 
-class Ruleset:
+class Ruleset(Chains):
     """Tables that `nft` itself made, as `nft -j list ruleset` writes them."""
 
     def __init__(self, items: Iterable[dict[str, Any]], ours: Ours) -> None:
-        self._ours = ours
-        self._bases: list[tuple[str, str, str]] = []
-        self._rules: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-        self._sets: dict[tuple[str, str, str], list[Any]] = {}
+        super().__init__(ours)
+        self._bases: dict[str, dict[str, Any]] = {}
+        self._sets: dict[str, list[Any]] = {}
+        rules: list[tuple[str, str, dict[str, Any]]] = []
         for item in items:
             kind, about = next(iter(item.items()))
             if kind == "metainfo" or about["family"] in _OTHER_FAMILIES or "table" not in about:
                 continue
-            if _OF_IPTABLES.fullmatch(f"{about['family']} {about['table']}"):
+            place = f"{about['family']} {about['table']}"
+            if _OF_IPTABLES.fullmatch(place):
                 continue
-            key = (about["family"], about["table"], about.get("chain", about.get("name", "")))
-            if kind == "chain" and "hook" in about:
-                self._bases.append(key)
+            if kind == "chain":
+                self.chains[f"{place} {about['name']}"] = []
+                if "hook" in about:
+                    self._bases[f"{place} {about['name']}"] = about
             elif kind == "rule":
-                self._rules.setdefault(key, []).append(about)
+                rules.append((place, about["chain"], about))
             elif kind in ("set", "map"):
-                self._sets[key] = about.get("elem", [])
+                self._sets[f"{place} @{about['name']}"] = about.get("elem", [])
+        for place, chain, rule in rules:
+            self.chains.setdefault(f"{place} {chain}", []).extend(self._branches(place, rule))
 
-    def met(self) -> Iterator[Foreign]:
-        """Yield the rules that packets of the lab meet."""
-        found = {(*base[:2], rule["handle"]): rule for base in self._bases for rule in self._walk(base, ())}
-        for rule in found.values():
-            place = f"{rule['family']} {rule['table']} {rule['chain']}"
-            removal = f"sudo nft delete rule {place} handle {rule['handle']}"
-            yield Foreign(f"nft {place}: {rule_text(rule)}", removal)
-
-    def _walk(self, chain: tuple[str, str, str], above: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
-        for rule in self._rules.get(chain, ()):
-            called = [(*chain[:2], name) for name in jumps(rule) if (*chain[:2], name) not in above]
-            if any(self._names_lab(chain, each) for each in rule["expr"]):
-                if self._is_harmful(rule, above):
-                    yield rule
+    def bases(self) -> Iterator[tuple[str, set[Way]]]:
+        """Give those with a hook; a chain of bridges forwards between the ports of one."""
+        for place, base in self._bases.items():
+            if base["family"] in ("ip", "inet"):
+                translated = base.get("prio", 0) > _TRANSLATING
+                yield place, self.ours.ways_at(base["hook"].upper(), translated=translated)
+            elif base["hook"] == "forward":
+                yield place, {(name, name) for name in self.ours.bridges}
             else:
-                for name in called:
-                    yield from self._walk(name, (*above, chain))
+                yield place, self.ours.ways_at("any")
 
-    def _is_harmful(self, rule: dict[str, Any], above: tuple[Any, ...]) -> bool:
-        if any(word in each for each in rule["expr"] for word in _CHANGING):
-            return True
-        called = [(rule["family"], rule["table"], name) for name in jumps(rule)]
-        return any(
-            self._is_harmful(each, (*above, name))
-            for name in called
-            if name not in above
-            for each in self._rules.get(name, ())
-        )
+    def named(self, rule: dict[str, Any]) -> Foreign:
+        """Name a rule."""
+        place = f"{rule['family']} {rule['table']} {rule['chain']}"
+        removal = f"sudo nft delete rule {place} handle {rule['handle']}"
+        return Foreign(f"nft {place}: {rule_text(rule)}", removal)
 
-    def _names_lab(self, chain: tuple[str, str, str], expression: dict[str, Any]) -> bool:
-        match = expression.get("match")
-        if (
-            not isinstance(match, dict)
-            or match["op"] not in ("==", "in")
-            or not isinstance(match["left"], dict)
-        ):
-            return False
-        payload, meta = match["left"].get("payload", {}), match["left"].get("meta", {})
-        field = payload.get("field", "")
-        for value in self._values(chain, match["right"]):
-            if (
-                field in ("saddr", "daddr")
-                and payload.get("protocol") == "ip"
-                and self._ours.has_address(value)
-            ):
-                return True
-            if field == "dport" and self._has_port(payload["protocol"], value):
-                return True
-            if meta.get("key") in ("iifname", "oifname", "iif", "oif") and self._ours.has_interface(value):
-                return True
-        return False
+    def closed(self, base: str) -> Foreign | None:
+        """Name that of a chain that forwards."""
+        about = self._bases[base]
+        if about["hook"] != "forward" or about.get("policy") != "drop":
+            return None
+        ends, names = ["iifname", "oifname"], sorted(self.ours.bridges)
+        if about["family"] == "bridge":
+            ends, names = ["iifname"], [port for name in names for port in self.ours.ports_of(name)]
+        listed = ", ".join(f'"{name}"' for name in names)
+        passage = "; ".join(f"insert rule {base} {end} {{ {listed} }} accept" for end in ends)
+        return Foreign(f"nft {base}: policy drop", f"sudo nft '{passage}'", _LET_IN)
 
-    def _has_port(self, protocol: str, text: str) -> bool:
-        first, _, last = text.partition("-")
-        if not first.isdigit():
-            return False
-        return self._ours.has_port("" if protocol == "th" else protocol, int(first), int(last or first))
+    def _branches(self, place: str, rule: dict[str, Any]) -> Iterator[Branch]:
+        """Split a rule into what it does: a map of verdicts does one thing for each key."""
+        of_map = any("vmap" in each for each in rule["expr"])
+        for_some = any(word in each for each in rule["expr"] for word in _FOR_SOME)
+        for matches, kind, value in branches(rule["expr"], lambda data: self._elements(place, data)):
+            found = self._matches(place, matches)
+            found.by_more |= for_some
+            target = f"{place} {value['target']}" if kind in ("jump", "goto") else ""
+            yield Branch(
+                rule, found, ACCEPT if kind == "accept" else _HARM if kind in _CHANGING else target, of_map
+            )
 
-    def _values(self, chain: tuple[str, str, str], right: Any) -> Iterator[str]:
-        """Yield what is compared with, as text; ranges as A-B, sets by what they hold."""
+    def _elements(self, place: str, data: Any) -> list[Any]:
+        """Give what a set or map holds, with a name or without."""
+        return self._sets.get(f"{place} {data}", []) if isinstance(data, str) else list(data["set"])
+
+    def _matches(self, place: str, matches: Iterable[dict[str, Any]]) -> Matches:
+        found = Matches(self.ours)
+        for match in matches:
+            left: dict[str, Any] = match["left"] if isinstance(match["left"], dict) else {}
+            for at, part in enumerate(left.get("concat", [left])):
+                texts = list(self._texts(place, match["right"], at))
+                self._match(found, part, texts, negated=match["op"] == "!=")
+            found.by_more |= match["op"] not in ("==", "in", "!=") or (
+                "concat" in left and match["op"] == "!="
+            )
+        return found
+
+    @staticmethod
+    def _match(found: Matches, left: dict[str, Any], texts: Sequence[str], *, negated: bool) -> None:
+        """Read one comparison, or one part of it."""
+        kind = next(iter(left), "")
+        about: Any = left.get(kind)
+        name = about.get("field", about.get("key", "")) if isinstance(about, dict) else ""
+        end = int(name in ("daddr", "oifname", "oif"))
+        if kind == "payload" and name in ("saddr", "daddr"):
+            if about["protocol"] == "ip":
+                found.address(end, texts, negated=negated)
+            else:
+                found.nothing()  # the lab speaks IPv4 alone
+        elif kind == "meta" and name in ("iifname", "oifname", "iif", "oif"):
+            found.interface(end, texts, negated=negated)
+        elif kind == "fib" and texts == ["local"] and about["flags"] in (["saddr"], ["daddr"]):
+            found.local(int(about["flags"] == ["daddr"]), negated=negated)
+        elif kind == "ct" and name in ("state", "status"):
+            found.by_state = True
+        else:
+            found.by_more = True
+        if kind == "payload" and name == "dport" and not negated:
+            protocol = "" if about["protocol"] == "th" else about["protocol"]
+            ranges = [text.partition("-") for text in texts]
+            found.ports += [
+                (protocol, int(first), int(last or first)) for first, _, last in ranges if first.isdigit()
+            ]
+
+    def _texts(self, place: str, right: Any, at: int) -> Iterator[str]:
+        """Yield what is compared with, as text; ranges as A-B, sets by what they hold, of a row one part."""
         if isinstance(right, str) and right.startswith("@"):
-            right = self._sets.get((*chain[:2], right[1:]), [])
+            right = self._elements(place, right)
         if isinstance(right, list):
             for each in right:
-                yield from self._values(chain, each)
+                yield from self._texts(place, each, at)
         elif not isinstance(right, dict):
             yield str(right)
+        elif "concat" in right:
+            yield from self._texts(place, right["concat"][at], 0)
         elif "prefix" in right:
             yield f"{right['prefix']['addr']}/{right['prefix']['len']}"
         elif "range" in right:
             yield "-".join(map(str, right["range"]))
         elif "set" in right:
-            yield from self._values(chain, right["set"])
+            yield from self._texts(place, right["set"], at)
         elif "elem" in right:
-            yield from self._values(chain, right["elem"]["val"])
-
-
-def jumps(rule: dict[str, Any]) -> list[str]:
-    """Name the chains that a rule leads to."""
-    return [each[word]["target"] for each in rule["expr"] for word in ("jump", "goto") if word in each]
+            yield from self._texts(place, right["elem"]["val"], at)
 
 
 def rule_text(rule: dict[str, Any]) -> str:
@@ -299,7 +356,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"foreign: {error}", file=sys.stderr)
         return 1
     for each in foreign_rules(ours):
-        print(f"{each.rule}\t{each.removal}")
+        print(f"{each.rule}\t{each.advice}: {each.removal}")
     return 0
 
 

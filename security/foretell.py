@@ -11,6 +11,7 @@ from security.advice import (
     described,
     is_ours,
     reason,
+    setting_of,
     take_away,
 )
 from security.host_rules import HostRules
@@ -137,8 +138,9 @@ class Foretelling(HostRules):
             )
         closed = None if bridged else self.not_forwarding(node, target)
         if closed:
-            fix = f"sudo sysctl -w net.ipv4.conf.{closed}.forwarding=1 (or sudo make network)"
-            return telling.end(Kind.NOT_FORWARDED, f"net.ipv4.conf.{closed}.forwarding is 0", fix=fix)
+            key = setting_of(closed, "forwarding")
+            fix = f"sudo sysctl -w {key}=1 (or sudo make network)"
+            return telling.end(Kind.NOT_FORWARDED, f"{key} is 0", fix=fix)
         astray = self.astray(telling, target) if target and not bridged else None
         if node and target and bridged:
             astray = self.between_ports(telling, node, target)
@@ -234,7 +236,7 @@ class Foretelling(HostRules):
         if not IPv4Address(packet.source).is_loopback or "1" in settings:
             return None
         why = f"route_localnet of {target.bridge} is 0: a packet from {packet.source} may not leave the host"
-        fix = f"sudo sysctl -w net.ipv4.conf.{target.bridge}.route_localnet=1 (or sudo make up)"
+        fix = f"sudo sysctl -w {setting_of(target.bridge, 'route_localnet')}=1 (or sudo make up)"
         telling.hop(HOST, why)
         return telling.end(Kind.NO_ROUTE, why, fix=fix)
 

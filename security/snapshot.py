@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from scripts import netlink
 from scripts.conntrack import connections
 from security.iptables import Saved, parse
 from security.namespace import inside
@@ -90,7 +91,9 @@ class Place:
     unanswered: dict[str, str] = field(default_factory=dict)  # addresses to which the kernel has no way: why
     stopped: list[int] = field(default_factory=list)  # processes that are stopped (SIGSTOP)
     settings: dict[str, str] = field(default_factory=dict)  # sysctls of the host
-    owners: dict[str, list[str]] = field(default_factory=dict)  # namespaces by the addresses that they have
+    owners: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # by address: namespace, CIDR dev INTERFACE
 
     def link(self, name: str) -> dict[str, Any] | None:
         """Find an interface by its name."""
@@ -262,16 +265,20 @@ def _is_stopped(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] == "T"
 
 
-def _addresses_in(namespaces: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Give each address and its namespace, without a process for each."""
+def _addresses_in(namespaces: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Give each address in use, its namespace, and where that has it, without a process for each."""
     for name in namespaces:
         try:
             with inside(name):
-                tree = Path("/proc/thread-self/net/fib_trie").read_text(encoding="ascii")
+                in_use = set(
+                    _LOCAL.findall(Path("/proc/thread-self/net/fib_trie").read_text(encoding="ascii"))
+                )
+                found = netlink.addresses()
         except OSError:
             continue
-        for address in set(_LOCAL.findall(tree)):
-            yield address, name
+        for address, length, interface in found:
+            if address in in_use:
+                yield address, name, f"{address}/{length} dev {interface}"
 
 
 def _look_at_host(asked: Iterable[str], neighbours: Iterable[str]) -> Place:
@@ -279,9 +286,9 @@ def _look_at_host(asked: Iterable[str], neighbours: Iterable[str]) -> Place:
     rates = (
         {path.name: path.read_text(encoding="ascii") for path in _RATES.glob("*")} if _RATES.is_dir() else {}
     )
-    owners: dict[str, list[str]] = {}
-    for address, name in _addresses_in(neighbours):
-        owners.setdefault(address, []).append(name)
+    owners: dict[str, dict[str, str]] = {}
+    for address, name, where in _addresses_in(neighbours):
+        owners.setdefault(address, {})[name] = where
     return replace(
         place,
         frames=_run("ebtables-save", "-c"),

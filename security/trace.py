@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from security.walk import HOOKS
+
 TABLE = "cnet-trace"
 _LINE = re.compile(r" TRACE: (\d+) (\w+) ([^:]+):([^:]+):(?:rule:0x(\w+)|(policy|return)):([^ ]+)\s*(.*)")
 _PACKET = re.compile(r"PACKET: \d+ (\w+) ")
@@ -48,17 +50,26 @@ class Met:
     def fix(self) -> str:
         """Give the command that takes away the rule."""
         if self.handle == 0:
-            return (
-                f"the policy of chain {self.chain} drops: iptables -t {self.table} -S {self.chain} shows it"
-            )
+            return f"the policy of chain {self.chain} drops: {self._listing} shows it"
+        removal = f"nft delete rule {self._place} handle {self.handle}"
         if " -A " in self.rule:
-            deleted = self.rule.partition(" -A ")[2]
-            return (
-                f"it is not the lab's; if it is yours, remove it: sudo iptables -t {self.table} -D {deleted}"
-            )
-        where = f"{self.family} {self.table.removeprefix(self.family).strip()} {self.chain}"
-        where = where.replace("bridge ebtables", "bridge")
-        return f"it is not the lab's; if it is yours, remove it: sudo nft delete rule {where} handle {self.handle}"
+            removal = f"iptables -t {self.table} -D {self.rule.partition(' -A ')[2]}"
+        return f"it is not the lab's; if it is yours, remove it: sudo {removal}"
+
+    @property
+    def _place(self) -> str:
+        """Name the chain as nft does."""
+        return f"{self.family} {self.table.split()[-1]} {self.chain}"
+
+    @property
+    def _listing(self) -> str:
+        """Give the command that shows the chain."""
+        tool, _, table = self.table.rpartition(" ")
+        if tool == "ebtables":
+            return f"ebtables -t {table} -L {self.chain}"
+        if tool or self.chain not in HOOKS:
+            return f"nft list chain {self._place}"
+        return f"iptables -t {table} -S {self.chain}"
 
     def named(self) -> Met:
         """Ask nft for the text of a rule that iptables does not know; it may be gone by now."""

@@ -12,6 +12,9 @@ from security.policy import ACCEPT, HOST, WORLD
 from security.story import CAUSES_OF_SILENCE, Ending, Flow, Hop, Kind, Story, Telling, with_experiment
 from security.trace import Met
 
+# What takes the answer alone too: an interface that does not forward may be the one by which it comes.
+_LOSE_ANSWERS = (Kind.NO_ANSWER, Kind.FOREIGN, Kind.WRONG_ADDRESS, Kind.WRONG_ROUTE, Kind.NOT_FORWARDED)
+
 
 def try_it(foretelling: Foretelling, story: Story, own: str, to: str) -> Story:
     """Send a probe, and lay what was seen beside the story."""
@@ -21,7 +24,7 @@ def try_it(foretelling: Foretelling, story: Story, own: str, to: str) -> Story:
         observation.met = [each.named() if each.drops else each for each in observation.met]
     evidence = tuple(f"{met.table} {met.chain}: {met.why} -> {met.verdict}" for met in observation.met)
     seen_at = observation.seen_at | {f"{met.table} {met.chain}" for met in observation.met}
-    dropped = next((each for each in observation.met if each.drops and not each.answer), None)
+    dropped = dropping(observation.met)
     killer = (
         Hop(f"{dropped.table} {dropped.chain}", f"{dropped.why} -> {dropped.verdict}") if dropped else None
     )
@@ -52,7 +55,7 @@ def _not_passed(seen: Observation, foretelling: Foretelling, story: Story) -> En
     answered = seen.answer not in ("", "unresolved")
     if answered and seen.arrived:
         return _refused(foretelling, story)
-    dropped = foreign_drop(seen.met)
+    dropped = dropping(seen.met)
     if dropped:
         why = f"{dropped.table} {dropped.chain}: {dropped.why} -> {dropped.verdict}"
         return Ending(Kind.FOREIGN, why, fix=dropped.fix)
@@ -111,15 +114,9 @@ def _unsent(seen: Observation, foretold: Ending) -> Ending:
 def _silence(seen: Observation, foretold: Ending, story: Story) -> Ending:
     """Name a silence: by the state, if what was seen agrees with it."""
     what = _how_far(seen, story)
-    dropped = next((each for each in seen.met if each.drops and each.answer), None)
+    dropped = dropping(seen.met, answer=True)
     if seen.arrived or seen.answered:
-        if foretold.kind in (
-            Kind.NO_ANSWER,
-            Kind.NOT_FORWARDED,
-            Kind.FOREIGN,
-            Kind.WRONG_ADDRESS,
-            Kind.WRONG_ROUTE,
-        ):
+        if foretold.kind in _LOSE_ANSWERS:
             return replace(foretold, why=f"{what}; {foretold.why}")
         if dropped:
             fix = LOAD_AGAIN if dropped.chain.startswith("CNET-") else dropped.fix
@@ -148,6 +145,6 @@ def _how_far(seen: Observation, story: Story) -> str:
     return f"it was seen at {', '.join(sorted(seen.seen_at))}, and no further{question}"
 
 
-def foreign_drop(met: Sequence[Met]) -> Met | None:
-    """Find what dropped the probe, if that was a rule."""
-    return next((each for each in met if each.drops and not each.answer), None)
+def dropping(met: Sequence[Met], *, answer: bool = False) -> Met | None:
+    """Find the rule or policy that dropped the probe, or its answer."""
+    return next((each for each in met if each.drops and each.answer == answer), None)

@@ -130,7 +130,7 @@ class Wiring:
             yield shared.why, shared.fix
         address = str(node.address.ip)
         for other in self.owners(address) - {namespace}:
-            fix = f"sudo ip -n {other} addr del {node.address} (or sudo make up)"
+            fix = f"sudo ip -n {other} addr del {self.where_it_has(other, address)} (or sudo make up)"
             yield f"{address} is also an address of namespace {other}", fix
         yield from self._small_links(node)
         for pid in self.place(node).stopped:
@@ -163,6 +163,12 @@ class Wiring:
         """Give the namespaces that have an address."""
         found = {name for name, place in self.snapshot.namespaces.items() if address in place.addresses()}
         return found | set(self.host.owners.get(address, ()))
+
+    def where_it_has(self, namespace: str, address: str) -> str:
+        """Write where an owner has an address, as ip(8) wants it: CIDR dev INTERFACE."""
+        seen = self.host.owners.get(address, {}).get(namespace)
+        place = self.snapshot.namespaces.get(namespace, Place(exists=False))
+        return seen or f"{place.cidr(address)} dev {place.addresses()[address]}"
 
     def wanted_mac(self, node: Node) -> str:
         """MAC of a node's wire, by the table."""

@@ -1,6 +1,11 @@
 # shellcheck shell=bash
 # doctor: how this machine's own network is set. Sourced.
 
+setting_of() { # INTERFACE NAME: as sysctl(8) names it; a dot in the interface's name (eth0.100) is kept between slashes
+  local key=net/ipv4/conf/$1/$2
+  if [[ $1 == *.* ]]; then echo "$key"; else echo "${key//\//.}"; fi
+}
+
 strict_reverse_path() { # the larger of "all" and the device's own value counts
   local device=$1 all own
   all=$(</proc/sys/net/ipv4/conf/all/rp_filter)
@@ -32,9 +37,9 @@ check_forwarding() {
     ok "$said, rp_filter is $([[ -n $strict ]] && echo "strict on$strict" || echo 'not strict')"
   fi
   stopped=$(stopped_forwarding | paste -sd' ') closed=$(closed_ways_in | paste -sd' ')
-  [[ -z $stopped ]] || note "the lab is up, and what enters by $stopped is not forwarded (net.ipv4.conf.${stopped%% *}.forwarding is 0)" "sudo make up"
+  [[ -z $stopped ]] || note "the lab is up, and what enters by $stopped is not forwarded ($(setting_of "${stopped%% *}" forwarding) is 0)" "sudo make up"
   [[ -z $closed ]] || note "clients that come by $closed do not reach published ports: no default route leaves by it, so up does not switch forwarding on for it" \
-    "sudo sysctl -w net.ipv4.conf.${closed%% *}.forwarding=1"
+    "sudo sysctl -w $(setting_of "${closed%% *}" forwarding)=1"
   [[ -z $strict || $(ways_out | wc -l) -lt 2 ]] ||
     note "rp_filter is strict on$strict and there are several default routes: answers that come by the other one are dropped" \
       "sudo sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"

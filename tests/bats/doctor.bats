@@ -248,8 +248,12 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
   in_sandbox 'doctor check forwarding; scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null; doctor check forwarding
     echo stopped; sysctl -qw net.ipv4.conf.br-app.forwarding=0; doctor check forwarding
     echo closed; scripts/nat.sh up >/dev/null; ip link add two type veth peer name other; ip addr add 192.0.2.1/24 dev two; ip link set two up
+    doctor check forwarding
+    echo dotted; ip link set other name eth0.100; ip addr add 198.51.100.1/24 dev eth0.100; ip link set eth0.100 up
+    sysctl -qw net.ipv4.conf.two.forwarding=1; doctor check forwarding; sysctl -qw net/ipv4/conf/eth0.100/forwarding=1
     doctor check forwarding'
   succeeds
+  [[ ${output#*dotted} == *"sudo sysctl -w net/ipv4/conf/eth0.100/forwarding=1"*"ok "* && ${output##*eth0.100} != *"note "* ]]
   finds ok forwarding 'ip_forward is 0 and stays so'
   [[ ${output%%stopped*} != *"note "* ]]
   finds note forwarding 'what enters by br-app is not forwarded'

@@ -50,7 +50,7 @@ LAB_FOR_FAULTS='
 @test "addresses and ARP that are broken by hand" {
   sandboxed "$LAB_FOR_FAULTS"'
     ip -n product2 addr add 10.0.0.60/16 dev veth-prod2
-    told_cause allowed "10.0.0.60 is also an address of namespace product2" "sudo ip -n product2 addr del" order-service postgres-db 5432; ip -n product2 addr del 10.0.0.60/16 dev veth-prod2
+    told_cause allowed "10.0.0.60 is also an address of namespace product2" "sudo ip -n product2 addr del 10.0.0.60/16 dev veth-prod2" order-service postgres-db 5432; ip -n product2 addr del 10.0.0.60/16 dev veth-prod2
     ip addr add 10.0.0.60/32 dev br-app; ip -n order-service neigh flush all
     told_cause "a wrong address" "10.0.0.60 is an address of namespace postgres-db and of the host (br-app)" "sudo ip addr del 10.0.0.60/32 dev br-app" order-service postgres-db 5432; mends
     ip -n api-gateway neigh replace 10.0.0.30 lladdr 02:42:0a:00:00:99 dev veth-api nud permanent
@@ -61,6 +61,8 @@ LAB_FOR_FAULTS='
     told_cause "a wrong address" "has MAC 02:42:0a:00:00:77, the table" "address 02:42:0a:00:00:1e" product-1 redis-cache 6379; mends
     ip -n product2 addr del 10.0.0.31/16 dev veth-prod2
     told_cause "a wrong address" "10.0.0.31 is not an address of namespace product2" "sudo ip -n product2 addr add 10.0.0.31/16" api-gateway product-2 5000; mends
+    ip -n order-service addr add 10.0.0.60/32 dev lo
+    told_cause "dropped by the policy" "10.0.0.60 is also an address of namespace order-service" "sudo ip -n order-service addr del 10.0.0.60/32 dev lo" api-gateway postgres-db 5432; ip -n order-service addr del 10.0.0.60/32 dev lo
     ip addr del 10.0.0.1/16 dev br-app
     told_cause "a wrong address" "bridge br-app has no address 10.0.0.1/16" "sudo ip addr add 10.0.0.1/16 dev br-app" world host 8080
     told_cause "a wrong address" "bridge br-app has no address 10.0.0.1/16" "sudo ip addr add 10.0.0.1/16 dev br-app" api-gateway world 80
@@ -116,6 +118,9 @@ LAB_FOR_FAULTS='
     grep "inet hold f: ip daddr 10.0.0.30 drop" /run/told >/dev/null; grep "sudo nft delete rule inet hold f handle" /run/told >/dev/null
     refute grep "the chain.s policy" /run/told
     [[ $(security/explain.sh api-gateway product-1 5000 --static --json | jq -r .ending.kind) == "cannot tell" ]]; nft delete table inet hold
+    nft "add table inet hold; add chain inet hold f { type filter hook forward priority 0; policy drop; }"
+    security/explain.sh api-gateway product-1 5000 >/run/told || [[ $? == 1 ]]
+    grep "the policy of chain f drops: nft list chain inet hold f shows it" /run/told >/dev/null; nft list chain inet hold f >/dev/null; nft delete table inet hold
     iptables -t nat -I PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 9999
     told_cause "diverted by somebody else'\''s rule" "REDIRECT --to-ports 9999" "sudo iptables -t nat -D PREROUTING" world host 8080; iptables -t nat -D PREROUTING 1
     iptables -t mangle -I FORWARD -p tcp -m tcp --sport 5432 -j DROP

@@ -73,6 +73,38 @@ POLICED='source tests/bats/inside_policy.bash
   succeeds
 }
 
+@test "rules of others that the lab meets are named with the command that helps, what protects the host itself is not" {
+  sandboxed "$POLICED"'policed_network
+    table() { nft "add table inet mine; $1"; }
+    named() { .venv/bin/python -m security.foreign; }
+    meets() { # what does it: it is named until the command that status gives was run
+      "$@"; named >/run/named
+      [[ -s /run/named ]] || { echo "not named: $*"; exit 1; }
+      sed -E "s/.*: sudo //; s/&& sudo/\&\&/" /run/named | bash -e
+      [[ -z $(named) ]] || { echo "not healed: $*"; cat /run/named; exit 1; }
+    }
+    iptables -N f2b; iptables -A f2b -s 198.51.100.7 -j REJECT
+    iptables -A INPUT -p tcp -m multiport --dports 80,443,8080 -j f2b; iptables -A INPUT -p tcp --dport 5432 -j DROP
+    iptables -A FORWARD -s 10.0.0.20 -j DROP # after the hook
+    table "add chain inet mine i { type filter hook input priority 0; }; add rule inet mine i tcp dport 5432 drop"
+    [[ -z $(named) ]]
+    meets iptables -t nat -A PREROUTING -i br-app -p tcp --dport 80 -j REDIRECT --to-ports 9
+    meets iptables -t nat -A OUTPUT -d 10.0.0.10 -p tcp -j REDIRECT --to-ports 9
+    meets iptables -t mangle -A FORWARD -s 10.0.0.0/16 -j DROP
+    table "add chain inet mine f { type filter hook forward priority 10; }; add chain inet mine x; add rule inet mine x drop"
+    meets table "add rule inet mine f ip daddr vmap { 10.0.0.30 : drop }"
+    meets table "add rule inet mine f iifname \"br-app\" tcp dport vmap { 6379 : drop }"
+    meets table "add rule inet mine f iifname vmap { \"br-app\" : jump x }"
+    meets table "add map inet mine fates { type ipv4_addr : verdict; elements = { 10.0.0.30 : drop }; }; add rule inet mine f ip daddr vmap @fates"
+    meets table "add chain inet mine f { policy drop; }"
+    meets table "add table bridge mine; add chain bridge mine f { type filter hook forward priority 0; policy drop; }"
+    if iptables -V | grep nf_tables >/dev/null && iptables-legacy -L >/dev/null 2>&1; then meets iptables-legacy -P FORWARD DROP; fi
+    iptables -D INPUT -p tcp --dport 5432 -j DROP; nft delete chain inet mine i # the proof asks for that port too
+    security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
+  '
+  succeeds
+}
+
 @test "a bad table is refused with its line, and the running rules and their counters stay" {
   sandboxed "$POLICED"'policed_network
     listen postgres-db 5432; reaches order-service postgres-db 5432

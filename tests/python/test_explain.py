@@ -3,10 +3,12 @@
 import pytest
 
 from scripts.topology import load as load_topology
+from security.advice import setting_of
 from security.iptables import parse
 from security.matches import Packet
 from security.options import UsageError, read_options
 from security.trace import Met, _read
+from security.verdict import dropping
 from security.walk import Ruleset, Walk
 
 NODE, DATABASE, BRIDGE = "10.0.0.40", "10.0.0.60", "10.0.0.1"
@@ -117,6 +119,36 @@ def test_a_trace_tells_rules_from_policies_and_the_probe_from_its_answer() -> No
     assert Met("filter", "FORWARD", "DROP", "-4 -t filter -A FORWARD -j DROP", handle=1).fix.endswith(
         "-D FORWARD -j DROP"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("2 aa filter:FORWARD", "iptables -t filter -S FORWARD"),
+        ("2 aa filter:mine", "nft list chain ip filter mine"),
+        ("2 aa mine:FORWARD", "nft list chain ip mine FORWARD"),
+        ("1 aa filter:FORWARD", "nft list chain inet filter FORWARD"),
+        ("1 aa f:fwd", "nft list chain inet f fwd"),
+        ("7 aa filter:FORWARD", "ebtables -t filter -L FORWARD"),
+        ("7 aa f:fwd", "nft list chain bridge f fwd"),
+    ],
+)
+def test_a_policy_that_drops_is_shown_by_the_tool_that_knows_its_chain(line: str, command: str) -> None:
+    (met,) = _read([f" TRACE: {line}:policy:DROP "])
+    assert met.fix.endswith(f" drops: {command} shows it")
+
+
+def test_a_setting_of_an_interface_with_a_dot_keeps_the_dot() -> None:
+    assert setting_of("br-app", "forwarding") == "net.ipv4.conf.br-app.forwarding"
+    assert setting_of("eth0.100", "forwarding") == "net/ipv4/conf/eth0.100/forwarding"
+
+
+def test_what_dropped_the_probe_is_told_from_what_dropped_its_answer() -> None:
+    met = [Met("filter", "FORWARD", "ACCEPT", "")]
+    assert dropping(met) is dropping(met, answer=True) is None
+    lost, answer = Met("filter", "INPUT", "DROP", ""), Met("mangle", "FORWARD", "REJECT", "", answer=True)
+    for order in ([lost, answer], [answer, lost]):
+        assert (dropping(order), dropping(order, answer=True)) == (lost, answer)
 
 
 @pytest.mark.parametrize(
