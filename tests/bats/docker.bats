@@ -38,6 +38,12 @@ state() {
   says "postgres has no way to redis"
 }
 
+@test "make bench refuses at once while the platform holds the ports that it needs, and names the holder" {
+  run env -u COMPOSE_PROJECT_NAME "$ROOT/bench/compare.sh"
+  ((status == 1))
+  says "ports that the comparison needs are held: 8081 3000 8501 6380 5433 (8081 by container cnet-test-nginx-1 of project cnet-test); free them"
+}
+
 @test "a container that is killed comes back, and its orders are there" {
   container=$(container_of postgres)
   before=$(docker inspect --format '{{.RestartCount}}' "$container")
@@ -109,12 +115,6 @@ state() {
     [[ $status == 1 && ${#lines[@]} == 1 ]]
     says "no Docker engine answers at unix:///nowhere"
   done
-}
-
-@test "make bench refuses at once while the platform holds the ports that it needs, and names the holder" {
-  run env -u COMPOSE_PROJECT_NAME "$ROOT/bench/compare.sh"
-  ((status == 1))
-  says "ports that the comparison needs are held: 8081 3000 8501 6380 5433 (8081 by container cnet-test-nginx-1 of project cnet-test); free them"
 }
 
 @test "up ends with the address of the shop, and what to do next" {
