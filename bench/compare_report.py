@@ -149,7 +149,7 @@ def _compared(results: Results, lab: str, docker: str) -> str:
             unknown.append(f"{said}: {_untold(results, times)}")
         else:
             more.append(f"{said}: {_shown(times)} times")
-    same = [f"no difference in {_listed(alike)}"] * bool(alike)
+    same = [f"no difference in {_listed(alike)}"] if alike else []
     return f"{docker} against {lab}: {'; '.join((*more, *same, *unknown))}."
 
 

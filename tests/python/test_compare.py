@@ -119,6 +119,16 @@ def test_what_scatters_too_much_is_not_called_equal() -> None:
     assert "no difference in p95" in said
 
 
+def test_where_nothing_is_alike_no_likeness_is_spoken_of() -> None:
+    slower = [
+        Run(*(2 * value if index > 5 else value for index, value in enumerate(vars(run).values())))
+        for run in _runs(DOCKER, "Docker", [225, 227, 230])
+    ]
+    said = "\n".join(conclusions(Results([*_runs(LAB, "lab", [900, 910, 905]), *slower])))
+    assert "memory of all services (600 against 300 MB): 2.00" in said
+    assert "no difference" not in said
+
+
 @pytest.mark.parametrize(
     ("low", "mean", "high", "said"),
     [
