@@ -184,6 +184,9 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
   in_sandbox 'nft add table inet mine; nft "add chain inet mine f { type filter hook forward priority 0; policy drop; }"; doctor check iptables'
   ((status == 1))
   finds problem iptables 'nft chain inet mine f drops'
+  in_sandbox 'nft add table inet mine; nft "add chain inet mine f { type filter hook forward priority 0; policy drop; }"
+    nft insert rule inet mine f iifname br-app accept; nft insert rule inet mine f oifname br-app counter accept; doctor check iptables'
+  succeeds
 }
 
 @test "firewalld and ufw are noted" {
