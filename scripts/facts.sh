@@ -25,7 +25,7 @@ MTU=1500 # of every wire, at both ends: what the kernel gives
 wanted_facts() {
   local bridge node namespace interface port gateway filtered=''
   local -A wired=() hairpins=()
-  ! policy_in_force || filtered=1
+  ! policy_is_wanted || filtered=1
   for bridge in "${BRIDGES[@]}"; do
     mac_of "${ADDRESS[$bridge]}"
     printf '%s\n' "bridge $bridge $REPLY" "no-learning $bridge" ${filtered:+"filtered $bridge"} "alias $bridge cnet $TABLE" "bridge-address $bridge ${ADDRESS[$bridge]}" "up $bridge"

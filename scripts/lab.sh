@@ -51,7 +51,7 @@ make_policy() {
     policy up
   else
     say "${YELLOW}there is no policy for $TABLE: everybody may talk to everybody${PLAIN}"
-    ! policy_in_force || policy down # of another table
+    ! policy_is_wanted || policy down # of another table
   fi
 }
 
@@ -64,7 +64,7 @@ make_network() {
 
 network() {
   prepare network
-  ! policy_in_force || make_policy
+  ! policy_is_wanted || make_policy
   make_network
   [[ -n ${DRY_RUN:-} ]] || call verify network
 }
@@ -227,7 +227,7 @@ status() {
     echo
     call network status || failed=1
     call nat status || failed=1
-    ! policy_in_force || policy status || failed=1
+    ! policy_is_wanted || policy status || failed=1
     cat <&"$foreign"
     exit "$failed"
   ) || status=1

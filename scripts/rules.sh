@@ -154,8 +154,6 @@ forget_tracked() {
 # Words such as "boot=1b2c3d4e chains=nat:OUTPUT", saved twice: in a file, and in the kernel as comments of rules that
 # match all and do nothing. Either may be lost: `nft flush ruleset`, a cleaned /run. `up` writes the file before it
 # changes anything; `down` removes it last.
-BEFORE_UP=$RUN_DIR/before-up
-
 this_boot() {
   local id
   read -r id </proc/sys/kernel/random/boot_id

@@ -38,6 +38,10 @@ filtering() { echo "nf_call_iptables $1 nf_call_ip6tables $1 nf_call_arptables $
 # The policy's rules are loaded: from then on no bridge of ours is without them for a moment.
 policy_in_force() { iptables-save 2>/dev/null | grep '^:CNET-FROM-NODES ' >/dev/null; }
 
+# A policy was loaded and not taken down since, even if somebody deleted its rules.
+BEFORE_UP=$RUN_DIR/before-up # what was there before: see rules.sh
+policy_is_wanted() { policy_in_force || [[ -e $BEFORE_UP.policy ]]; }
+
 # Interfaces by which the host reaches the outside: those of its default routes, in any table; VPNs have one in two halves.
 ways_out() {
   ip -j -4 route show table all | jq -r '[.[] | select((.type // "unicast") == "unicast") |

@@ -43,7 +43,7 @@ class HostRules:
         self.host = snapshot.host
         saved = self.host.saved()
         in_force = any(chain == "CNET-FROM-NODES" for _, chain, _ in saved.policies)
-        self.policy = policy if in_force else None
+        self.policy = policy if in_force or self.host.policed else None
         self.topology = topology
         self.outside = outside
         self.wiring = Wiring(snapshot, topology)

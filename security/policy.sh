@@ -137,6 +137,8 @@ status() {
   prepare
   compare
   local drift bridge
+  [[ -n $LIVE_IPTABLES$LIVE_EBTABLES ]] ||
+    { echo "${RED}missing${PLAIN}  the whole policy: $(grep -c -- ' -A ' <<<"$WANTED_IPTABLES"$'\n'"$WANTED_EBTABLES") rules" && return 1; }
   drift=$(
     rule_differences "$WANTED_IPTABLES" "$LIVE_IPTABLES"
     rule_differences "$WANTED_EBTABLES" "$LIVE_EBTABLES"

@@ -32,6 +32,9 @@ _LOCAL = re.compile(r"\|-- (\S+)\n\s+/32 host LOCAL")
 _TABLES_OF_IPTABLES = ("filter", "nat", "mangle", "raw", "security", "broute")
 
 
+_POLICY_MEMORY = Path("/run/cnet/before-up.policy")  # of security/policy.sh, from `up` to `down`
+
+
 @dataclass(frozen=True)
 class Route:
     """A route: where to, by which interface, through whom; without a gateway it is direct.
@@ -91,6 +94,7 @@ class Place:
     unanswered: dict[str, str] = field(default_factory=dict)  # addresses to which the kernel has no way: why
     stopped: list[int] = field(default_factory=list)  # processes that are stopped (SIGSTOP)
     settings: dict[str, str] = field(default_factory=dict)  # sysctls of the host
+    policed: bool = False  # a policy was loaded and not taken down, whether its rules are there or not
     owners: dict[str, dict[str, str]] = field(
         default_factory=dict
     )  # by address: namespace, CIDR dev INTERFACE
@@ -292,6 +296,7 @@ def _look_at_host(asked: Iterable[str], neighbours: Iterable[str]) -> Place:
     return replace(
         place,
         frames=_run("ebtables-save", "-c"),
+        policed=_POLICY_MEMORY.exists(),
         forwards=[name for name, value in _settings("forwarding") if value == "1"],
         unread=[*_chains_of_nft(), *_rules_of_legacy()],
         rates=rates,

@@ -104,6 +104,23 @@ POLICED='source tests/bats/inside_policy.bash
   succeeds
 }
 
+@test "a policy whose rules somebody deleted is missed: status says so, explain calls what passes against it, up loads it" {
+  sandboxed "$POLICED"'policed_network
+    listen postgres-db 5432
+    nft delete table ip security; nft delete table ip raw; nft delete table bridge nat
+    ip link set br-app type bridge nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0
+    said=$(scripts/lab.sh status 2>&1) && exit 1
+    grep -E "^missing +the whole policy: [0-9]{3} rules$" <<<"$said"
+    grep "^missing  br-app hands its frames to the rules" <<<"$said"
+    [[ $(security/explain.sh redis-cache postgres-db 5432 --json | jq -r .truth.kind) == "allowed, AGAINST the policy" ]]
+    scripts/lab.sh network >/run/up 2>&1 || { cat /run/up; exit 1; }
+    refute reaches redis-cache postgres-db 5432
+    security/policy.sh status
+    security/policy.sh down >/dev/null; [[ $(scripts/lab.sh status 2>&1 || :) != *policy* ]]
+  '
+  succeeds
+}
+
 @test "a bad table is refused with its line, and the running rules and their counters stay" {
   sandboxed "$POLICED"'policed_network
     listen postgres-db 5432; reaches order-service postgres-db 5432
