@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from security.policy import ACCEPT, HOST, WORLD
+from security.policy import ACCEPT
 from security.probes import Probe
 
 
@@ -51,9 +51,8 @@ class Outcome:
 
     @property
     def closed_elsewhere(self) -> bool:
-        """Tell whether a firewall of the host has dropped it before, or may have: table filter comes first."""
-        may_have = self.probe.expected != ACCEPT and not {HOST, WORLD}.isdisjoint(self.probe.flow[:2])
-        return self.lost and (self.closed or may_have)
+        """Tell whether it was lost before the policy was asked, which would have dropped it: as a firewall does."""
+        return self.lost and (self.closed or self.probe.expected != ACCEPT)
 
     @property
     def seen(self) -> str:

@@ -315,11 +315,21 @@ b"; do
   succeeds
 }
 
+@test "the proof can be run again at once: the connections that it opened to the limit count no more" {
+  sandboxed "$POLICED"'policed_network
+    for _ in {1..8}; do security/prove.sh >/run/proof || { grep differs /run/proof; exit 1; }; done
+    printf "table inet mine {\n chain f {\n type filter hook forward priority 0;\n ct state invalid drop\n }\n}\n" | nft -f -
+    security/prove.sh >/run/proof || { grep differs /run/proof; exit 1; } # what a firewall takes of what the policy forbids
+    grep "[1-9][0-9]* were lost before the policy was asked" /run/proof
+  '
+  succeeds
+}
+
 @test "what the policy DROP of the host'\''s INPUT takes is counted as the host'\''s; without it the same loss is a difference" {
   sandboxed "$POLICED"'policed_network
     iptables -P INPUT DROP; iptables -A INPUT -i lo -j ACCEPT; iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
     security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
-    grep "[1-9][0-9]* were dropped by a firewall of the host before the policy was asked; differences: 0" /run/proof
+    grep "[1-9][0-9]* were lost before the policy was asked, as to a firewall of the host; differences: 0" /run/proof
     iptables -P INPUT ACCEPT; iptables -A INPUT -s 10.0.0.50 -p icmp -j DROP
     security/prove.sh >/run/proof && exit 1
     grep "redis-cache -> host icmp: must pass by ping; it was lost" /run/proof
