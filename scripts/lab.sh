@@ -248,7 +248,7 @@ tell_drift() { # TEXT; 1 if there is anything
     esac
   done <<<"$1"
   [[ -z $repairable ]] || say "${RED}drift:${PLAIN} the lines above that begin with missing, surplus, behind, stopped or astray differ from $TABLE; repair with: sudo make up"
-  for name in $unwell; do say "${RED}not well:${PLAIN} the program of $name; see: sudo make logs NODE=$name"; done
+  for name in $unwell; do say "${RED}not well:${PLAIN} $name does not answer as it should; see: sudo make logs NODE=$name"; done
   [[ -z $foreign ]] || say "${RED}foreign:${PLAIN} up does not change what is not the lab's; each such line above has the command that does"
   [[ -z $repairable$unwell$foreign$other ]]
 }

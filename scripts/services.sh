@@ -310,7 +310,7 @@ is_disk_full() { [[ -d $STATE_DIR ]] && (($(df --output=avail "$STATE_DIR" | tai
 show_state() { # NODE SUPERVISOR_STATE PID
   local word why trouble
   read -r word why < <(state_of "$@")
-  [[ $word == running || $word == degraded ]] || { trouble=$(last_trouble "$1") && why+=${trouble:+${why:+: }$trouble}; }
+  [[ $word == running || $word == degraded ]] || { trouble=$(last_trouble "$1") && why+=${trouble:+${why:+; }last in its log: $trouble}; }
   [[ -z $(refusing_store "$why") ]] || why+="; sudo make up gives the store its password again"
   printf '%s%-10s%s %-18s %-16s %s:%s%s%s\n' "$([[ $word == running ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" \
     "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" "$(port_of "$1")" "${3:+  pid $(program_of "$3")}" "${why:+  $why}"

@@ -195,7 +195,7 @@ start_supervisor() {
       [[ $state != STOPPED && $state != EXITED && $state != FATAL ]] || supervisor_do start "$node" || : # it goes on trying; the wait tells
     done < <(supervisor_states)
   else
-    kill_supervisor
+    kill_supervisors
     rm -f "$RUN_DIR/supervisor.sock" "$RUN_DIR/supervisord.pid"
     end_all_processes # of a supervisor that was killed
     # An environment of its own, and not our lock (descriptor 9), which it would keep.
@@ -214,16 +214,17 @@ stop_others() { # those that are not in the table any more; all at once, for eac
   wait
 }
 
-# One that does not answer; else it would start its programs again when it goes on.
-kill_supervisor() {
+# One that does not answer, or whose files are gone; else it would start its programs again. A sandbox has its own.
+kill_supervisors() {
   local pid
-  pid=$(cat "$RUN_DIR/supervisord.pid" 2>/dev/null) || return 0
-  [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") != *"supervisord -c $CONFIG "* ]] || run kill -KILL "$pid"
+  for pid in $(pgrep -f -- "bin/supervisord -c $CONFIG\$"); do
+    [[ ! /proc/$pid/ns/mnt -ef /proc/self/ns/mnt ]] || run kill -KILL "$pid"
+  done
 }
 
 stop_supervisor() {
   supervisor_runs || {
-    kill_supervisor
+    kill_supervisors
     return 0
   }
   local pid

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import select
 import socket
+import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -88,8 +90,14 @@ class Experiment:
         """Find for whom the sender asks since before the probe, which waits for the answer (proc_net(5), arp)."""
         with inside(self._namespace(self._flow.source)):
             lines = Path("/proc/thread-self/net/arp").read_text(encoding="ascii").splitlines()[1:]
+            route = subprocess.run(
+                ["ip", "-j", "route", "get", self._to], capture_output=True, check=False
+            ).stdout
         unresolved = {words[0] for words in map(str.split, lines) if int(words[2], 16) == 0}
-        return unresolved & {self._to} or (unresolved if len(unresolved) == 1 else set())
+        hops = {hop.get("gateway", self._to) for hop in json.loads(route or "[]")}
+        if self._flow.destination == HOST:  # which may send it on to a node
+            hops |= {str(node.address.ip) for node in self._topology.nodes}
+        return unresolved & hops
 
     def _trace(self) -> Trace:
         return Trace(packets.identification(self._number), packets.source_port(self._number))

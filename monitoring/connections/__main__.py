@@ -91,6 +91,8 @@ def main(arguments: Sequence[str]) -> int:
             snapshot = take(topology)
         if options.reports:
             _report(snapshot, options.reports)
+    except BrokenPipeError:
+        raise  # see scripts/as_command.py
     except (LiveError, TopologyError, OSError) as error:
         print(f"connections: {error}", file=sys.stderr)
         return 1

@@ -39,6 +39,19 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
   succeeds
 }
 
+@test "up goes on when /run/cnet is gone, and ends the supervisor that nothing in it names" {
+  sandboxed "$LAB_UP"'
+    rm -rf /run/cnet
+    scripts/services.sh up >/run/up 2>&1 || { cat /run/up; exit 1; }
+    [[ $(pgrep -fc "bin/supervisord -c /run/cnet/supervisord.conf$") == 1 ]]
+    scripts/services.sh status
+    rm -rf /run/cnet
+    scripts/services.sh down >/dev/null
+    [[ -z $(pgrep -f "bin/supervisord -c /run/cnet/supervisord.conf$"; ip netns pids redis-cache; ip netns pids postgres-db) ]]
+  '
+  succeeds
+}
+
 @test "each service runs as a user of its own, without new privileges and without capabilities" {
   sandboxed "$LAB_UP"'
     for node in api-gateway product-1 order-service redis-cache postgres-db service-registry nginx-lb; do
