@@ -4,6 +4,7 @@
 #
 #   bridge BRIDGE MAC                 alias BRIDGE cnet TABLE    bridge-address BRIDGE CIDR
 #   namespace NS                      veth NS INTERFACE PORT MAC
+#   mark NS                           (its loopback's alias, by which it is the lab's also without a wire)
 #   filtered BRIDGE                   (its frames meet the rules; wanted while a policy is in force)
 #   no-learning BRIDGE                (not from link-local frames, and no multicast groups)
 #   no-learning PORT BRIDGE           (no MAC of a frame; and a frame to an unknown MAC is not sent there)
@@ -44,7 +45,7 @@ wanted_facts() {
     mac_of "${ADDRESS[$node]}"
     printf '%s\n' "namespace $namespace" "veth $namespace $interface $port $REPLY" "port $port ${BRIDGE[$node]}" \
       "deaf $port" "no-learning $port ${BRIDGE[$node]}" "forward $port ${BRIDGE[$node]} $REPLY" ${hairpins[$port]:+"hairpin $port"} "up $port" \
-      "inside-up $namespace lo" "address $namespace $interface ${ADDRESS[$node]}" \
+      "mark $namespace" "inside-up $namespace lo" "address $namespace $interface ${ADDRESS[$node]}" \
       "inside-up $namespace $interface" "route $namespace via $gateway"
   done
 }
@@ -126,7 +127,7 @@ inside_state() { # name, links, routes, rules, neighbours of each
   (($# == 0)) || need_root
   for namespace; do
     printf '"%s"\n' "$namespace"
-    ip -n "$namespace" -j -batch - <<<$'addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp'
+    ip -n "$namespace" -j -d -batch - <<<$'addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp'
   done
 }
 
@@ -204,6 +205,7 @@ in_words() {
     forward) echo "$b forwards frames for $c to $a" ;;
     up) echo "$a is up" ;;
     namespace) echo "namespace $a" ;;
+    mark) echo "alias \"cnet $a\", the lab's mark, on lo in namespace $a" ;;
     veth) echo "veth pair $c (host) = $b (namespace $a), MAC $d" ;;
     hairpin) echo "$a sends back what it received, when that is asked for" ;;
     port) echo "$a is a port of bridge $b" ;;

@@ -167,6 +167,49 @@ refuses() { # TEXT PREPARATION: up and check say so
   '
 }
 
+@test "a namespace of somebody else with a name of ours stays theirs, whatever they did in it" {
+  on_a_host '
+    many_nodes 1 >/run/one.tsv; export TOPOLOGY=/run/one.tsv
+    theirs() { # COMMAND...: after it nothing takes the namespace for the lab'\''s
+      ip netns add node1
+      "$@"
+      network_state >/run/before; nsenter --net=/run/netns/node1 nft list ruleset >/run/rules
+      fails_with 1 "there is a namespace node1 that is not the lab'\''s: \`ip netns del node1\`" network check
+      fails_with 1 "there is a namespace node1 that is not the lab'\''s" network up
+      silent network down
+      unchanged /run/before; diff /run/rules <(nsenter --net=/run/netns/node1 nft list ruleset)
+      ip netns del node1
+    }
+    theirs ip -n node1 link set lo up
+    theirs ip -n node1 addr add 127.0.0.53/8 dev lo
+    theirs ip -n node1 rule add priority 7 from 10.0.0.50 blackhole
+    theirs nsenter --net=/run/netns/node1 iptables -A INPUT -j DROP
+    theirs ip -n node1 link add theirs type veth peer name other
+    theirs ip -n node1 link set lo alias "cnet other"
+    ip netns add node1 # just made: a run that was killed leaves it so
+    network up >/dev/null
+    network status
+  '
+  succeeds
+}
+
+@test "a namespace that lost its mark is named and marked; one made before there were marks stays ours without its wire" {
+  on_a_host '
+    network up >/dev/null
+    [[ $(ip -n redis-cache -j link show lo | jq -r ".[].ifalias") == "cnet redis-cache" ]]
+    ip -n redis-cache link set lo alias ""
+    drifted "missing  alias \"cnet redis-cache\", the lab'\''s mark, on lo in namespace redis-cache"
+    ip -n redis-cache link set lo alias ""
+    ip -n redis-cache link set veth-redis address 02:00:00:00:00:01 # its wire is made anew
+    network up >/dev/null
+    network status
+    ip link del veth-redis-br
+    network down >/dev/null
+    [[ ! -e /run/netns/redis-cache ]]
+  '
+  succeeds
+}
+
 @test "an overlap with a route of the host is refused by its name, whatever kind of route it is" {
   refuses "address: 10.0.0.1/16 of br-app overlaps with the host" 'ip route add 10.0.128.0/17 via 203.0.113.2'
   refuses "route 10.0.0.0/8 by uplink; take another network: sed" 'ip route add 10.0.0.0/8 via 203.0.113.2 table 100'
