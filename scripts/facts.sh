@@ -76,23 +76,25 @@ HOST_SIGHTS='
   INDEX(.links[] | select(.group == $group); .ifname) as $ours |
   ([$ours[] | select(.link_netnsid)] | group_by(.link_netnsid) |
     map({key: "\(.[0].link_netnsid)", value: map(.ifalias)}) | from_entries) as $held |
-  (.links[] | select(.group != $group) | "link \(.ifname)", "altname \(.altnames[]?) \(.ifname)"),
+  (.links[] | select(.group != $group) | "\(if .ifalias // "" | startswith("cnet ") then "left" else "link" end) \(.ifname)", "altname \(.altnames[]?) \(.ifname)"),
   ($ours[] | select(.ifalias and .linkinfo.info_kind == "bridge") | "table \(.ifalias | ltrimstr("cnet "))"),
   (.names[] | .name as $name | ($held["\(.id)"] // []) |
     if index("cnet \($name)") then "holder \($name)" elif . == [] then "other \($name)" else "end \($name)" end)'
 
-# Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ALTNAMES ("NAME INTERFACE"), HOLDERS (namespaces that
+# Fills HOST_STATE and, from it: FOREIGN_LINKS, LEFT_LINKS (with an alias of ours, but no more in the group),
+# FOREIGN_ALTNAMES ("NAME INTERFACE"), HOLDERS (namespaces that
 # hold an end of ours), NAMED (others that a table names), STALE (files that never became a namespace:
 # `ip netns add` makes the file first, and was killed), LINKED (symbolic links with a name of a table: `ip netns del`
 # would follow them).
 look() {
   local sights kind rest ends=() others=() tables=() known
-  FOREIGN_LINKS=() FOREIGN_ALTNAMES=() HOLDERS=() NAMED=() STALE=() LINKED=()
+  FOREIGN_LINKS=() LEFT_LINKS=() FOREIGN_ALTNAMES=() HOLDERS=() NAMED=() STALE=() LINKED=()
   HOST_STATE=$(host_state) || die "ip does not show the host's addresses, namespaces and routes"
   sights=$(jq -r --arg group "$LINK_GROUP" "$HOST_SIGHTS" <<<"$HOST_STATE")
   while read -r kind rest; do
     case $kind in
       link) FOREIGN_LINKS+=("$rest") ;;
+      left) LEFT_LINKS+=("$rest") ;;
       altname) FOREIGN_ALTNAMES+=("$rest") ;;
       table) tables+=("$rest") ;;
       holder) [[ -L /run/netns/$rest ]] || HOLDERS+=("$rest") ;;

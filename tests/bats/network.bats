@@ -158,6 +158,29 @@ refuses() { # TEXT PREPARATION: up and check say so
   '
 }
 
+@test "a port or a bridge that left the group of the lab'\''s links is named with the command that puts it back" {
+  on_a_host '
+    network_state >/run/nothing
+    network up >/dev/null
+    for link in veth-api-br br-app; do
+      network_state >/run/before
+      ip link set dev $link group 0
+      command="ip link set dev $link group 25955"
+      fails network status >/run/said
+      grep -qx "foreign  interface $link of the lab is no more in its group.*; sudo $command" /run/said
+      fails grep "netns del" /run/said
+      fails_with 1 "; sudo $command" network up
+      $command
+      unchanged /run/before
+      network status
+    done
+    ip link set dev veth-api-br group 0
+    network down
+    retry 5 unchanged /run/nothing
+  '
+  succeeds
+}
+
 @test "a namespace of somebody else with a name of ours is refused, and down does not touch it" {
   refuses "network.sh: there is a namespace redis-cache that is not the lab" '
     ip netns add redis-cache
