@@ -19,6 +19,7 @@
 #   stale NS, foreign NS, linked NS   own-route NS ROUTE         own-rule NS RULE       neighbour NS INTERFACE ADDRESS MAC
 #   mtu NS INTERFACE BYTES            no-arp NS INTERFACE        qdisc NS INTERFACE KIND root|ingress|clsact
 #   rules NS FAMILY TABLE CHAIN       no-rule NS PRIORITY TABLE  (the kernel's own rule was deleted)
+#   cut-off PORT OPTION VALUE         (its bridge's option of the port that keeps frames from it)
 #   unconnected NS INTERFACE CIDR     (the kernel's own routes of an address were deleted)
 
 MTU=1500 # of every wire, at both ends: what the kernel gives
@@ -217,6 +218,13 @@ in_words() {
     own-route | own-rule) echo "${kind#own-} that is not in the table, in namespace $a: $b${c:+ $c}${d:+ $d}" ;;
     no-rule) echo "routing rule $b (table $c) in namespace $a" ;;
     unconnected) echo "$(interface_in_words "$a" "$b") has an address $c without its routes" ;;
+    cut-off)
+      case $b in
+        isolated) echo "$a is isolated from the other ports of its bridge" ;;
+        bcast_flood) echo "$a gets no broadcast frame (ARP) from its bridge" ;;
+        state) echo "$a is switched off as a port of its bridge (state $c)" ;;
+      esac
+      ;;
     neighbour) echo "permanent neighbour on $(interface_in_words "$a" "$b"): $c at $d" ;;
     mtu) echo "MTU $c on $(interface_in_words "$a" "$b"), wanted $MTU" ;;
     no-arp) echo "$(interface_in_words "$a" "$b") has ARP switched off" ;;

@@ -260,6 +260,22 @@ class Lab:
             yield f"no-learning {name} {link.get('master')}"
         if data.get("hairpin"):
             yield f"hairpin {name}"
+        if data.get("isolated"):
+            yield f"cut-off {name} isolated on"
+        if data.get("bcast_flood") is False:
+            yield f"cut-off {name} bcast_flood off"
+        if data.get("state", "forwarding") != "forwarding" and self._may_forward(link):
+            yield f"cut-off {name} state {data['state']}"
+
+    def _may_forward(self, port: Object) -> bool:
+        """Tell whether the kernel lets a port forward by itself, while its bridge and both ends are up, without STP."""
+        bridge = next((link for link in self.links if link["ifname"] == port.get("master")), None)
+        return (
+            bridge is not None
+            and "UP" in bridge["flags"]
+            and bridge.get("linkinfo", {}).get("info_data", {}).get("stp_state") == 0
+            and port.get("operstate") == "UP"
+        )
 
     def _inside(self, place: Place) -> Iterator[str]:
         name, mine = place.name, self.held[place.name]

@@ -60,6 +60,14 @@ plan_without_learning() { # PORT BRIDGE, or BRIDGE
   fi
 }
 
+plan_to_let_in() { # PORT OPTION
+  case $2 in
+    isolated) host "link set dev $1 type bridge_slave isolated off" ;;
+    bcast_flood) host "link set dev $1 type bridge_slave bcast_flood on" ;;
+    state) host "link set dev $1 type bridge_slave state 3" ;; # BR_STATE_FORWARDING
+  esac
+}
+
 plan_to_remove() { # what is removed takes along what hangs on it
   local kind a b c rest
   local -A gone=() unmarked=()
@@ -75,6 +83,7 @@ plan_to_remove() { # what is removed takes along what hangs on it
       forward) [[ -n ${gone["bridge $b"]:-}${gone["port $a"]:-} ]] || forwarding "fdb del $c dev $a master" ;;
       filtered) [[ -n ${gone["bridge $a"]:-} ]] || host "link set dev $a type bridge $(filtering 0)" ;;
       hairpin) [[ -n ${gone["port $a"]:-} ]] || host "link set dev $a type bridge_slave hairpin off" ;;
+      cut-off) [[ -n ${gone["port $a"]:-} ]] || plan_to_let_in "$a" "$b" ;;
       bridge-address) [[ -n ${gone["bridge $a"]:-} ]] || host "addr del $b dev $a" ;;
       address) [[ -n ${gone["inside $a"]:-}${gone["link $a $b"]:-} ]] || inside "$a" "addr del $c dev $b" ;;
       route) [[ -n ${gone["inside $a"]:-}${gone["links $a"]:-} ]] || inside "$a" "route del default $b $c" ;;

@@ -425,6 +425,22 @@ missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br"
   succeeds
 }
 
+@test "status names a port that its bridge keeps frames from" {
+  on_a_host '
+    network up >/dev/null
+    bridge link set dev veth-redis-br isolated on
+    drifted "surplus  veth-redis-br is isolated from the other ports of its bridge"
+    bridge link set dev veth-redis-br bcast_flood off
+    drifted "surplus  veth-redis-br gets no broadcast frame (ARP) from its bridge"
+    bridge link set dev veth-pg-br state 1
+    drifted "surplus  veth-pg-br is switched off as a port of its bridge (state listening)"
+    bridge link set dev veth-pg-br state 0
+    drifted "surplus  veth-pg-br is switched off as a port of its bridge (state disabled)"
+    ip netns exec redis-cache ping -qc1 -W1 10.0.0.60
+  '
+  succeeds
+}
+
 @test "status names routes, rules, neighbours and addresses that somebody added inside a namespace" {
   on_a_host '
     network up >/dev/null
