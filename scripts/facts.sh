@@ -78,7 +78,7 @@ HOST_SIGHTS='
   ([$ours[] | select(.link_netnsid)] | group_by(.link_netnsid) |
     map({key: "\(.[0].link_netnsid)", value: map(.ifalias)}) | from_entries) as $held |
   (.links[] | select(.group != $group) | "\(if .ifalias // "" | startswith("cnet ") then "left" else "link" end) \(.ifname)", "altname \(.altnames[]?) \(.ifname)"),
-  ($ours[] | select(.ifalias and .linkinfo.info_kind == "bridge") | "table \(.ifalias | ltrimstr("cnet "))"),
+  ($ours[] | select(.linkinfo.info_kind == "bridge" and (.ifalias // "" | startswith("cnet /"))) | "table \(.ifalias | ltrimstr("cnet "))"),
   (.names[] | .name as $name | ($held["\(.id)"] // []) |
     if index("cnet \($name)") then "holder \($name)" elif . == [] then "other \($name)" else "end \($name)" end)'
 
@@ -200,7 +200,7 @@ in_words() {
   read -r kind a b c d <<<"$1"
   case $kind in
     bridge) echo "bridge $a, MAC $b" ;;
-    alias) echo "$c${d:+ $d} as the table of bridge $a" ;;
+    alias) if [[ $b == cnet && $c == /* ]]; then echo "$c${d:+ $d} as the table of bridge $a"; else echo "alias \"$b${c:+ $c}${d:+ $d}\" of bridge $a"; fi ;;
     bridge-address) echo "address $b on bridge $a" ;;
     filtered) echo "$a hands its frames to the rules" ;;
     no-learning) if [[ -n $b ]]; then echo "$a learns no MAC, gets no frame for an unknown MAC"; else echo "$a learns nothing from link-local frames and IGMP"; fi ;;

@@ -241,7 +241,8 @@ class Lab:
     def _bridge(self, link: Object) -> Iterator[str]:
         name, data = link["ifname"], link["linkinfo"].get("info_data", {})
         yield f"bridge {name} {link['address']}"
-        yield f"alias {name} {link.get('ifalias')}"
+        if "ifalias" in link:
+            yield f"alias {name} " + link["ifalias"].replace("\n", " ")
         yield from (f"bridge-address {name} {cidr}" for cidr in cidrs(link))
         if data.get("no_linklocal_learn") == 1 and data.get("mcast_snooping") == 0:
             yield f"no-learning {name}"

@@ -533,6 +533,21 @@ surplus  MTU 400 on veth-api-br of the host, wanted 1500"
   succeeds
 }
 
+@test "an alias of a bridge that names no table is named, whatever asks goes on, and up puts the table there" {
+  on_a_host '
+    network up >/dev/null
+    for alias in garbage "cnet garbage" "my own bridge"; do
+      ip link set br-app alias "$alias"
+      diff <(scripts/topology.sh dump) <(/usr/bin/python3 -m scripts.topology dump)
+      drifted "missing  $ROOT/topology/flat.tsv as the table of bridge br-app
+surplus  alias \"$alias\" of bridge br-app"
+    done
+    ip link set br-app alias ""
+    drifted "missing  $ROOT/topology/flat.tsv as the table of bridge br-app"
+  '
+  succeeds
+}
+
 @test "a namespace that was deleted is named and made again" {
   on_a_host '
     network up >/dev/null
