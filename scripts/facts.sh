@@ -4,6 +4,7 @@
 #
 #   bridge BRIDGE MAC                 alias BRIDGE cnet TABLE    bridge-address BRIDGE CIDR
 #   namespace NS                      veth NS INTERFACE PORT MAC
+#   mark NS                           (its loopback's alias, by which it is the lab's also without a wire)
 #   filtered BRIDGE                   (its frames meet the rules; wanted while a policy is in force)
 #   no-learning BRIDGE                (not from link-local frames, and no multicast groups)
 #   no-learning PORT BRIDGE           (no MAC of a frame; and a frame to an unknown MAC is not sent there)
@@ -18,6 +19,7 @@
 #   stale NS, foreign NS, linked NS   own-route NS ROUTE         own-rule NS RULE       neighbour NS INTERFACE ADDRESS MAC
 #   mtu NS INTERFACE BYTES            no-arp NS INTERFACE        qdisc NS INTERFACE KIND root|ingress|clsact
 #   rules NS FAMILY TABLE CHAIN       no-rule NS PRIORITY TABLE  (the kernel's own rule was deleted)
+#   cut-off PORT OPTION VALUE         (its bridge's option of the port that keeps frames from it)
 #   unconnected NS INTERFACE CIDR     (the kernel's own routes of an address were deleted)
 
 MTU=1500 # of every wire, at both ends: what the kernel gives
@@ -44,7 +46,7 @@ wanted_facts() {
     mac_of "${ADDRESS[$node]}"
     printf '%s\n' "namespace $namespace" "veth $namespace $interface $port $REPLY" "port $port ${BRIDGE[$node]}" \
       "deaf $port" "no-learning $port ${BRIDGE[$node]}" "forward $port ${BRIDGE[$node]} $REPLY" ${hairpins[$port]:+"hairpin $port"} "up $port" \
-      "inside-up $namespace lo" "address $namespace $interface ${ADDRESS[$node]}" \
+      "mark $namespace" "inside-up $namespace lo" "address $namespace $interface ${ADDRESS[$node]}" \
       "inside-up $namespace $interface" "route $namespace via $gateway"
   done
 }
@@ -75,23 +77,25 @@ HOST_SIGHTS='
   INDEX(.links[] | select(.group == $group); .ifname) as $ours |
   ([$ours[] | select(.link_netnsid)] | group_by(.link_netnsid) |
     map({key: "\(.[0].link_netnsid)", value: map(.ifalias)}) | from_entries) as $held |
-  (.links[] | select(.group != $group) | "link \(.ifname)", "altname \(.altnames[]?) \(.ifname)"),
-  ($ours[] | select(.ifalias and .linkinfo.info_kind == "bridge") | "table \(.ifalias | ltrimstr("cnet "))"),
+  (.links[] | select(.group != $group) | "\(if .ifalias // "" | startswith("cnet ") then "left" else "link" end) \(.ifname)", "altname \(.altnames[]?) \(.ifname)"),
+  ($ours[] | select(.linkinfo.info_kind == "bridge" and (.ifalias // "" | startswith("cnet /"))) | "table \(.ifalias | ltrimstr("cnet "))"),
   (.names[] | .name as $name | ($held["\(.id)"] // []) |
     if index("cnet \($name)") then "holder \($name)" elif . == [] then "other \($name)" else "end \($name)" end)'
 
-# Fills HOST_STATE and, from it: FOREIGN_LINKS, FOREIGN_ALTNAMES ("NAME INTERFACE"), HOLDERS (namespaces that
+# Fills HOST_STATE and, from it: FOREIGN_LINKS, LEFT_LINKS (with an alias of ours, but no more in the group),
+# FOREIGN_ALTNAMES ("NAME INTERFACE"), HOLDERS (namespaces that
 # hold an end of ours), NAMED (others that a table names), STALE (files that never became a namespace:
 # `ip netns add` makes the file first, and was killed), LINKED (symbolic links with a name of a table: `ip netns del`
 # would follow them).
 look() {
   local sights kind rest ends=() others=() tables=() known
-  FOREIGN_LINKS=() FOREIGN_ALTNAMES=() HOLDERS=() NAMED=() STALE=() LINKED=()
+  FOREIGN_LINKS=() LEFT_LINKS=() FOREIGN_ALTNAMES=() HOLDERS=() NAMED=() STALE=() LINKED=()
   HOST_STATE=$(host_state) || die "ip does not show the host's addresses, namespaces and routes"
   sights=$(jq -r --arg group "$LINK_GROUP" "$HOST_SIGHTS" <<<"$HOST_STATE")
   while read -r kind rest; do
     case $kind in
       link) FOREIGN_LINKS+=("$rest") ;;
+      left) LEFT_LINKS+=("$rest") ;;
       altname) FOREIGN_ALTNAMES+=("$rest") ;;
       table) tables+=("$rest") ;;
       holder) [[ -L /run/netns/$rest ]] || HOLDERS+=("$rest") ;;
@@ -126,7 +130,7 @@ inside_state() { # name, links, routes, rules, neighbours of each
   (($# == 0)) || need_root
   for namespace; do
     printf '"%s"\n' "$namespace"
-    ip -n "$namespace" -j -batch - <<<$'addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp'
+    ip -n "$namespace" -j -d -batch - <<<$'addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp'
   done
 }
 
@@ -196,7 +200,7 @@ in_words() {
   read -r kind a b c d <<<"$1"
   case $kind in
     bridge) echo "bridge $a, MAC $b" ;;
-    alias) echo "$c${d:+ $d} as the table of bridge $a" ;;
+    alias) if [[ $b == cnet && $c == /* ]]; then echo "$c${d:+ $d} as the table of bridge $a"; else echo "alias \"$b${c:+ $c}${d:+ $d}\" of bridge $a"; fi ;;
     bridge-address) echo "address $b on bridge $a" ;;
     filtered) echo "$a hands its frames to the rules" ;;
     no-learning) if [[ -n $b ]]; then echo "$a learns no MAC, gets no frame for an unknown MAC"; else echo "$a learns nothing from link-local frames and IGMP"; fi ;;
@@ -204,6 +208,7 @@ in_words() {
     forward) echo "$b forwards frames for $c to $a" ;;
     up) echo "$a is up" ;;
     namespace) echo "namespace $a" ;;
+    mark) echo "alias \"cnet $a\", the lab's mark, on lo in namespace $a" ;;
     veth) echo "veth pair $c (host) = $b (namespace $a), MAC $d" ;;
     hairpin) echo "$a sends back what it received, when that is asked for" ;;
     port) echo "$a is a port of bridge $b" ;;
@@ -213,6 +218,13 @@ in_words() {
     own-route | own-rule) echo "${kind#own-} that is not in the table, in namespace $a: $b${c:+ $c}${d:+ $d}" ;;
     no-rule) echo "routing rule $b (table $c) in namespace $a" ;;
     unconnected) echo "$(interface_in_words "$a" "$b") has an address $c without its routes" ;;
+    cut-off)
+      case $b in
+        isolated) echo "$a is isolated from the other ports of its bridge" ;;
+        bcast_flood) echo "$a gets no broadcast frame (ARP) from its bridge" ;;
+        state) echo "$a is switched off as a port of its bridge (state $c)" ;;
+      esac
+      ;;
     neighbour) echo "permanent neighbour on $(interface_in_words "$a" "$b"): $c at $d" ;;
     mtu) echo "MTU $c on $(interface_in_words "$a" "$b"), wanted $MTU" ;;
     no-arp) echo "$(interface_in_words "$a" "$b") has ARP switched off" ;;

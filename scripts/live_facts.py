@@ -34,6 +34,17 @@ class Place:
         self.rules: list[Object] = []
         self.neighbours: list[Object] = []
 
+    def is_new(self) -> bool:
+        """Tell whether it is as `ip netns add` makes it: only links of the kernel's own, all down, and nothing else."""
+        return not (
+            any("UP" in link["flags"] or link["addr_info"] or "ifalias" in link for link in self.links)
+            or {link["ifname"] for link in self.links} - _KERNEL_LINKS
+            or any(self.routing())
+            or self.chains
+            or self.qdiscs
+            or self.neighbours
+        )
+
     def added(self, links: list[Object]) -> Iterator[str]:
         """Yield what somebody added to some of its links, or took from them."""
         names = {link["ifname"] for link in links}
@@ -85,6 +96,19 @@ class Place:
         yield from (f"no-rule {self.name} {priority} {table}" for priority, table in missing.items())
 
 
+# What a new namespace has: a loopback, and a tunnel's end of each kind that the host has loaded.
+_KERNEL_LINKS = {
+    "lo",
+    "tunl0",
+    "gre0",
+    "gretap0",
+    "erspan0",
+    "ip_vti0",
+    "ip6_vti0",
+    "sit0",
+    "ip6tnl0",
+    "ip6gre0",
+}
 _KERNEL_RULES = {0: "local", 32766: "main", 32767: "default"}
 
 
@@ -160,8 +184,8 @@ class Lab:
     """The host's links of the lab, and the namespaces that may hold their other ends.
 
     A pair's two ends name each other by index; the host's end also by the namespace's number. A namespace with a name
-    of ours that holds no such end is ours too (a link was cut, a run was killed), unless it is in use for something
-    else. Links that someone added inside a namespace are theirs.
+    of ours that holds no such end (a link was cut, a run was killed) is ours by its mark, the alias of its loopback, or
+    when nobody has used it since it was made. Links that someone added inside a namespace are theirs.
     """
 
     def __init__(self, host: Object, on_host: Place, places: list[Place]) -> None:
@@ -217,7 +241,8 @@ class Lab:
     def _bridge(self, link: Object) -> Iterator[str]:
         name, data = link["ifname"], link["linkinfo"].get("info_data", {})
         yield f"bridge {name} {link['address']}"
-        yield f"alias {name} {link.get('ifalias')}"
+        if "ifalias" in link:
+            yield f"alias {name} " + link["ifalias"].replace("\n", " ")
         yield from (f"bridge-address {name} {cidr}" for cidr in cidrs(link))
         if data.get("no_linklocal_learn") == 1 and data.get("mcast_snooping") == 0:
             yield f"no-learning {name}"
@@ -236,14 +261,33 @@ class Lab:
             yield f"no-learning {name} {link.get('master')}"
         if data.get("hairpin"):
             yield f"hairpin {name}"
+        if data.get("isolated"):
+            yield f"cut-off {name} isolated on"
+        if data.get("bcast_flood") is False:
+            yield f"cut-off {name} bcast_flood off"
+        if data.get("state", "forwarding") != "forwarding" and self._may_forward(link):
+            yield f"cut-off {name} state {data['state']}"
+
+    def _may_forward(self, port: Object) -> bool:
+        """Tell whether the kernel lets a port forward by itself, while its bridge and both ends are up, without STP."""
+        bridge = next((link for link in self.links if link["ifname"] == port.get("master")), None)
+        return (
+            bridge is not None
+            and "UP" in bridge["flags"]
+            and bridge.get("linkinfo", {}).get("info_data", {}).get("stp_state") == 0
+            and port.get("operstate") == "UP"
+        )
 
     def _inside(self, place: Place) -> Iterator[str]:
         name, mine = place.name, self.held[place.name]
         loopbacks = [link for link in place.links if link["link_type"] == "loopback"]
-        if not mine and any("UP" in link["flags"] for link in place.links if link not in loopbacks):
+        is_marked = any(link.get("ifalias") == f"cnet {name}" for link in loopbacks)
+        if not (mine or is_marked or place.is_new()):
             yield f"foreign {name}"
             return
         yield f"namespace {name}"
+        if is_marked:
+            yield f"mark {name}"
         yield from (
             f"inside-up {name} {link['ifname']}" for link in loopbacks + mine if "UP" in link["flags"]
         )

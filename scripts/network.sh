@@ -24,15 +24,19 @@ source "$ROOT/scripts/plan.sh"
 
 # --- what would be in the way --------------------------------------------------------------------
 
-check_links() { # interfaces of the host that have a name of ours and are not ours
+foreign_links() { # a line for each interface of the host that has a name of ours and is not ours, or not in our group
   local link wanted=" ${BRIDGES[*]} ${PORT[*]} "
+  for link in "${LEFT_LINKS[@]}"; do
+    [[ $wanted != *" $link "* ]] ||
+      echo "interface $link of the lab is no more in its group, by which the lab knows it; sudo ip link set dev $link group $LINK_GROUP"
+  done
   for link in "${FOREIGN_LINKS[@]}"; do
     [[ $wanted != *" $link "* ]] ||
-      die "the host has an interface $link that is not the lab's; rename it, or take another name in $TABLE"
+      echo "the host has an interface $link that is not the lab's; rename it, or take another name in $TABLE"
   done
   for link in "${FOREIGN_ALTNAMES[@]}"; do
     [[ $wanted != *" ${link% *} "* ]] ||
-      die "${link% *} is an alternative name of interface ${link#* }, which is not the lab's; ip link property del dev ${link#* } altname ${link% *}, or take another name in $TABLE"
+      echo "${link% *} is an alternative name of interface ${link#* }, which is not the lab's; ip link property del dev ${link#* } altname ${link% *}, or take another name in $TABLE"
   done
 }
 
@@ -124,7 +128,7 @@ foreign_namespaces() { # a line for each name of the table that something else h
 }
 
 # What is the host's and stands in the way, a line each, with what to do.
-foreign_things() { foreign_namespaces && foreign_routes && foreign_routing_rules; }
+foreign_things() { foreign_links && foreign_namespaces && foreign_routes && foreign_routing_rules; }
 
 check_foreign() {
   local found
@@ -134,7 +138,6 @@ check_foreign() {
 
 check_network() {
   check_ports_of_bridges
-  check_links
   check_foreign
 }
 

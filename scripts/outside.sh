@@ -23,7 +23,7 @@ make_outside() {
   sysctl -qw "net/ipv4/conf/cnet-outside/forwarding=$(way_out_forwards)"
   ip link set cnet-outside up
   ip -n "$OUTSIDE_NAMESPACE" -batch - <<EOF
-link set lo up
+link set lo up alias "cnet $OUTSIDE_NAMESPACE"
 addr add $OUTSIDE/30 dev $OUTSIDE_INTERFACE
 link set $OUTSIDE_INTERFACE up
 EOF

@@ -13,6 +13,7 @@ host() { HOST+=("$1"); }
 other() { [[ " ${OTHERS[*]/%/ ;} " == *" $1 ; "* ]] || OTHERS+=("$1"); } # once
 at() { if [[ $1 == - ]]; then host "$2"; else inside "$1" "$2"; fi; }
 forwarding() { FORWARDING+=("$1"); }
+mark() { inside "$1" "link set dev lo up alias \"cnet $1\""; } # NAMESPACE
 inside() {
   [[ -n ${INSIDE[$1]:-} ]] || ORDER+=("$1")
   INSIDE[$1]+=$2$'\n'
@@ -21,10 +22,11 @@ inside() {
 # addrgenmode none: the lab speaks IPv4, and each IPv6 address that the kernel makes by itself would be
 # announced to every port of the bridge (with 500 nodes that is half of the time) and pass by iptables.
 # A kernel without IPv6 makes none, and refuses the word.
-# A port's alias is the name of the namespace at its other end: by that a namespace is the lab's, in whatever table.
+# A port's alias is the name of the namespace at its other end: by that a namespace is the lab's, in whatever table. Its
+# loopback has the same alias from the moment that it is up, so that it is the lab's when its wire is cut, too.
 plan_to_make() {
   local kind a b c d quiet='addrgenmode none'
-  local -A wired=()
+  local -A wired=() marked=()
   [[ -d /proc/sys/net/ipv6/conf ]] || quiet=''
   for a in "${NODES[@]}"; do wired[${PORT[$a]}]=${NAMESPACE[$a]}; done
   while read -r kind a b c d; do
@@ -42,7 +44,8 @@ plan_to_make() {
       port) host "link set dev $a ${quiet:+$quiet }master $b${wired[$a]:+ alias \"cnet ${wired[$a]}\"}" ;;
       hairpin) host "link set dev $a type bridge_slave hairpin on" ;;
       address) { [[ -z $quiet ]] || inside "$a" "link set dev $b $quiet"; } && inside "$a" "addr add $c brd + dev $b" ;;
-      inside-up) inside "$a" "link set dev $b up" ;;
+      mark) mark "$a" && marked["$a lo"]=1 ;;
+      inside-up) [[ -n ${marked["$a $b"]:-} ]] || inside "$a" "link set dev $b up" ;;
       route) inside "$a" "route add default $b $c" ;;
     esac
   done < <(printf '%s\n' "${MISSING[@]}")
@@ -57,17 +60,30 @@ plan_without_learning() { # PORT BRIDGE, or BRIDGE
   fi
 }
 
+plan_to_let_in() { # PORT OPTION
+  case $2 in
+    isolated) host "link set dev $1 type bridge_slave isolated off" ;;
+    bcast_flood) host "link set dev $1 type bridge_slave bcast_flood on" ;;
+    state) host "link set dev $1 type bridge_slave state 3" ;; # BR_STATE_FORWARDING
+  esac
+}
+
 plan_to_remove() { # what is removed takes along what hangs on it
   local kind a b c rest
-  local -A gone=()
+  local -A gone=() unmarked=()
+  for a in "${MISSING[@]}"; do [[ $a != "mark "* ]] || unmarked[${a#* }]=1; done
   while read -r kind a b c rest; do
     case $kind in
       bridge) host "link del dev $a" && gone["bridge $a"]=1 ;;
-      veth) host "link del dev $c" && gone["links $a"]=1 gone["link $a $b"]=1 gone["port $c"]=1 ;;
+      veth)
+        host "link del dev $c" && gone["links $a"]=1 gone["link $a $b"]=1 gone["port $c"]=1
+        [[ -z ${unmarked[$a]:-} ]] || mark "$a" # or without its wire it would be nobody's
+        ;;
       namespace | stale) host "netns del $a" && gone["inside $a"]=1 ;;
       forward) [[ -n ${gone["bridge $b"]:-}${gone["port $a"]:-} ]] || forwarding "fdb del $c dev $a master" ;;
       filtered) [[ -n ${gone["bridge $a"]:-} ]] || host "link set dev $a type bridge $(filtering 0)" ;;
       hairpin) [[ -n ${gone["port $a"]:-} ]] || host "link set dev $a type bridge_slave hairpin off" ;;
+      cut-off) [[ -n ${gone["port $a"]:-} ]] || plan_to_let_in "$a" "$b" ;;
       bridge-address) [[ -n ${gone["bridge $a"]:-} ]] || host "addr del $b dev $a" ;;
       address) [[ -n ${gone["inside $a"]:-}${gone["link $a $b"]:-} ]] || inside "$a" "addr del $c dev $b" ;;
       route) [[ -n ${gone["inside $a"]:-}${gone["links $a"]:-} ]] || inside "$a" "route del default $b $c" ;;

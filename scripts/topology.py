@@ -189,14 +189,14 @@ def base_table(path: Path) -> Path:
 
 
 def running_table() -> str:
-    """Table the running lab was made from, which each of its bridges carries as its alias; else empty."""
+    """Table the running lab was made from, by the first bridge that carries it as its alias; else empty."""
     command = ["ip", "-j", "link", "show", "group", str(LINK_GROUP), "type", "bridge"]
     try:
         links = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     except (OSError, subprocess.CalledProcessError, ValueError):
         return ""
-    aliases = [link["ifalias"] for link in links if "ifalias" in link]
-    return str(aliases[0]).removeprefix("cnet ") if aliases else ""
+    aliases = [str(link["ifalias"]) for link in links if "ifalias" in link]
+    return next((alias.removeprefix("cnet ") for alias in aliases if alias.startswith("cnet /")), "")
 
 
 class _Reader(TableReader):

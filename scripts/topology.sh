@@ -25,10 +25,15 @@ table_path() {
   realpath -m -- "$table"
 }
 
-# Each bridge of the lab carries its table's path as its alias.
-running_table() {
+# Each bridge of the lab carries its table's path as its alias. Another alias is somebody's own, and names no table.
+running_tables() {
   ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null |
-    jq -r '[.[] | select(.ifalias)][0].ifalias // empty | ltrimstr("cnet ")' 2>/dev/null || true # no ip or jq yet: nothing is up
+    jq -r '.[].ifalias // empty | select(startswith("cnet /")) | ltrimstr("cnet ")' 2>/dev/null || true # no ip or jq yet: nothing is up
+}
+running_table() {
+  local tables
+  tables=$(running_tables)
+  echo "${tables%%$'\n'*}"
 }
 
 # Whether a bridge hands its frames to the rules; without that a packet between two of its ports meets none of

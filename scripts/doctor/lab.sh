@@ -31,10 +31,6 @@ check_services() {
   ask services "their code and the virtual environment can be read by their users"
 }
 
-running_tables() {
-  ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r '.[] | select(.ifalias) | .ifalias | ltrimstr("cnet ")' 2>/dev/null | sort -u || true # none is up
-}
-
 check_table() {
   local running others
   if ! running=$(load_topology 2>&1); then
@@ -42,7 +38,7 @@ check_table() {
     return
   fi
   load_topology
-  running=$(running_tables)
+  running=$(running_tables | sort -u)
   others=$(grep -vxF -- "$TABLE" <<<"$running" | paste -sd' ') || true # there is no other
   if [[ -n $others ]]; then
     note "a lab made from $others is up: \`up\` would turn it into $TABLE" "go on with it: TOPOLOGY=${others%% *}; or take it down first: sudo make down"

@@ -158,6 +158,29 @@ refuses() { # TEXT PREPARATION: up and check say so
   '
 }
 
+@test "a port or a bridge that left the group of the lab'\''s links is named with the command that puts it back" {
+  on_a_host '
+    network_state >/run/nothing
+    network up >/dev/null
+    for link in veth-api-br br-app; do
+      network_state >/run/before
+      ip link set dev $link group 0
+      command="ip link set dev $link group 25955"
+      fails network status >/run/said
+      grep -qx "foreign  interface $link of the lab is no more in its group.*; sudo $command" /run/said
+      fails grep "netns del" /run/said
+      fails_with 1 "; sudo $command" network up
+      $command
+      unchanged /run/before
+      network status
+    done
+    ip link set dev veth-api-br group 0
+    network down
+    retry 5 unchanged /run/nothing
+  '
+  succeeds
+}
+
 @test "a namespace of somebody else with a name of ours is refused, and down does not touch it" {
   refuses "network.sh: there is a namespace redis-cache that is not the lab" '
     ip netns add redis-cache
@@ -165,6 +188,49 @@ refuses() { # TEXT PREPARATION: up and check say so
     ip -n redis-cache link set inside up
     silent network down
   '
+}
+
+@test "a namespace of somebody else with a name of ours stays theirs, whatever they did in it" {
+  on_a_host '
+    many_nodes 1 >/run/one.tsv; export TOPOLOGY=/run/one.tsv
+    theirs() { # COMMAND...: after it nothing takes the namespace for the lab'\''s
+      ip netns add node1
+      "$@"
+      network_state >/run/before; nsenter --net=/run/netns/node1 nft list ruleset >/run/rules
+      fails_with 1 "there is a namespace node1 that is not the lab'\''s: \`ip netns del node1\`" network check
+      fails_with 1 "there is a namespace node1 that is not the lab'\''s" network up
+      silent network down
+      unchanged /run/before; diff /run/rules <(nsenter --net=/run/netns/node1 nft list ruleset)
+      ip netns del node1
+    }
+    theirs ip -n node1 link set lo up
+    theirs ip -n node1 addr add 127.0.0.53/8 dev lo
+    theirs ip -n node1 rule add priority 7 from 10.0.0.50 blackhole
+    theirs nsenter --net=/run/netns/node1 iptables -A INPUT -j DROP
+    theirs ip -n node1 link add theirs type veth peer name other
+    theirs ip -n node1 link set lo alias "cnet other"
+    ip netns add node1 # just made: a run that was killed leaves it so
+    network up >/dev/null
+    network status
+  '
+  succeeds
+}
+
+@test "a namespace that lost its mark is named and marked; one made before there were marks stays ours without its wire" {
+  on_a_host '
+    network up >/dev/null
+    [[ $(ip -n redis-cache -j link show lo | jq -r ".[].ifalias") == "cnet redis-cache" ]]
+    ip -n redis-cache link set lo alias ""
+    drifted "missing  alias \"cnet redis-cache\", the lab'\''s mark, on lo in namespace redis-cache"
+    ip -n redis-cache link set lo alias ""
+    ip -n redis-cache link set veth-redis address 02:00:00:00:00:01 # its wire is made anew
+    network up >/dev/null
+    network status
+    ip link del veth-redis-br
+    network down >/dev/null
+    [[ ! -e /run/netns/redis-cache ]]
+  '
+  succeeds
 }
 
 @test "an overlap with a route of the host is refused by its name, whatever kind of route it is" {
@@ -359,6 +425,22 @@ missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br"
   succeeds
 }
 
+@test "status names a port that its bridge keeps frames from" {
+  on_a_host '
+    network up >/dev/null
+    bridge link set dev veth-redis-br isolated on
+    drifted "surplus  veth-redis-br is isolated from the other ports of its bridge"
+    bridge link set dev veth-redis-br bcast_flood off
+    drifted "surplus  veth-redis-br gets no broadcast frame (ARP) from its bridge"
+    bridge link set dev veth-pg-br state 1
+    drifted "surplus  veth-pg-br is switched off as a port of its bridge (state listening)"
+    bridge link set dev veth-pg-br state 0
+    drifted "surplus  veth-pg-br is switched off as a port of its bridge (state disabled)"
+    ip netns exec redis-cache ping -qc1 -W1 10.0.0.60
+  '
+  succeeds
+}
+
 @test "status names routes, rules, neighbours and addresses that somebody added inside a namespace" {
   on_a_host '
     network up >/dev/null
@@ -447,6 +529,21 @@ surplus  MTU 400 on veth-api-br of the host, wanted 1500"
     sed -n "s/.*sudo //p" /run/said | bash -e
     network status
     network up
+  '
+  succeeds
+}
+
+@test "an alias of a bridge that names no table is named, whatever asks goes on, and up puts the table there" {
+  on_a_host '
+    network up >/dev/null
+    for alias in garbage "cnet garbage" "my own bridge"; do
+      ip link set br-app alias "$alias"
+      diff <(scripts/topology.sh dump) <(/usr/bin/python3 -m scripts.topology dump)
+      drifted "missing  $ROOT/topology/flat.tsv as the table of bridge br-app
+surplus  alias \"$alias\" of bridge br-app"
+    done
+    ip link set br-app alias ""
+    drifted "missing  $ROOT/topology/flat.tsv as the table of bridge br-app"
   '
   succeeds
 }
