@@ -168,7 +168,10 @@ compare_facts() {
   local wanted live
   look
   wanted=$(wanted_facts)
-  LIVE=$(live_facts "${HOLDERS[@]}" "${NAMED[@]}") || die "the state of the lab's namespaces cannot be read"
+  LIVE=$(live_facts "${HOLDERS[@]}" "${NAMED[@]}" 2>/dev/null) || {
+    look # a proof that ran has just taken its outside away
+    LIVE=$(live_facts "${HOLDERS[@]}" "${NAMED[@]}") || die "the state of the lab's namespaces cannot be read"
+  }
   mapfile -t live <<<"$LIVE"
   HOST_ROUTING=() LIVE=''
   while ((${#live[@]} > 0)) && [[ ${live[-1]} == "host "* ]]; do

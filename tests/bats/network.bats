@@ -324,6 +324,21 @@ END
   succeeds
 }
 
+@test "the outside of a proof that runs is no drift; one that a killed proof left is" {
+  on_a_host '
+    network up >/dev/null
+    ( source scripts/topology.sh; source scripts/outside.sh; take_lock; make_outside; touch /run/made; exec sleep 30 ) & proof=$!
+    retry 10 test -e /run/made
+    network status
+    kill -9 "$proof"
+    fails network status >/run/said
+    grep "cnet-outside" /run/said
+    network up >/dev/null
+    network status
+  '
+  succeeds
+}
+
 @test "status names a link that was cut" {
   on_a_host '
     network up >/dev/null
