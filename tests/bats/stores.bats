@@ -263,6 +263,7 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
     retry 4 refused; grep "too many clients" /run/refused
     retry 15 taken crowd
     kill "$crowd"
+    retry 15 as_orders -c "SELECT 1" >/dev/null # those that waited in the queue have their five seconds, too
     [[ $(as_orders -c "SHOW authentication_timeout; SHOW statement_timeout; SHOW idle_in_transaction_session_timeout; SHOW client_connection_check_interval" | xargs) == "5s 5s 5s 1s" ]]
     [[ $(as_orders -c "SELECT rolconnlimit, rolsuper, rolcreatedb FROM pg_roles WHERE rolname = '"'orders'"'") == "40|f|f" ]]
     refute as_orders -c "SELECT pg_sleep(30)"
