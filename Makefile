@@ -70,7 +70,7 @@ monitor: ## phase 3: capture for DURATION=30 s, analyse, reports of traffic, con
 capture: ## tcpdump on the lab's wires until Ctrl+C (DURATION=10: so many seconds)
 	@monitoring/capture.sh run $(DURATION)
 
-health: ## every service: up or down, latency, uptime; goes on until Ctrl+C (ONCE=1: once, with an exit status)
+health: ## every service (up, degraded, down) and whether the shop is open; goes on until Ctrl+C (ONCE=1: once, with an exit status)
 	@scripts/report.sh health
 
 connections: ## connections by service and state, address translations, the tracking table
