@@ -83,9 +83,9 @@ HOST_SIGHTS='
     if index("cnet \($name)") then "holder \($name)" elif . == [] then "other \($name)" else "end \($name)" end)'
 
 # Fills HOST_STATE and, from it: FOREIGN_LINKS, LEFT_LINKS (with an alias of ours, but no more in the group),
-# FOREIGN_ALTNAMES ("NAME INTERFACE"), HOLDERS (namespaces that hold an end of ours), NAMED (others that a table names), STALE (files that never became a namespace:
-# `ip netns add` makes the file first, and was killed), LINKED (symbolic links with a name of a table: `ip netns del`
-# would follow them).
+# FOREIGN_ALTNAMES ("NAME INTERFACE"), HOLDERS (namespaces that hold an end of ours), NAMED (others that a table names),
+# STALE (files that never became a namespace: `ip netns add` makes the file first, and was killed), LINKED (symbolic
+# links with a name of a table: `ip netns del` would follow them).
 look() {
   local sights kind rest ends=() others=() tables=() known
   FOREIGN_LINKS=() LEFT_LINKS=() FOREIGN_ALTNAMES=() HOLDERS=() NAMED=() STALE=() LINKED=()

@@ -117,6 +117,8 @@ tell_of_processes() { # NAMESPACE...: those that keep a namespace which loses it
   done < <(processes_in "$@")
 }
 
+is_planned() { ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} + ${#OTHERS[@]} > 0)); }
+
 show_commands() {
   local namespace lines
   ((${#OTHERS[@]} == 0)) || printf "$DIM+ %s$PLAIN\n" "${OTHERS[@]}"
@@ -138,7 +140,7 @@ count_commands() { # or shows them, where they are a few
 }
 
 carry_out() { # [removing]: shows what will be done, then does it
-  ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} + ${#OTHERS[@]} > 0)) || return 0
+  is_planned || return 0
   if [[ -n ${BRIEF:-} ]]; then count_commands; else show_commands; fi
   [[ -n ${DRY_RUN:-} ]] || run_batches "$@"
 }
@@ -206,7 +208,7 @@ remove_surplus() {
   tell_of_processes "${removed[@]}"
   for round in 1 2 3 4; do
     plan_to_remove
-    ((${#HOST[@]} + ${#FORWARDING[@]} + ${#SYSCTLS[@]} + ${#ORDER[@]} + ${#OTHERS[@]} > 0)) || return 0
+    is_planned || return 0
     ((round < 4)) || die "what is surplus cannot be removed (scripts/network.sh status names it): $COMPLAINTS"
     carry_out removing
     HOST=() FORWARDING=() SYSCTLS=() INSIDE=() ORDER=() OTHERS=()
