@@ -13,7 +13,18 @@ from ipaddress import IPv4Address, IPv6Address
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.traffic.packets import IPV4, IPV6, TCP, UDP, AddressBook, Integers, Packets, Truths, Unread
+from monitoring.traffic.packets import (
+    IPV4,
+    IPV6,
+    TCP,
+    UDP,
+    UNKNOWN,
+    AddressBook,
+    Integers,
+    Packets,
+    Truths,
+    Unread,
+)
 
 PADDING = 64  # zero bytes that must follow the data, so that looking ahead is safe
 ETHERNET = 1
@@ -91,7 +102,7 @@ class Decoder:
         end = frames.at + frames.captured
         whole = at <= end
         self._unread.note("frame shorter than its link header", "", int((~whole).sum()))
-        found.network = np.where(whole, kind, 0)
+        found.network = np.where(whole, kind, UNKNOWN)
         found.protocol = found.network.copy()
         self._decode_ipv4(frames, found, at, end)
         self._decode_ipv6(frames, found, at, end)

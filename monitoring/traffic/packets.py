@@ -16,30 +16,32 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Truths = NDArray[np.bool_]
 
-UNKNOWN = -1  # a time or size that the source does not tell
+UNKNOWN = -1  # what the source does not tell: a time, a size, a protocol
 NO_ADDRESS = 0
-TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58  # as the IP header numbers them (IANA protocol numbers)
-ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD  # EtherTypes, which begin where protocol numbers end
+# Protocols are numbers of one space: those of IP (IANA), up to 255; EtherTypes, from 0x600; and the service access
+# points of frames of IEEE 802.3, which have a length in an EtherType's place: LLC + DSAP (IEEE 802.2).
+TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
+ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
+LLC = 0x10000
 FIN, SYN, RST, PUSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20  # RFC 9293, 3.1
 
 _NAMES = {
     ICMP: "ICMP", 2: "IGMP", 4: "IPIP", TCP: "TCP", UDP: "UDP", 41: "IPv6-in-IP", 47: "GRE", 50: "ESP", 51: "AH",
     ICMP6: "ICMPv6", 59: "no next header", 88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP", 132: "SCTP",
     136: "UDP-Lite", ARP: "ARP", 0x8035: "RARP", 0x88CC: "LLDP", 0x888E: "EAPOL", 0x8847: "MPLS", 0x8863: "PPPoE",
-    0x8864: "PPPoE",
+    0x8864: "PPPoE", LLC + 0x42: "STP", LLC + 0xAA: "802.3 SNAP", UNKNOWN: "unknown",
 }  # fmt: skip
-_LENGTHS = 0x600  # EtherTypes below are lengths of IEEE 802.3 frames
 _LAST_PROTOCOL = 255
 _NARROW = 1 << 17  # a table so wide is quicker than to sort
 
 
 def protocol_name(number: int) -> str:
-    """Name a protocol number (up to 255) or an EtherType."""
+    """Name a protocol's number."""
     if name := _NAMES.get(number):
         return name
     if number <= _LAST_PROTOCOL:
         return f"IP protocol {number}"
-    return "802.3" if number < _LENGTHS else f"EtherType 0x{number:04x}"
+    return f"EtherType 0x{number:04x}" if number < LLC else f"802.3 LLC 0x{number - LLC:02x}"
 
 
 PROTOCOL_NUMBERS = {name: number for number, name in _NAMES.items()}
@@ -111,8 +113,8 @@ class Packets:
 
     time: Integers  # nanoseconds since 1970, or since some moment; UNKNOWN
     size: Integers  # bytes of the frame on the wire, UNKNOWN
-    protocol: Integers  # number or EtherType
-    network: Integers  # EtherType under which it travelled: IPV4, IPV6, ARP...
+    protocol: Integers  # the innermost that is known without looking into a tunnel; UNKNOWN
+    network: Integers  # under which it travelled: IPV4, IPV6, ARP, LLC + DSAP...; UNKNOWN
     source: Integers  # numbers of the address book; NO_ADDRESS for what is not IP
     destination: Integers
     source_port: Integers  # 0: none
@@ -129,9 +131,9 @@ class Packets:
     @classmethod
     def empty(cls, count: int) -> Packets:
         """Make a batch whose every field is unknown, none or zero."""
-        time, size = np.full(count, UNKNOWN, np.int64), np.full(count, UNKNOWN, np.int64)
-        protocol, network, source, destination, source_port, destination_port, flags, sequence, payload = (
-            np.zeros(count, np.int64) for _ in range(9)
+        time, size, protocol, network = (np.full(count, UNKNOWN, np.int64) for _ in range(4))
+        source, destination, source_port, destination_port, flags, sequence, payload = (
+            np.zeros(count, np.int64) for _ in range(7)
         )
         fragment = np.zeros(count, np.bool_)
         return cls(
