@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.table import Table
 
 from chaos import timeline
@@ -19,7 +18,9 @@ from chaos.load import Sample
 from chaos.promises import Promise, load_promises
 from monitoring.distribution import Share, names_by_url, shares, to_products, unevenness
 from monitoring.gateway_log import Change, Routed, lines_of, read
+from scripts.csv_files import write_rows
 from scripts.document import Document, Picture, Rows, Section, write_pdf
+from scripts.terminal import Console
 from scripts.topology import Topology, load, table_path
 
 EVEN_PERCENT, EVEN_REQUESTS = 1.0, 2.0  # each of the gateway's two workers goes round by itself
@@ -193,8 +194,7 @@ def write_files(
 ) -> None:
     """Write CSV, picture and PDF."""
     rows = [row_of(result) for result in results]
-    with (folder / "chaos.csv").open("w", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([HEADINGS, *rows])
+    write_rows(folder / "chaos.csv", HEADINGS, rows)
     picture = folder / "chaos_timeline.png"
     timeline.draw(samples, results, picture)
     widths = (11, 10, *[5] * (len(HEADINGS) - 3), 6)

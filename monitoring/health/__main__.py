@@ -10,7 +10,6 @@ adds each check to a file; --report makes health_report.pdf of such a file when 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import time
@@ -20,13 +19,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP, Check, Target, check_all, targets
 from monitoring.health.history import Histories, quantile
+from scripts.csv_files import Writer
+from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
 COLUMNS = ("time", "service", "up", "milliseconds", "why")
@@ -65,7 +65,7 @@ class Monitor:
     def _note(self, checks: Sequence[Check], live: Live | None) -> None:
         self.histories.note(checks)
         if self._log:
-            csv.writer(self._log, lineterminator="\n").writerows(_row(check) for check in checks)
+            Writer(self._log).rows(_row(check) for check in checks)
             self._log.flush()
         if self._options.json:
             print(json.dumps(_round(checks)), flush=True)
@@ -130,7 +130,7 @@ def _open_log(path: Path | None, stack: ExitStack) -> TextIO | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     log = stack.enter_context(path.open("a", newline="", encoding="utf-8"))
     if log.tell() == 0:
-        csv.writer(log, lineterminator="\n").writerow(COLUMNS)
+        Writer(log).row(COLUMNS)
     return log
 
 

@@ -7,15 +7,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import matplotlib as mpl
-
 from monitoring.colours import BLUE, VERMILION
 from monitoring.health.checks import DEGRADED, DOWN, SHOP, Check
 from monitoring.health.history import quantile
 from scripts.document import Document, Picture, Rows, Section, write
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from scripts.figures import plt, save
 
 _SLOW = 3  # times the median
 _ENOUGH = 20  # answers, of which one in twenty can be spoken of
@@ -159,5 +155,4 @@ def _draw(services: dict[str, list[Check]], path: Path) -> None:
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     all_axes[-1, 0].set_xlabel("seconds; each axis in milliseconds")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)

@@ -15,15 +15,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
-from monitoring.csv_files import write
 from monitoring.names import Names
 from monitoring.traffic.ahead import ahead
 from monitoring.traffic.packets import AddressBook, Unread
 from monitoring.traffic.source import STANDARD_INPUT, packets_of
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
+from scripts.csv_files import write
+from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
 REPORTS = Path(__file__).resolve().parents[2] / "reports"

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from monitoring.colours import BLUE, VERMILION
 from monitoring.traffic.tables import Tables
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from scripts.figures import plt, save
 
 _MOST_BARS = 15
-_DOTS_PER_INCH = 130
 
 
 def draw(tables: Tables, folder: Path) -> list[Path]:
@@ -32,8 +28,7 @@ def draw(tables: Tables, folder: Path) -> list[Path]:
     paths = []
     for name, figure in figures.items():
         path = folder / f"{name}.png"
-        figure.savefig(path, dpi=_DOTS_PER_INCH)
-        plt.close(figure)
+        save(figure, path)
         paths.append(path)
     return paths
 

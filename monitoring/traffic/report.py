@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from monitoring.csv_files import Table
 from monitoring.traffic import findings
 from monitoring.traffic.tables import Tables
+from scripts.csv_files import Table
 from scripts.document import Block, Document, Picture, Rows, Section, write
 
 _MOST_ROWS = 40

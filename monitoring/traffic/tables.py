@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from monitoring.csv_files import Table
 from monitoring.names import Names
 from monitoring.traffic.packets import ICMP, ICMP6, TCP, UDP, UNKNOWN, protocol_name
 from monitoring.traffic.tally import COUNTS, NANOSECONDS, PairCount, Tally
+from scripts.csv_files import Table
 
 _MILLISECOND = 1e6
 
