@@ -1,11 +1,23 @@
-"""CSV files: each is whole, or as it was before."""
+"""CSV files: each is written whole, or stays as it was before; what is not one of its rows is named when it is read."""
 
 from __future__ import annotations
 
+import codecs
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO, TypeVar
+
+from scripts.unread import Unread
+
+_Record = TypeVar("_Record")
+_MOST_CHARACTERS = 1 << 17  # of a line: what the csv module takes for a field
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class CsvError(ValueError):
+    """Why a file is not the CSV file that it should be, in one line."""
 
 
 @dataclass(frozen=True)
@@ -30,3 +42,77 @@ def write(tables: Iterable[Table], folder: Path) -> list[Path]:
         draft.replace(path)
         written.append(path)
     return written
+
+
+def read(
+    path: Path, columns: Sequence[str], record_of: Callable[[Mapping[str, str]], _Record], unread: Unread
+) -> Iterator[_Record]:
+    """Read a CSV file that the lab wrote, a record a line; note lines that are none in `unread` and go on.
+
+    `record_of` makes the record, and raises ValueError for fields that are none. No field holds a line feed, so an
+    open quote or a hole of NUL bytes costs its line only. UTF-16 and a byte order mark, which spreadsheets write, are
+    read too. Raises CsvError when the heading lacks one of the columns, OSError when there is no such file.
+    """
+    with path.open("rb") as stream:
+        utf_16 = stream.read(2) in _UTF_16
+    encoding, errors = ("utf-16", "replace") if utf_16 else ("utf-8-sig", "surrogateescape")
+    with path.open(encoding=encoding, errors=errors) as lines:
+        yield from read_lines(lines, columns, record_of, unread, str(path))
+
+
+def read_lines(
+    lines: TextIO,
+    columns: Sequence[str],
+    record_of: Callable[[Mapping[str, str]], _Record],
+    unread: Unread,
+    name: str,
+) -> Iterator[_Record]:
+    """Read a CSV file that is open; `name` is for messages."""
+    try:
+        heading = _fields(lines.readline(_MOST_CHARACTERS))
+    except ValueError:
+        heading = []
+    if missing := [column for column in columns if column not in heading]:
+        raise CsvError(
+            f"{name}: line 1 is no heading with {','.join(columns)}: no column {', '.join(missing)}"
+        )
+    number = 1
+    while line := lines.readline(_MOST_CHARACTERS):
+        number += 1
+        end = line
+        while len(end) == _MOST_CHARACTERS and not end.endswith("\n"):  # the rest of a line that is too long
+            end = lines.readline(_MOST_CHARACTERS)
+        try:
+            fields = _fields(line)
+            if not fields or fields == heading:  # logs that were joined
+                continue
+            if len(fields) != len(heading):
+                raise _Foreign("a line with too few or too many fields")
+        except _Foreign as foreign:
+            unread.note(str(foreign), f"line {number}")
+            continue
+        try:
+            yield record_of(dict(zip(heading, fields, strict=True)))
+        except ValueError:
+            unread.note("a line with a value that its column cannot have", f"line {number}")
+
+
+class _Foreign(ValueError):
+    """Why a line is none of this file's."""
+
+
+def _fields(line: str) -> list[str]:
+    if "\0" in line:
+        raise _Foreign("a line with NUL bytes")
+    if not line.endswith("\n"):
+        raise _Foreign(
+            "a line that is too long" if len(line) == _MOST_CHARACTERS else "a line that is cut short"
+        )
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        raise _Foreign("a line with bytes that are not UTF-8") from None
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error:
+        raise _Foreign("a line with an open quote") from None
