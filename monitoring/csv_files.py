@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,25 @@ def write(tables: Iterable[Table], folder: Path) -> list[Path]:
         draft.replace(path)
         written.append(path)
     return written
+
+
+def open_to_append(path: Path, columns: Sequence[str]) -> TextIO:
+    """Open a CSV file to add rows, with its heading when it is new. Raises CsvError for another file, OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    heading = ",".join(columns)
+    with path.open("a+b") as there:
+        there.seek(0)
+        first = there.readline(_MOST_CHARACTERS).removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
+        if there.seek(0, os.SEEK_END):
+            if first != heading.encode():
+                raise CsvError(f"{path}: line 1 is not {heading}; write to another file")
+            there.seek(-1, os.SEEK_END)
+            if there.read() != b"\n":  # a line that a crash cut short must not take the next one with it
+                there.write(b"\n")
+    stream = path.open("a", newline="", encoding="utf-8")
+    if stream.tell() == 0:
+        csv.writer(stream, lineterminator="\n").writerow(columns)
+    return stream
 
 
 def read(

@@ -24,4 +24,5 @@ class Unread:
         """Say each reason, the most frequent first: "not read: a line with NUL bytes, 2 times (first at line 7)"."""
         for reason, count in self.counts.most_common():
             first = f" (first at {self.first[reason]})" if self.first[reason] else ""
-            yield f"not read: {reason}, {count:,} times{first}"
+            times = "once" if count == 1 else f"{count:,} times"
+            yield f"not read: {reason}, {times}{first}"

@@ -41,7 +41,7 @@ def found(path: Path, content: bytes) -> tuple[list[tuple[str, int]], Unread]:
 def test_a_foreign_line_is_named_and_the_rest_is_read(tmp_path: Path, line: bytes, reason: str) -> None:
     rows, unread = found(tmp_path / "x.csv", b"name,count\na,1\n" + line + b"c,3\n")
     assert rows == [("a", 1), ("c", 3)]
-    assert list(unread.sentences()) == [f"not read: {reason}, 1 times (first at line 3)"]
+    assert list(unread.sentences()) == [f"not read: {reason}, once (first at line 3)"]
 
 
 def test_a_last_line_without_its_end_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
