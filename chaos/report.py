@@ -81,8 +81,8 @@ def read_orders(path: Path) -> list[tuple[str, str]]:
 def row_of(result: Result) -> list[str]:
     """Return a result as the table's row."""
 
-    def seconds(value: float | None) -> str:
-        return "-" if value is None else f"{value:.2f}"
+    def shown(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:,.{digits}f}"
 
     counts, failures = result.counts, result.failures
     return [
@@ -91,17 +91,17 @@ def row_of(result: Result) -> list[str]:
         str(counts["get"]),
         str(failures["get"]),
         str(result.slow),
-        f"{result.p50_ms:.1f}",
-        f"{result.p99_ms:.1f}",
-        f"{result.p99_first_second_ms:.1f}",
+        shown(result.p50_ms, 1),
+        shown(result.p99_ms, 1),
+        shown(result.p99_first_second_ms, 1),
         str(failures["read"]),
         str(counts["order"]),
         str(failures["order"]),
         str(failures["mistake"]),
         str(failures["name"]),
-        seconds(result.detected),
-        seconds(result.out),
-        seconds(result.back),
+        shown(result.detected, 2),
+        shown(result.out, 2),
+        shown(result.back, 2),
         "broken" if result.broken else KEPT,
     ]
 

@@ -197,6 +197,13 @@ def test_times_are_promises_too() -> None:
     ]
 
 
+def test_where_nothing_was_answered_no_latency_is_told() -> None:
+    none = verdict(samples=[Sample("get", 101, 6000, 0)])
+    row = dict(zip(report.HEADINGS, report.row_of(none), strict=True))
+    assert [row[name] for name in ("p50 ms", "p99 ms", "p99 ms, 1st s")] == ["-", "-", "-"]
+    assert not [said for said in none.broken if "p99" in said]
+
+
 def test_names_may_fail_for_as_long_as_it_is_promised() -> None:
     failed = Sample("name", 103.0, 5, 0)
     assert not verdict(failed, names=4).broken
