@@ -25,11 +25,13 @@ _CHECKING = {"host", "service-registry"}  # health checks and heartbeats open a 
 def report(snapshot: Snapshot, folder: Path) -> Path:
     """Write connection_report.pdf and its Markdown; give the PDF's path."""
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    unread = [said[0].upper() + said[1:] for said in snapshot.unread.sentences()]
     sections = [
         Section("Executive summary", [_summary(snapshot)]),
         Section(
             "Observations", [*snapshot.alarms(), *_observations(snapshot)] or ["Nothing deserves attention."]
         ),
+        *([Section("What could not be read", [f"{said}." for said in unread])] * bool(unread)),
     ]
     for table in csv_tables(snapshot):
         if table.rows:
@@ -52,12 +54,14 @@ def _states(snapshot: Snapshot) -> Counter[str]:
 
 
 def _summary(snapshot: Snapshot) -> str:
-    states = ", ".join(f"{count} {state}" for state, count in _states(snapshot).most_common() if state != "-")
+    states = ", ".join(
+        f"{count:,} {state}" for state, count in _states(snapshot).most_common() if state != "-"
+    )
     open_ones = sum(each.incoming for each in snapshot.established)
     return (
-        f"The host tracks {snapshot.table.entries} connections of at most {snapshot.table.limit}"
-        f"{': ' + states if states else ''}. Services have {open_ones} established connections that others opened, and "
-        f"{len(snapshot.translations)} connections have their addresses rewritten."
+        f"The host tracks {snapshot.table.entries:,} connections of at most {snapshot.table.limit:,}"
+        f"{': ' + states if states else ''}. Services have {open_ones:,} established connections that others opened, "
+        f"and {len(snapshot.translations):,} connections have their addresses rewritten."
     )
 
 
@@ -70,11 +74,11 @@ def _observations(snapshot: Snapshot) -> Iterator[str]:
     for (source, destination, _, port, state), count in snapshot.pairs.most_common():
         if state == "SYN_SENT":
             yield (
-                f"{count} connections from {source} to {destination} wait for an answer: dropped, or nobody listens. "
+                f"{count:,} connections from {source} to {destination} wait for an answer: dropped, or nobody listens. "
                 f"sudo make explain FROM={source} TO={destination} PORT={port}"
             )
         elif state == "CLOSE_WAIT" and count >= _MANY_WAITING:
-            yield f"{count} connections from {source} to {destination} wait for one side's program to close them."
+            yield f"{count:,} connections from {source} to {destination} wait for one side's program to close them."
     ends = Counter[tuple[str, str]]()
     for (source, destination, _, _, state), count in snapshot.pairs.items():
         if state == "TIME_WAIT" and not _CHECKING & {source, destination}:
@@ -83,10 +87,10 @@ def _observations(snapshot: Snapshot) -> Iterator[str]:
     if total >= _MANY_WAITING and waiting > _HALF * total:
         (source, destination), count = ends.most_common(1)[0]
         yield (
-            f"{waiting} of {total} connections are closed already (TIME_WAIT), {count} of them from {source} to "
+            f"{waiting:,} of {total:,} connections are closed already (TIME_WAIT), {count:,} of them from {source} to "
             f"{destination}: it seems to open one for each request. "
             "A pool of connections, or keep-alive, would spare the handshakes."
         )
     busiest = max(snapshot.established, key=lambda each: each.incoming, default=None)
     if busiest and busiest.incoming:
-        yield f"{busiest.service} holds most of the established connections: {busiest.incoming} that others opened."
+        yield f"{busiest.service} holds most of the established connections: {busiest.incoming:,} that others opened."
