@@ -6,10 +6,11 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from chaos.analysis import Result, is_allowed, percentile
+from chaos.analysis import Result, is_allowed
 from chaos.load import Sample
 from monitoring.colours import COLOURS
 from monitoring.distribution import stack
+from monitoring.quantiles import quantile
 from scripts.figures import plain_numbers, plt, save
 
 STEP_SECONDS = 0.5
@@ -66,7 +67,8 @@ def draw_latency(axes: Axes, gets: Sequence[Sample], begin: float) -> None:
     every = range(max(steps, default=0) + 1)  # a step without an answer is a gap in the line
     times = [step * STEP_SECONDS for step in every]
     for share, label, colour in ((0.99, "p99", COLOURS[1]), (0.5, "p50", COLOURS[0])):
-        values = [percentile(steps[step], share) if step in steps else math.nan for step in every]
+        found = [quantile(steps.get(step, ()), share) for step in every]
+        values = [math.nan if value is None else value for value in found]
         axes.plot(times, values, color=colour, label=label, linewidth=1.2)
     axes.set_yscale("log")
     plain_numbers(axes.yaxis)

@@ -24,7 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from monitoring import policy_map
-from monitoring.live import Bridge, Lab, Listener, LiveError, Node, Publication, collect, need_root
+from monitoring.live import Bridge, Lab, Listener, LiveError, Node, collect, need_root
+from monitoring.publications import Publication
 from scripts import topology
 from scripts.escape import for_graphviz
 from scripts.table import TableError
@@ -42,6 +43,7 @@ ONE_SIDE = 4  # so many nodes fit on one side of the host
 LONGEST_LINE = 26  # characters on a card
 LINE_HEIGHT, CARD_MARGIN = 15, 26  # points
 DOTS_PER_INCH = 192  # twice a screen's, for print
+MOST_NOT_SHOWN = 5  # rules that are written out
 PIPE_WIDTH = 1000  # characters: a pipe has no edge to wrap at
 
 
@@ -82,6 +84,15 @@ class Picture:
             f"{item.host_port}/{item.protocol} \u2192 {self.name_at(item)}:{item.port}"
             for item in self.lab.published
         ]
+
+    def not_shown(self) -> list[str]:
+        """Say how much the picture cannot show, and the first few as they are written."""
+        found = self.lab.not_shown
+        if not found:
+            return []
+        what = f"{len(found):,} rules or lines that lead, or may lead, into the lab in another way than port to port"
+        more = len(found) - MOST_NOT_SHOWN
+        return [what, *found[:MOST_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
 
     def name_at(self, publication: Publication) -> str:
         """Name of the node that a published port leads to, or its bare address."""
@@ -194,6 +205,7 @@ def _heads(picture: Picture) -> list[Text]:
     lines = [("host", uplink) for uplink in picture.uplinks()]
     lines += [("bridge", " ".join(_words_of(bridge))) for bridge in picture.lab.bridges]
     lines += [("published", publication) for publication in picture.published()]
+    lines += [("not shown", text) for text in picture.not_shown()]
     return [Text.assemble((f"{kind:<11}", "bold"), text) for kind, text in lines]
 
 
@@ -281,6 +293,7 @@ def _groups(picture: Picture) -> list[Group]:
 
 def _host(picture: Picture) -> str:
     facts = [*picture.uplinks(), *(f"published {publication}" for publication in picture.published())]
+    facts += [f"not shown: {len(picture.lab.not_shown):,} other rules"] if picture.lab.not_shown else []
     height = LINE_HEIGHT * max((len(_card_lines(card)) for card in picture.cards), default=0) + CARD_MARGIN
     rows = [_cell("<B>host</B>"), *(_cell(for_graphviz(fact)) for fact in facts)]
     rows += [f"<TR><TD>{_bridge(group, height)}</TD></TR>" for group in _groups(picture)]

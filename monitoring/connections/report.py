@@ -32,11 +32,13 @@ _CHECKING = {"host", "service-registry"}  # health checks and heartbeats open a 
 def report(snapshot: Snapshot, folder: Path) -> Path:
     """Write connection_report.pdf and its Markdown; give the PDF's path."""
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    unread = [said[0].upper() + said[1:] for said in snapshot.unread.sentences()]
     sections = [
         Section("Executive summary", [_summary(snapshot)]),
         Section(
             "Observations", [*snapshot.alarms(), *_observations(snapshot)] or ["Nothing deserves attention."]
         ),
+        *([Section("What could not be read", [f"{said}." for said in unread])] * bool(unread)),
     ]
     for table in csv_tables(snapshot):
         if table.rows:
@@ -84,9 +86,8 @@ def _summary(snapshot: Snapshot) -> str:
     open_ones = sum(each.incoming for each in snapshot.established)
     return (
         f"The host tracks {snapshot.table.entries:,} connections of at most {snapshot.table.limit:,}"
-        f"{': ' + states if states else ''}. "
-        f"Services have {open_ones:,} established connections that others opened, and "
-        f"{len(snapshot.translations):,} connections have their addresses rewritten."
+        f"{': ' + states if states else ''}. Services have {open_ones:,} established connections that others opened, "
+        f"and {len(snapshot.translations):,} connections have their addresses rewritten."
     )
 
 
@@ -99,11 +100,11 @@ def _observations(snapshot: Snapshot) -> Iterator[str]:
     for (source, destination, _, port, state), count in snapshot.pairs.most_common():
         if state == "SYN_SENT":
             yield (
-                f"{count} connections from {source} to {destination} wait for an answer: dropped, or nobody listens. "
+                f"{count:,} connections from {source} to {destination} wait for an answer: dropped, or nobody listens. "
                 f"sudo make explain FROM={source} TO={destination} PORT={port}"
             )
         elif state == "CLOSE_WAIT" and count >= _MANY_WAITING:
-            yield f"{count} connections from {source} to {destination} wait for one side's program to close them."
+            yield f"{count:,} connections from {source} to {destination} wait for one side's program to close them."
     ends = Counter[tuple[str, str]]()
     for (source, destination, _, _, state), count in snapshot.pairs.items():
         if state == "TIME_WAIT" and not _CHECKING & {source, destination}:
@@ -118,4 +119,4 @@ def _observations(snapshot: Snapshot) -> Iterator[str]:
         )
     busiest = max(snapshot.established, key=lambda each: each.incoming, default=None)
     if busiest and busiest.incoming:
-        yield f"{busiest.service} holds most of the established connections: {busiest.incoming} that others opened."
+        yield f"{busiest.service} holds most of the established connections: {busiest.incoming:,} that others opened."

@@ -24,6 +24,7 @@ from monitoring.traffic.source import STANDARD_INPUT, packets_of
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
 from scripts.csv_files import Table, write
+from scripts.escape import for_terminal
 from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
@@ -34,18 +35,17 @@ REPORTS = Path(__file__).resolve().parents[2] / "reports"
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; 0 done, 1 nothing could be read, 2 bad usage."""
     options = _options(arguments)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     try:
         names = Names(load(options.topology))
         tally = _counted(options.captures, console)
     except (OSError, TopologyError) as error:
-        print(f"traffic: {_one_line(error)}", file=sys.stderr)
+        print(for_terminal(f"traffic: {_one_line(error)}"), file=sys.stderr)
         return 1
-    for reason, count in tally.unread.counts.most_common():
-        first = f" (first at {tally.unread.first[reason]})" if tally.unread.first[reason] else ""
-        print(f"traffic: not read: {reason}, {count} times{first}", file=sys.stderr)
+    for sentence in tally.unread.sentences():
+        print(for_terminal(f"traffic: {sentence}"), file=sys.stderr)
     if not tally.packets:
-        print(f"traffic: no packet in {' '.join(options.captures)}", file=sys.stderr)
+        print(for_terminal(f"traffic: no packet in {' '.join(options.captures)}"), file=sys.stderr)
         return 1
     tables = Tables(tally, names)
     written = [*tables.all(), unread_table(tally)]

@@ -116,9 +116,7 @@ def _slow(tables: Tables) -> Iterator[str]:
 
 def _unread(tables: Tables) -> Iterator[str]:
     tally = tables.tally
-    for reason, count in tally.unread.counts.most_common():
-        first = f" (first at {tally.unread.first[reason]})" if tally.unread.first[reason] else ""
-        yield f"Not read: {reason}, {_many(count, 'time')}{first}."
+    yield from (f"{sentence[0].upper()}{sentence[1:]}." for sentence in tally.unread.sentences())
     if unknown := tally.protocols[UNKNOWN]:
         yield (
             f"The protocol of {_many(unknown, 'packet')} is unknown: the capture does not tell it, as text does not of "

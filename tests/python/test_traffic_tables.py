@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -414,3 +415,25 @@ def test_kinds_are_those_of_pandas() -> None:
 
 def test_tables_are_written_under_their_names(tmp_path: Path) -> None:
     assert [path.name for path in write([Table("a", ("b",), [("c",)])], tmp_path)] == ["a.csv"]
+
+
+def test_a_captures_name_is_no_markup_while_it_is_read(tmp_path: Path) -> None:
+    capture = tmp_path / "[" / "x]\x1b[31m.pcap"
+    capture.parent.mkdir()
+    capture.write_bytes(crafted.pcap(everything()))
+    command = [
+        sys.executable,
+        "-m",
+        "monitoring.traffic",
+        "--only-csv",
+        "--reports",
+        str(tmp_path),
+        str(capture),
+    ]
+    terminal = f"exec {shlex.join(command)} >&2"
+    done = subprocess.run(
+        ["script", "-qec", terminal, "/dev/null"], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "400"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "[/x]?[31m.pcap" in done.stdout
