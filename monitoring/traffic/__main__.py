@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.text import Text
+
 from monitoring.names import Names
 from monitoring.traffic.ahead import ahead
 from monitoring.traffic.packets import AddressBook, Unread
@@ -84,7 +86,9 @@ def _counted(captures: Sequence[str], console: Console) -> Tally:
         for capture in _in_order(captures):
             for packets in ahead(packets_of(capture, book, unread)):
                 tally.add(packets)
-                status.update(f"reading {capture}: {tally.packets:,} packets")
+                status.update(
+                    Text(f"reading {capture}: {tally.packets:,} packets")
+                )  # a string would be markup
     return tally
 
 
