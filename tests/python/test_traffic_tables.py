@@ -31,7 +31,7 @@ from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
 from scripts import escape
 from scripts.csv_files import Table, Writer, write, write_rows
-from scripts.document import Document, Rows, Section, as_markdown, write_pdf
+from scripts.document import Document, Picture, Rows, Section, as_markdown, write_pdf
 from scripts.figures import plt, save
 from scripts.terminal import Console
 from scripts.topology import load
@@ -388,6 +388,7 @@ def test_columns_of_numbers_are_told_from_text() -> None:
     rows = [("a", 1000, "1.5 ms", "", "10.0.0.1"), ("b", 2, "12 %", "-", "unknown")]
     table = Rows(("name", "n", "time", "x", "address"), rows, (1, 1, 1, 1, 1))
     assert table.are_numbers() == [False, True, True, False, False]
+    assert table.texts()[0] == ["a", "1,000", "1.5 ms", "", "10.0.0.1"]
 
 
 def pages_of(path: Path) -> list[str]:
@@ -407,6 +408,18 @@ def test_no_page_has_two_lines_and_no_heading_is_alone(count: int, tmp_path: Pat
     ]
     assert [page for page in pages if len(page) < 5] == []
     assert not [page for page in pages if page[-2].strip() in ("Rows", "The end")]
+
+
+@pytest.mark.parametrize("count", range(25, 37))
+def test_the_end_of_a_table_is_never_a_row_on_a_page_of_its_own(count: int, tmp_path: Path) -> None:
+    figure, _ = plt.subplots(figsize=(8, 8))
+    save(figure, tmp_path / "big.png")
+    table = Rows(("name", "n"), [(f"row {number}", number) for number in range(count)], (1, 1))
+    sections = [Section("Rows", [table]), Section("Picture", [Picture(tmp_path / "big.png", "big", 160)])]
+    write_pdf(Document("Pages", "made", sections), tmp_path / "pages.pdf")
+    rows = [page.count("row ") for page in pages_of(tmp_path / "pages.pdf")]
+    assert sum(rows) == count
+    assert [number for number in rows if 0 < number < 4] == []
 
 
 def test_kinds_are_those_of_pandas() -> None:
