@@ -42,7 +42,7 @@ _HEIGHT = landscape(A4)[1] - 2 * (_MARGIN + _PADDING) - 3 * mm
 _GAP = 24  # between columns
 _LEAST_ROOM = 30 * mm
 _FEW_ROWS = 4  # as few of a table are never alone on a page
-_KEPT_WHOLE = 0.6  # of a page's height: a section that is higher may go over to another page
+_KEPT_WHOLE = 0.75  # of a page's height: a section that is higher may go over to another page
 _NEARLY_EMPTY = 0.2  # of a page's height
 # What is tried against a last page that is nearly empty: the size of pictures and gaps, and the height of all pages.
 _TRIALS = (

@@ -329,12 +329,12 @@ def resets(source_address: str, destination: str, count: int) -> list[Captured]:
 def test_resets_by_the_labs_own_checks_are_named_and_blame_nobody() -> None:
     said = findings.observations(analysed(crafted.pcap(resets("10.0.0.1", "10.0.0.30", 36))))
     assert not [line for line in said if "Is it allowed?" in line]
-    assert [line for line in said if "are the lab's own" in line and "36 resets" in line]
+    assert [line for line in said if "Traffic of the lab itself" in line and "36 resets" in line]
 
 
 def test_resets_of_others_are_an_observation() -> None:
     said = findings.observations(analysed(crafted.pcap(resets("10.0.0.10", "10.0.0.20", 36))))
-    blamed = "36 resets (RST) were seen, 36 of them from api-gateway to nginx-lb"
+    blamed = "Resets (RST): 36, 36 of them from api-gateway to nginx-lb"
     assert [line for line in said if line.startswith(blamed)]
 
 
@@ -342,7 +342,7 @@ def test_one_packet_sent_again_among_many_is_remarked() -> None:
     frames = conversation("10.0.0.10", "10.0.0.20", start=BEGIN)
     many = [each for n in range(300) for each in tables_frames(n)]
     said = findings.observations(analysed(crafted.pcap([*frames, *many])))
-    assert [line for line in said if "1 of 310 packets were sent again in all (0.32 %)" in line]
+    assert [line for line in said if "Sent again in all: 1 of 310 packets (0.32 %)" in line]
 
 
 def tables_frames(number: int) -> list[Captured]:
