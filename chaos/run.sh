@@ -26,8 +26,9 @@ REPORTS=${REPORTS:-$ROOT/reports}
 EVENTS=$REPORTS/chaos_events.csv SAMPLES=$REPORTS/chaos_samples.csv STORED=$REPORTS/chaos_orders.csv
 
 event() { # begin|end|broken FAULT NODE [TEXT]
-  printf '%s,%s,%s,%s,%s\n' "$EPOCHREALTIME" "$1" "$2" "$3" "${4:-}" >>"$EVENTS"
-  say "$(printf '%4d s  %-6s %-21s %s %s' "$SECONDS" "$1" "$2" "$3" "${4:-}")"
+  local text=${4:-}
+  printf '%s,%s,%s,%s,"%s"\n' "$EPOCHREALTIME" "$1" "$2" "$3" "${text//\"/\"\"}" >>"$EVENTS"
+  say "$(printf '%4d s  %-6s %-21s %s %s' "$SECONDS" "$1" "$2" "$3" "$text")"
 }
 broken() { event broken "$FAULT" "$NODE" "$1"; } # a promise that the samples cannot show
 
