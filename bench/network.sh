@@ -110,7 +110,7 @@ quiet_kernel() {
 link_gone() { [[ ! -e /proc/sys/net/ipv4/conf/$1 ]]; }
 
 measure_mininet() { # in one process of the distribution's Python, which has the module; it warns a lot
-  /usr/bin/python3 -m bench.network_mininet "$NODES" "$GATEWAY" "$EPOCHREALTIME" 2>"$WORK/warnings" || {
+  /usr/bin/python3 -m bench.network_mininet "$NODES" "$GATEWAY" "$(cut -d ' ' -f 1 /proc/uptime)" 2>"$WORK/warnings" || {
     cat "$WORK/warnings" >&2
     return 1
   }

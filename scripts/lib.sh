@@ -115,12 +115,15 @@ unwind() {
 }
 trap unwind EXIT
 
-# retry_until SECONDS COMMAND...: waits for a fact, with a deadline.
+# retry_until SECONDS COMMAND...: waits for a fact, with a deadline. The uptime is no clock that can be set.
 retry_until() {
-  local deadline=$((${EPOCHREALTIME/./} + $1 * 1000000))
+  local uptime deadline
+  read -r uptime _ </proc/uptime # in hundredths of a second
+  deadline=$((10#${uptime/./} + $1 * 100))
   shift
   until "$@"; do
-    ((${EPOCHREALTIME/./} < deadline)) || return 1
+    read -r uptime _ </proc/uptime
+    ((10#${uptime/./} < deadline)) || return 1
     read -rt 0.05 <> <(:) || : # a pause that starts no process
   done
 }

@@ -69,3 +69,8 @@ load helpers
   '
   succeeds
 }
+
+@test "a deadline does not move when the clock is set" {
+  run timeout 20 bash -c 'source "$0"; unset EPOCHREALTIME; EPOCHREALTIME=1.000000; retry_until 1 false' "$ROOT/scripts/lib.sh"
+  [[ $status == 1 ]]
+}
