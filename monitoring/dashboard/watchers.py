@@ -206,7 +206,7 @@ class BalanceWatcher(Watcher):
     def __init__(self, topology: Topology) -> None:
         super().__init__()
         self._path = log_of_gateway(topology)
-        self._rest = b""
+        self._rest, self._unread = b"", Unread()
         self.seconds: dict[int, Counter[str]] = {}
 
     def look(self) -> None:
@@ -219,7 +219,7 @@ class BalanceWatcher(Watcher):
 
     def _note(self, data: bytes) -> None:
         whole, _, self._rest = (self._rest + data).rpartition(b"\n")
-        routed, _, _ = gateway_log.read(whole.decode("utf-8", "replace").splitlines())
+        routed, _ = gateway_log.read(whole.decode("utf-8", "replace").splitlines(), self._unread)
         for request in to_products(routed):
             self.seconds.setdefault(int(request.time), Counter())[request.instance] += 1
         oldest = time.time() - KEPT_SECONDS  # noqa: TID251  the log has the time of day

@@ -81,8 +81,8 @@ def _runs(contender: str, side: str, rates: list[float]) -> list[Run]:
 
 
 def test_what_scatters_alike_is_no_difference() -> None:
-    rates = [900, 950, 1000, 925], [940, 910, 960, 985]
-    runs = [*_runs(LAB, "lab", rates[0] * 2), *_runs(DOCKER, "Docker", rates[1] * 2)]
+    lab, docker = [900.0, 950, 1000, 925], [940.0, 910, 960, 985]
+    runs = [*_runs(LAB, "lab", lab * 2), *_runs(DOCKER, "Docker", docker * 2)]
     said = "\n".join(conclusions(Results(runs)))
     assert "no difference in good answers a second (949 against 944 /s)" in said
     assert "All 3200 requests were answered well." in said
