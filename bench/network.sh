@@ -117,7 +117,8 @@ measure_mininet() { # in one process of the distribution's Python, which has the
 }
 
 measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
-  local contender=$1 up down
+  local contender=$1 up down offset
+  offset=$(clock_offset)
   NODES=$2 WORK=$(mktemp -d /run/bench.XXXX)
   quiet_kernel
   if [[ $contender == mininet ]]; then
@@ -128,6 +129,7 @@ measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
   up=$(seconds_of "up_$contender")
   python3 -m bench.network_check "$NODES" "$GATEWAY"
   down=$(seconds_of "down_$contender")
+  need_same_clock "$offset"
   [[ $(ip netns list | wc -l) == 1 ]] || die "$contender left namespaces behind"
   echo "$up $down"
 }

@@ -95,11 +95,13 @@ keep_log() {
 }
 
 inside() { # [FAULT...]
+  local offset
   start_lab
   mkdir -p "$REPORTS"
   echo 'time,event,fault,node,text' >"$EVENTS"
   cd "$ROOT"
   keep_log
+  offset=$(clock_offset)
   start_load
   pause 2 # until it runs
   SECONDS=0
@@ -109,6 +111,7 @@ inside() { # [FAULT...]
   wait "$LOAD" || :
   unset 'UNDO[-1]'
   stored_orders >"$STORED"
+  need_same_clock "$offset" # the load counts on from when it began; faults and logs have the time of day
   "$VENV/bin/python" -m chaos.report --events "$EVENTS" --samples "$SAMPLES" --orders "$STORED" \
     --log "$GATEWAY_LOG" --reports "$REPORTS"
 }

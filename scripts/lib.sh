@@ -128,6 +128,20 @@ retry_until() {
   done
 }
 
+# Seconds that the clock is ahead of the uptime, which nobody can set.
+clock_offset() {
+  local uptime
+  read -r uptime _ </proc/uptime
+  echo $((EPOCHSECONDS - ${uptime%.*}))
+}
+
+# bash measures by the time of day alone, so what was measured while somebody set it is void.
+need_same_clock() { # OFFSET, as it was before
+  local step
+  step=$(($(clock_offset) - $1))
+  ((step * step <= 1)) || die "the clock was set by $step s meanwhile, so no time that was measured holds; run it again"
+}
+
 # --- before anything changes --------------------------------------------------------------------
 
 need_root() { ((EUID == 0)) || die "needs root: sudo $0 $ARGUMENTS (or scripts/sandbox.sh run, which needs none)"; }
