@@ -70,7 +70,7 @@ def _groups(picture: Picture) -> list[Group]:
 
 def _host(picture: Picture) -> str:
     facts = [*picture.uplinks(), *(f"published {publication}" for publication in picture.published())]
-    facts += [f"not shown: {len(picture.lab.not_shown):,} other rules"] if picture.lab.not_shown else []
+    facts += [f"rules not shown: {len(picture.lab.not_shown):,}"] if picture.lab.not_shown else []
     height = LINE_HEIGHT * max((len(_card_lines(card)) for card in picture.cards), default=0) + CARD_MARGIN
     rows = [_cell(f"<B>{escape(line)}</B>" if line == "host" else escape(line)) for line in ("host", *facts)]
     rows += [f"<TR><TD>{_bridge(group, height)}</TD></TR>" for group in _groups(picture)]

@@ -58,7 +58,7 @@ class Picture:
         found = self.lab.not_shown
         if not found:
             return []
-        what = f"{len(found):,} rules or lines that lead, or may lead, into the lab in another way than port to port"
+        what = f"rules that lead, or may lead, into the lab, but not one port to one port: {len(found):,}"
         more = len(found) - MOST_NOT_SHOWN
         return [what, *found[:MOST_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
 
