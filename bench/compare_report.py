@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import platform
 import subprocess
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from bench.compare_picture import draw
 from bench.intervals import ALIKE, CONFIDENCE, UNKNOWN, Interval, interval, ratios
 from bench.sides import CPUS, DOCKER, LAB, MEMORY, PROJECT, Contender, Side
+from scripts.csv_files import write_rows
 from scripts.document import Document, Picture, Rows, Section, write
 
 if TYPE_CHECKING:
@@ -210,17 +210,16 @@ def _percent(confidence: float) -> str:
 
 def write_table(results: Results, path: Path) -> None:
     """Write each figure of each contender with its interval, and each ratio."""
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("what", "figure", "unit", "mean", "low", "high", "confidence"))
-        for figure in FIGURES:
-            for contender in results.contenders:
-                found = results.interval(contender, figure)
-                writer.writerow((contender, figure.name, figure.unit, *_digits(found)))
-            for lab, docker in PAIRS:
-                if results.has(lab, docker):
-                    times = results.ratio(docker, lab, figure)
-                    writer.writerow((f"{docker} / {lab}", figure.name, "times", *_digits(times)))
+    rows = []
+    for figure in FIGURES:
+        for contender in results.contenders:
+            found = results.interval(contender, figure)
+            rows.append((contender, figure.name, figure.unit, *_digits(found)))
+        for lab, docker in PAIRS:
+            if results.has(lab, docker):
+                times = results.ratio(docker, lab, figure)
+                rows.append((f"{docker} / {lab}", figure.name, "times", *_digits(times)))
+    write_rows(path, ("what", "figure", "unit", "mean", "low", "high", "confidence"), rows)
 
 
 def _digits(value: Interval) -> list[str]:

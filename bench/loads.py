@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitoring import csv_files
 from monitoring.quantiles import quantile
+from scripts import csv_files
 from scripts.unread import Unread
 
 CONCURRENCY = 50

@@ -7,7 +7,6 @@ Rates and latencies are measured with the monotonic clock: a step of the wall cl
 """
 
 import argparse
-import csv
 import json
 import signal
 import sys
@@ -22,6 +21,7 @@ import gevent
 from geventhttpclient import HTTPClient
 
 from chaos.names import resolves
+from scripts.csv_files import Writer
 
 TIMEOUT_SECONDS = 6.0
 ORDER_SECONDS = 30.0
@@ -90,8 +90,8 @@ class Load:
             url, concurrency=2000, connection_timeout=2, network_timeout=TIMEOUT_SECONDS
         )
         self._resolver = resolver
-        self._writer = csv.writer(out, lineterminator="\n")
-        self._writer.writerow(field.name for field in fields(Sample))
+        self._writer = Writer(out)
+        self._writer.row(field.name for field in fields(Sample))
         self._since_1970 = time.time() - time.monotonic()  # noqa: TID251  read once
         self._last_order = ""
         self.stopped = False
@@ -151,7 +151,7 @@ class Load:
         sample = Sample(kind, intended, latency, status, instance, retry_after, key, order_id)
         self.requests += 1
         self.failures += not sample.good
-        self._writer.writerow(astuple(sample))
+        self._writer.row(astuple(sample))
 
     def run(self, work: Callable[[float], None], rate: float, seconds: float) -> None:
         """Begin `work` `rate` times a second for `seconds`, then wait for what is under way."""

@@ -4,7 +4,6 @@ python -m chaos.report --events FILE --samples FILE --orders FILE --log FILE --r
 """
 
 import argparse
-import csv
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,17 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.table import Table
 
 from chaos import timeline
 from chaos.analysis import Event, Fault, Ledger, Result, balance, faults_of, judge
 from chaos.load import GOOD, Outcome, Sample
 from chaos.promises import Promise, load_promises
-from monitoring import csv_files
 from monitoring.distribution import Share, names_by_url, shares, to_products, unevenness
 from monitoring.gateway_log import Change, Routed, lines_of, read
+from scripts import csv_files
 from scripts.document import Document, Picture, Rows, Section, write_pdf
+from scripts.terminal import Console
 from scripts.topology import Topology, load, table_path
 from scripts.unread import Unread
 
@@ -219,8 +218,7 @@ def write_files(
 ) -> None:
     """Write CSV, picture and PDF."""
     rows = [row_of(result) for result in results]
-    with (folder / "chaos.csv").open("w", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([HEADINGS, *rows])
+    csv_files.write_rows(folder / "chaos.csv", HEADINGS, rows)
     picture = folder / "chaos_timeline.png"
     timeline.draw(samples, results, picture)
     widths = (11, 10, *[5] * (len(HEADINGS) - 3), 6)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from chaos.analysis import Result, is_allowed
@@ -12,9 +11,7 @@ from chaos.load import Sample
 from monitoring.colours import COLOURS
 from monitoring.distribution import stack
 from monitoring.quantiles import quantile
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from scripts.figures import plain_numbers, plt, save
 
 STEP_SECONDS = 0.5
 LEAST_BAND_SECONDS = 0.3  # so that a moment is seen too
@@ -58,8 +55,7 @@ def draw(samples: Sequence[Sample], results: Sequence[Result], path: Path) -> No
             bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
             zorder=5,
         )
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def draw_latency(axes: Axes, gets: Sequence[Sample], begin: float) -> None:
@@ -75,6 +71,7 @@ def draw_latency(axes: Axes, gets: Sequence[Sample], begin: float) -> None:
         values = [math.nan if value is None else value for value in found]
         axes.plot(times, values, color=colour, label=label, linewidth=1.2)
     axes.set_yscale("log")
+    plain_numbers(axes.yaxis)
     axes.set_ylabel("ms from intended send")
     axes.set_title("GET /api/products at a constant rate: latency and failures", loc="left")
     axes.spines[["top", "right"]].set_visible(False)

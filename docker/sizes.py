@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from monitoring import csv_files
+from scripts import csv_files
 from scripts.document import Document, Rows, Section, write
+from scripts.terminal import Console
 from scripts.unread import Unread
 
 STEPS = {

@@ -17,7 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD, Box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +26,7 @@ from monitoring.live import LiveError, collect, need_root
 from monitoring.picture import DOWN, MISSING, UNKNOWN, Card, Picture, compose, words_of
 from scripts import topology
 from scripts.table import TableError
+from scripts.terminal import Console
 from security.policy import Policy
 from security.policy_table import load as load_policy
 from security.policy_table import policy_path

@@ -12,11 +12,12 @@ import subprocess
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from monitoring.live import LiveError
 from monitoring.picture import DOWN, MISSING, Card, Picture, words_of
+from scripts.escape import for_graphviz
+from scripts.whole_file import draft_of
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6B6B6B"  # told apart by every kind of eye, and in print
 ONE_SIDE = 4  # so many nodes fit on one side of the host
@@ -72,7 +73,7 @@ def _host(picture: Picture) -> str:
     facts = [*picture.uplinks(), *(f"published {publication}" for publication in picture.published())]
     facts += [f"rules not shown: {len(picture.lab.not_shown):,}"] if picture.lab.not_shown else []
     height = LINE_HEIGHT * max((len(_card_lines(card)) for card in picture.cards), default=0) + CARD_MARGIN
-    rows = [_cell(f"<B>{escape(line)}</B>" if line == "host" else escape(line)) for line in ("host", *facts)]
+    rows = [_cell("<B>host</B>"), *(_cell(for_graphviz(fact)) for fact in facts)]
     rows += [f"<TR><TD>{_bridge(group, height)}</TD></TR>" for group in _groups(picture)]
     return (
         '<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4" STYLE="rounded" BGCOLOR="#F4F4F4">'
@@ -86,7 +87,7 @@ def _cell(content: str) -> str:
 
 
 def _bridge(group: Group, height: int) -> str:
-    title, *words = map(escape, group.words)
+    title, *words = map(for_graphviz, group.words)
     name = "<BR/>".join((title, *(f"<B>{word}</B>" for word in words)))
     rows = max(len(group.left), len(group.right), 1)
     middle = f'<TD ROWSPAN="{rows}" WIDTH="130">{name}</TD>'
@@ -121,7 +122,7 @@ def _card_and_wire(plug: str, card: Card) -> list[str]:
 
 def _wire_label(card: Card, side: str) -> str:
     names = (card.interface, card.port) if side == "w" else (card.port, card.interface)
-    label = escape(" = ".join(names))
+    label = for_graphviz(" = ".join(names))
     return f'{label}<BR/><B><FONT COLOR="{VERMILION}">{DOWN}</FONT></B>' if DOWN in card.remarks else label
 
 
@@ -140,14 +141,14 @@ def _card_table(card: Card) -> str:
 def _card_lines(card: Card) -> list[str]:
     lines = [f"<B>{line}</B>" for line in _broken(card.name)]
     lines += _broken(f"namespace {card.namespace}")
-    lines += map(escape, card.addresses or ["no address"])
+    lines += map(for_graphviz, card.addresses or ["no address"])
     if MISSING not in card.remarks:
-        lines += map(escape, card.programs() or ["nothing listens"])
-    return lines + [f"<B>{remark}</B>" for remark in card.remarks if remark != DOWN]
+        lines += map(for_graphviz, card.programs() or ["nothing listens"])
+    return lines + [f"<B>{for_graphviz(remark)}</B>" for remark in card.remarks if remark != DOWN]
 
 
 def _broken(text: str) -> list[str]:
-    return [escape(line) for line in textwrap.wrap(text, LONGEST_LINE)]
+    return [for_graphviz(line) for line in textwrap.wrap(text, LONGEST_LINE)]
 
 
 def draw(source: str, kind: str, file: Path) -> None:
@@ -155,4 +156,5 @@ def draw(source: str, kind: str, file: Path) -> None:
     drawn = subprocess.run(["dot", f"-T{kind}"], input=source.encode(), capture_output=True, check=False)
     if drawn.returncode != 0:
         raise LiveError(f"dot: {drawn.stderr.decode(errors='replace').splitlines()[0]}")
-    file.write_bytes(drawn.stdout)
+    with draft_of(file) as draft:
+        draft.write_bytes(drawn.stdout)

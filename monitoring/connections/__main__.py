@@ -16,15 +16,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from monitoring.connections.tables import csv_tables
 from monitoring.connections.tracker import ALARM_FILL, Snapshot, take
-from monitoring.csv_files import write
 from monitoring.live import LiveError, need_root
+from scripts.csv_files import write
+from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
 _MOST_ROWS = 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from monitoring.connections.tables import csv_tables
 from monitoring.connections.tracker import Snapshot
+from scripts.csv_files import Table
 from scripts.document import Document, Rows, Section, write
 
 _TITLES = {
@@ -18,6 +20,11 @@ _TITLES = {
     "tracking_table": "The tracking table",
 }
 _WIDE = {"source", "destination", "sent", "answered", "service", "metric"}
+_HEADINGS = {
+    "source": "from", "destination": "to", "sent": "as it was sent", "answered": "as answers come back",
+    "metric": "figure", "fill_percent": "% of the limit",
+}  # fmt: skip
+_CLIENT_PORT, _CLIENT_PORT_BACK = re.compile(r"^(.*?):\d+(?= )"), re.compile(r":\d+$")
 _MOST_ROWS, _MANY_WAITING, _HALF = 30, 10, 0.5
 _CHECKING = {"host", "service-registry"}  # health checks and heartbeats open a connection each, and should
 
@@ -35,15 +42,34 @@ def report(snapshot: Snapshot, folder: Path) -> Path:
     ]
     for table in csv_tables(snapshot):
         if table.rows:
-            rows = [tuple(map(str, row)) for row in table.rows[:_MOST_ROWS]]
-            widths = [3 if column in _WIDE else 1.3 for column in table.columns]
-            more = len(table.rows) - _MOST_ROWS
-            note = [f"{more} more rows are in {table.name}.csv."] if more > 0 else []
-            sections.append(Section(_TITLES[table.name], [Rows(table.columns, rows, widths), *note]))
+            sections.append(_section(_alike(table) if table.name == "nat_translations" else table))
     path = folder / "connection_report.pdf"
     made = f"Generated on {when} by python -m monitoring.connections --reports {folder.name}"
     write(Document("Connection tracking", made, sections), path.with_suffix(".md"), path)
     return path
+
+
+def _section(table: Table) -> Section:
+    headings = [_HEADINGS.get(column, column) for column in table.columns]
+    ports = [number for number, column in enumerate(table.columns) if column == "port"]
+    rows = [
+        tuple(str(cell) if at in ports else cell for at, cell in enumerate(row))
+        for row in table.rows[:_MOST_ROWS]
+    ]
+    widths = [3 if column in _WIDE else 1.3 for column in table.columns]
+    more = len(table.rows) - _MOST_ROWS
+    note = [f"{more:,} more rows like these are in the CSV file."] if more > 0 else []
+    return Section(_TITLES[table.name], [Rows(headings, rows, widths), *note])
+
+
+def _alike(translations: Table) -> Table:
+    """Count translations that differ in the client's port alone as one."""
+    counts = Counter(
+        (*kind, _CLIENT_PORT.sub(r"\1", sent), _CLIENT_PORT_BACK.sub("", back))
+        for *kind, sent, back in (map(str, row) for row in translations.rows)
+    )
+    rows = [(*alike, count) for alike, count in counts.most_common()]
+    return Table(translations.name, (*translations.columns, "connections"), rows)
 
 
 def _states(snapshot: Snapshot) -> Counter[str]:

@@ -10,7 +10,6 @@ adds each check to a file; --report makes health_report.pdf of such a file when 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import time
@@ -19,16 +18,16 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from monitoring.csv_files import CsvError, open_to_append
 from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP, Check, Target, check_all, targets
 from monitoring.health.history import Histories
 from monitoring.health.log import COLUMNS, row_of, when
 from monitoring.quantiles import quantile
+from scripts.csv_files import CsvError, Writer, open_to_append
+from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
 _EVERY_SECONDS = 10.0
@@ -66,7 +65,7 @@ class Monitor:
     def _note(self, checks: Sequence[Check], live: Live | None) -> None:
         self.histories.note(checks)
         if self._log:
-            csv.writer(self._log, lineterminator="\n").writerows(row_of(check) for check in checks)
+            Writer(self._log).rows(row_of(check) for check in checks)
             self._log.flush()
         if self._options.json:
             print(json.dumps(_round(checks)), flush=True)

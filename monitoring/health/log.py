@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from monitoring.csv_files import read as read_csv
 from monitoring.health.checks import TIMEOUT_SECONDS, Check
+from scripts.csv_files import read as read_csv
 from scripts.unread import Unread
 
 COLUMNS = ("time", "service", "up", "milliseconds", "why")

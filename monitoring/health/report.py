@@ -8,16 +8,12 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-import matplotlib as mpl
-
 from monitoring.colours import BLUE, VERMILION
 from monitoring.health.checks import DEGRADED, DOWN, SHOP
 from monitoring.health.log import Log, Logged, duration, moment, read, spans
 from monitoring.quantiles import quantile
 from scripts.document import Document, Picture, Rows, Section, write
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from scripts.figures import plt, save
 
 _SLOW = 3  # times the median
 _ENOUGH = 20  # answers, of which one in twenty can be spoken of
@@ -145,8 +141,7 @@ def _draw(services: Mapping[str, Sequence[Logged]], path: Path) -> None:
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     all_axes[-1, 0].set_xlabel("seconds since the first check; each axis in milliseconds")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def _line(checks: Sequence[Logged]) -> tuple[list[float], list[float]]:

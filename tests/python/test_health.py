@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.csv_files import CsvError, open_to_append
 from monitoring.health import report as report_module
 from monitoring.health.checks import (
     DEGRADED,
@@ -32,6 +31,7 @@ from monitoring.health.checks import (
 from monitoring.health.history import History
 from monitoring.health.log import COLUMNS, Logged, duration, on_one_clock, read, row_of, spans
 from monitoring.health.report import report
+from scripts.csv_files import CsvError, open_to_append
 from scripts.heartbeat import renew
 
 

@@ -1,4 +1,4 @@
-"""CSV files: each is written whole, or stays as it was before; what is not one of its rows is named when it is read."""
+"""CSV files: written whole or as before, without formulas; read line by line, what is no row of theirs being named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, TypeVar
 
+from scripts.escape import for_csv, from_csv
 from scripts.unread import Unread
+from scripts.whole_file import draft_of
 
 _Record = TypeVar("_Record")
 _MOST_CHARACTERS = 1 << 17  # of a line: what the csv module takes for a field
@@ -30,19 +32,41 @@ class Table:
     rows: Sequence[Sequence[object]]
 
 
+class Writer:
+    """Writes rows to a stream that is open already, as a log is."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._lines = csv.writer(stream, lineterminator="\n")
+
+    def row(self, cells: Iterable[object]) -> None:
+        """Write a row."""
+        self._lines.writerow([for_csv(cell) for cell in cells])
+
+    def rows(self, rows: Iterable[Iterable[object]]) -> None:
+        """Write rows."""
+        for cells in rows:
+            self.row(cells)
+
+
 def write(tables: Iterable[Table], folder: Path) -> list[Path]:
     """Write them, and give their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for table in tables:
-        path, draft = folder / f"{table.name}.csv", folder / f".{table.name}.csv"
-        with draft.open("w", newline="", encoding="utf-8") as stream:
-            lines = csv.writer(stream, lineterminator="\n")
-            lines.writerow(table.columns)
-            lines.writerows(table.rows)
-        draft.replace(path)
+        path = folder / f"{table.name}.csv"
+        write_rows(path, table.columns, table.rows)
         written.append(path)
     return written
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write one file."""
+    with (
+        draft_of(path) as draft,
+        draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
+        lines = Writer(stream)
+        lines.row(columns)
+        lines.rows(rows)
 
 
 def open_to_append(path: Path, columns: Sequence[str]) -> TextIO:
@@ -60,7 +84,7 @@ def open_to_append(path: Path, columns: Sequence[str]) -> TextIO:
                 there.write(b"\n")
     stream = path.open("a", newline="", encoding="utf-8")
     if stream.tell() == 0:
-        csv.writer(stream, lineterminator="\n").writerow(columns)
+        Writer(stream).row(columns)
     return stream
 
 
@@ -133,6 +157,6 @@ def _fields(line: str) -> list[str]:
     except UnicodeEncodeError:
         raise _Foreign("a line with bytes that are not UTF-8") from None
     try:
-        return next(csv.reader([line], strict=True), [])
+        return [from_csv(field) for field in next(csv.reader([line], strict=True), [])]
     except csv.Error:
         raise _Foreign("a line with an open quote") from None
