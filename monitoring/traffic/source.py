@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from monitoring.traffic import pcap, pcapng, records, text
-from monitoring.traffic.frames import Decoder, Frames
+from monitoring.traffic.decoder import Decoder
+from monitoring.traffic.frames import Frames
 from monitoring.traffic.packets import AddressBook, Packets, Unread
 from monitoring.traffic.pcap import Pcap
 from monitoring.traffic.pcapng import Pcapng
