@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets, Unread
-from monitoring.traffic.source import packets_of
+from monitoring.traffic.source import STANDARD_INPUT, packets_of
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,10 @@ def in_order(names: Sequence[str], book: AddressBook, unread: Unread) -> list[Ca
 def _begun(name: str, book: AddressBook, unread: Unread) -> Capture:
     """Read as far as the first packets. A file is read again later; what a pipe gave is kept, for it gives it once."""
     packets: Iterator[Packets] = packets_of(name, book, unread)
-    if Path(name).is_file():
+    if name != STANDARD_INPUT and Path(name).is_file():
         with closing(packets_of(name, AddressBook(), Unread())) as looked_at:
             first = next(looked_at, None)
     else:
         first = next(packets, None)
         packets = packets if first is None else chain([first], packets)
-    known = first is not None and len(first)
-    return Capture(name, packets, int(first.time[0]) if first is not None and known else UNKNOWN)
+    return Capture(name, packets, UNKNOWN if first is None or not len(first) else int(first.time[0]))

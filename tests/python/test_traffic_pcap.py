@@ -361,6 +361,7 @@ def test_a_link_layer_is_read(link: int, frame: bytes, row: tuple[str, str, str]
         (1, ethernet(0x86DD, ipv6("fd00::1", "fd00::2", 0, bytes(100))), "IPv6 extension headers cut short"),
         (1, ethernet(0x800, ipv4("10.0.0.1", "10.0.0.2", 6, b"\0\1\0\2")), None),
         (1, ethernet(0x800, PLAIN)[:30], "IPv4 header cut short or damaged"),
+        (1, ethernet(0x800, PLAIN[:2] + b"\0\x13" + PLAIN[4:]), "IPv4 header cut short or damaged"),
     ],
 )  # fmt: skip
 def test_what_a_frame_does_not_tell_is_unknown_and_counted(
