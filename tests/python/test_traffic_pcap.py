@@ -671,3 +671,16 @@ def test_damage_to_a_pcapng_of_many_sections_breaks_nothing(data: st.DataObject)
     for _ in range(data.draw(st.integers(1, 6))):
         kept[data.draw(st.integers(4, len(kept) - 1))] = data.draw(st.integers(0, 255))
     assert analysed(bytes(kept)).tally.packets <= 4
+
+
+def test_more_addresses_in_a_batch_than_are_remembered_are_all_read() -> None:
+    def packets(first: int) -> list[Captured]:
+        frames = (
+            PLAIN[:12] + struct.pack("!I", number) + PLAIN[16:20] for number in range(first, first + 100_000)
+        )
+        return [Captured(frame, 10**18) for frame in frames]
+
+    data = crafted.pcap(packets(1 << 24), link=101)
+    more = crafted.pcap(packets((1 << 24) + 50_000), link=101)[24:]
+    tally = analysed(data + more).tally
+    assert (tally.packets, tally.protocols) == (200_000, {17: 200_000})
