@@ -2,14 +2,14 @@
 
     python -m monitoring.traffic [--reports FOLDER] [--only-csv] [--format json|parquet] CAPTURE...
 
-A CAPTURE is pcap, pcapng or tcpdump's text, gzipped or not; - is standard input; several are read as one, in the
-order of their first packets. What cannot be read is counted, named and reported; exit status 1 when nothing could.
+A CAPTURE is pcap, pcapng or tcpdump's text, also compressed (gzip, bzip2, xz, zstandard), a file or a pipe; - is
+standard input; several are read as one, in the order of their first packets. What cannot be read is counted, named and
+reported; exit status 1 when nothing could. The files of an earlier run are removed first.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import shlex
 import sys
@@ -20,9 +20,10 @@ from pathlib import Path
 from rich.text import Text
 
 from monitoring.names import Names
+from monitoring.traffic import earlier
 from monitoring.traffic.ahead import ahead
+from monitoring.traffic.captures import in_order
 from monitoring.traffic.packets import AddressBook, Unread
-from monitoring.traffic.source import STANDARD_INPUT, packets_of
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
 from scripts.csv_files import Table, write
@@ -37,17 +38,32 @@ REPORTS = Path(__file__).resolve().parents[2] / "reports"
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; 0 done, 1 nothing could be read, 2 bad usage."""
     options = _options(arguments)
-    console = Console(stderr=True)
+    removed: list[Path] = []
     try:
-        names = Names(load(options.topology))
-        tally = _counted(options.captures, console)
+        removed = earlier.remove(options.reports)
+        return _analysed(options)
+    except BrokenPipeError:
+        raise
     except (OSError, TopologyError) as error:
-        print(for_terminal(f"traffic: {_one_line(error)}"), file=sys.stderr)
+        _say(_one_line(error))
         return 1
+    finally:
+        if gone := [path.name for path in removed if not path.exists()]:
+            _say(f"removed an earlier run's files from {options.reports}: {' '.join(gone)}")
+
+
+def _say(sentence: str) -> None:
+    print(for_terminal(f"traffic: {sentence}"), file=sys.stderr)
+
+
+def _analysed(options: argparse.Namespace) -> int:
+    console = Console(stderr=True)
+    names = Names(load(options.topology))
+    tally = _counted(options.captures, console)
     for sentence in tally.unread.sentences():
-        print(for_terminal(f"traffic: {sentence}"), file=sys.stderr)
+        _say(sentence)
     if not tally.packets:
-        print(for_terminal(f"traffic: no packet in {' '.join(options.captures)}"), file=sys.stderr)
+        _say(f"no packet in {' '.join(options.captures)}")
         return 1
     tables = Tables(tally, names)
     written = [*tables.all(), unread_table(tally)]
@@ -61,10 +77,10 @@ def main(arguments: Sequence[str]) -> int:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     lines = (__doc__ or "").splitlines()
     parser = argparse.ArgumentParser(
-        prog="python -m monitoring.traffic", description=lines[0], epilog=lines[-2]
+        prog="python -m monitoring.traffic", description=lines[0], epilog=" ".join(lines[-3:])
     )
     parser.add_argument(
-        "captures", nargs="+", metavar="CAPTURE", help="pcap, pcapng or text, also .gz; - is stdin"
+        "captures", nargs="+", metavar="CAPTURE", help="pcap, pcapng or text, also compressed; - is stdin"
     )
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where to write")
     parser.add_argument("--only-csv", action="store_true", help="no pictures, no PDF")
@@ -83,31 +99,16 @@ def _counted(captures: Sequence[str], console: Console) -> Tally:
     book, unread = AddressBook(), Unread()
     tally = Tally(book, unread)
     with console.status("reading") as status:
-        for capture in _in_order(captures):
-            for packets in ahead(packets_of(capture, book, unread)):
+        for capture in in_order(captures, book, unread):
+            for packets in ahead(capture.packets):
                 tally.add(packets)
-                status.update(
-                    Text(f"reading {capture}: {tally.packets:,} packets")
-                )  # a string would be markup
+                read = f"reading {capture.name}: {tally.packets:,} packets"
+                status.update(Text(read))  # a string would be markup
     return tally
 
 
-def _in_order(captures: Sequence[str]) -> list[str]:
-    """Order captures by their first packets: a rotated one goes on in another file."""
-    if len(captures) == 1 or STANDARD_INPUT in captures:
-        return list(captures)
-
-    def first_time(capture: str) -> int:
-        batch = next(packets_of(capture, AddressBook(), Unread()), None)
-        return int(batch.time[0]) if batch is not None and len(batch) else 0
-
-    return sorted(captures, key=first_time)
-
-
 def _write_frames(written: Sequence[Table], options: argparse.Namespace) -> None:
-    """Write the tables in the other format that was asked for; a file of an earlier capture does not stay."""
-    for table, other in itertools.product(written, OTHER_FORMATS):
-        (options.reports / f"{table.name}.{other}").unlink(missing_ok=True)
+    """Write the tables in the other format that was asked for."""
     if options.format in OTHER_FORMATS:
         from monitoring.traffic import data_frames  # noqa: PLC0415 - see there
 
@@ -140,3 +141,5 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except BrokenPipeError:
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
