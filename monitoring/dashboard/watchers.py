@@ -21,7 +21,7 @@ from monitoring.distribution import log_of_gateway, to_products
 from monitoring.health.checks import SHOP, Check, check_all, targets
 from monitoring.health.history import Histories
 from monitoring.traffic import pcap, records
-from monitoring.traffic.frames import Decoder
+from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, Unread, protocol_name
 from monitoring.traffic.pcap import Pcap
 from scripts.topology import Topology, table_path
