@@ -21,9 +21,10 @@ import pytest
 from crafted import Captured, conversation, ethernet, everything, ipv4, udp
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
+from reading import CAPTURES
 from rich.text import Text
+from test_traffic import NAMES, ROOT, analysed
 
-from monitoring.names import Names
 from monitoring.traffic import data_frames, findings, pictures, report, source
 from monitoring.traffic.columns import COLUMNS, METRICS, Kind
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets, Unread
@@ -34,12 +35,8 @@ from scripts.csv_files import Table, Writer, write, write_rows
 from scripts.document import Document, Picture, Rows, Section, as_markdown, write_pdf
 from scripts.figures import plt, save
 from scripts.terminal import Console
-from scripts.topology import load
 from scripts.whole_file import draft_of
 
-ROOT = Path(__file__).resolve().parents[2]
-FIXTURES = ROOT / "tests" / "fixtures" / "captures"
-NAMES = Names(load("flat"))
 SECOND = 10**9
 BEGIN = 1_700_000_000 * SECOND
 DAY, YEAR = 86_400, 365 * 86_400
@@ -49,14 +46,6 @@ def tables_at(*seconds: float) -> Tables:
     """Tables of datagrams of 100 bytes at these seconds, in this order."""
     frame = ethernet(0x800, ipv4("10.0.0.10", "10.0.0.20", 17, udp(1, 2, bytes(58))))
     return analysed(crafted.pcap([Captured(frame, BEGIN + int(second * SECOND)) for second in seconds]))
-
-
-def analysed(data: bytes) -> Tables:
-    book, unread = AddressBook(), Unread()
-    tally = Tally(book, unread)
-    for batch in source.read(io.BytesIO(data), book, unread):
-        tally.add(batch)
-    return Tables(tally, NAMES)
 
 
 def run_on(
@@ -79,7 +68,7 @@ def heights(figure: Figure) -> list[list[float]]:
 
 
 def test_silence_is_zero_in_the_table_and_in_the_picture() -> None:
-    tables = analysed((FIXTURES / "gap.pcap").read_bytes())
+    tables = analysed((CAPTURES / "gap.pcap").read_bytes())
     rates = [(0, 500, 33000), *((second, 0, 0) for second in range(1, 60)), (60, 1, 66)]
     assert tables.rates() == rates
     packets, weight = heights(pictures._rate(tables.rate_table(), tables.tally.step))
@@ -217,7 +206,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", ["dollar.txt", "dollar1.txt", "formula.txt", "long_dns.txt"])
 def test_names_from_elsewhere_do_not_break_the_report(name: str, tmp_path: Path) -> None:
-    done = run_on(FIXTURES / name, tmp_path)
+    done = run_on(CAPTURES / name, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     made = {path.name for path in tmp_path.iterdir()}
     assert {
