@@ -128,6 +128,8 @@ def _unread(tables: Tables) -> Iterator[str]:
             f"Without a known size: {_many(tally.without_size, 'packet')}, so bytes are a lower bound; tcpdump -e "
             "prints it, and pcap has it."
         )
+    if untimed := tally.packets - sum(packets for packets, _ in tally.rates.values()):
+        yield f"Without a time: {_many(untimed, 'packet')}, which the rates over time leave out."
     if tally.step > 1:
         yield f"The capture is long: its rates over time are sums of {tally.step:,} seconds, each of the same length."
 

@@ -110,6 +110,7 @@ def test_a_capture_without_times_says_so() -> None:
     assert tables.rates() == []
     figure = pictures._rate(tables.rate_table(), tables.tally.step)
     assert figure.axes[1].get_xlabel() == "the capture tells no times"
+    assert [line for line in findings.observations(tables) if line.startswith("Without a time: 1 packet,")]
 
 
 # --- data frames ------------------------------------------------------------------------------------------------------
