@@ -47,3 +47,14 @@ def test_the_end_of_a_table_is_never_a_row_on_a_page_of_its_own(count: int, tmp_
     rows = [page.count("row ") for page in pages_of(tmp_path / "pages.pdf")]
     assert sum(rows) == count
     assert [number for number in rows if 0 < number < 4] == []
+
+
+def test_a_narrow_table_is_beside_its_picture(tmp_path: Path) -> None:
+    figure, _ = plt.subplots(figsize=(8, 4))
+    save(figure, tmp_path / "wide.png")
+    rows = [(f"row {number}", number) for number in range(20)]
+    shown = Section(
+        "Both", [Picture(tmp_path / "wide.png", "wide", width=160), Rows(("name", "n"), rows, (1, 1))]
+    )
+    write_pdf(Document("Pages", "made", [shown, Section("More", ["of it"])]), tmp_path / "pages.pdf")
+    assert len(pages_of(tmp_path / "pages.pdf")) == 1
