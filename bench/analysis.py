@@ -8,7 +8,6 @@ perhaps before/, the tree of an earlier commit. Writes bench_analysis.csv, a row
 
 from __future__ import annotations
 
-import csv
 import os
 import statistics
 import subprocess
@@ -18,10 +17,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from bench import analysis_picture
+from scripts.csv_files import write_rows
+from scripts.terminal import Console
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS, OURS_OF_TEXT, TSHARK, REGEX = "ours, pcap", "ours, text", "tshark -z conv,ip", "a regex a line, text"
@@ -92,11 +92,8 @@ def main(folder: Path, rounds: int, reports: Path) -> None:
     for number in range(1, rounds + 1):
         print(f"round {number} of {rounds}", file=sys.stderr)
         runs += [measured(number, contender) for contender in contenders(folder)]
-    with (reports / "bench_analysis.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("round", "contender", "seconds", "peak_mb"))
-        for run in runs:
-            writer.writerow((run.round, run.contender.name, f"{run.seconds:.3f}", f"{run.peak:.1f}"))
+    rows = [(run.round, run.contender.name, f"{run.seconds:.3f}", f"{run.peak:.1f}") for run in runs]
+    write_rows(reports / "bench_analysis.csv", ("round", "contender", "seconds", "peak_mb"), rows)
     with_hex = [run for run in runs if run.contender.megabytes]
     points = [(run.contender.megabytes, run.seconds, run.peak) for run in with_hex]
     analysis_picture.draw(points, reports / "bench_analysis.png")

@@ -6,12 +6,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-
 from monitoring.colours import BLUE, VERMILION
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from scripts.figures import plain_numbers, plt, save
 
 
 def draw(points: Sequence[tuple[float, float, float]], path: Path) -> None:
@@ -30,7 +26,7 @@ def draw(points: Sequence[tuple[float, float, float]], path: Path) -> None:
         axes.set_xlabel("MB of text that tcpdump -X printed")
         axes.set_title(label, loc="left")
         axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(point[column] for point in points))
+        plain_numbers(axes.yaxis)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)

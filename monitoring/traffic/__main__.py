@@ -1,53 +1,74 @@
 """Analyses captures: CSV files, PNGs and a PDF report.
 
-    python -m monitoring.traffic [--reports FOLDER] [--only-csv] CAPTURE...
+    python -m monitoring.traffic [--reports FOLDER] [--only-csv] [--format json|parquet] CAPTURE...
 
-A CAPTURE is pcap, pcapng or tcpdump's text, gzipped or not; - is standard input; several are read as one, in the
-order of their first packets. What cannot be read is counted, named and reported; exit status 1 when nothing could.
+A CAPTURE is pcap, pcapng or tcpdump's text, also compressed (gzip, bzip2, xz, zstandard), a file or a pipe; - is
+standard input; several are read as one, in the order of their first packets. What cannot be read is counted, named and
+reported; exit status 1 when nothing could. The files of an earlier run are removed first.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
+from rich.text import Text
 
-from monitoring.csv_files import write
 from monitoring.names import Names
+from monitoring.traffic import earlier
 from monitoring.traffic.ahead import ahead
+from monitoring.traffic.captures import in_order
 from monitoring.traffic.packets import AddressBook, Unread
-from monitoring.traffic.source import STANDARD_INPUT, packets_of
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
+from scripts.csv_files import Table, write
+from scripts.escape import for_terminal
+from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
+OTHER_FORMATS = ("json", "parquet")
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; 0 done, 1 nothing could be read, 2 bad usage."""
     options = _options(arguments)
-    console = Console(stderr=True, highlight=False)
+    removed: list[Path] = []
     try:
-        names = Names(load(options.topology))
-        tally = _counted(options.captures, console)
+        removed = earlier.remove(options.reports)
+        return _analysed(options)
+    except BrokenPipeError:
+        raise
     except (OSError, TopologyError) as error:
-        print(f"traffic: {_one_line(error)}", file=sys.stderr)
+        _say(_one_line(error))
         return 1
-    for reason, count in tally.unread.counts.most_common():
-        first = f" (first at {tally.unread.first[reason]})" if tally.unread.first[reason] else ""
-        print(f"traffic: not read: {reason}, {count} times{first}", file=sys.stderr)
+    finally:
+        if gone := [path.name for path in removed if not path.exists()]:
+            _say(f"removed an earlier run's files from {options.reports}: {' '.join(gone)}")
+
+
+def _say(sentence: str) -> None:
+    print(for_terminal(f"traffic: {sentence}"), file=sys.stderr)
+
+
+def _analysed(options: argparse.Namespace) -> int:
+    console = Console(stderr=True)
+    names = Names(load(options.topology))
+    tally = _counted(options.captures, console)
+    for sentence in tally.unread.sentences():
+        _say(sentence)
     if not tally.packets:
-        print(f"traffic: no packet in {' '.join(options.captures)}", file=sys.stderr)
+        _say(f"no packet in {' '.join(options.captures)}")
         return 1
     tables = Tables(tally, names)
     written = [*tables.all(), unread_table(tally)]
     write(written, options.reports)
+    _write_frames(written, options)
     if not options.only_csv:
         _draw_and_report(tables, written, options, console)
     return 0
@@ -56,42 +77,46 @@ def main(arguments: Sequence[str]) -> int:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     lines = (__doc__ or "").splitlines()
     parser = argparse.ArgumentParser(
-        prog="python -m monitoring.traffic", description=lines[0], epilog=lines[-2]
+        prog="python -m monitoring.traffic", description=lines[0], epilog=" ".join(lines[-3:])
     )
     parser.add_argument(
-        "captures", nargs="+", metavar="CAPTURE", help="pcap, pcapng or text, also .gz; - is stdin"
+        "captures", nargs="+", metavar="CAPTURE", help="pcap, pcapng or text, also compressed; - is stdin"
     )
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where to write")
     parser.add_argument("--only-csv", action="store_true", help="no pictures, no PDF")
+    parser.add_argument(
+        "--format", default=os.environ.get("FORMAT") or "csv", metavar="csv|json|parquet",
+        help="which files of the tables to write beside the CSVs; default: the environment's FORMAT, or csv alone",
+    )  # fmt: skip
     parser.add_argument("--topology", default="", metavar="TABLE", help="whose names to use")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.format not in ("csv", *OTHER_FORMATS):
+        parser.error(f"no format {options.format!r}: FORMAT and --format are csv, json or parquet")
+    return options
 
 
 def _counted(captures: Sequence[str], console: Console) -> Tally:
     book, unread = AddressBook(), Unread()
     tally = Tally(book, unread)
     with console.status("reading") as status:
-        for capture in _in_order(captures):
-            for packets in ahead(packets_of(capture, book, unread)):
+        for capture in in_order(captures, book, unread):
+            for packets in ahead(capture.packets):
                 tally.add(packets)
-                status.update(f"reading {capture}: {tally.packets:,} packets")
+                read = f"reading {capture.name}: {tally.packets:,} packets"
+                status.update(Text(read))  # a string would be markup
     return tally
 
 
-def _in_order(captures: Sequence[str]) -> list[str]:
-    """Order captures by their first packets: a rotated one goes on in another file."""
-    if len(captures) == 1 or STANDARD_INPUT in captures:
-        return list(captures)
+def _write_frames(written: Sequence[Table], options: argparse.Namespace) -> None:
+    """Write the tables in the other format that was asked for."""
+    if options.format in OTHER_FORMATS:
+        from monitoring.traffic import data_frames  # noqa: PLC0415 - see there
 
-    def first_time(capture: str) -> int:
-        batch = next(packets_of(capture, AddressBook(), Unread()), None)
-        return int(batch.time[0]) if batch is not None and len(batch) else 0
-
-    return sorted(captures, key=first_time)
+        data_frames.write_frames(written, options.reports, options.format)
 
 
 def _draw_and_report(
-    tables: Tables, written: Sequence[object], options: argparse.Namespace, console: Console
+    tables: Tables, written: Sequence[Table], options: argparse.Namespace, console: Console
 ) -> None:
     from monitoring.traffic import pictures, report  # noqa: PLC0415 - matplotlib takes longer to load than most analyses
 
@@ -100,8 +125,9 @@ def _draw_and_report(
         when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         command = shlex.join(["python", "-m", "monitoring.traffic", *options.captures])
         made = f"Generated on {when} by {command}"
-        path = report.report(tables, written, options.reports, made)  # type: ignore[arg-type] # tables of tables.py
-    print(f"{tables.tally.packets:,} packets: {path} and its CSVs and PNGs")
+        path = report.report(tables, written, options.reports, made)
+    also = f", {options.format}" if options.format in OTHER_FORMATS else ""
+    print(f"{tables.tally.packets:,} packets: {path} and its CSVs{also} and PNGs")
 
 
 def _one_line(error: Exception) -> str:
@@ -115,3 +141,5 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except BrokenPipeError:
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

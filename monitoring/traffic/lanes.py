@@ -1,8 +1,10 @@
 """Finds the records of a pcap from many places of it at once.
 
 A record's header tells where the next one is, so they can only be found one after the other. But what looks like a
-header in the middle is one nearly always, and it is known afterwards whether it was: the lane before must end exactly
-where this one began. Where it does not, there is no answer, and one steps from record to record.
+header in the middle is one nearly always, and it is known afterwards whether it was: each lane must end exactly where
+the next one began, and the last one where no whole record follows. Then all of them are one chain from the first byte
+on, whatever times, lengths and contents are like. Where they are not, there is no answer, and one steps from record to
+record.
 """
 
 from __future__ import annotations
@@ -14,36 +16,37 @@ from monitoring.traffic.packets import Integers
 
 _LANES, _WINDOW = 512, 640  # bytes in which each lane looks for its first record
 _LEAST = 1 << 19  # bytes that are worth it
-_HEADER = 16
 _MOST_STEPS = 4096
 
 
-def positions(view: Bytes, size: int, order: str, longest: int) -> tuple[Integers, int] | None:
+def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> tuple[Integers, int] | None:
     """Give where each whole record begins, and where the last one ends; None when that is not certain."""
     if size < _LEAST:
         return None
-    starts = _starts(view, size, order, longest)
+    starts = _starts(view, size, order, longest, header)
     ends = np.append(starts[1:], size)
     rows = []
     at = starts.copy()
     for _ in range(_MOST_STEPS):
-        inside = at + _HEADER <= size
-        length = np.where(inside, gathered(view, np.where(inside, at + 8, 0), 4, order), 0)
-        following = at + _HEADER + length
-        taken = inside & (at < ends) & (following <= size)
+        going = (at < ends) & (at + header <= size)
+        length = np.where(going, gathered(view, np.where(going, at + 8, 0), 4, order), 0)
+        if (length > longest).any():
+            return None
+        following = at + header + length
+        taken = going & (following <= size)
         if not taken.any():
             break
-        if (length[taken] > longest).any():
-            return None
         rows.append(np.where(taken, at, -1))
         at = np.where(taken, following, at)
+    else:  # some lane has not come to its end
+        return None
     if not rows or (at[:-1] != ends[:-1]).any():
         return None
     found = np.array(rows).T.ravel()
     return found[found >= 0], int(at[-1])
 
 
-def _starts(view: Bytes, size: int, order: str, longest: int) -> Integers:
+def _starts(view: Bytes, size: int, order: str, longest: int, header: int) -> Integers:
     """Give a place for each lane: the first in its window that looks like a record's header; the first one is 0."""
     nominal = np.arange(1, _LANES) * (size // _LANES)
     candidates = nominal[:, None] + np.arange(_WINDOW)
@@ -55,10 +58,8 @@ def _starts(view: Bytes, size: int, order: str, longest: int) -> Integers:
     lanes, offsets = np.nonzero(alike)
     at = nominal[lanes] + offsets
     captured, whole = (gathered(view, at + offset, 4, order) for offset in (8, 12))
-    following = at + _HEADER + captured
-    inside = (
-        (captured <= min(longest, whole.max(initial=0))) & (captured <= whole) & (following + _HEADER < size)
-    )
+    following = at + header + captured
+    inside = (captured <= longest) & (captured <= whole) & (following + header < size)
     following = np.where(inside, following, 0)
     good = inside & (view[following + day.start] == first) & (view[following + day.start + 1] == second)
     _, earliest = np.unique(lanes[good], return_index=True)

@@ -1,45 +1,61 @@
-"""pcap: a file header, then a header of 16 bytes before each frame.
+"""pcap: a file header, then a header before each frame, of 16 bytes or, in Kuznetsov's form, of 24.
 
-Layout: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html
+Layout: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html; other forms: libpcap's sf-pcap.c.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from monitoring.traffic import lanes
-from monitoring.traffic.frames import Bytes, Frames, gathered, padded
+from monitoring.traffic.frames import Bytes, Frames, gathered_rows, padded
 from monitoring.traffic.packets import Integers
 from monitoring.traffic.records import Damaged
 
-MAGICS = {  # the byte order, and nanoseconds a unit of the fractions of seconds
-    b"\xd4\xc3\xb2\xa1": ("<", 1000),
-    b"\xa1\xb2\xc3\xd4": (">", 1000),
-    b"\x4d\x3c\xb2\xa1": ("<", 1),
-    b"\xa1\xb2\x3c\x4d": (">", 1),
+
+@dataclass(frozen=True)
+class Form:
+    """What a file's first four bytes tell."""
+
+    order: str  # of bytes
+    unit: int  # nanoseconds that a fraction of a second counts
+    header: int = 16  # bytes before each frame
+
+
+MAGICS = {
+    b"\xd4\xc3\xb2\xa1": Form("<", 1000),
+    b"\xa1\xb2\xc3\xd4": Form(">", 1000),
+    b"\x4d\x3c\xb2\xa1": Form("<", 1),
+    b"\xa1\xb2\x3c\x4d": Form(">", 1),
+    b"\x34\xcd\xb2\xa1": Form("<", 1000, 24),
+    b"\xa1\xb2\xcd\x34": Form(">", 1000, 24),
 }
 FILE_HEADER = 24
 LONGEST_FRAME = 1 << 20  # bytes; no interface has longer ones
 NANOSECONDS = 1_000_000_000
-_RECORD_HEADER = 16
-_LINK_TYPE = 0x0FFFFFFF
+_LINK_TYPE = 0x03FFFFFF  # above it is how long the frames' check sequences are
+_SWAPPED_VERSIONS = ((2, 0), (2, 1), (2, 2))  # where a frame's size stands before how much of it is there
 
 
 class Pcap:
     """The records of one file, known by its header."""
 
     def __init__(self, header: bytes) -> None:
-        self.order, self.unit = MAGICS[header[:4]]
+        self._form = MAGICS[header[:4]]
+        self.order = self._form.order
         self.link_type = struct.unpack_from(self.order + "I", header, 20)[0] & _LINK_TYPE
+        self._swapped = struct.unpack_from(self.order + "HH", header, 4) in _SWAPPED_VERSIONS
         self.used = 0
 
     def frames(self, data: bytes) -> Iterator[Frames]:
         """Give the frames of all whole records, at once."""
         view, damage = padded(data), None
-        quickly = lanes.positions(view, len(data), self.order, LONGEST_FRAME)
+        header = self._form.header
+        quickly = not self._swapped and lanes.positions(view, len(data), self.order, LONGEST_FRAME, header)
         if quickly:
             at, self.used = quickly
         else:
@@ -51,16 +67,17 @@ class Pcap:
 
     def _positions(self, data: bytes) -> tuple[list[int], Damaged | None]:
         captured_length = struct.Struct(self.order + "I").unpack_from
+        header, place = self._form.header, 12 if self._swapped else 8
         found: list[int] = []
-        at, last = 0, len(data) - _RECORD_HEADER
+        at, last = 0, len(data) - header
         end = len(data)
         damage = None
         while at <= last:
-            captured = captured_length(data, at + 8)[0]
+            captured = captured_length(data, at + place)[0]
             if captured > LONGEST_FRAME:
                 damage = Damaged(f"a frame of {captured} bytes", at)
                 break
-            following = at + _RECORD_HEADER + captured
+            following = at + header + captured
             if following > end:
                 break
             found.append(at)
@@ -69,8 +86,9 @@ class Pcap:
         return found, damage
 
     def _frames_at(self, view: Bytes, at: Integers) -> Frames:
-        seconds, fraction, captured, size = (
-            gathered(view, at + offset, 4, self.order) for offset in range(0, _RECORD_HEADER, 4)
-        )
-        time = seconds * NANOSECONDS + fraction * self.unit
-        return Frames(view, at + _RECORD_HEADER, captured, size, time, self.link_type)
+        seconds, fraction, captured, size = gathered_rows(view, at, 4, self.order)
+        if self._swapped:
+            captured, size = size, captured
+        time = seconds * NANOSECONDS + fraction * self._form.unit
+        link_type = np.full(len(at), self.link_type, np.int64)
+        return Frames(view, at + self._form.header, captured, size, time, link_type)

@@ -6,12 +6,12 @@ Layout: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from monitoring.traffic.frames import Frames, gathered, padded
+from monitoring.traffic.frames import Bytes, Frames, gathered, padded, swapped
 from monitoring.traffic.packets import UNKNOWN, Integers
 from monitoring.traffic.pcap import LONGEST_FRAME, NANOSECONDS
 from monitoring.traffic.records import Damaged
@@ -22,8 +22,10 @@ _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _SHORTEST_BLOCK, _LONGEST_BLOCK = 12, 16 << 20
 _END_OF_OPTIONS, _TIME_RESOLUTION, _TIME_OFFSET = 0, 9, 14
 _PACKET_HEADER, _SIMPLE_HEADER = 28, 12  # bytes before the frame
+_MOST_INTERFACES = 1 << 16
 _BINARY = 0x80
-_NANO = 9
+_NANO, _MOST_DIGITS, _MOST_BITS = 9, 27, 62
+_LATEST = (1 << 63) - 1  # nanoseconds since 1970: in the year 2262
 
 
 @dataclass(frozen=True)
@@ -31,34 +33,49 @@ class Interface:
     """Where frames were taken; a tick of its clock is 10^-`digits` or 2^-`bits` seconds."""
 
     link_type: int
-    longest: int  # bytes taken of a frame, 0: all
+    longest: int  # bytes taken of a frame
+    order: str  # of the bytes of its section
     digits: int = 6
     bits: int = 0
     offset: int = 0  # seconds to add
 
-    def nanoseconds(self, high: Integers, low: Integers) -> Integers:
-        """Give times for its ticks, of which there are 64 bits; UNKNOWN for such as cannot be."""
-        ticks = ((high & 0x7FFFFFFF) << 32) | low
-        if self.bits:
-            part = ticks & ((1 << self.bits) - 1)
-            spare = max(self.bits - 30, 0)
-            fraction = ((part >> spare) * NANOSECONDS) >> (self.bits - spare)
-            time = (ticks >> self.bits) * NANOSECONDS + fraction
-        elif self.digits <= _NANO:
-            time = ticks * 10 ** (_NANO - self.digits)
-        else:
-            time = ticks // 10 ** (self.digits - _NANO)
-        time = time + self.offset * NANOSECONDS
-        return np.where((high >> 31 == 0) & (time >= 0), time, UNKNOWN)
+    @property
+    def shift(self) -> int:
+        """Give the offset in nanoseconds, as far as 64 bits go."""
+        return max(-_LATEST, min(self.offset * NANOSECONDS, _LATEST))
+
+
+def nanoseconds(digits: int, bits: int, ticks: Integers, shift: Integers) -> Integers:
+    """Give times for ticks of 64 bits; UNKNOWN for such as cannot be: before 1970, or after 2262."""
+    fraction = np.zeros_like(ticks)
+    if bits:
+        spare = max(bits - 30, 0)
+        part = (ticks & ((1 << bits) - 1)) >> spare
+        whole, factor, fraction = ticks >> bits, NANOSECONDS, (part * NANOSECONDS) >> (bits - spare)
+    elif digits <= _NANO:
+        whole, factor = ticks, 10 ** (_NANO - digits)
+    else:
+        whole, factor = ticks // 10 ** min(digits - _NANO, 18), 1
+    possible = (ticks >= 0) & (whole < _LATEST // factor)
+    time = np.where(possible, whole, 0) * factor + fraction
+    possible &= time <= _LATEST - np.maximum(shift, 0)
+    time = np.where(possible, time, 0) + shift
+    return np.where(possible & (time >= 0), time, UNKNOWN)
 
 
 @dataclass
 class _Found:
     """Blocks of packets that wait to be read together."""
 
-    interfaces: list[int] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)  # numbers of interfaces
     at: list[int] = field(default_factory=list)
-    simple: list[int] = field(default_factory=list)
+    simple: list[bool] = field(default_factory=list)
+
+    def add(self, owner: int, at: int, *, simple: bool) -> None:
+        """Add one."""
+        self.owners.append(owner)
+        self.at.append(at)
+        self.simple.append(simple)
 
 
 class Pcapng:
@@ -67,27 +84,25 @@ class Pcapng:
     def __init__(self) -> None:
         self.order = "<"
         self.used = 0
-        self._interfaces: list[Interface] = []
+        self._interfaces: list[Interface] = []  # of the sections in these data
+        self._section = 0  # the number of the first one of the section
 
     def frames(self, data: bytes) -> Iterator[Frames]:
-        """Give the frames of all whole blocks."""
+        """Give the frames of all whole blocks, in their order, at once."""
         self.used = 0
-        found = _Found()
-        view = padded(data)
+        del self._interfaces[: self._section]
+        self._section = 0
+        found, damage = _Found(), None
         try:
             while (block := self._block(data)) is not None:
-                kind, length = block
-                if kind == _SECTION:
-                    yield from self._give(view, found)
-                    found = _Found()
-                    self._interfaces = []
-                else:
-                    self._take(data, kind, length, found)
-                self.used += length
-        except Damaged:
-            yield from self._give(view, found)
-            raise
-        yield from self._give(view, found)
+                self._take(data, *block, found)
+                self.used += block[1]
+        except Damaged as error:
+            damage = error
+        if found.at:
+            yield self._frames_of(padded(data), found)
+        if damage:
+            raise damage
 
     def _block(self, data: bytes) -> tuple[int, int] | None:
         """Give type and length of the next block, None when it is not there wholly."""
@@ -106,24 +121,26 @@ class Pcapng:
 
     def _take(self, data: bytes, kind: int, length: int, found: _Found) -> None:
         at = self.used
-        if kind == _INTERFACE and length >= 20:  # noqa: PLR2004 - its fixed part
-            self._interfaces.append(self._interface(data[at + 8 : at + length - 4]))
-        elif kind in (_PACKET, _OLD_PACKET) and length >= _PACKET_HEADER + 4:
-            form = "I" if kind == _PACKET else "H"
-            interface = struct.unpack_from(self.order + form, data, at + 8)[0]
-            captured = struct.unpack_from(self.order + "I", data, at + 20)[0]
-            self._check(interface, captured, length - _PACKET_HEADER - 4, at)
-            found.interfaces.append(interface)
-            found.at.append(at)
+        if kind in (_PACKET, _OLD_PACKET) and length >= _PACKET_HEADER + 4:
+            interface, _, _, captured = struct.unpack_from(self.order + "IIII", data, at + 8)
+            if kind == _OLD_PACKET:
+                interface = struct.unpack_from(self.order + "H", data, at + 8)[0]
+            if captured > min(length - _PACKET_HEADER - 4, LONGEST_FRAME):
+                raise Damaged(f"a frame of {captured} bytes in {length - _PACKET_HEADER - 4}", at)
+            found.add(self._owner(interface, at), at, simple=False)
         elif kind == _SIMPLE_PACKET and length >= _SIMPLE_HEADER + 4:
-            self._check(0, 0, 0, at)
-            found.simple.append(at)
+            found.add(self._owner(0, at), at, simple=True)
+        elif kind == _INTERFACE and length >= 20:  # noqa: PLR2004 - its fixed part
+            if len(self._interfaces) - self._section >= _MOST_INTERFACES:
+                raise Damaged(f"more than {_MOST_INTERFACES} interfaces", at)
+            self._interfaces.append(self._interface(data[at + 8 : at + length - 4]))
+        elif kind == _SECTION:
+            self._section = len(self._interfaces)
 
-    def _check(self, interface: int, captured: int, room: int, at: int) -> None:
-        if interface >= len(self._interfaces):
+    def _owner(self, interface: int, at: int) -> int:
+        if self._section + interface >= len(self._interfaces):
             raise Damaged(f"a packet of interface {interface}, which was not described", at)
-        if captured > min(room, LONGEST_FRAME):
-            raise Damaged(f"a frame of {captured} bytes in {room}", at)
+        return self._section + interface
 
     def _interface(self, body: bytes) -> Interface:
         link_type, longest = struct.unpack_from(self.order + "HxxI", body)
@@ -131,9 +148,9 @@ class Pcapng:
         resolution = options.get(_TIME_RESOLUTION, b"\x06")[0]
         offset = options.get(_TIME_OFFSET, bytes(8))
         seconds = struct.unpack(self.order + "q", offset)[0] if len(offset) == 8 else 0  # noqa: PLR2004 - 64 bits
-        if resolution & _BINARY:
-            return Interface(link_type, longest, bits=min(resolution & 0x7F, 62), offset=seconds)
-        return Interface(link_type, longest, digits=min(resolution, 27), offset=seconds)
+        is_binary, number = resolution & _BINARY, resolution & 0x7F
+        digits, bits = (0, min(number, _MOST_BITS)) if is_binary else (min(number, _MOST_DIGITS), 0)
+        return Interface(link_type, longest or LONGEST_FRAME, self.order, digits, bits, seconds)
 
     def _options(self, body: bytes) -> Iterator[tuple[int, bytes]]:
         at = 0
@@ -145,23 +162,35 @@ class Pcapng:
                 yield code, value
             at += 4 + (length + 3) // 4 * 4
 
-    def _give(self, view: np.ndarray[tuple[int], np.dtype[np.uint8]], found: _Found) -> Iterator[Frames]:
-        """Read the packets found, those of one interface at a time."""
-        owners, at = np.array(found.interfaces, np.int64), np.array(found.at, np.int64)
-        for number in np.unique(owners):
-            interface, here = self._interfaces[number], at[owners == number]
-            high, low, captured, size = (
-                gathered(view, here + offset, 4, self.order) for offset in (12, 16, 20, 24)
-            )
-            time = interface.nanoseconds(high, low)
-            yield Frames(view, here + _PACKET_HEADER, captured, size, time, interface.link_type)
-        if found.simple:
-            yield self._simple(view, np.array(found.simple, np.int64))
+    def _frames_of(self, view: Bytes, found: _Found) -> Frames:
+        at, simple = np.array(found.at, np.int64), np.array(found.simple, np.bool_)
+        numbers, owner = np.unique(np.array(found.owners, np.int64), return_inverse=True)
+        interfaces = [self._interfaces[number] for number in numbers.tolist()]
 
-    def _simple(self, view: np.ndarray[tuple[int], np.dtype[np.uint8]], at: Integers) -> Frames:
-        interface = self._interfaces[0]
-        room = gathered(view, at + 4, 4, self.order) - _SIMPLE_HEADER - 4
-        size = gathered(view, at + 8, 4, self.order)
-        captured = np.minimum(np.minimum(size, room), interface.longest or LONGEST_FRAME)
-        unknown = np.full(len(at), UNKNOWN, np.int64)
-        return Frames(view, at + _SIMPLE_HEADER, captured, size, unknown, interface.link_type)
+        def each(of: Callable[[Interface], int]) -> Integers:
+            return np.array([of(interface) for interface in interfaces], np.int64)[owner]
+
+        turned = each(lambda interface: interface.order == ">") == 1
+
+        def word(offset: int) -> Integers:
+            value = gathered(view, at + offset, 4, "<")
+            return np.where(turned, swapped(value), value) if turned.any() else value
+
+        room = word(4) - _SIMPLE_HEADER - 4
+        size = np.where(simple, word(8), word(24))
+        longest = each(lambda interface: interface.longest)
+        captured = np.where(simple, np.minimum(np.minimum(size, room), longest), word(20))
+        time = _times(each, (word(12) << 32) | word(16))
+        time[simple] = UNKNOWN
+        header = np.where(simple, _SIMPLE_HEADER, _PACKET_HEADER)
+        return Frames(view, at + header, captured, size, time, each(lambda interface: interface.link_type))
+
+
+def _times(each: Callable[[Callable[[Interface], int]], Integers], ticks: Integers) -> Integers:
+    """Give times for ticks, those of equal clocks at once."""
+    clock, shift = each(lambda one: one.digits << 8 | one.bits), each(lambda one: one.shift)
+    time = np.empty_like(ticks)
+    for digits, bits in (divmod(number, 256) for number in np.unique(clock).tolist()):
+        rows = np.flatnonzero(clock == digits << 8 | bits)
+        time[rows] = nanoseconds(digits, bits, ticks[rows], shift[rows])
+    return time

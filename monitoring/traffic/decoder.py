@@ -1,0 +1,164 @@
+"""Frames -> packets, a batch at once: each field is gathered for all frames in one step.
+
+Layouts: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP). Nothing is taken from beyond what was captured of a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+import numpy as np
+
+from monitoring.traffic.frames import Frames
+from monitoring.traffic.links import carried
+from monitoring.traffic.packets import (
+    IPV4,
+    IPV6,
+    TCP,
+    UDP,
+    UNKNOWN,
+    AddressBook,
+    Integers,
+    Packets,
+    Truths,
+    Unread,
+)
+
+_SCTP, _UDP_LITE = 132, 136
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 43, 44, 51, 60
+_EXTENSIONS = (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION)
+_MOST_EXTENSIONS = 8
+_IPV4_HEADER, _IPV6_HEADER, _PORTS, _TCP_FLAGS = 20, 40, 4, 14
+_WORD_BITS = 32
+
+
+class Decoder:
+    """Decodes batches; it remembers addresses it has met."""
+
+    def __init__(self, book: AddressBook, unread: Unread) -> None:
+        self._unread = unread
+        self._ipv4 = _Numbers(lambda value: book.number(str(IPv4Address(value))))
+        self._book = book
+        self._ipv6: dict[bytes, int] = {}
+
+    def decode(self, frames: Frames) -> Packets:
+        """Give the packets of frames; what cannot be read is noted, and counted as far as it is known."""
+        found = Packets.empty(len(frames.at))
+        found.time, found.size = frames.time, frames.size
+        found.network, at = carried(frames, self._unread)
+        is_ip = (found.network == IPV4) | (found.network == IPV6)
+        found.protocol = np.where(is_ip, UNKNOWN, found.network)
+        self._decode_ipv4(frames, found, at)
+        self._decode_ipv6(frames, found, at)
+        return found
+
+    def _decode_ipv4(self, frames: Frames, found: Packets, at: Integers) -> None:
+        here = np.flatnonzero(found.network == IPV4)
+        at, end = at[here], frames.end[here]
+        first, length = frames.byte(at), frames.short(at + 2)
+        header = (first & 15) * 4
+        length = np.where(length == 0, frames.size[here] - (at - frames.at[here]), length)  # left to the card
+        whole = (at + _IPV4_HEADER <= end) & (first >> 4 == 4) & (header >= _IPV4_HEADER) & (length >= header)  # noqa: PLR2004 - version 4
+        self._unread.note("IPv4 header cut short or damaged", "", int((~whole).sum()))
+        here, at, header, length = here[whole], at[whole], header[whole], length[whole]
+        found.protocol[here] = frames.byte(at + 9)
+        found.source[here] = self._ipv4.of(frames.word(at + 12))
+        found.destination[here] = self._ipv4.of(frames.word(at + 16))
+        found.fragment[here] = (frames.short(at + 6) & 0x1FFF) != 0
+        self._decode_transport(frames, found, here, at + header, length - header)
+
+    def _decode_ipv6(self, frames: Frames, found: Packets, at: Integers) -> None:
+        here = np.flatnonzero(found.network == IPV6)
+        if not len(here):
+            return
+        at, end = at[here], frames.end[here]
+        whole = (at + _IPV6_HEADER <= end) & (frames.byte(at) >> 4 == 6)  # noqa: PLR2004 - version 6
+        self._unread.note("IPv6 header cut short or damaged", "", int((~whole).sum()))
+        here, at, end = here[whole], at[whole], end[whole]
+        found.source[here] = self._numbers_of_ipv6(frames, at + 8)
+        found.destination[here] = self._numbers_of_ipv6(frames, at + 24)
+        protocol, start, fragment = _after_extensions(frames, at, end)
+        self._unread.note("IPv6 extension headers cut short", "", int((protocol == UNKNOWN).sum()))
+        found.protocol[here], found.fragment[here] = protocol, fragment
+        length = frames.short(at + 4)
+        whole_frame = frames.size[here] - (at - frames.at[here])
+        length = np.where(
+            length == 0, whole_frame, length + _IPV6_HEADER
+        )  # left to the card, or too long for 16 bits
+        self._decode_transport(frames, found, here, start, length - (start - at))
+
+    def _decode_transport(
+        self, frames: Frames, found: Packets, here: Integers, at: Integers, length: Integers
+    ) -> None:
+        protocol, end = found.protocol[here], frames.end[here]
+        first = ~found.fragment[here]
+        with_ports = first & np.isin(protocol, (TCP, UDP, _SCTP, _UDP_LITE)) & (at + _PORTS <= end)
+        rows, starts = here[with_ports], at[with_ports]
+        found.source_port[rows], found.destination_port[rows] = frames.short(starts), frames.short(starts + 2)
+        tcp = first & (protocol == TCP)
+        whole = tcp & (at + _TCP_FLAGS <= end)
+        found.payload[here[tcp & ~whole]] = UNKNOWN
+        self._unread.note("TCP header cut short", "", int((tcp & ~whole).sum()))
+        rows, starts = here[whole], at[whole]
+        offset_and_flags = frames.short(starts + 12)
+        found.sequence[rows], found.flags[rows] = frames.word(starts + 4), offset_and_flags & 0xFF
+        found.payload[rows] = np.maximum(length[whole] - (offset_and_flags >> 12) * 4, 0)
+
+    def _numbers_of_ipv6(self, frames: Frames, at: Integers) -> Integers:
+        raw = frames.data[at[:, None] + np.arange(16)]
+        values, inverse = np.unique(raw, axis=0, return_inverse=True)
+        return np.array([self._number_of_ipv6(value.tobytes()) for value in values], np.int64)[
+            inverse.ravel()
+        ]
+
+    def _number_of_ipv6(self, raw: bytes) -> int:
+        if raw not in self._ipv6:
+            number = self._book.number(str(IPv6Address(raw)))
+            if len(self._ipv6) >= AddressBook.MOST:
+                return number
+            self._ipv6[raw] = number
+        return self._ipv6[raw]
+
+
+def _after_extensions(frames: Frames, at: Integers, end: Integers) -> tuple[Integers, Integers, Truths]:
+    """Walk IPv6's extension headers: the protocol, where its header is, and who is a later fragment."""
+    protocol, start = frames.byte(at + 6), at + _IPV6_HEADER
+    fragment = np.zeros(len(at), np.bool_)
+    for _ in range(_MOST_EXTENSIONS):
+        extended = np.isin(protocol, _EXTENSIONS) & ~fragment
+        if not extended.any():
+            return protocol, start, fragment
+        more = extended & (start + 8 <= end)
+        is_fragment = more & (protocol == _FRAGMENT)
+        fragment |= is_fragment & ((frames.short(start + 2) & 0xFFF8) != 0)
+        size = np.where(
+            protocol == _AUTHENTICATION, (frames.byte(start + 1) + 2) * 4, (frames.byte(start + 1) + 1) * 8
+        )
+        size = np.where(is_fragment, 8, size)
+        protocol = np.where(more, frames.byte(start), np.where(extended, UNKNOWN, protocol))
+        start = np.where(more, start + size, start)
+    return np.where(np.isin(protocol, _EXTENSIONS) & ~fragment, UNKNOWN, protocol), start, fragment
+
+
+class _Numbers:
+    """The address book's numbers for 32-bit values, many at once."""
+
+    def __init__(self, number: Callable[[int], int]) -> None:
+        self._number = number
+        self._values = np.full(1, 1 << _WORD_BITS, np.int64)  # sorted; a last one, greater than any
+        self._numbers = np.zeros(1, np.int64)
+
+    def of(self, values: Integers) -> Integers:
+        where = np.searchsorted(self._values, values)
+        new = np.unique(values[self._values[where] != values])
+        if not len(new):
+            return self._numbers[where]
+        if len(self._values) + len(new) > 2 * AddressBook.MOST:
+            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # the book remembers them
+            new = np.unique(values)
+        at = np.searchsorted(self._values, new)
+        numbers = np.array([self._number(int(value)) for value in new], np.int64)
+        self._values = np.insert(self._values, at, new)
+        self._numbers = np.insert(self._numbers, at, numbers)
+        return self._numbers[np.searchsorted(self._values, values)]
