@@ -1,4 +1,4 @@
-"""The report of a capture: summary, observations, a table a CSV, the pictures."""
+"""The report of a capture: summary, observations, a section for each table and picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scripts.csv_files import Table
 from scripts.document import Block, Document, Picture, Rows, Section, write
 
 _MOST_ROWS = 15
-_PICTURE_WIDTH = 160  # mm; all are as wide, so their letters are as big, and a table is beside them
+_PICTURE_WIDTH = 160  # mm: all pictures have letters of one size, and room for a narrow table beside them
 _TITLES = {
     "packets_per_service_pair": "Who sends to whom",
     "protocol_distribution": "Protocols",
@@ -28,7 +28,7 @@ _PICTURES = {
     "packets_per_service_pair": "top_service_pairs",
     "protocol_distribution": "protocol_distribution",
     "top_talkers": "top_talkers",
-    "traffic_summary": "traffic_rate",  # whose own table has a row a second: the picture says more
+    "traffic_summary": "traffic_rate",  # the table traffic_rate has a row a second, too long to print
 }
 _WIDE, _NARROW = 3.0, 1.2
 
@@ -38,11 +38,7 @@ def report(tables: Tables, written: Sequence[Table], folder: Path, made: str) ->
     sections = [
         Section("Executive summary", [findings.summary(tables)]),
         Section("Observations", findings.observations(tables)),
-        *(
-            Section(_TITLES[table.name], _blocks(table, folder))
-            for table in written
-            if table.rows and table.name in _TITLES
-        ),
+        *(Section(_TITLES[table.name], _blocks(table, folder)) for table in written if _is_shown(table)),
     ]
     path = folder / "traffic_analysis_report.pdf"
     write(Document("Traffic analysis", made, sections), path.with_suffix(".md"), path)
