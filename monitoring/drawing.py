@@ -14,16 +14,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from monitoring.colours import BLUE, VERMILION
 from monitoring.live import LiveError
 from monitoring.picture import DOWN, MISSING, Card, Picture, words_of
 from scripts.escape import for_graphviz
 from scripts.whole_file import draft_of
 
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6B6B6B"  # told apart by every kind of eye, and in print
-ONE_SIDE = 4  # so many nodes fit on one side of the host
+GREY = "#6B6B6B"
+ONE_SIDE = 4  # up to so many nodes, all are on one side of the host
 LONGEST_LINE = 26  # characters on a card
 LINE_HEIGHT, CARD_MARGIN = 15, 26  # points
-DOTS_PER_INCH = 192  # twice a screen's, for print
+DOTS_PER_INCH = 192  # twice that of a screen, for print
 GRAPH = f"""graph lab {{
   graph [rankdir=LR, bgcolor=white, pad=0.15, nodesep=0.1, ranksep=0.1, dpi={DOTS_PER_INCH}]
   node [shape=plain, fontname="DejaVu Sans,Arial,sans-serif", fontsize=11]
@@ -152,7 +153,7 @@ def _broken(text: str) -> list[str]:
 
 
 def draw(source: str, kind: str, file: Path) -> None:
-    """Have graphviz draw it into a file."""
+    """Draw `source` with graphviz's dot; `kind` is svg or png. Raises LiveError, in one line, when dot fails."""
     drawn = subprocess.run(["dot", f"-T{kind}"], input=source.encode(), capture_output=True, check=False)
     if drawn.returncode != 0:
         raise LiveError(f"dot: {drawn.stderr.decode(errors='replace').splitlines()[0]}")
