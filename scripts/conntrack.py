@@ -13,8 +13,8 @@ from ipaddress import ip_address
 
 from scripts.unread import Unread
 
-# Events have their time and kind before it, -o extended the network's protocol; what is offloaded has no timeout, and
-# many protocols no state.
+# An event line begins with its time and kind, a line of -o extended with the network protocol. An offloaded connection
+# has no timeout, and many protocols have no state.
 _HEAD = re.compile(
     r"""(?:\[[\d.]+\]\s+)? (?:\[(?:NEW|UPDATE|DESTROY)\]\s+)? (?:ipv[46]\s+\d+\s+)?
         (?P<name>[a-z]\w*)\s+(?P<number>\d+)\s+ (?:\d+\s+)? (?:(?P<state>[A-Z][A-Z0-9_]*)\s+)? (?=[\w-]+=)""",
@@ -47,27 +47,27 @@ class Connection:
 
 
 def connections(lines: Iterable[str], unread: Unread | None = None) -> Iterator[Connection]:
-    """Give the connections; other lines are noted in `unread`."""
+    """Yield the connections of `conntrack -L`; note lines that cannot be read in `unread`."""
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line or _TOTAL.fullmatch(line):
             continue
         try:
             yield _connection(line)
-        except _ForeignError as foreign:
+        except _LineError as error:
             if unread is not None:
-                unread.note(str(foreign), f"line {number}")
+                unread.note(str(error), f"line {number}")
 
 
-class _ForeignError(ValueError):
-    """Why a line is no connection."""
+class _LineError(ValueError):
+    """A line that cannot be read as a connection, and the reason."""
 
 
 def _connection(line: str) -> Connection:
     head, groups = _HEAD.match(line), _groups(line)
     if not head or not groups:
-        raise _ForeignError("a line that is no connection")
+        raise _LineError("a line that is no connection")
     if len(groups) != _TUPLES or groups[0].keys() != groups[1].keys():
-        raise _ForeignError("a connection that is cut short")
+        raise _LineError("a connection that is cut short")
     protocol = head["number"] if head["name"] == _NAMELESS else head["name"]
     return Connection(protocol, head["state"] or "", _tuple(groups[0]), _tuple(groups[1]))
 
@@ -87,5 +87,5 @@ def _tuple(group: dict[str, str]) -> Tuple:
         source, destination = (str(ip_address(group[key])) for key in ("src", "dst"))
         ports = [int(group.get(key, "0")) for key in ("sport", "dport")]
     except (KeyError, ValueError):
-        raise _ForeignError("a connection with an address or port that is none") from None
+        raise _LineError("a connection with an address or port that is none") from None
     return Tuple(source, destination, *ports)

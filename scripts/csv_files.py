@@ -1,4 +1,4 @@
-"""CSV files: written whole or as before, without formulas; read line by line, what is no row of theirs being named."""
+"""CSV files: written completely or not at all, without formulas; read line by line, each unreadable line noted."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from scripts.unread import Unread
 from scripts.whole_file import draft_of
 
 _Record = TypeVar("_Record")
-_MOST_CHARACTERS = 1 << 17  # of a line: what the csv module takes for a field
+_MOST_CHARACTERS = 1 << 17  # of a line; the csv module takes no longer field
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class CsvError(ValueError):
-    """Why a file is not the CSV file that it should be, in one line."""
+    """A file does not have the columns that it should have; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file: its name without ending, its columns, its rows."""
+    """A CSV file: its name without `.csv`, its columns, its rows."""
 
     name: str
     columns: Sequence[str]
@@ -33,7 +33,7 @@ class Table:
 
 
 class Writer:
-    """Writes rows to a stream that is open already, as a log is."""
+    """Writes rows to an open stream, such as a log."""
 
     def __init__(self, stream: TextIO) -> None:
         self._lines = csv.writer(stream, lineterminator="\n")
@@ -49,7 +49,7 @@ class Writer:
 
 
 def write(tables: Iterable[Table], folder: Path) -> list[Path]:
-    """Write them, and give their paths."""
+    """Write each table as NAME.csv into a folder; return the paths."""
     written = []
     for table in tables:
         path = folder / f"{table.name}.csv"
@@ -59,7 +59,7 @@ def write(tables: Iterable[Table], folder: Path) -> list[Path]:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write one file."""
+    """Write a heading and rows to `path`, which is replaced only when all of it is written."""
     with (
         draft_of(path) as draft,
         draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
@@ -70,7 +70,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable[objec
 
 
 def open_to_append(path: Path, columns: Sequence[str]) -> TextIO:
-    """Open a CSV file to add rows, with its heading when it is new. Raises CsvError for another file, OSError."""
+    """Open a CSV file to add rows; a new one gets its heading. Raises CsvError for another heading, OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     heading = ",".join(columns)
     with path.open("a+b") as there:
@@ -80,7 +80,7 @@ def open_to_append(path: Path, columns: Sequence[str]) -> TextIO:
             if first != heading.encode():
                 raise CsvError(f"{path}: line 1 is not {heading}; write to another file")
             there.seek(-1, os.SEEK_END)
-            if there.read() != b"\n":  # a line that a crash cut short must not take the next one with it
+            if there.read() != b"\n":  # end a line that a crash cut short, so that the next one is whole
                 there.write(b"\n")
     stream = path.open("a", newline="", encoding="utf-8")
     if stream.tell() == 0:
@@ -91,11 +91,11 @@ def open_to_append(path: Path, columns: Sequence[str]) -> TextIO:
 def read(
     path: Path, columns: Sequence[str], record_of: Callable[[Mapping[str, str]], _Record], unread: Unread
 ) -> Iterator[_Record]:
-    """Read a CSV file that the lab wrote, a record a line; note lines that are none in `unread` and go on.
+    """Read a CSV file that the lab wrote, one record from each line; note unreadable lines in `unread` and go on.
 
-    `record_of` makes the record, and raises ValueError for fields that are none. No field holds a line feed, so an
-    open quote or a hole of NUL bytes costs its line only. UTF-16 and a byte order mark, which spreadsheets write, are
-    read too. Raises CsvError when the heading lacks one of the columns, OSError when there is no such file.
+    `record_of` makes a record from the fields by column, and raises ValueError if it cannot. The lab writes no field
+    with a line feed, so an open quote or a run of NUL bytes loses one line only. UTF-16 and byte order marks, which
+    spreadsheets write, are accepted. Raises CsvError if a column is missing from the heading, OSError as open does.
     """
     with path.open("rb") as stream:
         utf_16 = stream.read(2) in _UTF_16
@@ -111,7 +111,7 @@ def read_lines(
     unread: Unread,
     name: str,
 ) -> Iterator[_Record]:
-    """Read a CSV file that is open; `name` is for messages."""
+    """Read an open CSV file as `read` does; `name` is for messages."""
     try:
         heading = _fields(lines.readline(_MOST_CHARACTERS))
     except ValueError:
@@ -128,12 +128,12 @@ def read_lines(
             end = lines.readline(_MOST_CHARACTERS)
         try:
             fields = _fields(line)
-            if not fields or fields == heading:  # logs that were joined
+            if not fields or fields == heading:  # a heading comes again where logs were joined
                 continue
             if len(fields) != len(heading):
-                raise _Foreign("a line with too few or too many fields")
-        except _Foreign as foreign:
-            unread.note(str(foreign), f"line {number}")
+                raise _LineError("a line with too few or too many fields")
+        except _LineError as error:
+            unread.note(str(error), f"line {number}")
             continue
         try:
             yield record_of(dict(zip(heading, fields, strict=True)))
@@ -141,22 +141,22 @@ def read_lines(
             unread.note("a line with a value that its column cannot have", f"line {number}")
 
 
-class _Foreign(ValueError):
-    """Why a line is none of this file's."""
+class _LineError(ValueError):
+    """A line that cannot be read as a row, and the reason."""
 
 
 def _fields(line: str) -> list[str]:
     if "\0" in line:
-        raise _Foreign("a line with NUL bytes")
+        raise _LineError("a line with NUL bytes")
     if not line.endswith("\n"):
-        raise _Foreign(
+        raise _LineError(
             "a line that is too long" if len(line) == _MOST_CHARACTERS else "a line that is cut short"
         )
     try:
         line.encode()
     except UnicodeEncodeError:
-        raise _Foreign("a line with bytes that are not UTF-8") from None
+        raise _LineError("a line with bytes that are not UTF-8") from None
     try:
         return [from_csv(field) for field in next(csv.reader([line], strict=True), [])]
     except csv.Error:
-        raise _Foreign("a line with an open quote") from None
+        raise _LineError("a line with an open quote") from None
