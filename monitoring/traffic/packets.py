@@ -20,6 +20,7 @@ Unread = unread.Unread  # the same for every reader
 
 UNKNOWN = -1  # what the source does not tell: a time, a size, a protocol
 NO_ADDRESS = 0
+NANOSECONDS = 1_000_000_000  # of a second
 # Protocols are numbers of one space: those of IP (IANA), up to 255; EtherTypes, from 0x600; and the service access
 # points of frames of IEEE 802.3, which have a length in an EtherType's place: LLC + DSAP (IEEE 802.2).
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58

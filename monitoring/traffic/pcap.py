@@ -13,7 +13,7 @@ import numpy as np
 
 from monitoring.traffic import lanes
 from monitoring.traffic.frames import Bytes, Frames, gathered_rows, padded
-from monitoring.traffic.packets import Integers
+from monitoring.traffic.packets import NANOSECONDS, Integers
 from monitoring.traffic.records import Damaged
 
 
@@ -36,7 +36,6 @@ MAGICS = {
 }
 FILE_HEADER = 24
 LONGEST_FRAME = 1 << 20  # bytes; no interface has longer ones
-NANOSECONDS = 1_000_000_000
 _LINK_TYPE = 0x03FFFFFF  # above it is how long the frames' check sequences are
 _SWAPPED_VERSIONS = ((2, 0), (2, 1), (2, 2))  # where a frame's size stands before how much of it is there
 

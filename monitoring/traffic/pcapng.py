@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from monitoring.traffic.frames import Bytes, Frames, gathered, padded, swapped
-from monitoring.traffic.packets import UNKNOWN, Integers
-from monitoring.traffic.pcap import LONGEST_FRAME, NANOSECONDS
+from monitoring.traffic.packets import NANOSECONDS, UNKNOWN, Integers
+from monitoring.traffic.pcap import LONGEST_FRAME
 from monitoring.traffic.records import Damaged
 
 MAGIC = b"\x0a\x0d\x0d\x0a"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from monitoring.names import Names
-from monitoring.traffic.packets import ICMP, ICMP6, TCP, UDP, UNKNOWN, protocol_name
-from monitoring.traffic.tally import COUNTS, NANOSECONDS, PairCount, Tally
+from monitoring.traffic.packets import ICMP, ICMP6, NANOSECONDS, TCP, UDP, UNKNOWN, protocol_name
+from monitoring.traffic.tally import COUNTS, PairCount, Tally
 from scripts.csv_files import Table
 
 _MILLISECOND = 1e6

@@ -12,6 +12,7 @@ from monitoring.traffic.durations import Durations
 from monitoring.traffic.packets import (
     ACK,
     FIN,
+    NANOSECONDS,
     RST,
     SYN,
     TCP,
@@ -24,7 +25,6 @@ from monitoring.traffic.packets import (
 )  # fmt: skip
 from monitoring.traffic.sequences import HandshakeTimes, Retransmissions
 
-NANOSECONDS = 1_000_000_000
 _MOST_PAIRS = 100_000  # who comes later is counted among "others"
 STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each holds whole ones of that before it
 _MOST_STEPS = 100_000  # of a day each second is kept apart; of 292 years, more than clocks tell, ten days
