@@ -1,4 +1,4 @@
-"""What a reader could not read: counted by reason, so that nothing vanishes without a word. Pure."""
+"""What a reader could not read, counted by reason, so that nothing is left out silently."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Unread:
-    """What could not be read: how many times for each reason, and where first."""
+    """How many times something could not be read for each reason, and where first ("" for no place)."""
 
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
     def note(self, reason: str, where: str, count: int = 1) -> None:
-        """Count it."""
+        """Count `count` things that could not be read; `where` is the place of the first, such as "line 7"."""
         if count:
             self.counts[reason] += count
             self.first.setdefault(reason, where)
 
     def sentences(self) -> Iterator[str]:
-        """Say each reason, the most frequent first: "not read: a line with NUL bytes, 2 times (first at line 7)"."""
+        """Yield each reason, the most frequent first: "not read: a line with NUL bytes, 2 times (first at line 7)"."""
         for reason, count in self.counts.most_common():
             first = f" (first at {self.first[reason]})" if self.first[reason] else ""
             times = "once" if count == 1 else f"{count:,} times"
             yield f"not read: {reason}, {times}{first}"
+
+    def remarks(self) -> list[str]:
+        """Return the sentences for a document: with a capital and a full stop."""
+        return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in self.sentences()]

@@ -32,13 +32,13 @@ _CHECKING = {"host", "service-registry"}  # health checks and heartbeats open a 
 def report(snapshot: Snapshot, folder: Path) -> Path:
     """Write connection_report.pdf and its Markdown; give the PDF's path."""
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    unread = [said[0].upper() + said[1:] for said in snapshot.unread.sentences()]
+    unread = snapshot.unread.remarks()
     sections = [
         Section("Executive summary", [_summary(snapshot)]),
         Section(
             "Observations", [*snapshot.alarms(), *_observations(snapshot)] or ["Nothing deserves attention."]
         ),
-        *([Section("What could not be read", [f"{said}." for said in unread])] * bool(unread)),
+        *([Section("What could not be read", unread)] if unread else []),
     ]
     for table in csv_tables(snapshot):
         if table.rows:

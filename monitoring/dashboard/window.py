@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.traffic.packets import ACK, RST, SYN, TCP, UNKNOWN, AddressBook, Packets
+from monitoring.traffic.packets import ACK, NANOSECONDS, RST, SYN, TCP, UNKNOWN, AddressBook, Packets
 
 KEPT_SECONDS = 600
 _MOST_PAIRS = 2000  # in a second; a scan of addresses fills no memory
-_NANOSECONDS = 1_000_000_000
 _BITS = 16
 _PAIR = (1 << 2 * _BITS) - 1
 
@@ -49,7 +48,7 @@ class Window:
             return
         pairs = (batch.source[rows] << _BITS) | batch.destination[rows]
         keys, inverse = np.unique(
-            (batch.time[rows] // _NANOSECONDS << 2 * _BITS) | pairs, return_inverse=True
+            (batch.time[rows] // NANOSECONDS << 2 * _BITS) | pairs, return_inverse=True
         )
         flags = np.where(batch.protocol[rows] == TCP, batch.flags[rows], 0)
         columns = (np.ones(len(rows)), batch.size[rows], flags & (SYN | ACK) == SYN, flags & RST != 0)

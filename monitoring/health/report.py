@@ -33,7 +33,7 @@ def report(path: Path, folder: Path) -> Path:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     made = f"Generated on {now} by python -m monitoring.health --csv {path.name} --report {folder.name}"
     sections = [Section("Executive summary", [_summary(log.services)]), *_found(log, folder)]
-    if remarks := [*map(str, log.breaks), *(f"{one[0].upper()}{one[1:]}." for one in log.unread.sentences())]:
+    if remarks := [*map(str, log.breaks), *log.unread.remarks()]:
         sections.insert(1, Section("What the log does not tell", remarks))
     pdf = folder / "health_report.pdf"
     write(Document("Health", made, sections), pdf.with_suffix(".md"), pdf)

@@ -117,7 +117,7 @@ def _slow(tables: Tables) -> Iterator[str]:
 
 def _unread(tables: Tables) -> Iterator[str]:
     tally = tables.tally
-    yield from (f"{sentence[0].upper()}{sentence[1:]}." for sentence in tally.unread.sentences())
+    yield from tally.unread.remarks()
     if unknown := tally.protocols[UNKNOWN]:
         yield (
             f"The protocol of {_many(unknown, 'packet')} is unknown: the capture does not tell it, as text does not of "
