@@ -47,9 +47,7 @@ class Window:
         if not len(rows):
             return
         pairs = (batch.source[rows] << _BITS) | batch.destination[rows]
-        keys, inverse = np.unique(
-            (batch.time[rows] // NANOSECONDS << 2 * _BITS) | pairs, return_inverse=True
-        )
+        keys, inverse = np.unique((batch.time[rows] // NANOSECONDS << 2 * _BITS) | pairs, return_inverse=True)
         flags = np.where(batch.protocol[rows] == TCP, batch.flags[rows], 0)
         columns = (np.ones(len(rows)), batch.size[rows], flags & (SYN | ACK) == SYN, flags & RST != 0)
         sums = [np.bincount(inverse, column, len(keys)).astype(int).tolist() for column in columns]

@@ -1,4 +1,4 @@
-"""What the figures of a capture mean, and what a person should do about it."""
+"""What the figures of a capture mean, and what to do about it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from monitoring.traffic.packets import UNKNOWN
 from monitoring.traffic.tables import Tables
 
 _MANY_AGAIN, _MANY_RESETS, _SLOW_MILLISECONDS = 0.01, 0.02, 100
-_TWENTY = 20  # handshakes, of which one in twenty can be spoken of
+_TWENTY = 20  # handshakes, the fewest of which "one in twenty" can be said
 _MOST_NAMED = 5
 
 
 def summary(tables: Tables) -> str:
-    """Give the executive summary."""
+    """Return the executive summary, one paragraph."""
     tally, duration = tables.tally, tables.duration
     if not tally.packets:
         return "The capture holds no packet."
@@ -24,10 +24,10 @@ def summary(tables: Tables) -> str:
         f"{_many(len(pairs), 'pair')} of sender and receiver."
     ]
     protocol, count = tables.protocols()[0]
-    said.append(f"Most of them are {protocol} ({100 * count / tally.packets:.1f} %).")
+    said.append(f"The most frequent protocol is {protocol} ({100 * count / tally.packets:.1f} %).")
     if pairs:
         source, destination, packets = pairs[0]
-        said.append(f"The most, {packets:,}, went from {source} to {destination}.")
+        said.append(f"The busiest pair is {source} to {destination}: {_many(packets, 'packet')}.")
     if asked := tables.total("syn"):
         said.append(
             f"Connections asked for (SYN): {asked:,}; answered (SYN-ACK): {tables.total('syn_ack'):,}."
@@ -36,7 +36,7 @@ def summary(tables: Tables) -> str:
 
 
 def observations(tables: Tables) -> list[str]:
-    """Give what deserves attention, the worst first."""
+    """Return what deserves attention, the worst first, then what the capture does not tell."""
     found = [*_unanswered(tables), *_sent_again(tables), *_resets(tables), *_slow(tables)]
     asked = "every connection was answered" if tables.total("syn") else "no connection was asked for"
     good = [] if found else [f"No problem was found: {asked}, and no segment was sent again."]
@@ -79,7 +79,7 @@ def _sent_again(tables: Tables) -> Iterator[str]:
 
 
 def _resets(tables: Tables) -> Iterator[str]:
-    """Name resets, but for those of the lab's own checks."""
+    """Yield an observation when many connections were reset; the lab's own checks do not count."""
     pairs = {pair: count for pair, count in tables.pairs.items() if not tables.names.are_checking(*pair)}
     asked, resets = (sum(getattr(count, name) for count in pairs.values()) for name in ("syn", "rst"))
     if resets > max(_MANY_RESETS * asked, 1):
@@ -131,7 +131,7 @@ def _unread(tables: Tables) -> Iterator[str]:
     if untimed := tally.packets - sum(packets for packets, _ in tally.rates.values()):
         yield f"Without a time: {_many(untimed, 'packet')}, which the rates over time leave out."
     if tally.step > 1:
-        yield f"The capture is long: its rates over time are sums of {tally.step:,} seconds, each of the same length."
+        yield f"The capture is long, so its rates over time have one row for each {tally.step:,} seconds."
 
 
 def _many(count: int, noun: str) -> str:
