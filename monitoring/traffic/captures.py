@@ -1,4 +1,4 @@
-"""Several captures as one, in the order of their first packets: a rotated one goes on in another file."""
+"""Several captures read as one, in the order of their first packets, such as the files of a rotated capture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monitoring.traffic.source import STANDARD_INPUT, packets_of
 
 @dataclass(frozen=True)
 class Capture:
-    """A capture, its packets in batches, and the time of its first one."""
+    """A capture, its packets in batches, and the time of its first packet in nanoseconds, or UNKNOWN."""
 
     name: str
     packets: Iterator[Packets]
@@ -22,18 +22,18 @@ class Capture:
 
 
 def in_order(names: Sequence[str], book: AddressBook, unread: Unread) -> list[Capture]:
-    """Give captures in their order. Raises OSError when one cannot be read."""
+    """Return captures sorted by the time of their first packet. Raises OSError when one cannot be read."""
     if len(names) == 1:
         return [Capture(names[0], packets_of(names[0], book, unread))]
     return sorted((_begun(name, book, unread) for name in names), key=lambda capture: capture.first)
 
 
 def _begun(name: str, book: AddressBook, unread: Unread) -> Capture:
-    """Read as far as the first packets. A file is read again later; what a pipe gave is kept, for it gives it once."""
+    """Read the first packets, for their time. A file is opened again later; a pipe cannot be, so its batch is kept."""
     packets: Iterator[Packets] = packets_of(name, book, unread)
     if name != STANDARD_INPUT and Path(name).is_file():
-        with closing(packets_of(name, AddressBook(), Unread())) as looked_at:
-            first = next(looked_at, None)
+        with closing(packets_of(name, AddressBook(), Unread())) as batches:
+            first = next(batches, None)
     else:
         first = next(packets, None)
         packets = packets if first is None else chain([first], packets)

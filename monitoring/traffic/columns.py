@@ -1,6 +1,6 @@
-"""What the columns and figures of a capture's tables are called for people, and of which kind they are.
+"""Headings and types of the columns in a capture's tables.
 
-The names in the CSV files are a contract; a person's table, the data frames and docs/analysis.md follow from here.
+The keys are the names in the CSV files, which are a contract; the report and the data frames use the rest.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """The type of a column, as pandas names it; each may miss a value."""
+    """The type of a column, as pandas names it; each of them can hold missing values."""
 
     TEXT = "string"
     COUNT = "Int64"
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading in a person's table, and its kind."""
+    """The heading of a column in the report, and its type."""
 
     heading: str
     kind: Kind = Kind.COUNT
@@ -49,7 +49,7 @@ COLUMNS = {
     "handshake_max_ms": Column("longest ms", Kind.NUMBER),
 }
 
-# The rows of traffic_summary: what each is called, and its unit.
+# The rows of traffic_summary: metric -> its name in the report, and its unit.
 METRICS = {
     "packets": ("packets", ""),
     "bytes": ("bytes", ""),

@@ -1,4 +1,4 @@
-"""The tables of a capture as pandas' data frames, for reports and notebooks; JSON and parquet are written from them.
+"""The tables of a capture as pandas data frames, for the report and for JSON and parquet files.
 
 Loading pandas takes longer than counting 100,000 packets: import this module only to write a report or such a file.
 """
@@ -16,7 +16,7 @@ from scripts.whole_file import draft_of
 
 
 def frame_of(table: Table) -> pd.DataFrame:
-    """Give a table with typed columns: text, whole numbers or numbers; what is not known is missing (NA)."""
+    """Return a table with typed columns (text, integers or floats); an unknown value is missing (NA)."""
     columns = {}
     for number, name in enumerate(table.columns):
         values = pd.Series([row[number] for row in table.rows], dtype=object)
@@ -28,7 +28,7 @@ def frame_of(table: Table) -> pd.DataFrame:
 
 
 def write_frames(tables: Sequence[Table], folder: Path, kind: str) -> None:
-    """Write each table as NAME.json (an object a row) or NAME.parquet."""
+    """Write each table as NAME.json (a list of one object for each row) or NAME.parquet; `kind` says which."""
     for table in tables:
         frame = frame_of(table)
         with draft_of(folder / f"{table.name}.{kind}") as draft:
@@ -39,7 +39,7 @@ def write_frames(tables: Sequence[Table], folder: Path, kind: str) -> None:
 
 
 def resampled(rates: pd.DataFrame, step: int) -> pd.DataFrame:
-    """Add the rows of a table of rates up to steps of so many seconds."""
+    """Sum a table of rates (second, packets, bytes) over steps of `step` seconds."""
     index = pd.to_timedelta(rates["second"].astype("int64"), unit="s")
     sums = rates.set_index(index)[["packets", "bytes"]].resample(pd.Timedelta(seconds=step)).sum()
     return sums.assign(second=pd.TimedeltaIndex(sums.index).total_seconds().astype("int64"))

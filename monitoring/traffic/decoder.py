@@ -1,4 +1,4 @@
-"""Frames -> packets, a batch at once: each field is gathered for all frames in one step.
+"""Decodes frames to packets, a batch at a time: each field is gathered for all frames in one step.
 
 Layouts: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP). Nothing is taken from beyond what was captured of a frame.
 """
@@ -34,7 +34,7 @@ _WORD_BITS = 32
 
 
 class Decoder:
-    """Decodes batches; it remembers addresses it has met."""
+    """Decodes batches; remembers the numbers of addresses."""
 
     def __init__(self, book: AddressBook, unread: Unread) -> None:
         self._unread = unread
@@ -43,7 +43,7 @@ class Decoder:
         self._ipv6: dict[bytes, int] = {}
 
     def decode(self, frames: Frames) -> Packets:
-        """Give the packets of frames; what cannot be read is noted, and counted as far as it is known."""
+        """Return the packets of frames; note headers that cannot be read, and keep the fields before them."""
         found = Packets.empty(len(frames.at))
         found.time, found.size = frames.time, frames.size
         found.network, at = carried(frames, self._unread)
@@ -83,9 +83,8 @@ class Decoder:
         found.protocol[here], found.fragment[here] = protocol, fragment
         length = frames.short(at + 4)
         whole_frame = frames.size[here] - (at - frames.at[here])
-        length = np.where(
-            length == 0, whole_frame, length + _IPV6_HEADER
-        )  # left to the card, or too long for 16 bits
+        # 0: left to the network card (TSO), or a jumbogram, too long for 16 bits
+        length = np.where(length == 0, whole_frame, length + _IPV6_HEADER)
         self._decode_transport(frames, found, here, start, length - (start - at))
 
     def _decode_transport(
@@ -122,7 +121,7 @@ class Decoder:
 
 
 def _after_extensions(frames: Frames, at: Integers, end: Integers) -> tuple[Integers, Integers, Truths]:
-    """Walk IPv6's extension headers: the protocol, where its header is, and who is a later fragment."""
+    """Skip IPv6 extension headers; return the protocol, where its header begins, and which are later fragments."""
     protocol, start = frames.byte(at + 6), at + _IPV6_HEADER
     fragment = np.zeros(len(at), np.bool_)
     for _ in range(_MOST_EXTENSIONS):
@@ -142,11 +141,11 @@ def _after_extensions(frames: Frames, at: Integers, end: Integers) -> tuple[Inte
 
 
 class _Numbers:
-    """The address book's numbers for 32-bit values, many at once."""
+    """The address book's numbers of IPv4 addresses, looked up many at once."""
 
     def __init__(self, number: Callable[[int], int]) -> None:
         self._number = number
-        self._values = np.full(1, 1 << _WORD_BITS, np.int64)  # sorted; a last one, greater than any
+        self._values = np.full(1, 1 << _WORD_BITS, np.int64)  # sorted; the last is greater than any address
         self._numbers = np.zeros(1, np.int64)
 
     def of(self, values: Integers) -> Integers:
@@ -155,7 +154,7 @@ class _Numbers:
         if not len(new):
             return self._numbers[where]
         if len(self._values) + len(new) > 2 * AddressBook.MOST:
-            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # the book remembers them
+            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # the book still has them
             new = np.unique(values)
         at = np.searchsorted(self._values, new)
         numbers = np.array([self._number(int(value)) for value in new], np.int64)

@@ -15,7 +15,7 @@ _LOG = math.log(_RATIO)
 
 
 class Durations:
-    """How many durations of which length, in nanoseconds."""
+    """A histogram of durations in nanoseconds."""
 
     def __init__(self) -> None:
         self._classes: Counter[int] = Counter()
@@ -23,11 +23,11 @@ class Durations:
 
     @property
     def count(self) -> int:
-        """Give their number."""
+        """Return the number of durations."""
         return self._classes.total()
 
     def note(self, durations: Integers) -> None:
-        """Count some."""
+        """Count durations, in nanoseconds."""
         if not len(durations):
             return
         self.longest = max(self.longest, int(durations.max()))
@@ -35,12 +35,12 @@ class Durations:
         self._classes.update(dict(zip(classes.astype(int).tolist(), counts.tolist(), strict=True)))
 
     def add(self, other: Durations) -> None:
-        """Count another's too."""
+        """Add the counts of another histogram."""
         self._classes.update(other._classes)
         self.longest = max(self.longest, other.longest)
 
     def quantile(self, share: float) -> float:
-        """Give what this share (0 to 1) does not exceed, at most 2 % too long; 0.0 when there are none."""
+        """Return the nanoseconds that `share` (0 to 1) of them do not exceed, at most 2 % too many; 0.0 of none."""
         wanted, seen = rank(share, self.count), 0
         for number, count in sorted(self._classes.items()):
             seen += count

@@ -1,10 +1,10 @@
-"""What is no capture, by its first bytes: what it is, and what to do about it."""
+"""Recognise files that are no captures by their first bytes, and say what to do with them."""
 
 from __future__ import annotations
 
 import re
 
-HEAD = 264  # bytes that tell; a tar's name is in the last of them
+HEAD = 264  # bytes that are compared; tar has its magic number at byte 257
 _CONVERT = "convert it: editcap -F pcap FILE FILE.pcap"
 _UNPACK = "unpack it, and give the captures in it"
 _INSTEAD = "give pcap, pcapng, or what tcpdump prints"
@@ -61,20 +61,20 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
     (re.compile(rb"\s*<(?:\?xml|!DOCTYPE|html|pdml|psml)", re.IGNORECASE), "XML or HTML", _EXPORTED),
 )
 _CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r\x0b\x0c\x1b")
-_MOST_CONTROL = 20  # one of so many bytes: text has none, but where it was damaged
+_MOST_CONTROL = 20  # one control character in so many bytes; only damaged text has any
 
 
 class NotACaptureError(OSError):
-    """A file is no capture; the message says what it is and what to do."""
+    """A file is no capture; the message says what it is and what to do with it."""
 
 
 def refuse(head: bytes) -> None:
-    """Raise NotACaptureError when a stream that begins with `head`, and is no pcap or pcapng, is no text either."""
-    if said := _said(head):
-        raise NotACaptureError(said)
+    """Raise NotACaptureError if `head`, the beginning of a stream that is neither pcap nor pcapng, is not text."""
+    if reason := _reason(head):
+        raise NotACaptureError(reason)
 
 
-def _said(head: bytes) -> str:
+def _reason(head: bytes) -> str:
     if not head:
         return "this is empty; capture again, or leave it out"
     for beginning, what, advice in _BEGINNINGS:

@@ -1,10 +1,9 @@
 """Finds the records of a pcap from many places of it at once.
 
-A record's header tells where the next one is, so they can only be found one after the other. But what looks like a
-header in the middle is one nearly always, and it is known afterwards whether it was: each lane must end exactly where
-the next one began, and the last one where no whole record follows. Then all of them are one chain from the first byte
-on, whatever times, lengths and contents are like. Where they are not, there is no answer, and one steps from record to
-record.
+A record's header tells where the next record begins, so records are found one after the other. To do so in many lanes
+at once, each lane guesses its first record by what looks like a header. The guess is verified afterwards: each lane
+must end exactly where the next one began, and the last one where no whole record follows. Then all lanes are one chain
+from the first byte on, whatever the times, lengths and contents. If not, the caller goes record by record.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ import numpy as np
 from monitoring.traffic.frames import Bytes, gathered
 from monitoring.traffic.packets import Integers
 
-_LANES, _WINDOW = 512, 640  # bytes in which each lane looks for its first record
-_LEAST = 1 << 19  # bytes that are worth it
+_LANES, _WINDOW = 512, 640  # the window: bytes in which each lane looks for its first record
+_LEAST = 1 << 19  # bytes; fewer are read sooner record by record
 _MOST_STEPS = 4096
 
 
 def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> tuple[Integers, int] | None:
-    """Give where each whole record begins, and where the last one ends; None when that is not certain."""
+    """Return where each whole record begins and where the last one ends, or None when the lanes do not join."""
     if size < _LEAST:
         return None
     starts = _starts(view, size, order, longest, header)
@@ -38,7 +37,7 @@ def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> 
             break
         rows.append(np.where(taken, at, -1))
         at = np.where(taken, following, at)
-    else:  # some lane has not come to its end
+    else:  # a lane has not reached its end
         return None
     if not rows or (at[:-1] != ends[:-1]).any():
         return None
@@ -47,12 +46,10 @@ def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> 
 
 
 def _starts(view: Bytes, size: int, order: str, longest: int, header: int) -> Integers:
-    """Give a place for each lane: the first in its window that looks like a record's header; the first one is 0."""
+    """Return where each lane begins: 0, then the first place in its window that looks like a record's header."""
     nominal = np.arange(1, _LANES) * (size // _LANES)
     candidates = nominal[:, None] + np.arange(_WINDOW)
-    day = (
-        slice(2, 4) if order == "<" else slice(0, 2)
-    )  # the bytes of the seconds that are the same for 18 hours
+    day = slice(2, 4) if order == "<" else slice(0, 2)  # bytes of the seconds that change every 18 hours
     first, second = (int(byte) for byte in view[day])
     alike = (view[candidates + day.start] == first) & (view[candidates + day.start + 1] == second)
     lanes, offsets = np.nonzero(alike)

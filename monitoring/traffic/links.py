@@ -1,4 +1,4 @@
-"""Link layers: what each frame carries, as a number of packets.py, and where in the frame that begins.
+"""Link layers: which protocol each frame carries, and where in the frame it begins.
 
 Layouts: IEEE 802.3, 802.1Q and 802.2, RFC 1042 (SNAP), RFC 1661 and 1662 (PPP), and the link types of
 https://www.tcpdump.org/linktypes.html.
@@ -13,19 +13,16 @@ import numpy as np
 from monitoring.traffic.frames import Frames, swapped
 from monitoring.traffic.packets import IPV4, IPV6, LLC, UNKNOWN, Integers, Truths, Unread
 
-Carried = tuple[
-    Integers, Integers
-]  # a number for each frame, UNKNOWN where the frame does not say; a position
+# For each frame a protocol number of packets.py, or UNKNOWN, and the position of what it carries.
+Carried = tuple[Integers, Integers]
 
 ETHERNET = 1
-_LEAST_ETHERTYPE, _MOST_LENGTH = (
-    0x600,
-    1500,
-)  # IEEE 802.3, 3.2.6: less is a length, what lies between is neither
+# IEEE 802.3, 3.2.6: an EtherType is at least 0x600, a length at most 1500; what lies between is neither.
+_LEAST_ETHERTYPE, _MOST_LENGTH = 0x600, 1500
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
 _MOST_TAGS = 8
 _SNAP, _UNNUMBERED, _OSI = 0xAA, 3, 0xFE
-_COOKED_LLC, _NETLINK = 4, 824  # of Linux' cooked headers: a protocol, and a kind of interface (ARPHRD)
+_COOKED_LLC, _NETLINK = 4, 824  # of Linux cooked headers: a protocol, and a type of interface (ARPHRD)
 _MPLS = 0x8847
 _PPP_KINDS = {0x21: IPV4, 0x57: IPV6, 0x281: _MPLS, 0x283: _MPLS}
 _CISCO_OSI, _CISCO_SLARP = 0xFEFE, 0x8035
@@ -34,7 +31,7 @@ _PACKET_HEADER, _PAYLOAD, _TYPE, _MOST_ATTRIBUTES = 1, 9, 0x3FFF, 32  # of NFLOG
 
 
 def carried(frames: Frames, unread: Unread) -> Carried:
-    """Give what frames carry; what they do not tell is noted."""
+    """Return what each frame carries; note frames whose link type or protocol is unknown."""
     link_types = frames.link_type
     if len(link_types) and link_types[0] in LINKS and (link_types == link_types[0]).all():
         return _told(int(link_types[0]), frames, unread)
@@ -50,7 +47,7 @@ def carried(frames: Frames, unread: Unread) -> Carried:
 
 
 def _told(link_type: int, frames: Frames, unread: Unread) -> Carried:
-    """Read one kind of link header, and tell what it does not tell from what is not there."""
+    """Read the headers of one link type; note short frames and unknown protocols apart."""
     name, read = LINKS[link_type]
     kind, at = read(frames)
     whole, known = at <= frames.end, kind >= _LEAST_ETHERTYPE
@@ -65,7 +62,7 @@ def _ethernet(frames: Frames) -> Carried:
 
 
 def _after_tags(frames: Frames, kind: Integers, at: Integers) -> Carried:
-    """Pass VLAN tags over."""
+    """Skip VLAN tags."""
     for _ in range(_MOST_TAGS):
         tagged = np.isin(kind, _VLAN_TAGS)
         if not tagged.any():
@@ -134,7 +131,7 @@ def _cisco_hdlc(frames: Frames) -> Carried:
 
 
 def _nflog(frames: Frames) -> Carried:
-    """Walk the attributes of the kernel's log to the packet; their numbers are in the byte order of its machine."""
+    """Find the payload attribute. The attributes are in the byte order of the machine that captured them."""
     at, payload = frames.at + 4, frames.end + 1
     kind = _looked_up({2: IPV4, 10: IPV6}, frames.byte(frames.at))
     first = frames.short(at)

@@ -1,4 +1,4 @@
-"""What a text says again and again, remembered: addresses, ports, flags."""
+"""Caches of what repeats in a text: addresses, ports, flags."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 1 << 17
 
 
 class Memory(dict[bytes, int]):
-    """Remembers what was made of a token; forgets all when it is too much."""
+    """A cache of make(token); it is cleared when it has _MOST entries."""
 
     def __init__(self, make: Callable[[bytes], int]) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Memory(dict[bytes, int]):
 
 
 class Ends(Memory):
-    """Numbers of `address.port`, with or without the colon that ends a destination: address, then 16 bits of port."""
+    """A cache of `address.port`, with or without a colon at the end: the address' number, then 16 bits of port."""
 
     def __init__(self, book: AddressBook) -> None:
         super().__init__(self._end)
@@ -42,7 +42,7 @@ class Ends(Memory):
 
 
 def _address(token: bytes) -> str:
-    """Give an address, IPv6 in the form of all readers, or a host's name."""
+    """Return an address, IPv6 in its canonical form, or a host name."""
     name = token.decode("ascii", "backslashreplace")
     if name.count(":") < 2:  # noqa: PLR2004 - no IPv6
         return name
@@ -53,7 +53,7 @@ def _address(token: bytes) -> str:
 
 
 def service_port(name: bytes) -> int | None:
-    """Give a service's port by /etc/services, as tcpdump names it without -n."""
+    """Return a service's port in /etc/services, whose names tcpdump prints without -n; None for an unknown name."""
     try:
         return socket.getservbyname(name.decode("ascii"))
     except (OSError, ValueError):
@@ -61,6 +61,6 @@ def service_port(name: bytes) -> int | None:
 
 
 def _service(name: bytes) -> int:
-    """Give a service's port; one that is not known has some number of its own."""
+    """Return a service's port; for an unknown name a number made from the name, which others may have too."""
     port = service_port(name)
     return zlib.crc32(name) & PORT if port is None else port

@@ -16,9 +16,9 @@ from scripts import unread
 
 Integers = NDArray[np.int64]
 Truths = NDArray[np.bool_]
-Unread = unread.Unread  # the same for every reader
+Unread = unread.Unread
 
-UNKNOWN = -1  # what the source does not tell: a time, a size, a protocol
+UNKNOWN = -1  # a time, size or protocol that the capture does not tell
 NO_ADDRESS = 0
 NANOSECONDS = 1_000_000_000  # of a second
 # Protocols are numbers of one space: those of IP (IANA), up to 255; EtherTypes, from 0x600; and the service access
@@ -35,7 +35,7 @@ _NAMES = {
     0x8864: "PPPoE", LLC + 0x42: "STP", LLC + 0xAA: "802.3 SNAP", UNKNOWN: "unknown",
 }  # fmt: skip
 _LAST_PROTOCOL = 255
-_NARROW = 1 << 17  # a table so wide is quicker than to sort
+_NARROW = 1 << 17  # up to this range, counting is quicker than sorting
 
 
 def protocol_name(number: int) -> str:
@@ -51,7 +51,7 @@ PROTOCOL_NUMBERS = {name: number for number, name in _NAMES.items()}
 
 
 def distinct(values: Integers) -> tuple[Integers, Integers]:
-    """Give the distinct values, sorted, and for each value which of them it is: np.unique without sorting them all."""
+    """Return the sorted distinct values, and the index of each value in them: np.unique, quicker for a small range."""
     lowest = int(values.min(initial=0))
     highest = int(values.max(initial=0))
     if highest - lowest > _NARROW:
@@ -64,7 +64,7 @@ def distinct(values: Integers) -> tuple[Integers, Integers]:
 
 
 class AddressBook:
-    """Gives each address a number, of 16 bits. Who comes when it is full shares the last one: memory is bounded."""
+    """Numbers addresses with 16 bits. When it is full, all new addresses share the last number: memory is bounded."""
 
     MOST = 0xFFFF
     OTHERS = "others"
@@ -76,7 +76,7 @@ class AddressBook:
         self._lock = threading.Lock()
 
     def number(self, name: str) -> int:
-        """Give its number."""
+        """Return the number of an address, a new one for a new address."""
         known = self._numbers.get(name)
         if known is not None:
             return known
@@ -106,7 +106,7 @@ class Packets:
     network: Integers  # under which it travelled: IPV4, IPV6, ARP, LLC + DSAP...; UNKNOWN
     source: Integers  # numbers of the address book; NO_ADDRESS for what is not IP
     destination: Integers
-    source_port: Integers  # 0: none
+    source_port: Integers  # 0: has none
     destination_port: Integers
     flags: Integers  # of TCP
     sequence: Integers  # of TCP, 32 bits
@@ -119,7 +119,7 @@ class Packets:
 
     @classmethod
     def empty(cls, count: int) -> Packets:
-        """Make a batch whose every field is unknown, none or zero."""
+        """Return a batch of `count` packets with every field unknown, absent or zero."""
         time, size, protocol, network = (np.full(count, UNKNOWN, np.int64) for _ in range(4))
         source, destination, source_port, destination_port, flags, sequence, payload = (
             np.zeros(count, np.int64) for _ in range(7)
@@ -132,5 +132,5 @@ class Packets:
 
     @property
     def addressed(self) -> Truths:
-        """Tell which have two addresses: IP's."""
+        """Tell which packets have IP addresses."""
         return np.asarray(self.source != NO_ADDRESS)

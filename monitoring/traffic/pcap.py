@@ -19,10 +19,10 @@ from monitoring.traffic.records import Damaged
 
 @dataclass(frozen=True)
 class Form:
-    """What a file's first four bytes tell."""
+    """The form of a pcap, as its first four bytes tell."""
 
-    order: str  # of bytes
-    unit: int  # nanoseconds that a fraction of a second counts
+    order: str  # of bytes: "<" or ">"
+    unit: int  # nanoseconds of one unit in which fractions of a second are counted
     header: int = 16  # bytes before each frame
 
 
@@ -35,13 +35,13 @@ MAGICS = {
     b"\xa1\xb2\xcd\x34": Form(">", 1000, 24),
 }
 FILE_HEADER = 24
-LONGEST_FRAME = 1 << 20  # bytes; no interface has longer ones
-_LINK_TYPE = 0x03FFFFFF  # above it is how long the frames' check sequences are
-_SWAPPED_VERSIONS = ((2, 0), (2, 1), (2, 2))  # where a frame's size stands before how much of it is there
+LONGEST_FRAME = 1 << 20  # bytes; a longer one is damage
+_LINK_TYPE = 0x03FFFFFF  # the bits above give the length of the frame check sequence
+_SWAPPED_VERSIONS = ((2, 0), (2, 1), (2, 2))  # which have the size of a frame before its captured length
 
 
 class Pcap:
-    """The records of one file, known by its header."""
+    """Reads the records of one file, whose file header is `header`."""
 
     def __init__(self, header: bytes) -> None:
         self._form = MAGICS[header[:4]]
@@ -51,7 +51,7 @@ class Pcap:
         self.used = 0
 
     def frames(self, data: bytes) -> Iterator[Frames]:
-        """Give the frames of all whole records, at once."""
+        """Yield the frames of all whole records, at once. Raises Damaged after those before the damage."""
         view, damage = padded(data), None
         header = self._form.header
         quickly = not self._swapped and lanes.positions(view, len(data), self.order, LONGEST_FRAME, header)

@@ -1,4 +1,4 @@
-"""pcapng: blocks, each with its type and length; sections, interfaces, packets.
+"""pcapng: blocks of sections, interfaces and packets, each with its type and length.
 
 Layout: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html
 """
@@ -20,20 +20,20 @@ MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _SHORTEST_BLOCK, _LONGEST_BLOCK = 12, 16 << 20
-_END_OF_OPTIONS, _TIME_RESOLUTION, _TIME_OFFSET = 0, 9, 14
+_END_OF_OPTIONS, _TIME_RESOLUTION, _TIME_OFFSET = 0, 9, 14  # opt_endofopt, if_tsresol, if_tsoffset
 _PACKET_HEADER, _SIMPLE_HEADER = 28, 12  # bytes before the frame
 _MOST_INTERFACES = 1 << 16
-_BINARY = 0x80
+_BINARY = 0x80  # of if_tsresol: the exponent is of 2, not of 10
 _NANO, _MOST_DIGITS, _MOST_BITS = 9, 27, 62
 _LATEST = (1 << 63) - 1  # nanoseconds since 1970: in the year 2262
 
 
 @dataclass(frozen=True)
 class Interface:
-    """Where frames were taken; a tick of its clock is 10^-`digits` or 2^-`bits` seconds."""
+    """An interface that captured frames; a tick of its clock is 2^-`bits` seconds, or 10^-`digits` when `bits` is 0."""
 
     link_type: int
-    longest: int  # bytes taken of a frame
+    longest: int  # bytes captured of a frame at most (snaplen)
     order: str  # of the bytes of its section
     digits: int = 6
     bits: int = 0
@@ -41,12 +41,12 @@ class Interface:
 
     @property
     def shift(self) -> int:
-        """Give the offset in nanoseconds, as far as 64 bits go."""
+        """Return the offset in nanoseconds, clipped to 64 bits."""
         return max(-_LATEST, min(self.offset * NANOSECONDS, _LATEST))
 
 
 def nanoseconds(digits: int, bits: int, ticks: Integers, shift: Integers) -> Integers:
-    """Give times for ticks of 64 bits; UNKNOWN for such as cannot be: before 1970, or after 2262."""
+    """Return the times of 64-bit ticks in nanoseconds since 1970; UNKNOWN before 1970 and after 2262."""
     fraction = np.zeros_like(ticks)
     if bits:
         spare = max(bits - 30, 0)
@@ -65,30 +65,30 @@ def nanoseconds(digits: int, bits: int, ticks: Integers, shift: Integers) -> Int
 
 @dataclass
 class _Found:
-    """Blocks of packets that wait to be read together."""
+    """Packet blocks to be read together."""
 
     owners: list[int] = field(default_factory=list)  # numbers of interfaces
-    at: list[int] = field(default_factory=list)
-    simple: list[bool] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)  # positions
+    simple: list[bool] = field(default_factory=list)  # simple packet blocks have no time
 
     def add(self, owner: int, at: int, *, simple: bool) -> None:
-        """Add one."""
+        """Add a block."""
         self.owners.append(owner)
         self.at.append(at)
         self.simple.append(simple)
 
 
 class Pcapng:
-    """The blocks of one stream."""
+    """Reads the blocks of one stream."""
 
     def __init__(self) -> None:
         self.order = "<"
         self.used = 0
-        self._interfaces: list[Interface] = []  # of the sections in these data
-        self._section = 0  # the number of the first one of the section
+        self._interfaces: list[Interface] = []  # of all sections in the data at hand
+        self._section = 0  # index of the current section's first interface
 
     def frames(self, data: bytes) -> Iterator[Frames]:
-        """Give the frames of all whole blocks, in their order, at once."""
+        """Yield the frames of all whole blocks, in order, at once. Raises Damaged after those before the damage."""
         self.used = 0
         del self._interfaces[: self._section]
         self._section = 0
@@ -105,7 +105,7 @@ class Pcapng:
             raise damage
 
     def _block(self, data: bytes) -> tuple[int, int] | None:
-        """Give type and length of the next block, None when it is not there wholly."""
+        """Return type and length of the next block, None when it is not complete yet. Raises Damaged."""
         at = self.used
         if len(data) - at < _SHORTEST_BLOCK:
             return None
@@ -187,7 +187,7 @@ class Pcapng:
 
 
 def _times(each: Callable[[Callable[[Interface], int]], Integers], ticks: Integers) -> Integers:
-    """Give times for ticks, those of equal clocks at once."""
+    """Return the times of ticks, computed together for interfaces with the same clock."""
     clock, shift = each(lambda one: one.digits << 8 | one.bits), each(lambda one: one.shift)
     time = np.empty_like(ticks)
     for digits, bits in (divmod(number, 256) for number in np.unique(clock).tolist()):

@@ -1,4 +1,4 @@
-"""The pictures of a capture: bars with their numbers written on them, and the rate over time."""
+"""The pictures of a capture: labelled bars, and the rate over time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from scripts.figures import plain_numbers, plt, save
 
 _MOST_BARS, _MOST_STEPS = 10, 1000
 _WIDTH = 8.5  # inches
-_MOST_OF_NAME = 28  # characters, of which two and an arrow fit beside the bars
+_MOST_OF_NAME = 28  # characters; two names and an arrow fit beside the bars
 _UNITS = ((86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
-_MANY_UNITS = 5  # so many of a unit are shown in it
+_MANY_UNITS = 5  # the axis has the greatest unit of which the capture lasts so many
 
 
 def draw(tables: Tables, folder: Path) -> None:
-    """Write the PNGs."""
+    """Write the PNGs into `folder`."""
     pairs = [(f"{_name(one)} \u2192 {_name(other)}", count) for one, other, count in tables.service_pairs()]
     talkers = [(_name(service), count) for service, count in tables.talkers()]
     figures = {
@@ -43,7 +43,7 @@ def _name(name: str) -> str:
 
 
 def _bars(what: str, counted: Sequence[tuple[str, int]]) -> Figure:
-    """Draw who has how many packets, the most first; those without a bar are summed up in words."""
+    """Draw a bar for each name with its packets, the most first; the label of the axis sums up the rest."""
     shown, rest = counted[:_MOST_BARS], counted[_MOST_BARS:]
     whole = sum(count for _, count in counted)
     figure, axes = plt.subplots(figsize=(_WIDTH, 1.5 + 0.34 * max(len(shown), 1)), layout="constrained")
@@ -80,15 +80,17 @@ def _title(what: str, counted: Sequence[tuple[str, int]], whole: int) -> str:
     return f"{name} has the most of {whole:,} packets, {100 * count / whole:.1f} % ({len(counted):,} {what})"
 
 
-def _rate(table: Table, told: int) -> Figure:
-    """Draw packets and bytes a second; `told` is the step of the table in seconds."""
+def _rate(table: Table, table_step: int) -> Figure:
+    """Draw packets and bytes a second; `table_step` is the seconds of a row of the table."""
     rates = frame_of(table)
     figure, panels = plt.subplots(2, 1, figsize=(_WIDTH, 4.6), layout="constrained", sharex=True)
     if rates.empty:
         panels[1].set_xlabel("the capture tells no times")
         _head(figure, "Traffic over time: not known")
         return figure
-    step = next((s for s in STEPS if s >= told and len(rates) * told / s <= _MOST_STEPS), STEPS[-1])
+    step = next(
+        (s for s in STEPS if s >= table_step and len(rates) * table_step / s <= _MOST_STEPS), STEPS[-1]
+    )
     rates = resampled(rates, step)
     begin, end = int(rates["second"].iloc[0]), int(rates["second"].iloc[-1]) + step
     size, unit = next(each for each in _UNITS if end - begin >= _MANY_UNITS * each[0] or each[0] == 1)

@@ -1,4 +1,4 @@
-"""Reads a stream of records block by block, whatever a record is: what is left of one block begins the next."""
+"""Reads a stream of records of any format in blocks; an incomplete record at the end of a block begins the next."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ BLOCK_BYTES = 4 << 20  # read at once
 
 
 class Stream(Protocol):
-    """What is read from."""
+    """A stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """Give at most so many bytes, none at the end."""
+        """Return at most `size` bytes, none at the end."""
 
 
 class Damaged(Exception):
-    """A record makes no sense, and with it all that follows; `at` is where it begins in the data."""
+    """A record is damaged, and so where the next begins is unknown; `at` is its position in the data."""
 
     def __init__(self, reason: str, at: int) -> None:
         super().__init__(reason)
@@ -27,7 +27,7 @@ class Damaged(Exception):
 
 
 class Format(Protocol):
-    """How records lie in bytes."""
+    """A format of records."""
 
     def frames(self, data: bytes) -> Iterator[Frames]:
         """Give the frames of all whole records in the data; raises Damaged after those before the damage."""
@@ -38,7 +38,7 @@ class Format(Protocol):
 
 
 def read(stream: Stream, head: bytes, position: int, records: Format, unread: Unread) -> Iterator[Frames]:
-    """Give the frames of a stream that was read up to `position`, `head` of it not used yet."""
+    """Yield the frames of a stream; `head` was read from it already, and begins at byte `position`."""
     data = head
     while (block := stream.read(BLOCK_BYTES)) or head:
         data, head = data + block, b""
@@ -53,7 +53,7 @@ def read(stream: Stream, head: bytes, position: int, records: Format, unread: Un
 
 
 def exactly(stream: Stream, size: int) -> bytes:
-    """Read so many bytes, fewer only at the end."""
+    """Read `size` bytes, fewer only at the end."""
     data = stream.read(size)
     while len(data) < size and (more := stream.read(size - len(data))):
         data += more

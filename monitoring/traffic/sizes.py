@@ -1,4 +1,4 @@
-"""How large a packet was, as it follows from what is told of its content; and which IP it was."""
+"""The size of an IP packet, computed from what tcpdump prints of its content."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from monitoring.traffic.packets import IPV4, IPV6, UDP, UNKNOWN
 
 HEADERS = {IPV4: 20, IPV6: 40}  # bytes
 _UDP_HEADER, _TCP_HEADER = 8, 20
-_LARGEST_WHOLE = 1500  # bytes of a packet that is no fragment for sure
+_LARGEST_WHOLE = 1500  # bytes; a larger length may be the whole datagram's, printed with its first fragment
 _OPTION_SIZES = {b"nop": 1, b"eol": 1, b"mss": 4, b"wscale": 3, b"sackOK": 2, b"TS": 10, b"md5": 18}
-_USUAL_OPTIONS, _USUAL_SIZE = b"nop,nop,TS val ", 12  # bytes; nothing follows timestamps in these
+_USUAL_OPTIONS, _USUAL_SIZE = b"nop,nop,TS val ", 12  # bytes, when no option follows the timestamps
 _DATAGRAM = re.compile(
     rb"(?:\[[^\]\n]{0,40}\][ ])?(?:(?:UDP|NTPv\d|BOOTP/DHCP|SYSLOG)\b[^\n]{0,80}?,[ ]length[ ](?P<told>\d++)"
     rb"|\d++[^\n]*[ ]\((?P<question>\d++)\)\Z)"  # DNS
@@ -19,7 +19,7 @@ _MESSAGE = re.compile(rb"(?:ICMP|ICMP6|GREv0)\b[^\n]*?,[ ]length[ ](\d++)")
 
 
 def length_of(rest: bytes, protocol: int, header: int, segment: re.Match[bytes] | None) -> int:
-    """Work out an IP packet's size from its content; UNKNOWN where that does not tell it."""
+    """Return the bytes of an IP packet with an IP header of `header` bytes; UNKNOWN when its content does not tell."""
     size = UNKNOWN
     if segment and segment["whole"]:
         options = options_size(segment["options"]) if segment["options"] else 0
@@ -28,11 +28,11 @@ def length_of(rest: bytes, protocol: int, header: int, segment: re.Match[bytes] 
         size = header + _UDP_HEADER + int(found["told"] or found["question"])
     elif found := _MESSAGE.match(rest):
         size = header + int(found[1])
-    return size if size <= _LARGEST_WHOLE else UNKNOWN  # a first fragment tells the whole datagram's length
+    return size if size <= _LARGEST_WHOLE else UNKNOWN
 
 
 def options_size(options: bytes) -> int:
-    """Give the bytes of TCP's options, padded to words; UNKNOWN when one is not known."""
+    """Return the bytes of TCP options, padded to words; UNKNOWN when one of them is unknown."""
     if options[:15] == _USUAL_OPTIONS and options.count(b",") == 2:  # noqa: PLR2004 - nothing follows
         return _USUAL_SIZE
     size = 0

@@ -1,4 +1,4 @@
-"""Opens captures: pcap, pcapng and tcpdump's text, compressed or not, a file, a pipe or standard input."""
+"""Opens captures: pcap, pcapng or tcpdump's text, compressed or not, from a file, a pipe or standard input."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from monitoring.traffic.records import Stream
 from monitoring.traffic.unpacked import unpacked
 
 STANDARD_INPUT = "-"
-_MAGIC = 4
+_MAGIC = 4  # bytes
 
 
 def packets_of(name: str, book: AddressBook, unread: Unread) -> Generator[Packets]:
-    """Give a capture's packets in batches. Raises OSError, with its name, when it cannot be read."""
+    """Yield a capture's packets in batches. Raises OSError, with its name, when it cannot be read."""
     try:
         with opened(name) as raw:
             yield from read(raw, book, unread)
@@ -45,7 +45,7 @@ def opened(name: str) -> Iterator[BinaryIO]:
 
 
 def read(raw: Stream, book: AddressBook, unread: Unread) -> Iterator[Packets]:
-    """Give a stream's packets in batches. Raises NotACaptureError, an OSError, when it is nothing that can be read."""
+    """Yield a stream's packets in batches. Raises NotACaptureError, an OSError, when it is no capture."""
     stream, head = raw, records.exactly(raw, foreign.HEAD)
     if inner := unpacked(raw, head, unread):
         stream, head = inner, records.exactly(inner, foreign.HEAD)

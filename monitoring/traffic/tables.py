@@ -13,7 +13,7 @@ _MILLISECOND = 1e6
 
 
 class Tables:
-    """All of one tally."""
+    """The tables of one tally, with the names of services in place of addresses."""
 
     def __init__(self, tally: Tally, names: Names) -> None:
         self.tally, self.names = tally, names
@@ -23,7 +23,7 @@ class Tables:
             self.pairs.setdefault(pair, PairCount()).add(count)
 
     def all(self) -> list[Table]:
-        """Give them."""
+        """Return all tables that are counted; unread_table is apart."""
         return [
             Table("packets_per_service_pair", ("source", "destination", "packets"), self.service_pairs()),
             Table("protocol_distribution", ("protocol", "packets"), self.protocols()),
@@ -46,37 +46,37 @@ class Tables:
         ]
 
     def service_pairs(self) -> list[tuple[str, str, int]]:
-        """Give packets sent by one to another."""
+        """Return (source, destination, packets), the most packets first."""
         rows = [(*pair, count.packets) for pair, count in self.pairs.items()]
         return sorted(rows, key=lambda row: (-row[2], row[:2]))
 
     def protocols(self) -> list[tuple[str, int]]:
-        """Give packets of each protocol."""
+        """Return (protocol, packets), the most packets first."""
         found: Counter[str] = Counter()
         for number, count in self.tally.protocols.items():
             found[protocol_name(number)] += count
         return _ordered(found)
 
     def talkers(self) -> list[tuple[str, int]]:
-        """Give packets sent by each."""
+        """Return (service, packets sent), the most packets first."""
         found: Counter[str] = Counter()
         for (source, _), count in self.pairs.items():
             found[source] += count.packets
         return _ordered(found)
 
     def conversations(self) -> list[tuple[object, ...]]:
-        """Give all that is known of each pair."""
+        """Return a row for each pair: its counts, and its handshake times in milliseconds."""
         rows = sorted(self.pairs.items(), key=lambda item: (-item[1].packets, item[0]))
         return [
             (*pair, *(getattr(count, name) for name in COUNTS), *_handshakes(count)) for pair, count in rows
         ]
 
     def rate_table(self) -> Table:
-        """Give the rates as a table."""
+        """Return the rates as a table."""
         return Table("traffic_rate", ("second", "packets", "bytes"), self.rates())
 
     def rates(self) -> list[tuple[int, int, int]]:
-        """Give packets and bytes of each step, of a second or more, since the first packet; silence is zero."""
+        """Return (second, packets, bytes) of each step since the first packet; a step without packets is zeros."""
         found, step = self.tally.rates, self.tally.step
         every = range(min(found), max(found) + 1) if found else range(0)
         return [(number * step, *found.get(number, (0, 0))) for number in every]
@@ -92,7 +92,7 @@ class Tables:
         return sum(getattr(count, name) for count in self.pairs.values())
 
     def summary(self) -> list[tuple[str, object]]:
-        """Give the capture as a whole."""
+        """Return (metric, value) of the whole capture."""
         tally, duration = self.tally, self.duration
         protocols = tally.protocols
         return [
@@ -130,7 +130,7 @@ def _ordered(found: Counter[str]) -> list[tuple[str, int]]:
 
 
 def unread_table(tally: Tally) -> Table:
-    """Name what could not be read."""
+    """Return what could not be read as a table, the most frequent reason first."""
     rows = [
         (reason, count, tally.unread.first[reason]) for reason, count in tally.unread.counts.most_common()
     ]

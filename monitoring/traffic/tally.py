@@ -1,4 +1,4 @@
-"""Counts packets: by pair, protocol, sender and second. Its size depends on who talks, not on how long."""
+"""Counts packets by pair, protocol and second, in bounded memory however long the capture is."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from monitoring.traffic.packets import (
 )  # fmt: skip
 from monitoring.traffic.sequences import HandshakeTimes, Retransmissions
 
-_MOST_PAIRS = 100_000  # who comes later is counted among "others"
-STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each holds whole ones of that before it
-_MOST_STEPS = 100_000  # of a day each second is kept apart; of 292 years, more than clocks tell, ten days
-_BITS = 16
+_MOST_PAIRS = 100_000  # later pairs are counted together, as "others"
+STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each is a multiple of the one before
+_MOST_STEPS = 100_000  # of a second: 28 hours; of ten days: more than 64 bits of nanoseconds hold
+_BITS = 16  # of an address' number
 
 
 @dataclass
@@ -45,7 +45,7 @@ class PairCount:
     handshakes: Durations = field(default_factory=Durations)  # that the source began
 
     def add(self, other: PairCount) -> None:
-        """Count another pair's with this one's."""
+        """Add the counts of another pair to this one's."""
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.handshakes.add(other.handshakes)
@@ -55,7 +55,7 @@ COUNTS = ("packets", "bytes", "syn", "syn_ack", "fin", "rst", "retransmissions")
 
 
 class Tally:
-    """All counts of one capture."""
+    """All counts of one capture; times are nanoseconds."""
 
     def __init__(self, book: AddressBook, unread: Unread) -> None:
         self.book, self.unread = book, unread
@@ -144,7 +144,7 @@ class Tally:
             self.rates[step] = (before[0] + count, before[1] + amount)
 
     def _widen_step(self) -> None:
-        """Take the least step of which the capture has no more than are kept apart."""
+        """Choose the least step that divides the capture into at most _MOST_STEPS, and merge the counts so far."""
         seconds = (self.last - self.first) // NANOSECONDS
         step = next((step for step in STEPS if seconds // step < _MOST_STEPS), STEPS[-1])
         if step == self.step:

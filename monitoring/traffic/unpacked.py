@@ -1,6 +1,7 @@
-"""What is compressed -> its bytes: gzip, bzip2, xz and zstandard, of any number of members or frames.
+"""Unpacks gzip, bzip2, xz and zstandard, with any number of members or frames.
 
-Damage ends it and is noted; what came before is given. However much a few bytes unpack to, little of it is in memory.
+Damage is noted and ends the stream after the bytes before it. However large it unpacks to, only small pieces are in
+memory.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ from monitoring.traffic.packets import Unread
 from monitoring.traffic.records import Stream
 
 _PIECE = 1 << 16  # bytes unpacked, or read, at once
-_MOST_MEMORY = 1 << 28  # bytes of an xz's dictionary, and what belongs to it
+_MOST_MEMORY = 1 << 28  # bytes that xz may use
 _ZSTD_FRAME, _ZSTD_CHECKED, _ZSTD_SINGLE, _ZSTD_RUN = b"\x28\xb5\x2f\xfd", 4, 0x20, 1
 _ZSTD_SKIPPED = tuple(bytes((0x50 + number,)) + b"\x2a\x4d\x18" for number in range(16))
 
 
 class BrokenError(Exception):
-    """Compressed data make no sense, or end too early."""
+    """Compressed data are damaged, or end too early."""
 
 
 class Unpacked:
-    """A compressed stream, to be read as what it holds."""
+    """A stream of the bytes that a compressed stream unpacks to."""
 
     def __init__(self, name: str, pieces: Iterator[bytes], unread: Unread) -> None:
         self._name, self._pieces, self._unread = name, pieces, unread
         self._held, self._given, self._ended = bytearray(), 0, False
-        self.broken = False  # as far as was read
+        self.broken = False  # damage was found so far
 
     def read(self, size: int, /) -> bytes:
-        """Give so many bytes, fewer only at the end."""
+        """Return `size` bytes, fewer only at the end."""
         while len(self._held) < size and not self._ended:
             self._held += self._next()
         data = bytes(self._held[:size])
@@ -46,13 +47,13 @@ class Unpacked:
             self._ended = True
         except BrokenError as error:
             self._ended = self.broken = True
-            where = f"byte {self._given + len(self._held)} of what it holds"
+            where = f"byte {self._given + len(self._held)} of its unpacked bytes"
             self._unread.note(f"{self._name}: {error}", where)
         return b""
 
 
 def unpacked(stream: Stream, head: bytes, unread: Unread) -> Unpacked | None:
-    """Give what a stream holds of which `head` was read, None when it is not compressed."""
+    """Return a stream unpacked, or None if it is not compressed; `head` was read from it already."""
     for magics, name, pieces in _FORMATS:
         if head.startswith(magics):
             return Unpacked(name, pieces(_Begun(stream, head)), unread)
@@ -60,7 +61,7 @@ def unpacked(stream: Stream, head: bytes, unread: Unread) -> Unpacked | None:
 
 
 class _Begun:
-    """A stream of which some was read: that comes first."""
+    """A stream whose first bytes, `head`, were read already and are returned first."""
 
     def __init__(self, stream: Stream, head: bytes) -> None:
         self._stream, self._head = stream, head
@@ -114,7 +115,7 @@ def _xz(stream: _Begun) -> Iterator[bytes]:
 def _members(
     stream: _Begun, begin: Callable[[], _Decompressor], error_type: type[Exception]
 ) -> Iterator[bytes]:
-    """Unpack one member after the other; zeros may stand between them."""
+    """Unpack one member after another; zeros between members are skipped."""
     rest = stream.read()
     while rest:
         member = begin()
@@ -133,7 +134,7 @@ def _members(
 
 
 def _zstandard(stream: _Begun) -> Iterator[bytes]:
-    """Unpack block by block: the library tells nothing of an early end, and one block holds 128 KiB at most."""
+    """Unpack block by block: the library does not report an early end, and a block unpacks to 128 KiB at most."""
     import zstandard  # noqa: PLC0415
 
     while magic := records.exactly(stream, len(_ZSTD_FRAME)):
@@ -145,7 +146,7 @@ def _zstandard(stream: _Begun) -> Iterator[bytes]:
             except zstandard.ZstdError as error:
                 raise BrokenError(str(error)) from error
         else:
-            raise BrokenError("what follows the last frame is none")
+            raise BrokenError("what follows the last frame is not a frame")
 
 
 def _zstandard_frame(stream: _Begun, decompress: Callable[[bytes], bytes]) -> Iterator[bytes]:
