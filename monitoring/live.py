@@ -1,7 +1,7 @@
 """The lab as the kernel has it, whatever the table says: read from ip, ss, iptables-save and nft.
 
-A veth pair's two ends name each other by index. The host's end carries the lab's link group and the number
-(netnsid) of the namespace that holds the other one, which `ip netns list` translates to a name.
+The two ends of a veth pair name each other by index. The host's end has the lab's link group and the number (netnsid)
+of the namespace with the other end, which `ip netns list` translates to a name.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Run = Callable[..., str]
 Link = dict[str, Any]  # one link as `ip -j` prints it
 
 _PROGRAM = re.compile(r'\("([^"]*)",pid=')
-_PATIENCE_SECONDS = 30  # for one command
+_TIMEOUT_SECONDS = 30  # for one command
 _LOCAL = 3  # column of ss: the address and port of this side
-_LOOKERS = 8  # commands at once; they mostly wait for the kernel
+_WORKERS = 8  # commands at once; they mostly wait for the kernel
 
 
 class LiveError(Exception):
-    """Why the lab cannot be looked at, in one line."""
+    """The live system cannot be read; the message says why in one line."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Lab:
-    """Everything at one moment; no loopback address among it."""
+    """The whole lab; loopback addresses are left out."""
 
     host: tuple[Address, ...]
     bridges: tuple[Bridge, ...]
@@ -86,40 +86,40 @@ class Lab:
 
 
 def run(*command: str) -> str:
-    """Give what a command prints; LiveError in one line when it fails."""
+    """Return what a command prints. Raises LiveError when it fails or takes too long."""
     try:
-        done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=_PATIENCE_SECONDS)
+        done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=_TIMEOUT_SECONDS)
         return done.stdout
     except FileNotFoundError:
         raise LiveError(f"{command[0]} is missing; sudo scripts/install.sh up") from None
     except subprocess.TimeoutExpired:
-        raise LiveError(f"`{shlex.join(command)}` gave no answer in {_PATIENCE_SECONDS} s") from None
+        raise LiveError(f"`{shlex.join(command)}` gave no answer in {_TIMEOUT_SECONDS} s") from None
     except subprocess.CalledProcessError as error:
         reason = (error.stderr.strip() or f"exit status {error.returncode}").splitlines()[0]
         raise LiveError(f"`{shlex.join(command)}`: {reason}") from None
 
 
 def collect(run: Run = run) -> Lab:
-    """Look at the live system; LiveError when it must not be looked at or there is no lab."""
+    """Read the live system. Raises LiveError when it cannot be read or no lab is up."""
     links: list[Link] = json.loads(run("ip", "-j", "-d", "addr", "show"))
     ours = [link for link in links if link.get("group") == str(LINK_GROUP)]
     if not ours:
         raise LiveError("the lab is not up: sudo make up")
     bridges = tuple(_bridge(link) for link in ours if _is_bridge(link))
     host = tuple(Address(link["ifname"], address) for link in links for address in addresses_of(link))
-    published, foreign = _into_the_lab(run, bridges), Unread()
-    nodes = _nodes(ours, run, foreign)
-    return Lab(host, bridges, nodes, published.ports, (*published.others, *foreign.sentences()))
+    published, unread = _publications(run, bridges), Unread()
+    nodes = _nodes(ours, run, unread)
+    return Lab(host, bridges, nodes, published.ports, (*published.others, *unread.sentences()))
 
 
 def need_root() -> None:
-    """Refuse a user who may not enter namespaces."""
+    """Raise LiveError for a user who may not enter namespaces."""
     if os.geteuid() != 0:
         raise LiveError("needs root to look into namespaces; start it with sudo")
 
 
 def addresses_of(link: Link) -> tuple[str, ...]:
-    """Addresses of a link with their prefix lengths; loopback ones tell nobody where a node is."""
+    """Return the addresses of a link with their prefix lengths, without loopback addresses."""
     found = (f"{item['local']}/{item['prefixlen']}" for item in link["addr_info"] if "local" in item)
     return tuple(address for address in found if not ip_interface(address).is_loopback)
 
@@ -135,7 +135,7 @@ def _bridge(link: Link) -> Bridge:
 def _nodes(ours: Iterable[Link], run: Run, unread: Unread) -> tuple[Node, ...]:
     names = {item.get("id"): item["name"] for item in json.loads(run("ip", "-j", "netns", "list") or "[]")}
     ports = [link for link in ours if link.get("link_netnsid") in names]
-    with ThreadPoolExecutor(_LOOKERS) as pool:
+    with ThreadPoolExecutor(_WORKERS) as pool:
         return tuple(pool.map(lambda port: _node(names[port["link_netnsid"]], port, run, unread), ports))
 
 
@@ -155,7 +155,7 @@ def _node(namespace: str, port: Link, run: Run, unread: Unread) -> Node:
 
 
 def parse_listeners(text: str, unread: Unread, namespace: str) -> Iterator[Listener]:
-    """Read `ss -Hltnp`: state, two queue lengths, local and peer address, then the processes."""
+    """Yield the listeners of `ss -Hltnp`: state, two queue lengths, local and peer address, processes."""
     for line in text.splitlines():
         words = line.split()
         address, _, port = words[_LOCAL].rpartition(":") if len(words) > _LOCAL else ("", "", "")
@@ -166,8 +166,8 @@ def parse_listeners(text: str, unread: Unread, namespace: str) -> Iterator[Liste
         yield Listener(int(port), program[1] if program else "?", address)
 
 
-def _into_the_lab(run: Run, bridges: Iterable[Bridge]) -> Publications:
-    """Find forwarded ports that lead to a bridge of ours, not to Docker's."""
+def _publications(run: Run, bridges: Iterable[Bridge]) -> Publications:
+    """Return the ports that are forwarded to the networks of the lab's bridges, not to Docker's."""
     networks = [ip_interface(address).network for bridge in bridges for address in bridge.addresses]
     saved = parse(run("iptables-save", "-c", "-t", "nat"))
     ruleset = json.loads(run("nft", "-j", "list", "ruleset")).get("nftables", [])

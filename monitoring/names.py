@@ -1,15 +1,15 @@
-"""Names of addresses, as the topology has them."""
+"""Names for addresses, by the topology table."""
 
 from __future__ import annotations
 
 from scripts.topology import Topology
 
 HOST = "host"
-_LOOPBACK = "127."  # whom the host's own connections to a published port are answered to
+_LOOPBACK = "127."  # the host's source address when it uses a published port by localhost
 
 
 class Names:
-    """A node's address is the node, a bridge's is the host, others are as they are."""
+    """Names addresses: a node's by the node, a bridge's and loopback as the host, any other by itself."""
 
     def __init__(self, topology: Topology) -> None:
         self._known = {str(bridge.address.ip): HOST for bridge in topology.bridges}
@@ -18,14 +18,14 @@ class Names:
         self._behind = {node.name for node in topology.nodes if not node.publishes}
 
     def of(self, address: str) -> str:
-        """Give it."""
+        """Return the name of an address."""
         return HOST if address.startswith(_LOOPBACK) else self._known.get(address, address)
 
     def are_checking(self, one: str, other: str) -> bool:
-        """Tell whether packets between two are the lab's own checks.
+        """Tell whether packets between two names are the lab's own checks.
 
-        The registry tries its services and hears their heartbeats. The health checks come from the host; to a node
-        with a published port come customers from there, too.
+        These are packets of a registry (probes, heartbeats, discovery), and packets between the host and a node that
+        publishes no port: health checks. To a node with a published port, customers' requests come from the host, too.
         """
         ends = {one, other}
         return bool(ends & self._registries) or (HOST in ends and bool(ends & self._behind))

@@ -1,4 +1,4 @@
-"""The live lab laid beside its table: a card for each node, with what is otherwise than planned."""
+"""The live lab compared with its table: a card for each node, with what differs from the table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from scripts import topology
 from scripts.topology import Topology
 
 DOWN, MISSING, UNKNOWN = "down", "missing", "not in the table"
-MOST_NOT_SHOWN = 5  # rules that are written out
+_MOST_NOT_SHOWN = 5  # rules that are listed
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is drawn for a namespace; `remarks` is empty when all is as the table says."""
+    """What is drawn for a node; `remarks` is empty when it is as the table says."""
 
     name: str
     namespace: str
@@ -29,41 +29,41 @@ class Card:
     remarks: tuple[str, ...] = ()
 
     def programs(self) -> list[str]:
-        """Give program:port of each listener."""
+        """Return PROGRAM:PORT of each listener."""
         return [f"{listener.program}:{listener.port}" for listener in self.listeners]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The live lab, its nodes laid beside the table's, in the table's order."""
+    """The live lab, and a card for each node: first the table's nodes in its order, then others."""
 
     lab: Lab
     cards: tuple[Card, ...]
 
     def uplinks(self) -> list[str]:
-        """Addresses by which the host is reached from elsewhere: the bridges have theirs to themselves."""
+        """Return INTERFACE ADDRESS of the host's interfaces other than the lab's bridges."""
         bridges = {bridge.name for bridge in self.lab.bridges}
         found = (item for item in self.lab.host if item.interface not in bridges)
-        return [f"{item.interface} {item.address}" for item in found if is_telling(item.address)]
+        return [f"{item.interface} {item.address}" for item in found if _is_shown(item.address)]
 
     def published(self) -> list[str]:
-        """Each published port of the host, and where it leads."""
+        """Return each published port of the host with the node and port that it leads to."""
         return [
             f"{item.host_port}/{item.protocol} \u2192 {self.name_at(item)}:{item.port}"
             for item in self.lab.published
         ]
 
     def not_shown(self) -> list[str]:
-        """Say how much the picture cannot show, and the first few as they are written."""
+        """Return how many rules the picture cannot show, and the first few of them as text."""
         found = self.lab.not_shown
         if not found:
             return []
         what = f"rules that lead, or may lead, into the lab, but not one port to one port: {len(found):,}"
-        more = len(found) - MOST_NOT_SHOWN
-        return [what, *found[:MOST_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
+        more = len(found) - _MOST_NOT_SHOWN
+        return [what, *found[:_MOST_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
 
     def name_at(self, publication: Publication) -> str:
-        """Name of the node that a published port leads to, or its bare address."""
+        """Return the name of the node that a published port leads to, or the address if no node has it."""
         for card in self.cards:
             if publication.address in {address.partition("/")[0] for address in card.addresses}:
                 return card.name
@@ -71,7 +71,7 @@ class Picture:
 
 
 def compose(lab: Lab, table: Topology) -> Picture:
-    """Lay the live nodes beside the table's."""
+    """Compare the live nodes with the table's."""
     serves = any(node.listeners for node in lab.nodes)
     planned = [
         _with_drift(card, node, serves=serves)
@@ -85,7 +85,7 @@ def compose(lab: Lab, table: Topology) -> Picture:
 
 
 def _with_drift(card: Card, planned: topology.Node, *, serves: bool) -> Card:
-    """Name what is otherwise than the table says; where no service runs at all, none is missed."""
+    """Add what differs from the table to the remarks; `serves` is False when no service runs, so none is missing."""
     if MISSING in card.remarks:
         return card
     drift = []
@@ -123,7 +123,7 @@ def _cards_of(planned: topology.Node, table: Topology, nodes: Iterable[Node]) ->
 
 
 def _without(node: Node, others: set[str]) -> Node:
-    """Leave out what belongs to other nodes in the same namespace: their addresses, and who listens there."""
+    """Leave out the addresses of other nodes in the same namespace, and the listeners on them."""
     bare = {address.partition("/")[0] for address in others}
     return replace(
         node,
@@ -139,18 +139,18 @@ def _card(name: str, node: Node, remarks: tuple[str, ...]) -> Card:
         bridge=node.bridge or "",
         port=node.port,
         interface=node.interface,
-        addresses=tuple(filter(is_telling, node.addresses)),
+        addresses=tuple(filter(_is_shown, node.addresses)),
         listeners=node.listeners,
         remarks=remarks if node.up else (*remarks, DOWN),
     )
 
 
-def is_telling(address: str) -> bool:
-    """Tell whether people would use it; every interface has an IPv6 link-local one."""
+def _is_shown(address: str) -> bool:
+    """Tell whether an address is worth showing: every interface has an IPv6 link-local one."""
     parsed = ip_interface(address)
     return parsed.version == 4 or not parsed.is_link_local  # noqa: PLR2004 - IPv4
 
 
 def words_of(bridge: Bridge) -> list[str]:
-    """Give a bridge's name, its addresses, and whether it is down."""
-    return [bridge.name, *filter(is_telling, bridge.addresses), *([] if bridge.up else [DOWN])]
+    """Return a bridge's name, its addresses, and "down" if it is."""
+    return [bridge.name, *filter(_is_shown, bridge.addresses), *([] if bridge.up else [DOWN])]

@@ -1,7 +1,7 @@
-"""Ports of the host that lead into the lab, by whosever rule: read from iptables-save -c and nft -j. Pure.
+"""Ports of the host that are forwarded into the lab by any rule: read from iptables-save -c and nft -j list ruleset.
 
-A rule that sends one port to one port of one address is a publication. Any other that leads, or may lead, to an address
-of the lab (a range of ports or addresses, a map, a rule that cannot be read) is named as it is written.
+A rule that forwards one port to one port of one address is a publication. Any other rule that forwards, or may forward,
+to an address of the lab (a range of ports or addresses, a map, a rule that cannot be read) is kept as text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Publications:
-    """Those that lead into the lab, and other rules that do, or may."""
+    """Publications into the lab, and the text of other rules that forward, or may forward, into it."""
 
     ports: tuple[Publication, ...] = ()
     others: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Publications:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a rule translates to; `addresses` is empty when the rule does not tell them."""
+    """A rule's new destinations; `addresses` is empty when they cannot be read from the rule."""
 
     ports: Sequence[Publication]
     addresses: Sequence[Range]
@@ -51,7 +51,7 @@ class _Found:
 def publications(
     saved: Saved, ruleset: Sequence[Mapping[str, Any]], networks: Sequence[Network]
 ) -> Publications:
-    """Find all; `ruleset` is the list that `nft -j list ruleset` prints, `networks` are the lab's."""
+    """Return what forwards into `networks`, the lab's; `ruleset` is the list that `nft -j list ruleset` prints."""
     ports: list[Publication] = []
     others = [
         f"table {table} holds rules of nft, so iptables-save does not print it; see nft list table ip {table}"
@@ -60,14 +60,14 @@ def publications(
     others += [f"{line.text or 'iptables-save'} (not read: {line.reason})" for line in saved.unread]
     for found in (*_of_iptables(saved.rules), *_of_nft(ruleset)):
         if not found.addresses or any(
-            _is_among(network, pair) for network in networks for pair in found.addresses
+            _overlaps(network, pair) for network in networks for pair in found.addresses
         ):
             ports += found.ports
             others += [] if found.ports else [found.text]
     return Publications(tuple(ports), tuple(others))
 
 
-def _is_among(network: Network, pair: Range) -> bool:
+def _overlaps(network: Network, pair: Range) -> bool:
     first, last = (int(address) for address in pair)
     return (
         pair[0].version == network.version
@@ -87,15 +87,13 @@ def _of_iptables(rules: Iterable[Rule]) -> Iterator[_Found]:
                 for option in options_of(rule.target_options)
                 if option.flag == flag and option.values
             ]
-            targets = [
-                target for target in given if not target.startswith(":")
-            ]  # it keeps the host's address
+            targets = [target for target in given if not target.startswith(":")]  # ":PORT" keeps the address
             if targets or not given:
                 yield _Found(_ports_of(rule, targets), _ranges_of(targets), rule.text)
 
 
 def _ports_of(rule: Rule, targets: Sequence[str]) -> list[Publication]:
-    """Give what a rule publishes, nothing when it is more than single ports of one address."""
+    """Return what a rule publishes; nothing unless it forwards single ports to one address."""
     options = {option.flag: option for option in options_of(rule.matches)}
     protocol, asked = options.get("-p"), options.get("--dport") or options.get("--dports")
     if not (protocol and asked and protocol.values and asked.values) or protocol.negated or asked.negated:
@@ -109,7 +107,7 @@ def _ports_of(rule: Rule, targets: Sequence[str]) -> list[Publication]:
 
 
 def _ranges_of(targets: Sequence[str]) -> list[Range]:
-    """Give the first and last address of each target; none when one of them cannot be read."""
+    """Return the first and last address of each target; an empty list when one of them cannot be read."""
     found = []
     for target in targets:
         text = target[1:].partition("]")[0] if target.startswith("[") else target.partition(":")[0]
@@ -121,7 +119,7 @@ def _ranges_of(targets: Sequence[str]) -> list[Range]:
 
 
 def _range(text: str) -> Range | None:
-    """Read ADDRESS, ADDRESS-ADDRESS or ADDRESS/MASK."""
+    """Read ADDRESS, ADDRESS-ADDRESS or ADDRESS/MASK; None for anything else."""
     if "/" in text:
         try:
             network = ip_network(text, strict=False)
@@ -144,12 +142,12 @@ def _address(text: str) -> Address | None:
 
 
 def _of_nft(ruleset: Iterable[Mapping[str, Any]]) -> Iterator[_Found]:
-    """Read the rules that are nft's own; those of iptables are `xt` there, and read above."""
+    """Read nft's own rules; rules of iptables appear as `xt` there, and are read above."""
     for rule in (each["rule"] for each in ruleset if "rule" in each):
         expressions = [each for each in rule.get("expr", ()) if isinstance(each, dict)]
         for given in (each["dnat"] for each in expressions if isinstance(each.get("dnat"), dict)):
             if "addr" not in given:
-                continue  # a port alone: it keeps the host's address
+                continue  # a port alone keeps the address
             place = f"{rule['family']} {rule['table']} {rule['chain']}"
             text = f"nft rule {place} handle {rule['handle']}; see nft -a list chain {place}"
             yield _Found(_nft_ports(expressions, given), list(_nft_ranges(given["addr"])), text)
@@ -173,7 +171,7 @@ def _nft_ports(expressions: Iterable[Mapping[str, Any]], given: Mapping[str, Any
 
 
 def _nft_ranges(value: Any) -> Iterator[Range]:
-    """Find the addresses in whatever stands for one: an address, a range, a prefix, a map of them."""
+    """Yield the ranges in an expression for an address: an address, a range, a prefix, or a map of them."""
     if isinstance(value, dict) and "range" in value:
         yield from filter(None, [_range("-".join(map(str, value["range"])))])
     elif isinstance(value, dict) and "prefix" in value:
