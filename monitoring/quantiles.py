@@ -1,9 +1,9 @@
-"""Quantiles of what was measured: the nearest rank, everywhere in the lab.
+"""Quantiles of measured values by the nearest rank: the only definition in the lab.
 
 A quantile is the least value that at least this share of all values do not exceed (numpy: method "inverted_cdf"). So it
-is a value that was measured, what a report says of it is literally true in the smallest sample, and a histogram can
-follow it. Interpolation (numpy's default) invents a latency between two, and of three values one in three exceeds their
-interpolated p95. The middle of a few repeated rounds is another thing: statistics.median, which takes the mean of two.
+is a measured value, what a report says of it is true for small samples too, and a histogram can compute it.
+Interpolation (numpy's default) gives a latency that was not measured; one of three values exceeds the interpolated p95.
+The median of a few repeated rounds is another figure: statistics.median, the mean of the middle two.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _DIGITS = 9  # 0.07 * 100 is 7.000000000000001, whose rank is 7
 
 
 def rank(share: float, count: int) -> int:
-    """Give which of `count` ordered values, from 1, is the quantile of a share from 0 to 1."""
+    """Return the rank (from 1) of the quantile `share` (0 to 1) among `count` sorted values."""
     return max(1, math.ceil(round(share * count, _DIGITS)))
 
 
 def quantile(values: Iterable[float], share: float) -> float | None:
-    """Give the least value that `share` (0 to 1) of the values do not exceed; None of none."""
+    """Return the least value that `share` (0 to 1) of the values do not exceed; None without values."""
     ordered = sorted(values)
     return ordered[rank(share, len(ordered)) - 1] if ordered else None

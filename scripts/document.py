@@ -1,6 +1,6 @@
 """A document of headings, paragraphs, tables and pictures, written as Markdown and as a PDF to print.
 
-Every text is shown as it is: the languages of both are escaped here, and nowhere else.
+Callers pass plain text; it is escaped where a document is written.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from scripts.escape import for_markdown
 from scripts.whole_file import draft_of
 
 _NUMBER = re.compile(r"[-+~<]?\d[\d,]*(\.\d+)?( ?(%|ms|s|us|[kMG]?B|bytes|times|packets/s|bytes/s))?")
-_NONE = ("", "-", "unknown")
+_NO_VALUE = ("", "-", "unknown")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A table; `widths` are shares of the page, of which a column takes no more than its texts need."""
+    """A table; `widths` are the columns' shares of the page, though a column is no wider than its texts need."""
 
     headings: Sequence[str]
     cells: Sequence[Sequence[object]]
     widths: Sequence[float]
 
     def texts(self) -> list[list[str]]:
-        """Give the cells as people write them: 1,000 for a number; what is a text already stays."""
+        """Return the cells as text, integers with separators."""
         return [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in self.cells]
 
     def are_numbers(self) -> list[bool]:
-        """Tell which columns hold numbers, with or without a unit: these are aligned to the right."""
+        """Return for each column whether it has numbers, with or without a unit; these are aligned to the right."""
         columns = zip(*self.texts(), strict=True) if self.cells else ([] for _ in self.headings)
-        told = ([text for text in column if text not in _NONE] for column in columns)
-        return [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in told]
+        values = ([text for text in column if text not in _NO_VALUE] for column in columns)
+        return [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in values]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ Block = str | Rows | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, and what is below it."""
+    """A heading, and the blocks below it."""
 
     heading: str
     blocks: Sequence[Block]
@@ -59,7 +59,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """All of it; `made` says when and by which command."""
+    """A whole document; `made` says when it was made and by which command."""
 
     title: str
     made: str
@@ -67,14 +67,14 @@ class Document:
 
 
 def write(document: Document, markdown: Path, pdf: Path) -> None:
-    """Write both files."""
+    """Write a document as Markdown and as PDF."""
     with draft_of(markdown) as draft:
         draft.write_text(as_markdown(document), encoding="utf-8")
     write_pdf(document, pdf)
 
 
 def write_pdf(document: Document, path: Path) -> None:
-    """Print it on pages of A4, landscape."""
+    """Write a document as PDF: A4, landscape."""
     from scripts.document_pages import print_pages  # noqa: PLC0415 - reportlab takes a while to load
 
     with draft_of(path) as draft:
@@ -82,7 +82,7 @@ def write_pdf(document: Document, path: Path) -> None:
 
 
 def as_markdown(document: Document) -> str:
-    """Write it as Markdown."""
+    """Return a document as Markdown."""
     lines = [f"# {for_markdown(document.title)}", "", for_markdown(document.made), ""]
     for section in document.sections:
         lines += [f"## {for_markdown(section.heading)}", ""]

@@ -1,4 +1,4 @@
-"""The pages of a document as a PDF, by reportlab: what belongs together stays together, no page is nearly empty."""
+"""The PDF of a document, by reportlab: no heading stands alone, and a nearly empty last page is avoided."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _WIDTH = landscape(A4)[0] - 2 * (_MARGIN + _PADDING)
 _HEIGHT = landscape(A4)[1] - 2 * (_MARGIN + _PADDING) - 3 * mm
 _GAP = 24  # between columns
 _LEAST_ROOM = 30 * mm
-_FEW_ROWS = 4  # as few of a table are never alone on a page
-_KEPT_WHOLE = 0.75  # of a page's height: a section that is higher may go over to another page
+_FEW_ROWS = 4  # a table is not split so that fewer rows are alone on a page
+_KEPT_WHOLE = 0.75  # of a page's height: a higher section may be split between pages
 _NEARLY_EMPTY = 0.2  # of a page's height
-# What is tried against a last page that is nearly empty: the size of pictures and gaps, and the height of all pages.
+# Tried in turn until the last page is not nearly empty: scale of pictures and gaps, and share of a page's height used.
 _TRIALS = (
     (1.0, 1.0),
     (0.9, 1.0),
@@ -68,7 +68,7 @@ _LOOK: list[Any] = [
 
 
 class _Pages(SimpleDocTemplate):
-    """Pages that remember how far down each is used."""
+    """Pages that note how much of each page's height is used."""
 
     def __init__(self, path: Path, title: str, share: float) -> None:
         super().__init__(
@@ -83,19 +83,19 @@ class _Pages(SimpleDocTemplate):
         self.used: dict[int, float] = {}
 
     def afterFlowable(self, flowable: Flowable) -> None:
-        """Note where the flowable ends; the space after it is none."""
+        """Note where a flowable ends; spacers do not count."""
         if not isinstance(flowable, (Spacer, ActionFlowable)):
-            frame: Any = self.frame  # its types leave out where it is
+            frame: Any = self.frame  # its type stubs have no positions
             self.used[self.page] = frame._y2 - frame._y
 
     @property
     def last_is_nearly_empty(self) -> bool:
-        """Tell whether the last of several pages has next to nothing on it."""
+        """Tell whether there are several pages and the last is hardly used."""
         return self.page > 1 and self.used.get(self.page, 0.0) < _NEARLY_EMPTY * _HEIGHT
 
 
 def print_pages(document: Document, path: Path) -> None:
-    """Print it; when the last page would be nearly empty, with smaller pictures or shorter pages if that helps."""
+    """Write a document to `path`, with smaller pictures or shorter pages if the last page would be nearly empty."""
     for tightness, share in _TRIALS:
         pages = _Pages(path, document.title, share)
         pages.build(_story(document, tightness), onFirstPage=_foot, onLaterPages=_foot)
@@ -119,7 +119,7 @@ def _story(document: Document, tightness: float) -> list[Flowable]:
 
 
 def _section(section: Section, tightness: float) -> list[Flowable]:
-    """Give a section: whole if it is short, else with its heading beside its first block."""
+    """Return a section: on one page if it is short, else with its heading above its first block."""
     blocks: list[Flowable] = []
     for block in section.blocks:
         flowable = _flowable(block, tightness)
@@ -140,7 +140,7 @@ def _fits_beside(image: Image, table: Table) -> bool:
 
 
 class _Beside(Table):
-    """A picture, and a narrow table to the right of it; neither goes over to another page."""
+    """A picture with a narrow table to its right, on one page."""
 
     def __init__(self, image: Image, table: Table) -> None:
         padding = [(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]
@@ -154,7 +154,7 @@ def _height(flowable: Flowable) -> float:
 
 
 def _room_for(flowables: list[Flowable]) -> float:
-    """Give the height without which a section begins on the next page: its heading, and some of what is below."""
+    """Return the height that a section needs to begin on a page: its heading, and some of what is below."""
     room = _height(flowables[0])
     for flowable in flowables[1:]:
         height = _height(flowable)
@@ -196,7 +196,7 @@ def _table(rows: Rows) -> Table:
 
 
 def _widths(rows: Rows, head: ParagraphStyle, cell: ParagraphStyle) -> list[float]:
-    """Give the columns' widths: what their texts need, or of what is left their shares."""
+    """Return the columns' widths: what their texts need, or their shares of the rest of the page."""
     needed = [
         max(
             stringWidth(max(text.split("\n"), key=len), style.fontName, style.fontSize)
@@ -206,7 +206,7 @@ def _widths(rows: Rows, head: ParagraphStyle, cell: ParagraphStyle) -> list[floa
         for heading, *column in zip(rows.headings, *rows.texts(), strict=True)
     ]
     left, widths = _WIDTH, dict[int, float]()
-    while True:  # a column that needs less than its share leaves the rest to others
+    while True:  # a column that needs less than its share leaves the rest to the others
         others = [at for at in range(len(needed)) if at not in widths]
         shares = sum(rows.widths[at] for at in others)
         small = [at for at in others if needed[at] <= left * rows.widths[at] / shares]

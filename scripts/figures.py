@@ -1,6 +1,6 @@
-"""Pictures by matplotlib: text in them is text, and each PNG is whole or as it was before.
+"""matplotlib for the lab: no mathtext in labels, and PNGs written completely or not at all.
 
-The only module that imports matplotlib's pyplot; import it late where a start must be quick.
+The only module that imports pyplot. It is slow to load, so import it where it is needed.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from matplotlib.ticker import StrMethodFormatter
 
 from scripts.whole_file import draft_of
 
-mpl.use("Agg")  # draws into files
-mpl.rcParams["text.parse_math"] = False  # a name may have dollars in it, which would begin a formula
+mpl.use("Agg")  # needs no display
+mpl.rcParams["text.parse_math"] = False  # dollars in a name would begin a formula
 
 __all__ = ["plain_numbers", "plt", "save"]
 
 
 def plain_numbers(axis: Axis) -> None:
-    """Write an axis' numbers as people do: 1,000; a logarithmic one's would be formulas."""
+    """Label an axis with plain numbers such as 1,000, also where it is logarithmic."""
     axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
 
 
 def save(figure: Figure, path: Path, dpi: int = 130) -> None:
-    """Write a figure as PNG, and forget it."""
+    """Write a figure as a PNG, and close it."""
     with draft_of(path) as draft:
         figure.savefig(draft, dpi=dpi)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""A console for text from elsewhere: nothing in it is markup, an emoji's name, or obeyed by the terminal."""
+"""A rich console for text from elsewhere: it has no markup or emoji names, and control characters are escaped."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scripts.escape import for_terminal
 
 
 class Console(RichConsole):
-    """Rich's console, which shows every text as it is; styles are given as styles, never within a text."""
+    """rich's console without markup: give styles as arguments or as Text, not within a string."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render, and escape each text that comes out."""
+        """Render, with the text of each segment escaped."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(for_terminal(segment.text), segment.style)

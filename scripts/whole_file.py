@@ -1,4 +1,4 @@
-"""Files that are whole, or as they were before: written beside their place, then renamed."""
+"""Write a file completely or leave it as it was: write a draft in the same folder, then rename it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """Give a path to write to, which becomes `path` at the end; what fails on the way leaves nothing."""
+    """Yield the path of a draft that replaces `path` at the end; an error removes it and leaves `path` as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}")  # its ending tells some writers the format
+    draft = path.with_name(f".{path.name}")  # keeps the suffix, by which some writers choose the format
     try:
         yield draft
         draft.replace(path)
