@@ -1,10 +1,10 @@
-"""Watches the shop and every service: up, degraded (with what it lacks) or down; latency, uptime.
+"""Watches the shop and every service: up, degraded (and why) or down; latency and uptime.
 
     python -m monitoring.health [--once] [--json] [--every SECONDS] [--rounds N] [--csv FILE] [--report FOLDER]
 
-On a terminal a table that is updated in place; else a line a service and round. With --once it asks once, and exits
-with 1 unless the shop is open and every service is up and lacks nothing. --json prints a line of JSON a round; --csv
-adds each check to a file; --report makes health_report.pdf of such a file when it ends.
+Shows a table that is updated in place on a terminal, else prints a line for each service and round. --once checks once,
+and exits with 1 unless the shop is open and every service is up and not degraded. --json prints a line of JSON for each
+round, --csv adds each check to a file, and --report makes health_report.pdf from that file at the end.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Monitor:
     def __init__(self, options: argparse.Namespace, wanted: Sequence[Target], log: TextIO | None) -> None:
         self._options, self._targets, self._log = options, wanted, log
         self.histories = Histories()
-        self._console = Console(highlight=False)
+        self._console = Console()
 
     def run(self) -> bool:
-        """Go on until the last round or Ctrl+C; tell whether all was well in the last round."""
+        """Check until the last round or Ctrl+C; return whether everything was up in the last round."""
         in_place = self._console.is_terminal and not self._options.json and not self._options.once
         healthy = True
         with ExitStack() as stack:
@@ -121,7 +121,7 @@ def _said(check: Check) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks; 0 all is well, 1 it is not, or nothing can be asked, 2 bad usage."""
+    """Do what the command line asks; 0 done (with --once: all is up), 1 not all is up, or an error, 2 bad usage."""
     options = _options(arguments)
     try:
         wanted = targets(load(options.topology))

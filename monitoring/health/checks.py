@@ -1,8 +1,8 @@
-"""Asks each service whether it is well, all at once: one that is dead or slow delays none of the others.
+"""Checks all services at once, so that a dead or slow one delays no other.
 
-HTTP services answer /health, and then /ready, which names what they lack; Redis answers a PING (its protocol:
-redis.io/docs/latest/develop/reference/protocol-spec); PostgreSQL whether it encrypts (its protocol's SSLRequest);
-anything else takes a TCP connection. The shop is what customers meet: the catalogue, through the published port.
+HTTP services are asked for /health, then for /ready, which names missing dependencies; Redis for a PING
+(redis.io/docs/latest/develop/reference/protocol-spec); PostgreSQL whether it encrypts (SSLRequest); anything else for a
+TCP connection. The shop is checked as a customer uses it: the catalogue, through the published port.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ UP, DEGRADED, DOWN = "up", "degraded", "down"
 _HTTP_OK = 200
 _SSL_REQUEST = 80877103  # PostgreSQL's code for it
 _CLOSED = "it closed the connection"
-_MOST_WORDS = 120  # of what a service says of itself
+_MOST_CHARACTERS = 120  # of a service's own explanation
 
 
 class Unwell(Exception):
-    """Why a service is not well."""
+    """A service answered that it is unhealthy, or not as expected; the message says what it answered."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One answer, or none: `time` in seconds since 1970, `milliseconds` until it was known.
+    """The result of one check: `time` in seconds since 1970, `milliseconds` until the answer or the failure.
 
-    `why` says why it is down, or what it lacks while it is up.
+    `why` says why the service is down, or what is missing while it is up.
     """
 
     node: str
@@ -46,7 +46,7 @@ class Check:
 
     @property
     def state(self) -> str:
-        """Give UP, DEGRADED (up, but something that it needs or uses is not) or DOWN."""
+        """Return UP, DEGRADED (up, but something that it needs or uses is not) or DOWN."""
         if not self.up:
             return DOWN
         return DEGRADED if self.why else UP
@@ -54,17 +54,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Target:
-    """A service to ask."""
+    """A service to check; both functions take address, port and timeout in seconds."""
 
     node: str
     address: str
     port: int
     ask: Callable[[str, int, float], None]
-    ask_ready: Callable[[str, int, float], str] | None = None  # gives what it lacks
+    ask_ready: Callable[[str, int, float], str] | None = None  # returns what is missing
 
 
 def targets(topology: Topology) -> list[Target]:
-    """Give the shop, where a way in is published, and a target for each node that listens."""
+    """Return the shop, if nginx publishes a port, and a target for each node that listens on TCP."""
     shops = [
         Target(SHOP, "127.0.0.1", published.host_port, ask_shop)
         for node in topology.nodes
@@ -92,18 +92,18 @@ def _ways_to_ask(
 
 
 def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> list[Check]:
-    """Ask all at once; takes as long as the slowest, `timeout` seconds at most."""
+    """Check all at once; takes as long as the slowest, at most `timeout` seconds."""
     wanted = list(wanted)
     with ThreadPoolExecutor(max(len(wanted), 1)) as pool:
         return list(pool.map(lambda target: check(target, timeout), wanted))
 
 
 def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
-    """Ask one; all of it takes `timeout` seconds at most. The milliseconds are those of its own answer."""
+    """Check one within `timeout` seconds; its milliseconds do not include /ready."""
     now, begin = time.time(), time.perf_counter()  # noqa: TID251  to be shown
     try:
         target.ask(target.address, target.port, timeout)
-    except Exception as error:  # whatever one service does, the others are told of
+    except Exception as error:  # no failure of one check may end the others
         return Check(target.node, now, up=False, milliseconds=_since(begin), why=_reason(error))
     milliseconds = _since(begin)
     return Check(
@@ -137,8 +137,8 @@ def _reason(error: Exception) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Shorten what a service says, and replace what a terminal or a log would obey."""
-    return "".join(character if character.isprintable() else "?" for character in text[:_MOST_WORDS])
+    """Shorten a service's explanation, and replace characters that a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text[:_MOST_CHARACTERS])
 
 
 def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes]:
@@ -156,7 +156,7 @@ def ask_http(address: str, port: int, timeout: float) -> None:
 
 
 def ask_ready(address: str, port: int, timeout: float) -> str:
-    """Ask /ready, and give what the service lacks: "" for nothing. Raises OSError or HTTPException."""
+    """Ask /ready; return what the service is missing, "" for nothing. Raises OSError or HTTPException."""
     status, body = _get(address, port, timeout, "/ready")
     try:
         said = json.loads(body)
@@ -187,7 +187,7 @@ def ask_tcp(address: str, port: int, timeout: float) -> None:
 
 
 def ask_redis(address: str, port: int, timeout: float) -> None:
-    """Ask for a PONG; to be asked for a password is as good. Raises Unwell or OSError."""
+    """Send PING; an answer that asks for a password is good, too. Raises Unwell or OSError."""
     with Exchange(address, port, timeout) as connection:
         connection.sendall(b"PING\r\n")
         answer = connection.read_line()
@@ -196,7 +196,7 @@ def ask_redis(address: str, port: int, timeout: float) -> None:
 
 
 def ask_postgres(address: str, port: int, timeout: float) -> None:
-    """Ask for encryption: yes and no are as good, and neither leaves a line in its log. Raises Unwell or OSError."""
+    """Ask whether it encrypts: yes and no are good, and neither leaves a line in its log. Raises Unwell or OSError."""
     with Exchange(address, port, timeout) as connection:
         connection.sendall(struct.pack("!II", 8, _SSL_REQUEST))
         answer = connection.recv(1024)

@@ -21,16 +21,16 @@ class History:
 
     @property
     def latencies(self) -> list[float]:
-        """Milliseconds of those that were answered."""
+        """Return the milliseconds of the checks that were answered."""
         return [check.milliseconds for check in self.checks if check.up]
 
     @property
     def uptime(self) -> float:
-        """Share of checks that were answered, 0 to 1."""
+        """Return the share of checks that were answered, 0 to 1."""
         return sum(check.up for check in self.checks) / len(self.checks) if self.checks else 0.0
 
     def sparkline(self, width: int = 20) -> str:
-        """Draw the last latencies as blocks, what was not answered as a cross."""
+        """Return the last latencies as block characters, with a cross for no answer."""
         shown = list(self.checks)[-width:]
         highest = max((check.milliseconds for check in shown if check.up), default=1.0) or 1.0
         return "".join(
@@ -42,12 +42,12 @@ class History:
 
 
 class Histories:
-    """Those of all services, in the order they were first seen."""
+    """The histories of all services, in the order they were first seen."""
 
     def __init__(self) -> None:
         self.by_node: dict[str, History] = {}
 
     def note(self, checks: Iterable[Check]) -> None:
-        """Remember checks."""
+        """Add checks to the histories of their services."""
         for check in checks:
             self.by_node.setdefault(check.node, History()).checks.append(check)

@@ -1,4 +1,4 @@
-"""The monitor's CSV log: its rows, and its checks read back on one clock that never goes back."""
+"""The monitor's CSV log: written row by row, and read back with times that never go back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
 @dataclass(frozen=True)
 class Logged(Check):
-    """A check with its place in the log: `elapsed` in seconds since the first, `part` is how many breaks lie before."""
+    """A check read from the log: `elapsed` is seconds since the first check, `part` the number of breaks before it."""
 
     elapsed: float = 0.0
     part: int = 0
@@ -29,7 +29,7 @@ class Logged(Check):
 
 @dataclass(frozen=True)
 class Break:
-    """Two rounds between which an unknown time passed; both in seconds since 1970, as the log has them."""
+    """A break between two rounds, of unknown length; both times in seconds since 1970, as in the log."""
 
     before: float
     after: float
@@ -39,17 +39,17 @@ class Break:
         if self.after < self.before:
             return (
                 f"The clock was set back by at least {duration(self.before - self.after)}: the check after {last} says "
-                f"{first}. How long it was between the two is unknown, and counted nowhere."
+                f"{first}. The time between the two is unknown and not counted."
             )
         return (
             f"No check was recorded for {duration(self.after - self.before)}, from {last} to {first}: the monitor did "
-            "not run, or the clock was set forward. This time is counted nowhere."
+            "not run, or the clock was set forward. This time is not counted."
         )
 
 
 @dataclass(frozen=True)
 class Span:
-    """A time in one state; `begin` in seconds since 1970. Not whole: a break lies in it, and it was longer."""
+    """A time in one state, `begin` in seconds since 1970; not `whole` if there is a break in it: it was longer."""
 
     begin: float
     seconds: float
@@ -64,7 +64,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Log:
-    """All checks of a log by service, in its order; its breaks, and what was not read."""
+    """The checks of a log by service, in order; its breaks, and what could not be read."""
 
     services: dict[str, list[Logged]]
     breaks: Sequence[Break] = ()
@@ -72,22 +72,22 @@ class Log:
 
 
 def row_of(check: Check) -> tuple[str, str, int, str, str]:
-    """Give a check as a row of the log."""
+    """Return a check as a row of the log."""
     return (when(check.time), check.node, int(check.up), f"{check.milliseconds:.3f}", check.why)
 
 
 def when(seconds: float) -> str:
-    """Write a time as the log has it."""
+    """Format seconds since 1970 as in the log."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def moment(seconds: float) -> str:
-    """Write a time for people."""
+    """Format seconds since 1970 for people."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def duration(seconds: float) -> str:
-    """Write a length of time for people: its two greatest units."""
+    """Format seconds for people, in the two greatest units."""
     for (unit, size), (smaller, part) in pairwise((*_UNITS, ("s", 1))):
         if seconds >= size:
             whole, rest = divmod(round(seconds / part), size // part)
@@ -96,7 +96,7 @@ def duration(seconds: float) -> str:
 
 
 def read(path: Path) -> Log:
-    """Read a log. Raises CsvError for another file, OSError where there is none."""
+    """Read a log. Raises CsvError for another kind of file, OSError if it cannot be opened."""
     unread = Unread()
     checks, breaks = on_one_clock(list(read_csv(path, COLUMNS, _check, unread)))
     services: dict[str, list[Logged]] = {}
@@ -115,7 +115,7 @@ def _check(row: Mapping[str, str]) -> Check:
 
 
 def on_one_clock(checks: Sequence[Check]) -> tuple[list[Logged], list[Break]]:
-    """Give checks the seconds since the first, and the breaks: where the clock was set, or nothing was recorded."""
+    """Return checks with their elapsed time, and breaks: where the clock was set or nothing was recorded."""
     rounds = list(_rounds(checks))
     steps = [later[0].time - earlier[0].time for earlier, later in pairwise(rounds)]
     usual = statistics.median([step for step in steps if step >= 0] or [0.0])
@@ -138,7 +138,7 @@ def on_one_clock(checks: Sequence[Check]) -> tuple[list[Logged], list[Break]]:
 
 
 def _rounds(checks: Iterable[Check]) -> Iterator[list[Check]]:
-    """Group what was asked at once: a round ends before its first service comes again, or the time jumps."""
+    """Group checks of one round: it ends where a service comes again or the time jumps."""
     current: dict[str, Check] = {}
     begin = 0.0
     for check in checks:
@@ -152,7 +152,7 @@ def _rounds(checks: Iterable[Check]) -> Iterator[list[Check]]:
 
 
 def spans(checks: Sequence[Logged], state: str) -> list[Span]:
-    """Give each time that a service was in this state, as far as checks tell."""
+    """Return each span in which the checks of one service were in `state`."""
     found: list[Span] = []
     since: Logged | None = None
     for check in checks:

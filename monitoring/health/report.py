@@ -16,8 +16,8 @@ from scripts.document import Document, Picture, Rows, Section, write
 from scripts.figures import plt, save
 
 _SLOW = 3  # times the median
-_ENOUGH = 20  # answers, of which one in twenty can be spoken of
-_UNNOTICED_MS = 10
+_ENOUGH = 20  # answers, the fewest of which a 95th percentile is judged
+_UNNOTICED_MS = 10  # faster answers are never called uneven
 _HEADINGS = (
     "service", "checks", "answered", "half answered in", "95 % answered in", "slowest answer", "outages",
     "longest outage",
@@ -27,7 +27,7 @@ _UNKNOWN = "-"
 
 
 def report(path: Path, folder: Path) -> Path:
-    """Write health_report.pdf, its Markdown and its picture; give the PDF's path. Raises CsvError, OSError."""
+    """Write health_report.pdf, its Markdown and its picture; return the PDF's path. Raises CsvError, OSError."""
     log = read(path)
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -46,8 +46,8 @@ def _found(log: Log, folder: Path) -> Iterator[Section]:
     if not log.services:
         return
     _draw(log.services, picture)
-    even = "Every service answered every check, evenly."
-    yield Section("Observations", list(_observations(log.services)) or [even])
+    good = "Every service answered every check, evenly."
+    yield Section("Observations", list(_observations(log.services)) or [good])
     rows = [_row(*item) for item in log.services.items()]
     yield Section("Services", [Rows(_HEADINGS, rows, _WIDTHS)])
     yield Section("Latency over time", [Picture(picture, "Latency of each service; crosses: no answer", 110)])
@@ -64,15 +64,15 @@ def _summary(found: Mapping[str, Sequence[Logged]]) -> str:
         for state, word in ((DOWN, "Down"), (DEGRADED, "Degraded"))
         if (names := [name for name, each in services.items() if each[-1].state == state])
     ]
-    said = (
+    opening = (
         f"The shop was open in {sum(check.up for check in shop):,} of {len(shop):,} checks. " if shop else ""
     )
     if not checks:
-        return f"{said}No service was asked."
+        return f"{opening}No service was checked."
     seconds = max(check.elapsed for check in checks) - min(check.elapsed for check in checks)
     share = _percent(sum(check.up for check in checks), len(checks))
     return (
-        f"{said}{len(services)} services were asked {len(checks):,} times in {duration(seconds)}; "
+        f"{opening}{len(services)} services were asked {len(checks):,} times in {duration(seconds)}; "
         f"{share} of the answers were good. {' '.join(ends) or 'All were well at the end.'}"
     )
 
@@ -118,7 +118,7 @@ def _shown(milliseconds: float | None) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    """Write a share; what is not all is never rounded to all."""
+    """Format a share, rounded down so that only all is 100 %."""
     hundredths = part * 10_000 // whole
     return f"{hundredths / 100:.2f} %"
 
@@ -145,7 +145,7 @@ def _draw(services: Mapping[str, Sequence[Logged]], path: Path) -> None:
 
 
 def _line(checks: Sequence[Logged]) -> tuple[list[float], list[float]]:
-    """Give the points of a line that is broken where there was no answer, and where the log has a break."""
+    """Return the points of a line that is interrupted where there was no answer, and at breaks of the log."""
     points = [(check.elapsed, check.milliseconds if check.up else math.nan) for check in checks[:1]]
     for before, check in pairwise(checks):
         if before.part != check.part:
