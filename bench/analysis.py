@@ -1,4 +1,4 @@
-"""Times and peak memory of reading captures: ours against tshark and a regular expression a line, in turn.
+"""Time and peak memory of reading captures: ours, tshark, and a regular expression on each line, in turn.
 
     python -m bench.analysis FOLDER ROUNDS REPORTS
 
@@ -42,7 +42,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Run:
-    """One measurement."""
+    """One run of a contender."""
 
     round: int
     contender: Contender
@@ -51,7 +51,7 @@ class Run:
 
 
 def contenders(folder: Path) -> list[Contender]:
-    """Give who takes part: before/ only where it is."""
+    """Return the contenders; those of an earlier commit only if FOLDER/before exists."""
     pcap, text, before = folder / "capture.pcap", folder / "capture.txt", folder / "before"
     regex = [sys.executable, str(ROOT / "bench/original/text_reader.py"), str(text)]
     found = [
@@ -75,7 +75,7 @@ def _analysis(folder: Path, capture: Path) -> list[str]:
 
 
 def measured(number: int, contender: Contender) -> Run:
-    """Run it once, in round `number`."""
+    """Run a contender once, in round `number`. Ends the benchmark if it fails."""
     begin = time.perf_counter()
     process = subprocess.Popen(
         contender.command, cwd=contender.tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

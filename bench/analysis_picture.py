@@ -1,4 +1,4 @@
-"""Time and memory over the length of a text: a straight line is linear, a level one is bounded."""
+"""Time and peak memory against the size of a text: time should be a straight line, memory level."""
 
 from __future__ import annotations
 

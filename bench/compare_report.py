@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.compare_picture import draw
-from bench.intervals import ALIKE, CONFIDENCE, UNKNOWN, Interval, interval, ratios
+from bench.intervals import ALIKE, CONFIDENCE, NO_DIFFERENCE, UNKNOWN, Interval, interval, ratios
 from bench.sides import CPUS, DOCKER, LAB, MEMORY, PROJECT, Contender, Side
 from scripts.csv_files import write_rows
 from scripts.document import Document, Picture, Rows, Section, write
@@ -21,14 +21,14 @@ from scripts.document import Document, Picture, Rows, Section, write
 if TYPE_CHECKING:
     from bench.compare import Run
 
-_WHOLE = 100  # from here on without decimals
-_MOST_TIMES = 100  # an interval up to more says nothing worth a number
-# Ways that differ in nothing but who made them.
+_WHOLE = 100  # greater values are shown without decimals
+_MOST_TIMES = 100  # an interval that reaches further is not shown in numbers
+# Ways that are the same but for who made them.
 PAIRS = (
     ("lab, published port", "Docker, published port"),
     ("lab, node's address", "Docker, container's address"),
 )
-# What an element costs: the way with it, the way without it.
+# An element, the way with it, and the way without it: the difference is its cost.
 ELEMENTS = (
     ("the policy's rules", "lab, under its policy", "lab, node's address"),
     ("the lab's DNAT", "lab, published port", "lab, node's address"),
@@ -40,7 +40,7 @@ ELEMENTS = (
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a run, and how it is called."""
+    """A figure of a run: its name, its load, its unit, and how to take it from a run."""
 
     name: str
     load: str
@@ -78,7 +78,7 @@ class Results:
         self._ratios = dict(zip(compared, intervals, strict=True))
 
     def _compared(self) -> Iterator[tuple[str, str, Figure]]:
-        """Give all that is compared, and so judged together."""
+        """Yield all comparisons (one, other, figure); they are judged together."""
         for lab, docker in PAIRS:
             if self.has(lab, docker):
                 yield from ((docker, lab, figure) for figure in FIGURES)
@@ -87,30 +87,30 @@ class Results:
                 yield from ((with_it, without, figure) for figure in COSTS)
 
     def values(self, contender: str, figure: Figure) -> list[float]:
-        """Give a figure of each round, in order."""
+        """Return a contender's figure of each round, in order."""
         mine = [run for run in self._runs if run.contender == contender and run.load == figure.load]
         return [figure.of(run) for run in sorted(mine, key=lambda run: run.round)]
 
     def interval(self, contender: str, figure: Figure) -> Interval:
-        """Give its mean with the 95 % interval."""
+        """Return the mean of a contender's figure with its 95 % interval."""
         return interval(self.values(contender, figure))
 
     def ratio(self, one: str, other: str, figure: Figure) -> Interval:
-        """Give how many times the other the one is, round by round, as all comparisons together allow."""
+        """Return the ratio of one to other, with an interval that holds for all comparisons together."""
         return self._ratios[one, other, figure]
 
     @property
     def comparisons(self) -> int:
-        """Tell how many are judged together."""
+        """Return the number of comparisons that are judged together."""
         return len(self._ratios)
 
     def has(self, *names: str) -> bool:
-        """Tell whether all of these were measured."""
+        """Tell whether all of these contenders were measured."""
         return all(name in self.contenders for name in names)
 
 
 def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder: Path) -> None:
-    """Write all files, print the conclusions."""
+    """Write all files, and print the conclusions."""
     results = Results(runs, [contender.name for side in sides for contender in side.contenders])
     write_table(results, folder / "bench.csv")
     draw(results, FIGURES, folder / "bench.png")
@@ -135,7 +135,7 @@ def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder
 
 
 def conclusions(results: Results) -> list[str]:
-    """Say what the numbers allow to be said."""
+    """Return the conclusions as sentences."""
     said = []
     for lab, docker in PAIRS:
         if results.has(lab, docker):
@@ -158,19 +158,19 @@ def _both(results: Results) -> bool:
 
 
 def _compared(results: Results, lab: str, docker: str) -> str:
-    """Say of one way, made twice, what differs and what does not."""
+    """Say which figures of a way differ between Docker and the lab, and which do not."""
     more, alike, unknown = [], [], []
     for figure in FIGURES:
         times = results.ratio(docker, lab, figure)
         theirs, ours = results.interval(docker, figure).mean, results.interval(lab, figure).mean
         said = f"{figure.name} ({_digits_of(theirs)} against {_digits_of(ours)} {figure.unit})"
-        if times.verdict() == "no difference":
+        if times.verdict() == NO_DIFFERENCE:
             alike.append(said)
         elif times.includes(1):
             unknown.append(f"{said}: {_untold(results, times)}")
         else:
             more.append(f"{said}: {_shown(times)}")
-    same = [f"no difference in {_listed(alike)}"] if alike else []
+    same = [f"{NO_DIFFERENCE} in {_listed(alike)}"] if alike else []
     return f"{docker} against {lab}: {'; '.join((*more, *same, *unknown))}."
 
 

@@ -24,7 +24,7 @@ _SEED = 1
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, and where it is with this confidence."""
+    """A figure and its confidence interval."""
 
     value: float
     low: float
@@ -42,9 +42,9 @@ class Step:
 
     @property
     def verdict(self) -> str:
-        """Tell whether the hop makes a difference: its interval, to the tenth that is written, does not include 0.
+        """Return MORE or LESS if the interval, rounded to tenths as it is shown, excludes 0; FIRST for the first hop.
 
-        One that does says that there is none where it is narrow, in terms of the total before, else nothing.
+        Else NO_DIFFERENCE if the interval is within ALIKE of the total before, or UNKNOWN if it is wider.
         """
         if self.added is None:
             return FIRST
@@ -58,7 +58,7 @@ class Step:
 
 
 def steps_of(hops: Sequence[str], tables: Mapping[_Key, Figures]) -> dict[_Key, list[Step]]:
-    """Give the steps of each table, all judged together; a table has a row a hop and a column a round."""
+    """Return the steps of each table, all judged together; a table has a row for each hop, a column for each round."""
     drawn = {key: drawn_totals(figures) for key, figures in tables.items()}
     differences = (difference for totals in drawn.values() for difference in np.diff(totals, axis=0))
     level_of = iter(levels([_p_of_0(difference) for difference in differences]))
@@ -75,14 +75,14 @@ def steps_of(hops: Sequence[str], tables: Mapping[_Key, Figures]) -> dict[_Key, 
 
 
 def drawn_totals(figures: Figures) -> Figures:
-    """Give each hop's total in as many worlds as are drawn: rounds with replacement, the same for all hops."""
+    """Return each hop's total in _DRAWS bootstrap samples: rounds drawn with replacement, the same for all hops."""
     rounds = figures.shape[1]
     chosen = np.random.default_rng(_SEED).integers(0, rounds, size=(_DRAWS, rounds))
     return np.array([np.median(row[chosen], axis=1) for row in figures])
 
 
 def _p_of_0(drawn: Figures) -> float:
-    """Give how often so great a difference is drawn by chance, two-sided; never 0, for not all worlds were drawn."""
+    """Return the two-sided bootstrap p value of a difference of 0; it is never 0, because samples are finite."""
     fewer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return min(1.0, 2 * (fewer + 1) / (len(drawn) + 1))
 
@@ -118,10 +118,10 @@ def name_of(hop: str) -> str:
 
 
 def amount(value: float) -> str:
-    """Write microseconds: tenths, but not of milliseconds."""
+    """Format microseconds, with tenths below a millisecond."""
     return f"{value:,.0f}" if abs(value) >= _MANY else f"{value:.1f}"
 
 
 def signed(value: float) -> str:
-    """Write what is added."""
+    """Format microseconds with their sign."""
     return f"{'-' if round(value, 1) < 0 else '+'}{amount(abs(value))}"

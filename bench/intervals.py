@@ -1,9 +1,10 @@
-"""What a few rounds allow to be said: means with Student's t intervals, and ratios judged together by Holm's method.
+"""Statistics of a few rounds: means with Student's t intervals, and ratios judged together by Holm's method.
 
-Of 24 comparisons at 5 % each, one is called a difference by chance more often than not. Holm's method (1979) keeps the
-chance of any such mistake at 5 % for all of them together: of m p values in order, the first is held against 5 %/m, the
-next against 5 %/(m - 1), until one is greater; from there on all share that level. A comparison's interval is as wide
-as its level asks, so it leaves out "no difference" exactly where Holm's method calls it one.
+Of 24 independent comparisons at 5 % each without any difference, one or more are called a difference with a probability
+of 71 %. Holm's method (1979) keeps that probability at 5 % for all of them together: of m p values in order, the first
+is compared with 5 %/m, the next with 5 %/(m - 1), until one is greater; from there on all have that level. The
+confidence of a comparison's interval is 1 - its level, so the interval excludes 1 exactly where Holm's method finds a
+difference.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from scipy import stats
 
 CONFIDENCE: Final = 0.95  # of a single interval, and of all comparisons together
 LEAST_ROUNDS = 2
-ALIKE = (0.9, 1.1)  # an interval of a ratio within these says that there is no difference that matters
+_TOO_FEW = "an interval takes at least two values"
+ALIKE = (0.9, 1.1)  # a ratio whose interval is within these has no difference that matters
 LESS, MORE, NO_DIFFERENCE, UNKNOWN = "less", "more", "no difference", "cannot be told"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean, and where it is with this confidence."""
+    """A mean and its confidence interval."""
 
     mean: float
     low: float
@@ -32,20 +34,20 @@ class Interval:
     confidence: float = CONFIDENCE
 
     def includes(self, value: float) -> bool:
-        """Tell whether a value is not excluded."""
+        """Tell whether a value is within the interval."""
         return self.low <= value <= self.high
 
     def verdict(self) -> str:
-        """Say in words what a ratio's interval allows; a wide one that has 1 in it tells nothing."""
+        """Return the verdict on a ratio: LESS, MORE, NO_DIFFERENCE, or UNKNOWN if a wide interval includes 1."""
         if not self.includes(1):
             return LESS if self.mean < 1 else MORE
         return NO_DIFFERENCE if ALIKE[0] <= self.low and self.high <= ALIKE[1] else UNKNOWN
 
 
 def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Give the mean of values that scatter by chance. Raises ValueError for less than two."""
+    """Return the mean of independent values with its interval. Raises ValueError for less than two values."""
     if len(values) < LEAST_ROUNDS:
-        raise ValueError("an interval takes two values at least")
+        raise ValueError(_TOO_FEW)
     mean = statistics.fmean(values)
     error = statistics.stdev(values) / math.sqrt(len(values))
     half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
@@ -53,7 +55,7 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
 
 
 def levels(p_values: Sequence[float], confidence: float = CONFIDENCE) -> list[float]:
-    """Give the level, 1 - confidence, at which Holm's method judges each of these p values."""
+    """Return the level (1 - confidence) at which Holm's method judges each p value, in their order."""
     found = [0.0] * len(p_values)
     left, rejected = len(p_values), True
     for at in sorted(range(len(p_values)), key=p_values.__getitem__):
@@ -64,10 +66,10 @@ def levels(p_values: Sequence[float], confidence: float = CONFIDENCE) -> list[fl
 
 
 def ratios(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[Interval]:
-    """Give how many times the others the ones are, for pairs that are judged together.
+    """Return for each pair of series the ratio of the first to the second, with intervals that hold for all together.
 
-    A ratio is taken round by round, and is their geometric mean; nothing is known of one with a 0. Raises ValueError
-    for less than two rounds.
+    A ratio is the geometric mean of the ratios of each round; with a value of 0 or less it is NaN, from 0 to infinity.
+    Raises ValueError for less than two rounds.
     """
     logarithms = [_logarithms(ones, others) for ones, others in pairs]
     found = []
@@ -87,11 +89,11 @@ def _logarithms(ones: Sequence[float], others: Sequence[float]) -> list[float] |
 
 
 def _p_of_0(values: Sequence[float] | None) -> float:
-    """Give how probable values so far from 0 are by chance: Student's t test, two-sided."""
+    """Return the p value of a mean of 0: Student's t test, two-sided; 1 for None."""
     if values is None:
         return 1.0
     if len(values) < LEAST_ROUNDS:
-        raise ValueError("an interval takes two values at least")
+        raise ValueError(_TOO_FEW)
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
     if not deviation:
         return 0.0 if mean else 1.0
