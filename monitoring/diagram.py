@@ -1,4 +1,4 @@
-"""A picture of the running lab beside its table: what is there, what is down, missing or too much.
+"""A picture of the running lab compared with its table: what is up, down, missing or not in the table.
 
 python -m monitoring.diagram [--json] [--svg FILE] [--png FILE] [--policy FILE.svg|FILE.png]...
 
@@ -135,7 +135,7 @@ def _give(picture: Picture, policy: Policy | None, options: argparse.Namespace) 
         ]
         print(json.dumps({**asdict(picture), "policy": flows}, indent=2))
     else:
-        show(picture, Console(highlight=False))
+        show(picture, Console())
     for kind in ("svg", "png"):
         if file := getattr(options, kind):
             draw(dot_source(picture), kind, file)

@@ -40,8 +40,8 @@ class Share:
 def shares(requests: Iterable[tuple[float, str]]) -> list[Share]:
     """Return each instance's share of requests, (time, instance) each.
 
-    Who answered in a second took part in it, and an even share of that second's requests was due to it: so an
-    instance that was there for a while only is measured by that while. Slow starts do show.
+    An instance that answered in a second is due an even share of that second's requests. So an instance that ran only
+    part of the time is judged by that time, and a slow start shows.
     """
     seconds: dict[int, Counter[str]] = {}
     for time, instance in requests:
@@ -120,7 +120,7 @@ def show(shared: Sequence[Share], unread: Unread) -> None:
     console = Console()
     console.print(table)
     for said in unread.sentences():
-        console.print(said, soft_wrap=True, markup=False)
+        console.print(said, soft_wrap=True)
     if sum(share.requests for share in shared) < ENOUGH:
         console.print(f"too few requests to judge: fewer than {ENOUGH}")
         return

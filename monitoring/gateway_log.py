@@ -1,4 +1,4 @@
-"""The gateway's log as records: which instance answered when, and who left rotation and came back."""
+"""The gateway's log as records: which instance answered when, and which left rotation and came back."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -43,7 +43,7 @@ def lines_of(log: Path) -> Iterator[str]:
 
 
 def read(lines: Iterable[str], unread: Unread) -> tuple[list[Routed], list[Change]]:
-    """Return what was routed and what changed; note lines that are no record in `unread`."""
+    """Return routed requests and changes of rotation; note lines that cannot be read in `unread`."""
     routed: list[Routed] = []
     changes: list[Change] = []
     for number, line in enumerate(lines, start=1):
@@ -67,7 +67,7 @@ def read(lines: Iterable[str], unread: Unread) -> tuple[list[Routed], list[Chang
 
 
 def _of(record: Any) -> Routed | Change | None:
-    """Read a record; None for one of another kind. Raises ValueError, KeyError, TypeError."""
+    """Return a record as Routed or Change, None for another kind. Raises ValueError, KeyError, TypeError."""
     when = datetime.fromisoformat(record["time"])
     if when.tzinfo is None:
         raise ValueError
