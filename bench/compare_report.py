@@ -209,7 +209,7 @@ def _percent(confidence: float) -> str:
 
 
 def write_table(results: Results, path: Path) -> None:
-    """Write each figure of each contender with its interval, and each ratio."""
+    """Write each figure of each contender, and each ratio of Docker to the lab, with their intervals."""
     rows = []
     for figure in FIGURES:
         for contender in results.contenders:
