@@ -115,7 +115,7 @@ unwind() {
 }
 trap unwind EXIT
 
-# retry_until SECONDS COMMAND...: waits for a fact, with a deadline. The uptime is no clock that can be set.
+# retry_until SECONDS COMMAND...: waits for a fact, with a deadline by the uptime, which nobody can set.
 retry_until() {
   local uptime deadline
   read -r uptime _ </proc/uptime # in hundredths of a second
@@ -128,18 +128,18 @@ retry_until() {
   done
 }
 
-# Seconds that the clock is ahead of the uptime, which nobody can set.
+# Prints the difference between the clock and the uptime, in seconds; it changes only when the clock is set.
 clock_offset() {
   local uptime
   read -r uptime _ </proc/uptime
   echo $((EPOCHSECONDS - ${uptime%.*}))
 }
 
-# bash measures by the time of day alone, so what was measured while somebody set it is void.
-need_same_clock() { # OFFSET, as it was before
+# Refuse a measurement during which the clock was set: bash can only measure by the time of day.
+need_same_clock() { # OFFSET: what clock_offset printed before
   local step
   step=$(($(clock_offset) - $1))
-  ((step * step <= 1)) || die "the clock was set by $step s meanwhile, so no time that was measured holds; run it again"
+  ((step * step <= 1)) || die "the clock was set by $step s during the measurement, so its times are wrong; run it again"
 }
 
 # --- before anything changes --------------------------------------------------------------------

@@ -147,7 +147,7 @@ wait_for() { # NODE
     supervisor_do restart "$1" >&2 || :
     printf '  %-18s' "$1" >&2
   fi
-  # Not asked once more: another worker of it may not be ready yet.
+  # Do not ask a second time: another worker of the same service may not be ready yet.
   if retry_until "$((START_SECONDS - SECONDS))" ready_or_hopeless "$1" && [[ -z ${HOPELESS[$1]:-} ]]; then
     say "${GREEN}ready${PLAIN}  ${RUNS[$1]} at ${ADDRESS[$1]%/*}:$(port_of "$1")"
   else

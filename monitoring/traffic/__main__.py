@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     removed: list[Path] = []
     try:
         removed = earlier.remove(options.reports)
-        return _analysed(options)
+        return _analyse(options)
     except BrokenPipeError:
         raise
     except (OSError, TopologyError) as error:
@@ -56,10 +56,10 @@ def _say(sentence: str) -> None:
     print(for_terminal(f"traffic: {sentence}"), file=sys.stderr)
 
 
-def _analysed(options: argparse.Namespace) -> int:
+def _analyse(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     names = Names(load(options.topology))
-    tally = _counted(options.captures, console)
+    tally = _count(options.captures, console)
     for sentence in tally.unread.sentences():
         _say(sentence)
     if not tally.packets:
@@ -86,7 +86,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only-csv", action="store_true", help="no pictures, no PDF")
     parser.add_argument(
         "--format", default=os.environ.get("FORMAT") or "csv", metavar="csv|json|parquet",
-        help="which files of the tables to write beside the CSVs; default: the environment's FORMAT, or csv alone",
+        help="also write the tables in this format; default: the environment's FORMAT, or csv",
     )  # fmt: skip
     parser.add_argument("--topology", default="", metavar="TABLE", help="whose names to use")
     options = parser.parse_args(arguments)
@@ -95,20 +95,20 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _counted(captures: Sequence[str], console: Console) -> Tally:
+def _count(captures: Sequence[str], console: Console) -> Tally:
     book, unread = AddressBook(), Unread()
     tally = Tally(book, unread)
     with console.status("reading") as status:
         for capture in in_order(captures, book, unread):
             for packets in ahead(capture.packets):
                 tally.add(packets)
-                read = f"reading {capture.name}: {tally.packets:,} packets"
-                status.update(Text(read))  # a string would be markup
+                progress = f"reading {capture.name}: {tally.packets:,} packets"
+                status.update(Text(progress))  # a string would be markup
     return tally
 
 
 def _write_frames(written: Sequence[Table], options: argparse.Namespace) -> None:
-    """Write the tables in the other format that was asked for."""
+    """Also write the tables as JSON or parquet if --format asks for it."""
     if options.format in OTHER_FORMATS:
         from monitoring.traffic import data_frames  # noqa: PLC0415 - see there
 

@@ -78,5 +78,5 @@ load helpers
 @test "what was measured while the clock was set is void" {
   run bash -c 'source "$0"; offset=$(clock_offset); need_same_clock "$offset" && need_same_clock $((offset - 3600))' "$ROOT/scripts/lib.sh"
   [[ $status == 1 ]]
-  says "the clock was set by 3600 s meanwhile, so no time that was measured holds; run it again"
+  says "the clock was set by 3600 s during the measurement, so its times are wrong; run it again"
 }

@@ -11,7 +11,7 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
 
 @test "make monitor leaves the tables, pictures and reports, with exactly the packets of the requests that were sent" {
   sandboxed "$UP"'
-    fails_with 1 "FORMAT=xml is none of csv, json, parquet" env FORMAT=xml monitoring/monitor.sh run
+    fails_with 1 "FORMAT=xml is not csv, json or parquet" env FORMAT=xml monitoring/monitor.sh run
     FORMAT=parquet DURATION=12 monitoring/monitor.sh run &>/run/monitor & monitor=$!
     retry 20 monitoring/capture.sh status >/dev/null 2>&1
     for _ in {1..25}; do ip netns exec world curl -s -o /dev/null http://203.0.113.1:8080/health; done

@@ -222,6 +222,13 @@ def tables_frames(number: int) -> list[Captured]:
     return [Captured(ethernet(0x800, datagram), BEGIN + number)]
 
 
+def test_the_summary_claims_no_majority_that_the_most_frequent_protocol_has_not() -> None:
+    protocols = (17, 17, 1, 6)
+    frames = [ethernet(0x800, ipv4("10.0.0.10", "10.0.0.20", number, bytes(40))) for number in protocols]
+    tables = analysed(crafted.pcap([Captured(frame, BEGIN) for frame in frames]))
+    assert "The most frequent protocol is UDP (50.0 %)." in findings.summary(tables)
+
+
 def test_few_handshakes_are_not_spoken_of_in_twentieths() -> None:
     frames = conversation("10.0.0.10", "10.0.0.20", start=BEGIN)
     late = [Captured(each.frame, BEGIN + 2000 * (each.nanoseconds - BEGIN)) for each in frames]
