@@ -75,7 +75,7 @@ load helpers
   [[ $status == 1 ]]
 }
 
-@test "what was measured while the clock was set is void" {
+@test "a measurement during which the clock was set is refused" {
   run bash -c 'source "$0"; offset=$(clock_offset); need_same_clock "$offset" && need_same_clock $((offset - 3600))' "$ROOT/scripts/lib.sh"
   [[ $status == 1 ]]
   says "the clock was set by 3600 s during the measurement, so its times are wrong; run it again"

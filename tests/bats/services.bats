@@ -267,7 +267,7 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
   succeeds
 }
 
-@test "a service that was ready is not asked once more by up: another of its workers may not be" {
+@test "up does not ask a ready service again: another of its workers may not be ready" {
   sandboxed '
     scripts/network.sh up >/dev/null
     cat >/run/second <<EOF

@@ -199,7 +199,7 @@ def test_times_are_promises_too() -> None:
     ]
 
 
-def test_where_nothing_was_answered_no_latency_is_told() -> None:
+def test_without_an_answer_there_is_no_latency() -> None:
     none = verdict(samples=[Sample("get", 101, 6000, 0)])
     row = dict(zip(report.HEADINGS, report.row_of(none), strict=True))
     assert [row[name] for name in ("p50 ms", "p99 ms", "p99 ms, 1st s")] == ["-", "-", "-"]

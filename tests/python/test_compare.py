@@ -122,7 +122,7 @@ def test_an_intervals_verdict(low: float, mean: float, high: float, said: str) -
     assert Interval(mean, low, high).verdict() == said
 
 
-def test_what_scatters_somewhat_has_its_limits_told() -> None:
+def test_a_ratio_that_cannot_be_told_is_given_with_its_limits() -> None:
     runs = [*_runs(LAB, "lab", [900, 950, 1000, 925]), *_runs(DOCKER, "Docker", [940, 910, 960, 985])]
     (said,) = [one for one in conclusions(Results(runs)) if "good answers" in one]
     assert (

@@ -38,7 +38,7 @@ def found(path: Path, content: bytes) -> tuple[list[tuple[str, int]], Unread]:
         (b"b" * 300_000 + b",2\n", "a line that is too long"),
     ],
 )
-def test_a_foreign_line_is_named_and_the_rest_is_read(tmp_path: Path, line: bytes, reason: str) -> None:
+def test_an_unreadable_line_is_named_and_the_rest_is_read(tmp_path: Path, line: bytes, reason: str) -> None:
     rows, unread = found(tmp_path / "x.csv", b"name,count\na,1\n" + line + b"c,3\n")
     assert rows == [("a", 1), ("c", 3)]
     assert list(unread.sentences()) == [f"not read: {reason}, once (first at line 3)"]

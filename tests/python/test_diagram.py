@@ -126,7 +126,7 @@ def to(destination: str, matches: str = "-p tcp -m tcp --dport 8000", more: str 
         (to("10.0.0.10:80", "-p 17 -s 192.0.2.1/32 -i eth9 --dport 9"), ["9/udp 10.0.0.10:80"]),
     ],
 )
-def test_a_rule_of_anybody_that_leads_to_a_node_is_shown(rule: str, expected: list[str]) -> None:
+def test_a_rule_that_leads_to_a_node_is_shown_whoever_made_it(rule: str, expected: list[str]) -> None:
     found = found_in(rule)
     assert [f"{one.host_port}/{one.protocol} {one.address}:{one.port}" for one in found.ports] == expected
     assert found.others == ()
@@ -168,7 +168,7 @@ def test_a_rule_that_is_not_one_port_to_one_port_is_named_and_the_rest_is_shown(
         "-A POSTROUTING -s 172.17.0.0/16 -j MASQUERADE --random-fully",
     ],
 )
-def test_a_rule_that_leads_elsewhere_is_no_concern_of_the_picture(rule: str) -> None:
+def test_a_rule_that_leads_elsewhere_is_not_shown(rule: str) -> None:
     assert found_in(rule) == Publications()
 
 

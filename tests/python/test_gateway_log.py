@@ -38,7 +38,7 @@ NO_VALUE = "a record with a value that is missing or cannot be read"
         (json.dumps({**CHANGED, "worker": None}), NO_VALUE),
     ],
 )
-def test_a_foreign_line_is_named_and_the_rest_is_read(line: str, reason: str) -> None:
+def test_an_unreadable_line_is_named_and_the_rest_is_read(line: str, reason: str) -> None:
     unread = Unread()
     routed, changes = read([json.dumps(ROUTED), line, json.dumps(OTHER), json.dumps(CHANGED)], unread)
     assert routed == [Routed(1767225600.0, "http://a", "a", "/", 200)]

@@ -333,7 +333,7 @@ def test_damaged_logs_are_read_and_what_is_not_read_is_named(name: str, count: i
         'yesterday,redis-cache,1,"1',
     ],
 )
-def test_a_row_that_is_none_costs_itself_only(tmp_path: Path, line: str) -> None:
+def test_an_unreadable_row_loses_no_other_row(tmp_path: Path, line: str) -> None:
     log = read(log_of(tmp_path, line, "2026-01-01T00:00:02+00:00,redis-cache,1,1.5,", ""))
     assert len(log.services["redis-cache"]) == 1
     assert log.unread.counts.total() == 1
@@ -363,7 +363,7 @@ def test_what_a_service_says_takes_one_line_of_the_log() -> None:
     ("seconds", "said"),
     [(0, "0 s"), (2.5, "2.5 s"), (59, "59 s"), (3590, "59 min 50 s"), (7200, "2 h"), (90_000, "1 d 1 h")],
 )
-def test_a_length_of_time_has_its_units(seconds: float, said: str) -> None:
+def test_a_length_of_time_is_shown_in_its_two_greatest_units(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 

@@ -84,7 +84,7 @@ def test_one_value_has_no_interval() -> None:
 
 
 @given(values=ROUNDS)
-def test_a_thing_is_once_itself_and_half_its_double(values: list[float]) -> None:
+def test_the_ratio_of_a_series_to_itself_is_1_and_to_its_double_one_half(values: list[float]) -> None:
     same, half = ratios([(values, values), (values, [2 * value for value in values])])
     assert same.includes(1)
     assert half.mean == pytest.approx(0.5, rel=1e-9)

@@ -245,7 +245,7 @@ def test_pipes_are_read_once_and_put_in_order(tmp_path: Path) -> None:
     assert csvs(tmp_path / "pipes") == csvs(tmp_path / "files") == csvs(tmp_path / "whole")
 
 
-def test_one_that_is_no_capture_among_several_ends_the_run_before_it_begins(
+def test_a_file_that_is_no_capture_among_several_ends_the_run_before_it_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path, CAPTURES / "plain.pcap", Path(sys.executable)) == 1
