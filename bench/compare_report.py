@@ -265,8 +265,8 @@ def _method(rate: float, results: Results) -> list[str]:
         f"{MEMORY >> 20} MB by its control group, as many workers and instances, and the same code. Health checks of "
         "Docker are off; the registry's are on, on both sides.",
         "Closed loop: ApacheBench, 50 at a time, a new connection for each request, -l. Open loop: "
-        f"{rate:.0f} requests a second whatever becomes of those before, latency from the intended moment, connections "
-        f"kept. {results.rounds} rounds after one that does not count.",
+        f"{rate:.0f} requests a second, whether or not earlier ones were answered; latency from the intended moment; "
+        f"connections kept. {results.rounds} rounds after one that does not count.",
         f"An interval is Student's, of the rounds' values, {_percent(CONFIDENCE)} for a single figure. A ratio is "
         f"taken in each round and its logarithms averaged. The {results.comparisons} ratios are judged together by "
         f"Holm's method: the chance that any of them is called more or less by chance is {_percent(1 - CONFIDENCE)} in "

@@ -40,7 +40,7 @@ NO_ANSWER: Answer = (0, "", "", b"")
 
 
 class Outcome(StrEnum):
-    """What became of a request: each has exactly one."""
+    """The outcome of a request; each request has exactly one."""
 
     RIGHT = "answered right"
     GARBLED = "answered 201 without an order's number"
@@ -69,7 +69,7 @@ class Sample:
 
     @property
     def outcome(self) -> Outcome:
-        """Return what became of the request."""
+        """Return the outcome of the request."""
         if self.status == GOOD[self.kind]:
             return Outcome.GARBLED if self.kind == "order" and not self.order_id else Outcome.RIGHT
         if self.status == UNAVAILABLE and self.retry_after:

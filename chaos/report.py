@@ -58,7 +58,7 @@ def read_samples_from(lines: TextIO, unread: Unread) -> list[Sample]:
 
 
 def sample_of(row: Mapping[str, str]) -> Sample:
-    """Return a row as a sample; raise ValueError for what is none."""
+    """Return a row as a sample. Raises ValueError for a row that is not one."""
     if row["kind"] not in GOOD:
         raise ValueError
     return Sample(
@@ -74,7 +74,7 @@ def sample_of(row: Mapping[str, str]) -> Sample:
 
 
 def seconds_of(text: str) -> float:
-    """Return a finite number; raise ValueError for what is none."""
+    """Return a finite number. Raises ValueError for any other text."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError
@@ -130,7 +130,7 @@ def title_of(result: Result) -> str:
 
 
 def outcomes_of(samples: Sequence[Sample]) -> str:
-    """Return how many requests were sent, and what became of each."""
+    """Return how many requests were sent, and how many had each outcome."""
     counts = Counter(sample.outcome for sample in samples)
     each = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in Outcome if counts[outcome])
     return f"{len(samples):,} requests were sent: {each}." if samples else "No request was sent."

@@ -25,7 +25,7 @@ from security.tracked import open_by_source
 HOST_PLACE = ""
 DISCARDING = ("blackhole", "unreachable", "prohibit", "throw")
 _RATES = Path("/proc/net/ipt_hashlimit")
-_LOOKERS = 8
+_WORKERS = 8
 _SHOW_LINES = ("addr show", "route show table main", "rule show", "neigh show")
 _FAILED = re.compile(r"Command failed -:(\d+)")
 _LOCAL = re.compile(r"\|-- (\S+)\n\s+/32 host LOCAL")
@@ -201,7 +201,7 @@ def take_snapshot(
     `neighbours`, too.
     """
     wanted, addresses, others = list(dict.fromkeys(namespaces)), list(dict.fromkeys(asked)), list(neighbours)
-    with ThreadPoolExecutor(_LOOKERS) as pool:
+    with ThreadPoolExecutor(_WORKERS) as pool:
         host = pool.submit(_look_at_host, addresses, others)
         places = list(pool.map(lambda name: _look(name, addresses), wanted))
     return Snapshot(host.result(), dict(zip(wanted, places, strict=True)))

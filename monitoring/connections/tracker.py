@@ -24,7 +24,7 @@ _COUNTER = re.compile(r"(\w+)=(\d+)")
 ALARM_FILL = 0.8  # of the table: the next burst may not fit
 _STATELESS = "-"
 _LOCAL = 2  # column of ss: the address and port of this side
-_LOOKERS = 8
+_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def take(topology: Topology) -> Snapshot:
     """Look at everything now. Raises LiveError when a command is missing or fails."""
     names, unread = Names(topology), Unread()
     tracked = list(connections(run("conntrack", "-L", "-o", "extended").splitlines(), unread))
-    with ThreadPoolExecutor(_LOOKERS) as pool:
+    with ThreadPoolExecutor(_WORKERS) as pool:
         established = tuple(pool.map(lambda node: _established(node, unread), topology.nodes))
     return Snapshot(
         by_pair(tracked, names), established, tuple(translations(tracked, names)), tracking_table(), unread
