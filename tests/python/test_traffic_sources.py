@@ -259,3 +259,17 @@ def test_one_that_is_no_capture_among_several_ends_the_run_before_it_begins(
     assert run(tmp_path, CAPTURES / "plain.pcap", Path(sys.executable)) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "reports").exists()
+
+
+def test_an_empty_file_among_several_is_named_and_hides_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = tmp_path / "newest.pcap"
+    newest.touch()
+    assert run(tmp_path / "both", newest, CAPTURES / "plain.pcap") == 0
+    said = capsys.readouterr().err
+    assert "empty capture" in said
+    assert str(newest) in said
+    run(tmp_path / "one", CAPTURES / "plain.pcap")
+    assert csvs(tmp_path / "both")["conversations.csv"] == csvs(tmp_path / "one")["conversations.csv"]
+    assert run(tmp_path, newest, newest) == 1
