@@ -59,7 +59,8 @@ def test_any_mixture_of_sections_interfaces_and_byte_orders_keeps_its_order(
             time = UNKNOWN if has_no_time else number * 1000
             expected.append(("UDP", f"10.0.1.{number}", "10.0.0.20", time, 0))
     assert rows_of(data) == expected
-    assert unread_of(data) == {}
+    without_time = sum(row[3] == UNKNOWN for row in expected)
+    assert unread_of(data) == ({"time that is missing or cannot be": without_time} if without_time else {})
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,14 @@ def test_old_pcaps_with_swapped_lengths_are_read(version: int) -> None:
 
 
 # --- damage ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("nano", "fraction"), [(False, 1_000_000), (True, 1_000_000_000), (True, 2**31)])
+def test_a_fraction_of_more_than_a_second_is_no_time(nano: bool, fraction: int) -> None:
+    data = bytearray(crafted.pcap(everything()[:2], nano=nano))
+    data[28:32] = struct.pack("<I", fraction)
+    assert [row[3] == UNKNOWN for row in rows_of(bytes(data))] == [True, False]
+    assert unread_of(bytes(data)) == {"time that is missing or cannot be": 1}
 
 
 @settings(deadline=None, max_examples=200)
