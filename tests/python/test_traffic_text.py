@@ -259,6 +259,11 @@ def test_a_services_name_is_the_same_port_as_its_number() -> None:
     assert summary_of(tables_of(analysed(b"".join(lines))))["retransmissions"] == 1
 
 
+def test_empty_lines_and_headers_cut_short_are_no_more_and_no_less_than_a_packet() -> None:
+    line = b"IP 1.2.3.4.5 > 1.2.3.5.6: UDP, length 1\n"
+    assert [row[0] for row in rows_of(b"\n\n" + line + b"\n" + line + b" [|arp]\n")] == ["UDP", "UDP", "ARP"]
+
+
 # --- what can be forged -----------------------------------------------------------------------------------------
 
 
