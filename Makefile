@@ -64,7 +64,7 @@ topology: ## the live system as a diagram (text; SVG and PNG in reports/)
 distribution: ## how the gateway spread requests over instances (CSV and PNG in reports/)
 	@scripts/report.sh distribution
 
-monitor: ## phase 3: capture for DURATION=30 s, analyse, reports of traffic, connections, health (reports/)
+monitor: ## phase 3: capture for DURATION=30 s, analyse, reports of traffic, connections, health (reports/; FORMAT=json, parquet: tables for a notebook, too)
 	@monitoring/monitor.sh run
 
 capture: ## tcpdump on the lab's wires until Ctrl+C (DURATION=10: so many seconds)
@@ -145,7 +145,7 @@ bench-services: ## requests a second through nginx against the development serve
 bench-policy: ## what a policy costs: to apply 16, 100, 1,000 lines, and on the packet's path
 	@bench/policy.sh
 
-bench-analysis: ## a million packets into tables: against tshark, and text against a regex a line
+bench-analysis: ## a million packets into tables: against tshark, text against a regex a line, -X, memory (BEFORE=COMMIT)
 	@bench/analysis.sh run
 
 install: ## what the lab needs on this machine

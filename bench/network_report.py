@@ -1,13 +1,14 @@
-"""Table and chart of the network benchmark: python network_report.py CSV PNG."""
+"""Table and chart of the network benchmark: python -m bench.network_report CSV PNG."""
 
-import csv
-import importlib
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from scripts import csv_files
+from scripts.unread import Unread
 
 # How each contender is shown: label, colour (Okabe and Ito's, for the colour-blind), marker, line.
 STYLES = {
@@ -60,19 +61,15 @@ class Results:
         return [big[turn] / middle[turn] for turn in big if turn in middle]
 
 
-def read(path: Path) -> Results:
-    """Read the CSV that bench/network.sh writes."""
-    with path.open(newline="") as file:
-        return Results(
-            Run(
-                int(row["nodes"]),
-                int(row["round"]),
-                row["contender"],
-                float(row["up_seconds"]),
-                float(row["down_seconds"]),
-            )
-            for row in csv.DictReader(file)
-        )
+def read(path: Path, unread: Unread) -> Results:
+    """Read the CSV that bench/network.sh writes. Raises CsvError for another file."""
+    columns = ("nodes", "round", "contender", "up_seconds", "down_seconds")
+    return Results(csv_files.read(path, columns, _run, unread))
+
+
+def _run(row: Mapping[str, str]) -> Run:
+    times = float(row["up_seconds"]), float(row["down_seconds"])
+    return Run(int(row["nodes"]), int(row["round"]), row["contender"], *times)
 
 
 def spread(values: Iterable[float], unit: str) -> str:
@@ -125,24 +122,23 @@ def _down_by_up(results: Results) -> list[float]:
 
 def chart(results: Results, path: Path) -> None:
     """Draw median and least-to-most against size, `up` and `down` side by side."""
-    mpl = importlib.import_module("matplotlib")  # the table does without
-    mpl.use("Agg")
-    pyplot = importlib.import_module("matplotlib.pyplot")
-    figure, panels = pyplot.subplots(1, len(PHASES), figsize=(11, 5), sharey=True, layout="constrained")
+    from scripts.figures import plain_numbers, plt, save  # noqa: PLC0415 - the table does without
+
+    figure, panels = plt.subplots(1, len(PHASES), figsize=(11, 5), sharey=True, layout="constrained")
     for panel, phase in zip(panels, PHASES, strict=True):
         for contender in results.contenders:
             _line(panel, results, contender, phase)
         panel.set(xscale="log", yscale="log", title=phase, xlabel="nodes (namespaces)")
         panel.set_xticks(results.sizes, [str(size) for size in results.sizes])
         panel.minorticks_off()
-        panel.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        plain_numbers(panel.yaxis)
         panel.grid(color="#dddddd", linewidth=0.8)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("seconds: median, and least to most")
     panels[0].legend(frameon=False)
     rounds = max(run.round for run in results.runs)
     figure.suptitle(f"The same network, made and unmade in different ways ({rounds} rounds in turns)")
-    figure.savefig(path, dpi=150)
+    save(figure, path, dpi=150)
 
 
 def _line(panel: Any, results: Results, contender: str, phase: str) -> None:
@@ -158,10 +154,14 @@ def _line(panel: Any, results: Results, contender: str, phase: str) -> None:
 
 def main(data: Path, image: Path) -> None:
     """Print the table and the targets, draw the chart."""
-    results = read(data)
+    unread = Unread()
+    try:
+        results = read(data, unread)
+    except (OSError, csv_files.CsvError) as error:
+        sys.exit(f"network_report: {error}")
     print(*table(results), sep="\n")
     print(*targets(results), sep="\n")
-    print(f"\n{data}")
+    print(*unread.sentences(), f"\n{data}", sep="\n")
     try:
         chart(results, image)
     except ModuleNotFoundError as error:

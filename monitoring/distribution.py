@@ -7,23 +7,21 @@ rotation; after a return the picture shows the slow start.
 """
 
 import argparse
-import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from rich.console import Console
 from rich.table import Table
 
 from monitoring.colours import COLOURS
 from monitoring.gateway_log import Routed, lines_of, read
+from scripts.csv_files import write_rows
+from scripts.figures import plt, save
+from scripts.terminal import Console
 from scripts.topology import Topology, load, table_path
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from scripts.unread import Unread
 
 LOGS = Path("/var/opt/cnet/log")
 ENOUGH = 300
@@ -92,8 +90,7 @@ def draw(requests: Sequence[tuple[float, str]], path: Path, seconds: float = 0.5
     axes.set_xlabel("seconds")
     axes.legend(loc="upper right", ncols=5, fontsize=8, frameon=False)
     axes.set_title("Requests a second by instance", loc="left")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def stack(axes: Axes, requests: Sequence[tuple[float, str]], begin: float, seconds: float) -> None:
@@ -112,35 +109,29 @@ def stack(axes: Axes, requests: Sequence[tuple[float, str]], begin: float, secon
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def show(shared: Sequence[Share], unread: int) -> None:
+def show(shared: Sequence[Share], unread: Unread) -> None:
     """Print the table."""
     table = Table(title="Requests by instance", title_justify="left")
     table.add_column("instance")
     for heading in ("requests", "share %", "over an even share, %"):
         table.add_column(heading, justify="right")
     for share in shared:
-        table.add_row(share.instance, str(share.requests), f"{share.share:.2f}", f"{share.deviation:+.2f}")
+        table.add_row(share.instance, f"{share.requests:,}", f"{share.share:.2f}", f"{share.deviation:+.2f}")
     console = Console()
     console.print(table)
+    for said in unread.sentences():
+        console.print(said, soft_wrap=True, markup=False)
     if sum(share.requests for share in shared) < ENOUGH:
         console.print(f"too few requests to judge: fewer than {ENOUGH}")
         return
     console.print(f"greatest deviation from an even share: {unevenness(shared):.2f} %")
-    if unread:
-        console.print(
-            f"{unread} lines of the log are no records (what programs print as they start and stop)"
-        )
 
 
 def write_csv(shared: Sequence[Share], path: Path) -> None:
     """Write the table as CSV."""
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("instance", "requests", "share_percent", "deviation_percent"))
-        for share in shared:
-            writer.writerow(
-                (share.instance, share.requests, round(share.share, 3), round(share.deviation, 3))
-            )
+    columns = ("instance", "requests", "share_percent", "deviation_percent")
+    rows = [(each.instance, each.requests, round(each.share, 3), round(each.deviation, 3)) for each in shared]
+    write_rows(path, columns, rows)
 
 
 def main() -> None:
@@ -154,7 +145,8 @@ def main() -> None:
     log = options.log or log_of_gateway(topology)
     if not log.is_file():
         raise SystemExit(f"distribution: {log}: no such log; sudo make services starts the gateway")
-    routed, _, unread = read(lines_of(log))
+    unread = Unread()
+    routed, _ = read(lines_of(log), unread)
     requests = [(request.time, request.instance) for request in to_products(routed)]
     if not requests:
         raise SystemExit(

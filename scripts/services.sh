@@ -137,6 +137,8 @@ check_network() {
   done
 }
 
+log_lines() { (cd "$ROOT" && exec python3 -m scripts.log_lines "$@"); } # [problems | repeated]
+
 # One that ran already and does not answer hangs (or was frozen): it is started anew.
 wait_for() { # NODE
   printf '  %-18s' "$1" >&2
@@ -145,25 +147,26 @@ wait_for() { # NODE
     supervisor_do restart "$1" >&2 || :
     printf '  %-18s' "$1" >&2
   fi
-  retry_until "$((START_SECONDS - SECONDS))" ready_or_hopeless "$1" || :
-  if ready "$1"; then
+  # Not asked once more: another worker of it may not be ready yet.
+  if retry_until "$((START_SECONDS - SECONDS))" ready_or_hopeless "$1" && [[ -z ${HOPELESS[$1]:-} ]]; then
     say "${GREEN}ready${PLAIN}  ${RUNS[$1]} at ${ADDRESS[$1]%/*}:$(port_of "$1")"
   else
     say "${RED}not ready after $SECONDS s${PLAIN}; what its log says (sudo make logs NODE=$1):"
-    tail -n 200 -v "$STATE_DIR/log/$1.log" | python3 "$ROOT/scripts/log_lines.py" problems >&2
+    tail -n 200 -v "$STATE_DIR/log/$1.log" | log_lines problems >&2
     return 1
   fi
 }
 
 # A program that ended with the same error three times will do so again: looked for once a second.
 LOOKED=0
+declare -A HOPELESS=()
 ready_or_hopeless() { # NODE
   ! ready "$1" || return 0
   ((SECONDS > LOOKED)) || return 1
   LOOKED=$SECONDS
   local ended
   ended=$(since "$STATE_DIR/log/supervisord.log" | grep -cE "(exited: $1 |$1 entered FATAL)") || return 1
-  ((ended >= 3)) && since "$STATE_DIR/log/$1.log" | python3 "$ROOT/scripts/log_lines.py" repeated >/dev/null
+  ((ended >= 3)) && since "$STATE_DIR/log/$1.log" | log_lines repeated >/dev/null && HOPELESS[$1]=1
 }
 
 declare -A LOG_SIZE=() # when this run began
@@ -188,9 +191,11 @@ up() {
   note_log_sizes
   start_supervisor
   restart_astray
-  local failed=0
-  for node in $(services); do wait_for "$node" || failed=1; done
-  ((failed == 0)) || die "not every service came up; sudo make logs NODE=... shows why"
+  local failed=() reason
+  for node in $(services); do
+    wait_for "$node" || { reason=$(last_trouble "$node") && failed+=("$node${reason:+ ($reason)}"); }
+  done
+  ((${#failed[@]} == 0)) || die "did not come up: ${failed[*]}; sudo make logs NODE=... shows why"
   retry_until 5 all_run || : # the supervisor believes it a second later
 }
 all_run() {
@@ -330,7 +335,7 @@ logs() {
   [[ -f ${files[0]} ]] || need_lab
   [[ -z ${1:-} ]] || files=("$STATE_DIR/log/$1.log")
   [[ -f ${files[0]} ]] || die "no log of $1; there are: $(cd "$STATE_DIR/log" && echo *.log | sed 's/\.log//g')"
-  tail -v -n "${LINES_SHOWN:-20}" ${FOLLOW:+-F} "${files[@]}" | if [[ -n $RAW ]]; then cat; else python3 "$ROOT/scripts/log_lines.py"; fi
+  tail -v -n "${LINES_SHOWN:-20}" ${FOLLOW:+-F} "${files[@]}" | if [[ -n $RAW ]]; then cat; else log_lines; fi
 }
 
 clean() {

@@ -152,16 +152,13 @@ class _Numbers:
     def of(self, values: Integers) -> Integers:
         where = np.searchsorted(self._values, values)
         new = np.unique(values[self._values[where] != values])
-        if len(new):
-            numbers = np.array([self._number(int(value)) for value in new], np.int64)
-            if len(self._values) + len(new) > 2 * AddressBook.MOST:
-                self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # the book remembers them
-            at = np.searchsorted(self._values, new)
-            self._values, self._numbers = (
-                np.insert(self._values, at, new),
-                np.insert(self._numbers, at, numbers),
-            )
-            where = np.searchsorted(self._values, values)
-            if (self._values[where] != values).any():
-                return self.of(values)
-        return self._numbers[where]
+        if not len(new):
+            return self._numbers[where]
+        if len(self._values) + len(new) > 2 * AddressBook.MOST:
+            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # the book remembers them
+            new = np.unique(values)
+        at = np.searchsorted(self._values, new)
+        numbers = np.array([self._number(int(value)) for value in new], np.int64)
+        self._values = np.insert(self._values, at, new)
+        self._numbers = np.insert(self._numbers, at, numbers)
+        return self._numbers[np.searchsorted(self._values, values)]
