@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from scripts.whole_file import draft_path
+
 _TABLES = (
     "packets_per_service_pair", "protocol_distribution", "top_talkers", "traffic_summary", "conversations",
     "traffic_rate", "unread",
@@ -21,8 +23,9 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def remove(folder: Path) -> list[Path]:
-    """Remove the files of an earlier run from `folder`; return those that existed."""
+    """Remove the files of an earlier run, and drafts of a killed one, from `folder`; return the files that existed."""
     existing = [path for path in files(folder) if path.is_file()]
-    for path in existing:
-        path.unlink()
+    for path in files(folder):
+        path.unlink(missing_ok=True)
+        draft_path(path).unlink(missing_ok=True)
     return existing

@@ -68,15 +68,19 @@ class NotACaptureError(OSError):
     """A file is no capture; the message says what it is and what to do with it."""
 
 
+class EmptyCaptureError(NotACaptureError):
+    """A file has no byte."""
+
+
 def refuse(head: bytes) -> None:
     """Raise NotACaptureError if `head`, the beginning of a stream that is neither pcap nor pcapng, is not text."""
+    if not head:
+        raise EmptyCaptureError("this is empty; capture again, or leave it out")
     if reason := _reason(head):
         raise NotACaptureError(reason)
 
 
 def _reason(head: bytes) -> str:
-    if not head:
-        return "this is empty; capture again, or leave it out"
     for beginning, what, advice in _BEGINNINGS:
         if head.startswith(beginning):
             return f"this is {what}; {advice}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from monitoring.traffic import lanes
 from monitoring.traffic.frames import Bytes, Frames, gathered_rows, padded
-from monitoring.traffic.packets import NANOSECONDS, Integers
+from monitoring.traffic.packets import NANOSECONDS, UNKNOWN, Integers
 from monitoring.traffic.records import Damaged
 
 
@@ -88,6 +88,7 @@ class Pcap:
         seconds, fraction, captured, size = gathered_rows(view, at, 4, self.order)
         if self._swapped:
             captured, size = size, captured
-        time = seconds * NANOSECONDS + fraction * self._form.unit
+        fraction *= self._form.unit
+        time = np.where(fraction < NANOSECONDS, seconds * NANOSECONDS + fraction, UNKNOWN)
         link_type = np.full(len(at), self.link_type, np.int64)
         return Frames(view, at + self._form.header, captured, size, time, link_type)

@@ -13,14 +13,12 @@ from itertools import islice
 from monitoring.traffic import lines
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets, Unread
 from monitoring.traffic.records import Stream
-from monitoring.traffic.singles import RefusedTextError
 from monitoring.traffic.text_link import read_link
 from monitoring.traffic.text_rows import Rows
 
 _CHUNK = 4 << 20
 _LONGEST_PACKET = 4 << 20
 _LINES_OF_STYLE = 1000  # are looked at to tell whether a text has times
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _UTF_8_MARK = b"\xef\xbb\xbf"
 _LINE, _TIMED, _NUMBER = (
     re.compile(rb"^[^\n]++", re.MULTILINE),
@@ -35,24 +33,27 @@ _INNER = re.compile(
 
 
 def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iterator[Packets]:
-    """Give the packets of a text; raises RefusedTextError for one of -A, and one of UTF-16."""
-    if head[:2] in _UTF_16 or head[1::2] == b"\0\0":
-        raise RefusedTextError("UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8 FILE")
+    """Give the packets of a text; raises NotACaptureError for one of -A."""
     text = _Text(book, unread)
-    data = head.removeprefix(_UTF_8_MARK)
-    while chunk := stream.read(_CHUNK):
+    data, chunk = head.removeprefix(_UTF_8_MARK), stream.read(_CHUNK)
+    while chunk:
+        following = stream.read(_CHUNK)  # a text that fits into one piece is read as one
+        if not following:
+            break
         piece = text.piece(data + chunk)
         yield from text.packets(piece, text.cut(piece))
-        data = text.left
-    piece = text.piece(data + b"\n" if data else b"")
-    yield from text.packets(piece, len(piece))
+        data, chunk = text.left, following
+    if data + chunk:
+        piece = text.piece(data + chunk)
+        piece += b"" if piece.endswith(b"\n") else b"\n"
+        yield from text.packets(piece, len(piece))
 
 
 def _is_timed(data: bytes) -> bool | None:
     """Tell whether a text's packets have times; None where no packet is found."""
     timed = untimed = 0
     for found in islice(_LINE.finditer(data), _LINES_OF_STYLE):
-        if _TIMED.match(data, found.start()):
+        if _TIMED.match(data, found.start()) and b"[Invalid header:" not in found[0]:
             timed += 1
         elif not found[0].startswith(b"\t"):
             link = read_link(found[0][_NUMBER.match(found[0]).end() :])  # type: ignore[union-attr] # it matches anything
@@ -89,14 +90,15 @@ class _Text:
 
     def packets(self, data: bytes, cut: int) -> Iterator[Packets]:
         """Give the packets before the cut."""
-        self.left = data[cut:]
+        self.left, begin = data[cut:], self._line
+        self._line += data.count(b"\n", 0, cut)
         if len(self.left) > _LONGEST_PACKET:
             self._unread.note("packet of more than 4 megabytes of text", f"line {self._line}")
+            self._line += self.left.count(b"\n")
             self.left = b"\t"  # the rest of it continues nothing
         if not cut:
             return
         if self._rows is None:
             timed = _is_timed(data[:cut])
             self._rows = Rows(self._book, self._unread, lines.UNTIMED if timed is False else lines.TIMED)
-        yield self._rows.packets(data[:cut], self._line)
-        self._line += data.count(b"\n", 0, cut)
+        yield self._rows.packets(data[:cut], begin)

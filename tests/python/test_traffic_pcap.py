@@ -179,6 +179,15 @@ def test_old_pcaps_with_swapped_lengths_are_read(version: int) -> None:
 # --- damage ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("nano", "fraction"), [(False, 1_000_000), (True, 1_000_000_000), (True, 2**31)])
+def test_a_fraction_of_more_than_a_second_is_no_time(nano: bool, fraction: int) -> None:
+    data = bytearray(crafted.pcap(everything()[:2], nano=nano))
+    data[28:32] = struct.pack("<I", fraction)
+    assert [row[3] == UNKNOWN for row in rows_of(bytes(data))] == [True, False]
+    tally = analysed(bytes(data)).tally
+    assert (tally.packets, sum(packets for packets, _ in tally.rates.values())) == (2, 1)
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), max_size=8), st.floats(0, 1))
 def test_each_record_is_a_packet_and_what_follows_the_last_is_named(

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -126,8 +126,7 @@ def test_a_few_bytes_that_unpack_to_many_cost_no_memory(name: str) -> None:
 # --- what is no capture ------------------------------------------------------------------------------------------
 
 
-def run(folder: Path, *captures: Path | str, only_csv: bool = True) -> int:
-    options = ["--only-csv"] if only_csv else []
+def run(folder: Path, *captures: Path | str, options: Sequence[str] = ("--only-csv",)) -> int:
     return main([*options, "--topology", "flat", "--reports", str(folder / "reports"), *map(str, captures)])
 
 
@@ -194,27 +193,36 @@ def test_a_folder_and_a_file_that_is_not_there_are_named(
 # --- runs --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
 def test_a_failed_run_leaves_nothing_of_an_earlier_one_and_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(tmp_path, CAPTURES / "plain.pcap", only_csv=False) == 0
+    assert run(tmp_path, CAPTURES / "plain.pcap", options=["--format", form]) == 0
     kept = tmp_path / "reports" / "health_report.pdf"
     kept.touch()
+    (kept.parent / ".traffic_analysis_report.pdf").touch()  # of a run that was killed
     written = {path.name for path in kept.parent.iterdir()}
-    assert {"traffic_analysis_report.pdf", "top_talkers.png", "top_talkers.csv"} < written
+    assert {
+        "traffic_analysis_report.pdf",
+        "top_talkers.png",
+        "top_talkers.csv",
+        f"top_talkers.{form}",
+    } < written
     capsys.readouterr()
     assert run(tmp_path, CAPTURES / "empty.pcap") == 1
     assert list(kept.parent.iterdir()) == [kept]
     said = capsys.readouterr().err.splitlines()
     assert said[0] == f"traffic: no packet in {CAPTURES / 'empty.pcap'}"
     assert said[1].startswith(f"traffic: removed an earlier run's files from {kept.parent}: ")
-    assert set(said[1].rpartition(": ")[2].split()) == written - {kept.name}
+    assert set(said[1].rpartition(": ")[2].split()) == {name for name in written if name[0] != "."} - {
+        kept.name
+    }
 
 
 def test_a_run_without_pictures_leaves_no_older_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(tmp_path, CAPTURES / "plain.pcap", only_csv=False)
+    run(tmp_path, CAPTURES / "plain.pcap", options=[])
     run(tmp_path, CAPTURES / "stp.pcap")
     assert {path.suffix for path in (tmp_path / "reports").iterdir()} == {".csv"}
     assert "traffic_analysis_report.pdf" in capsys.readouterr().err
@@ -251,3 +259,17 @@ def test_a_file_that_is_no_capture_among_several_ends_the_run_before_it_begins(
     assert run(tmp_path, CAPTURES / "plain.pcap", Path(sys.executable)) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "reports").exists()
+
+
+def test_an_empty_file_among_several_is_named_and_hides_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = tmp_path / "newest.pcap"
+    newest.touch()
+    assert run(tmp_path / "both", newest, CAPTURES / "plain.pcap") == 0
+    said = capsys.readouterr().err
+    assert "empty capture" in said
+    assert str(newest) in said
+    run(tmp_path / "one", CAPTURES / "plain.pcap")
+    assert csvs(tmp_path / "both")["conversations.csv"] == csvs(tmp_path / "one")["conversations.csv"]
+    assert run(tmp_path, newest, newest) == 1
