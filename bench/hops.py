@@ -48,7 +48,7 @@ class BadAnswerError(Exception):
 
 
 def request(address: str, close: bool) -> bytes:
-    """Write the request."""
+    """Return the bytes of a request."""
     lines = [f"GET {_PATH} HTTP/1.1", f"Host: {address}", *(["Connection: close"] if close else []), "", ""]
     return "\r\n".join(lines).encode()
 
@@ -73,7 +73,7 @@ def _more(connection: socket.socket, before: bytes) -> bytes:
 
 
 def by_new_connections(server: tuple[str, int]) -> Callable[[], int]:
-    """Give a function that asks once over a connection of its own, and tells the nanoseconds."""
+    """Return a function that sends one request on a new connection, and returns its nanoseconds."""
     message = request(server[0], close=True)
 
     def ask() -> int:
@@ -90,7 +90,7 @@ def by_new_connections(server: tuple[str, int]) -> Callable[[], int]:
 
 
 def on_a_kept_one(server: tuple[str, int]) -> Callable[[], int]:
-    """Give a function that asks once over a connection that stays open, and tells the nanoseconds."""
+    """Return a function that sends one request on a connection that stays open, and returns its nanoseconds."""
     message = request(server[0], close=False)
     connection = socket.create_connection(server)
     connection.settimeout(None)
@@ -105,7 +105,7 @@ def on_a_kept_one(server: tuple[str, int]) -> Callable[[], int]:
 
 
 def cpu_times() -> dict[str, int]:
-    """Give the nanoseconds of CPU time that every task to be seen has used until now."""
+    """Return the nanoseconds of CPU time that each visible task has used so far, by its path in /proc."""
     os.sched_yield()  # brings the account of this process up to date
     times = {}
     for path in Path("/proc").glob("[0-9]*/task/*/schedstat"):
@@ -115,19 +115,19 @@ def cpu_times() -> dict[str, int]:
 
 
 def used_us(before: Mapping[str, int], after: Mapping[str, int]) -> float:
-    """Give the CPU time between two looks; a task that has ended takes what it used along."""
+    """Return the microseconds of CPU time used between two calls of cpu_times, without tasks that ended meanwhile."""
     return sum(used - before.get(task, 0) for task, used in after.items()) / 1000
 
 
 def machine_cpu_us() -> float:
-    """Give the machine's busy time."""
+    """Return the microseconds that all CPUs were busy since boot."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
     user, nice, system, _idle, _iowait, irq, softirq = map(int, fields)
     return (user + nice + system + irq + softirq) * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 def measure(ask: Callable[[], int], requests: int) -> tuple[float, float, list[int]]:
-    """Ask so many times, after a warm-up; give CPU and machine in us per request, and latencies in ns."""
+    """Send requests after a warm-up; return CPU and machine time in us per request, and latencies in ns."""
     for _ in range(max(_WARM_UP, requests // 5)):
         ask()
     machine, times = machine_cpu_us(), cpu_times()

@@ -31,7 +31,7 @@ _PARTS = ("", "_low", "_high", "_added", "_added_low", "_added_high", "_verdict"
 
 
 def all_steps(turns: Sequence[Turn], hops: Sequence[str]) -> Steps:
-    """Give the steps of each kind of connection and figure."""
+    """Return the steps by kind of connection and figure."""
     keys = [(connection, figure) for connection in CONNECTIONS for figure in FIGURES]
     return steps_of(hops, {key: table_of(turns, hops, *key) for key in keys})
 

@@ -94,7 +94,7 @@ def _estimate(value: float, drawn: Figures, confidence: float = CONFIDENCE) -> E
 
 
 def floating_bars(steps: Sequence[Step]) -> list[tuple[float, float]]:
-    """Give each bar's beginning and (signed) length: from the total before to the total after."""
+    """Return each bar's beginning and signed length: from the total before to the total after."""
     before = [0.0, *(step.total.value for step in steps)]
     return [(begin, step.total.value - begin) for begin, step in zip(before, steps, strict=False)]
 
@@ -113,7 +113,7 @@ _MANY = 1000
 
 
 def name_of(hop: str) -> str:
-    """Give a hop's name as people read it."""
+    """Return a hop's name for people."""
     return _NAMES.get(hop, hop)
 
 

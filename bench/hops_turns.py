@@ -30,7 +30,7 @@ class Turn:
     latencies_us: npt.NDArray[np.float64]
 
     def figure(self, name: str) -> float:
-        """Give one of FIGURES."""
+        """Return one of FIGURES, in microseconds. Raises ValueError when no request was answered."""
         if name == CPU:
             return self.cpu_us
         found = quantile(self.latencies_us.tolist(), int(name[1:3]) / 100)
@@ -56,7 +56,7 @@ def _numbers(text: str) -> npt.NDArray[np.float64]:
 def table_of(
     turns: Sequence[Turn], hops: Sequence[str], connection: str, figure: str
 ) -> npt.NDArray[np.float64]:
-    """Give one figure of one kind of connection: a row for each hop, a column for each round."""
+    """Return one figure of one kind of connection: a row for each hop, a column for each round."""
     rounds = sorted({turn.round for turn in turns})
     by_place = {(turn.hop, turn.round): turn for turn in turns if turn.connection == connection}
     return np.array([[by_place[hop, number].figure(figure) for number in rounds] for hop in hops])

@@ -33,7 +33,7 @@ GRAPH = f"""graph lab {{
 
 
 def dot_source(picture: Picture) -> str:
-    """Write the picture in graphviz's language."""
+    """Return the picture in graphviz's language."""
     lines = [f"  host [label=<{_host(picture)}>]"]
     for group in _groups(picture):
         for plug, card in group.plugs():
@@ -51,7 +51,7 @@ class Group:
     right: Sequence[Card]
 
     def plugs(self) -> Iterator[tuple[str, Card]]:
-        """Give each card with the name of its cell: which group, which side, which row."""
+        """Yield each card with the name of its plug: side, group and row."""
         for side, cards in (("w", self.left), ("e", self.right)):
             for row, card in enumerate(cards):
                 yield f"{side}{self.number}_{row}", card

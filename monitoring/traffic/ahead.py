@@ -12,7 +12,7 @@ _AHEAD = 2  # batches in memory beside the one that is counted
 
 
 def ahead(batches: Iterator[Packets]) -> Iterator[Packets]:
-    """Give the same batches; what making them raises is raised here."""
+    """Yield the same batches; an exception raised while making one is raised here."""
     made: queue.Queue[Packets | BaseException | None] = queue.Queue(_AHEAD)
     ended = threading.Event()
 

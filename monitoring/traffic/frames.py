@@ -54,7 +54,7 @@ class Frames:
 
     @property
     def end(self) -> Integers:
-        """Give the position after each frame's last byte."""
+        """Return the position after each frame's last captured byte."""
         return self.at + self.captured
 
     def only(self, rows: Integers | Truths) -> Frames:

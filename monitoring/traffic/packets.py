@@ -114,7 +114,7 @@ class Packets:
     fragment: Truths  # any but the first fragment of a datagram
 
     def __len__(self) -> int:
-        """Give the number of packets."""
+        """Return the number of packets."""
         return len(self.time)
 
     @classmethod

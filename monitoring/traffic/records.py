@@ -30,11 +30,11 @@ class Format(Protocol):
     """A format of records."""
 
     def frames(self, data: bytes) -> Iterator[Frames]:
-        """Give the frames of all whole records in the data; raises Damaged after those before the damage."""
+        """Yield the frames of all whole records in the data. Raises Damaged after those before the damage."""
 
     @property
     def used(self) -> int:
-        """Give the number of bytes that were whole records."""
+        """Return the number of bytes of the whole records in the last data."""
 
 
 def read(stream: Stream, head: bytes, position: int, records: Format, unread: Unread) -> Iterator[Frames]:

@@ -61,7 +61,7 @@ def _blocks(table: Table, folder: Path) -> list[Block]:
 
 
 def _rows(frame: pd.DataFrame, name: str) -> Rows:
-    """Give a table for people: plain headings, numbers with separators and units, nothing for what is missing."""
+    """Return a table with plain headings, and numbers with separators and units; a missing value is blank."""
     widths = [_WIDE if COLUMNS[column].kind == Kind.TEXT else _NARROW for column in frame.columns]
     headings = [COLUMNS[column].heading for column in frame.columns]
     if name == "traffic_summary":

@@ -172,7 +172,7 @@ class HandshakeTimes:
         self._waiting_key, self._waiting_time = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
     def find(self, packets: Packets) -> Handshakes:
-        """Give the handshakes that were answered in this batch."""
+        """Return the handshakes that were answered in this batch."""
         tcp = (packets.protocol == TCP) & ~packets.fragment & (packets.time != UNKNOWN)
         kind = packets.flags & (SYN | ACK | RST)
         asked, answered = np.flatnonzero(tcp & (kind == SYN)), np.flatnonzero(tcp & (kind == SYN | ACK))
