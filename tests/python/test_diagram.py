@@ -22,13 +22,9 @@ ROOT = Path(__file__).parents[2]
 FLAT = load(str(ROOT / "topology/flat.tsv"))
 
 
-def drawn(tmp_path: Path, broken: str = "true") -> tuple[str, str]:
-    """Return the JSON and the SVG of a sandboxed network in which `broken` was run."""
-    svg = tmp_path / "topology.svg"
-    script = (
-        f"scripts/network.sh up >/dev/null && scripts/nat.sh up >/dev/null && {broken} && "
-        f"{sys.executable} -m monitoring.diagram --json --svg {svg}"
-    )
+def printed_by(*commands: str) -> str:
+    """Return what commands print in a sandboxed network; each of them must succeed."""
+    script = " && ".join(("scripts/network.sh up >/dev/null", "scripts/nat.sh up >/dev/null", *commands))
     done = subprocess.run(
         ["scripts/sandbox.sh", "run", "bash", "-c", script],
         cwd=ROOT,
@@ -37,7 +33,14 @@ def drawn(tmp_path: Path, broken: str = "true") -> tuple[str, str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout, html.unescape(svg.read_text())
+    return done.stdout
+
+
+def drawn(tmp_path: Path, broken: str = "true") -> tuple[str, str]:
+    """Return the JSON and the SVG of a sandboxed network in which `broken` was run."""
+    svg = tmp_path / "topology.svg"
+    found = printed_by(broken, f"{sys.executable} -m monitoring.diagram --json --svg {svg}")
+    return found, html.unescape(svg.read_text())
 
 
 def test_every_node_is_shown_by_its_own_address_and_none_by_loopback(tmp_path: Path) -> None:
@@ -178,19 +181,9 @@ def test_what_is_no_rule_is_named() -> None:
 
 
 def drawn_with(rules: str) -> tuple[list[dict[str, Any]], list[str]]:
-    script = (
-        f"scripts/network.sh up >/dev/null && scripts/nat.sh up >/dev/null && {rules} && "
-        f"{sys.executable} -m monitoring.diagram && {sys.executable} -m monitoring.diagram --json"
-    )
-    done = subprocess.run(
-        ["scripts/sandbox.sh", "run", "bash", "-c", script],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    text, _, shown = done.stdout.partition("{\n")
+    """Return the published ports and the lines "not shown" of a sandboxed network with these rules."""
+    diagram = f"{sys.executable} -m monitoring.diagram"
+    text, _, shown = printed_by(rules, diagram, f"{diagram} --json").partition("{\n")
     lab = json.loads("{" + shown)["lab"]
     lines = [
         line.removeprefix("not shown").strip() for line in text.splitlines() if line.startswith("not shown")
