@@ -101,8 +101,9 @@ def _linux_cooked_2(frames: Frames) -> Carried:
 
 def _cooked(frames: Frames, kind: Integers, interface: Integers, at: Integers) -> Carried:
     kind = np.where(interface == _NETLINK, UNKNOWN, kind)
-    kind, at = _after_llc(frames, kind, at, kind == _COOKED_LLC)
-    return _after_tags(frames, kind, at)
+    kind, after = _after_tags(frames, kind, at)
+    is_length = (after > at) & (kind >= 0) & (kind <= _MOST_LENGTH)
+    return _after_llc(frames, kind, after, is_length | (kind == _COOKED_LLC))
 
 
 def _bsd_loopback(frames: Frames) -> Carried:
