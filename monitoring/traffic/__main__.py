@@ -2,8 +2,9 @@
 
     python -m monitoring.traffic [--reports FOLDER] [--only-csv] CAPTURE...
 
-A CAPTURE is pcap, pcapng or tcpdump's text, gzipped or not; - is standard input; several are read as one, in the
-order of their first packets. What cannot be read is counted, named and reported; exit status 1 when nothing could.
+A CAPTURE is pcap, pcapng or tcpdump's text, also compressed (gzip, bzip2, xz, zstandard), a file or a pipe; - is
+standard input; several are read as one, in the order of their first packets. What cannot be read is counted, named and
+reported; exit status 1 when nothing could. The files of an earlier run are removed first.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from rich.console import Console
 
 from monitoring.csv_files import write
 from monitoring.names import Names
+from monitoring.traffic import earlier
 from monitoring.traffic.ahead import ahead
+from monitoring.traffic.captures import in_order
 from monitoring.traffic.packets import AddressBook, Unread
-from monitoring.traffic.source import STANDARD_INPUT, packets_of
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
 from scripts.topology import TopologyError, load
@@ -32,11 +34,29 @@ REPORTS = Path(__file__).resolve().parents[2] / "reports"
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; 0 done, 1 nothing could be read, 2 bad usage."""
     options = _options(arguments)
+    removed: list[Path] = []
+    try:
+        removed = earlier.remove(options.reports)
+        return _analysed(options)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"traffic: {_one_line(error)}", file=sys.stderr)
+        return 1
+    finally:
+        if gone := [path.name for path in removed if not path.exists()]:
+            print(
+                f"traffic: removed an earlier run's files from {options.reports}: {' '.join(gone)}",
+                file=sys.stderr,
+            )
+
+
+def _analysed(options: argparse.Namespace) -> int:
     console = Console(stderr=True, highlight=False)
     try:
         names = Names(load(options.topology))
         tally = _counted(options.captures, console)
-    except (OSError, TopologyError) as error:
+    except TopologyError as error:
         print(f"traffic: {_one_line(error)}", file=sys.stderr)
         return 1
     for reason, count in tally.unread.counts.most_common():
@@ -56,10 +76,10 @@ def main(arguments: Sequence[str]) -> int:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     lines = (__doc__ or "").splitlines()
     parser = argparse.ArgumentParser(
-        prog="python -m monitoring.traffic", description=lines[0], epilog=lines[-2]
+        prog="python -m monitoring.traffic", description=lines[0], epilog=" ".join(lines[-3:])
     )
     parser.add_argument(
-        "captures", nargs="+", metavar="CAPTURE", help="pcap, pcapng or text, also .gz; - is stdin"
+        "captures", nargs="+", metavar="CAPTURE", help="pcap, pcapng or text, also compressed; - is stdin"
     )
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where to write")
     parser.add_argument("--only-csv", action="store_true", help="no pictures, no PDF")
@@ -71,23 +91,11 @@ def _counted(captures: Sequence[str], console: Console) -> Tally:
     book, unread = AddressBook(), Unread()
     tally = Tally(book, unread)
     with console.status("reading") as status:
-        for capture in _in_order(captures):
-            for packets in ahead(packets_of(capture, book, unread)):
+        for capture in in_order(captures, book, unread):
+            for packets in ahead(capture.packets):
                 tally.add(packets)
-                status.update(f"reading {capture}: {tally.packets:,} packets")
+                status.update(f"reading {capture.name}: {tally.packets:,} packets")
     return tally
-
-
-def _in_order(captures: Sequence[str]) -> list[str]:
-    """Order captures by their first packets: a rotated one goes on in another file."""
-    if len(captures) == 1 or STANDARD_INPUT in captures:
-        return list(captures)
-
-    def first_time(capture: str) -> int:
-        batch = next(packets_of(capture, AddressBook(), Unread()), None)
-        return int(batch.time[0]) if batch is not None and len(batch) else 0
-
-    return sorted(captures, key=first_time)
 
 
 def _draw_and_report(
@@ -115,3 +123,5 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except BrokenPipeError:
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

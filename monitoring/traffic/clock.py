@@ -1,4 +1,4 @@
-"""tcpdump's timestamps -> nanoseconds: -t, -tt, -ttt, -tttt and the time of day, at once for equal widths."""
+"""tcpdump's timestamps -> nanoseconds: -tt, -ttt, -tttt, -ttttt and the time of day, at once for equal widths."""
 
 from __future__ import annotations
 
@@ -7,39 +7,64 @@ from datetime import date
 
 import numpy as np
 
-from monitoring.traffic.packets import UNKNOWN, Integers
+from monitoring.traffic.packets import UNKNOWN, Integers, Unread
 
 _DAY, _NANOSECONDS = 86400, 1_000_000_000
 _HALF_DAY = _DAY // 2 * _NANOSECONDS
 _MEMORY = 1 << 16
 _DIGITS = 9  # of nanoseconds
-_ZERO = ord("0")
+_ZERO, _MINUS = ord("0"), ord("-")
+_SIGNS, _TIMELESS = (b" ", b"-"), (b"", b"[")  # "[Error converting time]"
+_RELATIVE_BEGIN = 10**18  # where relative times begin, so that none is negative
+_FEW = 8  # a text in which times rise so much more often than they fall counts from its first packet
+_BOTH, _ENOUGH = (
+    2,
+    8,
+)  # packets: for two, -ttt and -ttttt are the same; as few as a SYN is repeated may rise by chance
 
 
 class Clock:
     """Reads the timestamps of one text, in order: some count from the one before, some begin anew at midnight."""
 
-    def __init__(self) -> None:
+    def __init__(self, unread: Unread) -> None:
+        self._unread = unread
         self._seconds: dict[bytes, int] = {}
-        self._elapsed = 0
+        self._since_first: bool | None = None
+        self._elapsed = _RELATIVE_BEGIN
         self._days, self._last = 0, 0
 
     def times(self, texts: Sequence[bytes]) -> Integers:
-        """Give nanoseconds for each; UNKNOWN for an empty one."""
-        told = [index for index, text in enumerate(texts) if text]
+        """Give nanoseconds for each; UNKNOWN for one that tells no time."""
+        if not texts:
+            return np.zeros(0, np.int64)
+        if len(set(map(len, texts))) == 1 and texts[0][:1] not in _TIMELESS:
+            return self._told(texts)
+        told = [index for index, text in enumerate(texts) if text[:1] not in _TIMELESS]
         found = np.full(len(texts), UNKNOWN, np.int64)
-        if not told:
-            return found
-        stamps = [texts[index] for index in told] if len(told) < len(texts) else texts
-        first = stamps[0]
-        times = self._read(stamps)
-        if first[:1] == b" ":
-            times = np.cumsum(times) + self._elapsed
-            self._elapsed = int(times[-1])
-        elif b":" in first and b"-" not in first:
-            times = self._of_days(times)
-        found[told] = times
+        if told:
+            found[told] = self._told([texts[index] for index in told])
         return found
+
+    def _told(self, stamps: Sequence[bytes]) -> Integers:
+        first, times = stamps[0], self._read(stamps)
+        if first[:1] in _SIGNS:
+            return self._relative(times)
+        return self._of_days(times) if b":" in first and b"-" not in first else times
+
+    def _relative(self, times: Integers) -> Integers:
+        """Tell -ttttt, since the first packet, which rises, from -ttt, since the one before."""
+        if self._since_first is None:
+            rises, falls = int((np.diff(times) > 0).sum()), int((np.diff(times) < 0).sum())
+            rising = rises * 2 > len(times) - 1 and falls * _FEW <= rises
+            if rising and _BOTH < len(times) < _ENOUGH:
+                self._unread.note("times that may be of -ttt and of -ttttt", "so few do not tell", len(times))
+                return np.full(len(times), UNKNOWN, np.int64)
+            self._since_first = rising
+        if self._since_first:
+            return np.asarray(self._of_days(times) + _RELATIVE_BEGIN)
+        times = np.asarray(np.cumsum(times) + self._elapsed)
+        self._elapsed = int(times[-1])
+        return times
 
     def _read(self, stamps: Sequence[bytes]) -> Integers:
         width = len(stamps[0])
@@ -60,11 +85,13 @@ class Clock:
         change[1:] = (letters[1:, :point] != letters[:-1, :point]).any(axis=1)
         begins = np.flatnonzero(change)
         seconds = np.array([self._second(stamps[index][:point]) for index in begins.tolist()], np.int64)
-        return np.asarray(seconds[np.cumsum(change) - 1] * _NANOSECONDS + fraction)
+        times = seconds[np.cumsum(change) - 1] * _NANOSECONDS + fraction
+        return np.asarray(np.where(letters[:, 0] == _MINUS, -times, times))
 
     def _one(self, stamp: bytes) -> int:
         whole, _, part = stamp.rstrip().partition(b".")
-        return self._second(whole) * _NANOSECONDS + int(part[:_DIGITS].ljust(_DIGITS, b"0") or 0)
+        time = self._second(whole) * _NANOSECONDS + int(part[:_DIGITS].ljust(_DIGITS, b"0") or 0)
+        return -time if stamp.startswith(b"-") else time
 
     def _second(self, text: bytes) -> int:
         if text not in self._seconds:
@@ -85,7 +112,7 @@ class Clock:
 
 def _second(text: bytes) -> int:
     """Give the seconds of what stands before the point; 0 where it makes no sense."""
-    day, _, clock = text.strip().rpartition(b" ")
+    day, _, clock = text.strip(b" -").rpartition(b" ")
     try:
         if b":" not in clock:
             return int(clock[-10:])

@@ -56,16 +56,16 @@ class Decoder:
     def _decode_ipv4(self, frames: Frames, found: Packets, at: Integers) -> None:
         here = np.flatnonzero(found.network == IPV4)
         at, end = at[here], frames.end[here]
-        first = frames.byte(at)
+        first, length = frames.byte(at), frames.short(at + 2)
         header = (first & 15) * 4
-        whole = (at + _IPV4_HEADER <= end) & (first >> 4 == 4) & (header >= _IPV4_HEADER)  # noqa: PLR2004 - version 4
+        length = np.where(length == 0, frames.size[here] - (at - frames.at[here]), length)  # left to the card
+        whole = (at + _IPV4_HEADER <= end) & (first >> 4 == 4) & (header >= _IPV4_HEADER) & (length >= header)  # noqa: PLR2004 - version 4
         self._unread.note("IPv4 header cut short or damaged", "", int((~whole).sum()))
-        here, at, header = here[whole], at[whole], header[whole]
+        here, at, header, length = here[whole], at[whole], header[whole], length[whole]
         found.protocol[here] = frames.byte(at + 9)
         found.source[here] = self._ipv4.of(frames.word(at + 12))
         found.destination[here] = self._ipv4.of(frames.word(at + 16))
         found.fragment[here] = (frames.short(at + 6) & 0x1FFF) != 0
-        length = _told_length(frames, here, at, frames.short(at + 2), 0)
         self._decode_transport(frames, found, here, at + header, length - header)
 
     def _decode_ipv6(self, frames: Frames, found: Packets, at: Integers) -> None:
@@ -81,7 +81,11 @@ class Decoder:
         protocol, start, fragment = _after_extensions(frames, at, end)
         self._unread.note("IPv6 extension headers cut short", "", int((protocol == UNKNOWN).sum()))
         found.protocol[here], found.fragment[here] = protocol, fragment
-        length = _told_length(frames, here, at, frames.short(at + 4) + _IPV6_HEADER, _IPV6_HEADER)
+        length = frames.short(at + 4)
+        whole_frame = frames.size[here] - (at - frames.at[here])
+        length = np.where(
+            length == 0, whole_frame, length + _IPV6_HEADER
+        )  # left to the card, or too long for 16 bits
         self._decode_transport(frames, found, here, start, length - (start - at))
 
     def _decode_transport(
@@ -115,11 +119,6 @@ class Decoder:
                 return number
             self._ipv6[raw] = number
         return self._ipv6[raw]
-
-
-def _told_length(frames: Frames, here: Integers, at: Integers, told: Integers, left_out: int) -> Integers:
-    """Give the length of IP packets; where it was left out, to a network card or for more than 16 bits, the frame's."""
-    return np.where(told == left_out, frames.size[here] - (at - frames.at[here]), told)
 
 
 def _after_extensions(frames: Frames, at: Integers, end: Integers) -> tuple[Integers, Integers, Truths]:

@@ -35,21 +35,23 @@ _PACKET_HEADER, _PAYLOAD, _TYPE, _MOST_ATTRIBUTES = 1, 9, 0x3FFF, 32  # of NFLOG
 
 def carried(frames: Frames, unread: Unread) -> Carried:
     """Give what frames carry; what they do not tell is noted."""
-    kind, at = np.full(len(frames.at), UNKNOWN, np.int64), frames.at.copy()
-    for link_type in np.unique(frames.link_type).tolist():
-        rows = np.flatnonzero(frames.link_type == link_type)
-        part = frames if len(rows) == len(kind) else frames.only(rows)
-        if link_type in LINKS:
-            kind[rows], at[rows] = _checked(link_type, part, unread)
-        else:
-            name = UNREAD_LINKS.get(link_type)
-            reason = f"link type {link_type}{f' ({name})' if name else ''} is not known"
-            unread.note(reason, "the first such frame", len(rows))
+    link_types = frames.link_type
+    if (link_types == link_types[:1]).all():
+        return _carried(int(link_types[0]), frames, unread) if len(link_types) else (link_types, frames.at)
+    kind, at = np.empty_like(link_types), np.empty_like(link_types)
+    for link_type in np.unique(link_types).tolist():
+        rows = np.flatnonzero(link_types == link_type)
+        kind[rows], at[rows] = _carried(link_type, frames.only(rows), unread)
     return kind, at
 
 
-def _checked(link_type: int, frames: Frames, unread: Unread) -> Carried:
+def _carried(link_type: int, frames: Frames, unread: Unread) -> Carried:
     """Read one kind of link header, and tell what it does not tell from what is not there."""
+    if link_type not in LINKS:
+        name = UNREAD_LINKS.get(link_type)
+        reason = f"link type {link_type}{f' ({name})' if name else ''} is not known"
+        unread.note(reason, "the first such frame", len(frames.at))
+        return np.full(len(frames.at), UNKNOWN, np.int64), frames.at
     name, read = LINKS[link_type]
     kind, at = read(frames)
     whole, known = at <= frames.end, kind >= _LEAST_ETHERTYPE

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import zlib
 from collections.abc import Callable
+from ipaddress import IPv6Address
 
 from monitoring.traffic.packets import AddressBook
 
@@ -30,12 +32,35 @@ class Ends(Memory):
 
     def __init__(self, book: AddressBook) -> None:
         super().__init__(self._end)
-        self.addresses = Memory(
-            lambda token: book.number(token.rstrip(b":").decode("ascii", "backslashreplace"))
-        )
+        self.addresses = Memory(lambda token: book.number(_address(token)))
+        self._services = Memory(_service)
 
     def _end(self, token: bytes) -> int:
-        address, _, port = token.rstrip(b":").rpartition(b".")
-        # A port's name has some number of its own.
-        number = int(port[:9]) & PORT if port.isdigit() else zlib.crc32(port) & PORT
+        address, _, port = token.removesuffix(b":").rpartition(b".")
+        number = int(port[:9]) & PORT if port.isdigit() else self._services[port]
         return self.addresses[address] << PORT_BITS | number
+
+
+def _address(token: bytes) -> str:
+    """Give an address, IPv6 in the form of all readers, or a host's name."""
+    name = token.decode("ascii", "backslashreplace")
+    if name.count(":") < 2:  # noqa: PLR2004 - no IPv6
+        return name
+    try:
+        return str(IPv6Address(name))
+    except ValueError:
+        return name
+
+
+def service_port(name: bytes) -> int | None:
+    """Give a service's port by /etc/services, as tcpdump names it without -n."""
+    try:
+        return socket.getservbyname(name.decode("ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _service(name: bytes) -> int:
+    """Give a service's port; one that is not known has some number of its own."""
+    port = service_port(name)
+    return zlib.crc32(name) & PORT if port is None else port

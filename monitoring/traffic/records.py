@@ -40,8 +40,8 @@ class Format(Protocol):
 def read(stream: Stream, head: bytes, position: int, records: Format, unread: Unread) -> Iterator[Frames]:
     """Give the frames of a stream that was read up to `position`, `head` of it not used yet."""
     data = head
-    while block := stream.read(BLOCK_BYTES):
-        data += block
+    while (block := stream.read(BLOCK_BYTES)) or head:
+        data, head = data + block, b""
         try:
             yield from records.frames(data)
         except Damaged as damage:
@@ -54,7 +54,7 @@ def read(stream: Stream, head: bytes, position: int, records: Format, unread: Un
 
 def exactly(stream: Stream, size: int) -> bytes:
     """Read so many bytes, fewer only at the end."""
-    data = b""
+    data = stream.read(size)
     while len(data) < size and (more := stream.read(size - len(data))):
         data += more
     return data

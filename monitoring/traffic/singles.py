@@ -1,115 +1,137 @@
-"""Lines that are not TCP's with its flags, one by one: UDP, ICMP, fragments, ARP, -q; and what is no packet."""
+"""Packets that the pattern of TCP does not match, one by one: UDP, ICMP, ARP, tunnels, -q; and what is no packet."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from monitoring.traffic import lines
-from monitoring.traffic.memory import PORT, Ends
-from monitoring.traffic.packets import IPV4, IPV6, TCP, UDP, UNKNOWN, Packets, Unread
-from monitoring.traffic.sizes import (
-    COOKED_2,
-    ETHERNET,
-    HEADERS,
-    TELLS_NETWORK,
-    TELLS_SIZE,
-    network_of,
-    told_size,
-    worked_out_size,
-)  # fmt: skip
+from monitoring.traffic.memory import PORT, PORT_BITS, Ends
+from monitoring.traffic.packets import ARP, IPV4, IPV6, UNKNOWN, Packets, Unread
+from monitoring.traffic.text_ip import Datagram, read_datagram
+from monitoring.traffic.text_link import Link, read_link
 
-_FRAGMENT_HEADER = 44
-_WORD, _IP_PROTOCOL = re.compile(rb"[^ ,:(]*"), re.compile(rb"ip-proto-(\d{1,3})")
+_LONGEST_QUOTE = 80
+_BARE_IP = re.compile(rb"\S++[ ]>[ ]\S++:[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ]")
+_LENGTH = re.compile(rb"\A[^\n]*?, length (\d++)")
+_ALL_TOLD = (ARP, 0x88CC)  # and LLDP: the length is that of all that the frame carries
 
-Told = Mapping[str, bytes]  # what a pattern's groups matched, by name
+
+class RefusedTextError(OSError):
+    """The whole text must not be read: what it holds could be forged, or is not what it seems."""
+
+
+# -A prints what IP carries as it is, line ends too: a request may forge a packet's line. Its mark is an IP header in
+# letters: IPv4 begins with E (F to O with options), then length, flags, lifetime and protocol; IPv6 with `.
+_LETTERS = re.compile(
+    rb"(?:.{0,18}\.\.)?(?:[E-O]\..{4}[.@ ].{2}\.|`.{3}..[.:,][@.\w].{0,31}\.{4})", re.DOTALL
+)
+
+
+def quoted(text: bytes) -> str:
+    """Quote a line's beginning; what does not print is escaped."""
+    line = text.split(b"\n", 1)[0].decode("utf-8", "backslashreplace")
+    shown = "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line[:200]
+    )
+    return shown if len(shown) <= _LONGEST_QUOTE else shown[: _LONGEST_QUOTE - 3] + "..."
+
+
+@dataclass(frozen=True)
+class Single:
+    """What one packet's text tells."""
+
+    time: bytes
+    link: Link
+    datagram: Datagram | None
 
 
 class Singles:
-    """Reads such lines of one text."""
+    """Reads such packets of one text."""
 
-    def __init__(self, ends: Ends, unread: Unread) -> None:
+    def __init__(self, ends: Ends, unread: Unread, begin: bytes) -> None:
         self._ends, self._unread = ends, unread
+        self._timed = begin == lines.TIMED
+        self._begin = re.compile(lines.NUMBER + rb"(?P<time>" + lines.TIME + rb")" if self._timed
+                                 else lines.NUMBER + rb"(?P<time>)(?=\S)")  # fmt: skip
 
-    def told(self, row: Told, line: int) -> Told | None:
-        """Give what a line tells; None for what continues a packet, for notes, and for what is noted as unread."""
-        if row["source"]:
-            return row
-        text = row["other"]
-        if not text or text.startswith(lines.CONTINUED) or lines.NOTE.match(text):
+    def read(self, row: bytes, line: Callable[[], int]) -> Single | None:
+        """Read a packet; None for notes, and for what is noted as unread; raises RefusedTextError for -A's."""
+        begin = self._begin.match(row)
+        if begin:
+            link = read_link(row[begin.end() :])
+            if self._timed or link.told or link.kind != UNKNOWN:
+                return self._packet(begin["time"], link, line)
+        if not row or lines.NOTE.match(row):
             return None
-        fuller = lines.LINE.match(text + b"\n")
-        if fuller and fuller["source"]:
-            return fuller.groupdict(b"")
-        found = lines.OTHER.match(text)
-        if found and _ether_type(found) is not None:
-            return {"time": found["time"] or b"", "other": text}
-        self._unread.note("line that is no packet", f"line {line}")
+        if _LETTERS.match(row):
+            raise RefusedTextError(
+                f"line {line()} looks like a packet's content that tcpdump printed with -A, in which anybody can forge "
+                "packets; print it anew with -X, or give the capture itself"
+            )
+        self._note("line that is no packet", row, line)
         return None
 
-    def put(self, found: Packets, index: int, told: Told) -> None:
-        """Write what was told into a batch."""
-        if told.get("other"):
-            self._put_not_ip(found, index, told["other"])
+    def _packet(self, time: bytes, link: Link, line: Callable[[], int]) -> Single:
+        if link.kind not in (IPV4, IPV6) and not (link.kind == UNKNOWN and _BARE_IP.match(link.rest)):
+            if link.kind == UNKNOWN:
+                self._note("protocol that the text does not tell", link.rest, line)
+            return Single(time, link, None)
+        datagram = read_datagram(link.rest, link.kind)
+        if datagram.damaged and not link.rest.startswith(b"bad-len "):
+            version = 4 if datagram.network == IPV4 else 6
+            self._note(f"IPv{version} header cut short or damaged", link.rest, line)
+        elif datagram.protocol == UNKNOWN:
+            self._note("protocol that the text does not tell", link.rest, line)
+        return Single(time, link, datagram)
+
+    def _note(self, reason: str, text: bytes, line: Callable[[], int]) -> None:
+        where = "" if reason in self._unread.first else f"line {line()}: {quoted(text)}"
+        self._unread.note(reason, where)
+
+    def put(self, found: Packets, index: int, single: Single) -> None:
+        """Write what was read into a batch."""
+        link, datagram = single.link, single.datagram
+        found.protocol[index] = found.network[index] = link.kind
+        found.size[index] = link.size
+        if datagram is None:
+            if link.size == UNKNOWN and link.kind in _ALL_TOLD and (length := _LENGTH.search(link.rest)):
+                found.size[index] = int(length[1]) + link.header
             return
-        rest, source, destination = told["rest"], told["source"], told["destination"].rstrip(b":")
-        network = network_of(*(told.get(name, b"") for name in TELLS_NETWORK))
-        word = _WORD.match(rest)[0]  # type: ignore[index] # it matches anything
-        protocol = int(told.get("proto") or told.get("next") or _FRAGMENT_HEADER)
-        if protocol == _FRAGMENT_HEADER:
-            protocol = _protocol_of(word, rest)
-        later = told.get("offset", b"") not in (b"", b"0") or (
-            word == b"frag" and not rest.startswith(b"frag (0|")
-        )
-        with_ports = protocol in (TCP, UDP) and not later and word != b"frag"
-        if with_ports and not (_has_port(source) and _has_port(destination)):
-            with_ports, later = False, True  # the ports are in the first fragment
-        found.protocol[index], found.network[index], found.fragment[index] = protocol, network, later
-        if with_ports:
-            found.source[index], found.source_port[index] = divmod(self._ends[source], PORT + 1)
-            found.destination[index], found.destination_port[index] = divmod(
-                self._ends[destination], PORT + 1
-            )
+        found.network[index] = datagram.network
+        if datagram.damaged:
+            found.protocol[index] = UNKNOWN if link.rest.startswith(b"bad-len ") else datagram.network
+            return
+        found.protocol[index], found.fragment[index] = datagram.protocol, datagram.later
+        if link.size == UNKNOWN and datagram.size != UNKNOWN:
+            found.size[index] = datagram.size + link.header
+        if datagram.with_ports:
+            found.source[index], found.source_port[index] = _split(self._ends[datagram.source])
+            found.destination[index], found.destination_port[index] = _split(self._ends[datagram.destination])
         else:
-            found.source[index] = self._ends.addresses[source]
-            found.destination[index] = self._ends.addresses[destination]
-        size = told_size(*(told.get(name, b"") for name in TELLS_SIZE))
-        if size == UNKNOWN and not later:
-            link = COOKED_2 if told.get("interface") else ETHERNET
-            size = worked_out_size(rest, word, protocol, link + HEADERS[network])
-        found.size[index], found.payload[index] = size, UNKNOWN
-
-    def _put_not_ip(self, found: Packets, index: int, text: bytes) -> None:
-        match = lines.OTHER.match(text)
-        kind = _ether_type(match) if match else None
-        if match is None or kind is None:
-            return
-        if kind in (IPV4, IPV6):
-            self._unread.note(f"IPv{4 if kind == IPV4 else 6} header cut short or damaged", "")
-        length = lines.LENGTH.search(match["rest"])
-        worked_out = int(length[1]) + ETHERNET if length else UNKNOWN
-        found.size[index] = int(match["frame"]) if match["frame"] else worked_out
-        found.protocol[index] = found.network[index] = kind
+            found.source[index] = self._ends.addresses[datagram.source]
+            found.destination[index] = self._ends.addresses[datagram.destination]
+        if datagram.segment:
+            _put_segment(found, index, datagram.segment)
 
 
-def _protocol_of(word: bytes, rest: bytes) -> int:
-    if word == b"frag":
-        return TCP if b"Flags [" in rest else UDP if b"UDP," in rest else _FRAGMENT_HEADER
-    number = _IP_PROTOCOL.fullmatch(word)
-    return int(number[1]) & 0xFF if number else lines.PROTOCOLS.get(word, UDP)
+def _split(end: int) -> tuple[int, int]:
+    return end >> PORT_BITS, end & PORT
 
 
-def _has_port(end: bytes) -> bool:
-    """Tell whether an address is followed by a port; a host's name may end in what looks like one."""
-    if b":" in end:
-        return end.rpartition(b":")[2].count(b".") in (1, 4)
-    dots = end.count(b".")
-    return dots == 4 if end.replace(b".", b"").isdigit() else dots > 0  # noqa: PLR2004 - four numbers and a port
+def flag_bits(letters: bytes) -> int:
+    """Give TCP's flags by their letters."""
+    return sum(lines.FLAG_BITS.get(letter, 0) for letter in set(letters)) if letters != b"none" else 0
 
 
-def _ether_type(found: re.Match[bytes]) -> int | None:
-    told = found["tagged"] or found["ethertype"]
-    if told:
-        return int(told, 16)
-    known = lines.ETHER_NAMES.get(found["name"])
-    return 0 if known is None and found["time"] and found["name"] in (b"STP", b"802.3", b"LLC") else known
+def _put_segment(found: Packets, index: int, segment: re.Match[bytes]) -> None:
+    """Write TCP's flags and numbers; where the length is cut off, the range of sequence numbers tells it."""
+    found.flags[index] = flag_bits(segment["flags"])
+    found.sequence[index] = int(segment["sequence"] or 0)
+    if segment["length"]:
+        found.payload[index] = int(segment["length"])
+    elif segment["options"] is not None or segment["end"]:
+        found.payload[index] = (
+            (int(segment["end"]) - int(segment["sequence"])) % 2**32 if segment["end"] else 0
+        )

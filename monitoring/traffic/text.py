@@ -1,43 +1,102 @@
-"""tcpdump's text -> packets, in every timestamp style, with and without -e, -v, -q, -S, -X.
+"""tcpdump's text -> packets, in every timestamp style, with and without -n, -e, -v, -q, -S, -X.
 
 Where a size is not printed (-e or -v print it) it is worked out of what is; where that cannot be done, it is UNKNOWN.
+A text of -A is refused: what a packet carries stands in it as it is, and may look like other packets.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import islice
 
-from monitoring.traffic.packets import AddressBook, Packets, Unread
+from monitoring.traffic import lines
+from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets, Unread
 from monitoring.traffic.records import Stream
+from monitoring.traffic.singles import RefusedTextError
+from monitoring.traffic.text_link import read_link
 from monitoring.traffic.text_rows import Rows
 
 _CHUNK = 4 << 20
-_LONGEST_LINE = 4 << 20
+_LONGEST_PACKET = 4 << 20
+_LINES_OF_STYLE = 1000  # are looked at to tell whether a text has times
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF_8_MARK = b"\xef\xbb\xbf"
+_LINE, _TIMED, _NUMBER = (
+    re.compile(rb"^[^\n]++", re.MULTILINE),
+    re.compile(lines.TIMED),
+    re.compile(lines.NUMBER),
+)
+_BEGINS = re.compile(lines.TIMED + rb"|" + lines.UNTIMED)
+# The packet within a VXLAN's stands on a line of its own, like any other, and has no time.
+_INNER = re.compile(
+    rb"(VXLAN,[ ]flags[ ]\[[^\]\n]{0,20}+\][^\n]{0,40}?[ ]vni[ ]\d++\n)(?=\S)(?!" + lines.TIMED + rb")"
+)
 
 
 def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iterator[Packets]:
-    """Give the packets of a text."""
-    rows = Rows(book, unread)
-    data, line = head, 1
+    """Give the packets of a text; raises RefusedTextError for one of -A, and one of UTF-16."""
+    if head[:2] in _UTF_16 or head[1::2] == b"\0\0":
+        raise RefusedTextError("UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8 FILE")
+    text = _Text(book, unread)
+    data = head.removeprefix(_UTF_8_MARK)
     while chunk := stream.read(_CHUNK):
-        data += chunk
-        cut = _cut(data)
-        if cut:
-            yield rows.packets(data[:cut], line)
-            line += data.count(b"\n", 0, cut)
-            data = data[cut:]
-        elif len(data) > _LONGEST_LINE:
-            unread.note("line longer than 4 megabytes", f"line {line}")
-            data = (
-                data[data.rfind(b"\n") + 1 :] if b"\n" in data else b"    "
-            )  # the rest of it continues nothing
-    if data:
-        yield rows.packets(data if data.endswith(b"\n") else data + b"\n", line)
+        piece = text.piece(data + chunk)
+        yield from text.packets(piece, text.cut(piece))
+        data = text.left
+    piece = text.piece(data + b"\n" if data else b"")
+    yield from text.packets(piece, len(piece))
 
 
-def _cut(data: bytes) -> int:
-    """Find where to cut: after a line, and not between the two lines of one packet (-v)."""
-    cut = data.rfind(b"\n", 0, max(data.rfind(b"\n"), 0)) + 1
-    while cut and data.startswith(b"    ", cut):
-        cut = data.rfind(b"\n", 0, cut - 1) + 1
-    return cut
+def _is_timed(data: bytes) -> bool | None:
+    """Tell whether a text's packets have times; None where no packet is found."""
+    timed = untimed = 0
+    for found in islice(_LINE.finditer(data), _LINES_OF_STYLE):
+        if _TIMED.match(data, found.start()):
+            timed += 1
+        elif not found[0].startswith(b"\t"):
+            link = read_link(found[0][_NUMBER.match(found[0]).end() :])  # type: ignore[union-attr] # it matches anything
+            untimed += link.told or link.kind != UNKNOWN
+    return timed >= untimed if timed or untimed else None
+
+
+class _Text:
+    """One text, piece by piece; what is left of one piece begins the next."""
+
+    def __init__(self, book: AddressBook, unread: Unread) -> None:
+        self._book, self._unread = book, unread
+        self._rows: Rows | None = None
+        self._line = 1
+        self._line_end = b""
+        self.left = b""
+
+    def piece(self, data: bytes) -> bytes:
+        """Make all line ends one kind, and a packet within a packet a line that continues."""
+        if not self._line_end:
+            self._line_end = b"\n" if b"\n" in data else b"\r" if b"\r" in data else b""
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n") if self._line_end == b"\n" else data.replace(b"\r", b"\n")
+        return _INNER.sub(rb"\1\t", data) if b" vni " in data else data
+
+    def cut(self, data: bytes) -> int:
+        """Find where the last packet begins: it may go on in the next piece."""
+        end = len(data)
+        while (at := data.rfind(b"\n", 0, end)) >= 0:
+            if _BEGINS.match(data, at + 1):
+                return at + 1
+            end = at
+        return 0
+
+    def packets(self, data: bytes, cut: int) -> Iterator[Packets]:
+        """Give the packets before the cut."""
+        self.left = data[cut:]
+        if len(self.left) > _LONGEST_PACKET:
+            self._unread.note("packet of more than 4 megabytes of text", f"line {self._line}")
+            self.left = b"\t"  # the rest of it continues nothing
+        if not cut:
+            return
+        if self._rows is None:
+            timed = _is_timed(data[:cut])
+            self._rows = Rows(self._book, self._unread, lines.UNTIMED if timed is False else lines.TIMED)
+        yield self._rows.packets(data[:cut], self._line)
+        self._line += data.count(b"\n", 0, cut)

@@ -1,8 +1,9 @@
-"""Lines of tcpdump -> columns: TCP, which most lines are, all at once; the rest one by one (singles.py)."""
+"""Packets of tcpdump's text -> columns: TCP, which most are, all at once; the rest one by one (singles.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -10,64 +11,72 @@ from monitoring.traffic import lines
 from monitoring.traffic.clock import Clock
 from monitoring.traffic.memory import PORT, PORT_BITS, Ends, Memory
 from monitoring.traffic.packets import IPV4, IPV6, TCP, UNKNOWN, AddressBook, Integers, Packets, Unread
-from monitoring.traffic.singles import Singles, Told
-from monitoring.traffic.sizes import (
-    COOKED_2,
-    ETHERNET,
-    HEADERS,
-    TELLS_NETWORK,
-    TELLS_SIZE,
-    network_of,
-    options_size,
-    told_size,
-)  # fmt: skip
+from monitoring.traffic.singles import Single, Singles, flag_bits
+from monitoring.traffic.sizes import HEADERS, options_size
+from monitoring.traffic.text_link import COOKED_2, ETHERNET
 
 _TCP_HEADER = 20
-_STRANGE = 4  # a text of which every fourth line is not understood is of another style
+_STRANGE = 4  # a text of which every fourth packet is not matched may be of another style
 
 Columns = Mapping[str, Sequence[bytes]]  # by the names of a pattern's groups
+Row = tuple[bytes, ...]
 
 
 class Rows:
-    """Reads pieces of one text."""
+    """Reads pieces of one text; `begin` is the pattern of where its packets begin."""
 
-    def __init__(self, book: AddressBook, unread: Unread) -> None:
-        self._clock, self._ends = Clock(), Ends(book)
-        self._singles = Singles(self._ends, unread)
-        self._style = 0
-        self._flags, self._numbers = Memory(_flag_bits), Memory(int)
+    def __init__(self, book: AddressBook, unread: Unread, begin: bytes) -> None:
+        self._clock, self._ends = Clock(unread), Ends(book)
+        self._singles = Singles(self._ends, unread, begin)
+        self._styles = lines.styles(begin)
+        self._style: int | None = None
+        self._flags, self._numbers = Memory(flag_bits), Memory(int)
 
     def packets(self, text: bytes, line: int) -> Packets:
-        """Give the packets of a piece that holds whole lines and begins at a line's number."""
-        pattern = lines.STYLES[self._style]
-        rows: list[tuple[bytes, ...]] = pattern.findall(text)
+        """Give the packets of a piece that holds whole packets and begins at a line's number."""
+        rows = self._rows(text)
         if not rows:
             return Packets.empty(0)
-        columns = dict(zip(pattern.groupindex, zip(*rows, strict=True), strict=True))
-        if self._style + 1 < len(lines.STYLES) and columns["source"].count(b"") * _STRANGE > len(rows):
-            self._style += 1  # for the rest of the text, too
-            return self.packets(text, line)
+        names = self._styles[self._style or 0].groupindex
+        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
         if all(columns["flags"]):
             found = Packets.empty(len(rows))
             found.time = self._clock.times(columns["time"])
             self._tcp(found, columns, np.arange(len(rows)))
             return found
-        return self._mixed(rows, columns, line)
+        return self._mixed(columns, lambda index: line + self._lines_before(text, index))
 
-    def _mixed(self, rows: Sequence[tuple[bytes, ...]], columns: Columns, line: int) -> Packets:
+    def _rows(self, text: bytes) -> list[Row]:
+        """Match a piece; the first decides which of the styles, and so the quickest of the patterns, it is."""
+        if self._style is not None:
+            return self._styles[self._style].findall(text)
+        found: list[list[Row]] = []
+        for pattern in self._styles:
+            found.append(pattern.findall(text))
+            flags = pattern.groupindex["flags"] - 1
+            if sum(not row[flags] for row in found[-1]) * _STRANGE <= len(found[-1]):
+                break
+        flags_of = [pattern.groupindex["flags"] - 1 for pattern in self._styles]
+        self._style = min(
+            range(len(found)), key=lambda style: sum(not row[flags_of[style]] for row in found[style])
+        )
+        return found[self._style]
+
+    def _lines_before(self, text: bytes, index: int) -> int:
+        """Count the lines before a row."""
+        row = next(islice(self._styles[self._style or 0].finditer(text), index, None))
+        return text.count(b"\n", 0, row.start())
+
+    def _mixed(self, columns: Columns, line: Callable[[int], int]) -> Packets:
         """Read a piece in which not everything is TCP."""
         tcp = np.array([*map(bool, columns["flags"])])
-        singles: dict[int, Told] = {}
-        keep = np.ones(len(rows), np.bool_)
+        singles: dict[int, Single] = {}
+        keep = tcp.copy()
         for index in np.flatnonzero(~tcp).tolist():
-            told = self._singles.told(
-                dict(zip(columns, rows[index], strict=True)), _line_of(index, columns, line)
-            )
-            if told is None:
-                keep[index] = False
-            else:
-                singles[index] = told
-        stamps = [singles[index].get("time", b"") if index in singles else columns["time"][index]
+            single = self._singles.read(columns["other"][index], lambda index=index: line(index))  # type: ignore[misc]
+            if single is not None:
+                singles[index], keep[index] = single, True
+        stamps = [singles[index].time if index in singles else columns["time"][index]
                   for index in np.flatnonzero(keep).tolist()]  # fmt: skip
         found = Packets.empty(len(stamps))
         found.time = self._clock.times(stamps)
@@ -76,8 +85,8 @@ class Rows:
             at = np.flatnonzero(tcp)
             of_tcp = {name: [column[index] for index in at.tolist()] for name, column in columns.items()}
             self._tcp(found, of_tcp, number[at])
-        for index, told in singles.items():
-            self._singles.put(found, int(number[index]), told)
+        for index, single in singles.items():
+            self._singles.put(found, int(number[index]), single)
         return found
 
     def _tcp(self, found: Packets, columns: Columns, at: Integers) -> None:
@@ -86,7 +95,7 @@ class Rows:
         def column(name: str) -> Sequence[bytes]:
             return columns.get(name, nothing)
 
-        network = _worked_out(network_of, *map(column, TELLS_NETWORK))
+        network = _worked_out(_network, *map(column, ("network", "tagged", "kind")))
         found.protocol[at], found.network[at] = TCP, network
         source, destination = (_looked_up(self._ends, column(name)) for name in ("source", "destination"))
         found.source[at], found.source_port[at] = source >> PORT_BITS, source & PORT
@@ -94,18 +103,36 @@ class Rows:
         found.flags[at] = _looked_up(self._flags, column("flags"))
         found.sequence[at] = np.array([int(text) if text else 0 for text in column("sequence")])
         found.payload[at] = payload = _looked_up(self._numbers, column("length"))
-        size = _worked_out(told_size, *map(column, TELLS_SIZE))
+        size = _worked_out(_told_size, *map(column, ("frame", "total", "payload", "interface", "tags")))
         if (size == UNKNOWN).any():
             options = np.array([options_size(text) if text else 0 for text in column("options")])
-            link = np.array([COOKED_2 if name else ETHERNET for name in column("interface")])
+            link = _worked_out(_link_size, column("interface"), column("tags"))
             header = np.where(network == IPV6, HEADERS[IPV6], HEADERS[IPV4]) + _TCP_HEADER + options
-            size = np.where(size == UNKNOWN, link + header + payload, size)
+            worked_out = np.where(options == UNKNOWN, UNKNOWN, link + header + payload)
+            size = np.where(size == UNKNOWN, worked_out, size)
         found.size[at] = size
 
 
-def _line_of(index: int, columns: Columns, first: int) -> int:
-    """Give the number of a row's line: with -v, packets before it took two."""
-    return first + index + sum(map(bool, columns.get("total", ())[:index]))
+def _network(network: bytes, tagged: bytes, kind: bytes) -> int:
+    return IPV6 if (network or tagged or kind) in (b"IP6", b"IPv6") else IPV4
+
+
+def _link_size(interface: bytes, tags: bytes) -> int:
+    """Give the bytes before the packet, as far as they are told without -e."""
+    if interface:
+        return COOKED_2 + (4 if tags else 0)
+    return 20 if tags else ETHERNET  # only -i any, in its first form, prints tags without -e
+
+
+def _told_size(frame: bytes, total: bytes, payload: bytes, interface: bytes, tags: bytes) -> int:
+    """Give the frame's size, as -e or -v tell it."""
+    if frame:
+        return int(frame)
+    if total and total != b"0":
+        return int(total) + _link_size(interface, tags)
+    return (
+        int(payload) + HEADERS[IPV6] + _link_size(interface, tags) if payload and payload != b"0" else UNKNOWN
+    )
 
 
 def _worked_out(work_out: Callable[..., int], *columns: Sequence[bytes]) -> Integers:
@@ -118,7 +145,3 @@ def _worked_out(work_out: Callable[..., int], *columns: Sequence[bytes]) -> Inte
 
 def _looked_up(memory: Memory, tokens: Iterable[bytes]) -> Integers:
     return np.array([*map(memory.__getitem__, tokens)], np.int64)
-
-
-def _flag_bits(letters: bytes) -> int:
-    return sum(lines.FLAG_BITS.get(letter, 0) for letter in set(letters)) if letters != b"none" else 0

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import crafted
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from monitoring.csv_files import write
 from monitoring.names import Names
 from monitoring.traffic import source
+from monitoring.traffic.foreign import NotACaptureError
 from monitoring.traffic.packets import AddressBook, Unread
 from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import Tally
@@ -314,7 +316,7 @@ def test_what_cannot_be_read_is_counted_and_named() -> None:
         0, {"damaged from some byte on: a frame of 2147483647 bytes": "byte 24"},
     )  # fmt: skip
     text = analysed(b"12:00:00.000000 IP 1.2.3.4.5 > 1.2.3.5.6: UDP, length 1\nwhat is this\n")
-    assert (text.tally.packets, text.tally.unread.first) == (1, {"line that is no packet": "line 2"})
+    assert (text.tally.packets, text.tally.unread.first) == (1, {"line that is no packet": "line 2: what is this"})
     short = analysed(crafted.pcap([Captured(everything()[0].frame, 10**18, kept=20)]))
     assert short.tally.unread.counts == {"IPv4 header cut short or damaged": 1}
     unknown = analysed(crafted.pcap(everything(), link=147))
@@ -345,16 +347,18 @@ def test_damage_never_breaks_it(kept: bytes, damage: list[tuple[float, bytes]], 
     for place, content in damage:
         at = int(place * len(data))
         data[at : at + len(content)] = content
-    tables = analysed(bytes(data[: int(end * len(data))]))
-    tables_of(tables)
-    assert tables.tally.packets <= 400
+    with suppress(NotACaptureError):
+        tables = analysed(bytes(data[: int(end * len(data))]))
+        tables_of(tables)
+        assert tables.tally.packets <= 400
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=400))
 def test_noise_never_breaks_it(noise: bytes) -> None:
     for head in (b"", b"\xd4\xc3\xb2\xa1", b"\x0a\x0d\x0d\x0a", b"\x1f\x8b\x08", b"12:00:00.000000 IP "):
-        tables_of(analysed(head + noise))
+        with suppress(NotACaptureError):
+            tables_of(analysed(head + noise))
 
 
 def test_a_line_without_end_and_patterns_that_nearly_match_take_no_time() -> None:

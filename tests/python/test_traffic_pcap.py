@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
+import random
+import shlex
 import struct
-from collections.abc import Iterable
+import subprocess
+import sys
+import tarfile
+import tracemalloc
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import crafted
 import pytest
+import zstandard
 from crafted import ACK, Captured, ethernet, everything, ipv4, ipv6, tcp, udp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_traffic import analysed, tables_of, whole
+from test_traffic import ROOT, analysed, tables_of, whole
 
-from monitoring.traffic import lanes, pcap, source
+from monitoring.traffic import foreign, lanes, pcap, source
+from monitoring.traffic.__main__ import main
 from monitoring.traffic.frames import padded
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Unread, protocol_name
+from monitoring.traffic.unpacked import unpacked
 
 CAPTURES = Path(__file__).parent.parent / "fixtures" / "captures"
 TEN = [("10.0.0.10", "10.0.0.20", 6), ("10.0.0.20", "10.0.0.10", 4)]
@@ -348,6 +361,7 @@ def test_a_link_layer_is_read(link: int, frame: bytes, row: tuple[str, str, str]
         (1, ethernet(0x86DD, ipv6("fd00::1", "fd00::2", 0, bytes(100))), "IPv6 extension headers cut short"),
         (1, ethernet(0x800, ipv4("10.0.0.1", "10.0.0.2", 6, b"\0\1\0\2")), None),
         (1, ethernet(0x800, PLAIN)[:30], "IPv4 header cut short or damaged"),
+        (1, ethernet(0x800, PLAIN[:2] + b"\0\x13" + PLAIN[4:]), "IPv4 header cut short or damaged"),
     ],
 )  # fmt: skip
 def test_what_a_frame_does_not_tell_is_unknown_and_counted(
@@ -387,3 +401,273 @@ def old_pcap(frames: Iterable[Captured], version: int) -> bytes:
 def test_old_pcaps_with_swapped_lengths_are_read(version: int) -> None:
     frames = [Captured(each.frame, each.nanoseconds, kept=60) for each in everything()]
     assert tables_of(analysed(old_pcap(frames, version))) == whole(frames)
+
+
+# --- what is compressed ------------------------------------------------------------------------------------------
+
+
+def zstandard_of(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
+
+
+def zstandard_stream(data: bytes) -> bytes:
+    """Frames without their size, some to be skipped."""
+    half = len(data) // 2
+    compressor = zstandard.ZstdCompressor(write_content_size=False)
+    skipped = b"\x53\x2a\x4d\x18" + struct.pack("<I", 5) + b"notes"
+    return skipped + compressor.compress(data[:half]) + skipped + compressor.compress(data[half:])
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress, "bzip2": lambda data: bz2.compress(data, 1), "xz": lzma.compress, "zstandard": zstandard_of,
+}  # fmt: skip
+CAPTURE = crafted.pcap(everything())
+NOISE = random.Random(7).randbytes(300_000)  # noqa: S311 - the same each time; does not compress
+LARGE = crafted.pcap(
+    [*everything(), *(Captured(NOISE[at : at + 1000], 10**18) for at in range(0, 300_000, 1000))]
+)
+
+
+@pytest.mark.parametrize("pack", [*PACKERS.values(), zstandard_stream], ids=[*PACKERS, "zstandard frames"])
+def test_what_is_compressed_gives_the_same_tables(pack: Callable[[bytes], bytes]) -> None:
+    for data in (CAPTURE, crafted.pcapng(everything()), LARGE):
+        assert tables_of(analysed(pack(data))) == tables_of(analysed(data))
+        assert unread_of(pack(data)) == unread_of(data)
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_members_one_after_the_other_are_one_capture(name: str) -> None:
+    pack = PACKERS[name]
+    parts = [LARGE[:100], LARGE[100:5000], LARGE[5000:]]
+    for between in (b"",) if name == "zstandard" else (b"", bytes(8)):
+        assert tables_of(analysed(b"".join(pack(part) + between for part in parts))) == tables_of(
+            analysed(LARGE)
+        )
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_compressed_capture_that_is_cut_gives_what_is_there_and_says_so(name: str) -> None:
+    packed = PACKERS[name](LARGE)
+    counts = []
+    for end in range(4096, len(packed), len(packed) // 23):
+        tally = analysed(packed[:end]).tally
+        assert any(reason.startswith(f"{name}: ") for reason in tally.unread.counts)
+        counts.append(tally.packets)
+    assert counts == sorted(counts)
+    assert counts[-1] >= 46  # of the block that was cut there is nothing
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_what_follows_a_compressed_capture_is_named(name: str) -> None:
+    tally = analysed(PACKERS[name](CAPTURE) + b"and more of it").tally
+    assert tally.packets == 46
+    assert [reason.split(":")[0] for reason in tally.unread.counts] == [name]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sampled_from(list(PACKERS)),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
+    st.floats(0, 1),
+)
+def test_damage_to_what_is_compressed_breaks_nothing(
+    name: str, damage: list[tuple[float, int]], end: float
+) -> None:
+    data = bytearray(PACKERS[name](CAPTURE))
+    for place, value in damage:
+        data[int(place * (len(data) - 1))] = value
+    with suppress(foreign.NotACaptureError):
+        assert analysed(bytes(data[: int(end * len(data))])).tally.packets <= 46
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_few_bytes_that_unpack_to_many_cost_no_memory(name: str) -> None:
+    bomb = PACKERS[name](bytes(100 << 20))
+    stream = unpacked(io.BytesIO(bomb), b"", Unread()) or unpacked(io.BytesIO(bomb[8:]), bomb[:8], Unread())
+    assert stream is not None
+    tracemalloc.start()
+    size = 0
+    while data := stream.read(1 << 20):
+        size += len(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size == 100 << 20
+    assert peak < 32 << 20  # a dictionary of xz among it
+
+
+# --- what is no capture ------------------------------------------------------------------------------------------
+
+
+def run(folder: Path, *captures: Path | str, only_csv: bool = True) -> int:
+    options = ["--only-csv"] if only_csv else []
+    return main([*options, "--topology", "flat", "--reports", str(folder / "reports"), *map(str, captures)])
+
+
+def tar_of(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo("capture.pcap")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+TEXT = "12:00:00.000000 IP 10.0.0.1.1 > 10.0.0.2.2: UDP, length 1\n" * 9
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x7fELF\2\1\1" + bytes(300), "a program (ELF); give pcap"),
+        (b"PK\x03\x04" + bytes(300), "a zip archive; unpack it"),
+        (b'{"packets": []}', "JSON; give the capture"),
+        (b'[\n  {\n "_index": "packets-2026"', "JSON; give the capture"),
+        (b"<?xml version='1.0'?><pdml>", "XML or HTML; give the capture"),
+        (b"snoop\0\0\0\0\0\0\2", "a snoop capture; convert it: editcap -F pcap"),
+        (
+            struct.pack("<QBBHHH", 1 << 32, 2, 4, 80, 0, 64) + bytes(64),
+            "neither a known capture nor text",
+        ),  # ERF
+        (TEXT.encode("utf-16"), "UTF-16 text; convert it: iconv -f UTF-16 "),
+        (TEXT.encode("utf-16-le"), "UTF-16 text; convert it: iconv -f UTF-16LE "),
+        (TEXT.encode("utf-16-be"), "UTF-16 text; convert it: iconv -f UTF-16BE "),
+        (b"", "empty; "),
+        (b"%PDF-1.7\n", "a PDF document; give pcap"),
+        (b"\xa1\xb2\x34\xcd" + CAPTURE[4:], "a pcap with other headers"),
+        (gzip.compress(gzip.compress(CAPTURE)), "compressed twice (gzip); unpack it"),
+        (gzip.compress(tar_of(CAPTURE)), "a tar archive; unpack it"),
+        (bz2.compress(b"%PDF-1.7\n"), "a PDF document; give pcap"),
+        (NOISE, "neither a known capture nor text"),
+    ],
+)
+def test_what_is_no_capture_is_named_in_one_line(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "thing"
+    path.write_bytes(content)
+    assert run(tmp_path, path) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"traffic: {path}: this is ")
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_folder_and_a_file_that_is_not_there_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (run(tmp_path, tmp_path), run(tmp_path, tmp_path / "none")) == (1, 1)
+    assert capsys.readouterr().err.splitlines() == [
+        f"traffic: {tmp_path}: this is a folder; give the captures in it",
+        f"traffic: {tmp_path / 'none'}: No such file or directory",
+    ]
+
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_run_leaves_nothing_of_an_earlier_one_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, CAPTURES / "plain.pcap", only_csv=False) == 0
+    kept = tmp_path / "reports" / "health_report.pdf"
+    kept.touch()
+    written = {path.name for path in kept.parent.iterdir()}
+    assert {"traffic_analysis_report.pdf", "top_talkers.png", "top_talkers.csv"} < written
+    capsys.readouterr()
+    assert run(tmp_path, CAPTURES / "empty.pcap") == 1
+    assert list(kept.parent.iterdir()) == [kept]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"traffic: no packet in {CAPTURES / 'empty.pcap'}"
+    assert said[1].startswith(f"traffic: removed an earlier run's files from {kept.parent}: ")
+    assert set(said[1].rpartition(": ")[2].split()) == written - {kept.name}
+
+
+def test_a_run_without_pictures_leaves_no_older_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, CAPTURES / "plain.pcap", only_csv=False)
+    run(tmp_path, CAPTURES / "stp.pcap")
+    assert {path.suffix for path in (tmp_path / "reports").iterdir()} == {".csv"}
+    assert "traffic_analysis_report.pdf" in capsys.readouterr().err
+
+
+def csvs(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (folder / "reports").iterdir()}
+
+
+def in_pipes(folder: Path, *commands: str) -> None:
+    """Run with what commands print, each in a pipe."""
+    arguments = " ".join(f"<({command})" for command in commands)
+    line = f"{shlex.quote(sys.executable)} -m monitoring.traffic --only-csv --topology flat --reports {folder}/reports"
+    subprocess.run(["bash", "-c", f"{line} {arguments}"], check=True, cwd=ROOT)
+
+
+def test_pipes_are_read_once_and_put_in_order(tmp_path: Path) -> None:
+    frames = [*everything(), *everything(start=1_700_000_100 * 10**9)]
+    parts = [tmp_path / name for name in ("a.pcap", "b.pcap.xz", "c.pcapng")]
+    parts[0].write_bytes(crafted.pcap(frames[60:]))
+    parts[1].write_bytes(lzma.compress(crafted.pcap(frames[:30])))
+    parts[2].write_bytes(crafted.pcapng(frames[30:60]))
+    in_pipes(tmp_path / "pipes", *(f"cat {part}" for part in parts))
+    run(tmp_path / "files", *parts)
+    whole_file = tmp_path / "whole.pcap"
+    whole_file.write_bytes(crafted.pcap(frames))
+    run(tmp_path / "whole", whole_file)
+    assert csvs(tmp_path / "pipes") == csvs(tmp_path / "files") == csvs(tmp_path / "whole")
+
+
+def test_one_that_is_no_capture_among_several_ends_the_run_before_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, CAPTURES / "plain.pcap", Path(sys.executable)) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "reports").exists()
+
+
+# --- damage ------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), max_size=8), st.floats(0, 1))
+def test_each_record_is_a_packet_and_what_follows_the_last_is_named(
+    damage: list[tuple[float, bytes]], end: float
+) -> None:
+    data = bytearray(CAPTURE[24:])
+    for place, content in damage:
+        at = int(place * len(data))
+        data[at : at + len(content)] = content
+    records = bytes(data[: int(end * len(data))])
+    found = stepped(records)
+    used = found[-1] + 16 + struct.unpack_from("<I", records, found[-1] + 8)[0] if found else 0
+    tally = analysed(CAPTURE[:24] + records).tally
+    assert tally.packets == len(found)
+    ended = [
+        reason for reason in tally.unread.counts if reason.startswith(("damaged from", "the capture ends"))
+    ]
+    assert bool(ended) == (used < len(records))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.floats(0, 1), st.sampled_from("<>"))
+def test_a_pcapng_that_is_cut_gives_its_whole_blocks(end: float, order: str) -> None:
+    frames = everything()
+    kept = crafted.pcapng(frames, order=order)
+    ends = [len(crafted.pcapng(frames[:count], order=order)) for count in range(len(frames) + 1)]
+    cut = ends[0] + int(end * (len(kept) - ends[0]))
+    tally = analysed(kept[:cut]).tally
+    assert tally.packets == sum(1 for each in ends[1:] if each <= cut)
+    assert ("the capture ends in the middle of a record" in tally.unread.counts) == (cut not in ends)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_damage_to_a_pcapng_of_many_sections_breaks_nothing(data: st.DataObject) -> None:
+    kept = bytearray(
+        section("<", 1, 239) + enhanced("<", 0, ethernet(0x800, PLAIN), 5) + simple("<", ethernet(0x800, PLAIN))
+        + section(">", 101, 113, options=option(">", 9, b"\x8a") + option(">", 14, bytes(8)))
+        + enhanced(">", 0, PLAIN_6, 2**40) + enhanced(">", 1, bytes(14) + b"\x08\0" + PLAIN, 3)
+    )  # fmt: skip
+    for _ in range(data.draw(st.integers(1, 6))):
+        kept[data.draw(st.integers(4, len(kept) - 1))] = data.draw(st.integers(0, 255))
+    assert analysed(bytes(kept)).tally.packets <= 4

@@ -1,0 +1,28 @@
+"""The files of an earlier run: they go before a new one begins, so that nobody takes them for its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+TABLES = (
+    "packets_per_service_pair", "protocol_distribution", "top_talkers", "traffic_summary", "conversations",
+    "traffic_rate", "unread",
+)  # fmt: skip
+_PICTURES = ("protocol_distribution", "top_service_pairs", "top_talkers", "traffic_rate")
+_REPORT = "traffic_analysis_report"
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Give all paths that a run may write."""
+    yield from (folder / f"{name}{ending}" for name in TABLES for ending in (".csv", ".json", ".parquet"))
+    yield from (folder / f"{name}.png" for name in _PICTURES)
+    yield from (folder / f"{_REPORT}{ending}" for ending in (".md", ".pdf"))
+
+
+def remove(folder: Path) -> list[Path]:
+    """Remove them, and give those that were there."""
+    there = [path for path in files(folder) if path.is_file()]
+    for path in there:
+        path.unlink()
+    return there

@@ -1,0 +1,169 @@
+"""One IP packet as tcpdump prints it: header with -v, extension headers, ends, what it carries, and its size."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from monitoring.traffic import protocol_words
+from monitoring.traffic.lines import FLAGS, IPV4, IPV6
+from monitoring.traffic.memory import service_port
+from monitoring.traffic.packets import IPV4 as VERSION_4
+from monitoring.traffic.packets import IPV6 as VERSION_6
+from monitoring.traffic.packets import TCP, UDP, UNKNOWN
+from monitoring.traffic.sizes import HEADERS, length_of
+
+_SCTP, _DCCP, _PGM = 132, 33, 113
+_EXTENSIONS = (0, 43, 44, 51, 60)
+_HEAD = re.compile(
+    rb"(?>(?:truncated-ip6?[ ]-[ ]\d++[ ]bytes[ ]missing![ ]?|\[[^\]\n]{0,80}\][ ]|\(invalid\)[ ])*)"
+    + IPV4 + IPV6 + rb"(?:truncated-ip6?[ ]-[ ]\d++[ ]bytes[ ]missing![ ]?)?"
+)  # fmt: skip
+_MISSING = re.compile(rb"(?:truncated-ip6?[ ]-[ ]\d++[ ]bytes[ ]missing![ ]?)?")
+_ENDS = re.compile(rb"(?P<source>\S++)[ ]>[ ](?P<destination>\S++)(?<=:)(?:[ ]|(?=\n|\Z))(?P<rest>[^\n]*+)")
+_EXTENSION = re.compile(
+    rb"(?:(?:HBH|DSTOPT)[ ](?>(?:\([^()\n]{0,200}(?:\([^()\n]{0,80}\)[^()\n]{0,80}){0,4}\)[ ]?)*)"
+    rb"|(?:RT6|srcrt)[ ]\([^)\n]*+\)[ ]|(?P<fragment>frag)[ ]\((?:0x[0-9a-f]{8}:)?(?P<offset>\d++)\|[^)\n]*+\)[ ]?"
+    rb"|(?P<ah>AH\((?:[^()\n]{0,2000})\):[ ]?))"
+)
+_PORTS = re.compile(rb"(?P<source>[^\s.:>]++)[ ]>[ ](?P<destination>[^\s.:>]++):[ ](?P<rest>[^\n]*+)")
+_SEGMENT = re.compile(FLAGS % rb"(?::(?P<end>\d++))?" + rb"(?P<whole>,[ ]length[ ](?P<length>\d++))?")
+_TCP_WORDS = (b"Flags [", b"tcp ", b"[|tcp]", b" [|tcp]", b"[bad hdr length", b"[!tcp]")
+_INNER = re.compile(rb"(?P<source>\S++)[ ]>[ ]\S++(?<=:)(?:[ ]|\Z)")
+_BY_NAME = re.compile(rb"[ ]?([\w.+-]+)(?:[ ]\d++)?\Z")
+_DIGITS = 4  # dots of an IPv4 address with a port
+
+
+@dataclass
+class Datagram:
+    """What the text tells of one packet of IP."""
+
+    network: int
+    protocol: int = UNKNOWN
+    source: bytes = b""
+    destination: bytes = b""
+    with_ports: bool = False
+    later: bool = False  # any but the first fragment
+    size: int = UNKNOWN  # of the IP packet
+    segment: re.Match[bytes] | None = None
+    damaged: bool = False
+
+
+def read_datagram(text: bytes, network: int) -> Datagram:
+    """Read what follows the link header; `network` is which IP it is, UNKNOWN where the text does not name it."""
+    head = _HEAD.match(text)
+    ends = _ENDS.match(text, head.end()) if head else None
+    if not head or not ends:
+        return Datagram(network, damaged=True)
+    if network == UNKNOWN:
+        network = VERSION_6 if head["next"] or b":" in ends["source"] else VERSION_4
+    found = Datagram(network, source=ends["source"], destination=ends["destination"].removesuffix(b":"))
+    rest = ends["rest"]
+    if head["proto"]:
+        found.protocol, found.later = int(head["proto"]), head["offset"] != b"0"
+        found.size = int(head["total"]) or UNKNOWN
+    elif head["next"]:
+        following = int(head["next"])
+        found.protocol = UNKNOWN if following in _EXTENSIONS else following
+        found.size = int(head["payload"]) + HEADERS[VERSION_6] if head["payload"] != b"0" else UNKNOWN
+    extended = False
+    if network == VERSION_6:
+        rest, extended = _after_extensions(found, rest)
+    if not found.later:
+        _read_carried(found, rest, extended=extended)
+    return found
+
+
+def _after_extensions(found: Datagram, rest: bytes) -> tuple[bytes, bool]:
+    """Skip extension headers, as far as they are printed."""
+    begin = 0
+    while extension := _EXTENSION.match(rest, begin):
+        begin = extension.end()
+        if extension["fragment"] and extension["offset"] != b"0":
+            found.later = True
+            break
+    begin = _MISSING.match(rest, begin).end()  # type: ignore[union-attr] # it matches anything
+    return rest[begin:], begin > 0
+
+
+def _read_carried(found: Datagram, rest: bytes, *, extended: bool) -> None:
+    ports = _PORTS.match(rest) if extended else None
+    if ports:
+        found.source += b"." + ports["source"]
+        found.destination += b"." + ports["destination"]
+        rest = ports["rest"]
+    has_ports = True if ports else False if extended else _has_ports(found.source, found.destination)
+    if found.protocol == UNKNOWN:
+        found.protocol = _protocol(found, rest, has_ports)
+        if _is_later_fragment(found, rest, has_ports):
+            found.later = True
+            return
+    found.with_ports = has_ports is not False and found.protocol in (TCP, UDP, _SCTP, _DCCP)
+    if found.with_ports and not found.damaged and found.protocol == TCP:
+        found.segment = _SEGMENT.match(rest)
+    if found.size == UNKNOWN and not extended:
+        found.size = length_of(rest, found.protocol, HEADERS[found.network], found.segment)
+
+
+def _protocol(found: Datagram, rest: bytes, has_ports: bool | None) -> int:
+    """Tell the protocol by how the text of what IP carries begins."""
+    if has_ports is not False and (protocol := _with_ports(rest, certain=has_ports is True)):
+        return protocol
+    if inner := _INNER.match(rest):
+        return _PGM if rest.startswith(b"PGM", inner.end()) else _tunnel(inner["source"])
+    protocol = protocol_words.carried(rest)
+    if protocol == UNKNOWN and (name := _BY_NAME.match(rest)):
+        protocol = protocol_words.by_database(name[1])
+    if protocol == UNKNOWN and has_ports is None and _is_service(found.source, found.destination):
+        return UDP
+    return protocol
+
+
+def _with_ports(rest: bytes, *, certain: bool) -> int | None:
+    """Tell which of the protocols with ports it is; whatever UDP carries is UDP."""
+    if rest.startswith(_TCP_WORDS):
+        return TCP
+    if rest.startswith((b"sctp", b"[|sctp]", b" [|sctp]")):
+        return _SCTP
+    if rest.startswith((b"DCCP ", b"[|dccp]", b" [|dccp]")):
+        return _DCCP
+    return UDP if certain or rest.startswith((b"UDP, ", b"[|udp]", b" [|udp]")) else None
+
+
+def _tunnel(source: bytes) -> int:
+    """Tell 6in4 from IPIP by the inner source, where -e leaves their names out."""
+    if b":" in source:
+        return 41
+    return 4 if source.replace(b".", b"").isdigit() else UNKNOWN
+
+
+def _is_later_fragment(found: Datagram, rest: bytes, has_ports: bool | None) -> bool:
+    """Tell a later fragment of IPv4: of it only the protocol is printed."""
+    if found.network != VERSION_4 or has_ports:
+        return False
+    name = re.fullmatch(rb"(?:ip-proto-(\d+)|([\w.+-]+))", rest)
+    return bool(name) and (name[1] is not None or protocol_words.by_database(name[2]) != UNKNOWN)  # type: ignore[index]
+
+
+def _has_ports(source: bytes, destination: bytes) -> bool | None:
+    """Tell whether addresses are followed by ports; None where they are names, of which nobody can tell."""
+    told = (_has_port(source), _has_port(destination))
+    return told[0] if told[0] is not None else told[1]
+
+
+def _has_port(end: bytes) -> bool | None:
+    if b":" in end:
+        return end.rpartition(b":")[2].count(b".") in (1, _DIGITS)
+    parts = end.split(b".")
+    if all(part.isdigit() for part in parts[:4]) and len(parts) in (4, 5):
+        return len(parts) > _DIGITS
+    return None if len(parts) > 1 else False
+
+
+def _is_service(*ends: bytes) -> bool:
+    """Tell whether a name ends in a port or in the name of a service."""
+    for end in ends:
+        port = end.rpartition(b".")[2]
+        if port.isdigit() or service_port(port) is not None:
+            return True
+    return False

@@ -1,0 +1,138 @@
+"""The link header of one packet as tcpdump prints it: Ethernet, 802.3 with LLC, VLANs, -i any; with and without -e."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from monitoring.traffic import protocol_words
+from monitoring.traffic.lines import DIRECTION, MAC
+from monitoring.traffic.packets import IPV4, IPV6, LLC, UNKNOWN
+from monitoring.traffic.protocol_words import POINTS, RAW_IPX, SNAP, TYPE_NAMES, VLAN_TYPES
+
+ETHERNET, COOKED_2 = 14, 20  # bytes
+_TAG = 4  # bytes of a VLAN's tag
+_SHORTEST = 60  # bytes of a frame of 802.3: a shorter one may be padded
+_COOKED = re.compile(
+    rb"(?:(?P<interface>[^\s:,]++)[ ]++" + DIRECTION + rb"[ ]++|[ ]*+" + DIRECTION + rb"[ ])(?!>)"
+    rb"(?P<ifindex>ifindex[ ]\d++[ ])?(?:" + MAC + rb"[ ](?!>))?"
+)
+_ENDS = re.compile(MAC + rb"(?:[ ](?P<ssap>[A-Z][\w. ]{0,30}))?[ ]>[ ]" + MAC + rb"(?:,[ ]|[ ])")
+_KIND = rb"(?:ethertype[ ])?(?P<name>[A-Za-z0-9][^,\n:]{0,40}?)(?:[ ]\(0x(?P<type>[0-9a-f]{4})\))?"
+_WITH_LENGTH = re.compile(_KIND + rb",[ ]length[ ](?P<frame>\d++):[ ]?")
+_WITHOUT_LENGTH = re.compile(_KIND + rb"(?:,[ ]|(?=\n|\Z))")
+_VLAN = re.compile(rb"vlan[ ]\d++,[ ]p[ ]\d,(?:[ ]DEI,)?[ ]")
+_LLC = re.compile(
+    rb"LLC,[ ]dsap[ ][^(\n]{0,40}\(0x(?P<dsap>[0-9a-f]{2})\)[ ](?P<group>Group)?[^:\n]{0,80}ctrl[ ]0x[0-9a-f]{2,4}:[ ]"
+)
+_SNAP = re.compile(
+    rb"oui[ ][^\n]{0,60}?\(0x(?P<oui>[0-9a-f]{6})\),[ ](?:ethertype|pid)[ ][^\n]{0,60}?\(0x(?P<type>[0-9a-f]{4})\)"
+    rb",[ ]length[ ]\d++:[ ]?"
+)
+_LLC_NAMES = re.compile(
+    rb"(?:[A-Z][\w. ]{0,30}[ ]>[ ])?(?P<dsap>[A-Z][\w. ]{0,30})[ ](?:Unnumbered|Supervisory|Information),[ ]"
+    rb"[^\n]{0,80}?length[ ](?P<length>\d++)"
+)
+_NULL = re.compile(rb"AF[ ](?P<family>IPv[46])[ ]\(\d++\),[ ]length[ ](?P<frame>\d++):[ ]|ip:[ ]")
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a line tells before the packet itself."""
+
+    kind: int  # EtherType, LLC + DSAP; UNKNOWN
+    size: int  # of the frame; UNKNOWN
+    header: int  # bytes before the packet, as far as it is told
+    rest: bytes
+    told: bool  # that it is a link header, and not only the first word of a packet
+
+
+def read_link(text: bytes) -> Link:
+    """Read what stands between the time and the packet."""
+    header, told = ETHERNET, False
+    if found := _COOKED.match(text):
+        text, told = text[found.end() :], True
+        header = COOKED_2 if found["interface"] else 16
+    if found := _ENDS.match(text):
+        text, told = text[found.end() :], True
+    if found := _NULL.match(text):
+        family = TYPE_NAMES.get(found["family"], UNKNOWN)
+        return Link(
+            family,
+            int(found["frame"] or UNKNOWN),
+            4 if found["family"] else 0,
+            text[found.end() :],
+            told=True,
+        )
+    kind, size, text, tags = (
+        _kind(text) if told or text.startswith(b"ethertype ") else (UNKNOWN, UNKNOWN, text, 0)
+    )
+    header += tags * _TAG
+    if kind == LLC or text.startswith(b"LLC, dsap "):
+        kind, text = _point(text)
+    elif kind == UNKNOWN:
+        if named := _LLC_NAMES.match(text):
+            return Link(
+                _point_by_name(named["dsap"]), _padded(int(named["length"]) + header), header, text, told=True
+            )
+        if header == ETHERNET and tags == 1:
+            header += 2  # only -i any names the EtherType behind a tag without -e
+        kind = protocol_words.type_of_words(text)
+        text = text.removeprefix(b"IP6 " if kind == IPV6 else b"IP " if kind == IPV4 else b"")
+        return Link(kind, size, header, text, told)
+    return Link(kind, size, header, text, told=True)
+
+
+def _kind(text: bytes) -> tuple[int, int, bytes, int]:
+    """Read EtherTypes and tags: the packet's, the frame's size, the rest, and the number of tags."""
+    kind = size = UNKNOWN
+    tags = 0
+    if found := _WITH_LENGTH.match(text):
+        kind, text = _number(found), text[found.end() :]
+        size = int(found["frame"])
+        if kind == LLC:
+            size = _padded(size + ETHERNET)
+    while True:
+        if found := _VLAN.match(text):
+            text = text[found.end() :]
+            if text.startswith(b"802.3"):
+                return LLC, size, text.removeprefix(b"802.3").lstrip(b": "), tags + 1
+            tags += 1
+        elif not (text.startswith(b"ethertype ") or tags or kind in VLAN_TYPES):
+            return kind, size, text, tags
+        if not (found := _WITHOUT_LENGTH.match(text)) or _number(found) == UNKNOWN:
+            return (UNKNOWN if kind in VLAN_TYPES else kind), size, text, tags
+        if text.startswith(b"ethertype ") and not tags and kind == UNKNOWN:
+            tags += 1
+        kind, text = _number(found), text[found.end() :]
+
+
+def _number(found: re.Match[bytes]) -> int:
+    return int(found["type"], 16) if found["type"] else TYPE_NAMES.get(found["name"], UNKNOWN)
+
+
+def _padded(size: int) -> int:
+    """Give a size that was worked out of the length of what 802.3 carries; a short frame may be padded."""
+    return size if size >= _SHORTEST else UNKNOWN
+
+
+def _point(text: bytes) -> tuple[int, bytes]:
+    """Read the header of LLC, as -e prints it, and SNAP's behind it."""
+    if text.startswith(b"IPX 802.3: "):
+        return RAW_IPX, text
+    found = _LLC.match(text)
+    if not found:
+        return UNKNOWN, text
+    kind, text = LLC + int(found["dsap"], 16) + (found["group"] is not None), text[found.end() :]
+    snap = _SNAP.match(text) if kind == SNAP else None
+    if snap:
+        text = text[snap.end() :]
+        if not int(snap["oui"], 16):
+            kind = int(snap["type"], 16)
+    return kind, text
+
+
+def _point_by_name(name: bytes) -> int:
+    number = re.search(rb"0x([0-9a-f]{2})$", name)
+    point = int(number[1], 16) if number else POINTS.get(name)
+    return UNKNOWN if point is None else LLC + point
