@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oracle_packets import LINKS, USER0, Frame, frames
 
 NANOSECONDS = 10**9
-EVERYTHING = 1 << 18
+EVERYTHING, _NANO = 1 << 18, 9
 _START = 1_700_000_000 * NANOSECONDS
 _GAPS = (0, 0, 1, 1000, 250_000, 999_999_999, NANOSECONDS, 7 * NANOSECONDS, 90_000 * NANOSECONDS,
          -1000, -NANOSECONDS, -40 * NANOSECONDS)  # fmt: skip
@@ -173,3 +173,18 @@ def pcapngs(draw: st.DrawFn) -> Capture:
             out.append(block)
             records.append(record)
     return Capture(b"".join(out), records)
+
+
+def joined(records: Sequence[Record]) -> Capture:
+    """Write one pcapng with an interface for each link type, times in nanoseconds, of all records that have one."""
+    links = sorted({each.frame.link for each in records})
+    section = _Section("<", [_Interface(link, 0, _NANO, 0) for link in links])
+    out = [*section.head()]
+    written = []
+    for each in records:
+        if each.nanoseconds is not None:
+            number = links.index(each.frame.link)
+            block, record = section.packet(_PACKET, number, each.frame, len(each.kept), each.nanoseconds)
+            out.append(block)
+            written.append(record)
+    return Capture(b"".join(out), written)

@@ -22,25 +22,19 @@ from scapy.layers.l2 import ARP, LLC, SNAP, STP, CookedLinux, CookedLinuxV2, Dot
 from scapy.packet import Packet, Raw
 
 NULL, ETHERNET, RAW, LOOP, SLL, USER0, ONLY_IPV4, ONLY_IPV6, SLL2 = 0, 1, 101, 108, 113, 147, 228, 229, 276
-_IPV4, _IPV6, _ARP, _802_2 = 0x0800, 0x86DD, 0x0806, 4  # 4: in cooked headers, for frames of 802.3
+_IPV4, _IPV6, _ARP, _RARP, _802_2 = (
+    0x0800,
+    0x86DD,
+    0x0806,
+    0x8035,
+    4,
+)  # 4: in cooked headers, for frames of 802.3
+_REVERSE = 3  # ARP's operations from here on are RARP's
 _VLAN, _QINQ, _OLD_QINQ = 0x8100, 0x88A8, 0x9100
 _MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff", "01:80:c2:00:00:00")
-_ETHER_TYPES = (
-    0x0600,
-    0x22F0,
-    0x8035,
-    0x8137,
-    0x8847,
-    0x8863,
-    0x8864,
-    0x88B5,
-    0x88CC,
-    0x888E,
-    0x9000,
-    0xFFFF,
-)
-_SERVICE_ACCESS_POINTS = (0x00, 0x04, 0x42, 0x98, 0xAA, 0xE0, 0xF0, 0xFE, 0xFF)
-_OUIS = (0x00000C, 0x0000F8, 0x00E02B, 0x0080C2)
+_ETHER_TYPES = (0x0600, 0x22F0, 0x8137, 0x8847, 0x8863, 0x8864, 0x88B5, 0x88CC, 0x888E, 0x9000, 0xFFFF)
+_SERVICE_ACCESS_POINTS = (0x00, 0x04, 0x42, 0x98, 0xAA, 0xE0, 0xF0, 0xFE)
+_OUIS = (0x00000C, 0x00E02B, 0x0080C2)
 _OPTIONS = (
     b"\x94\x04\0\0",
     b"\x07\x07\x04\0\0\0\0",
@@ -51,7 +45,6 @@ _OPTIONS = (
 _LEAST_ETHER_TYPE = 0x600  # below it is a length
 _MOST_LENGTH = 1500
 _SMALLEST = 60  # bytes of a frame on a wire: shorter ones are padded
-_MOST_EXTENSIONS = 4
 
 
 @dataclass(frozen=True)
@@ -89,11 +82,9 @@ def _ipv6(draw: st.DrawFn) -> Carried:
     protocol, content = draw(st.sampled_from(TRANSPORTS6).flatmap(lambda each: each))
     head: Packet = IPv6(src=source, dst=destination, tc=draw(st.sampled_from((0, 0, 3, 0xB8))),
                         fl=draw(st.sampled_from((0, 0x12345))), hlim=draw(st.sampled_from((1, 255))))  # fmt: skip
-    extensions = (
-        draw(st.lists(st.sampled_from(_EXTENSIONS), max_size=_MOST_EXTENSIONS)) if draw(st.booleans()) else []
-    )
+    extensions = draw(st.one_of(st.just([]), st.lists(st.sampled_from(_EXTENSIONS), unique=True)))
     last = head
-    for make in extensions:
+    for make in sorted(extensions, key=_is_not_first):
         extension = make(draw)
         last.nh = _NUMBERS[type(extension)]
         head = head / extension
@@ -121,15 +112,22 @@ _EXTENSIONS: tuple[Callable[[st.DrawFn], Packet], ...] = (
     _fragment,
     _authentication,
 )
+
+
+def _is_not_first(make: Callable[[st.DrawFn], Packet]) -> bool:
+    return make is not _EXTENSIONS[0]  # hop by hop, RFC 8200, 4.1
+
+
 _NUMBERS: dict[type[Packet], int] = {
     IPv6ExtHdrHopByHop: 0, IPv6ExtHdrRouting: 43, IPv6ExtHdrFragment: 44, AH: 51, IPv6ExtHdrDestOpt: 60,
 }  # fmt: skip
 
 _arp = st.builds(
     lambda source, target, operation: Carried(
-        _ARP, bytes(ARP(op=operation, hwsrc=_MACS[0], hwdst=_MACS[1], psrc=source, pdst=target))
+        _ARP if operation < _REVERSE else _RARP,
+        bytes(ARP(op=operation, hwsrc=_MACS[0], hwdst=_MACS[1], psrc=source, pdst=target)),
     ),
-    addresses, addresses, st.sampled_from((1, 2)),
+    addresses, addresses, st.sampled_from((1, 1, 2, 3, 4)),
 )  # fmt: skip
 _other = st.builds(Carried, st.sampled_from(_ETHER_TYPES), st.binary(min_size=8, max_size=50))
 

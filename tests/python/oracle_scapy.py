@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 
 from oracle_captures import Record
@@ -45,21 +45,33 @@ class Row:
     size: int | None
     nanoseconds: int | None
     protocol: int | None = UNKNOWN
-    source: str = ""
-    destination: str = ""
+    source: str | None = ""
+    destination: str | None = ""
     ports: tuple[int, int] | None = (0, 0)
     flags: int | None = 0
     payload: int | None = None  # of TCP
-    fragment: bool = False
+    fragment: bool | None = False
+    after_authentication: bool = field(default=False, compare=False)  # IPv6: an extension header follows AH
 
     def is_told_by(self, found: Row, unsure: Collection[str] = ()) -> bool:
         """Tell whether a reader found the same, as far as this is told; it may not know what is unsure."""
-        return all(
-            value is None
-            or getattr(found, name) == value
-            or (name in unsure and getattr(found, name) in (None, UNKNOWN))
-            for name, value in vars(self).items()
-        )
+        for name in (each.name for each in fields(self) if each.compare):
+            wanted, value = getattr(self, name), getattr(found, name)
+            if wanted is not None and value != wanted and not (name in unsure and value in (None, UNKNOWN)):
+                return False
+        return True
+
+
+UNTOLD = Row(
+    size=None,
+    nanoseconds=None,
+    protocol=None,
+    source=None,
+    destination=None,
+    ports=None,
+    flags=None,
+    fragment=None,
+)
 
 
 class CutShortError(Exception):
@@ -131,7 +143,7 @@ def _fill(row: Row, kind: int, data: bytes) -> None:
     elif kind == IPV6:
         _need(data, 40)
         packet = IPv6(data)
-        row.protocol, content, row.fragment = _after_extensions(packet, data)
+        row.protocol, content = _after_extensions(row, packet, data)
         length = packet.plen + 40 - (len(data) - len(content))
     else:
         row.protocol = kind
@@ -143,18 +155,20 @@ def _fill(row: Row, kind: int, data: bytes) -> None:
         _fill_transport(row, content, length)
 
 
-def _after_extensions(packet: Packet, data: bytes) -> tuple[int, bytes, bool]:
-    """Walk extension headers: the protocol, what follows them, and whether this is a later fragment."""
-    protocol, at = packet.nh, 40
+def _after_extensions(row: Row, packet: Packet, data: bytes) -> tuple[int, bytes]:
+    """Walk extension headers: the protocol, and what follows them."""
+    protocol, at, last = packet.nh, 40, UNKNOWN
     while protocol in _EXTENSIONS:
+        row.after_authentication |= last == _AUTHENTICATION
         if len(data) < at + _LEAST_EXTENSION:
-            return UNKNOWN, b"", False
+            return UNKNOWN, b""
         extension = _layer(_EXTENSIONS[protocol], data[at:])
         if isinstance(extension, IPv6ExtHdrFragment) and extension.offset:
-            return extension.nh, b"", True
+            row.fragment = True
+            return extension.nh, b""
         words = extension.payloadlen / 2 if protocol == _AUTHENTICATION else extension.fields.get("len", 0)
-        protocol, at = extension.nh, at + int(words * 8) + _LEAST_EXTENSION
-    return protocol, data[at:], False
+        protocol, at, last = extension.nh, at + int(words * 8) + _LEAST_EXTENSION, protocol
+    return protocol, data[at:]
 
 
 def _fill_transport(row: Row, content: bytes, length: int) -> None:

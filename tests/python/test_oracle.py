@@ -10,9 +10,11 @@ import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import partial
+from pathlib import Path
 
+import oracle_tshark
 from hypothesis import HealthCheck, Phase, given, note, settings
-from oracle_captures import Capture, pcapngs, pcaps
+from oracle_captures import Capture, Record, joined, pcapngs, pcaps
 from oracle_scapy import Row, dissected
 
 from monitoring.names import Names
@@ -78,7 +80,7 @@ def check_tables(rows: Sequence[Row], tables: Tables) -> None:
     assert dict(tables.protocols()) == protocols
     pairs: dict[tuple[str, str], Counter[str]] = {}
     for row in rows:
-        if row.source:
+        if row.source and row.destination:
             flags = (row.flags or 0) if row.protocol == TCP else 0
             pair = pairs.setdefault((NAMES.of(row.source), NAMES.of(row.destination)), Counter())
             pair.update(
@@ -104,7 +106,7 @@ def check_tables(rows: Sequence[Row], tables: Tables) -> None:
     summary = dict(tables.summary())
     assert summary["packets"] == len(rows)
     assert summary["bytes"] == sum(row.size or 0 for row in rows)
-    assert summary["fragments"] == sum(row.fragment for row in rows)
+    assert summary["fragments"] == sum(bool(row.fragment) for row in rows)
     duration = f"{(max(times) - min(times)) / 1e9:.6f}" if times else "unknown"
     assert summary["duration_seconds"] == duration
 
@@ -128,3 +130,25 @@ def test_pcap_gives_what_scapy_dissects(capture: Capture) -> None:
 @given(pcapngs())
 def test_pcapng_gives_what_scapy_dissects(capture: Capture) -> None:
     check_against_scapy(capture)
+
+
+def test_a_capture_of_all_that_was_made_gives_what_tshark_says(tmp_path: Path) -> None:
+    made: list[Record] = []
+
+    @oracle(60)
+    @given(pcapngs())
+    def make(capture: Capture) -> None:
+        made.extend(record for record in capture.records if dissected(record)[1])
+
+    make()
+    capture = joined(made)
+    path = tmp_path / "capture.pcapng"
+    path.write_bytes(capture.data)
+    found = Reading(capture.data)
+    wanted = oracle_tshark.rows(path)
+    assert len(wanted) == len(capture.records)
+    for row, said, record in zip(found.rows, wanted, capture.records, strict=True):
+        assert said.is_told_by(row), (
+            f"{record.frame.link} {record.kept.hex()}\nexpected {said}\nfound    {row}"
+        )
+    check_tables(found.rows, found.tables)
