@@ -54,7 +54,8 @@ class Clock:
     def _relative(self, times: Integers) -> Integers:
         """Tell -ttttt, since the first packet, which rises, from -ttt, since the one before."""
         if self._since_first is None:
-            rises, falls = int((np.diff(times) > 0).sum()), int((np.diff(times) < 0).sum())
+            steps = np.diff(times)
+            rises, falls = int((steps > 0).sum()), int(((steps < 0) & (steps > -_HALF_DAY)).sum())
             rising = rises * 2 > len(times) - 1 and falls * _FEW <= rises
             if rising and _BOTH < len(times) < _ENOUGH:
                 self._unread.note("times that may be of -ttt and of -ttttt", "so few do not tell", len(times))

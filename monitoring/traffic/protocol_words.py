@@ -42,10 +42,10 @@ _FIRST_WORDS = {
     b"CLNP": LLC + 0xFE, b"CDPv1": SNAP, b"CDPv2": SNAP, b"VTPv1": SNAP, b"VTPv2": SNAP, b"DTPv1": SNAP,
     b"UDLDv1": SNAP, b"802.1AE": 0x88E5, b"MS": 0x886F, b"PTPv18": 0x88F7, b"PTPv1": 0x88F7, b"ip": IPV4, b"ip6": IPV6,
     b"arp": ARP, b"macsec": 0x88E5, b"isoclns": LLC + 0xFE, b"clnp": LLC + 0xFE, b"decnet": 0x6003, b"lldp": 0x88CC,
-    b"stp": LLC + 0x42, b"mpls": 0x8847, b"eap": 0x888E, b"cdp": SNAP,
+    b"stp": LLC + 0x42, b"mpls": 0x8847, b"eap": 0x888E, b"cdp": SNAP, b"SNAP": SNAP, b"Arista": 0xD28B,
 }  # fmt: skip
 _FIRST_WORD = re.compile(rb"[ ]?(?:\[\|)?(802\.1AE|[A-Za-z0-9-]*)")  # "[|arp]" is an ARP that is cut short
-_BAD_IPV4 = re.compile(rb"IP\d(?:,[ ]wrong[ ]|[ ]\(invalid\))|unknown[ ]ip[ ]\d|IP[ ]bad-hlen[ ]")
+_BAD_IPV4 = re.compile(rb"IP\d(?:,[ ]wrong[ ]|[ ]\(invalid\))|IP[ ]bad-hlen[ ]")
 
 
 def type_of_words(text: bytes) -> int:

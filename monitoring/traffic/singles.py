@@ -7,19 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from monitoring.traffic import lines
+from monitoring.traffic.foreign import NotACaptureError
 from monitoring.traffic.memory import PORT, PORT_BITS, Ends
-from monitoring.traffic.packets import ARP, IPV4, IPV6, UNKNOWN, Packets, Unread
+from monitoring.traffic.packets import ARP, IPV4, IPV6, TCP, UNKNOWN, Packets, Unread
 from monitoring.traffic.text_ip import Datagram, read_datagram
 from monitoring.traffic.text_link import Link, read_link
 
 _LONGEST_QUOTE = 80
-_BARE_IP = re.compile(rb"\S++[ ]>[ ]\S++:[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ]")
+_BARE_IP = re.compile(rb"\S++[ ]>[ ]\S++(?<=:)[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ]")
 _LENGTH = re.compile(rb"\A[^\n]*?, length (\d++)")
 _ALL_TOLD = (ARP, 0x88CC)  # and LLDP: the length is that of all that the frame carries
-
-
-class RefusedTextError(OSError):
-    """The whole text must not be read: what it holds could be forged, or is not what it seems."""
 
 
 # -A prints what IP carries as it is, line ends too: a request may forge a packet's line. Its mark is an IP header in
@@ -57,7 +54,7 @@ class Singles:
                                  else lines.NUMBER + rb"(?P<time>)(?=\S)")  # fmt: skip
 
     def read(self, row: bytes, line: Callable[[], int]) -> Single | None:
-        """Read a packet; None for notes, and for what is noted as unread; raises RefusedTextError for -A's."""
+        """Read a packet; None for notes, and for what is noted as unread; raises NotACaptureError for -A's."""
         begin = self._begin.match(row)
         if begin:
             link = read_link(row[begin.end() :])
@@ -66,9 +63,9 @@ class Singles:
         if not row or lines.NOTE.match(row):
             return None
         if _LETTERS.match(row):
-            raise RefusedTextError(
-                f"line {line()} looks like a packet's content that tcpdump printed with -A, in which anybody can forge "
-                "packets; print it anew with -X, or give the capture itself"
+            raise NotACaptureError(
+                f"this is text of tcpdump -A (line {line()} is an IP header in letters), in which what is sent can "
+                "forge packets; print it with -X instead, or give the capture itself"
             )
         self._note("line that is no packet", row, line)
         return None
@@ -101,7 +98,7 @@ class Singles:
             return
         found.network[index] = datagram.network
         if datagram.damaged:
-            found.protocol[index] = UNKNOWN if link.rest.startswith(b"bad-len ") else datagram.network
+            found.protocol[index] = UNKNOWN
             return
         found.protocol[index], found.fragment[index] = datagram.protocol, datagram.later
         if link.size == UNKNOWN and datagram.size != UNKNOWN:
@@ -112,6 +109,8 @@ class Singles:
         else:
             found.source[index] = self._ends.addresses[datagram.source]
             found.destination[index] = self._ends.addresses[datagram.destination]
+        if datagram.protocol == TCP:
+            found.payload[index] = UNKNOWN
         if datagram.segment:
             _put_segment(found, index, datagram.segment)
 

@@ -13,14 +13,12 @@ from itertools import islice
 from monitoring.traffic import lines
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets, Unread
 from monitoring.traffic.records import Stream
-from monitoring.traffic.singles import RefusedTextError
 from monitoring.traffic.text_link import read_link
 from monitoring.traffic.text_rows import Rows
 
 _CHUNK = 4 << 20
 _LONGEST_PACKET = 4 << 20
 _LINES_OF_STYLE = 1000  # are looked at to tell whether a text has times
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _UTF_8_MARK = b"\xef\xbb\xbf"
 _LINE, _TIMED, _NUMBER = (
     re.compile(rb"^[^\n]++", re.MULTILINE),
@@ -35,17 +33,20 @@ _INNER = re.compile(
 
 
 def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iterator[Packets]:
-    """Give the packets of a text; raises RefusedTextError for one of -A, and one of UTF-16."""
-    if head[:2] in _UTF_16 or head[1::2] == b"\0\0":
-        raise RefusedTextError("UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8 FILE")
+    """Give the packets of a text; raises NotACaptureError for one of -A."""
     text = _Text(book, unread)
-    data = head.removeprefix(_UTF_8_MARK)
-    while chunk := stream.read(_CHUNK):
+    data, chunk = head.removeprefix(_UTF_8_MARK), stream.read(_CHUNK)
+    while chunk:
+        following = stream.read(_CHUNK)  # a text that fits into one piece is read as one
+        if not following:
+            break
         piece = text.piece(data + chunk)
         yield from text.packets(piece, text.cut(piece))
-        data = text.left
-    piece = text.piece(data + b"\n" if data else b"")
-    yield from text.packets(piece, len(piece))
+        data, chunk = text.left, following
+    if data + chunk:
+        piece = text.piece(data + chunk)
+        piece += b"" if piece.endswith(b"\n") else b"\n"
+        yield from text.packets(piece, len(piece))
 
 
 def _is_timed(data: bytes) -> bool | None:

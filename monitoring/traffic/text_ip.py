@@ -24,13 +24,14 @@ _ENDS = re.compile(rb"(?P<source>\S++)[ ]>[ ](?P<destination>\S++)(?<=:)(?:[ ]|(
 _EXTENSION = re.compile(
     rb"(?:(?:HBH|DSTOPT)[ ](?>(?:\([^()\n]{0,200}(?:\([^()\n]{0,80}\)[^()\n]{0,80}){0,4}\)[ ]?)*)"
     rb"|(?:RT6|srcrt)[ ]\([^)\n]*+\)[ ]|(?P<fragment>frag)[ ]\((?:0x[0-9a-f]{8}:)?(?P<offset>\d++)\|[^)\n]*+\)[ ]?"
-    rb"|(?P<ah>AH\((?:[^()\n]{0,2000})\):[ ]?))"
+    rb"|(?P<ah>AH\([^()\n]*+(?:\([^()\n]*+\)[^()\n]*+)?\):[ ]{0,2}))"
 )
 _PORTS = re.compile(rb"(?P<source>[^\s.:>]++)[ ]>[ ](?P<destination>[^\s.:>]++):[ ](?P<rest>[^\n]*+)")
 _SEGMENT = re.compile(FLAGS % rb"(?::(?P<end>\d++))?" + rb"(?P<whole>,[ ]length[ ](?P<length>\d++))?")
 _TCP_WORDS = (b"Flags [", b"tcp ", b"[|tcp]", b" [|tcp]", b"[bad hdr length", b"[!tcp]")
 _INNER = re.compile(rb"(?P<source>\S++)[ ]>[ ]\S++(?<=:)(?:[ ]|\Z)")
 _BY_NAME = re.compile(rb"[ ]?([\w.+-]+)(?:[ ]\d++)?\Z")
+_QUIET = (b"igmp", b"pim")  # of which -q prints no more, so that later fragments look the same
 _DIGITS = 4  # dots of an IPv4 address with a port
 
 
@@ -142,7 +143,9 @@ def _is_later_fragment(found: Datagram, rest: bytes, has_ports: bool | None) -> 
     if found.network != VERSION_4 or has_ports:
         return False
     name = re.fullmatch(rb"(?:ip-proto-(\d+)|([\w.+-]+))", rest)
-    return bool(name) and (name[1] is not None or protocol_words.by_database(name[2]) != UNKNOWN)  # type: ignore[index]
+    if name is None or name[0] in _QUIET:
+        return False
+    return name[1] is not None or protocol_words.by_database(name[2]) != UNKNOWN
 
 
 def _has_ports(source: bytes, destination: bytes) -> bool | None:

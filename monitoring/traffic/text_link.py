@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from monitoring.traffic import protocol_words
 from monitoring.traffic.lines import DIRECTION, MAC
-from monitoring.traffic.packets import IPV4, IPV6, LLC, UNKNOWN
+from monitoring.traffic.packets import ARP, IPV4, IPV6, LLC, UNKNOWN
 from monitoring.traffic.protocol_words import POINTS, RAW_IPX, SNAP, TYPE_NAMES, VLAN_TYPES
 
 ETHERNET, COOKED_2 = 14, 20  # bytes
@@ -21,6 +21,8 @@ _ENDS = re.compile(MAC + rb"(?:[ ](?P<ssap>[A-Z][\w. ]{0,30}))?[ ]>[ ]" + MAC + 
 _KIND = rb"(?:ethertype[ ])?(?P<name>[A-Za-z0-9][^,\n:]{0,40}?)(?:[ ]\(0x(?P<type>[0-9a-f]{4})\))?"
 _WITH_LENGTH = re.compile(_KIND + rb",[ ]length[ ](?P<frame>\d++):[ ]?")
 _WITHOUT_LENGTH = re.compile(_KIND + rb"(?:,[ ]|(?=\n|\Z))")
+_QUIET_ARP = (b"Request who-has ", b"Reply ")  # -q -e of -i any
+_WORDS = {IPV4: b"IP ", IPV6: b"IP6 "}
 _VLAN = re.compile(rb"vlan[ ]\d++,[ ]p[ ]\d,(?:[ ]DEI,)?[ ]")
 _LLC = re.compile(
     rb"LLC,[ ]dsap[ ][^(\n]{0,40}\(0x(?P<dsap>[0-9a-f]{2})\)[ ](?P<group>Group)?[^:\n]{0,80}ctrl[ ]0x[0-9a-f]{2,4}:[ ]"
@@ -33,7 +35,11 @@ _LLC_NAMES = re.compile(
     rb"(?:[A-Z][\w. ]{0,30}[ ]>[ ])?(?P<dsap>[A-Z][\w. ]{0,30})[ ](?:Unnumbered|Supervisory|Information),[ ]"
     rb"[^\n]{0,80}?length[ ](?P<length>\d++)"
 )
-_NULL = re.compile(rb"AF[ ](?P<family>IPv[46])[ ]\(\d++\),[ ]length[ ](?P<frame>\d++):[ ]|ip:[ ]")
+# BSD's loopback, PPP and raw IP with -e; HDLC's address before the EtherType.
+_BARE = re.compile(
+    rb"(?:(?:AF[ ])?(?P<family>IPv[46]|IP6?)[ ]\((?:\d++|0x00[0-9a-f]{2})\),[ ]length[ ](?P<frame>\d++)|ip):[ ]"
+)
+_HDLC = re.compile(rb"(?:unicast|bcast|0x[0-9a-f]{2}),[ ](?=ethertype[ ])")
 
 
 @dataclass(frozen=True)
@@ -55,56 +61,53 @@ def read_link(text: bytes) -> Link:
         header = COOKED_2 if found["interface"] else 16
     if found := _ENDS.match(text):
         text, told = text[found.end() :], True
-    if found := _NULL.match(text):
-        family = TYPE_NAMES.get(found["family"], UNKNOWN)
-        return Link(
-            family,
-            int(found["frame"] or UNKNOWN),
-            4 if found["family"] else 0,
-            text[found.end() :],
-            told=True,
-        )
-    kind, size, text, tags = (
-        _kind(text) if told or text.startswith(b"ethertype ") else (UNKNOWN, UNKNOWN, text, 0)
-    )
+    if found := _BARE.match(text):
+        family = IPV6 if found["family"] in (b"IPv6", b"IP6") else IPV4 if found["family"] else UNKNOWN
+        return Link(family, int(found["frame"] or UNKNOWN), 0, text[found.end() :], told=True)
+    if found := _HDLC.match(text):
+        text, told = text[found.end() :], True
+    kind, size, text, tags = _kind(text, cooked=header != ETHERNET) if told else _tags(text, UNKNOWN)
+    if header == ETHERNET and tags and not told:
+        header += 2  # only -i any names the EtherType behind a tag without -e
     header += tags * _TAG
     if kind == LLC or text.startswith(b"LLC, dsap "):
         kind, text = _point(text)
     elif kind == UNKNOWN:
         if named := _LLC_NAMES.match(text):
-            return Link(
-                _point_by_name(named["dsap"]), _padded(int(named["length"]) + header), header, text, told=True
-            )
-        if header == ETHERNET and tags == 1:
-            header += 2  # only -i any names the EtherType behind a tag without -e
-        kind = protocol_words.type_of_words(text)
-        text = text.removeprefix(b"IP6 " if kind == IPV6 else b"IP " if kind == IPV4 else b"")
-        return Link(kind, size, header, text, told)
-    return Link(kind, size, header, text, told=True)
+            size = _padded(int(named["length"]) + header)
+            return Link(_point_by_name(named["dsap"]), size, header, text, told=True)
+        kind = ARP if told and text.startswith(_QUIET_ARP) else protocol_words.type_of_words(text)
+    told |= tags > 0 or size != UNKNOWN
+    return Link(kind, size, header, text.removeprefix(_WORDS.get(kind, b"")), told)
 
 
-def _kind(text: bytes) -> tuple[int, int, bytes, int]:
+def _kind(text: bytes, *, cooked: bool) -> tuple[int, int, bytes, int]:
     """Read EtherTypes and tags: the packet's, the frame's size, the rest, and the number of tags."""
     kind = size = UNKNOWN
-    tags = 0
-    if found := _WITH_LENGTH.match(text):
-        kind, text = _number(found), text[found.end() :]
-        size = int(found["frame"])
-        if kind == LLC:
+    found = _WITH_LENGTH.match(text)
+    if found and (not cooked or text.startswith((b"ethertype ", b"802."))):
+        kind, size, text = _number(found), int(found["frame"]), text[found.end() :]
+        if kind == LLC and not cooked:
             size = _padded(size + ETHERNET)
+    kind, _, text, tags = _tags(text, kind)
+    return kind, size, text, tags
+
+
+def _tags(text: bytes, kind: int) -> tuple[int, int, bytes, int]:
+    """Read tags, and the EtherType behind each; no size."""
+    tags = 0
     while True:
-        if found := _VLAN.match(text):
-            text = text[found.end() :]
+        tag, named = _VLAN.match(text), text.startswith(b"ethertype ")
+        if tag:
+            text = text[tag.end() :]
             if text.startswith(b"802.3"):
-                return LLC, size, text.removeprefix(b"802.3").lstrip(b": "), tags + 1
-            tags += 1
-        elif not (text.startswith(b"ethertype ") or tags or kind in VLAN_TYPES):
-            return kind, size, text, tags
-        if not (found := _WITHOUT_LENGTH.match(text)) or _number(found) == UNKNOWN:
-            return (UNKNOWN if kind in VLAN_TYPES else kind), size, text, tags
-        if text.startswith(b"ethertype ") and not tags and kind == UNKNOWN:
-            tags += 1
-        kind, text = _number(found), text[found.end() :]
+                return LLC, UNKNOWN, text.removeprefix(b"802.3").lstrip(b": "), tags + 1
+        elif not named:
+            return (UNKNOWN if kind in VLAN_TYPES else kind), UNKNOWN, text, tags
+        tags += tag is not None or kind not in VLAN_TYPES
+        found = _WITHOUT_LENGTH.match(text)
+        if found and (_number(found) != UNKNOWN or found["name"] == b"Unknown"):
+            kind, text = _number(found), text[found.end() :]
 
 
 def _number(found: re.Match[bytes]) -> int:
