@@ -64,7 +64,7 @@ topology: ## the live system as a diagram (text; SVG and PNG in reports/)
 distribution: ## how the gateway spread requests over instances (CSV and PNG in reports/)
 	@scripts/report.sh distribution
 
-monitor: ## phase 3: capture for DURATION=30 s, analyse, reports of traffic, connections, health (reports/)
+monitor: ## phase 3: capture for DURATION=30 s, analyse, reports of traffic, connections, health (reports/; FORMAT=json, parquet: tables for a notebook, too)
 	@monitoring/monitor.sh run
 
 capture: ## tcpdump on the lab's wires until Ctrl+C (DURATION=10: so many seconds)

@@ -5,7 +5,6 @@ python -m bench.analysis FOLDER ROUNDS CSV    (bench/analysis.sh makes the folde
 
 from __future__ import annotations
 
-import csv
 import os
 import statistics
 import subprocess
@@ -14,8 +13,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+
+from scripts.csv_files import write_rows
+from scripts.terminal import Console
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS, OURS_OF_TEXT, TSHARK, REGEX = "ours, pcap", "ours, text", "tshark -z conv,ip", "a regex a line, text"
@@ -58,12 +59,8 @@ def main(folder: Path, rounds: int, path: Path) -> None:
     for number in range(1, rounds + 1):
         print(f"round {number} of {rounds}", file=sys.stderr)
         runs += [(number, name, *measured(command)) for name, command in commands(folder).items()]
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("round", "contender", "seconds", "peak_mb"))
-        writer.writerows(
-            (number, name, f"{seconds:.3f}", f"{memory:.1f}") for number, name, seconds, memory in runs
-        )
+    rows = [(number, name, f"{seconds:.3f}", f"{memory:.1f}") for number, name, seconds, memory in runs]
+    write_rows(path, ("round", "contender", "seconds", "peak_mb"), rows)
     show(runs, folder)
 
 

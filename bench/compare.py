@@ -7,7 +7,6 @@ python -m bench.compare --lab PID [--docker PORT HOST_PORT] [--rounds N --reques
 from __future__ import annotations
 
 import argparse
-import csv
 import random
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from bench.cgroups import busy_seconds
 from bench.compare_report import write_report
 from bench.loads import BenchError, Result, closed_loop, open_loop
 from bench.sides import Contender, Side, docker_side, lab_side
+from scripts.csv_files import write_rows
 from scripts.topology import load
 
 CLOSED, OPEN = "closed loop", "open loop"
@@ -135,13 +135,13 @@ def _prepared(contender: Contender) -> Iterator[None]:
 
 def write_runs(runs: list[Run], path: Path) -> None:
     """Write a line a run."""
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        names = [field.name for field in fields(Run)]
-        writer.writerow(names)
-        for run in runs:
-            values = (getattr(run, name) for name in names)
-            writer.writerow(f"{value:.4f}" if isinstance(value, float) else value for value in values)
+    names = [field.name for field in fields(Run)]
+    rows = ([getattr(run, name) for name in names] for run in runs)
+    write_rows(
+        path,
+        names,
+        ([f"{value:.4f}" if isinstance(value, float) else value for value in row] for row in rows),
+    )
 
 
 def main() -> None:

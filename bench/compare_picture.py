@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
 from monitoring.colours import BLUE, ORANGE
+from scripts.figures import plt, save
 
 if TYPE_CHECKING:
     from bench.compare_report import Figure, Results
@@ -53,5 +49,4 @@ def draw(results: Results, figures: Sequence[Figure], path: Path) -> None:
     sheet.suptitle(
         "Namespaces (blue) and Docker (orange): GET /api/products; lines are 95 % intervals", fontsize=11
     )
-    sheet.savefig(path, dpi=130)
-    plt.close(sheet)
+    save(sheet, path)

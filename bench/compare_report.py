@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.compare_picture import draw
-from bench.intervals import ALIKE, Interval, interval, ratio
+from bench.intervals import ALIKE, CONFIDENCE, UNKNOWN, Interval, interval, ratios
 from bench.sides import CPUS, DOCKER, LAB, MEMORY, PROJECT, Contender, Side
+from scripts.csv_files import write_rows
 from scripts.document import Document, Picture, Rows, Section, write
 
 if TYPE_CHECKING:
     from bench.compare import Run
 
 _WHOLE = 100  # from here on without decimals
+_MOST_TIMES = 100  # an interval up to more says nothing worth a number
 # Ways that differ in nothing but who made them.
 PAIRS = (
     ("lab, published port", "Docker, published port"),
@@ -56,6 +57,7 @@ FIGURES = (
     Figure("CPU of the machine a request", "closed loop", "ms", lambda run: run.cpu_machine),
     Figure("memory of all services", "closed loop", "MB", lambda run: run.memory),
 )
+COSTS = FIGURES[:2]  # of an element: throughput and p50
 
 
 class Results:
@@ -69,6 +71,20 @@ class Results:
         self.bad = sum(run.bad for run in runs)
         self.requests = sum(run.requests for run in runs)
         self.rounds = max(run.round for run in runs)
+        compared = list(self._compared())
+        intervals = ratios(
+            [(self.values(one, figure), self.values(other, figure)) for one, other, figure in compared]
+        )
+        self._ratios = dict(zip(compared, intervals, strict=True))
+
+    def _compared(self) -> Iterator[tuple[str, str, Figure]]:
+        """Give all that is compared, and so judged together."""
+        for lab, docker in PAIRS:
+            if self.has(lab, docker):
+                yield from ((docker, lab, figure) for figure in FIGURES)
+        for _, with_it, without in ELEMENTS:
+            if self.has(with_it, without):
+                yield from ((with_it, without, figure) for figure in COSTS)
 
     def values(self, contender: str, figure: Figure) -> list[float]:
         """Give a figure of each round, in order."""
@@ -80,8 +96,13 @@ class Results:
         return interval(self.values(contender, figure))
 
     def ratio(self, one: str, other: str, figure: Figure) -> Interval:
-        """Give how many times the other the one is, round by round."""
-        return ratio(self.values(one, figure), self.values(other, figure))
+        """Give how many times the other the one is, round by round, as all comparisons together allow."""
+        return self._ratios[one, other, figure]
+
+    @property
+    def comparisons(self) -> int:
+        """Tell how many are judged together."""
+        return len(self._ratios)
 
     def has(self, *names: str) -> bool:
         """Tell whether all of these were measured."""
@@ -154,9 +175,10 @@ def _compared(results: Results, lab: str, docker: str) -> str:
 
 
 def _untold(results: Results, times: Interval) -> str:
-    return (
-        f"cannot be told in {results.rounds} rounds, anything from {times.low:.2f} to {times.high:.2f} times"
-    )
+    said = f"{UNKNOWN} in {results.rounds} rounds"
+    if times.high > _MOST_TIMES:
+        return said
+    return f"{said}, anything from {times.low:.2f} to {times.high:.2f} times"
 
 
 def _listed(items: Sequence[str]) -> str:
@@ -165,14 +187,11 @@ def _listed(items: Sequence[str]) -> str:
 
 
 def _cost(results: Results, what: str, with_it: str, without: str) -> str:
-    rate, delay = FIGURES[0], FIGURES[1]
-    throughput, latency = results.ratio(with_it, without, rate), results.ratio(with_it, without, delay)
     parts = []
-    for name, times in (("throughput", throughput), ("p50", latency)):
+    for name, figure in zip(("throughput", "p50"), COSTS, strict=True):
+        times = results.ratio(with_it, without, figure)
         verdict = times.verdict()
-        told = (
-            f"{verdict} ({_shown(times)} times)" if verdict != "cannot be told" else _untold(results, times)
-        )
+        told = f"{verdict} ({_shown(times)} times)" if verdict != UNKNOWN else _untold(results, times)
         parts.append(f"{name}: {told}")
     return f"With {what}, against without: {'; '.join(parts)}."
 
@@ -182,26 +201,29 @@ def _digits_of(value: float) -> str:
 
 
 def _shown(value: Interval) -> str:
-    return f"{value.mean:.2f}, 95 % {value.low:.2f} to {value.high:.2f}"
+    return f"{value.mean:.2f}, {_percent(value.confidence)} interval {value.low:.2f} to {value.high:.2f}"
+
+
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:.4g} %"
 
 
 def write_table(results: Results, path: Path) -> None:
     """Write each figure of each contender with its interval, and each ratio."""
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("what", "figure", "unit", "mean", "low95", "high95"))
-        for figure in FIGURES:
-            for contender in results.contenders:
-                found = results.interval(contender, figure)
-                writer.writerow((contender, figure.name, figure.unit, *_digits(found)))
-            for lab, docker in PAIRS:
-                if results.has(lab, docker):
-                    times = results.ratio(docker, lab, figure)
-                    writer.writerow((f"{docker} / {lab}", figure.name, "times", *_digits(times)))
+    rows = []
+    for figure in FIGURES:
+        for contender in results.contenders:
+            found = results.interval(contender, figure)
+            rows.append((contender, figure.name, figure.unit, *_digits(found)))
+        for lab, docker in PAIRS:
+            if results.has(lab, docker):
+                times = results.ratio(docker, lab, figure)
+                rows.append((f"{docker} / {lab}", figure.name, "times", *_digits(times)))
+    write_rows(path, ("what", "figure", "unit", "mean", "low", "high", "confidence"), rows)
 
 
 def _digits(value: Interval) -> list[str]:
-    return [f"{number:.4f}" for number in (value.mean, value.low, value.high)]
+    return [f"{number:.4f}" for number in (value.mean, value.low, value.high, value.confidence)]
 
 
 def _ways(sides: Sequence[Side]) -> Rows:
@@ -232,7 +254,8 @@ def _pairs(results: Results) -> Rows:
     for lab, docker in PAIRS:
         for figure in FIGURES:
             times = results.ratio(docker, lab, figure)
-            rows.append((f"{docker} / {lab}", figure.name, _shown(times), times.verdict()))
+            shown = _shown(times) if times.high <= _MOST_TIMES else "-"
+            rows.append((f"{docker} / {lab}", figure.name, shown, times.verdict()))
     return Rows(("ways", "figure", "times", "in words"), rows, (4, 3, 3, 1.5))
 
 
@@ -244,9 +267,11 @@ def _method(rate: float, results: Results) -> list[str]:
         "Closed loop: ApacheBench, 50 at a time, a new connection for each request, -l. Open loop: "
         f"{rate:.0f} requests a second whatever becomes of those before, latency from the intended moment, connections "
         f"kept. {results.rounds} rounds after one that does not count.",
-        "An interval is Student's, of the rounds' values; a ratio is taken in each round and its logarithms averaged. "
-        f"Where the interval of a ratio has 1 in it and lies within {ALIKE[0]} and {ALIKE[1]}, that is no difference; "
-        "where it is wider, these rounds cannot tell.",
+        f"An interval is Student's, of the rounds' values, {_percent(CONFIDENCE)} for a single figure. A ratio is "
+        f"taken in each round and its logarithms averaged. The {results.comparisons} ratios are judged together by "
+        f"Holm's method: the chance that any of them is called more or less by chance is {_percent(1 - CONFIDENCE)} in "
+        "all, so their intervals are wider. Where the interval of a ratio has 1 in it and lies within "
+        f"{ALIKE[0]} and {ALIKE[1]}, that is no difference; where it is wider, these rounds cannot tell.",
         "CPU of the machine has the client and the kernel's own work in it, and docker-proxy's; CPU of the services is "
         "their control groups'. Memory is what their processes hold (PSS); the limit counts what they ask for after "
         "they joined their group, in the lab when all is up.",

@@ -14,7 +14,6 @@ in ticks) is noted too, to be compared; only on an idle machine is it this bench
 
 from __future__ import annotations
 
-import csv
 import gc
 import os
 import signal
@@ -24,6 +23,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from scripts.csv_files import Writer
 
 NEW, KEPT = "new", "kept"
 HEADINGS = (
@@ -140,13 +141,13 @@ def main(turn: str, hop: str, server: str, requests: int) -> None:
     signal.alarm(DEADLINE_SECONDS)
     gc.disable()
     address, port = server.rsplit(":", 1)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = Writer(sys.stdout)
     for name, way in ((NEW, by_new_connections), (KEPT, on_a_kept_one)):
         processes, machine, latencies = measure(way((address, int(port))), requests)
         if not processes:
             raise SystemExit("hops: this kernel keeps no CPU times (/proc/PID/schedstat: CONFIG_SCHED_INFO)")
         text = " ".join(f"{taken / 1000:.1f}" for taken in latencies)
-        writer.writerow((turn, hop, name, requests, f"{processes:.2f}", f"{machine:.2f}", text))
+        writer.row((turn, hop, name, requests, f"{processes:.2f}", f"{machine:.2f}", text))
 
 
 if __name__ == "__main__":

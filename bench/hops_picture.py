@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from bench.hops_steps import FIRST, LESS, MORE, NO_DIFFERENCE, Step, amount, floating_bars, name_of, signed
 from monitoring.colours import BLUE, COLOURS, ORANGE
+from scripts.figures import plt, save
 
 _COLUMNS = {
     "p50_us": "median (p50)",
@@ -60,8 +57,7 @@ def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: in
         for verdict, (colour, hatch) in _LOOKS.items()
     ]
     sheet.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
-    sheet.savefig(path, dpi=110)
-    plt.close(sheet)
+    save(sheet, path, dpi=110)
 
 
 def _after(steps: Sequence[Step]) -> list[Step]:

@@ -9,18 +9,19 @@ with replacement, the same ones for all hops, so that what disturbed a round dis
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from bench.hops import HEADINGS, KEPT, NEW
 from bench.hops_picture import draw
 from bench.hops_steps import LESS, NO_DIFFERENCE, Step, amount, name_of, signed, steps_of
 from bench.hops_turns import FIGURES, Turn, read_turns, table_of
+from scripts.csv_files import write_rows
+from scripts.terminal import Console
+from scripts.whole_file import draft_of
 
 CONNECTIONS = {NEW: "a new connection", KEPT: "a request on a kept connection"}
 Steps = dict[tuple[str, str], list[Step]]  # by connection and figure
@@ -52,22 +53,19 @@ def conclusion(step: Step, connection: str, figure: str) -> str:
 
 def write_raw(source: Path, path: Path) -> None:
     """Write every latency, under a heading."""
-    path.write_text(",".join(HEADINGS) + "\n" + source.read_text())
+    with draft_of(path) as draft:
+        draft.write_text(",".join(HEADINGS) + "\n" + source.read_text())
 
 
 def write_steps(steps: Steps, hops: Sequence[str], path: Path) -> None:
     """Write a line for each hop and kind of connection."""
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("hop", "connection", *(figure + part for figure in FIGURES for part in _PARTS)))
-        for connection in CONNECTIONS:
-            for at, hop in enumerate(hops):
-                cells = [
-                    cell
-                    for figure in FIGURES
-                    for cell in _cells(steps[connection, figure][at], connection, figure)
-                ]
-                writer.writerow((hop, connection, *cells))
+    columns = ("hop", "connection", *(figure + part for figure in FIGURES for part in _PARTS))
+    rows = []
+    for connection in CONNECTIONS:
+        for at, hop in enumerate(hops):
+            found = [(steps[connection, figure][at], connection, figure) for figure in FIGURES]
+            rows.append((hop, connection, *(cell for each in found for cell in _cells(*each))))
+    write_rows(path, columns, rows)
 
 
 def _cells(step: Step, connection: str, figure: str) -> list[str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from monitoring.quantiles import quantile
+
 CPU = "cpu_us_per_request"
 FIGURES = {"p50_us": "median", "p99_us": "99th percentile", CPU: "CPU time"}
 
@@ -31,7 +33,10 @@ class Turn:
         """Give one of FIGURES."""
         if name == CPU:
             return self.cpu_us
-        return float(np.percentile(self.latencies_us, int(name[1:3])))
+        found = quantile(self.latencies_us.tolist(), int(name[1:3]) / 100)
+        if found is None:
+            raise ValueError(f"round {self.round}, {self.hop}: no request was answered")
+        return found
 
 
 def read_turns(path: Path) -> list[Turn]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import csv
 import re
-import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from monitoring.quantiles import quantile
 
 CONCURRENCY = 50
 OK = 200
@@ -43,7 +44,7 @@ class Result:
 
 
 def closed_loop(enter: Sequence[str], url: str, requests: int, raw: Path) -> Result:
-    """Run ab; its percentiles go to `raw`. Raises BenchError."""
+    """Run ab; its percentiles, which are one rank above the nearest, go to `raw`. Raises BenchError."""
     command = [*enter, "ab", "-l", "-q", "-s", "30", "-n", str(requests), "-c", str(CONCURRENCY)]
     run = subprocess.run([*command, "-e", str(raw), url], capture_output=True, text=True, check=False)
     if run.returncode:
@@ -79,11 +80,11 @@ def open_loop(enter: Sequence[str], base: str, rate: float, seconds: float, raw:
         raise BenchError(f"open loop at {base}: {run.stderr.strip().splitlines()[-1:]}")
     with raw.open(newline="") as stream:
         rows = [(int(row["status"]), float(row["latency_ms"])) for row in csv.DictReader(stream)]
-    if len(rows) < 2:  # noqa: PLR2004  percentiles take two
-        raise BenchError(f"open loop at {base}: {len(rows)} requests were sent; give it more time")
-    cuts = statistics.quantiles([latency for _, latency in rows], n=100, method="inclusive")
+    p50, p95, p99 = (quantile((latency for _, latency in rows), share) for share in (0.5, 0.95, 0.99))
+    if p50 is None or p95 is None or p99 is None:
+        raise BenchError(f"open loop at {base}: no request was sent; give it more time")
     bad = sum(status != OK for status, _ in rows)
-    return Result(len(rows), bad, (len(rows) - bad) / seconds, cuts[49], cuts[94], cuts[98])
+    return Result(len(rows), bad, (len(rows) - bad) / seconds, p50, p95, p99)
 
 
 def _number(pattern: str, text: str) -> float:

@@ -176,7 +176,8 @@ case ${1:-run} in
     need_tools ip jq awk ping python3
     run_all
     python=$VENV/bin/python
-    "$([[ -x $python ]] && echo "$python" || echo python3)" "$ROOT/bench/network_report.py" "$CSV" "${CSV%.csv}.png"
+    cd "$ROOT"
+    "$([[ -x $python ]] && echo "$python" || echo python3)" -m bench.network_report "$CSV" "${CSV%.csv}.png"
     ;;
   measure) measure "$2" "$3" ;; # only for itself, in a sandbox
   help) print_help ;;

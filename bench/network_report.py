@@ -1,7 +1,6 @@
-"""Table and chart of the network benchmark: python network_report.py CSV PNG."""
+"""Table and chart of the network benchmark: python -m bench.network_report CSV PNG."""
 
 import csv
-import importlib
 import statistics
 import sys
 from collections.abc import Iterable
@@ -125,24 +124,23 @@ def _down_by_up(results: Results) -> list[float]:
 
 def chart(results: Results, path: Path) -> None:
     """Draw median and least-to-most against size, `up` and `down` side by side."""
-    mpl = importlib.import_module("matplotlib")  # the table does without
-    mpl.use("Agg")
-    pyplot = importlib.import_module("matplotlib.pyplot")
-    figure, panels = pyplot.subplots(1, len(PHASES), figsize=(11, 5), sharey=True, layout="constrained")
+    from scripts.figures import plain_numbers, plt, save  # noqa: PLC0415 - the table does without
+
+    figure, panels = plt.subplots(1, len(PHASES), figsize=(11, 5), sharey=True, layout="constrained")
     for panel, phase in zip(panels, PHASES, strict=True):
         for contender in results.contenders:
             _line(panel, results, contender, phase)
         panel.set(xscale="log", yscale="log", title=phase, xlabel="nodes (namespaces)")
         panel.set_xticks(results.sizes, [str(size) for size in results.sizes])
         panel.minorticks_off()
-        panel.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        plain_numbers(panel.yaxis)
         panel.grid(color="#dddddd", linewidth=0.8)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("seconds: median, and least to most")
     panels[0].legend(frameon=False)
     rounds = max(run.round for run in results.runs)
     figure.suptitle(f"The same network, made and unmade in different ways ({rounds} rounds in turns)")
-    figure.savefig(path, dpi=150)
+    save(figure, path, dpi=150)
 
 
 def _line(panel: Any, results: Results, contender: str, phase: str) -> None:

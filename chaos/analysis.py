@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from chaos.load import CREATED, Sample
 from chaos.promises import KINDS, Allowed, Promise
 from monitoring.gateway_log import Change, Routed
+from monitoring.quantiles import quantile
 
 REFUSAL_MS, ORDER_REFUSAL_MS = 2000.0, 5000.0  # deadlines: 1.5 s and 4 s in the gateway, and the way there
 LAST_SECONDS = 8.0  # that are judged after the last fault
@@ -54,9 +55,9 @@ class Result:
     counts: dict[str, int]
     failures: dict[str, int]
     slow: int = 0
-    p50_ms: float = 0.0
-    p99_ms: float = 0.0
-    p99_first_second_ms: float = 0.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    p99_first_second_ms: float | None = None
     unacknowledged: int = 0
     detected: float | None = None
     out: float | None = None
@@ -80,12 +81,6 @@ class Ledger:
     def good(self) -> bool:
         """Return whether every 201 could be read and is there exactly once, and nothing is there that must not."""
         return not (self.lost or self.doubled or self.mistaken or self.garbled or self.unwanted)
-
-
-def percentile(values: Iterable[float], share: float) -> float:
-    """Return the value that `share` of all do not exceed (nearest rank); 0 of none."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
 def faults_of(events: Sequence[Event]) -> list[Fault]:
@@ -119,10 +114,10 @@ def judge(
     result = Result(fault, promise, {kind: len(found) for kind, found in kinds.items()}, failures)
     good = [sample for sample in kinds["get"] if sample.good]
     result.slow = sum(sample.latency_ms > SLOW_MS for sample in kinds["get"])
-    result.p50_ms = percentile((sample.latency_ms for sample in good), 0.50)
-    result.p99_ms = percentile((sample.latency_ms for sample in good), 0.99)
+    result.p50_ms = quantile((sample.latency_ms for sample in good), 0.50)
+    result.p99_ms = quantile((sample.latency_ms for sample in good), 0.99)
     first_second = [sample.latency_ms for sample in good if sample.intended < fault.begin + 1]
-    result.p99_first_second_ms = percentile(first_second, 0.99)
+    result.p99_first_second_ms = quantile(first_second, 0.99)
     acknowledged = {sample.key for sample in samples if sample.kind == "order" and sample.good}
     result.unacknowledged = len({sample.key for sample in kinds["order"]} - acknowledged)
     find_times(result, [change for change in changes if change.instance == fault.node], routed, url)
@@ -181,7 +176,7 @@ def broken_answers(result: Result, samples: Sequence[Sample]) -> list[str]:
 def broken_times(result: Result, samples: Sequence[Sample], url: str) -> list[str]:
     """Return the promises about times that were broken, a sentence each."""
     fault, promise, broken = result.fault, result.promise, []
-    p99_ms = max(result.p99_ms, result.p99_first_second_ms)
+    p99_ms = max((p99 for p99 in (result.p99_ms, result.p99_first_second_ms) if p99 is not None), default=0.0)
     if promise.p99_ms is not None and p99_ms > promise.p99_ms:
         broken.append(f"p99 is {p99_ms:.0f} ms")
     if promise.noticed is not None and (result.out is None or result.out > promise.noticed):

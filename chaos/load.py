@@ -7,7 +7,6 @@ Rates and latencies are measured with the monotonic clock: a step of the wall cl
 """
 
 import argparse
-import csv
 import json
 import signal
 import sys
@@ -15,17 +14,19 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
+from enum import StrEnum
 from typing import TextIO
 
 import gevent
 from geventhttpclient import HTTPClient
 
 from chaos.names import resolves
+from scripts.csv_files import Writer
 
 TIMEOUT_SECONDS = 6.0
 ORDER_SECONDS = 30.0
 RETRY_SECONDS = 0.5
-OK, CREATED, INVALID = 200, 201, 400
+OK, CREATED, INVALID, UNAVAILABLE = 200, 201, 400, 503
 GOOD = {
     "get": OK,
     "read": OK,
@@ -36,6 +37,16 @@ GOOD = {
 
 Answer = tuple[int, str, str, bytes]  # status, X-Instance, Retry-After, body
 NO_ANSWER: Answer = (0, "", "", b"")
+
+
+class Outcome(StrEnum):
+    """What became of a request: each has exactly one."""
+
+    RIGHT = "answered right"
+    GARBLED = "answered 201 without an order's number"
+    REFUSED = "refused by 503 with Retry-After"
+    WRONG = "answered otherwise"
+    NONE = "not answered"
 
 
 @dataclass(frozen=True)
@@ -57,9 +68,18 @@ class Sample:
     order_id: str = ""
 
     @property
+    def outcome(self) -> Outcome:
+        """Return what became of the request."""
+        if self.status == GOOD[self.kind]:
+            return Outcome.GARBLED if self.kind == "order" and not self.order_id else Outcome.RIGHT
+        if self.status == UNAVAILABLE and self.retry_after:
+            return Outcome.REFUSED
+        return Outcome.WRONG if self.status else Outcome.NONE
+
+    @property
     def good(self) -> bool:
         """Return whether the answer is the right one."""
-        return self.status == GOOD[self.kind] and (self.kind != "order" or bool(self.order_id))
+        return self.outcome is Outcome.RIGHT
 
 
 class Load:
@@ -70,8 +90,8 @@ class Load:
             url, concurrency=2000, connection_timeout=2, network_timeout=TIMEOUT_SECONDS
         )
         self._resolver = resolver
-        self._writer = csv.writer(out, lineterminator="\n")
-        self._writer.writerow(field.name for field in fields(Sample))
+        self._writer = Writer(out)
+        self._writer.row(field.name for field in fields(Sample))
         self._since_1970 = time.time() - time.monotonic()  # read once
         self._last_order = ""
         self.stopped = False
@@ -119,10 +139,10 @@ class Load:
             with gevent.Timeout(TIMEOUT_SECONDS, TimeoutError):
                 answer = self._client.request(method, path, body, headers or {})
                 content = bytes(answer.read())
+                instance, retry_after = answer.get("X-Instance", ""), answer.get("Retry-After", "")
+                return answer.status_code, str(instance), str(retry_after), content
         except Exception:  # whatever the reason, a request without an answer is a sample too
             return NO_ANSWER
-        instance, retry_after = answer.get("X-Instance", ""), answer.get("Retry-After", "")
-        return answer.status_code, str(instance), str(retry_after), content
 
     def _note(self, kind: str, begin: float, answer: Answer, key: str = "", order_id: str = "") -> None:
         latency = round((time.monotonic() - begin) * 1000, 3)
@@ -131,7 +151,7 @@ class Load:
         sample = Sample(kind, intended, latency, status, instance, retry_after, key, order_id)
         self.requests += 1
         self.failures += not sample.good
-        self._writer.writerow(astuple(sample))
+        self._writer.row(astuple(sample))
 
     def run(self, work: Callable[[float], None], rate: float, seconds: float) -> None:
         """Begin `work` `rate` times a second for `seconds`, then wait for what is under way."""
@@ -145,15 +165,16 @@ class Load:
             under_way.append(gevent.spawn(work, intended))
             if len(under_way) > 10 * rate:
                 under_way = [one for one in under_way if not one.dead]
-        gevent.joinall(under_way, timeout=ORDER_SECONDS + TIMEOUT_SECONDS)
+        gevent.joinall(under_way)  # each ends at its own deadline, and leaves its sample
 
 
 def order_id_of(body: bytes) -> str:
-    """Return the order's number in an answer 201, empty when the answer cannot be read."""
+    """Return the order's number in an answer 201, empty when the answer has none that can be read."""
     try:
-        return str(json.loads(body)["order_id"])
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(body)["order_id"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
+    return str(found) if type(found) in (int, str) else ""
 
 
 def main() -> None:

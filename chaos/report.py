@@ -4,23 +4,27 @@ python -m chaos.report --events FILE --samples FILE --orders FILE --log FILE --r
 """
 
 import argparse
-import csv
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.table import Table
 
 from chaos import timeline
 from chaos.analysis import Event, Fault, Ledger, Result, balance, faults_of, judge
-from chaos.load import Sample
+from chaos.load import GOOD, Outcome, Sample
 from chaos.promises import Promise, load_promises
 from monitoring.distribution import Share, names_by_url, shares, to_products, unevenness
 from monitoring.gateway_log import Change, Routed, lines_of, read
+from scripts import csv_files
 from scripts.document import Document, Picture, Rows, Section, write_pdf
+from scripts.terminal import Console
 from scripts.topology import Topology, load, table_path
+from scripts.unread import Unread
 
 EVEN_PERCENT, EVEN_REQUESTS = 1.0, 2.0  # each of the gateway's two workers goes round by itself
 HEADINGS = (
@@ -39,50 +43,64 @@ KEPT = "kept"
 NARROW = (0, 1, 2, 3, 6, 10, 14, 15, 16)
 
 
-def read_samples(path: Path) -> list[Sample]:
-    """Return the samples of a CSV file."""
-    with path.open(newline="") as stream:
-        return read_samples_from(stream)
+def read_samples(path: Path, unread: Unread) -> list[Sample]:
+    """Return the samples of a CSV file. Raises CsvError for another file."""
+    return list(csv_files.read(path, [field.name for field in fields(Sample)], sample_of, unread))
 
 
-def read_samples_from(stream: TextIO) -> list[Sample]:
-    """Return the samples of CSV; a last line that was cut short is left out."""
-    rows = [row for row in csv.DictReader(stream) if None not in row.values()]
-    return [
-        Sample(
-            row["kind"],
-            float(row["intended"]),
-            float(row["latency_ms"]),
-            int(row["status"]),
-            row["instance"],
-            row["retry_after"],
-            row["key"],
-            row["order_id"],
+def read_samples_from(lines: TextIO, unread: Unread) -> list[Sample]:
+    """Return the samples of an open CSV file."""
+    return list(
+        csv_files.read_lines(
+            lines, [field.name for field in fields(Sample)], sample_of, unread, "the samples"
         )
-        for row in rows
-    ]
+    )
 
 
-def read_events(path: Path) -> list[Event]:
-    """Return the events of a run."""
-    with path.open(newline="") as stream:
-        return [
-            Event(float(row["time"]), row["event"], row["fault"], row["node"], row["text"] or "")
-            for row in csv.DictReader(stream)
-        ]
+def sample_of(row: Mapping[str, str]) -> Sample:
+    """Return a row as a sample; raise ValueError for what is none."""
+    if row["kind"] not in GOOD:
+        raise ValueError
+    return Sample(
+        row["kind"],
+        seconds_of(row["intended"]),
+        seconds_of(row["latency_ms"]),
+        int(row["status"]),
+        row["instance"],
+        row["retry_after"],
+        row["key"],
+        row["order_id"],
+    )
 
 
-def read_orders(path: Path) -> list[tuple[str, str]]:
-    """Return (id, customer_id) of the stored orders."""
-    with path.open(newline="") as stream:
-        return [(row["id"], row["customer_id"]) for row in csv.DictReader(stream)]
+def seconds_of(text: str) -> float:
+    """Return a finite number; raise ValueError for what is none."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def read_events(path: Path, unread: Unread) -> list[Event]:
+    """Return the events of a run. Raises CsvError for another file."""
+
+    def event_of(row: Mapping[str, str]) -> Event:
+        return Event(seconds_of(row["time"]), row["event"], row["fault"], row["node"], row["text"])
+
+    return list(csv_files.read(path, [field.name for field in fields(Event)], event_of, unread))
+
+
+def read_orders(path: Path, unread: Unread) -> list[tuple[str, str]]:
+    """Return (id, customer_id) of the stored orders. Raises CsvError for another file."""
+    columns = ("id", "customer_id")
+    return list(csv_files.read(path, columns, lambda row: (row["id"], row["customer_id"]), unread))
 
 
 def row_of(result: Result) -> list[str]:
     """Return a result as the table's row."""
 
-    def seconds(value: float | None) -> str:
-        return "-" if value is None else f"{value:.2f}"
+    def shown(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:,.{digits}f}"
 
     counts, failures = result.counts, result.failures
     return [
@@ -91,17 +109,17 @@ def row_of(result: Result) -> list[str]:
         str(counts["get"]),
         str(failures["get"]),
         str(result.slow),
-        f"{result.p50_ms:.1f}",
-        f"{result.p99_ms:.1f}",
-        f"{result.p99_first_second_ms:.1f}",
+        shown(result.p50_ms, 1),
+        shown(result.p99_ms, 1),
+        shown(result.p99_first_second_ms, 1),
         str(failures["read"]),
         str(counts["order"]),
         str(failures["order"]),
         str(failures["mistake"]),
         str(failures["name"]),
-        seconds(result.detected),
-        seconds(result.out),
-        seconds(result.back),
+        shown(result.detected, 2),
+        shown(result.out, 2),
+        shown(result.back, 2),
         "broken" if result.broken else KEPT,
     ]
 
@@ -109,6 +127,13 @@ def row_of(result: Result) -> list[str]:
 def title_of(result: Result) -> str:
     """Return the fault and its node."""
     return f"{result.fault.name.replace('_', ' ')} {result.fault.node.strip('-')}".strip()
+
+
+def outcomes_of(samples: Sequence[Sample]) -> str:
+    """Return how many requests were sent, and what became of each."""
+    counts = Counter(sample.outcome for sample in samples)
+    each = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in Outcome if counts[outcome])
+    return f"{len(samples):,} requests were sent: {each}." if samples else "No request was sent."
 
 
 def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]) -> list[str]:
@@ -122,11 +147,11 @@ def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]
             for result in results
             if result.broken
         ),
-        f"Orders: {ledger.acknowledged} acknowledged, {ledger.lost} lost, {ledger.doubled} doubled, "
-        f"{ledger.mistaken} under another number ({ledger.stored} in PostgreSQL); "
+        f"Orders: {ledger.acknowledged:,} acknowledged, {ledger.lost} lost, {ledger.doubled} doubled, "
+        f"{ledger.mistaken} under another number ({ledger.stored:,} in PostgreSQL); "
         f"{ledger.garbled} answers 201 could not be read, {ledger.unwanted} stored for a product that does not exist.",
         f"While nothing was done, each instance got within {unevenness(calm):.2f} % of an even share: "
-        + ", ".join(f"{share.instance} {share.requests}" for share in calm)
+        + ", ".join(f"{share.instance} {share.requests:,}" for share in calm)
         + ".",
     ]
     if outs:
@@ -169,7 +194,7 @@ def promise_of(fault: Fault, promises: Sequence[Promise], topology: Topology) ->
 
 
 def results_of(
-    samples: Sequence[Sample], events: Path, routed: Sequence[Routed], changes: Sequence[Change]
+    samples: Sequence[Sample], events: Sequence[Event], routed: Sequence[Routed], changes: Sequence[Change]
 ) -> list[Result]:
     """Judge each fault; the first is the calm before."""
     topology, promises = load(table_path()), load_promises()
@@ -184,7 +209,7 @@ def results_of(
             changes=changes,
             url=urls[fault.node] if fault.node in products else "",
         )
-        for fault in faults_of(read_events(events))
+        for fault in faults_of(events)
     ]
 
 
@@ -193,12 +218,11 @@ def write_files(
 ) -> None:
     """Write CSV, picture and PDF."""
     rows = [row_of(result) for result in results]
-    with (folder / "chaos.csv").open("w", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([HEADINGS, *rows])
+    csv_files.write_rows(folder / "chaos.csv", HEADINGS, rows)
     picture = folder / "chaos_timeline.png"
     timeline.draw(samples, results, picture)
     widths = (11, 10, *[5] * (len(HEADINGS) - 3), 6)
-    made = f"make chaos, {datetime.now().astimezone():%Y-%m-%d %H:%M}, {len(samples)} requests"
+    made = f"make chaos, {datetime.now().astimezone():%Y-%m-%d %H:%M}, {len(samples):,} requests"
     promised = [[row[0], row[1], result.promise.what] for row, result in zip(rows, results, strict=True)]
     sections = [
         Section("Findings", findings),
@@ -215,17 +239,27 @@ def main() -> None:
     for option in ("events", "samples", "orders", "log", "reports"):
         parser.add_argument(f"--{option}", type=Path, required=True)
     options = parser.parse_args()
-    samples = read_samples(options.samples)
-    routed, changes, _ = read(lines_of(options.log))
-    results = results_of(samples, options.events, to_products(routed), changes)
+    unread = Unread()
+    try:
+        samples = read_samples(options.samples, unread)
+        events, orders = read_events(options.events, unread), read_orders(options.orders, unread)
+    except (OSError, csv_files.CsvError) as error:
+        raise SystemExit(f"chaos: {error}") from None
+    if not any(event.event == "begin" for event in events):
+        raise SystemExit(f"chaos: {options.events}: no fault was begun; see what chaos/run.sh printed")
+    routed, changes, foreign = read(lines_of(options.log))
+    unread.note(
+        "a line of the gateway's log that is no record (what it prints as it starts and stops)", "", foreign
+    )
+    results = results_of(samples, events, to_products(routed), changes)
     calm = results[0].fault
     even = shares(
         (0.0, sample.instance)
         for sample in samples
         if sample.kind == "get" and calm.begin <= sample.intended < calm.end and sample.instance
     )
-    ledger = balance(samples, read_orders(options.orders))
-    findings = findings_of(results, ledger, even)
+    ledger = balance(samples, orders)
+    findings = [*findings_of(results, ledger, even), outcomes_of(samples), *unread.sentences()]
     show([row_of(result) for result in results], findings)
     write_files(options.reports, samples, results, findings)
     if any(result.broken for result in results) or not ledger.good or is_uneven(even):

@@ -7,7 +7,6 @@ a process ended or a process grew. Memory is PSS (proc_pid_smaps(5)): of pages t
 """
 
 import argparse
-import csv
 import subprocess
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import gevent
 from chaos import soak_picture
 from chaos.growth import FEWEST_MINUTES, WARM_UP_SECONDS, growth_of
 from chaos.load import Load
+from scripts.csv_files import write_rows
 
 SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # of the requests
 EVERY_SECONDS, SHOWN_EVERY = 5.0, 6
@@ -126,14 +126,12 @@ def run_load(load: Load, sampler: Sampler, per_second: float, seconds: float) ->
 
 def write_csv(series: Sequence[Series], path: Path) -> None:
     """Write each sample as a line."""
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("second", "node", "process", "pss_mb", "descriptors"))
-        for one in series:
-            for second, megabytes, descriptors in zip(
-                one.seconds, one.megabytes, one.descriptors, strict=True
-            ):
-                writer.writerow((round(second, 1), one.node, one.name, round(megabytes, 3), descriptors))
+    rows = (
+        (round(second, 1), one.node, one.name, round(megabytes, 3), descriptors)
+        for one in series
+        for second, megabytes, descriptors in zip(one.seconds, one.megabytes, one.descriptors, strict=True)
+    )
+    write_rows(path, ("second", "node", "process", "pss_mb", "descriptors"), rows)
 
 
 def main() -> None:

@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from chaos.growth import WARM_UP_SECONDS, growth_of
 from monitoring.colours import BLUE, VERMILION
+from scripts.figures import plt, save
 
 if TYPE_CHECKING:
     from chaos.soak import Series
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 
 COLUMNS = 6
 LEAST_RANGE_MB = 4.0  # so that noise does not look like growth
@@ -36,8 +33,7 @@ def draw(series: Sequence[Series], end: float, path: Path) -> None:
         draw_process(panel, one, end)
     title = "Memory (PSS, MB) of each process over minutes. Grey: warm-up, not judged. Red: grew or ended."
     figure.suptitle(title, x=0.01, ha="left")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save(figure, path, dpi=110)
 
 
 def draw_process(axes: Axes, one: Series, end: float) -> None:

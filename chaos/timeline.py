@@ -4,16 +4,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from chaos.analysis import Result, is_allowed, percentile
+from chaos.analysis import Result, is_allowed
 from chaos.load import Sample
 from monitoring.colours import COLOURS
 from monitoring.distribution import stack
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from monitoring.quantiles import quantile
+from scripts.figures import plain_numbers, plt, save
 
 STEP_SECONDS = 0.5
 LEAST_BAND_SECONDS = 0.3  # so that a moment is seen too
@@ -57,8 +55,7 @@ def draw(samples: Sequence[Sample], results: Sequence[Result], path: Path) -> No
             bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
             zorder=5,
         )
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def draw_latency(axes: Axes, gets: Sequence[Sample], begin: float) -> None:
@@ -70,9 +67,11 @@ def draw_latency(axes: Axes, gets: Sequence[Sample], begin: float) -> None:
     every = range(max(steps, default=0) + 1)  # a step without an answer is a gap in the line
     times = [step * STEP_SECONDS for step in every]
     for share, label, colour in ((0.99, "p99", COLOURS[1]), (0.5, "p50", COLOURS[0])):
-        values = [percentile(steps[step], share) if step in steps else math.nan for step in every]
+        found = [quantile(steps.get(step, ()), share) for step in every]
+        values = [math.nan if value is None else value for value in found]
         axes.plot(times, values, color=colour, label=label, linewidth=1.2)
     axes.set_yscale("log")
+    plain_numbers(axes.yaxis)
     axes.set_ylabel("ms from intended send")
     axes.set_title("GET /api/products at a constant rate: latency and failures", loc="left")
     axes.spines[["top", "right"]].set_visible(False)

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from docker.facts import docker_host, lab_host
 from docker.purposes import RELATIONS, UNEXPLAINED, Row, by_topic, compare
 from scripts.document import Document, Rows, Section, write
+from scripts.terminal import Console
 
 TITLE = "The same, two ways: the lab's network and Docker's"
 COLOURS = dict(zip(RELATIONS, ("green", "green", "yellow", "yellow", "cyan", "red"), strict=True))

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from scripts.document import Document, Rows, Section, write
+from scripts.terminal import Console
 
 STEPS = {
     "everything": "one stage, the whole folder services/, the packages of all services",

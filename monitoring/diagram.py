@@ -16,20 +16,22 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from ipaddress import ip_interface
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD, Box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from monitoring import policy_map
-from monitoring.live import Bridge, Lab, Listener, LiveError, Node, Publication, collect, need_root
+from monitoring.live import Bridge, Lab, Listener, LiveError, Node, collect, need_root
+from monitoring.publications import Publication
 from scripts import topology
+from scripts.escape import for_graphviz
 from scripts.table import TableError
+from scripts.terminal import Console
 from scripts.topology import Topology
+from scripts.whole_file import draft_of
 from security.policy import Policy
 from security.policy_table import load as load_policy
 from security.policy_table import policy_path
@@ -41,6 +43,7 @@ ONE_SIDE = 4  # so many nodes fit on one side of the host
 LONGEST_LINE = 26  # characters on a card
 LINE_HEIGHT, CARD_MARGIN = 15, 26  # points
 DOTS_PER_INCH = 192  # twice a screen's, for print
+MOST_NOT_SHOWN = 5  # rules that are written out
 PIPE_WIDTH = 1000  # characters: a pipe has no edge to wrap at
 
 
@@ -81,6 +84,15 @@ class Picture:
             f"{item.host_port}/{item.protocol} \u2192 {self.name_at(item)}:{item.port}"
             for item in self.lab.published
         ]
+
+    def not_shown(self) -> list[str]:
+        """Say how much the picture cannot show, and the first few as they are written."""
+        found = self.lab.not_shown
+        if not found:
+            return []
+        what = f"{len(found):,} rules or lines that lead, or may lead, into the lab in another way than port to port"
+        more = len(found) - MOST_NOT_SHOWN
+        return [what, *found[:MOST_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
 
     def name_at(self, publication: Publication) -> str:
         """Name of the node that a published port leads to, or its bare address."""
@@ -193,6 +205,7 @@ def _heads(picture: Picture) -> list[Text]:
     lines = [("host", uplink) for uplink in picture.uplinks()]
     lines += [("bridge", " ".join(_words_of(bridge))) for bridge in picture.lab.bridges]
     lines += [("published", publication) for publication in picture.published()]
+    lines += [("not shown", text) for text in picture.not_shown()]
     return [Text.assemble((f"{kind:<11}", "bold"), text) for kind, text in lines]
 
 
@@ -280,8 +293,9 @@ def _groups(picture: Picture) -> list[Group]:
 
 def _host(picture: Picture) -> str:
     facts = [*picture.uplinks(), *(f"published {publication}" for publication in picture.published())]
+    facts += [f"not shown: {len(picture.lab.not_shown):,} other rules"] if picture.lab.not_shown else []
     height = LINE_HEIGHT * max((len(_card_lines(card)) for card in picture.cards), default=0) + CARD_MARGIN
-    rows = [_cell(f"<B>{escape(line)}</B>" if line == "host" else escape(line)) for line in ("host", *facts)]
+    rows = [_cell("<B>host</B>"), *(_cell(for_graphviz(fact)) for fact in facts)]
     rows += [f"<TR><TD>{_bridge(group, height)}</TD></TR>" for group in _groups(picture)]
     return (
         '<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4" STYLE="rounded" BGCOLOR="#F4F4F4">'
@@ -295,7 +309,7 @@ def _cell(content: str) -> str:
 
 
 def _bridge(group: Group, height: int) -> str:
-    title, *words = map(escape, group.words)
+    title, *words = map(for_graphviz, group.words)
     name = "<BR/>".join((title, *(f"<B>{word}</B>" for word in words)))
     rows = max(len(group.left), len(group.right), 1)
     middle = f'<TD ROWSPAN="{rows}" WIDTH="130">{name}</TD>'
@@ -330,7 +344,7 @@ def _card_and_wire(plug: str, card: Card) -> list[str]:
 
 def _wire_label(card: Card, side: str) -> str:
     names = (card.interface, card.port) if side == "w" else (card.port, card.interface)
-    label = escape(" = ".join(names))
+    label = for_graphviz(" = ".join(names))
     return f'{label}<BR/><B><FONT COLOR="{VERMILION}">{DOWN}</FONT></B>' if DOWN in card.remarks else label
 
 
@@ -349,14 +363,14 @@ def _card_table(card: Card) -> str:
 def _card_lines(card: Card) -> list[str]:
     lines = [f"<B>{line}</B>" for line in _broken(card.name)]
     lines += _broken(f"namespace {card.namespace}")
-    lines += map(escape, card.addresses or ["no address"])
+    lines += map(for_graphviz, card.addresses or ["no address"])
     if MISSING not in card.remarks:
-        lines += map(escape, card.programs() or ["nothing listens"])
-    return lines + [f"<B>{remark}</B>" for remark in card.remarks if remark != DOWN]
+        lines += map(for_graphviz, card.programs() or ["nothing listens"])
+    return lines + [f"<B>{for_graphviz(remark)}</B>" for remark in card.remarks if remark != DOWN]
 
 
 def _broken(text: str) -> list[str]:
-    return [escape(line) for line in textwrap.wrap(text, LONGEST_LINE)]
+    return [for_graphviz(line) for line in textwrap.wrap(text, LONGEST_LINE)]
 
 
 def draw(source: str, kind: str, file: Path) -> None:
@@ -364,7 +378,8 @@ def draw(source: str, kind: str, file: Path) -> None:
     drawn = subprocess.run(["dot", f"-T{kind}"], input=source.encode(), capture_output=True, check=False)
     if drawn.returncode != 0:
         raise LiveError(f"dot: {drawn.stderr.decode(errors='replace').splitlines()[0]}")
-    file.write_bytes(drawn.stdout)
+    with draft_of(file) as draft:
+        draft.write_bytes(drawn.stdout)
 
 
 # --- command line --------------------------------------------------------------------------------

@@ -7,23 +7,20 @@ rotation; after a return the picture shows the slow start.
 """
 
 import argparse
-import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from rich.console import Console
 from rich.table import Table
 
 from monitoring.colours import COLOURS
 from monitoring.gateway_log import Routed, lines_of, read
+from scripts.csv_files import write_rows
+from scripts.figures import plt, save
+from scripts.terminal import Console
 from scripts.topology import Topology, load, table_path
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 
 LOGS = Path("/var/opt/cnet/log")
 ENOUGH = 300
@@ -92,8 +89,7 @@ def draw(requests: Sequence[tuple[float, str]], path: Path, seconds: float = 0.5
     axes.set_xlabel("seconds")
     axes.legend(loc="upper right", ncols=5, fontsize=8, frameon=False)
     axes.set_title("Requests a second by instance", loc="left")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def stack(axes: Axes, requests: Sequence[tuple[float, str]], begin: float, seconds: float) -> None:
@@ -134,13 +130,9 @@ def show(shared: Sequence[Share], unread: int) -> None:
 
 def write_csv(shared: Sequence[Share], path: Path) -> None:
     """Write the table as CSV."""
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("instance", "requests", "share_percent", "deviation_percent"))
-        for share in shared:
-            writer.writerow(
-                (share.instance, share.requests, round(share.share, 3), round(share.deviation, 3))
-            )
+    columns = ("instance", "requests", "share_percent", "deviation_percent")
+    rows = [(each.instance, each.requests, round(each.share, 3), round(each.deviation, 3)) for each in shared]
+    write_rows(path, columns, rows)
 
 
 def main() -> None:

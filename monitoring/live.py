@@ -1,4 +1,4 @@
-"""The lab as the kernel has it, whatever the table says: read from ip, ss and iptables-save.
+"""The lab as the kernel has it, whatever the table says: read from ip, ss, iptables-save and nft.
 
 A veth pair's two ends name each other by index. The host's end carries the lab's link group and the number
 (netnsid) of the namespace that holds the other one, which `ip netns list` translates to a name.
@@ -14,17 +14,20 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
-from itertools import pairwise
+from ipaddress import ip_interface
 from typing import Any
 
+from monitoring.publications import Publication, Publications, publications
 from scripts.topology import LINK_GROUP
+from scripts.unread import Unread
+from security.iptables import parse
 
 Run = Callable[..., str]
 Link = dict[str, Any]  # one link as `ip -j` prints it
 
 _PROGRAM = re.compile(r'\("([^"]*)",pid=')
 _PATIENCE_SECONDS = 30  # for one command
+_LOCAL = 3  # column of ss: the address and port of this side
 _LOOKERS = 8  # commands at once; they mostly wait for the kernel
 
 
@@ -72,16 +75,6 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Publication:
-    """A port of the host that is forwarded to a node."""
-
-    host_port: int
-    protocol: str
-    address: str
-    port: int
-
-
-@dataclass(frozen=True)
 class Lab:
     """Everything at one moment; no loopback address among it."""
 
@@ -89,6 +82,7 @@ class Lab:
     bridges: tuple[Bridge, ...]
     nodes: tuple[Node, ...]
     published: tuple[Publication, ...]
+    not_shown: tuple[str, ...] = ()  # rules and lines that cannot be drawn, as they are written
 
 
 def run(*command: str) -> str:
@@ -113,7 +107,9 @@ def collect(run: Run = run) -> Lab:
         raise LiveError("the lab is not up: sudo make up")
     bridges = tuple(_bridge(link) for link in ours if _is_bridge(link))
     host = tuple(Address(link["ifname"], address) for link in links for address in addresses_of(link))
-    return Lab(host, bridges, _nodes(ours, run), tuple(_into_the_lab(run, bridges)))
+    published, foreign = _into_the_lab(run, bridges), Unread()
+    nodes = _nodes(ours, run, foreign)
+    return Lab(host, bridges, nodes, published.ports, (*published.others, *foreign.sentences()))
 
 
 def need_root() -> None:
@@ -136,14 +132,14 @@ def _bridge(link: Link) -> Bridge:
     return Bridge(link["ifname"], addresses_of(link), "UP" in link["flags"])
 
 
-def _nodes(ours: Iterable[Link], run: Run) -> tuple[Node, ...]:
+def _nodes(ours: Iterable[Link], run: Run, unread: Unread) -> tuple[Node, ...]:
     names = {item.get("id"): item["name"] for item in json.loads(run("ip", "-j", "netns", "list") or "[]")}
     ports = [link for link in ours if link.get("link_netnsid") in names]
     with ThreadPoolExecutor(_LOOKERS) as pool:
-        return tuple(pool.map(lambda port: _node(names[port["link_netnsid"]], port, run), ports))
+        return tuple(pool.map(lambda port: _node(names[port["link_netnsid"]], port, run, unread), ports))
 
 
-def _node(namespace: str, port: Link, run: Run) -> Node:
+def _node(namespace: str, port: Link, run: Run, unread: Unread) -> Node:
     links: list[Link] = json.loads(run("ip", "-n", namespace, "-j", "addr", "show"))
     inside = next(link for link in links if link["ifindex"] == port["link_index"])
     listening = run("nsenter", f"--net=/run/netns/{namespace}", "ss", "-Hltnp")
@@ -154,35 +150,25 @@ def _node(namespace: str, port: Link, run: Run) -> Node:
         port=port["ifname"],
         bridge=port.get("master"),
         up=port["operstate"] == "UP",  # a veth end is UP when both ends were set up
-        listeners=tuple(sorted(set(parse_listeners(listening)))),
+        listeners=tuple(sorted(set(parse_listeners(listening, unread, namespace)))),
     )
 
 
-def parse_listeners(text: str) -> Iterator[Listener]:
+def parse_listeners(text: str, unread: Unread, namespace: str) -> Iterator[Listener]:
     """Read `ss -Hltnp`: state, two queue lengths, local and peer address, then the processes."""
     for line in text.splitlines():
+        words = line.split()
+        address, _, port = words[_LOCAL].rpartition(":") if len(words) > _LOCAL else ("", "", "")
+        if not port.isdigit():
+            unread.note("a line of ss -Hltnp", f"{namespace}: {line}")
+            continue
         program = _PROGRAM.search(line)
-        address, _, port = line.split()[3].rpartition(":")
         yield Listener(int(port), program[1] if program else "?", address)
 
 
-def parse_publications(text: str) -> Iterator[Publication]:
-    """Read the DNAT rules of `iptables-save -t nat` that name a port."""
-    for line in text.splitlines():
-        words = shlex.split(line) if line.startswith("-A ") else []
-        option = dict(pairwise(words))
-        if option.get("-j") == "DNAT" and option.get("--dport", "").isdigit():
-            address, _, port = option["--to-destination"].partition(":")
-            yield Publication(int(option["--dport"]), option["-p"], address, int(port or option["--dport"]))
-
-
-def _into_the_lab(run: Run, bridges: Iterable[Bridge]) -> Iterator[Publication]:
-    """Yield forwarded ports that lead to a bridge of ours, not to Docker's."""
-    networks = [_interface(address).network for bridge in bridges for address in bridge.addresses]
-    for publication in parse_publications(run("iptables-save", "-t", "nat")):
-        if any(ip_address(publication.address) in network for network in networks):
-            yield publication
-
-
-def _interface(address: str) -> IPv4Interface | IPv6Interface:
-    return ip_interface(address)
+def _into_the_lab(run: Run, bridges: Iterable[Bridge]) -> Publications:
+    """Find forwarded ports that lead to a bridge of ours, not to Docker's."""
+    networks = [ip_interface(address).network for bridge in bridges for address in bridge.addresses]
+    saved = parse(run("iptables-save", "-c", "-t", "nat"))
+    ruleset = json.loads(run("nft", "-j", "list", "ruleset")).get("nftables", [])
+    return publications(saved, ruleset, networks)

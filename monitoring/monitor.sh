@@ -2,6 +2,7 @@
 # Phase 3: capture while the lab is used, then reports of traffic, connections and health.
 #
 #   monitoring/monitor.sh run      DURATION=30 seconds; visits the lab itself when nobody else does
+#                                  FORMAT=json or parquet: the tables of traffic in that format, too
 #   monitoring/monitor.sh help
 #
 # Leaves in reports/: CSV files, PNGs, traffic_analysis_report.pdf, connection_report.pdf, health_report.pdf, and the
@@ -79,6 +80,8 @@ run_monitor() {
   need_root
   need_environment
   [[ $DURATION =~ ^[1-9][0-9]{0,4}$ ]] || die "DURATION=$DURATION is no number of seconds from 1 to 99999"
+  [[ ${FORMAT:=csv} =~ ^(csv|json|parquet)$ ]] || die "FORMAT=$FORMAT is none of csv, json, parquet"
+  export FORMAT
   load_topology
   need_lab
   export TOPOLOGY=$TABLE

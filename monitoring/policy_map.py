@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
 from monitoring.colours import BLUE, VERMILION
+from scripts.escape import for_graphviz, quoted_for_graphviz
 from scripts.topology import Topology
 from security.policy import ACCEPT, HOST, WORLD, Line, Policy
 
@@ -30,8 +30,11 @@ def dot_source(policy: Policy) -> str:
     """Write it in graphviz's language."""
     found = list(edges(policy))
     names = dict.fromkeys(name for source, destination, _ in found for name in (source, destination))
-    lines = [f'  "{name}" [label=<{_label(name, policy.topology)}>]' for name in names]
-    lines += [f'  "{source}" -> "{destination}" [{_look(line)}]' for source, destination, line in found]
+    lines = [f"  {quoted_for_graphviz(name)} [label=<{_label(name, policy.topology)}>]" for name in names]
+    lines += [
+        f"  {quoted_for_graphviz(source)} -> {quoted_for_graphviz(destination)} [{_look(line)}]"
+        for source, destination, line in found
+    ]
     return _GRAPH + "\n".join(lines) + "\n}\n"
 
 
@@ -39,13 +42,13 @@ def _label(name: str, topology: Topology) -> str:
     if name in (HOST, WORLD):
         return f"<B>{name}</B>"
     if bridge := topology.bridge(name):
-        return f"<B>every node of {escape(name)}</B><BR/>{bridge.address.network}"
+        return f"<B>every node of {for_graphviz(name)}</B><BR/>{bridge.address.network}"
     if name == "any":
         return "<B>everybody</B>"
     members = topology.nodes_running(name)
     node = topology.node(name)
     what = [str(node.address.ip)] if node else [f"{member.name} {member.address.ip}" for member in members]
-    return "<BR/>".join((f"<B>{escape(name)}</B>", *what))
+    return "<BR/>".join((f"<B>{for_graphviz(name)}</B>", *what))
 
 
 def _look(line: Line) -> str:

@@ -9,10 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 
+from scripts.unread import Unread
+
+# Events have their time and kind before it, -o extended the network's protocol; what is offloaded has no timeout, and
+# many protocols no state.
+_HEAD = re.compile(
+    r"""(?:\[[\d.]+\]\s+)? (?:\[(?:NEW|UPDATE|DESTROY)\]\s+)? (?:ipv[46]\s+\d+\s+)?
+        (?P<name>[a-z]\w*)\s+(?P<number>\d+)\s+ (?:\d+\s+)? (?:(?P<state>[A-Z][A-Z0-9_]*)\s+)? (?=[\w-]+=)""",
+    re.VERBOSE,
+)
 _PAIR = re.compile(r"(src|dst|sport|dport|type)=(\S+)")
-_PROTOCOLS = ("tcp", "udp", "icmp", "sctp", "dccp", "udplite", "gre", "icmpv6")
-_NAMELESS = re.compile(r"\bunknown +(\d+) ")
+_TOTAL = re.compile(r"conntrack v\S+ \(conntrack-tools\): \d+ flow entries have been shown\.")
+_NAMELESS = "unknown"
 _TUPLES = 2
 
 
@@ -36,16 +46,30 @@ class Connection:
     reply: Tuple
 
 
-def connections(lines: Iterable[str]) -> Iterator[Connection]:
-    """Give the connections; other lines are passed over."""
-    for line in lines:
-        words = line.split()
-        nameless = _NAMELESS.search(line)
-        protocol = nameless[1] if nameless else next((word for word in words[:3] if word in _PROTOCOLS), "")
-        groups = _groups(line)
-        if protocol and len(groups) == _TUPLES:
-            state = next((word for word in words[3:7] if word.isupper() and word.isascii()), "")
-            yield Connection(protocol, state, _tuple(groups[0]), _tuple(groups[1]))
+def connections(lines: Iterable[str], unread: Unread | None = None) -> Iterator[Connection]:
+    """Give the connections; other lines are noted in `unread`."""
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line or _TOTAL.fullmatch(line):
+            continue
+        try:
+            yield _connection(line)
+        except _ForeignError as foreign:
+            if unread is not None:
+                unread.note(str(foreign), f"line {number}")
+
+
+class _ForeignError(ValueError):
+    """Why a line is no connection."""
+
+
+def _connection(line: str) -> Connection:
+    head, groups = _HEAD.match(line), _groups(line)
+    if not head or not groups:
+        raise _ForeignError("a line that is no connection")
+    if len(groups) != _TUPLES or groups[0].keys() != groups[1].keys():
+        raise _ForeignError("a connection that is cut short")
+    protocol = head["number"] if head["name"] == _NAMELESS else head["name"]
+    return Connection(protocol, head["state"] or "", _tuple(groups[0]), _tuple(groups[1]))
 
 
 def _groups(line: str) -> list[dict[str, str]]:
@@ -59,6 +83,9 @@ def _groups(line: str) -> list[dict[str, str]]:
 
 
 def _tuple(group: dict[str, str]) -> Tuple:
-    return Tuple(
-        group["src"], group.get("dst", ""), int(group.get("sport", "0")), int(group.get("dport", "0"))
-    )
+    try:
+        source, destination = (str(ip_address(group[key])) for key in ("src", "dst"))
+        ports = [int(group.get(key, "0")) for key in ("sport", "dport")]
+    except (KeyError, ValueError):
+        raise _ForeignError("a connection with an address or port that is none") from None
+    return Tuple(source, destination, *ports)

@@ -1,8 +1,8 @@
 """Print log lines for people: time, level, node, message; of an exception its last line.
 
-tail -v FILE... | python3 scripts/log_lines.py             all lines
-tail -v FILE... | python3 scripts/log_lines.py problems    the last lines that tell of a problem, else the last ones
-tail FILE | python3 scripts/log_lines.py repeated          the error that came three times, if any; 1 if none
+tail -v FILE... | python3 -m scripts.log_lines             all lines
+tail -v FILE... | python3 -m scripts.log_lines problems    the last lines that tell of a problem, else the last ones
+tail FILE | python3 -m scripts.log_lines repeated          the error that came three times, if any; 1 if none
 
 Reads the JSON of the services and of nginx, and the texts of nginx, PostgreSQL, Redis and the supervisor. A line in
 another form is printed as it is.
@@ -19,8 +19,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from scripts.escape import on_one_line
+
 FEW = 5
-CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # what a terminal would obey
 TIMES = 3  # that the same error comes before nobody waits for a better one
 HEADING = re.compile(r"==> (.*) <==")
 TEXT = re.compile(
@@ -52,9 +53,7 @@ class Line:
         return self.level in PROBLEMS or ERROR_LINE.match(self.message) is not None
 
     def __str__(self) -> str:
-        return (
-            f"{self.time or '-':12.12} {self.level or '-':8} {self.node:18} {CONTROL.sub('?', self.message)}"
-        )
+        return f"{self.time or '-':12.12} {self.level or '-':8} {self.node:18} {on_one_line(self.message)}"
 
 
 def read_lines(lines: Iterable[str]) -> Iterator[Line]:

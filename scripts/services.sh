@@ -137,6 +137,8 @@ check_network() {
   done
 }
 
+log_lines() { (cd "$ROOT" && exec python3 -m scripts.log_lines "$@"); } # [problems | repeated]
+
 # One that ran already and does not answer hangs (or was frozen): it is started anew.
 wait_for() { # NODE
   printf '  %-18s' "$1" >&2
@@ -150,7 +152,7 @@ wait_for() { # NODE
     say "${GREEN}ready${PLAIN}  ${RUNS[$1]} at ${ADDRESS[$1]%/*}:$(port_of "$1")"
   else
     say "${RED}not ready after $SECONDS s${PLAIN}; what its log says (sudo make logs NODE=$1):"
-    tail -n 200 -v "$STATE_DIR/log/$1.log" | python3 "$ROOT/scripts/log_lines.py" problems >&2
+    tail -n 200 -v "$STATE_DIR/log/$1.log" | log_lines problems >&2
     return 1
   fi
 }
@@ -163,7 +165,7 @@ ready_or_hopeless() { # NODE
   LOOKED=$SECONDS
   local ended
   ended=$(since "$STATE_DIR/log/supervisord.log" | grep -cE "(exited: $1 |$1 entered FATAL)") || return 1
-  ((ended >= 3)) && since "$STATE_DIR/log/$1.log" | python3 "$ROOT/scripts/log_lines.py" repeated >/dev/null
+  ((ended >= 3)) && since "$STATE_DIR/log/$1.log" | log_lines repeated >/dev/null
 }
 
 declare -A LOG_SIZE=() # when this run began
@@ -330,7 +332,7 @@ logs() {
   [[ -f ${files[0]} ]] || need_lab
   [[ -z ${1:-} ]] || files=("$STATE_DIR/log/$1.log")
   [[ -f ${files[0]} ]] || die "no log of $1; there are: $(cd "$STATE_DIR/log" && echo *.log | sed 's/\.log//g')"
-  tail -v -n "${LINES_SHOWN:-20}" ${FOLLOW:+-F} "${files[@]}" | if [[ -n $RAW ]]; then cat; else python3 "$ROOT/scripts/log_lines.py"; fi
+  tail -v -n "${LINES_SHOWN:-20}" ${FOLLOW:+-F} "${files[@]}" | if [[ -n $RAW ]]; then cat; else log_lines; fi
 }
 
 clean() {

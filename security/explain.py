@@ -18,10 +18,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from scripts.table import TableError
+from scripts.terminal import Console
 from scripts.topology import Topology
 from scripts.topology import load as load_topology
 from security.foretell import Foretelling

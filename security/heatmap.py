@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")  # draws into files
-
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
+from scripts.figures import plt, save
 from security.policy import HOST, WORLD
 from security.proof import Proof, open_flows
 
@@ -45,9 +41,7 @@ def write_png(proof: Proof, path: Path) -> None:
     )
     handles = [Patch(facecolor=colour, edgecolor="#5b6b7a", label=name) for name, colour in _STATES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def _states(proof: Proof, places: list[str]) -> list[list[int]]:

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 
 from scripts.table import TableError
+from scripts.terminal import Console
 from scripts.topology import Topology
 from security.bridges import SYSCTLS
 from security.compiler import mac_of, wires

@@ -9,7 +9,6 @@ python -m security.prove --png FILE  also as a heat map
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib
 import json
 import os
@@ -20,12 +19,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from scripts.csv_files import write_rows
 from scripts.table import TableError
+from scripts.terminal import Console
 from security.nflog import Occupied
 from security.policy import HOST, WORLD
 from security.policy_table import load
@@ -140,11 +140,7 @@ def as_json(proof: Proof) -> str:
 
 def write_csv(proof: Proof, path: Path) -> None:
     """Write a row a probe."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows(proof))
+    write_rows(path, COLUMNS, rows(proof))
 
 
 def outside_of_proof() -> Outside:

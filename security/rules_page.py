@@ -24,10 +24,12 @@ from datetime import datetime
 from pathlib import Path
 
 from rich import table as rich_table
-from rich.console import Console
 from rich.text import Text
 
+from scripts.escape import code_for_markdown, for_markdown
+from scripts.terminal import Console
 from scripts.topology import Topology, TopologyError, load
+from scripts.whole_file import draft_of
 from security.iptables import Saved, saved_state
 from security.rules import CELLS, NOTE, TITLE, Page, Row, is_ours, page_of, spoken
 from security.rules_pdf import write_pdf
@@ -67,25 +69,24 @@ def as_lines(page: Page) -> str:
 
 def as_markdown(page: Page) -> str:
     """Write the page as Markdown."""
-    lines = [f"# {TITLE}", "", f"Generated on {page.generated} by `{page.command}`.", ""]
+    lines = [f"# {TITLE}", "", f"Generated on {page.generated} by {code_for_markdown(page.command)}.", ""]
     lines += ["What a packet meets, in this order:", ""]
     lines += [f"- **{name}:** {' → '.join(stations)}" for name, stations in page.journeys.items()]
     lines += ["", NOTE]
     for name, rows in page.chains:
         lines += ["", f"## {name}", "", _markdown_row(CELLS), _markdown_row(["---"] * len(CELLS))]
-        lines += [_markdown_row([*map(_in_markdown, row.cells[:-1]), f"`{row.cells[-1]}`"]) for row in rows]
+        lines += [
+            _markdown_row([*map(for_markdown, row.cells[:-1]), code_for_markdown(row.cells[-1])])
+            for row in rows
+        ]
     if page.unread:
         lines += ["", "## Lines that could not be read", ""]
-        lines += [f"- {_in_markdown(spoken(unread))}" for unread in page.unread]
+        lines += [f"- {for_markdown(spoken(unread))}" for unread in page.unread]
     return "\n".join(lines) + "\n"
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _in_markdown(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "\\*_<>[]" else letter for letter in text)
+    return f"| {' | '.join(cells)} |"
 
 
 def print_page(page: Page, console: Console) -> None:
@@ -146,10 +147,9 @@ def _names() -> Topology | None:
 
 def write_files(page: Page, markdown: Path | None, pdf: Path | None) -> None:
     """Write the files that were asked for."""
-    for path in filter(None, (markdown, pdf)):
-        path.parent.mkdir(parents=True, exist_ok=True)
     if markdown:
-        markdown.write_text(as_markdown(page), encoding="utf-8")
+        with draft_of(markdown) as draft:
+            draft.write_text(as_markdown(page), encoding="utf-8")
     if pdf:
         write_pdf(page, pdf)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4, landscape
@@ -21,6 +20,8 @@ from reportlab.platypus import (
     TableStyle,
 )
 
+from scripts.escape import for_pdf
+from scripts.whole_file import draft_of
 from security.rules import CELLS, NOTE, TITLE, Page, Row, spoken
 
 _INK, _FAINT, _BAND = colors.HexColor("#1b2733"), colors.HexColor("#5b6b7a"), colors.HexColor("#e8eef4")
@@ -49,23 +50,27 @@ _LOOK = TableStyle([("BACKGROUND", (0, 0), (-1, 0), _BAND)], parent=_PLAIN)
 
 def write_pdf(page: Page, path: Path) -> None:
     """Print the page as a PDF, landscape A4, a table a chain."""
-    document = SimpleDocTemplate(
-        str(path),
-        pagesize=landscape(A4),
-        title=TITLE,
-        leftMargin=12 * mm,
-        rightMargin=12 * mm,
-        topMargin=12 * mm,
-        bottomMargin=15 * mm,
-    )
     story = [*_pdf_head(page), *(_pdf_chain(name, rows) for name, rows in page.chains), *_pdf_unread(page)]
-    document.build(story, onFirstPage=_pdf_footer, onLaterPages=_pdf_footer)
+    with draft_of(path) as draft:
+        document = SimpleDocTemplate(
+            str(draft),
+            pagesize=landscape(A4),
+            title=TITLE,
+            leftMargin=12 * mm,
+            rightMargin=12 * mm,
+            topMargin=12 * mm,
+            bottomMargin=15 * mm,
+        )
+        document.build(story, onFirstPage=_pdf_footer, onLaterPages=_pdf_footer)
 
 
 def _pdf_head(page: Page) -> list[Flowable]:
-    made = f"generated on {page.generated} by <font name='Courier'>{escape(page.command)}</font>"
+    made = f"generated on {page.generated} by <font name='Courier'>{for_pdf(page.command)}</font>"
     journeys = [
-        [Paragraph(escape(name), _HEAD), Paragraph(" &nbsp;-&gt;&nbsp; ".join(map(escape, stations)), _BODY)]
+        [
+            Paragraph(for_pdf(name), _HEAD),
+            Paragraph(" &nbsp;-&gt;&nbsp; ".join(map(for_pdf, stations)), _BODY),
+        ]
         for name, stations in page.journeys.items()
     ]
     return [
@@ -84,12 +89,12 @@ def _pdf_chain(name: str, rows: Sequence[Row]) -> Flowable:
         for cell, style in zip(CELLS, _STYLES, strict=True)
     ]
     body = [
-        [Paragraph(escape(cell), style) for cell, style in zip(row.cells, _STYLES, strict=True)]
+        [Paragraph(for_pdf(cell), style) for cell, style in zip(row.cells, _STYLES, strict=True)]
         for row in rows
     ]
     return KeepTogether(
         [
-            Paragraph(escape(name), _SECTION),
+            Paragraph(for_pdf(name), _SECTION),
             Table([head, *body], colWidths=_WIDTHS, style=_LOOK, repeatRows=1),
         ]
     )
@@ -100,7 +105,7 @@ def _pdf_unread(page: Page) -> list[Flowable]:
         return []
     return [
         Paragraph("Lines that could not be read", _SECTION),
-        *(Paragraph(escape(spoken(unread)), _CODE) for unread in page.unread),
+        *(Paragraph(for_pdf(spoken(unread)), _CODE) for unread in page.unread),
     ]
 
 

@@ -16,15 +16,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from monitoring.connections.tables import csv_tables
 from monitoring.connections.tracker import ALARM_FILL, Snapshot, take
-from monitoring.csv_files import write
 from monitoring.live import LiveError, need_root
+from scripts.csv_files import write
+from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
 _MOST_ROWS = 20
@@ -33,18 +34,19 @@ _MOST_ROWS = 20
 def screen(snapshot: Snapshot) -> Group:
     """Lay it out for a terminal."""
     fill = snapshot.table.fill
-    head = Text(f"tracked: {snapshot.table.entries} of {snapshot.table.limit} ({100 * fill:.1f} %)")
+    head = Text(f"tracked: {snapshot.table.entries:,} of {snapshot.table.limit:,} ({100 * fill:.1f} %)")
     head.stylize("bold red" if fill >= ALARM_FILL else "bold")
     alarms = [Text(alarm, "red") for alarm in snapshot.alarms()]
+    alarms += [Text(said, "yellow") for said in snapshot.unread.sentences()]
     pairs = Table("from", "to", "protocol", "port", "state", title="Connections", title_justify="left")
     pairs.add_column("count", justify="right")
     for (source, destination, protocol, port, state), count in snapshot.pairs.most_common(_MOST_ROWS):
-        pairs.add_row(source, destination, protocol, str(port), state, str(count))
+        pairs.add_row(source, destination, protocol, str(port), state, f"{count:,}")
     services = Table("service", title="Established (ss)", title_justify="left")
     for heading in ("incoming", "outgoing"):
         services.add_column(heading, justify="right")
     for each in snapshot.established:
-        services.add_row(each.service, str(each.incoming), str(each.outgoing))
+        services.add_row(each.service, f"{each.incoming:,}", f"{each.outgoing:,}")
     rewritten = Table(
         "kind", "state", "as it was sent", "as answers come back", title="NAT", title_justify="left"
     )
@@ -66,6 +68,7 @@ def as_json(snapshot: Snapshot) -> str:
             "translations": [asdict(each) for each in snapshot.translations],
             "table": {**asdict(snapshot.table), "fill": snapshot.table.fill},
             "alarms": list(snapshot.alarms()),
+            "unread": dict(snapshot.unread.counts),
         }
     )
 

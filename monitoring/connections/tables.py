@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitoring.connections.tracker import Snapshot
-from monitoring.csv_files import Table
+from scripts.csv_files import Table
 
 
 def csv_tables(snapshot: Snapshot) -> list[Table]:

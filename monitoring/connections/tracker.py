@@ -10,18 +10,20 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitoring.live import LiveError, run
 from monitoring.names import Names
 from scripts.conntrack import Connection, connections
 from scripts.topology import Node, Topology
+from scripts.unread import Unread
 
 _LIMITS = Path("/proc/sys/net/netfilter")
 _COUNTER = re.compile(r"(\w+)=(\d+)")
 ALARM_FILL = 0.8  # of the table: the next burst may not fit
 _STATELESS = "-"
+_LOCAL = 2  # column of ss: the address and port of this side
 _LOOKERS = 8
 
 
@@ -67,6 +69,7 @@ class Snapshot:
     established: tuple[Established, ...]
     translations: tuple[Translation, ...]
     table: Table
+    unread: Unread = field(default_factory=Unread)
 
     def alarms(self) -> Iterator[str]:
         """Say what must be acted on."""
@@ -87,12 +90,12 @@ class Snapshot:
 
 def take(topology: Topology) -> Snapshot:
     """Look at everything now. Raises LiveError when a command is missing or fails."""
-    names = Names(topology)
-    tracked = list(connections(run("conntrack", "-L", "-o", "extended").splitlines()))
+    names, unread = Names(topology), Unread()
+    tracked = list(connections(run("conntrack", "-L", "-o", "extended").splitlines(), unread))
     with ThreadPoolExecutor(_LOOKERS) as pool:
-        established = tuple(pool.map(_established, topology.nodes))
+        established = tuple(pool.map(lambda node: _established(node, unread), topology.nodes))
     return Snapshot(
-        by_pair(tracked, names), established, tuple(translations(tracked, names)), tracking_table()
+        by_pair(tracked, names), established, tuple(translations(tracked, names)), tracking_table(), unread
     )
 
 
@@ -122,24 +125,27 @@ def translations(tracked: Iterable[Connection], names: Names) -> Iterator[Transl
             yield Translation(kind, each.protocol, each.state or _STATELESS, *ends)
 
 
-def _established(node: Node) -> Established:
+def _established(node: Node, unread: Unread) -> Established:
     try:
         listed = run("nsenter", f"--net=/run/netns/{node.namespace}", "ss", "-Htn", "state", "established")
-    except LiveError:
+    except LiveError as error:
+        unread.note("the connections of a namespace", f"{node.name}: {error}")
         return Established(node.name, 0, 0)
-    return count_established(node, listed)
+    return count_established(node, listed, unread)
 
 
-def count_established(node: Node, listed: str) -> Established:
+def count_established(node: Node, listed: str, unread: Unread) -> Established:
     """Count the lines of `ss -Htn state established` that have the node's address; -H: no header line."""
     ports = {listener.port for listener in node.listens if listener.protocol == "tcp"}
     incoming = outgoing = 0
     for line in listed.splitlines():
-        local = line.split()[2]
-        address, _, port = local.rpartition(":")
-        if address.strip("[]").removeprefix("::ffff:") != str(node.address.ip):
+        words = line.split()
+        address, _, port = words[_LOCAL].rpartition(":") if len(words) > _LOCAL else ("", "", "")
+        if not port.isdigit():
+            unread.note("a line of ss", f"{node.name}: {line}")
+        elif address.strip("[]").removeprefix("::ffff:") != str(node.address.ip):
             continue
-        if int(port) in ports:
+        elif int(port) in ports:
             incoming += 1
         else:
             outgoing += 1

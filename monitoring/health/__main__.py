@@ -10,26 +10,26 @@ adds each check to a file; --report makes health_report.pdf of such a file when 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP, Check, Target, check_all, targets
-from monitoring.health.history import Histories, quantile
+from monitoring.health.history import Histories
+from monitoring.health.log import COLUMNS, row_of, when
+from monitoring.quantiles import quantile
+from scripts.csv_files import CsvError, Writer, open_to_append
+from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
-COLUMNS = ("time", "service", "up", "milliseconds", "why")
 _EVERY_SECONDS = 10.0
 _STYLES = {UP: "green", DEGRADED: "yellow", DOWN: "bold red"}
 _WORDS = {UP: "OPEN", DEGRADED: "OPEN", DOWN: "CLOSED"}  # of the shop
@@ -65,7 +65,7 @@ class Monitor:
     def _note(self, checks: Sequence[Check], live: Live | None) -> None:
         self.histories.note(checks)
         if self._log:
-            csv.writer(self._log, lineterminator="\n").writerows(_row(check) for check in checks)
+            Writer(self._log).rows(row_of(check) for check in checks)
             self._log.flush()
         if self._options.json:
             print(json.dumps(_round(checks)), flush=True)
@@ -82,12 +82,14 @@ class Monitor:
         for node, history in self.histories.by_node.items():
             last = history.checks[-1]
             state = Text(f"{_word(last)} {last.why}".strip(), _STYLES[last.state])
-            spread = (quantile(history.latencies, 0.5), quantile(history.latencies, 0.95))
-            latency = f"{last.milliseconds:.1f}" if last.up else "-"
-            table.add_row(
-                node, state, latency, *(f"{value:.1f}" for value in spread), f"{100 * history.uptime:.1f} %",
-                history.sparkline(),
-            )  # fmt: skip
+            shown = (
+                last.milliseconds if last.up else None,
+                quantile(history.latencies, 0.5),
+                quantile(history.latencies, 0.95),
+            )
+            numbers = ("-" if value is None else f"{value:,.1f}" for value in shown)
+            uptime = f"{100 * history.uptime:.1f} %"
+            table.add_row(node, state, *numbers, uptime, history.sparkline())
         return table
 
 
@@ -99,23 +101,15 @@ def _word(check: Check) -> str:
     return _WORDS[check.state] if check.node == SHOP else check.state.upper()
 
 
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def _row(check: Check) -> tuple[str, str, int, str, str]:
-    return (_when(check.time), check.node, int(check.up), f"{check.milliseconds:.3f}", check.why)
-
-
 def _line(check: Check) -> str:
     why = f"  {check.why}" if check.why else ""
-    return f"{_when(check.time)}  {_word(check):<8}  {check.node:<18} {check.milliseconds:8.1f} ms{why}"
+    return f"{when(check.time)}  {_word(check):<8}  {check.node:<18} {check.milliseconds:8.1f} ms{why}"
 
 
 def _round(checks: Sequence[Check]) -> dict[str, object]:
     shop = next((_said(check) for check in checks if check.node == SHOP), None)
     services = [{"service": check.node, **_said(check)} for check in checks if check.node != SHOP]
-    return {"time": _when(time.time()), "healthy": _all_well(checks), "shop": shop, "services": services}
+    return {"time": when(time.time()), "healthy": _all_well(checks), "shop": shop, "services": services}
 
 
 def _said(check: Check) -> dict[str, object]:
@@ -124,28 +118,19 @@ def _said(check: Check) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _open_log(path: Path | None, stack: ExitStack) -> TextIO | None:
-    if path is None:
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    log = stack.enter_context(path.open("a", newline="", encoding="utf-8"))
-    if log.tell() == 0:
-        csv.writer(log, lineterminator="\n").writerow(COLUMNS)
-    return log
-
-
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; 0 all is well, 1 it is not, or nothing can be asked, 2 bad usage."""
     options = _options(arguments)
     try:
         wanted = targets(load(options.topology))
         with ExitStack() as stack:
-            healthy = Monitor(options, wanted, _open_log(options.csv, stack)).run()
+            log = stack.enter_context(open_to_append(options.csv, COLUMNS)) if options.csv else None
+            healthy = Monitor(options, wanted, log).run()
         if options.report:
             _report(options)
     except BrokenPipeError:
         raise
-    except (OSError, TopologyError) as error:
+    except (OSError, TopologyError, CsvError) as error:
         print(f"health: {error}", file=sys.stderr)
         return 1
     return 0 if healthy or not options.once else 1

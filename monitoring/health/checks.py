@@ -133,7 +133,12 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return str(error) or type(error).__name__
+    return _one_line(str(error)) or type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    """Shorten what a service says, and replace what a terminal or a log would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text[:_MOST_WORDS])
 
 
 def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes]:
@@ -164,7 +169,7 @@ def ask_ready(address: str, port: int, timeout: float) -> str:
         [f"{name}: {trouble}" for name, trouble in degraded.items()] if isinstance(degraded, dict) else []
     )
     lacks = "; ".join(words) or ("" if status == _HTTP_OK else f"/ready answered {status}")
-    return "".join(character if character.isprintable() else "?" for character in lacks[:_MOST_WORDS])
+    return _one_line(lacks)
 
 
 def ask_shop(address: str, port: int, timeout: float) -> None:

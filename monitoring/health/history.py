@@ -1,9 +1,9 @@
-"""What a service answered over time: uptime and quantiles, over the last hour or so."""
+"""What a service answered over time: uptime and latencies, over the last hour or so."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from monitoring.health.checks import Check
@@ -11,12 +11,6 @@ from monitoring.health.checks import Check
 KEPT = 360  # checks: an hour of one every 10 s
 _STEPS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _DOWN = "\u00d7"
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """Give what `share` (0 to 1) of the values do not exceed (nearest rank); 0.0 of none."""
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Analyses captures: CSV files, PNGs and a PDF report.
 
-    python -m monitoring.traffic [--reports FOLDER] [--only-csv] CAPTURE...
+    python -m monitoring.traffic [--reports FOLDER] [--only-csv] [--format json|parquet] CAPTURE...
 
 A CAPTURE is pcap, pcapng or tcpdump's text, also compressed (gzip, bzip2, xz, zstandard), a file or a pipe; - is
 standard input; several are read as one, in the order of their first packets. What cannot be read is counted, named and
@@ -10,15 +10,15 @@ reported; exit status 1 when nothing could. The files of an earlier run are remo
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
+from rich.text import Text
 
-from monitoring.csv_files import write
 from monitoring.names import Names
 from monitoring.traffic import earlier
 from monitoring.traffic.ahead import ahead
@@ -26,8 +26,12 @@ from monitoring.traffic.captures import in_order
 from monitoring.traffic.packets import AddressBook, Unread
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
+from scripts.csv_files import Table, write
+from scripts.escape import for_terminal
+from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
+OTHER_FORMATS = ("json", "parquet")
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 
 
@@ -40,34 +44,31 @@ def main(arguments: Sequence[str]) -> int:
         return _analysed(options)
     except BrokenPipeError:
         raise
-    except OSError as error:
-        print(f"traffic: {_one_line(error)}", file=sys.stderr)
+    except (OSError, TopologyError) as error:
+        _say(_one_line(error))
         return 1
     finally:
         if gone := [path.name for path in removed if not path.exists()]:
-            print(
-                f"traffic: removed an earlier run's files from {options.reports}: {' '.join(gone)}",
-                file=sys.stderr,
-            )
+            _say(f"removed an earlier run's files from {options.reports}: {' '.join(gone)}")
+
+
+def _say(sentence: str) -> None:
+    print(for_terminal(f"traffic: {sentence}"), file=sys.stderr)
 
 
 def _analysed(options: argparse.Namespace) -> int:
-    console = Console(stderr=True, highlight=False)
-    try:
-        names = Names(load(options.topology))
-        tally = _counted(options.captures, console)
-    except TopologyError as error:
-        print(f"traffic: {_one_line(error)}", file=sys.stderr)
-        return 1
-    for reason, count in tally.unread.counts.most_common():
-        first = f" (first at {tally.unread.first[reason]})" if tally.unread.first[reason] else ""
-        print(f"traffic: not read: {reason}, {count} times{first}", file=sys.stderr)
+    console = Console(stderr=True)
+    names = Names(load(options.topology))
+    tally = _counted(options.captures, console)
+    for sentence in tally.unread.sentences():
+        _say(sentence)
     if not tally.packets:
-        print(f"traffic: no packet in {' '.join(options.captures)}", file=sys.stderr)
+        _say(f"no packet in {' '.join(options.captures)}")
         return 1
     tables = Tables(tally, names)
     written = [*tables.all(), unread_table(tally)]
     write(written, options.reports)
+    _write_frames(written, options)
     if not options.only_csv:
         _draw_and_report(tables, written, options, console)
     return 0
@@ -83,8 +84,15 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where to write")
     parser.add_argument("--only-csv", action="store_true", help="no pictures, no PDF")
+    parser.add_argument(
+        "--format", default=os.environ.get("FORMAT") or "csv", metavar="csv|json|parquet",
+        help="which files of the tables to write beside the CSVs; default: the environment's FORMAT, or csv alone",
+    )  # fmt: skip
     parser.add_argument("--topology", default="", metavar="TABLE", help="whose names to use")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.format not in ("csv", *OTHER_FORMATS):
+        parser.error(f"no format {options.format!r}: FORMAT and --format are csv, json or parquet")
+    return options
 
 
 def _counted(captures: Sequence[str], console: Console) -> Tally:
@@ -94,12 +102,21 @@ def _counted(captures: Sequence[str], console: Console) -> Tally:
         for capture in in_order(captures, book, unread):
             for packets in ahead(capture.packets):
                 tally.add(packets)
-                status.update(f"reading {capture.name}: {tally.packets:,} packets")
+                read = f"reading {capture.name}: {tally.packets:,} packets"
+                status.update(Text(read))  # a string would be markup
     return tally
 
 
+def _write_frames(written: Sequence[Table], options: argparse.Namespace) -> None:
+    """Write the tables in the other format that was asked for."""
+    if options.format in OTHER_FORMATS:
+        from monitoring.traffic import data_frames  # noqa: PLC0415 - see there
+
+        data_frames.write_frames(written, options.reports, options.format)
+
+
 def _draw_and_report(
-    tables: Tables, written: Sequence[object], options: argparse.Namespace, console: Console
+    tables: Tables, written: Sequence[Table], options: argparse.Namespace, console: Console
 ) -> None:
     from monitoring.traffic import pictures, report  # noqa: PLC0415 - matplotlib takes longer to load than most analyses
 
@@ -108,8 +125,9 @@ def _draw_and_report(
         when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         command = shlex.join(["python", "-m", "monitoring.traffic", *options.captures])
         made = f"Generated on {when} by {command}"
-        path = report.report(tables, written, options.reports, made)  # type: ignore[arg-type] # tables of tables.py
-    print(f"{tables.tally.packets:,} packets: {path} and its CSVs and PNGs")
+        path = report.report(tables, written, options.reports, made)
+    also = f", {options.format}" if options.format in OTHER_FORMATS else ""
+    print(f"{tables.tally.packets:,} packets: {path} and its CSVs{also} and PNGs")
 
 
 def _one_line(error: Exception) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from monitoring.traffic.foreign import EmptyCaptureError
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets, Unread
 from monitoring.traffic.source import STANDARD_INPUT, packets_of
 
@@ -25,7 +26,13 @@ def in_order(names: Sequence[str], book: AddressBook, unread: Unread) -> list[Ca
     """Give captures in their order. Raises OSError when one cannot be read."""
     if len(names) == 1:
         return [Capture(names[0], packets_of(names[0], book, unread))]
-    return sorted((_begun(name, book, unread) for name in names), key=lambda capture: capture.first)
+    captures = []
+    for name in names:
+        try:
+            captures.append(_begun(name, book, unread))
+        except EmptyCaptureError:  # as tcpdump's newest one is until there is enough to write
+            unread.note("empty capture", name)
+    return sorted(captures, key=lambda capture: capture.first)
 
 
 def _begun(name: str, book: AddressBook, unread: Unread) -> Capture:

@@ -46,6 +46,7 @@ class Decoder:
         """Give the packets of frames; what cannot be read is noted, and counted as far as it is known."""
         found = Packets.empty(len(frames.at))
         found.time, found.size = frames.time, frames.size
+        self._unread.note("time that is missing or cannot be", "", int((frames.time == UNKNOWN).sum()))
         found.network, at = carried(frames, self._unread)
         is_ip = (found.network == IPV4) | (found.network == IPV6)
         found.protocol = np.where(is_ip, UNKNOWN, found.network)
@@ -152,16 +153,13 @@ class _Numbers:
     def of(self, values: Integers) -> Integers:
         where = np.searchsorted(self._values, values)
         new = np.unique(values[self._values[where] != values])
-        if len(new):
-            numbers = np.array([self._number(int(value)) for value in new], np.int64)
-            if len(self._values) + len(new) > 2 * AddressBook.MOST:
-                self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # the book remembers them
-            at = np.searchsorted(self._values, new)
-            self._values, self._numbers = (
-                np.insert(self._values, at, new),
-                np.insert(self._numbers, at, numbers),
-            )
-            where = np.searchsorted(self._values, values)
-            if (self._values[where] != values).any():
-                return self.of(values)
-        return self._numbers[where]
+        if not len(new):
+            return self._numbers[where]
+        if len(self._values) + len(new) > 2 * AddressBook.MOST:
+            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # the book remembers them
+            new = np.unique(values)
+        at = np.searchsorted(self._values, new)
+        numbers = np.array([self._number(int(value)) for value in new], np.int64)
+        self._values = np.insert(self._values, at, new)
+        self._numbers = np.insert(self._numbers, at, numbers)
+        return self._numbers[np.searchsorted(self._values, values)]

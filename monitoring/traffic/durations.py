@@ -1,4 +1,4 @@
-"""Quantiles of durations in bounded memory: a histogram whose classes are 2 % wide."""
+"""Quantiles (monitoring/quantiles.py) of durations in bounded memory: a histogram whose classes are 2 % wide."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 
+from monitoring.quantiles import rank
 from monitoring.traffic.packets import Integers
 
 _RATIO = 1.02
@@ -40,7 +41,7 @@ class Durations:
 
     def quantile(self, share: float) -> float:
         """Give what this share (0 to 1) does not exceed, at most 2 % too long; 0.0 when there are none."""
-        wanted, seen = share * self.count, 0
+        wanted, seen = rank(share, self.count), 0
         for number, count in sorted(self._classes.items()):
             seen += count
             if seen >= wanted:

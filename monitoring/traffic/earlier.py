@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from scripts.whole_file import draft_path
+
 TABLES = (
     "packets_per_service_pair", "protocol_distribution", "top_talkers", "traffic_summary", "conversations",
     "traffic_rate", "unread",
@@ -21,8 +23,9 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def remove(folder: Path) -> list[Path]:
-    """Remove them, and give those that were there."""
+    """Remove them and what a killed run left of them, and give those that were there."""
     there = [path for path in files(folder) if path.is_file()]
-    for path in there:
-        path.unlink()
+    for path in files(folder):
+        path.unlink(missing_ok=True)
+        draft_path(path).unlink(missing_ok=True)
     return there

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from monitoring.traffic.packets import UNKNOWN
 from monitoring.traffic.tables import Tables
 
 _MANY_AGAIN, _MANY_RESETS, _SLOW_MILLISECONDS = 0.01, 0.02, 100
+_TWENTY = 20  # handshakes, of which one in twenty can be spoken of
 _MOST_NAMED = 5
 
 
@@ -15,26 +17,29 @@ def summary(tables: Tables) -> str:
     tally, duration = tables.tally, tables.duration
     if not tally.packets:
         return "The capture holds no packet."
-    when = f" in {duration:.1f} seconds ({tally.packets / duration:,.0f} packets/s)" if duration else ""
+    when = f" in {duration:,.1f} seconds ({tally.packets / duration:,.0f} packets/s)" if duration else ""
+    pairs = tables.service_pairs()
     said = [
-        f"{tally.packets:,} packets with {_bytes(tally.bytes)} were seen{when}, between {len(tables.pairs)} pairs."
+        f"{_many(tally.packets, 'packet')} with {_bytes(tally.bytes)} were seen{when}, between "
+        f"{_many(len(pairs), 'pair')} of sender and receiver."
     ]
     protocol, count = tables.protocols()[0]
-    said.append(f"Most of it is {protocol} ({100 * count / tally.packets:.1f} %).")
-    if pairs := tables.service_pairs():
+    said.append(f"Most of them are {protocol} ({100 * count / tally.packets:.1f} %).")
+    if pairs:
         source, destination, packets = pairs[0]
-        said.append(f"The busiest way is {source} to {destination} with {packets:,} packets.")
+        said.append(f"The most, {packets:,}, went from {source} to {destination}.")
     if asked := tables.total("syn"):
-        said.append(f"{asked:,} connections were asked for, {tables.total('syn_ack'):,} answered.")
+        answered = tables.total("syn_ack")
+        said.append(f"{_many(asked, 'connection')} were asked for (SYN), {answered:,} answered (SYN-ACK).")
     return " ".join(said)
 
 
 def observations(tables: Tables) -> list[str]:
     """Give what deserves attention, the worst first."""
-    found = [*_unanswered(tables), *_sent_again(tables), *_resets(tables), *_slow(tables), *_unread(tables)]
-    return found or [
-        "Nothing deserves attention: connections were answered, and next to nothing was sent again."
-    ]
+    found = [*_unanswered(tables), *_sent_again(tables), *_resets(tables), *_slow(tables)]
+    asked = "every connection was answered" if tables.total("syn") else "no connection was asked for"
+    good = [] if found else [f"No problem was found: {asked}, and no segment was sent again."]
+    return [*found, *good, *_checks(tables), *_unread(tables)]
 
 
 def _unanswered(tables: Tables) -> Iterator[str]:
@@ -46,8 +51,9 @@ def _unanswered(tables: Tables) -> Iterator[str]:
             rows.append((missing, count.syn, source, destination))
     for missing, asked, source, destination in sorted(rows, reverse=True)[:_MOST_NAMED]:
         yield (
-            f"{missing} of {asked} connections from {source} to {destination} were not answered within the capture: "
-            f"dropped, or nobody listens. Ask why: sudo make explain FROM={source} TO={destination} PORT=..."
+            f"{missing:,} of {_many(asked, 'connection')} from {source} to {destination} were not answered within the "
+            "capture: dropped, or nobody listens. "
+            f"Ask why: sudo make explain FROM={source} TO={destination} PORT=..."
         )
 
 
@@ -57,44 +63,76 @@ def _sent_again(tables: Tables) -> Iterator[str]:
         for pair, count in tables.pairs.items()
         if count.retransmissions > _MANY_AGAIN * count.packets
     ]
-    for share, times, (source, destination) in sorted(rows, reverse=True)[:_MOST_NAMED]:
+    named = sorted(rows, reverse=True)[:_MOST_NAMED]
+    for share, times, (source, destination) in named:
         yield (
-            f"{source} sent {times} packets to {destination} again ({100 * share:.1f} % of its packets): they, or "
-            "their answers, did not arrive in time. Look for drops: sudo make status, ip -s link"
+            f"{source} sent {_many(times, 'packet')} to {destination} again ({100 * share:.1f} % of its packets): "
+            "they, or their answers, did not arrive in time. Look for drops: sudo make status, ip -s link"
+        )
+    again = tables.total("retransmissions")
+    if again > sum(times for _, times, _ in named):
+        yield (
+            f"{again:,} of {_many(tables.tally.packets, 'packet')} were sent again in all "
+            f"({100 * again / tables.tally.packets:.2g} %). On a bridge of one machine it should be none."
         )
 
 
 def _resets(tables: Tables) -> Iterator[str]:
-    asked, resets = tables.total("syn"), tables.total("rst")
+    """Name resets, but for those of the lab's own checks."""
+    pairs = {pair: count for pair, count in tables.pairs.items() if not tables.names.are_checking(*pair)}
+    asked, resets = (sum(getattr(count, name) for count in pairs.values()) for name in ("syn", "rst"))
     if resets > max(_MANY_RESETS * asked, 1):
-        worst = max(tables.pairs.items(), key=lambda item: item[1].rst)
+        (source, destination), worst = max(pairs.items(), key=lambda item: item[1].rst)
         yield (
-            f"{resets} connections were reset ({worst[1].rst} by {worst[0][0]} towards {worst[0][1]}): refused, or "
-            "ended early by a program, as health checks do. Is it allowed? sudo make explain "
-            f"FROM={worst[0][1]} TO={worst[0][0]} PORT=..."
+            f"{_many(resets, 'reset')} (RST) were seen, {worst.rst:,} of them from {source} to {destination}: it "
+            "refused a connection, or its program ended one early. Is it allowed? sudo make explain "
+            f"FROM={destination} TO={source} PORT=..."
+        )
+
+
+def _checks(tables: Tables) -> Iterator[str]:
+    checks = [count for pair, count in tables.pairs.items() if tables.names.are_checking(*pair)]
+    if packets := sum(count.packets for count in checks):
+        resets = sum(count.rst for count in checks)
+        ended = f", with {_many(resets, 'reset')}: a check closes its connection as soon as it has its answer"
+        yield (
+            f"{_many(packets, 'packet')} are the lab's own: health checks by the host, and what the registry is for, "
+            f"checks, heartbeats and discovery{ended if resets else ''}."
         )
 
 
 def _slow(tables: Tables) -> Iterator[str]:
     for (source, destination), count in sorted(tables.pairs.items()):
-        p95 = count.handshakes.quantile(0.95) / 1e6
-        if p95 > _SLOW_MILLISECONDS:
+        times = count.handshakes
+        share, which = (0.95, "One in twenty of") if times.count >= _TWENTY else (1.0, "The slowest of")
+        milliseconds = times.quantile(share) / 1e6
+        if milliseconds > _SLOW_MILLISECONDS:
             yield (
-                f"One in twenty handshakes from {source} to {destination} took over {p95:.0f} ms: SYNs are lost and "
-                f"sent again after a second, or {destination} is overloaded (its accept queue: ss -ltn)"
+                f"{which} {_many(times.count, 'handshake')} from {source} to {destination} took {milliseconds:,.0f} ms "
+                f"or more: SYNs are lost and sent again after a second, or {destination} is overloaded (its accept "
+                "queue: ss -ltn)."
             )
 
 
 def _unread(tables: Tables) -> Iterator[str]:
-    unread = tables.tally.unread
-    for reason, count in unread.counts.most_common():
-        first = f" (first at {unread.first[reason]})" if unread.first[reason] else ""
-        yield f"Not read: {reason}, {count} times{first}."
-    if tables.tally.without_size:
+    tally = tables.tally
+    yield from (f"{sentence[0].upper()}{sentence[1:]}." for sentence in tally.unread.sentences())
+    if unknown := tally.protocols[UNKNOWN]:
         yield (
-            f"{tables.tally.without_size} packets came without their size, so bytes are a lower bound; tcpdump -e "
+            f"The protocol of {_many(unknown, 'packet')} is unknown: the capture does not tell it, as text does not of "
+            "a later fragment. They are counted as unknown."
+        )
+    if tally.without_size:
+        yield (
+            f"{_many(tally.without_size, 'packet')} came without their size, so bytes are a lower bound; tcpdump -e "
             "prints it, and pcap has it."
         )
+    if tally.step > 1:
+        yield f"The capture is long: its rates over time are sums of {tally.step:,} seconds, each of the same length."
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' if count != 1 else ''}"
 
 
 def _bytes(count: float) -> str:

@@ -68,15 +68,19 @@ class NotACaptureError(OSError):
     """A file is no capture; the message says what it is and what to do."""
 
 
+class EmptyCaptureError(NotACaptureError):
+    """A file has no byte."""
+
+
 def refuse(head: bytes) -> None:
     """Raise NotACaptureError when a stream that begins with `head`, and is no pcap or pcapng, is no text either."""
+    if not head:
+        raise EmptyCaptureError("this is empty; capture again, or leave it out")
     if said := _said(head):
         raise NotACaptureError(said)
 
 
 def _said(head: bytes) -> str:
-    if not head:
-        return "this is empty; capture again, or leave it out"
     for beginning, what, advice in _BEGINNINGS:
         if head.startswith(beginning):
             return f"this is {what}; {advice}"

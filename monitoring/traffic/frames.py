@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,18 @@ def padded(data: bytes) -> Bytes:
 
 def gathered(data: Bytes, at: Integers, width: int, order: str) -> Integers:
     """Gather an unsigned integer of `width` bytes for each position, in byte order "<" or ">"."""
-    value = np.zeros(len(at), np.int64)
-    for index in range(width):
-        shift = 8 * (index if order == "<" else width - 1 - index)
-        value |= data[at + index].astype(np.int64) << shift
-    return value
+    return np.asarray(_everywhere(data, f"{order}u{width}")[at], dtype=np.int64)
+
+
+def gathered_rows(data: Bytes, at: Integers, columns: int, order: str) -> Integers:
+    """Gather so many unsigned integers of 32 bits that follow each other, a row of the result for each of them."""
+    found = _everywhere(data, f"V{4 * columns}")[at]
+    return found.view(f"{order}u4").reshape(-1, columns).T.astype(np.int64, order="C")
+
+
+def _everywhere(data: Bytes, kind: str) -> NDArray[Any]:
+    """See data as values of some type that begin at each byte."""
+    return np.ndarray((len(data) - np.dtype(kind).itemsize + 1,), kind, data, 0, (1,))
 
 
 def swapped(words: Integers) -> Integers:
@@ -56,7 +64,7 @@ class Frames:
 
     def byte(self, at: Integers) -> Integers:
         """Gather a byte for each position; positions beyond the data give what is last in it: padding."""
-        return np.asarray(self.data[np.minimum(at, len(self.data) - 1)], dtype=np.int64)
+        return self.data.take(at, mode="clip").astype(np.int64)
 
     def short(self, at: Integers) -> Integers:
         """Gather 16 bits in network order."""
@@ -64,4 +72,4 @@ class Frames:
 
     def word(self, at: Integers) -> Integers:
         """Gather 32 bits in network order."""
-        return (self.short(at) << 16) | self.short(at + 2)
+        return gathered(self.data, np.minimum(at, len(self.data) - 4), 4, ">")

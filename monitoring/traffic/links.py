@@ -36,22 +36,21 @@ _PACKET_HEADER, _PAYLOAD, _TYPE, _MOST_ATTRIBUTES = 1, 9, 0x3FFF, 32  # of NFLOG
 def carried(frames: Frames, unread: Unread) -> Carried:
     """Give what frames carry; what they do not tell is noted."""
     link_types = frames.link_type
-    if (link_types == link_types[:1]).all():
-        return _carried(int(link_types[0]), frames, unread) if len(link_types) else (link_types, frames.at)
-    kind, at = np.empty_like(link_types), np.empty_like(link_types)
-    for link_type in np.unique(link_types).tolist():
-        rows = np.flatnonzero(link_types == link_type)
-        kind[rows], at[rows] = _carried(link_type, frames.only(rows), unread)
+    if len(link_types) and link_types[0] in LINKS and (link_types == link_types[0]).all():
+        return _told(int(link_types[0]), frames, unread)
+    kind, at = np.full(len(link_types), UNKNOWN, np.int64), frames.at.copy()
+    for link_type, count in zip(*(found.tolist() for found in np.unique_counts(link_types)), strict=True):
+        if link_type in LINKS:
+            rows = np.flatnonzero(link_types == link_type)
+            kind[rows], at[rows] = _told(link_type, frames.only(rows), unread)
+        else:
+            name = f" ({UNREAD_LINKS[link_type]})" if link_type in UNREAD_LINKS else ""
+            unread.note(f"link type {link_type}{name} is not known", "the first such frame", count)
     return kind, at
 
 
-def _carried(link_type: int, frames: Frames, unread: Unread) -> Carried:
+def _told(link_type: int, frames: Frames, unread: Unread) -> Carried:
     """Read one kind of link header, and tell what it does not tell from what is not there."""
-    if link_type not in LINKS:
-        name = UNREAD_LINKS.get(link_type)
-        reason = f"link type {link_type}{f' ({name})' if name else ''} is not known"
-        unread.note(reason, "the first such frame", len(frames.at))
-        return np.full(len(frames.at), UNKNOWN, np.int64), frames.at
     name, read = LINKS[link_type]
     kind, at = read(frames)
     whole, known = at <= frames.end, kind >= _LEAST_ETHERTYPE

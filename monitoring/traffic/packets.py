@@ -7,14 +7,16 @@ and pcap, IPv4 and IPv6 and names meet in the same small columns.
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts import unread
+
 Integers = NDArray[np.int64]
 Truths = NDArray[np.bool_]
+Unread = unread.Unread  # the same for every reader
 
 UNKNOWN = -1  # what the source does not tell: a time, a size, a protocol
 NO_ADDRESS = 0
@@ -91,20 +93,6 @@ class AddressBook:
             self.names.append(self.OTHERS)
         self.overflowed += 1
         return self.MOST
-
-
-@dataclass
-class Unread:
-    """What could not be read: how many times for each reason, and where first."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
-
-    def note(self, reason: str, where: str, count: int = 1) -> None:
-        """Count it."""
-        if count:
-            self.counts[reason] += count
-            self.first.setdefault(reason, where)
 
 
 @dataclass

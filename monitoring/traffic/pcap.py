@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitoring.traffic import lanes
-from monitoring.traffic.frames import Bytes, Frames, gathered, padded
-from monitoring.traffic.packets import Integers
+from monitoring.traffic.frames import Bytes, Frames, gathered_rows, padded
+from monitoring.traffic.packets import UNKNOWN, Integers
 from monitoring.traffic.records import Damaged
 
 
@@ -86,11 +86,10 @@ class Pcap:
         return found, damage
 
     def _frames_at(self, view: Bytes, at: Integers) -> Frames:
-        seconds, fraction, captured, size = (
-            gathered(view, at + offset, 4, self.order) for offset in range(0, 16, 4)
-        )
+        seconds, fraction, captured, size = gathered_rows(view, at, 4, self.order)
         if self._swapped:
             captured, size = size, captured
-        time = seconds * NANOSECONDS + fraction * self._form.unit
+        fraction *= self._form.unit
+        time = np.where(fraction < NANOSECONDS, seconds * NANOSECONDS + fraction, UNKNOWN)
         link_type = np.full(len(at), self.link_type, np.int64)
         return Frames(view, at + self._form.header, captured, size, time, link_type)

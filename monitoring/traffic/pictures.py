@@ -5,70 +5,112 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
+import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from monitoring.colours import BLUE, VERMILION
+from monitoring.traffic.data_frames import frame_of, resampled
 from monitoring.traffic.tables import Tables
+from monitoring.traffic.tally import STEPS
+from scripts.csv_files import Table
+from scripts.escape import for_picture, shortened
+from scripts.figures import plain_numbers, plt, save
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+_MOST_BARS, _MOST_STEPS = 10, 1000
+_MOST_OF_NAME = 28  # characters, of which two and an arrow fit beside the bars
+_UNITS = ((86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+_MANY_UNITS = 5  # so many of a unit are shown in it
 
-_MOST_BARS = 15
-_DOTS_PER_INCH = 130
 
-
-def draw(tables: Tables, folder: Path) -> list[Path]:
+def draw(tables: Tables, folder: Path) -> None:
     """Write the PNGs."""
-    pairs = [
-        (f"{source} \u2192 {destination}", packets) for source, destination, packets in tables.service_pairs()
-    ]
+    pairs = [(f"{_name(one)} \u2192 {_name(other)}", count) for one, other, count in tables.service_pairs()]
+    talkers = [(_name(service), count) for service, count in tables.talkers()]
     figures = {
-        "protocol_distribution": _bars("Packets by protocol", tables.protocols()),
-        "top_service_pairs": _bars("Packets from service to service", pairs),
-        "top_talkers": _bars("Packets sent by each service", tables.talkers()),
-        "traffic_rate": _rate(tables.rates()),
+        "protocol_distribution": _bars("protocols", tables.protocols()),
+        "top_service_pairs": _bars("pairs of sender and receiver", pairs),
+        "top_talkers": _bars("senders", talkers),
+        "traffic_rate": _rate(tables.rate_table(), tables.tally.step),
     }
-    paths = []
     for name, figure in figures.items():
-        path = folder / f"{name}.png"
-        figure.savefig(path, dpi=_DOTS_PER_INCH)
-        plt.close(figure)
-        paths.append(path)
-    return paths
+        save(figure, folder / f"{name}.png")
 
 
-def _bars(title: str, counted: Sequence[tuple[str, int]]) -> Figure:
-    shown, rest = list(counted[:_MOST_BARS]), counted[_MOST_BARS:]
-    if rest:
-        shown.append((f"{len(rest)} more", sum(count for _, count in rest)))
-    whole = sum(count for _, count in counted) or 1
-    figure, axes = plt.subplots(figsize=(10, 1.4 + 0.34 * max(len(shown), 1)), layout="constrained")
-    bars = axes.barh([name for name, _ in shown], [count for _, count in shown], color=BLUE)
-    labels = [f"{count:,}  ({100 * count / whole:.1f} %)" for _, count in shown]
-    axes.bar_label(bars, labels, padding=4, fontsize=9)
-    axes.invert_yaxis()
+def _name(name: str) -> str:
+    return shortened(for_picture(name), _MOST_OF_NAME)
+
+
+def _bars(what: str, counted: Sequence[tuple[str, int]]) -> Figure:
+    """Draw who has how many packets, the most first; those without a bar are summed up in words."""
+    shown, rest = counted[:_MOST_BARS], counted[_MOST_BARS:]
+    whole = sum(count for _, count in counted)
+    figure, axes = plt.subplots(figsize=(10, 1.5 + 0.34 * max(len(shown), 1)), layout="constrained")
+    places = range(len(shown))  # two may have the same name when it is shortened
+    bars = axes.barh(places, [count for _, count in shown], color=BLUE, height=0.7)
+    axes.set_yticks(places, [for_picture(name) for name, _ in shown])
+    axes.bar_label(bars, [_share(count, whole) for _, count in shown], padding=4, fontsize=9)
+    axes.set_ylim(max(len(shown), 1) - 0.4, -0.6)
     axes.margins(x=0.2)
-    axes.set_title(title, loc="left")
-    axes.set_xlabel("packets")
+    axes.set_title(_title(what, counted, whole), loc="left")
+    more = f"; {len(rest):,} more {what} have {_share(sum(n for _, n in rest), whole)}" if rest else ""
+    axes.set_xlabel(f"packets{more}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plain_numbers(axes.xaxis)
+    axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right"]].set_visible(False)
-    if not shown:
-        axes.text(0.5, 0.5, "no packets", transform=axes.transAxes, ha="center")
     return figure
 
 
-def _rate(rates: Sequence[tuple[int, int, int]]) -> Figure:
-    figure, (above, below) = plt.subplots(2, 1, figsize=(10, 4.6), layout="constrained", sharex=True)
-    rates = (
-        [*rates, (rates[-1][0] + 1, *rates[-1][1:])] if rates else rates
-    )  # the last second has a width, too
-    seconds = [second for second, _, _ in rates]
-    for axes, column, label, colour in ((above, 1, "packets/s", BLUE), (below, 2, "bytes/s", VERMILION)):
-        axes.step(seconds, [row[column] for row in rates], where="post", color=colour, linewidth=1.4)
-        axes.fill_between(seconds, [row[column] for row in rates], step="post", color=colour, alpha=0.15)
-        axes.set_ylabel(label)
+def _share(count: int, whole: int) -> str:
+    return f"{count:,}  ({100 * count / whole:.1f} %)"
+
+
+def _title(what: str, counted: Sequence[tuple[str, int]], whole: int) -> str:
+    if not counted:
+        return f"No packet tells its {what}"
+    name, count = counted[0]
+    if len(counted) == 1:
+        return f"All packets ({whole:,}): {name}"
+    return f"{name} has the most of {whole:,} packets, {100 * count / whole:.1f} % ({len(counted):,} {what})"
+
+
+def _rate(table: Table, told: int) -> Figure:
+    """Draw packets and bytes a second; `told` is the step of the table in seconds."""
+    rates = frame_of(table)
+    figure, panels = plt.subplots(2, 1, figsize=(10, 4.6), layout="constrained", sharex=True)
+    if rates.empty:
+        panels[1].set_xlabel("the capture tells no times")
+        panels[0].set_title("Traffic over time: not known", loc="left")
+        return figure
+    step = next((s for s in STEPS if s >= told and len(rates) * told / s <= _MOST_STEPS), STEPS[-1])
+    rates = resampled(rates, step)
+    begin, end = int(rates["second"].iloc[0]), int(rates["second"].iloc[-1]) + step
+    size, unit = next(each for each in _UNITS if end - begin >= _MANY_UNITS * each[0] or each[0] == 1)
+    edges = [*(rates["second"] / size), end / size]  # the last step has a width, too
+    for axes, column, colour in zip(panels, ("packets", "bytes"), (BLUE, VERMILION), strict=True):
+        heights = (rates[column].astype("float64") / step).to_list()
+        axes.stairs(heights, edges, color=colour, linewidth=1.4)
+        axes.stairs(heights, edges, color=colour, alpha=0.15, fill=True)
+        axes.set_ylabel(f"{column}/s")
         axes.set_ylim(bottom=0)
+        plain_numbers(axes.yaxis)
         axes.spines[["top", "right"]].set_visible(False)
-    below.set_xlabel("seconds since the first packet" if rates else "the capture tells no times")
-    above.set_title("Traffic over time", loc="left")
+    panels[1].set_xlabel(f"{unit} since the first packet; a step is {_words(step)}")
+    panels[1].set_xlim(begin / size, end / size)
+    panels[0].set_title(_peak(rates, step, size, unit), loc="left")
     return figure
+
+
+def _peak(rates: pd.DataFrame, step: int, size: int, unit: str) -> str:
+    row = rates.iloc[int(rates["packets"].argmax())]
+    silent = int((rates["packets"] == 0).sum())
+    quiet = f"; no packet in {silent:,} of {len(rates):,} steps" if silent else ""
+    when = f"at {row['second'] / size:,.4g} {unit}"
+    return f"Traffic over time: at most {row['packets'] / step:,.4g} packets/s, {when}{quiet}"
+
+
+def _words(seconds: int) -> str:
+    size, unit = next(each for each in _UNITS if seconds % each[0] == 0)
+    count = seconds // size
+    return f"{count} {unit if count > 1 else unit.removesuffix('s')}"

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from monitoring.csv_files import Table
+import pandas as pd
+
 from monitoring.traffic import findings
+from monitoring.traffic.columns import COLUMNS, METRICS, Kind
+from monitoring.traffic.data_frames import frame_of
 from monitoring.traffic.tables import Tables
+from scripts.csv_files import Table
 from scripts.document import Block, Document, Picture, Rows, Section, write
 
-_MOST_ROWS = 40
-_PICTURE_HEIGHT = 95  # mm
+_MOST_ROWS = 20
+_PICTURE_WIDTH = 185  # mm; all are as wide, so their letters are as big
 _TITLES = {
-    "packets_per_service_pair": "Packets from service to service",
+    "packets_per_service_pair": "Who sends to whom",
     "protocol_distribution": "Protocols",
     "top_talkers": "Who sends most",
     "traffic_summary": "The capture in figures",
-    "conversations": "Conversations: flags, repeats and handshakes",
+    "conversations": "Connections of each pair, packets sent again, and handshakes",
     "traffic_rate": "Traffic over time",
     "unread": "What could not be read",
 }
@@ -27,7 +31,7 @@ _PICTURES = {
     "top_talkers": "top_talkers",
     "traffic_rate": "traffic_rate",
 }
-_WIDE = {"source", "destination", "service", "metric", "reason", "first"}
+_WIDE, _NARROW = 3.0, 1.2
 
 
 def report(tables: Tables, written: Sequence[Table], folder: Path, made: str) -> Path:
@@ -45,15 +49,35 @@ def report(tables: Tables, written: Sequence[Table], folder: Path, made: str) ->
 def _blocks(table: Table, folder: Path) -> list[Block]:
     blocks: list[Block] = []
     if name := _PICTURES.get(table.name):
-        blocks.append(Picture(folder / f"{name}.png", _TITLES[table.name], _PICTURE_HEIGHT))
-    if table.name != "traffic_rate":  # its picture says more than a row a second
-        headings = [column.replace("_", " ") for column in table.columns]
-        widths = [3 if column in _WIDE else 1.4 for column in table.columns]
-        blocks.append(Rows(headings, [_shown(row) for row in table.rows[:_MOST_ROWS]], widths))
+        blocks.append(Picture(folder / f"{name}.png", _TITLES[table.name], width=_PICTURE_WIDTH))
+    if table.name == "traffic_rate":  # its picture says more than a row a second
+        return blocks
+    if len(table.rows) > 1 or name is None:  # a picture with one bar says it all
+        blocks.append(_rows(frame_of(table).head(_MOST_ROWS), table.name))
     if len(table.rows) > _MOST_ROWS:
-        blocks.append(f"{len(table.rows) - _MOST_ROWS} more rows are in {table.name}.csv.")
+        blocks.append(f"{len(table.rows) - _MOST_ROWS:,} more rows are in {table.name}.csv.")
     return blocks
 
 
-def _shown(row: Sequence[object]) -> list[str]:
-    return [f"{value:,}" if isinstance(value, int) else str(value) for value in row]
+def _rows(frame: pd.DataFrame, name: str) -> Rows:
+    """Give a table for people: plain headings, numbers with separators and units, nothing for what is missing."""
+    widths = [_WIDE if COLUMNS[column].kind == Kind.TEXT else _NARROW for column in frame.columns]
+    headings = [COLUMNS[column].heading for column in frame.columns]
+    if name == "traffic_summary":
+        cells = [_figure(metric, value) for metric, value in frame.itertuples(index=False)]
+    else:
+        columns = [_cells(frame[column], COLUMNS[column].kind) for column in frame.columns]
+        cells = list(zip(*columns, strict=True))
+    return Rows(headings, cells, widths)
+
+
+def _cells(values: pd.Series[str], kind: Kind) -> list[str]:
+    form = {Kind.TEXT: "{}", Kind.COUNT: "{:,}", Kind.NUMBER: "{:,.3f}"}[kind]
+    return ["" if pd.isna(value) else form.format(value) for value in values]
+
+
+def _figure(metric: str, value: float) -> tuple[str, str]:
+    name, unit = METRICS[metric]
+    if pd.isna(value):
+        return name, "unknown"
+    return name, f"{value:,.0f} {unit}".strip() if value == int(value) else f"{value:,.1f} {unit}".strip()

@@ -27,9 +27,9 @@ def packets_of(name: str, book: AddressBook, unread: Unread) -> Generator[Packet
         with opened(name) as raw:
             yield from read(raw, book, unread)
     except OSError as error:
-        if error.filename:
-            raise
-        raise OSError(error.errno, error.strerror or str(error), name) from error
+        if not error.filename:
+            error.filename, error.strerror = name, error.strerror or str(error)
+        raise
 
 
 @contextmanager

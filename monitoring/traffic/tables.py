@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from monitoring.csv_files import Table
 from monitoring.names import Names
 from monitoring.traffic.packets import ICMP, ICMP6, TCP, UDP, UNKNOWN, protocol_name
 from monitoring.traffic.tally import COUNTS, NANOSECONDS, PairCount, Tally
+from scripts.csv_files import Table
 
 _MILLISECOND = 1e6
 
@@ -16,7 +16,7 @@ class Tables:
     """All of one tally."""
 
     def __init__(self, tally: Tally, names: Names) -> None:
-        self.tally = tally
+        self.tally, self.names = tally, names
         self.pairs: dict[tuple[str, str], PairCount] = {}
         for (source, destination), count in tally.pairs.items():
             pair = (names.of(tally.book.names[source]), names.of(tally.book.names[destination]))
@@ -42,7 +42,7 @@ class Tables:
                 ),
                 self.conversations(),
             ),
-            Table("traffic_rate", ("second", "packets", "bytes"), self.rates()),
+            self.rate_table(),
         ]
 
     def service_pairs(self) -> list[tuple[str, str, int]]:
@@ -71,9 +71,15 @@ class Tables:
             (*pair, *(getattr(count, name) for name in COUNTS), *_handshakes(count)) for pair, count in rows
         ]
 
+    def rate_table(self) -> Table:
+        """Give the rates as a table."""
+        return Table("traffic_rate", ("second", "packets", "bytes"), self.rates())
+
     def rates(self) -> list[tuple[int, int, int]]:
-        """Give packets and bytes of each second since the first packet."""
-        return [(second, *amounts) for second, amounts in sorted(self.tally.seconds.items())]
+        """Give packets and bytes of each step, of a second or more, since the first packet; silence is zero."""
+        found, step = self.tally.rates, self.tally.step
+        every = range(min(found), max(found) + 1) if found else range(0)
+        return [(number * step, *found.get(number, (0, 0))) for number in every]
 
     @property
     def duration(self) -> float | None:
@@ -96,6 +102,7 @@ class Tables:
             ("duration_seconds", "unknown" if duration is None else f"{duration:.6f}"),
             ("packets_per_second", f"{tally.packets / duration:.1f}" if duration else "unknown"),
             ("bytes_per_second", f"{tally.bytes / duration:.1f}" if duration else "unknown"),
+            ("rate_step_seconds", tally.step),
             ("service_pairs", len(self.pairs)),
             *(
                 (f"{protocol_name(number).lower()}_packets", protocols[number])

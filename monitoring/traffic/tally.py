@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,7 +26,8 @@ from monitoring.traffic.sequences import HandshakeTimes, Retransmissions
 
 NANOSECONDS = 1_000_000_000
 _MOST_PAIRS = 100_000  # who comes later is counted among "others"
-_MOST_SECONDS = 1_000_000
+STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each holds whole ones of that before it
+_MOST_STEPS = 100_000  # of a day each second is kept apart; of 292 years, more than clocks tell, ten days
 _BITS = 16
 
 
@@ -60,7 +62,8 @@ class Tally:
         self.packets = self.bytes = self.without_size = self.fragments = 0
         self.protocols: Counter[int] = Counter()
         self.pairs: dict[tuple[int, int], PairCount] = {}
-        self.seconds: dict[int, tuple[int, int]] = {}  # since the first packet: packets, bytes
+        self.step = STEPS[0]  # seconds
+        self.rates: dict[int, tuple[int, int]] = {}  # by step since the first packet: packets, bytes
         self.first = self.last = self.origin = UNKNOWN
         self._retransmissions, self._handshakes = Retransmissions(), HandshakeTimes()
 
@@ -126,15 +129,26 @@ class Tally:
         if not len(rows):
             return
         time = batch.time[rows]
-        self.first = int(time.min()) if self.first == UNKNOWN else min(self.first, int(time.min()))
-        self.last = max(self.last, int(time.max()))
+        lowest, highest = int(time.min()), int(time.max())
         if self.origin == UNKNOWN:
-            self.origin = int(time[0])
-        seconds, inverse = distinct((time - self.origin) // NANOSECONDS)
+            self.origin, self.first, self.last = int(time[0]), lowest, highest
+        self.first, self.last = min(self.first, lowest), max(self.last, highest)
+        self._widen_step()
+        steps, inverse = distinct((time - self.origin) // (self.step * NANOSECONDS))
         packets, weight = np.bincount(inverse), np.bincount(inverse, size[rows])
-        for second, count, amount in zip(seconds.tolist(), packets.tolist(), weight.tolist(), strict=True):
-            if second not in self.seconds and len(self.seconds) >= _MOST_SECONDS:
-                self.unread.note("more seconds than are kept apart", f"second {second}", count)
-                continue
-            before = self.seconds.get(second, (0, 0))
-            self.seconds[second] = (before[0] + count, before[1] + int(amount))
+        self._add_rates(zip(steps.tolist(), packets.tolist(), weight.astype(int).tolist(), strict=True))
+
+    def _add_rates(self, rates: Iterable[tuple[int, int, int]]) -> None:
+        for step, count, amount in rates:
+            before = self.rates.get(step, (0, 0))
+            self.rates[step] = (before[0] + count, before[1] + amount)
+
+    def _widen_step(self) -> None:
+        """Take the least step of which the capture has no more than are kept apart."""
+        seconds = (self.last - self.first) // NANOSECONDS
+        step = next((step for step in STEPS if seconds // step < _MOST_STEPS), STEPS[-1])
+        if step == self.step:
+            return
+        narrow, times = self.rates, step // self.step
+        self.step, self.rates = step, {}
+        self._add_rates((number // times, *amounts) for number, amounts in narrow.items())

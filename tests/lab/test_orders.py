@@ -14,6 +14,7 @@ from chaos.analysis import balance
 from chaos.load import Load
 from chaos.report import read_samples_from
 from scripts.topology import ROOT, load, table_path
+from scripts.unread import Unread
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "5"))
 TOPOLOGY = load(table_path())
@@ -66,7 +67,7 @@ def test_every_acknowledged_order_is_there_exactly_once(schedule: list[tuple[flo
         gevent.sleep(seconds)
         kill(node, signal)
     orders.join()
-    samples = read_samples_from(io.StringIO(out.getvalue()))
+    samples = read_samples_from(io.StringIO(out.getvalue()), Unread())
     ledger = balance(samples, stored())
     assert ledger.acknowledged == len({sample.key for sample in samples}) == 62, (
         "some were never acknowledged"

@@ -20,11 +20,13 @@ import pytest
 
 from chaos import report
 from chaos.analysis import Event, Fault, Result, balance, faults_of, is_allowed, judge
-from chaos.load import Load, Sample
+from chaos.load import Load, Outcome, Sample, order_id_of
 from chaos.promises import Allowed, Promise, load_promises, nodes_of
 from monitoring.distribution import Share
 from monitoring.gateway_log import Change, Routed
+from scripts.csv_files import CsvError
 from scripts.topology import load
+from scripts.unread import Unread
 
 ROOT = Path(__file__).parents[2]
 FLAT = load(ROOT / "topology/flat.tsv")
@@ -197,6 +199,13 @@ def test_times_are_promises_too() -> None:
     ]
 
 
+def test_where_nothing_was_answered_no_latency_is_told() -> None:
+    none = verdict(samples=[Sample("get", 101, 6000, 0)])
+    row = dict(zip(report.HEADINGS, report.row_of(none), strict=True))
+    assert [row[name] for name in ("p50 ms", "p99 ms", "p99 ms, 1st s")] == ["-", "-", "-"]
+    assert not [said for said in none.broken if "p99" in said]
+
+
 def test_names_may_fail_for_as_long_as_it_is_promised() -> None:
     failed = Sample("name", 103.0, 5, 0)
     assert not verdict(failed, names=4).broken
@@ -264,6 +273,65 @@ def test_the_report_has_its_picture_its_table_and_its_pdf(tmp_path: Path) -> Non
     assert (tmp_path / "chaos_report.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_lines_that_are_no_samples_are_named_and_the_rest_is_judged(tmp_path: Path) -> None:
+    path, unread = tmp_path / "samples.csv", Unread()
+    path.write_text(
+        "kind,intended,latency_ms,status,instance,retry_after,key,order_id\n"
+        "get,100.5,5,200,product-1,,,\n"
+        "gets,100.5,5,200,product-1,,,\n"
+        "get,nan,5,200,product-1,,,\n"
+        'get,100.5,5,200,"product-1,,,\n'
+        "get,100.6,5,503,product-1,1,,\n"
+        "order,100.7,5,201,product-1,,key,7"
+    )
+    assert [sample.outcome for sample in report.read_samples(path, unread)] == [
+        Outcome.RIGHT,
+        Outcome.REFUSED,
+    ]
+    assert unread.counts.total() == 4
+    with pytest.raises(CsvError, match="no column id, customer_id"):
+        report.read_orders(path, unread)
+
+
+@pytest.mark.parametrize(
+    ("sample", "outcome"),
+    [
+        (Sample("get", 1, 1, 200), Outcome.RIGHT),
+        (Sample("get", 1, 1, 404), Outcome.WRONG),
+        (Sample("get", 1, 1, 503), Outcome.WRONG),
+        (Sample("get", 1, 1, 503, retry_after="1"), Outcome.REFUSED),
+        (Sample("get", 1, 1, 0), Outcome.NONE),
+        (Sample("order", 1, 1, 201), Outcome.GARBLED),
+        (Sample("order", 1, 1, 201, order_id="7"), Outcome.RIGHT),
+        (Sample("mistake", 1, 1, 400), Outcome.RIGHT),
+    ],
+)
+def test_each_request_is_counted_in_one_class(sample: Sample, outcome: Outcome) -> None:
+    assert sample.outcome is outcome
+    assert sample.good is (outcome is Outcome.RIGHT)
+    assert report.outcomes_of([sample, good("name", 1)]).startswith("2 requests were sent: ")
+    assert str(outcome) in report.outcomes_of([sample])
+
+
+@pytest.mark.parametrize(
+    ("body", "number"),
+    [
+        (b'{"order_id": 7}', "7"),
+        (b'{"order_id": "a-7"}', "a-7"),
+        (b'{"order_', ""),
+        (b"[" * 100_000, ""),
+        (b"\xff", ""),
+        (b"[]", ""),
+        (b"7", ""),
+        (b'{"order_id": null}', ""),
+        (b'{"order_id": []}', ""),
+        (b'{"order_id": true}', ""),
+    ],
+)
+def test_an_order_without_a_number_that_can_be_read_is_not_acknowledged(body: bytes, number: str) -> None:
+    assert order_id_of(body) == number
+
+
 # --- the load -----------------------------------------------------------------------------------
 
 
@@ -304,6 +372,13 @@ def shop() -> Iterator[str]:
     server.shutdown()
 
 
+def samples_of(text: str) -> list[Sample]:
+    unread = Unread()
+    found = report.read_samples_from(io.StringIO(text), unread)
+    assert not unread.counts
+    return found
+
+
 # In a process of its own: gevent and this process' threads keep apart.
 STEPPED = """
 import sys, time
@@ -331,7 +406,7 @@ def test_a_step_of_the_wall_clock_changes_neither_rate_nor_latency(step: int) ->
         before, begin = time.time(), time.monotonic()
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
         seconds = time.monotonic() - begin
-    samples = report.read_samples_from(io.StringIO(run.stdout))
+    samples = samples_of(run.stdout)
     assert len(samples) == 75
     assert seconds > 1.4
     assert all(0 <= sample.latency_ms < 30_000 for sample in samples)
@@ -353,7 +428,7 @@ def test_a_garbled_201_leaves_a_sample_and_is_asked_again() -> None:
     with shop() as url:
         command = [sys.executable, "-c", ORDERS, url]
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    garbled, repeated, mistake = report.read_samples_from(io.StringIO(run.stdout))
+    garbled, repeated, mistake = samples_of(run.stdout)
     assert (garbled.status, garbled.order_id, garbled.good) == (201, "", False)
     assert (repeated.key, repeated.order_id, repeated.good) == (garbled.key, "7", True)
     assert (mistake.status, mistake.good) == (400, True)
@@ -364,5 +439,5 @@ def test_what_refuses_connections_is_a_sample_without_an_answer() -> None:
     out = io.StringIO()
     client = Load("http://127.0.0.1:9", out)
     gevent.spawn(client.get, time.monotonic()).join()
-    assert [sample.status for sample in report.read_samples_from(io.StringIO(out.getvalue()))] == [0]
+    assert [sample.status for sample in samples_of(out.getvalue())] == [0]
     assert (client.requests, client.failures) == (1, 1)

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from monitoring.connections import report as report_module
 from monitoring.connections.report import report
 from monitoring.connections.tables import csv_tables
@@ -20,6 +22,7 @@ from monitoring.connections.tracker import (
 from monitoring.names import Names
 from scripts.conntrack import connections
 from scripts.topology import load
+from scripts.unread import Unread
 
 FLAT = load("flat")
 NAMES = Names(FLAT)
@@ -71,8 +74,14 @@ def test_translations_are_shown_both_ways() -> None:
 def test_a_header_line_is_no_connection_nor_is_loopback() -> None:
     node = FLAT.node("postgres-db")
     assert node
-    assert count_established(node, SS) == Established("postgres-db", 2, 1)
-    assert count_established(node, "") == Established("postgres-db", 0, 0)
+    unread = Unread()
+    assert count_established(node, SS, unread) == Established("postgres-db", 2, 1)
+    assert count_established(node, "", unread) == Established("postgres-db", 0, 0)
+    assert not unread.counts
+    assert count_established(node, f"odd\n0 0 10.0.0.60:* *:*\n{SS}", unread) == Established(
+        "postgres-db", 2, 1
+    )
+    assert list(unread.sentences()) == ["not read: a line of ss, 2 times (first at postgres-db: odd)"]
 
 
 def test_a_full_table_and_clashes_raise_an_alarm() -> None:
@@ -106,3 +115,47 @@ def test_the_registrys_checks_are_no_client_without_a_pool() -> None:
     assert line.startswith(
         "50 of 50 connections are closed already (TIME_WAIT), 50 of them from order-service to "
     )
+
+
+# --- what conntrack prints -----------------------------------------------------------------------
+
+FOREIGN = (Path(__file__).parents[1] / "fixtures/captures/conntrack.txt").read_text().splitlines()
+
+
+def test_every_kind_of_entry_is_read_with_its_protocol_and_state() -> None:
+    unread = Unread()
+    found = [(one.protocol, one.state) for one in connections(FOREIGN, unread)]
+    established = ("tcp", "ESTABLISHED")
+    assert found == [
+        established, established, ("udp", ""), ("tcp", ""), established, ("2", ""), ("50", ""), ("gre", ""),
+        ("sctp", "ESTABLISHED"), ("icmpv6", ""), ("tcp", "TIME_WAIT"), ("icmp", ""), ("tcp", "SYN_SENT"),
+        ("tcp", "SYN_SENT"), ("tcp", "SYN_SENT2"), established,
+    ]  # fmt: skip
+    assert not unread.counts
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("something else", "a line that is no connection"),
+        ("tcp 6 431999 ESTABLISHED", "a line that is no connection"),
+        ("src=10.0.0.1 dst=10.0.0.2 src=10.0.0.2 dst=10.0.0.1", "a line that is no connection"),
+        (FOREIGN[0][:100], "a connection that is cut short"),
+        (FOREIGN[0][:115], "a connection that is cut short"),
+        (FOREIGN[0].replace("10.0.0.60", "10.0.0.600"), "a connection with an address or port that is none"),
+        (FOREIGN[0].replace("sport=4002", "sport=any"), "a connection with an address or port that is none"),
+        (FOREIGN[0].replace("dst=10.0.0.60", ""), "a connection that is cut short"),
+    ],
+)
+def test_a_line_that_is_no_connection_is_named_and_the_rest_is_counted(line: str, reason: str) -> None:
+    unread = Unread()
+    assert len(list(connections([FOREIGN[0], line, "", *CONNTRACK.splitlines()], unread))) == 5
+    assert list(unread.sentences()) == [f"not read: {reason}, once (first at line 2)"]
+
+
+def test_what_was_not_read_is_in_the_report(tmp_path: Path) -> None:
+    unread = Unread()
+    list(connections(["odd"], unread))
+    written = report(replace(snapshot(), unread=unread), tmp_path).with_suffix(".md").read_text()
+    assert "Not read: a line that is no connection, once (first at line 1)." in written
+    assert "could not be read" not in report(snapshot(), tmp_path).with_suffix(".md").read_text()

@@ -28,8 +28,10 @@ from monitoring.health.checks import (
     check,
     check_all,
 )
-from monitoring.health.history import History, quantile
-from monitoring.health.report import read, report, spans
+from monitoring.health.history import History
+from monitoring.health.log import COLUMNS, Logged, duration, on_one_clock, read, row_of, spans
+from monitoring.health.report import report
+from scripts.csv_files import CsvError, open_to_append
 from scripts.heartbeat import renew
 
 
@@ -202,9 +204,11 @@ def checks(*ups: bool) -> list[Check]:
     return [Check("x", 100.0 + n, up, 1.0 + n, "" if up else "gone") for n, up in enumerate(ups)]
 
 
-def test_quantiles_uptime_and_the_line_of_blocks() -> None:
-    assert [quantile([3.0, 1.0, 2.0, 4.0], share) for share in (0.0, 0.5, 1.0)] == [1.0, 3.0, 4.0]
-    assert quantile([], 0.5) == 0.0
+def logged(*ups: bool) -> list[Logged]:
+    return on_one_clock(checks(*ups))[0]
+
+
+def test_uptime_and_the_line_of_blocks() -> None:
     history = History()
     history.checks.extend(checks(True, False, True, True))
     assert history.uptime == 0.75
@@ -213,30 +217,159 @@ def test_quantiles_uptime_and_the_line_of_blocks() -> None:
 
 
 def test_outages_begin_and_end_with_checks() -> None:
-    assert spans(checks(True, False, False, True, False), DOWN) == [
-        (101.0, 2.0, "gone"),
-        (104.0, 0.0, "gone"),
+    found = spans(logged(True, False, False, True, False), DOWN)
+    assert [(span.begin, span.seconds, span.why, str(span)) for span in found] == [
+        (101.0, 2.0, "gone", "about 2 s"),
+        (104.0, 0.0, "gone", "about 0 s"),
     ]
-    assert spans(checks(True, True), DOWN) == []
+    assert spans(logged(True, True), DOWN) == []
+
+
+# --- the log and its report ----------------------------------------------------------------------
+
+HEADING = ",".join(COLUMNS) + "\n"
+CAPTURES = Path(__file__).parents[1] / "fixtures/captures"
+
+
+def log_of(tmp_path: Path, *lines: str) -> Path:
+    log = tmp_path / "health.csv"
+    log.write_text(HEADING + "\n".join(lines))
+    return log
+
+
+def reported(log: Path, tmp_path: Path) -> str:
+    assert report(log, tmp_path / "reports").read_bytes().startswith(b"%PDF")
+    return (tmp_path / "reports/health_report.md").read_text()
 
 
 def test_a_log_is_read_up_to_its_half_last_line_and_reported(tmp_path: Path) -> None:
-    log = tmp_path / "health.csv"
-    log.write_text(
-        "time,service,up,milliseconds,why\n"
-        "2026-01-01T00:00:00+00:00,redis-cache,1,1.5,\n"
-        "2026-01-01T00:00:10+00:00,redis-cache,0,2000.0,no answer in time\n"
-        "2026-01-01T00:00:20+00:00,redis-cache,1,1.7,\n"
-        "2026-01-01T00:00:3"
+    log = log_of(
+        tmp_path,
+        "2026-01-01T00:00:00+00:00,redis-cache,1,1.5,",
+        "2026-01-01T00:00:10+00:00,redis-cache,0,2000.0,no answer in time",
+        "2026-01-01T00:00:20+00:00,redis-cache,1,1234.5,",
+        "2026-01-01T00:00:3",
     )
-    assert [check.up for check in read(log)["redis-cache"]] == [True, False, True]
-    written = report(log, tmp_path).with_suffix(".md").read_text()
-    assert "redis-cache did not answer from 00:00:10 UTC for about 10 s (no answer in time)" in written
+    assert [check.up for check in read(log).services["redis-cache"]] == [True, False, True]
+    written = reported(log, tmp_path)
+    assert (
+        "redis-cache did not answer from 2026-01-01 00:00:10 UTC for about 10 s (no answer in time)"
+        in written
+    )
+    assert "Not read: a line that is cut short, once (first at line 5)." in written
+    assert "| redis-cache | 3 | 66.66 % | 1.5 ms | 1,234.5 ms | 1,234.5 ms | 1 | about 10 s |" in written
+
+
+def test_a_clock_that_was_set_back_is_named_and_no_time_is_negative(tmp_path: Path) -> None:
+    written = reported(CAPTURES / "health_back.csv", tmp_path)
+    assert (
+        "The clock was set back by at least 59 min 50 s: the check after 2026-01-01 01:00:00 UTC" in written
+    )
+    assert "did not answer from 2026-01-01 01:00:00 UTC for an unknown time (no answer in time)" in written
+    assert "were asked 3 times in 10 s" in written
+    assert "-3" not in written
+
+
+def test_a_clock_that_was_set_back_within_an_outage_leaves_what_was_seen_of_it() -> None:
+    times = (100, 110, 120, 20, 30, 40)
+    ups = (True, False, False, False, False, True)
+    rows = [Check(node, time, up, 1.0) for time, up in zip(times, ups, strict=True) for node in "ab"]
+    placed, breaks = on_one_clock(rows)
+    assert [check.elapsed for check in placed if check.node == "b"] == [0, 10, 20, 20, 30, 40]
+    assert [(one.before, one.after) for one in breaks] == [(120, 20)]
+    assert [
+        str(span) for node in "ab" for span in spans([one for one in placed if one.node == node], DOWN)
+    ] == ["at least 30 s"] * 2
+
+
+def test_a_time_without_checks_is_named_and_belongs_to_no_outage(tmp_path: Path) -> None:
+    lines = (
+        *(f"2026-01-01T00:00:{second}+00:00,redis-cache,1,1.5," for second in (10, 20, 30)),
+        "2026-01-01T00:00:40+00:00,redis-cache,0,9,refused",
+        "2026-01-01T08:00:40+00:00,redis-cache,0,9,refused",
+        "2026-01-01T08:00:50+00:00,redis-cache,1,9,",
+        "",
+    )
+    written = reported(log_of(tmp_path, *lines), tmp_path)
+    assert "No check was recorded for 8 h, from 2026-01-01 00:00:40 UTC to 2026-01-01 08:00:40 UTC" in written
+    assert "from 2026-01-01 00:00:40 UTC for at least 10 s (refused)" in written
+    assert "were asked 6 times in 40 s" in written
+
+
+def test_rounds_that_last_longer_because_a_service_hangs_are_no_gap() -> None:
+    _, breaks = on_one_clock([Check("a", time, True, 1.0) for time in (0, 0.2, 0.4, 0.6, 2.8, 3.0)])
+    assert breaks == []
+
+
+def test_an_empty_log_says_that_nothing_was_recorded(tmp_path: Path) -> None:
+    written = reported(CAPTURES / "health_empty.csv", tmp_path)
+    assert "The log has no check: nothing was recorded." in written
+    assert "very service" not in written
+    assert not (tmp_path / "reports/health_latency.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "said"),
+    [
+        ("health_bom.csv", 10, []),
+        ("health_utf16.csv", 10, []),
+        ("health_nul4k.csv", 19, ["not read: a line with NUL bytes, once (first at line 12)"]),
+    ],
+)
+def test_damaged_logs_are_read_and_what_is_not_read_is_named(name: str, count: int, said: list[str]) -> None:
+    log = read(CAPTURES / name)
+    assert len(log.services["redis-cache"]) == count
+    assert list(log.unread.sentences()) == said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-01-01T00:00:01,redis-cache,1,1.5,",  # in which time zone
+        "2026-01-01T00:00:01+00:00,redis-cache,yes,1.5,",
+        "2026-01-01T00:00:01+00:00,redis-cache,1,nan,",
+        "2026-01-01T00:00:01+00:00,redis-cache,1,-1,",
+        "2026-01-01T00:00:01+00:00,,1,1,",
+        'yesterday,redis-cache,1,"1',
+    ],
+)
+def test_a_row_that_is_none_costs_itself_only(tmp_path: Path, line: str) -> None:
+    log = read(log_of(tmp_path, line, "2026-01-01T00:00:02+00:00,redis-cache,1,1.5,", ""))
+    assert len(log.services["redis-cache"]) == 1
+    assert log.unread.counts.total() == 1
+
+
+def test_a_log_goes_on_after_a_half_line_and_no_other_file_is_added_to(tmp_path: Path) -> None:
+    log = log_of(tmp_path, "2026-01-01T00:00:0")
+    with open_to_append(log, COLUMNS) as stream:
+        stream.write("2026-01-01T00:00:02+00:00,redis-cache,1,1.5,\n")
+    assert len(read(log).services["redis-cache"]) == 1
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n")
+    with pytest.raises(
+        CsvError, match=r"other\.csv: line 1 is not time,service,up,milliseconds,why; write to"
+    ):
+        open_to_append(other, COLUMNS)
+    assert other.read_text() == "a,b\n"
+
+
+def test_what_a_service_says_takes_one_line_of_the_log() -> None:
+    with server(b"-no\nline\x1b[2J") as port:
+        found = check(Target("x", "127.0.0.1", port, ask_redis))
+    assert "\n" not in "".join(map(str, row_of(found)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (2.5, "2.5 s"), (59, "59 s"), (3590, "59 min 50 s"), (7200, "2 h"), (90_000, "1 d 1 h")],
+)
+def test_a_length_of_time_has_its_units(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
 
 
 def test_one_answer_in_twenty_is_spoken_of_when_there_are_twenty() -> None:
-    def checks(count: int) -> dict[str, list[Check]]:
-        return {"a": [Check("a", 10.0 * n, True, 19.8 if n < 2 else 1.0, "") for n in range(count)]}
+    def checks(count: int) -> dict[str, list[Logged]]:
+        return {"a": [Logged("a", 10.0 * n, True, 19.8 if n < 2 else 1.0) for n in range(count)]}
 
     assert [line for line in report_module._observations(checks(16)) if "uneven" in line] == []
     assert [line for line in report_module._observations(checks(20)) if "uneven" in line] == [

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
-
+from scripts.terminal import Console
 from security.outcome import Outcome
 from security.policy_table import load
 from security.proof import Difference, Proof

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from rich.console import Console
 
+from scripts.terminal import Console
 from scripts.topology import Topology, load
 from security import rules_page
 from security.english import meaning

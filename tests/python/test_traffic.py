@@ -18,13 +18,13 @@ from crafted import ACK, FIN, PUSH, RST, SYN, Captured, conversation, ethernet, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.csv_files import write
 from monitoring.names import Names
 from monitoring.traffic import source
 from monitoring.traffic.foreign import NotACaptureError
 from monitoring.traffic.packets import AddressBook, Unread
 from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import Tally
+from scripts.csv_files import write
 from scripts.topology import load
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "traffic"

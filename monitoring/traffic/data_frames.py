@@ -1,0 +1,45 @@
+"""The tables of a capture as pandas' data frames, for reports and notebooks; JSON and parquet are written from them.
+
+Loading pandas takes longer than counting 100,000 packets: import this module only to write a report or such a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from monitoring.traffic.columns import COLUMNS, Kind
+from scripts.csv_files import Table
+from scripts.whole_file import draft_of
+
+
+def frame_of(table: Table) -> pd.DataFrame:
+    """Give a table with typed columns: text, whole numbers or numbers; what is not known is missing (NA)."""
+    columns = {}
+    for number, name in enumerate(table.columns):
+        values = pd.Series([row[number] for row in table.rows], dtype=object)
+        kind = COLUMNS[name].kind
+        if kind != Kind.TEXT:
+            values = pd.to_numeric(values, errors="coerce")
+        columns[name] = values.astype(kind.value)
+    return pd.DataFrame(columns)
+
+
+def write_frames(tables: Sequence[Table], folder: Path, kind: str) -> None:
+    """Write each table as NAME.json (an object a row) or NAME.parquet."""
+    for table in tables:
+        frame = frame_of(table)
+        with draft_of(folder / f"{table.name}.{kind}") as draft:
+            if kind == "parquet":
+                frame.to_parquet(draft, index=False)
+            else:
+                frame.to_json(draft, orient="records", indent=1)
+
+
+def resampled(rates: pd.DataFrame, step: int) -> pd.DataFrame:
+    """Add the rows of a table of rates up to steps of so many seconds."""
+    index = pd.to_timedelta(rates["second"].astype("int64"), unit="s")
+    sums = rates.set_index(index)[["packets", "bytes"]].resample(pd.Timedelta(seconds=step)).sum()
+    return sums.assign(second=pd.TimedeltaIndex(sums.index).total_seconds().astype("int64"))

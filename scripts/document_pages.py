@@ -1,0 +1,208 @@
+"""The pages of a document as a PDF, by reportlab: what belongs together stays together, no page is nearly empty."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from reportlab.lib import colors
+from reportlab.lib.enums import TA_RIGHT
+from reportlab.lib.pagesizes import A4, landscape
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.platypus import (
+    ActionFlowable,
+    CondPageBreak,
+    Flowable,
+    Image,
+    KeepTogether,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+    Table,
+    TableStyle,
+)
+
+from scripts.document import Block, Document, Picture, Rows, Section
+from scripts.escape import for_pdf, on_one_line, shortened
+
+_INK, _FAINT, _BAND = colors.HexColor("#1b2733"), colors.HexColor("#5b6b7a"), colors.HexColor("#e8eef4")
+_BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=9, leading=12, textColor=_INK)
+_CELL = ParagraphStyle("cell", _BODY, fontSize=8, leading=10)
+_SMALL_CELL = ParagraphStyle("small cell", _CELL, fontSize=6.5, leading=8)
+_TITLE = ParagraphStyle("title", _BODY, fontName="Helvetica-Bold", fontSize=18, leading=22)
+_SECTION = ParagraphStyle("section", _TITLE, fontSize=12, leading=15, spaceBefore=10, spaceAfter=4)
+_SMALL = ParagraphStyle("small", _BODY, textColor=_FAINT)
+_MANY_COLUMNS, _MOST_OF_CELL = 9, 400
+_MARGIN, _PADDING = 12 * mm, 6  # the padding is that of reportlab's frames
+_WIDTH = landscape(A4)[0] - 2 * (_MARGIN + _PADDING)
+_HEIGHT = landscape(A4)[1] - 2 * (_MARGIN + _PADDING) - 3 * mm
+_GAP = 24  # between columns
+_LEAST_ROOM = 30 * mm
+_FEW_ROWS = 4  # as few of a table are never alone on a page
+_KEPT_WHOLE = 0.6  # of a page's height: a section that is higher may go over to another page
+_NEARLY_EMPTY = 0.2  # of a page's height
+# What is tried against a last page that is nearly empty: the size of pictures and gaps, and the height of all pages.
+_TRIALS = (
+    (1.0, 1.0),
+    (0.9, 1.0),
+    (0.8, 1.0),
+    (0.7, 1.0),
+    (0.6, 1.0),
+    (1.0, 0.9),
+    (1.0, 0.8),
+    (1.0, 0.7),
+    (1.0, 1.0),
+)
+_LOOK: list[Any] = [
+    ("VALIGN", (0, 0), (-1, -1), "TOP"),
+    ("BACKGROUND", (0, 0), (-1, 0), _BAND),
+    ("LINEBELOW", (0, 0), (-1, -1), 0.4, colors.HexColor("#c5d0da")),
+    ("LEFTPADDING", (0, 0), (-1, -1), 4),
+    ("RIGHTPADDING", (0, 0), (-1, -1), 4),
+    ("TOPPADDING", (0, 0), (-1, -1), 2.5),
+    ("BOTTOMPADDING", (0, 0), (-1, -1), 3.5),
+]
+
+
+class _Pages(SimpleDocTemplate):
+    """Pages that remember how far down each is used."""
+
+    def __init__(self, path: Path, title: str, share: float) -> None:
+        super().__init__(
+            str(path),
+            pagesize=landscape(A4),
+            title=shortened(on_one_line(title), _MOST_OF_CELL),
+            leftMargin=_MARGIN,
+            rightMargin=_MARGIN,
+            topMargin=_MARGIN,
+            bottomMargin=_MARGIN + 3 * mm + (1 - share) * _HEIGHT,
+        )
+        self.used: dict[int, float] = {}
+
+    def afterFlowable(self, flowable: Flowable) -> None:
+        """Note where the flowable ends; the space after it is none."""
+        if not isinstance(flowable, (Spacer, ActionFlowable)):
+            frame: Any = self.frame  # its types leave out where it is
+            self.used[self.page] = frame._y2 - frame._y
+
+    @property
+    def last_is_nearly_empty(self) -> bool:
+        """Tell whether the last of several pages has next to nothing on it."""
+        return self.page > 1 and self.used.get(self.page, 0.0) < _NEARLY_EMPTY * _HEIGHT
+
+
+def print_pages(document: Document, path: Path) -> None:
+    """Print it; when the last page would be nearly empty, with smaller pictures or shorter pages if that helps."""
+    for tightness, share in _TRIALS:
+        pages = _Pages(path, document.title, share)
+        pages.build(_story(document, tightness), onFirstPage=_foot, onLaterPages=_foot)
+        if not pages.last_is_nearly_empty:
+            return
+
+
+def _foot(canvas: Any, pages: Any) -> None:
+    canvas.setFont("Helvetica", 8)
+    canvas.setFillColor(_FAINT)
+    canvas.drawString(_MARGIN + _PADDING, 8 * mm, pages.title)
+    canvas.drawRightString(pages.pagesize[0] - _MARGIN - _PADDING, 8 * mm, f"page {pages.page}")
+
+
+def _story(document: Document, tightness: float) -> list[Flowable]:
+    head: list[Flowable] = [
+        Paragraph(for_pdf(document.title), _TITLE),
+        Paragraph(for_pdf(document.made), _SMALL),
+    ]
+    return [*head, *itertools.chain(*(_section(section, tightness) for section in document.sections))]
+
+
+def _section(section: Section, tightness: float) -> list[Flowable]:
+    """Give a section: whole if it is short, else with its heading beside its first block."""
+    blocks: list[Flowable] = []
+    for block in section.blocks:
+        blocks += [_flowable(block, tightness), Spacer(1, 2 * mm * tightness)]
+    flowables = [Paragraph(for_pdf(section.heading), _SECTION), *blocks]
+    if sum(_height(each) for each in flowables) <= _KEPT_WHOLE * _HEIGHT:
+        return [KeepTogether(flowables)]
+    return [CondPageBreak(_room_for(flowables)), *flowables]
+
+
+def _height(flowable: Flowable) -> float:
+    return flowable.wrap(_WIDTH, _HEIGHT)[1] + flowable.getSpaceBefore() + flowable.getSpaceAfter()
+
+
+def _room_for(flowables: list[Flowable]) -> float:
+    """Give the height without which a section begins on the next page: its heading, and some of what is below."""
+    room = _height(flowables[0])
+    for flowable in flowables[1:]:
+        height = _height(flowable)
+        if isinstance(flowable, Image) or room + height < _LEAST_ROOM:
+            room += height
+        else:
+            room += _LEAST_ROOM
+        if room >= _LEAST_ROOM:
+            break
+    return room
+
+
+def _flowable(block: Block, tightness: float) -> Flowable:
+    if isinstance(block, str):
+        return Paragraph(for_pdf(block), _BODY)
+    return _table(block) if isinstance(block, Rows) else _picture(block, tightness)
+
+
+def _table(rows: Rows) -> Table:
+    cell = _SMALL_CELL if len(rows.headings) > _MANY_COLUMNS else _CELL
+    head = ParagraphStyle("head", cell, fontName="Helvetica-Bold")
+    styles = [
+        tuple(
+            ParagraphStyle("number", style, alignment=TA_RIGHT) if number else style for style in (head, cell)
+        )
+        for number in rows.are_numbers()
+    ]
+    lines = [
+        [
+            Paragraph(for_pdf(text, most=_MOST_OF_CELL), style[min(line, 1)])
+            for text, style in zip(texts, styles, strict=True)
+        ]
+        for line, texts in enumerate((rows.headings, *rows.texts()))
+    ]
+    together = [("NOSPLIT", (0, 0), (-1, _FEW_ROWS)), ("NOSPLIT", (0, -_FEW_ROWS), (-1, -1))]
+    few = len(lines) <= _FEW_ROWS
+    look = TableStyle([*_LOOK, *([("NOSPLIT", (0, 0), (-1, -1))] if few else together)])
+    return Table(lines, colWidths=_widths(rows, head, cell), style=look, repeatRows=1, hAlign="LEFT")
+
+
+def _widths(rows: Rows, head: ParagraphStyle, cell: ParagraphStyle) -> list[float]:
+    """Give the columns' widths: what their texts need, or of what is left their shares."""
+    needed = [
+        max(
+            stringWidth(max(text.split("\n"), key=len), style.fontName, style.fontSize)
+            for text, style in [(heading, head), *((text, cell) for text in column)]
+        )
+        + _GAP
+        for heading, *column in zip(rows.headings, *rows.texts(), strict=True)
+    ]
+    left, widths = _WIDTH, dict[int, float]()
+    while True:  # a column that needs less than its share leaves the rest to others
+        others = [at for at in range(len(needed)) if at not in widths]
+        shares = sum(rows.widths[at] for at in others)
+        small = [at for at in others if needed[at] <= left * rows.widths[at] / shares]
+        if not small:
+            break
+        widths |= {at: needed[at] for at in small}
+        left -= sum(needed[at] for at in small)
+    widths |= {at: left * rows.widths[at] / shares for at in others}
+    return [widths[at] for at in range(len(needed))]
+
+
+def _picture(picture: Picture, tightness: float) -> Image:
+    image = Image(str(picture.path), hAlign="LEFT")
+    scale = min(
+        min(_WIDTH, picture.width * mm) / image.imageWidth,
+        picture.height * tightness * mm / image.imageHeight,
+    )
+    image.drawWidth, image.drawHeight = image.imageWidth * scale, image.imageHeight * scale
+    return image

@@ -1,0 +1,439 @@
+"""The tables, files, pictures and reports of traffic: whole, complete in time, and escaped in every language."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import crafted
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from crafted import Captured, conversation, ethernet, everything, ipv4, udp
+from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
+from rich.text import Text
+
+from monitoring.names import Names
+from monitoring.traffic import data_frames, findings, pictures, report, source
+from monitoring.traffic.columns import COLUMNS, METRICS, Kind
+from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets, Unread
+from monitoring.traffic.tables import Tables, unread_table
+from monitoring.traffic.tally import Tally
+from scripts import escape
+from scripts.csv_files import Table, Writer, write, write_rows
+from scripts.document import Document, Rows, Section, as_markdown, write_pdf
+from scripts.figures import plt, save
+from scripts.terminal import Console
+from scripts.topology import load
+from scripts.whole_file import draft_of
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "tests" / "fixtures" / "captures"
+NAMES = Names(load("flat"))
+SECOND = 10**9
+BEGIN = 1_700_000_000 * SECOND
+DAY, YEAR = 86_400, 365 * 86_400
+
+
+def tables_at(*seconds: float) -> Tables:
+    """Tables of datagrams of 100 bytes at these seconds, in this order."""
+    frame = ethernet(0x800, ipv4("10.0.0.10", "10.0.0.20", 17, udp(1, 2, bytes(58))))
+    return analysed(crafted.pcap([Captured(frame, BEGIN + int(second * SECOND)) for second in seconds]))
+
+
+def analysed(data: bytes) -> Tables:
+    book, unread = AddressBook(), Unread()
+    tally = Tally(book, unread)
+    for batch in source.read(io.BytesIO(data), book, unread):
+        tally.add(batch)
+    return Tables(tally, NAMES)
+
+
+def run_on(
+    capture: Path, folder: Path, *options: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "monitoring.traffic", "--topology", "flat", "--reports", str(folder)]
+    return subprocess.run(
+        [*command, *options, str(capture)], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def heights(figure: Figure) -> list[list[float]]:
+    """What is drawn as steps, panel by panel."""
+    panels = [[each for each in axes.patches if isinstance(each, StepPatch)] for axes in figure.axes]
+    return [np.asarray(drawn[0].get_data()[0]).tolist() for drawn in panels]
+
+
+# --- silence ------------------------------------------------------------------------------------------------------
+
+
+def test_silence_is_zero_in_the_table_and_in_the_picture() -> None:
+    tables = analysed((FIXTURES / "gap.pcap").read_bytes())
+    rates = [(0, 500, 33000), *((second, 0, 0) for second in range(1, 60)), (60, 1, 66)]
+    assert tables.rates() == rates
+    packets, weight = heights(pictures._rate(tables.rate_table(), tables.tally.step))
+    assert (packets, weight) == ([row[1] for row in rates], [row[2] for row in rates])
+
+
+def test_times_that_go_back_have_negative_seconds_and_silence_between() -> None:
+    assert tables_at(0, -3, 1.5).rates() == [(-3, 1, 100), (-2, 0, 0), (-1, 0, 0), (0, 1, 100), (1, 1, 100)]
+
+
+@pytest.mark.parametrize(
+    ("last", "step"), [(DAY, 1), (2 * DAY, 10), (30 * DAY, 60), (YEAR, 600), (10 * YEAR, 3600), (80 * YEAR, 86_400)]
+)  # fmt: skip
+def test_a_long_capture_has_wider_steps_and_loses_no_packet(last: int, step: int) -> None:
+    tables = tables_at(*range(0, last, last // 7), last)
+    rates = tables.rates()
+    assert {later[0] - earlier[0] for earlier, later in itertools.pairwise(rates)} == {step}
+    assert len(rates) <= 100_001
+    assert sum(row[1] for row in rates) == tables.tally.packets
+    assert sum(row[2] for row in rates) == 100 * tables.tally.packets
+    assert dict(tables.summary())["rate_step_seconds"] == step
+    assert not tables.tally.unread.counts
+
+
+def test_steps_are_the_same_in_one_batch_and_in_many() -> None:
+    seconds = [0, 7, -12, 3 * DAY, 3 * DAY + 1, 40 * DAY, 5]
+    frame = ethernet(0x800, ipv4("10.0.0.10", "10.0.0.20", 17, udp(1, 2, bytes(58))))
+    book, unread = AddressBook(), Unread()
+    tally = Tally(book, unread)
+    for second in seconds:
+        for batch in source.read(
+            io.BytesIO(crafted.pcap([Captured(frame, BEGIN + second * SECOND)])), book, unread
+        ):
+            tally.add(batch)
+    assert Tables(tally, NAMES).rates() == tables_at(*seconds).rates()
+
+
+def test_a_picture_of_a_long_capture_has_few_steps_and_every_packet() -> None:
+    tables = tables_at(*range(0, DAY, 900))
+    packets, _ = heights(pictures._rate(tables.rate_table(), tables.tally.step))
+    assert len(packets) <= 1000
+    assert sum(packets) * 600 == pytest.approx(tables.tally.packets)
+
+
+def test_a_capture_without_times_says_so() -> None:
+    tables = analysed(b"IP 10.0.0.10.1 > 10.0.0.20.2: UDP, length 1\n")
+    assert tables.rates() == []
+    figure = pictures._rate(tables.rate_table(), tables.tally.step)
+    assert figure.axes[1].get_xlabel() == "the capture tells no times"
+
+
+# --- data frames ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["json", "parquet"])
+def test_every_table_is_written_for_notebooks_with_typed_columns(kind: str, tmp_path: Path) -> None:
+    capture = tmp_path / "capture.pcap"
+    capture.write_bytes(crafted.pcap(everything()))
+    done = run_on(capture, tmp_path, "--only-csv", FORMAT=kind)
+    assert done.returncode == 0, done.stderr
+    for table in [*analysed(capture.read_bytes()).all(), unread_table(Tally(AddressBook(), Unread()))]:
+        path = tmp_path / f"{table.name}.{kind}"
+        frame = pd.read_parquet(path) if kind == "parquet" else pd.DataFrame(json.loads(path.read_text()))
+        expected = data_frames.frame_of(table)
+        assert len(frame) == len(table.rows)
+        if kind == "parquet":
+            pd.testing.assert_frame_equal(frame, expected)
+            assert [str(kind) for kind in frame.dtypes] == [
+                COLUMNS[name].kind.value for name in table.columns
+            ]
+        for name in frame.columns:
+            told = [each[name].astype(object) for each in (frame, expected)]
+            assert (
+                told[0].where(told[0].notna(), None).tolist() == told[1].where(told[1].notna(), None).tolist()
+            )
+
+
+def test_the_csv_files_are_the_same_whatever_else_is_written(tmp_path: Path) -> None:
+    capture = tmp_path / "capture.pcap"
+    capture.write_bytes(crafted.pcap(everything()))
+    folders = [tmp_path / kind for kind in ("csv", "json", "parquet")]
+    for folder in folders:
+        assert run_on(capture, folder, "--only-csv", "--format", folder.name).returncode == 0
+    for path in folders[0].iterdir():
+        assert {(folder / path.name).read_text() for folder in folders} == {path.read_text()}
+    assert not [path for path in folders[0].iterdir() if path.suffix != ".csv"]
+
+
+def test_a_table_in_another_format_does_not_outlive_its_capture(tmp_path: Path) -> None:
+    capture = tmp_path / "capture.pcap"
+    capture.write_bytes(crafted.pcap(everything()))
+    run_on(capture, tmp_path, "--only-csv", "--format", "json")
+    assert (tmp_path / "top_talkers.json").exists()
+    run_on(capture, tmp_path, "--only-csv")
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_an_unknown_format_is_refused_by_name_before_anything_is_read(tmp_path: Path) -> None:
+    done = run_on(tmp_path / "none.pcap", tmp_path / "reports", FORMAT="xml")
+    assert done.returncode == 2
+    assert "no format 'xml': FORMAT and --format are csv, json or parquet" in done.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_counting_and_csv_load_neither_pandas_nor_matplotlib(tmp_path: Path) -> None:
+    capture = tmp_path / "capture.pcap"
+    capture.write_bytes(crafted.pcap(everything()))
+    script = (
+        "import sys; from monitoring.traffic.__main__ import main; "
+        f"assert main(['--only-csv', '--topology', 'flat', '--reports', {str(tmp_path)!r}, {str(capture)!r}]) == 0; "
+        "print({'pandas', 'pyarrow', 'matplotlib', 'reportlab'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def test_every_column_and_figure_has_its_plain_name() -> None:
+    tables = analysed(crafted.pcap(everything()))
+    for table in [*tables.all(), unread_table(tables.tally)]:
+        assert [name for name in table.columns if name not in COLUMNS] == []
+    assert [metric for metric, _ in tables.summary()] == list(METRICS)
+    plain = [*(column.heading for column in COLUMNS.values()), *(name for name, _ in METRICS.values())]
+    assert not [name for name in plain if "_" in name]
+
+
+# --- text in another language --------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "pc$a_$.lan", "fs-1$", "=cmd(1)", "+2", "@SUM(A1)", "<b>bold</b>", "a|b`c`", "[/red]", ":smile:", "a\x1b[31mred",
+    "a\x9b31m", "\u202egnp.exe", "%", "\\", "\"q\"", "a\nb", "\ud800", "n" * 20_000, "{}", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["dollar.txt", "dollar1.txt", "formula.txt", "long_dns.txt"])
+def test_names_from_elsewhere_do_not_break_the_report(name: str, tmp_path: Path) -> None:
+    done = run_on(FIXTURES / name, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = {path.name for path in tmp_path.iterdir()}
+    assert {
+        "traffic_analysis_report.pdf",
+        "top_talkers.png",
+        "top_service_pairs.png",
+        "traffic_rate.png",
+    } <= made
+    assert not [draft for draft in made if draft.startswith(".")]
+
+
+def test_a_name_is_drawn_as_it_is() -> None:
+    figure = pictures._bars("senders", [("pc$a_$.lan", 2), ("n" * 20_000, 1)])
+    figure.canvas.draw()
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [
+        "pc$a_$.lan",
+        "n" * 59 + "\u2026",
+    ]
+    assert not mpl.rcParams["text.parse_math"]
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_every_language_takes_any_text(text: str, tmp_path: Path) -> None:
+    figure, axes = plt.subplots()
+    axes.set_title(escape.for_picture(text))
+    save(figure, tmp_path / "picture.png")
+    document = Document(
+        text, text, [Section(text, [text, Rows((text, "n"), [(text, 1), (text, 2)], (1, 1))])]
+    )
+    write_pdf(document, tmp_path / "document.pdf")
+    assert as_markdown(document).isprintable() or "\n" in as_markdown(document)
+    write_rows(tmp_path / "table.csv", ["name"], [[text]])
+    label = f"digraph {{ {escape.quoted_for_graphviz(text)} [label=<<B>{escape.for_graphviz(text)}</B>>] }}"
+    subprocess.run(["dot", "-Tsvg"], input=label.encode(), stdout=subprocess.DEVNULL, check=True)
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("+2", "'+2"), ("-2+3", "'-2+3"), ("@x", "'@x"),
+        ("\t=1", "' =1"), ("\r=1", "'?=1"), ("a\n=1", "a =1"), ("-0.25", "-0.25"), (-3, "-3"), (-0.5, "-0.5"),
+        ("-", "-"), ("-1e5", "-1e5"),
+    ],
+)  # fmt: skip
+def test_no_cell_of_a_csv_is_a_formula_and_numbers_stay_numbers(
+    cell: object, written: str, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "table.csv", ["@column"], [[cell]])
+    with (tmp_path / "table.csv").open(newline="") as stream:
+        assert list(csv.reader(stream)) == [["'@column"], [written]]
+    log = io.StringIO()
+    Writer(log).rows([[cell]])
+    assert list(csv.reader(io.StringIO(log.getvalue(), newline=""))) == [[written]]
+
+
+def test_a_terminal_obeys_no_text_and_no_text_is_markup() -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=200, color_system=None)
+    console.print("a\x1b[31mb\x9b1mc\u202ed [bold]e[/nonsense] :smile:")
+    console.print(Text("\x1b]0;title\x07"))
+    assert shown.getvalue() == "a?[31mb?1mc?d [bold]e[/nonsense] :smile:\n?]0;title\n"
+
+
+def test_markdown_shows_a_text_as_it_is() -> None:
+    assert escape.for_markdown("<b> a|b `c` *d* _e_ f_g &lt; [x](y)\nz") == (
+        r"&lt;b> a\|b \`c\` \*d\* \_e\_ f_g &amp;lt; \[x\](y) z"
+    )
+    assert escape.for_markdown("# a") == r"\# a"
+    assert escape.for_markdown("1. a") == r"1\. a"
+    assert escape.code_for_markdown("a`b``c|") == r"```a`b``c\|```"
+
+
+def test_a_name_longer_than_any_of_dns_ends_with_an_ellipsis_on_paper() -> None:
+    assert escape.for_pdf(f"from {'n' * 20_000} to <b>") == f"from {'n' * 254}\u2026 to &lt;b&gt;"
+
+
+# --- files are whole -----------------------------------------------------------------------------------------------
+
+
+def failing_write(path: Path) -> None:
+    with draft_of(path) as draft:
+        draft.write_text("half")
+        raise OSError("disk full")
+
+
+def failing_rows(path: Path) -> None:
+    write_rows(path, ["a"], ([1 // n] for n in (1, 0)))
+
+
+@pytest.mark.parametrize("fail", [failing_write, failing_rows])
+def test_a_file_that_cannot_be_written_stays_as_it_was(fail: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("before")
+    with pytest.raises((OSError, ArithmeticError)):
+        fail(path)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("table.csv", "before")]
+
+
+# --- what a report says --------------------------------------------------------------------------------------------
+
+
+def resets(source_address: str, destination: str, count: int) -> list[Captured]:
+    found = conversation(source_address, destination, start=BEGIN)
+    frame = ethernet(0x800, ipv4(destination, source_address, 6, crafted.tcp((80, 40000), crafted.RST, 5, 6)))
+    return [*found, *(Captured(frame, BEGIN + 10**7 + n) for n in range(count))]
+
+
+def test_resets_by_the_labs_own_checks_are_named_and_blame_nobody() -> None:
+    said = findings.observations(analysed(crafted.pcap(resets("10.0.0.1", "10.0.0.30", 36))))
+    assert not [line for line in said if "Is it allowed?" in line]
+    assert [line for line in said if "are the lab's own" in line and "36 resets" in line]
+
+
+def test_resets_of_others_are_an_observation() -> None:
+    said = findings.observations(analysed(crafted.pcap(resets("10.0.0.10", "10.0.0.20", 36))))
+    blamed = "36 resets (RST) were seen, 36 of them from api-gateway to nginx-lb"
+    assert [line for line in said if line.startswith(blamed)]
+
+
+def test_one_packet_sent_again_among_many_is_remarked() -> None:
+    frames = conversation("10.0.0.10", "10.0.0.20", start=BEGIN)
+    many = [each for n in range(300) for each in tables_frames(n)]
+    said = findings.observations(analysed(crafted.pcap([*frames, *many])))
+    assert [line for line in said if "1 of 310 packets were sent again in all (0.32 %)" in line]
+
+
+def tables_frames(number: int) -> list[Captured]:
+    datagram = ipv4("10.0.0.10", "10.0.0.20", 17, udp(1, 2, bytes(58)))
+    return [Captured(ethernet(0x800, datagram), BEGIN + number)]
+
+
+def test_few_handshakes_are_not_spoken_of_in_twentieths() -> None:
+    frames = conversation("10.0.0.10", "10.0.0.20", start=BEGIN)
+    late = [Captured(each.frame, BEGIN + 2000 * (each.nanoseconds - BEGIN)) for each in frames]
+    said = findings.observations(analysed(crafted.pcap(late)))
+    slowest = "The slowest of 1 handshake from nginx-lb to api-gateway took 500 ms"
+    assert [line for line in said if line.startswith(slowest)]
+
+
+def test_what_the_capture_does_not_tell_is_said_to_be_unknown() -> None:
+    tally = Tally(AddressBook(), Unread())
+    packets = Packets.empty(3)
+    assert packets.protocol.tolist() == [UNKNOWN] * 3
+    tally.add(packets)
+    tables = Tables(tally, NAMES)
+    assert tables.protocols() == [("unknown", 3)]
+    assert [
+        line
+        for line in findings.observations(tables)
+        if line.startswith("The protocol of 3 packets is unknown")
+    ]
+
+
+def test_a_persons_table_has_separators_units_and_plain_names(tmp_path: Path) -> None:
+    tables = tables_at(*(number / 100 for number in range(1500)))
+    pictures.draw(tables, tmp_path)
+    path = report.report(tables, tables.all(), tmp_path, "made")
+    text = path.with_suffix(".md").read_text()
+    assert "| packets | 1,500 |" in text
+    assert "| from the first packet to the last | 15.0 s |" in text
+    assert "| answered |" in text
+    assert "---:" in text
+    assert not [word for word in ("syn_ack", "duration_seconds", "handshake_p50_ms") if word in text]
+
+
+def test_columns_of_numbers_are_told_from_text() -> None:
+    rows = [("a", 1000, "1.5 ms", "", "10.0.0.1"), ("b", 2, "12 %", "-", "unknown")]
+    table = Rows(("name", "n", "time", "x", "address"), rows, (1, 1, 1, 1, 1))
+    assert table.are_numbers() == [False, True, True, False, False]
+
+
+def pages_of(path: Path) -> list[str]:
+    text = subprocess.run(
+        ["pdftotext", "-layout", str(path), "-"], capture_output=True, text=True, check=True
+    ).stdout
+    return text.split("\f")[:-1]
+
+
+@pytest.mark.parametrize("count", range(24, 44))
+def test_no_page_has_two_lines_and_no_heading_is_alone(count: int, tmp_path: Path) -> None:
+    table = Rows(("name", "n"), [(f"row {number}", number) for number in range(count)], (1, 1))
+    sections = [Section("Rows", ["Before them.", table]), Section("The end", ["All of it."])]
+    write_pdf(Document("Pages", "made", sections), tmp_path / "pages.pdf")
+    pages = [
+        [line for line in page.splitlines() if line.strip()] for page in pages_of(tmp_path / "pages.pdf")
+    ]
+    assert [page for page in pages if len(page) < 5] == []
+    assert not [page for page in pages if page[-2].strip() in ("Rows", "The end")]
+
+
+def test_kinds_are_those_of_pandas() -> None:
+    assert [str(pd.Series([], dtype=kind.value).dtype) for kind in Kind] == [kind.value for kind in Kind]
+
+
+def test_tables_are_written_under_their_names(tmp_path: Path) -> None:
+    assert [path.name for path in write([Table("a", ("b",), [("c",)])], tmp_path)] == ["a.csv"]
+
+
+def test_a_captures_name_is_no_markup_while_it_is_read(tmp_path: Path) -> None:
+    capture = tmp_path / "[" / "x]\x1b[31m.pcap"
+    capture.parent.mkdir()
+    capture.write_bytes(crafted.pcap(everything()))
+    command = [
+        sys.executable,
+        "-m",
+        "monitoring.traffic",
+        "--only-csv",
+        "--reports",
+        str(tmp_path),
+        str(capture),
+    ]
+    terminal = f"exec {shlex.join(command)} >&2"
+    done = subprocess.run(
+        ["script", "-qec", terminal, "/dev/null"], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "400"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "[/x]?[31m.pcap" in done.stdout
