@@ -22,7 +22,7 @@ _ADDRESSES6 = (
     "::ffff:10.0.0.10", "::10.0.0.20", "64:ff9b::a00:1", "2001:db8:85a3:8d3:1319:8a2e:370:7348",
 )  # fmt: skip
 _PORTS = (1, 22, 53, 67, 80, 123, 161, 179, 443, 514, 1812, 2049, 4789, 5353, 6081, 6379, 40000, 65535)
-_OTHERS = (3, 46, 50, 51, 88, 89, 103, 112, 115, 136, 253, 255)
+_OTHERS = (3, 46, 50, 88, 89, 103, 112, 115, 136, 253, 255)
 _TCP_OPTIONS: tuple[list[tuple[str | int, object]], ...] = (
     [],
     [("NOP", None), ("NOP", None), ("Timestamp", (7, 8))],
@@ -121,6 +121,7 @@ _common = (
 )  # fmt: skip
 TRANSPORTS: tuple[st.SearchStrategy[Transport], ...] = (
     *_common,
+    st.tuples(st.just(51), st.binary(min_size=24, max_size=40).map(Raw)),
     _of(1, lambda kind, data: ICMP(type=kind, id=1, seq=2) / Raw(data), st.sampled_from((0, 8)), payloads),
     _of(1, _unreachable, st.sampled_from((1, 3, 4)), payloads),
     _of(1, lambda data: ICMP(type=11) / _inner(data), payloads),

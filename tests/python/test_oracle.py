@@ -97,9 +97,10 @@ def check_tables(rows: Sequence[Row], tables: Tables) -> None:
     }
     times = [row.nanoseconds for row in rows if row.nanoseconds is not None]
     seconds: dict[int, tuple[int, int]] = {}
+    step = tables.tally.step
     for row in rows:
         if row.nanoseconds is not None:
-            second = (row.nanoseconds - times[0]) // 10**9
+            second = (row.nanoseconds - times[0]) // 10**9 // step * step
             packets, size = seconds.get(second, (0, 0))
             seconds[second] = packets + 1, size + (row.size or 0)
     assert {second: tuple(rest) for second, *rest in tables.rates() if rest[0]} == seconds
@@ -116,7 +117,8 @@ def check_against_scapy(capture: Capture) -> None:
     found = Reading(capture.data)
     expected = [dissected(record) for record in capture.records]
     check_rows([(row, ()) for row, _ in expected], found.rows)
-    assert bool(found.unread.counts) == any(not is_whole for _, is_whole in expected), found.unread.counts
+    to_note = [not is_whole or row.nanoseconds is None for row, is_whole in expected]
+    assert bool(found.unread.counts) == any(to_note), found.unread.counts
     check_tables(found.rows, found.tables)
 
 
