@@ -41,7 +41,8 @@ FLAGS = (
     rb"(?:,[ ]seq[ ](?P<sequence>\d++)%b)?"
     rb"(?:,[ ]ack[ ]\d++)?(?:,[ ]win[ ]\d++)?(?:,[ ]urg[ ]\d++)?(?:,[ ]options[ ]\[(?P<options>[^\]\n]{0,300}+)\])?"
 )
-_TCP = FLAGS % rb"(?::\d++)?" + rb",[ ]length[ ](?P<length>\d++)"
+_TCP = FLAGS % rb"(?::\d++)?" + rb",[ ]length[ ](?P<length>\d++)[^\n]*+"
+_PLAIN = rb"(?:\[(?:udp[ ]sum[ ]ok|no[ ]cksum)\][ ])?(?P<plain>UDP,[ ]length|tcp)[ ](?P<amount>\d++)(?=\n)"  # -q: tcp
 
 # Where a packet begins: with its time; without times (-t), where nothing is indented, for what continues a packet is.
 TIMED = rb"(?:" + NUMBER + TIME + rb")"
@@ -53,7 +54,21 @@ def _pattern(number: bytes, time: bytes, begin: bytes, link: bytes, verbose: byt
     """Make the pattern of a packet with all its lines. What is not TCP, or no packet, matches as `other`."""
     network = rb"(?:(?P<network>IP6?)[ ]%b)" % (rb"|(?<=[:,][ ])" if link else b"")
     ends = rb"(?P<source>\S++)[ ]>[ ](?P<destination>\S++)(?<=:)[ ]"
-    packet = number + rb"(?P<time>" + time + rb")" + link + network + verbose + ends + _TCP + rb"[^\n]*+"
+    packet = (
+        number
+        + rb"(?P<time>"
+        + time
+        + rb")"
+        + link
+        + network
+        + verbose
+        + ends
+        + rb"(?:"
+        + _TCP
+        + rb"|"
+        + _PLAIN
+        + rb")"
+    )
     continued = CONTINUED % begin
     return re.compile(
         rb"^(?:" + packet + continued + rb"|(?P<other>[^\n]*+" + continued + rb"))\n", re.MULTILINE

@@ -35,7 +35,7 @@ def quoted(text: bytes) -> str:
     return shown if len(shown) <= _LONGEST_QUOTE else shown[: _LONGEST_QUOTE - 3] + "..."
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Single:
     """What one packet's text tells."""
 

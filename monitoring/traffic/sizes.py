@@ -7,8 +7,8 @@ import re
 from monitoring.traffic.packets import IPV4, IPV6, UDP, UNKNOWN
 
 HEADERS = {IPV4: 20, IPV6: 40}  # bytes
-_UDP_HEADER, _TCP_HEADER = 8, 20
-_LARGEST_WHOLE = 1500  # bytes of a packet that is no fragment for sure
+UDP_HEADER, _TCP_HEADER = 8, 20
+LARGEST_WHOLE = 1500  # bytes of a packet that is no fragment for sure
 _OPTION_SIZES = {b"nop": 1, b"eol": 1, b"mss": 4, b"wscale": 3, b"sackOK": 2, b"TS": 10, b"md5": 18}
 _USUAL_OPTIONS, _USUAL_SIZE = b"nop,nop,TS val ", 12  # bytes; nothing follows timestamps in these
 _DATAGRAM = re.compile(
@@ -25,10 +25,10 @@ def length_of(rest: bytes, protocol: int, header: int, segment: re.Match[bytes] 
         options = options_size(segment["options"]) if segment["options"] else 0
         return UNKNOWN if options == UNKNOWN else header + _TCP_HEADER + options + int(segment["length"])
     if protocol == UDP and (found := _DATAGRAM.match(rest)):
-        size = header + _UDP_HEADER + int(found["told"] or found["question"])
+        size = header + UDP_HEADER + int(found["told"] or found["question"])
     elif found := _MESSAGE.match(rest):
         size = header + int(found[1])
-    return size if size <= _LARGEST_WHOLE else UNKNOWN  # a first fragment tells the whole datagram's length
+    return size if size <= LARGEST_WHOLE else UNKNOWN  # a first fragment tells the whole datagram's length
 
 
 def options_size(options: bytes) -> int:

@@ -90,14 +90,15 @@ class _Text:
 
     def packets(self, data: bytes, cut: int) -> Iterator[Packets]:
         """Give the packets before the cut."""
-        self.left = data[cut:]
+        self.left, begin = data[cut:], self._line
+        self._line += data.count(b"\n", 0, cut)
         if len(self.left) > _LONGEST_PACKET:
             self._unread.note("packet of more than 4 megabytes of text", f"line {self._line}")
+            self._line += self.left.count(b"\n")
             self.left = b"\t"  # the rest of it continues nothing
         if not cut:
             return
         if self._rows is None:
             timed = _is_timed(data[:cut])
             self._rows = Rows(self._book, self._unread, lines.UNTIMED if timed is False else lines.TIMED)
-        yield self._rows.packets(data[:cut], self._line)
-        self._line += data.count(b"\n", 0, cut)
+        yield self._rows.packets(data[:cut], begin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from monitoring.traffic import protocol_words
 from monitoring.traffic.lines import FLAGS, IPV4, IPV6
@@ -35,7 +36,7 @@ _QUIET = (b"igmp", b"pim")  # of which -q prints no more, so that later fragment
 _DIGITS = 4  # dots of an IPv4 address with a port
 
 
-@dataclass
+@dataclass(slots=True)
 class Datagram:
     """What the text tells of one packet of IP."""
 
@@ -154,6 +155,7 @@ def _has_ports(source: bytes, destination: bytes) -> bool | None:
     return told[0] if told[0] is not None else told[1]
 
 
+@lru_cache(maxsize=1 << 16)
 def _has_port(end: bytes) -> bool | None:
     if b":" in end:
         return end.rpartition(b":")[2].count(b".") in (1, _DIGITS)

@@ -35,6 +35,7 @@ _LLC_NAMES = re.compile(
     rb"(?:[A-Z][\w. ]{0,30}[ ]>[ ])?(?P<dsap>[A-Z][\w. ]{0,30})[ ](?:Unnumbered|Supervisory|Information),[ ]"
     rb"[^\n]{0,80}?length[ ](?P<length>\d++)"
 )
+_PLAIN = re.compile(rb"IP(6?)[ ](?=[^\s(]++[ ]>[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ])")  # without -e
 # BSD's loopback, PPP and raw IP with -e; HDLC's address before the EtherType.
 _BARE = re.compile(
     rb"(?:(?:AF[ ])?(?P<family>IPv[46]|IP6?)[ ]\((?:\d++|0x00[0-9a-f]{2})\),[ ]length[ ](?P<frame>\d++)|ip):[ ]"
@@ -42,7 +43,7 @@ _BARE = re.compile(
 _HDLC = re.compile(rb"(?:unicast|bcast|0x[0-9a-f]{2}),[ ](?=ethertype[ ])")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Link:
     """What a line tells before the packet itself."""
 
@@ -55,6 +56,8 @@ class Link:
 
 def read_link(text: bytes) -> Link:
     """Read what stands between the time and the packet."""
+    if plain := _PLAIN.match(text):
+        return Link(IPV6 if plain[1] else IPV4, UNKNOWN, ETHERNET, text[plain.end() :], told=False)
     header, told = ETHERNET, False
     if found := _COOKED.match(text):
         text, told = text[found.end() :], True

@@ -1,4 +1,4 @@
-"""Packets of tcpdump's text -> columns: TCP, which most are, all at once; the rest one by one (singles.py)."""
+"""Packets of tcpdump's text -> columns: what most are, TCP and plain UDP, all at once; the rest one by one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,20 @@ import numpy as np
 from monitoring.traffic import lines
 from monitoring.traffic.clock import Clock
 from monitoring.traffic.memory import PORT, PORT_BITS, Ends, Memory
-from monitoring.traffic.packets import IPV4, IPV6, TCP, UNKNOWN, AddressBook, Integers, Packets, Unread
+from monitoring.traffic.packets import (
+    IPV4,
+    IPV6,
+    TCP,
+    UDP,
+    UNKNOWN,
+    AddressBook,
+    Integers,
+    Packets,
+    Truths,
+    Unread,
+)
 from monitoring.traffic.singles import Single, Singles, flag_bits
-from monitoring.traffic.sizes import HEADERS, options_size
+from monitoring.traffic.sizes import HEADERS, LARGEST_WHOLE, UDP_HEADER, options_size
 from monitoring.traffic.text_link import COOKED_2, ETHERNET
 
 _TCP_HEADER = 20
@@ -30,7 +41,7 @@ class Rows:
         self._singles = Singles(self._ends, unread, begin)
         self._styles = lines.styles(begin)
         self._style: int | None = None
-        self._flags, self._numbers = Memory(flag_bits), Memory(int)
+        self._flags, self._numbers = Memory(flag_bits), Memory(_number)
 
     def packets(self, text: bytes, line: int) -> Packets:
         """Give the packets of a piece that holds whole packets and begins at a line's number."""
@@ -39,10 +50,10 @@ class Rows:
             return Packets.empty(0)
         names = self._styles[self._style or 0].groupindex
         columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-        if all(columns["flags"]):
+        if not any(columns["other"]):
             found = Packets.empty(len(rows))
             found.time = self._clock.times(columns["time"])
-            self._tcp(found, columns, np.arange(len(rows)))
+            self._put(found, columns, np.arange(len(rows)))
             return found
         return self._mixed(columns, lambda index: line + self._lines_before(text, index))
 
@@ -51,15 +62,14 @@ class Rows:
         if self._style is not None:
             return self._styles[self._style].findall(text)
         found: list[list[Row]] = []
+        strange: list[int] = []
         for pattern in self._styles:
             found.append(pattern.findall(text))
-            flags = pattern.groupindex["flags"] - 1
-            if sum(not row[flags] for row in found[-1]) * _STRANGE <= len(found[-1]):
+            other = pattern.groupindex["other"] - 1
+            strange.append(sum(bool(row[other]) for row in found[-1]))
+            if strange[-1] * _STRANGE <= len(found[-1]):
                 break
-        flags_of = [pattern.groupindex["flags"] - 1 for pattern in self._styles]
-        self._style = min(
-            range(len(found)), key=lambda style: sum(not row[flags_of[style]] for row in found[style])
-        )
+        self._style = strange.index(min(strange))
         return found[self._style]
 
     def _lines_before(self, text: bytes, index: int) -> int:
@@ -68,11 +78,11 @@ class Rows:
         return text.count(b"\n", 0, row.start())
 
     def _mixed(self, columns: Columns, line: Callable[[int], int]) -> Packets:
-        """Read a piece in which not everything is TCP."""
-        tcp = np.array([*map(bool, columns["flags"])])
+        """Read a piece in which not everything is matched."""
+        matched = ~np.array([*map(bool, columns["other"])])
         singles: dict[int, Single] = {}
-        keep = tcp.copy()
-        for index in np.flatnonzero(~tcp).tolist():
+        keep = matched.copy()
+        for index in np.flatnonzero(~matched).tolist():
             single = self._singles.read(columns["other"][index], lambda index=index: line(index))  # type: ignore[misc]
             if single is not None:
                 singles[index], keep[index] = single, True
@@ -81,15 +91,15 @@ class Rows:
         found = Packets.empty(len(stamps))
         found.time = self._clock.times(stamps)
         number = np.cumsum(keep) - 1
-        if tcp.any():
-            at = np.flatnonzero(tcp)
-            of_tcp = {name: [column[index] for index in at.tolist()] for name, column in columns.items()}
-            self._tcp(found, of_tcp, number[at])
+        if matched.any():
+            at = np.flatnonzero(matched)
+            of_these = {name: [column[index] for index in at.tolist()] for name, column in columns.items()}
+            self._put(found, of_these, number[at])
         for index, single in singles.items():
             self._singles.put(found, int(number[index]), single)
         return found
 
-    def _tcp(self, found: Packets, columns: Columns, at: Integers) -> None:
+    def _put(self, found: Packets, columns: Columns, at: Integers) -> None:
         nothing = (b"",) * len(at)
 
         def column(name: str) -> Sequence[bytes]:
@@ -104,13 +114,34 @@ class Rows:
         found.sequence[at] = np.array([int(text) if text else 0 for text in column("sequence")])
         found.payload[at] = payload = _looked_up(self._numbers, column("length"))
         size = _worked_out(_told_size, *map(column, ("frame", "total", "payload", "interface", "tags")))
-        if (size == UNKNOWN).any():
+        told = size != UNKNOWN
+        if not told.all():
             options = np.array([options_size(text) if text else 0 for text in column("options")])
             link = _worked_out(_link_size, column("interface"), column("tags"))
             header = np.where(network == IPV6, HEADERS[IPV6], HEADERS[IPV4]) + _TCP_HEADER + options
             worked_out = np.where(options == UNKNOWN, UNKNOWN, link + header + payload)
             size = np.where(size == UNKNOWN, worked_out, size)
         found.size[at] = size
+        if any(column("plain")):
+            self._put_plain(found, columns, at, told=told)
+
+    def _put_plain(self, found: Packets, columns: Columns, at: Integers, *, told: Truths) -> None:
+        """Write what differs for datagrams of UDP, and for TCP with -q, whose header is not printed."""
+        plain = np.array([bool(text) for text in columns["plain"]])
+        udp = np.array([text.startswith(b"UDP") for text in columns["plain"]])
+        amount = _looked_up(self._numbers, columns["amount"])
+        found.protocol[at[udp]] = UDP
+        found.payload[at[plain]] = np.where(udp[plain], 0, UNKNOWN)
+        packet = np.where(found.network[at] == IPV6, HEADERS[IPV6], HEADERS[IPV4]) + UDP_HEADER + amount
+        link = _worked_out(
+            _link_size, *(columns.get(name, (b"",) * len(at)) for name in ("interface", "tags"))
+        )
+        worked_out = np.where(udp & (packet <= LARGEST_WHOLE), packet + link, UNKNOWN)
+        found.size[at[plain & ~told]] = worked_out[plain & ~told]
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text else UNKNOWN
 
 
 def _network(network: bytes, tagged: bytes, kind: bytes) -> int:
