@@ -145,7 +145,7 @@ bench-services: ## requests a second through nginx against the development serve
 bench-policy: ## what a policy costs: to apply 16, 100, 1,000 lines, and on the packet's path
 	@bench/policy.sh
 
-bench-analysis: ## a million packets into tables: against tshark, and text against a regex a line
+bench-analysis: ## a million packets into tables: against tshark, text against a regex a line, -X, memory (BEFORE=COMMIT)
 	@bench/analysis.sh run
 
 install: ## what the lab needs on this machine

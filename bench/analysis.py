@@ -1,6 +1,9 @@
-"""Times and peak memory of reading one capture: ours against tshark and a regular expression a line, in turn.
+"""Times and peak memory of reading captures: ours against tshark and a regular expression a line, in turn.
 
-python -m bench.analysis FOLDER ROUNDS CSV    (bench/analysis.sh makes the folder's capture.pcap and capture.txt)
+    python -m bench.analysis FOLDER ROUNDS REPORTS
+
+bench/analysis.sh makes FOLDER: capture.pcap and capture.txt of the same packets, hex_MEGABYTES.txt (tcpdump -X), and
+perhaps before/, the tree of an earlier commit. Writes bench_analysis.csv, a row a run, and bench_analysis.png.
 """
 
 from __future__ import annotations
@@ -10,77 +13,138 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
+from bench import analysis_picture
 from scripts.csv_files import write_rows
 from scripts.terminal import Console
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS, OURS_OF_TEXT, TSHARK, REGEX = "ours, pcap", "ours, text", "tshark -z conv,ip", "a regex a line, text"
+BEFORE, BEFORE_OF_TEXT = "before, pcap", "before, text"
+_OF_LINES = (OURS_OF_TEXT, REGEX, BEFORE_OF_TEXT)
+_MEGABYTE = 1e6
 
 
-def commands(folder: Path) -> dict[str, list[str]]:
-    """Give each contender's command."""
-    ours = [
-        sys.executable,
-        "-m",
-        "monitoring.traffic",
-        "--only-csv",
-        "--topology",
-        "flat",
-        "--reports",
-        str(folder),
+@dataclass(frozen=True)
+class Contender:
+    """A command that reads a capture; `megabytes` are those of a text with -X, else 0."""
+
+    name: str
+    command: Sequence[str]
+    tree: Path = ROOT
+    megabytes: float = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measurement."""
+
+    round: int
+    contender: Contender
+    seconds: float
+    peak: float  # MB
+
+
+def contenders(folder: Path) -> list[Contender]:
+    """Give who takes part: before/ only where it is."""
+    pcap, text, before = folder / "capture.pcap", folder / "capture.txt", folder / "before"
+    regex = [sys.executable, str(ROOT / "bench/original/text_reader.py"), str(text)]
+    found = [
+        Contender(OURS, _analysis(folder, pcap)),
+        Contender(TSHARK, ["tshark", "-nqr", str(pcap), "-z", "conv,ip"]),
+        Contender(OURS_OF_TEXT, _analysis(folder, text)),
+        Contender(REGEX, regex),
     ]
-    pcap, text = str(folder / "capture.pcap"), str(folder / "capture.txt")
-    return {
-        OURS: [*ours, pcap],
-        TSHARK: ["tshark", "-nqr", pcap, "-z", "conv,ip"],
-        OURS_OF_TEXT: [*ours, text],
-        REGEX: [sys.executable, str(ROOT / "bench/original/text_reader.py"), text],
-    }
+    if before.is_dir():
+        found.insert(1, Contender(BEFORE, _analysis(folder, pcap), before))
+        found.insert(4, Contender(BEFORE_OF_TEXT, _analysis(folder, text), before))
+    for path in sorted(folder.glob("hex_*.txt"), key=lambda each: each.stat().st_size):
+        size = path.stat().st_size / _MEGABYTE
+        found.append(Contender(f"ours, text with -X, {size:.0f} MB", _analysis(folder, path), megabytes=size))
+    return found
 
 
-def measured(command: Sequence[str]) -> tuple[float, float]:
-    """Run it; give its seconds and its peak memory in MB."""
+def _analysis(folder: Path, capture: Path) -> list[str]:
+    options = ["--only-csv", "--topology", "flat", "--reports", str(folder)]
+    return [sys.executable, "-m", "monitoring.traffic", *options, str(capture)]
+
+
+def measured(number: int, contender: Contender) -> Run:
+    """Run it once, in round `number`."""
     begin = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        contender.command, cwd=contender.tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"bench: {command[0]} ended with status {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - begin, usage.ru_maxrss / 1024
+        raise SystemExit(f"bench: {contender.name} ended with status {os.waitstatus_to_exitcode(status)}")
+    return Run(number, contender, time.perf_counter() - begin, usage.ru_maxrss / 1024)
 
 
-def main(folder: Path, rounds: int, path: Path) -> None:
-    """Measure in turn, show, and write each run to a CSV."""
-    runs: list[tuple[int, str, float, float]] = []
+def main(folder: Path, rounds: int, reports: Path) -> None:
+    """Measure in turn, write, draw and show."""
+    runs: list[Run] = []
     for number in range(1, rounds + 1):
         print(f"round {number} of {rounds}", file=sys.stderr)
-        runs += [(number, name, *measured(command)) for name, command in commands(folder).items()]
-    rows = [(number, name, f"{seconds:.3f}", f"{memory:.1f}") for number, name, seconds, memory in runs]
-    write_rows(path, ("round", "contender", "seconds", "peak_mb"), rows)
-    show(runs, folder)
+        runs += [measured(number, contender) for contender in contenders(folder)]
+    rows = [(run.round, run.contender.name, f"{run.seconds:.3f}", f"{run.peak:.1f}") for run in runs]
+    write_rows(reports / "bench_analysis.csv", ("round", "contender", "seconds", "peak_mb"), rows)
+    with_hex = [run for run in runs if run.contender.megabytes]
+    points = [(run.contender.megabytes, run.seconds, run.peak) for run in with_hex]
+    analysis_picture.draw(points, reports / "bench_analysis.png")
+    show(runs, int((folder / "packets").read_text()), int((folder / "lines").read_text()))
 
 
-def show(runs: Sequence[tuple[int, str, float, float]], folder: Path) -> None:
+def show(runs: Sequence[Run], packets: int, lines: int) -> None:
     """Print medians with their spread, and ratios by round."""
-    packets = int((folder / "packets").read_text())
-    lines = int((folder / "lines").read_text())
-    seconds = {name: [run[2] for run in runs if run[1] == name] for name in commands(folder)}
     table = Table("contender", title=f"{packets:,} packets, {lines:,} lines of text", title_justify="left")
     for heading in ("seconds", "per second", "peak MB"):
         table.add_column(heading, justify="right")
+    seconds: dict[str, list[float]] = {}
+    for run in runs:
+        seconds.setdefault(run.contender.name, []).append(run.seconds)
     for name, taken in seconds.items():
-        many, of_what = (lines, "lines") if name in (OURS_OF_TEXT, REGEX) else (packets, "packets")
-        rate = f"{many / statistics.median(taken):,.0f} {of_what}"
-        peak = max(run[3] for run in runs if run[1] == name)
-        table.add_row(name, _spread(taken), rate, f"{peak:.0f}")
+        its = [run for run in runs if run.contender.name == name]
+        table.add_row(
+            name,
+            _spread(taken),
+            _rate(its[0].contender, statistics.median(taken), packets, lines),
+            f"{max(run.peak for run in its):.0f}",
+        )
     Console().print(table)
-    for one, other in ((TSHARK, OURS), (REGEX, OURS_OF_TEXT)):
-        ratios = [slow / quick for slow, quick in zip(seconds[one], seconds[other], strict=True)]
-        print(f"{other} is {_spread(ratios)} times as fast as {one}")
+    for line in _ratios(seconds, runs):
+        print(line)
+
+
+def _rate(contender: Contender, seconds: float, packets: int, lines: int) -> str:
+    if contender.megabytes:
+        return f"{contender.megabytes / seconds:,.0f} MB"
+    many, of_what = (lines, "lines") if contender.name in _OF_LINES else (packets, "packets")
+    return f"{many / seconds:,.0f} {of_what}"
+
+
+def _ratios(seconds: dict[str, list[float]], runs: Sequence[Run]) -> Iterator[str]:
+    pairs = ((TSHARK, OURS), (REGEX, OURS_OF_TEXT), (BEFORE, OURS), (BEFORE_OF_TEXT, OURS_OF_TEXT))
+    for other, ours in pairs:
+        if other in seconds:
+            by_round = [slow / quick for slow, quick in zip(seconds[other], seconds[ours], strict=True)]
+            yield f"{ours} is {_spread(by_round)} times as fast as {other}"
+    sizes = sorted({run.contender.megabytes for run in runs} - {0})
+    if len(sizes) > 1:
+        small, large = (
+            [run.seconds / size for run in runs if run.contender.megabytes == size]
+            for size in (sizes[0], sizes[-1])
+        )
+        each = [of_large / of_small for of_large, of_small in zip(large, small, strict=True)]
+        yield (
+            f"with -X, a megabyte of {sizes[-1]:.0f} takes {_spread(each)} times as long as one of {sizes[0]:.0f}: "
+            "1 is linear"
+        )
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -4,7 +4,9 @@
 #   bench/analysis.sh run    1,000,000 packets, 5 rounds in turn; QUICK=1: 200,000 packets, 3 rounds
 #   bench/analysis.sh help
 #
-# Then the memory of ten times as many packets, from a pipe: it must not grow. Each run is in reports/bench_analysis.csv.
+# With texts of several sizes that tcpdump -X printed, up to 100 MB: the time must grow as they do, the memory must not
+# (reports/bench_analysis.png). BEFORE=COMMIT measures an earlier commit of this repository in turn with this one.
+# Then the memory of ten times as many packets, from a pipe. Each run is in reports/bench_analysis.csv.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
@@ -12,6 +14,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 REPORTS=${REPORTS:-$ROOT/reports}
 PACKETS=${PACKETS:-$([[ -n ${QUICK:-} ]] && echo 200000 || echo 1000000)}
 ROUNDS=${ROUNDS:-$([[ -n ${QUICK:-} ]] && echo 3 || echo 5)}
+PACKETS_OF_A_MEGABYTE=950 # of text with -X
+BODY=1200                 # bytes of an answer there
 
 python() { "$VENV/bin/python" -m "$@"; }
 
@@ -24,6 +28,25 @@ main(["--only-csv", "--topology", "flat", "--reports", sys.argv[1], "-"])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)' "$FOLDER"
 }
 
+make_captures() {
+  say "making $PACKETS packets, as pcap and as text"
+  python bench.made_traffic "$PACKETS" >"$FOLDER/capture.pcap"
+  tcpdump -nnr "$FOLDER/capture.pcap" >"$FOLDER/capture.txt" 2>/dev/null
+  echo "$PACKETS" >"$FOLDER/packets"
+  wc -l <"$FOLDER/capture.txt" >"$FOLDER/lines"
+  local megabytes
+  for megabytes in $([[ -n ${QUICK:-} ]] && echo 5 10 20 || echo 12 25 50 100); do
+    python bench.made_traffic $((megabytes * PACKETS_OF_A_MEGABYTE)) "$BODY" | tcpdump -nnXr - >"$FOLDER/hex_$megabytes.txt" 2>/dev/null
+  done
+}
+
+# The tree of a commit, as git has it.
+check_out_before() {
+  git -C "$ROOT" rev-parse --verify --quiet "$BEFORE^{commit}" >/dev/null || die "BEFORE=$BEFORE is no commit; git log --oneline shows them"
+  mkdir "$FOLDER/before"
+  git -C "$ROOT" archive "$BEFORE" | tar -x -C "$FOLDER/before"
+}
+
 run_bench() {
   "$ROOT/scripts/install.sh" dev
   need_tools tcpdump tshark
@@ -31,12 +54,9 @@ run_bench() {
   FOLDER=$(mktemp -d)
   defer rm -rf "$FOLDER"
   mkdir -p "$REPORTS"
-  say "making $PACKETS packets, as pcap and as text"
-  python bench.made_traffic "$PACKETS" >"$FOLDER/capture.pcap"
-  tcpdump -nnr "$FOLDER/capture.pcap" >"$FOLDER/capture.txt" 2>/dev/null
-  echo "$PACKETS" >"$FOLDER/packets"
-  wc -l <"$FOLDER/capture.txt" >"$FOLDER/lines"
-  python bench.analysis "$FOLDER" "$ROUNDS" "$REPORTS/bench_analysis.csv"
+  [[ -z ${BEFORE:-} ]] || check_out_before
+  make_captures
+  python bench.analysis "$FOLDER" "$ROUNDS" "$REPORTS"
   say "reading ten times as many packets from a pipe"
   echo "peak memory, from a pipe: $(peak_of "$PACKETS") MB for $PACKETS packets, $(peak_of $((10 * PACKETS))) MB for $((10 * PACKETS))"
 }

@@ -146,9 +146,9 @@ def conclusions(results: Results) -> list[str]:
     if not _both(results):
         said.append("No Docker engine answered: nothing is said about Docker.")
     said.append(
-        f"{results.bad} of {results.requests} answers were bad."
+        f"{results.bad:,} of {results.requests:,} answers were bad."
         if results.bad
-        else f"All {results.requests} requests were answered well."
+        else f"All {results.requests:,} requests were answered well."
     )
     return said
 
@@ -169,7 +169,7 @@ def _compared(results: Results, lab: str, docker: str) -> str:
         elif times.includes(1):
             unknown.append(f"{said}: {_untold(results, times)}")
         else:
-            more.append(f"{said}: {_shown(times)} times")
+            more.append(f"{said}: {_shown(times)}")
     same = [f"no difference in {_listed(alike)}"] if alike else []
     return f"{docker} against {lab}: {'; '.join((*more, *same, *unknown))}."
 
@@ -191,7 +191,7 @@ def _cost(results: Results, what: str, with_it: str, without: str) -> str:
     for name, figure in zip(("throughput", "p50"), COSTS, strict=True):
         times = results.ratio(with_it, without, figure)
         verdict = times.verdict()
-        told = f"{verdict} ({_shown(times)} times)" if verdict != UNKNOWN else _untold(results, times)
+        told = f"{verdict}, {_shown(times)}" if verdict != UNKNOWN else _untold(results, times)
         parts.append(f"{name}: {told}")
     return f"With {what}, against without: {'; '.join(parts)}."
 
@@ -201,7 +201,7 @@ def _digits_of(value: float) -> str:
 
 
 def _shown(value: Interval) -> str:
-    return f"{value.mean:.2f}, {_percent(value.confidence)} interval {value.low:.2f} to {value.high:.2f}"
+    return f"{value.mean:.2f} times ({value.low:.2f} to {value.high:.2f})"
 
 
 def _percent(confidence: float) -> str:
@@ -256,7 +256,7 @@ def _pairs(results: Results) -> Rows:
             times = results.ratio(docker, lab, figure)
             shown = _shown(times) if times.high <= _MOST_TIMES else "-"
             rows.append((f"{docker} / {lab}", figure.name, shown, times.verdict()))
-    return Rows(("ways", "figure", "times", "in words"), rows, (4, 3, 3, 1.5))
+    return Rows(("ways", "figure", "times (interval)", "in words"), rows, (4, 3, 3, 1.5))
 
 
 def _method(rate: float, results: Results) -> list[str]:

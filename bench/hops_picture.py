@@ -8,7 +8,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from bench.hops_steps import FIRST, LESS, MORE, NO_DIFFERENCE, Step, amount, floating_bars, name_of, signed
+from bench.hops_steps import FIRST, Step, amount, floating_bars, name_of, signed
+from bench.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN
 from monitoring.colours import BLUE, COLOURS, ORANGE
 from scripts.figures import plt, save
 
@@ -25,8 +26,15 @@ _LOOKS = {
     MORE: (ORANGE, ""),
     LESS: (COLOURS[2], "\\\\\\"),
     NO_DIFFERENCE: ("#DDDDDD", "///"),
+    UNKNOWN: ("#FFFFFF", "..."),
 }
-_MEANINGS = {FIRST: "where it begins", MORE: "adds", LESS: "takes off", NO_DIFFERENCE: NO_DIFFERENCE}
+_MEANINGS = {
+    FIRST: "where it begins",
+    MORE: "adds",
+    LESS: "takes off",
+    NO_DIFFERENCE: NO_DIFFERENCE,
+    UNKNOWN: UNKNOWN,
+}
 
 
 def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: int) -> None:
@@ -49,7 +57,7 @@ def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: in
             title = f"{name}, \u00b5s\n{_TITLES[connection]}: the {part}"
             grid[row][column].set_title(title, loc="left", fontsize=10)
     sheet.suptitle(
-        f"What each hop adds: medians of {rounds} rounds; black lines and brackets are 95 % intervals",
+        f"What each hop adds: medians of {rounds} rounds; black lines and brackets are intervals, 95 % of all together",
         fontsize=13,
     )
     patches = [
@@ -94,8 +102,8 @@ def written(step: Step) -> str:
     if step.added is None:
         return amount(step.total.value)
     interval = f"({signed(step.added.low)} to {signed(step.added.high)})"
-    if step.verdict == NO_DIFFERENCE:
-        return f"{NO_DIFFERENCE} {interval}"
+    if step.verdict in (NO_DIFFERENCE, UNKNOWN):
+        return f"{step.verdict} {interval}"
     return f"{signed(step.added.value)} {interval} = {amount(step.total.value)}"
 
 

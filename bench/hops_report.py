@@ -3,8 +3,9 @@
 python -m bench.hops_report RAW FOLDER HOP...    (RAW: lines of bench/hops.py; HOP...: in the order of the path)
 
 A turn's figure is the percentile of its latencies, or its CPU time per request; a hop's total is the median of its
-turns; what it adds is its total less that of the hop before. Intervals (95 %) are by bootstrap of whole rounds: drawn
-with replacement, the same ones for all hops, so that what disturbed a round disturbs both sides of a difference.
+turns; what it adds is its total less that of the hop before. Intervals are by bootstrap of whole rounds: drawn with
+replacement, the same ones for all hops, so that what disturbed a round disturbs both sides of a difference. All that is
+added is judged together by Holm's method: that any of it is called more or less by chance alone is about 5 % probable.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from rich.table import Table
 
 from bench.hops import HEADINGS, KEPT, NEW
 from bench.hops_picture import draw
-from bench.hops_steps import LESS, NO_DIFFERENCE, Step, amount, name_of, signed, steps_of
+from bench.hops_steps import Step, amount, name_of, signed, steps_of
 from bench.hops_turns import FIGURES, Turn, read_turns, table_of
+from bench.intervals import LESS, NO_DIFFERENCE, UNKNOWN
 from scripts.csv_files import write_rows
 from scripts.terminal import Console
 from scripts.whole_file import draft_of
@@ -30,11 +32,8 @@ _PARTS = ("", "_low", "_high", "_added", "_added_low", "_added_high", "_verdict"
 
 def all_steps(turns: Sequence[Turn], hops: Sequence[str]) -> Steps:
     """Give the steps of each kind of connection and figure."""
-    return {
-        (connection, figure): steps_of(hops, table_of(turns, hops, connection, figure))
-        for connection in CONNECTIONS
-        for figure in FIGURES
-    }
+    keys = [(connection, figure) for connection in CONNECTIONS for figure in FIGURES]
+    return steps_of(hops, {key: table_of(turns, hops, *key) for key in keys})
 
 
 def conclusion(step: Step, connection: str, figure: str) -> str:
@@ -46,6 +45,10 @@ def conclusion(step: Step, connection: str, figure: str) -> str:
     value, low, high = step.added.value, step.added.low, step.added.high
     if step.verdict == NO_DIFFERENCE:
         return f"{name}: no difference in {of_what} ({signed(low)} to {signed(high)} us)"
+    if step.verdict == UNKNOWN:
+        return (
+            f"{name}: a difference in {of_what} {UNKNOWN} (anything from {signed(low)} to {signed(high)} us)"
+        )
     if step.verdict == LESS:
         return f"{name}: takes {amount(-value)} us ({amount(-high)} to {amount(-low)}) off {of_what}"
     return f"{name}: adds {amount(value)} us ({amount(low)} to {amount(high)}) to {of_what}"
@@ -79,7 +82,8 @@ def _cells(step: Step, connection: str, figure: str) -> list[str]:
 def show(steps: Steps, hops: Sequence[str], turns: Sequence[Turn]) -> None:
     """Print a table for each kind of connection, the conclusions, and how idle the machine was."""
     for connection, words in CONNECTIONS.items():
-        table = Table(title=f"{words}: us, and what the hop adds (95 % interval)", title_justify="left")
+        title = f"{words}: us, and what the hop adds (intervals: 95 % of all together)"
+        table = Table(title=title, title_justify="left")
         table.add_column("hop", no_wrap=True)
         for heading in FIGURES:
             table.add_column(heading, justify="right", no_wrap=True)
@@ -100,8 +104,8 @@ def show(steps: Steps, hops: Sequence[str], turns: Sequence[Turn]) -> None:
 def _shown(step: Step) -> str:
     if step.added is None:
         return f"{amount(step.total.value)} ({amount(step.total.low)} to {amount(step.total.high)})"
-    if step.verdict == NO_DIFFERENCE:
-        return f"{amount(step.total.value)}  {NO_DIFFERENCE}"
+    if step.verdict in (NO_DIFFERENCE, UNKNOWN):
+        return f"{amount(step.total.value)}  {step.verdict}"
     added = step.added
     return f"{amount(step.total.value)}  {signed(added.value)} ({signed(added.low)} to {signed(added.high)})"
 

@@ -1,26 +1,35 @@
-"""Steps of a waterfall: each hop's total, what it adds to the hop before, both with bootstrap intervals."""
+"""Steps of a waterfall: each hop's total, what it adds to the hop before, both with bootstrap intervals.
+
+All steps that are shown together are judged together, by Holm's method (bench/intervals.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-FIRST, MORE, LESS, NO_DIFFERENCE = "first", "more", "less", "no difference"
+from bench.intervals import ALIKE, CONFIDENCE, LESS, MORE, NO_DIFFERENCE, UNKNOWN, levels
+from monitoring.quantiles import quantile
+
+FIRST = "first"
+_Key = TypeVar("_Key", bound=Hashable)
+Figures = npt.NDArray[np.float64]
 _DRAWS = 10_000
 _SEED = 1
-_TAILS = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, and where it is with 95 % confidence."""
+    """A figure, and where it is with this confidence."""
 
     value: float
     low: float
     high: float
+    confidence: float = CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -33,35 +42,55 @@ class Step:
 
     @property
     def verdict(self) -> str:
-        """Tell whether the hop makes a difference: its interval, to the tenth that is written, does not include 0."""
+        """Tell whether the hop makes a difference: its interval, to the tenth that is written, does not include 0.
+
+        One that does says that there is none where it is narrow, in terms of the total before, else nothing.
+        """
         if self.added is None:
             return FIRST
         if round(self.added.low, 1) > 0:
             return MORE
-        return LESS if round(self.added.high, 1) < 0 else NO_DIFFERENCE
+        if round(self.added.high, 1) < 0:
+            return LESS
+        before = self.total.value - self.added.value
+        alike = (ALIKE[0] - 1) * before <= self.added.low and self.added.high <= (ALIKE[1] - 1) * before
+        return NO_DIFFERENCE if alike else UNKNOWN
 
 
-def steps_of(hops: Sequence[str], figures: npt.NDArray[np.float64]) -> list[Step]:
-    """Give the steps; `figures` has a row for each hop and a column for each round."""
-    totals = np.median(figures, axis=1)
-    drawn = drawn_totals(figures)
-    steps = [Step(hops[0], _estimate(totals[0], drawn[0]), None)]
-    for at, hop in enumerate(hops[1:], start=1):
-        added = _estimate(totals[at] - totals[at - 1], drawn[at] - drawn[at - 1])
-        steps.append(Step(hop, _estimate(totals[at], drawn[at]), added))
-    return steps
+def steps_of(hops: Sequence[str], tables: Mapping[_Key, Figures]) -> dict[_Key, list[Step]]:
+    """Give the steps of each table, all judged together; a table has a row a hop and a column a round."""
+    drawn = {key: drawn_totals(figures) for key, figures in tables.items()}
+    differences = (difference for totals in drawn.values() for difference in np.diff(totals, axis=0))
+    level_of = iter(levels([_p_of_0(difference) for difference in differences]))
+    found = {}
+    for key, figures in tables.items():
+        totals = np.median(figures, axis=1)
+        steps = [Step(hops[0], _estimate(totals[0], drawn[key][0]), None)]
+        for at, hop in enumerate(hops[1:], start=1):
+            difference = drawn[key][at] - drawn[key][at - 1]
+            added = _estimate(totals[at] - totals[at - 1], difference, 1 - next(level_of))
+            steps.append(Step(hop, _estimate(totals[at], drawn[key][at]), added))
+        found[key] = steps
+    return found
 
 
-def drawn_totals(figures: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def drawn_totals(figures: Figures) -> Figures:
     """Give each hop's total in as many worlds as are drawn: rounds with replacement, the same for all hops."""
     rounds = figures.shape[1]
     chosen = np.random.default_rng(_SEED).integers(0, rounds, size=(_DRAWS, rounds))
     return np.array([np.median(row[chosen], axis=1) for row in figures])
 
 
-def _estimate(value: float, drawn: npt.NDArray[np.float64]) -> Estimate:
-    low, high = np.percentile(drawn, _TAILS)
-    return Estimate(float(value), float(low), float(high))
+def _p_of_0(drawn: Figures) -> float:
+    """Give how often so great a difference is drawn by chance, two-sided; never 0, for not all worlds were drawn."""
+    fewer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return min(1.0, 2 * (fewer + 1) / (len(drawn) + 1))
+
+
+def _estimate(value: float, drawn: Figures, confidence: float = CONFIDENCE) -> Estimate:
+    tail = (1 - confidence) / 2
+    low, high = (quantile(drawn.tolist(), share) or 0.0 for share in (tail, 1 - tail))
+    return Estimate(float(value), low, high, confidence)
 
 
 def floating_bars(steps: Sequence[Step]) -> list[tuple[float, float]]:

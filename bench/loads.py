@@ -11,11 +11,13 @@ import csv
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from monitoring.quantiles import quantile
+from scripts import csv_files
+from scripts.unread import Unread
 
 CONCURRENCY = 50
 OK = 200
@@ -78,13 +80,19 @@ def open_loop(enter: Sequence[str], base: str, rate: float, seconds: float, raw:
     )
     if run.returncode:
         raise BenchError(f"open loop at {base}: {run.stderr.strip().splitlines()[-1:]}")
-    with raw.open(newline="") as stream:
-        rows = [(int(row["status"]), float(row["latency_ms"])) for row in csv.DictReader(stream)]
+    unread = Unread()
+    rows = list(csv_files.read(raw, ("status", "latency_ms"), _answer, unread))
+    for said in unread.sentences():
+        raise BenchError(f"open loop at {base}: {raw}: {said}")
     p50, p95, p99 = (quantile((latency for _, latency in rows), share) for share in (0.5, 0.95, 0.99))
     if p50 is None or p95 is None or p99 is None:
         raise BenchError(f"open loop at {base}: no request was sent; give it more time")
     bad = sum(status != OK for status, _ in rows)
     return Result(len(rows), bad, (len(rows) - bad) / seconds, p50, p95, p99)
+
+
+def _answer(row: Mapping[str, str]) -> tuple[int, float]:
+    return int(row["status"]), float(row["latency_ms"])
 
 
 def _number(pattern: str, text: str) -> float:

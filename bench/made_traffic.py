@@ -1,6 +1,6 @@
 """A capture of any size: connections between seven nodes, eight packets each, as a pcap on standard output.
 
-python -m bench.made_traffic PACKETS
+python -m bench.made_traffic PACKETS [BODY]    BODY: bytes of an answer's body
 """
 
 from __future__ import annotations
@@ -17,24 +17,29 @@ _HEADER = 16
 _QUESTION = (
     b"GET /api/products HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n"
 )
-_BODY = b'{"instance":"product-2","products":[{"id":"1","name":"Laptop","price":999.99,"stock":50}]}'
-_ANSWER = (
+_PRODUCTS = b'{"instance":"product-2","products":[{"id":"1","name":"Laptop","price":999.99,"stock":50}]}'
+_HEAD = (
     b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-    b"Connection: keep-alive\r\n\r\n%b" % (len(_BODY), _BODY)
+    b"Connection: keep-alive\r\n\r\n"
 )
-#         forth, flags, sequence after the connection's first, payload
-_STEPS = (
-    (True, 0x02, 0, b""), (False, 0x12, 0, b""), (True, 0x10, 1, b""), (True, 0x18, 1, _QUESTION),
-    (False, 0x10, 1, b""), (False, 0x18, 1, _ANSWER),
-    (True, 0x11, 1 + len(_QUESTION), b""), (False, 0x11, 1 + len(_ANSWER), b""),
-)  # fmt: skip
-PACKETS_EACH = len(_STEPS)
+PACKETS_EACH = 8
+_Step = tuple[bool, int, int, bytes]
 
 
-def _template() -> tuple[bytes, list[int]]:
+def _steps(body: bytes) -> list[_Step]:
+    """Give the packets of a connection: forth or back, flags, sequence after the first, payload."""
+    answer = _HEAD % len(body) + body
+    return [
+        (True, 0x02, 0, b""), (False, 0x12, 0, b""), (True, 0x10, 1, b""), (True, 0x18, 1, _QUESTION),
+        (False, 0x10, 1, b""), (False, 0x18, 1, answer),
+        (True, 0x11, 1 + len(_QUESTION), b""), (False, 0x11, 1 + len(answer), b""),
+    ]  # fmt: skip
+
+
+def _template(steps: list[_Step]) -> tuple[bytes, list[int]]:
     """Give the bytes of one connection, and where each record begins."""
     data, begins = b"", []
-    for _, flags, _, payload in _STEPS:
+    for _, flags, _, payload in steps:
         ip = struct.pack("!BBHHHBBH8x", 0x45, 0, 40 + len(payload), 1, 0x4000, 64, 6, 0)
         tcp = struct.pack("!12xBBHHH", 0x50, flags, 500, 0, 0)
         frame = b"\2\0\0\0\0\1\2\0\0\0\0\2\x08\0" + ip + tcp + payload
@@ -48,10 +53,11 @@ def _put(block: np.ndarray[tuple[int, int], np.dtype[np.uint8]], at: int, kind: 
     block[:, at : at + raw.itemsize] = raw.view(np.uint8).reshape(-1, raw.itemsize)
 
 
-def main(packets: int) -> None:
+def main(packets: int, body: int = len(_PRODUCTS)) -> None:
     """Write it; the same each time."""
     chance = np.random.default_rng(1)
-    template, begins = _template()
+    steps = _steps(_PRODUCTS.ljust(body, b"."))
+    template, begins = _template(steps)
     out = sys.stdout.buffer
     out.write(struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1))
     for first in range(0, packets // PACKETS_EACH, _BLOCK):
@@ -60,7 +66,7 @@ def main(packets: int) -> None:
         client = chance.integers(1, 8, count)
         server = (client + chance.integers(1, 7, count) - 1) % 7 + 1
         port, sequences = chance.integers(32768, 60999, count), chance.integers(0, 2**32, (2, count))
-        for number, (begin, (forth, _, offset, _)) in enumerate(zip(begins, _STEPS, strict=True)):
+        for number, (begin, (forth, _, offset, _)) in enumerate(zip(begins, steps, strict=True)):
             moment = (np.arange(count) + first) * PACKETS_EACH + number
             time = moment * _STEP_NANOSECONDS
             _put(block, begin, "<u4", _BEGIN + time // 10**9)
@@ -76,4 +82,4 @@ def main(packets: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

@@ -110,14 +110,15 @@ quiet_kernel() {
 link_gone() { [[ ! -e /proc/sys/net/ipv4/conf/$1 ]]; }
 
 measure_mininet() { # in one process of the distribution's Python, which has the module; it warns a lot
-  /usr/bin/python3 -m bench.network_mininet "$NODES" "$GATEWAY" "$EPOCHREALTIME" 2>"$WORK/warnings" || {
+  /usr/bin/python3 -m bench.network_mininet "$NODES" "$GATEWAY" "$(cut -d ' ' -f 1 /proc/uptime)" 2>"$WORK/warnings" || {
     cat "$WORK/warnings" >&2
     return 1
   }
 }
 
 measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
-  local contender=$1 up down
+  local contender=$1 up down offset
+  offset=$(clock_offset)
   NODES=$2 WORK=$(mktemp -d /run/bench.XXXX)
   quiet_kernel
   if [[ $contender == mininet ]]; then
@@ -128,6 +129,7 @@ measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
   up=$(seconds_of "up_$contender")
   python3 -m bench.network_check "$NODES" "$GATEWAY"
   down=$(seconds_of "down_$contender")
+  need_same_clock "$offset"
   [[ $(ip netns list | wc -l) == 1 ]] || die "$contender left namespaces behind"
   echo "$up $down"
 }

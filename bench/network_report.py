@@ -1,12 +1,14 @@
 """Table and chart of the network benchmark: python -m bench.network_report CSV PNG."""
 
-import csv
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from scripts import csv_files
+from scripts.unread import Unread
 
 # How each contender is shown: label, colour (Okabe and Ito's, for the colour-blind), marker, line.
 STYLES = {
@@ -59,19 +61,15 @@ class Results:
         return [big[turn] / middle[turn] for turn in big if turn in middle]
 
 
-def read(path: Path) -> Results:
-    """Read the CSV that bench/network.sh writes."""
-    with path.open(newline="") as file:
-        return Results(
-            Run(
-                int(row["nodes"]),
-                int(row["round"]),
-                row["contender"],
-                float(row["up_seconds"]),
-                float(row["down_seconds"]),
-            )
-            for row in csv.DictReader(file)
-        )
+def read(path: Path, unread: Unread) -> Results:
+    """Read the CSV that bench/network.sh writes. Raises CsvError for another file."""
+    columns = ("nodes", "round", "contender", "up_seconds", "down_seconds")
+    return Results(csv_files.read(path, columns, _run, unread))
+
+
+def _run(row: Mapping[str, str]) -> Run:
+    times = float(row["up_seconds"]), float(row["down_seconds"])
+    return Run(int(row["nodes"]), int(row["round"]), row["contender"], *times)
 
 
 def spread(values: Iterable[float], unit: str) -> str:
@@ -156,10 +154,14 @@ def _line(panel: Any, results: Results, contender: str, phase: str) -> None:
 
 def main(data: Path, image: Path) -> None:
     """Print the table and the targets, draw the chart."""
-    results = read(data)
+    unread = Unread()
+    try:
+        results = read(data, unread)
+    except (OSError, csv_files.CsvError) as error:
+        sys.exit(f"network_report: {error}")
     print(*table(results), sep="\n")
     print(*targets(results), sep="\n")
-    print(f"\n{data}")
+    print(*unread.sentences(), f"\n{data}", sep="\n")
     try:
         chart(results, image)
     except ModuleNotFoundError as error:

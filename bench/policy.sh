@@ -89,7 +89,8 @@ measure_path() { # CONTENDER ROUND
 }
 
 inside() {
-  local contender round
+  local contender round offset
+  offset=$(clock_offset)
   load_topology
   write_policies
   : >"$WORK/results.csv"
@@ -102,6 +103,7 @@ inside() {
     say "round $((round + 1)) of $ROUNDS"
     for contender in "${CONTENDERS[@]}"; do measure_path "$contender" "$round"; done
   done
+  need_same_clock "$offset"
   { echo "what,contender,round,unit,value" && cat "$WORK/results.csv"; } >"$REPORT"
   summary
 }

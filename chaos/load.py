@@ -92,7 +92,7 @@ class Load:
         self._resolver = resolver
         self._writer = Writer(out)
         self._writer.row(field.name for field in fields(Sample))
-        self._since_1970 = time.time() - time.monotonic()  # read once
+        self._since_1970 = time.time() - time.monotonic()  # noqa: TID251  read once
         self._last_order = ""
         self.stopped = False
         self.requests = self.failures = 0

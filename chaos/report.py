@@ -247,10 +247,7 @@ def main() -> None:
         raise SystemExit(f"chaos: {error}") from None
     if not any(event.event == "begin" for event in events):
         raise SystemExit(f"chaos: {options.events}: no fault was begun; see what chaos/run.sh printed")
-    routed, changes, foreign = read(lines_of(options.log))
-    unread.note(
-        "a line of the gateway's log that is no record (what it prints as it starts and stops)", "", foreign
-    )
+    routed, changes = read(lines_of(options.log), unread)
     results = results_of(samples, events, to_products(routed), changes)
     calm = results[0].fault
     even = shares(

@@ -26,8 +26,9 @@ REPORTS=${REPORTS:-$ROOT/reports}
 EVENTS=$REPORTS/chaos_events.csv SAMPLES=$REPORTS/chaos_samples.csv STORED=$REPORTS/chaos_orders.csv
 
 event() { # begin|end|broken FAULT NODE [TEXT]
-  printf '%s,%s,%s,%s,%s\n' "$EPOCHREALTIME" "$1" "$2" "$3" "${4:-}" >>"$EVENTS"
-  say "$(printf '%4d s  %-6s %-21s %s %s' "$SECONDS" "$1" "$2" "$3" "${4:-}")"
+  local text=${4:-}
+  printf '%s,%s,%s,%s,"%s"\n' "$EPOCHREALTIME" "$1" "$2" "$3" "${text//\"/\"\"}" >>"$EVENTS"
+  say "$(printf '%4d s  %-6s %-21s %s %s' "$SECONDS" "$1" "$2" "$3" "$text")"
 }
 broken() { event broken "$FAULT" "$NODE" "$1"; } # a promise that the samples cannot show
 
@@ -94,11 +95,13 @@ keep_log() {
 }
 
 inside() { # [FAULT...]
+  local offset
   start_lab
   mkdir -p "$REPORTS"
   echo 'time,event,fault,node,text' >"$EVENTS"
   cd "$ROOT"
   keep_log
+  offset=$(clock_offset)
   start_load
   pause 2 # until it runs
   SECONDS=0
@@ -108,6 +111,7 @@ inside() { # [FAULT...]
   wait "$LOAD" || :
   unset 'UNDO[-1]'
   stored_orders >"$STORED"
+  need_same_clock "$offset" # the load counts on from when it began; faults and logs have the time of day
   "$VENV/bin/python" -m chaos.report --events "$EVENTS" --samples "$SAMPLES" --orders "$STORED" \
     --log "$GATEWAY_LOG" --reports "$REPORTS"
 }

@@ -5,17 +5,18 @@ python -m docker.sizes NAME CSV    a table on the terminal; the same as Markdown
 
 from __future__ import annotations
 
-import csv
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from rich.table import Table
 
+from scripts import csv_files
 from scripts.document import Document, Rows, Section, write
 from scripts.terminal import Console
+from scripts.unread import Unread
 
 STEPS = {
     "everything": "one stage, the whole folder services/, the packages of all services",
@@ -28,10 +29,13 @@ _HEADINGS = ("step", "over the base", "change", "what was done")
 Measured = list[tuple[str, str, float]]
 
 
-def read(path: Path) -> Measured:
-    """Read what was measured: figure, image, value in bytes or seconds."""
-    with path.open(newline="") as stream:
-        return [(row["figure"], row["image"], float(row["value"])) for row in csv.DictReader(stream)]
+def read(path: Path, unread: Unread) -> Measured:
+    """Read what was measured: figure, image, value in bytes or seconds. Raises CsvError for another file."""
+
+    def figure_of(row: Mapping[str, str]) -> tuple[str, str, float]:
+        return row["figure"], row["image"], float(row["value"])
+
+    return list(csv_files.read(path, ("figure", "image", "value"), figure_of, unread))
 
 
 def rows_of(measured: Measured) -> list[tuple[str, str, str, str]]:
@@ -76,7 +80,8 @@ def main(argv: Sequence[str]) -> int:
     """Write all three."""
     name, path = argv[0], Path(argv[1])
     try:
-        measured = read(path)
+        unread = Unread()
+        measured = read(path, unread)
         rows, said = rows_of(measured), sentences(name, measured)
     except (OSError, LookupError, ValueError, ArithmeticError) as error:
         print(
@@ -88,6 +93,7 @@ def main(argv: Sequence[str]) -> int:
         table.add_row(*row)
     console = Console(highlight=False)
     console.print(table)
+    said = [*said, *unread.sentences()]
     for sentence in said:
         console.print(f"\n{sentence}")
     made = f"Measured on {datetime.now():%Y-%m-%d %H:%M} by `make docker-sizes`, for {name}; 1 MB is 1,000,000 bytes."

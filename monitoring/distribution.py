@@ -21,6 +21,7 @@ from scripts.csv_files import write_rows
 from scripts.figures import plt, save
 from scripts.terminal import Console
 from scripts.topology import Topology, load, table_path
+from scripts.unread import Unread
 
 LOGS = Path("/var/opt/cnet/log")
 ENOUGH = 300
@@ -108,24 +109,22 @@ def stack(axes: Axes, requests: Sequence[tuple[float, str]], begin: float, secon
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def show(shared: Sequence[Share], unread: int) -> None:
+def show(shared: Sequence[Share], unread: Unread) -> None:
     """Print the table."""
     table = Table(title="Requests by instance", title_justify="left")
     table.add_column("instance")
     for heading in ("requests", "share %", "over an even share, %"):
         table.add_column(heading, justify="right")
     for share in shared:
-        table.add_row(share.instance, str(share.requests), f"{share.share:.2f}", f"{share.deviation:+.2f}")
+        table.add_row(share.instance, f"{share.requests:,}", f"{share.share:.2f}", f"{share.deviation:+.2f}")
     console = Console()
     console.print(table)
+    for said in unread.sentences():
+        console.print(said, soft_wrap=True, markup=False)
     if sum(share.requests for share in shared) < ENOUGH:
         console.print(f"too few requests to judge: fewer than {ENOUGH}")
         return
     console.print(f"greatest deviation from an even share: {unevenness(shared):.2f} %")
-    if unread:
-        console.print(
-            f"{unread} lines of the log are no records (what programs print as they start and stop)"
-        )
 
 
 def write_csv(shared: Sequence[Share], path: Path) -> None:
@@ -146,7 +145,8 @@ def main() -> None:
     log = options.log or log_of_gateway(topology)
     if not log.is_file():
         raise SystemExit(f"distribution: {log}: no such log; sudo make services starts the gateway")
-    routed, _, unread = read(lines_of(log))
+    unread = Unread()
+    routed, _ = read(lines_of(log), unread)
     requests = [(request.time, request.instance) for request in to_products(routed)]
     if not requests:
         raise SystemExit(

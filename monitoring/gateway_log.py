@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+from scripts.unread import Unread
 
 ROUTED = "Routing request to: "
 
@@ -33,32 +36,46 @@ class Change:
 
 def lines_of(log: Path) -> Iterator[str]:
     """Yield the lines of a log and its rotated predecessors (log.2, log.1), the oldest first."""
-    numbered = sorted(log.parent.glob(f"{log.name}.*"), key=lambda path: path.suffix, reverse=True)
-    for path in (*numbered, log):
+    rotated = [path for path in log.parent.glob(f"{log.name}.*") if path.suffix[1:].isdecimal()]
+    for path in (*sorted(rotated, key=lambda path: int(path.suffix[1:]), reverse=True), log):
         with path.open(encoding="utf-8", errors="replace") as stream:
             yield from stream
 
 
-def read(lines: Iterable[str]) -> tuple[list[Routed], list[Change], int]:
-    """Return what was routed, what changed, and how many lines were no record."""
+def read(lines: Iterable[str], unread: Unread) -> tuple[list[Routed], list[Change]]:
+    """Return what was routed and what changed; note lines that are no record in `unread`."""
     routed: list[Routed] = []
     changes: list[Change] = []
-    unread = 0
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            time = datetime.fromisoformat(record["time"]).timestamp()
-            message = str(record["message"])
-            if message.startswith(ROUTED):
-                url = message.removeprefix(ROUTED)
-                routed.append(
-                    Routed(time, url, str(record["upstream"]), str(record["path"]), int(record["status"]))
-                )
-            elif "event" in record:
-                reason = message.partition(": ")[2]
-                changes.append(
-                    Change(time, str(record["event"]), str(record["upstream"]), int(record["worker"]), reason)
-                )
+        except (ValueError, RecursionError):
+            unread.note(
+                "a line that is no record, as programs print when they start and stop", f"line {number}"
+            )
+            continue
+        try:
+            found = _of(record)
         except (ValueError, KeyError, TypeError):
-            unread += 1
-    return routed, changes, unread
+            unread.note("a record with a value that is missing or cannot be read", f"line {number}")
+            continue
+        if isinstance(found, Routed):
+            routed.append(found)
+        elif found:
+            changes.append(found)
+    return routed, changes
+
+
+def _of(record: Any) -> Routed | Change | None:
+    """Read a record; None for one of another kind. Raises ValueError, KeyError, TypeError."""
+    when = datetime.fromisoformat(record["time"])
+    if when.tzinfo is None:
+        raise ValueError
+    message, time = str(record["message"]), when.timestamp()
+    if message.startswith(ROUTED):
+        url = message.removeprefix(ROUTED)
+        return Routed(time, url, str(record["upstream"]), str(record["path"]), int(record["status"]))
+    if "event" in record:
+        reason = message.partition(": ")[2]
+        return Change(time, str(record["event"]), str(record["upstream"]), int(record["worker"]), reason)
+    return None

@@ -64,14 +64,17 @@ exec_in() { # NODE COMMAND...
     fd=${fd##*/}
     ((fd <= 2)) || exec {fd}>&-
   done
+  local command=(nsenter --target "$pid" --mount --net --pid --ipc --uts
+    env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/state LANG=C.UTF-8
+    setsid setpriv --pdeathsig KILL --reuid "$user" --regid "$user" --clear-groups --no-new-privs --inh-caps -all --bounding-set -all -- "${@:2}")
   # Never the terminal: whoever has it open can type into the shell of root (TIOCSTI).
   [[ ! -t 0 ]] || exec </dev/null
-  [[ ! -t 1 ]] || exec > >(cat)
-  [[ ! -t 2 ]] || exec 2> >(cat >&2)
+  if [[ -t 1 || -t 2 ]]; then
+    { "${command[@]}" 2>&1 >&3 3>&- | cat >&2 3>&-; } 3>&1 | cat
+    return
+  fi
   trap - EXIT
-  exec nsenter --target "$pid" --mount --net --pid --ipc --uts \
-    env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/state LANG=C.UTF-8 \
-    setsid setpriv --pdeathsig KILL --reuid "$user" --regid "$user" --clear-groups --no-new-privs --inh-caps -all --bounding-set -all -- "${@:2}"
+  exec "${command[@]}"
 }
 
 # Each store's password is given to the store and to its clients, to nobody else.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from scripts.escape import for_csv
+from scripts.escape import for_csv, from_csv
 from scripts.unread import Unread
 from scripts.whole_file import draft_of
 
@@ -157,6 +157,6 @@ def _fields(line: str) -> list[str]:
     except UnicodeEncodeError:
         raise _Foreign("a line with bytes that are not UTF-8") from None
     try:
-        return next(csv.reader([line], strict=True), [])
+        return [from_csv(field) for field in next(csv.reader([line], strict=True), [])]
     except csv.Error:
         raise _Foreign("a line with an open quote") from None

@@ -42,7 +42,7 @@ _HEIGHT = landscape(A4)[1] - 2 * (_MARGIN + _PADDING) - 3 * mm
 _GAP = 24  # between columns
 _LEAST_ROOM = 30 * mm
 _FEW_ROWS = 4  # as few of a table are never alone on a page
-_KEPT_WHOLE = 0.6  # of a page's height: a section that is higher may go over to another page
+_KEPT_WHOLE = 0.75  # of a page's height: a section that is higher may go over to another page
 _NEARLY_EMPTY = 0.2  # of a page's height
 # What is tried against a last page that is nearly empty: the size of pictures and gaps, and the height of all pages.
 _TRIALS = (
@@ -122,11 +122,31 @@ def _section(section: Section, tightness: float) -> list[Flowable]:
     """Give a section: whole if it is short, else with its heading beside its first block."""
     blocks: list[Flowable] = []
     for block in section.blocks:
-        blocks += [_flowable(block, tightness), Spacer(1, 2 * mm * tightness)]
+        flowable = _flowable(block, tightness)
+        before = blocks[-2] if blocks else None
+        if isinstance(before, Image) and isinstance(flowable, Table) and _fits_beside(before, flowable):
+            blocks[-2] = _Beside(before, flowable)
+        else:
+            blocks += [flowable, Spacer(1, 2 * mm * tightness)]
     flowables = [Paragraph(for_pdf(section.heading), _SECTION), *blocks]
     if sum(_height(each) for each in flowables) <= _KEPT_WHOLE * _HEIGHT:
         return [KeepTogether(flowables)]
     return [CondPageBreak(_room_for(flowables)), *flowables]
+
+
+def _fits_beside(image: Image, table: Table) -> bool:
+    width, height = table.wrap(_WIDTH, _HEIGHT)
+    return image.drawWidth + _GAP + width <= _WIDTH and height <= _KEPT_WHOLE * _HEIGHT
+
+
+class _Beside(Table):
+    """A picture, and a narrow table to the right of it; neither goes over to another page."""
+
+    def __init__(self, image: Image, table: Table) -> None:
+        padding = [(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]
+        widths = [image.drawWidth + _GAP, table.wrap(_WIDTH, _HEIGHT)[0]]
+        look = TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *padding])
+        super().__init__([[image, table]], colWidths=widths, style=look, hAlign="LEFT")
 
 
 def _height(flowable: Flowable) -> float:
@@ -138,7 +158,7 @@ def _room_for(flowables: list[Flowable]) -> float:
     room = _height(flowables[0])
     for flowable in flowables[1:]:
         height = _height(flowable)
-        if isinstance(flowable, Image) or room + height < _LEAST_ROOM:
+        if isinstance(flowable, (Image, _Beside)) or room + height < _LEAST_ROOM:
             room += height
         else:
             room += _LEAST_ROOM

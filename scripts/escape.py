@@ -12,7 +12,7 @@ from html import escape
 # C0 without tab and newline, DEL and C1; then the signs that set the direction of text (UAX #9), and lone surrogates.
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their wide forms
+_FORMULA = re.compile(r"['\s]*[-=+@\uff1d\uff0b\uff0d\uff20]")  # and their wide forms; behind apostrophes too
 _MOST_OF_WORD, _MOST_OF_TEXT, _MOST_OF_LABEL = 255, 2000, 60  # the longest name of DNS has 253
 _LONG_WORD = re.compile(rf"\S{{{_MOST_OF_WORD + 1},}}")
 _MARKDOWN = re.compile(r"[\\`*\[\]<|]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
@@ -39,8 +39,13 @@ def for_csv(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
     text = on_one_line(cell)
-    is_formula = cell.lstrip().startswith(_FORMULA) and text != "-" and not _NUMBER.fullmatch(text)
+    is_formula = _FORMULA.match(cell) is not None and text != "-" and not _NUMBER.fullmatch(text)
     return f"'{text}" if is_formula else text
+
+
+def from_csv(cell: str) -> str:
+    """Give the text that for_csv wrote, without its apostrophe."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def for_picture(text: str) -> str:

@@ -115,14 +115,31 @@ unwind() {
 }
 trap unwind EXIT
 
-# retry_until SECONDS COMMAND...: waits for a fact, with a deadline.
+# retry_until SECONDS COMMAND...: waits for a fact, with a deadline. The uptime is no clock that can be set.
 retry_until() {
-  local deadline=$((${EPOCHREALTIME/./} + $1 * 1000000))
+  local uptime deadline
+  read -r uptime _ </proc/uptime # in hundredths of a second
+  deadline=$((10#${uptime/./} + $1 * 100))
   shift
   until "$@"; do
-    ((${EPOCHREALTIME/./} < deadline)) || return 1
+    read -r uptime _ </proc/uptime
+    ((10#${uptime/./} < deadline)) || return 1
     read -rt 0.05 <> <(:) || : # a pause that starts no process
   done
+}
+
+# Seconds that the clock is ahead of the uptime, which nobody can set.
+clock_offset() {
+  local uptime
+  read -r uptime _ </proc/uptime
+  echo $((EPOCHSECONDS - ${uptime%.*}))
+}
+
+# bash measures by the time of day alone, so what was measured while somebody set it is void.
+need_same_clock() { # OFFSET, as it was before
+  local step
+  step=$(($(clock_offset) - $1))
+  ((step * step <= 1)) || die "the clock was set by $step s meanwhile, so no time that was measured holds; run it again"
 }
 
 # --- before anything changes --------------------------------------------------------------------

@@ -147,8 +147,8 @@ wait_for() { # NODE
     supervisor_do restart "$1" >&2 || :
     printf '  %-18s' "$1" >&2
   fi
-  retry_until "$((START_SECONDS - SECONDS))" ready_or_hopeless "$1" || :
-  if ready "$1"; then
+  # Not asked once more: another worker of it may not be ready yet.
+  if retry_until "$((START_SECONDS - SECONDS))" ready_or_hopeless "$1" && [[ -z ${HOPELESS[$1]:-} ]]; then
     say "${GREEN}ready${PLAIN}  ${RUNS[$1]} at ${ADDRESS[$1]%/*}:$(port_of "$1")"
   else
     say "${RED}not ready after $SECONDS s${PLAIN}; what its log says (sudo make logs NODE=$1):"
@@ -159,13 +159,14 @@ wait_for() { # NODE
 
 # A program that ended with the same error three times will do so again: looked for once a second.
 LOOKED=0
+declare -A HOPELESS=()
 ready_or_hopeless() { # NODE
   ! ready "$1" || return 0
   ((SECONDS > LOOKED)) || return 1
   LOOKED=$SECONDS
   local ended
   ended=$(since "$STATE_DIR/log/supervisord.log" | grep -cE "(exited: $1 |$1 entered FATAL)") || return 1
-  ((ended >= 3)) && since "$STATE_DIR/log/$1.log" | log_lines repeated >/dev/null
+  ((ended >= 3)) && since "$STATE_DIR/log/$1.log" | log_lines repeated >/dev/null && HOPELESS[$1]=1
 }
 
 declare -A LOG_SIZE=() # when this run began
@@ -190,9 +191,11 @@ up() {
   note_log_sizes
   start_supervisor
   restart_astray
-  local failed=0
-  for node in $(services); do wait_for "$node" || failed=1; done
-  ((failed == 0)) || die "not every service came up; sudo make logs NODE=... shows why"
+  local failed=() reason
+  for node in $(services); do
+    wait_for "$node" || { reason=$(last_trouble "$node") && failed+=("$node${reason:+ ($reason)}"); }
+  done
+  ((${#failed[@]} == 0)) || die "did not come up: ${failed[*]}; sudo make logs NODE=... shows why"
   retry_until 5 all_run || : # the supervisor believes it a second later
 }
 all_run() {

@@ -24,6 +24,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from scripts.escape import on_one_line
 from scripts.rule_options import Option, options_of
 
 FORWARDING = frozenset({"DNAT", "REDIRECT", "NETMAP", "TPROXY"})
@@ -347,7 +348,7 @@ def main(arguments: list[str]) -> int:
         number, protocol = port.split("/")
         found = ruleset.taker(Packet(protocol=protocol, address=address, port=int(number)))
         if found:
-            print(f"{port}\t{found.text}\t{found.removal}")
+            print("\t".join(map(on_one_line, (port, found.text, found.removal))))
             return 0
     return 0
 

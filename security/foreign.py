@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scripts.escape import on_one_line
 from scripts.taken_ports import branches
 from scripts.topology import TopologyError, load
 from security.iptables import Rule, Saved, options_of, parse
@@ -356,7 +357,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"foreign: {error}", file=sys.stderr)
         return 1
     for each in foreign_rules(ours):
-        print(f"{each.rule}\t{each.advice}: {each.removal}")
+        print("\t".join(map(on_one_line, (each.rule, f"{each.advice}: {each.removal}"))))
     return 0
 
 

@@ -18,6 +18,7 @@ from itertools import product
 from scripts.conntrack import connections
 from scripts.table import TableError
 from scripts.topology import load as load_topology
+from scripts.unread import Unread
 from security.compiler import compiled
 from security.policy import ACCEPT
 from security.policy_table import load, policy_path
@@ -52,8 +53,11 @@ def _allowed(*asked: str) -> Iterator[str]:
 
 
 def _stale() -> Iterator[str]:
-    for connection in stale(load(), connections(sys.stdin), addresses_of_host()):
+    unread = Unread()
+    for connection in stale(load(), connections(sys.stdin, unread), addresses_of_host()):
         yield as_arguments(connection)
+    for said in unread.sentences():
+        print(f"policy: conntrack -L: {said}; what it is stays as it was", file=sys.stderr)
 
 
 _COMMANDS: dict[str, Callable[..., Iterator[str]]] = {

@@ -26,7 +26,7 @@ from pathlib import Path
 from rich import table as rich_table
 from rich.text import Text
 
-from scripts.escape import code_for_markdown, for_markdown
+from scripts.escape import code_for_markdown, for_markdown, for_terminal
 from scripts.terminal import Console
 from scripts.topology import Topology, TopologyError, load
 from scripts.whole_file import draft_of
@@ -163,7 +163,7 @@ def show(page: Page, wants_json: bool) -> None:
     else:
         sys.stdout.write(as_lines(page))
     for unread in page.unread:
-        print(f"rules_page: iptables-save, {spoken(unread)}", file=sys.stderr)
+        print(for_terminal(f"rules_page: iptables-save, {spoken(unread)}"), file=sys.stderr)
 
 
 def main(arguments: Sequence[str]) -> int:

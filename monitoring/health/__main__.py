@@ -27,6 +27,7 @@ from monitoring.health.history import Histories
 from monitoring.health.log import COLUMNS, row_of, when
 from monitoring.quantiles import quantile
 from scripts.csv_files import CsvError, Writer, open_to_append
+from scripts.escape import on_one_line
 from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
@@ -102,14 +103,15 @@ def _word(check: Check) -> str:
 
 
 def _line(check: Check) -> str:
-    why = f"  {check.why}" if check.why else ""
+    why = f"  {on_one_line(check.why)}" if check.why else ""
     return f"{when(check.time)}  {_word(check):<8}  {check.node:<18} {check.milliseconds:8.1f} ms{why}"
 
 
 def _round(checks: Sequence[Check]) -> dict[str, object]:
     shop = next((_said(check) for check in checks if check.node == SHOP), None)
     services = [{"service": check.node, **_said(check)} for check in checks if check.node != SHOP]
-    return {"time": when(time.time()), "healthy": _all_well(checks), "shop": shop, "services": services}
+    now = when(time.time())  # noqa: TID251  to be shown
+    return {"time": now, "healthy": _all_well(checks), "shop": shop, "services": services}
 
 
 def _said(check: Check) -> dict[str, object]:

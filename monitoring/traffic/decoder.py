@@ -46,7 +46,6 @@ class Decoder:
         """Give the packets of frames; what cannot be read is noted, and counted as far as it is known."""
         found = Packets.empty(len(frames.at))
         found.time, found.size = frames.time, frames.size
-        self._unread.note("time that is missing or cannot be", "", int((frames.time == UNKNOWN).sum()))
         found.network, at = carried(frames, self._unread)
         is_ip = (found.network == IPV4) | (found.network == IPV6)
         found.protocol = np.where(is_ip, UNKNOWN, found.network)

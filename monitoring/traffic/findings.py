@@ -17,7 +17,7 @@ def summary(tables: Tables) -> str:
     tally, duration = tables.tally, tables.duration
     if not tally.packets:
         return "The capture holds no packet."
-    when = f" in {duration:,.1f} seconds ({tally.packets / duration:,.0f} packets/s)" if duration else ""
+    when = f" in {duration:,.1f} seconds ({_rate(tally.packets / duration)} packets/s)" if duration else ""
     pairs = tables.service_pairs()
     said = [
         f"{_many(tally.packets, 'packet')} with {_bytes(tally.bytes)} were seen{when}, between "
@@ -29,8 +29,9 @@ def summary(tables: Tables) -> str:
         source, destination, packets = pairs[0]
         said.append(f"The most, {packets:,}, went from {source} to {destination}.")
     if asked := tables.total("syn"):
-        answered = tables.total("syn_ack")
-        said.append(f"{_many(asked, 'connection')} were asked for (SYN), {answered:,} answered (SYN-ACK).")
+        said.append(
+            f"Connections asked for (SYN): {asked:,}; answered (SYN-ACK): {tables.total('syn_ack'):,}."
+        )
     return " ".join(said)
 
 
@@ -51,8 +52,8 @@ def _unanswered(tables: Tables) -> Iterator[str]:
             rows.append((missing, count.syn, source, destination))
     for missing, asked, source, destination in sorted(rows, reverse=True)[:_MOST_NAMED]:
         yield (
-            f"{missing:,} of {_many(asked, 'connection')} from {source} to {destination} were not answered within the "
-            "capture: dropped, or nobody listens. "
+            f"Not answered within the capture: {missing:,} of {_many(asked, 'connection')} from {source} to "
+            f"{destination}. They were dropped, or nobody listens. "
             f"Ask why: sudo make explain FROM={source} TO={destination} PORT=..."
         )
 
@@ -72,7 +73,7 @@ def _sent_again(tables: Tables) -> Iterator[str]:
     again = tables.total("retransmissions")
     if again > sum(times for _, times, _ in named):
         yield (
-            f"{again:,} of {_many(tables.tally.packets, 'packet')} were sent again in all "
+            f"Sent again in all: {again:,} of {_many(tables.tally.packets, 'packet')} "
             f"({100 * again / tables.tally.packets:.2g} %). On a bridge of one machine it should be none."
         )
 
@@ -84,8 +85,8 @@ def _resets(tables: Tables) -> Iterator[str]:
     if resets > max(_MANY_RESETS * asked, 1):
         (source, destination), worst = max(pairs.items(), key=lambda item: item[1].rst)
         yield (
-            f"{_many(resets, 'reset')} (RST) were seen, {worst.rst:,} of them from {source} to {destination}: it "
-            "refused a connection, or its program ended one early. Is it allowed? sudo make explain "
+            f"Resets (RST): {resets:,}, {worst.rst:,} of them from {source} to {destination}, which refused a "
+            "connection or whose program ended one early. Is it allowed? sudo make explain "
             f"FROM={destination} TO={source} PORT=..."
         )
 
@@ -96,8 +97,8 @@ def _checks(tables: Tables) -> Iterator[str]:
         resets = sum(count.rst for count in checks)
         ended = f", with {_many(resets, 'reset')}: a check closes its connection as soon as it has its answer"
         yield (
-            f"{_many(packets, 'packet')} are the lab's own: health checks by the host, and what the registry is for, "
-            f"checks, heartbeats and discovery{ended if resets else ''}."
+            f"Traffic of the lab itself: {_many(packets, 'packet')} of health checks by the host, and of the "
+            f"registry's checks, heartbeats and discovery{ended if resets else ''}."
         )
 
 
@@ -120,19 +121,25 @@ def _unread(tables: Tables) -> Iterator[str]:
     if unknown := tally.protocols[UNKNOWN]:
         yield (
             f"The protocol of {_many(unknown, 'packet')} is unknown: the capture does not tell it, as text does not of "
-            "a later fragment. They are counted as unknown."
+            "a later fragment."
         )
     if tally.without_size:
         yield (
-            f"{_many(tally.without_size, 'packet')} came without their size, so bytes are a lower bound; tcpdump -e "
+            f"Without a known size: {_many(tally.without_size, 'packet')}, so bytes are a lower bound; tcpdump -e "
             "prints it, and pcap has it."
         )
+    if untimed := tally.packets - sum(packets for packets, _ in tally.rates.values()):
+        yield f"Without a time: {_many(untimed, 'packet')}, which the rates over time leave out."
     if tally.step > 1:
         yield f"The capture is long: its rates over time are sums of {tally.step:,} seconds, each of the same length."
 
 
 def _many(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' if count != 1 else ''}"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"  # noqa: PLR2004 - two digits
 
 
 def _bytes(count: float) -> str:

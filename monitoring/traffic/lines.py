@@ -46,7 +46,7 @@ _PLAIN = rb"(?:\[(?:udp[ ]sum[ ]ok|no[ ]cksum)\][ ])?(?P<plain>UDP,[ ]length|tcp
 
 # Where a packet begins: with its time; without times (-t), where nothing is indented, for what continues a packet is.
 TIMED = rb"(?:" + NUMBER + TIME + rb")"
-UNTIMED = rb"(?:[ ]*+\d++[ ]{2}(?=\S)|(?=[^\s]))"
+UNTIMED = rb"(?:[ ]*+\d++[ ]{2}(?=\S)|(?=\S|[ ]\[\|))"
 CONTINUED = rb"(?>(?:\n(?=[\t ])(?!%b)[^\n]*+)*)"
 
 

@@ -92,6 +92,14 @@ def _raw(frames: Frames) -> Carried:
     return told, np.where(frames.captured > 0, frames.at, frames.at + 1)
 
 
+def _ipv4(frames: Frames) -> Carried:
+    return np.full(len(frames.at), IPV4, np.int64), frames.at
+
+
+def _ipv6(frames: Frames) -> Carried:
+    return np.full(len(frames.at), IPV6, np.int64), frames.at
+
+
 def _linux_cooked(frames: Frames) -> Carried:
     return _cooked(frames, frames.short(frames.at + 14), frames.short(frames.at + 2), frames.at + 16)
 
@@ -168,8 +176,8 @@ LINKS: dict[int, tuple[str, Callable[[Frames], Carried]]] = {
     104: ("Cisco HDLC", _cisco_hdlc),
     108: ("loopback", _bsd_loopback),
     113: ("Linux cooked", _linux_cooked),
-    228: ("raw IP", _raw),
-    229: ("raw IP", _raw),
+    228: ("raw IPv4", _ipv4),
+    229: ("raw IPv6", _ipv6),
     239: ("NFLOG", _nflog),
     276: ("Linux cooked", _linux_cooked_2),
 }

@@ -18,6 +18,7 @@ from scripts.escape import for_picture, shortened
 from scripts.figures import plain_numbers, plt, save
 
 _MOST_BARS, _MOST_STEPS = 10, 1000
+_WIDTH = 8.5  # inches
 _MOST_OF_NAME = 28  # characters, of which two and an arrow fit beside the bars
 _UNITS = ((86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
 _MANY_UNITS = 5  # so many of a unit are shown in it
@@ -45,14 +46,14 @@ def _bars(what: str, counted: Sequence[tuple[str, int]]) -> Figure:
     """Draw who has how many packets, the most first; those without a bar are summed up in words."""
     shown, rest = counted[:_MOST_BARS], counted[_MOST_BARS:]
     whole = sum(count for _, count in counted)
-    figure, axes = plt.subplots(figsize=(10, 1.5 + 0.34 * max(len(shown), 1)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(_WIDTH, 1.5 + 0.34 * max(len(shown), 1)), layout="constrained")
     places = range(len(shown))  # two may have the same name when it is shortened
     bars = axes.barh(places, [count for _, count in shown], color=BLUE, height=0.7)
     axes.set_yticks(places, [for_picture(name) for name, _ in shown])
     axes.bar_label(bars, [_share(count, whole) for _, count in shown], padding=4, fontsize=9)
     axes.set_ylim(max(len(shown), 1) - 0.4, -0.6)
     axes.margins(x=0.2)
-    axes.set_title(_title(what, counted, whole), loc="left")
+    _head(figure, _title(what, counted, whole))
     more = f"; {len(rest):,} more {what} have {_share(sum(n for _, n in rest), whole)}" if rest else ""
     axes.set_xlabel(f"packets{more}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -60,6 +61,10 @@ def _bars(what: str, counted: Sequence[tuple[str, int]]) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _head(figure: Figure, title: str) -> None:
+    figure.suptitle(title, x=0.01, ha="left")
 
 
 def _share(count: int, whole: int) -> str:
@@ -78,10 +83,10 @@ def _title(what: str, counted: Sequence[tuple[str, int]], whole: int) -> str:
 def _rate(table: Table, told: int) -> Figure:
     """Draw packets and bytes a second; `told` is the step of the table in seconds."""
     rates = frame_of(table)
-    figure, panels = plt.subplots(2, 1, figsize=(10, 4.6), layout="constrained", sharex=True)
+    figure, panels = plt.subplots(2, 1, figsize=(_WIDTH, 4.6), layout="constrained", sharex=True)
     if rates.empty:
         panels[1].set_xlabel("the capture tells no times")
-        panels[0].set_title("Traffic over time: not known", loc="left")
+        _head(figure, "Traffic over time: not known")
         return figure
     step = next((s for s in STEPS if s >= told and len(rates) * told / s <= _MOST_STEPS), STEPS[-1])
     rates = resampled(rates, step)
@@ -98,7 +103,7 @@ def _rate(table: Table, told: int) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     panels[1].set_xlabel(f"{unit} since the first packet; a step is {_words(step)}")
     panels[1].set_xlim(begin / size, end / size)
-    panels[0].set_title(_peak(rates, step, size, unit), loc="left")
+    _head(figure, _peak(rates, step, size, unit))
     return figure
 
 

@@ -14,22 +14,21 @@ from monitoring.traffic.tables import Tables
 from scripts.csv_files import Table
 from scripts.document import Block, Document, Picture, Rows, Section, write
 
-_MOST_ROWS = 20
-_PICTURE_WIDTH = 185  # mm; all are as wide, so their letters are as big
+_MOST_ROWS = 15
+_PICTURE_WIDTH = 160  # mm; all are as wide, so their letters are as big, and a table is beside them
 _TITLES = {
     "packets_per_service_pair": "Who sends to whom",
     "protocol_distribution": "Protocols",
     "top_talkers": "Who sends most",
-    "traffic_summary": "The capture in figures",
+    "traffic_summary": "Traffic over time, and the capture in figures",
     "conversations": "Connections of each pair, packets sent again, and handshakes",
-    "traffic_rate": "Traffic over time",
     "unread": "What could not be read",
 }
 _PICTURES = {
     "packets_per_service_pair": "top_service_pairs",
     "protocol_distribution": "protocol_distribution",
     "top_talkers": "top_talkers",
-    "traffic_rate": "traffic_rate",
+    "traffic_summary": "traffic_rate",  # whose own table has a row a second: the picture says more
 }
 _WIDE, _NARROW = 3.0, 1.2
 
@@ -39,23 +38,29 @@ def report(tables: Tables, written: Sequence[Table], folder: Path, made: str) ->
     sections = [
         Section("Executive summary", [findings.summary(tables)]),
         Section("Observations", findings.observations(tables)),
-        *(Section(_TITLES[table.name], _blocks(table, folder)) for table in written if table.rows),
+        *(
+            Section(_TITLES[table.name], _blocks(table, folder))
+            for table in written
+            if table.rows and table.name in _TITLES
+        ),
     ]
     path = folder / "traffic_analysis_report.pdf"
     write(Document("Traffic analysis", made, sections), path.with_suffix(".md"), path)
     return path
 
 
+def _is_shown(table: Table) -> bool:
+    return bool(table.rows) and table.name in _TITLES
+
+
 def _blocks(table: Table, folder: Path) -> list[Block]:
     blocks: list[Block] = []
     if name := _PICTURES.get(table.name):
         blocks.append(Picture(folder / f"{name}.png", _TITLES[table.name], width=_PICTURE_WIDTH))
-    if table.name == "traffic_rate":  # its picture says more than a row a second
-        return blocks
-    if len(table.rows) > 1 or name is None:  # a picture with one bar says it all
-        blocks.append(_rows(frame_of(table).head(_MOST_ROWS), table.name))
-    if len(table.rows) > _MOST_ROWS:
-        blocks.append(f"{len(table.rows) - _MOST_ROWS:,} more rows are in {table.name}.csv.")
+    most = len(METRICS) if table.name == "traffic_summary" else _MOST_ROWS
+    blocks.append(_rows(frame_of(table).head(most), table.name))
+    if len(table.rows) > most:
+        blocks.append(f"{len(table.rows) - most:,} more rows are in {table.name}.csv.")
     return blocks
 
 

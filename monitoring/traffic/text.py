@@ -53,7 +53,7 @@ def _is_timed(data: bytes) -> bool | None:
     """Tell whether a text's packets have times; None where no packet is found."""
     timed = untimed = 0
     for found in islice(_LINE.finditer(data), _LINES_OF_STYLE):
-        if _TIMED.match(data, found.start()):
+        if _TIMED.match(data, found.start()) and b"[Invalid header:" not in found[0]:
             timed += 1
         elif not found[0].startswith(b"\t"):
             link = read_link(found[0][_NUMBER.match(found[0]).end() :])  # type: ignore[union-attr] # it matches anything

@@ -50,7 +50,7 @@ class Rows:
             return Packets.empty(0)
         names = self._styles[self._style or 0].groupindex
         columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-        if not any(columns["other"]):
+        if all(columns["destination"]):
             found = Packets.empty(len(rows))
             found.time = self._clock.times(columns["time"])
             self._put(found, columns, np.arange(len(rows)))
@@ -65,8 +65,8 @@ class Rows:
         strange: list[int] = []
         for pattern in self._styles:
             found.append(pattern.findall(text))
-            other = pattern.groupindex["other"] - 1
-            strange.append(sum(bool(row[other]) for row in found[-1]))
+            end = pattern.groupindex["destination"] - 1
+            strange.append(sum(not row[end] for row in found[-1]))
             if strange[-1] * _STRANGE <= len(found[-1]):
                 break
         self._style = strange.index(min(strange))
@@ -79,7 +79,7 @@ class Rows:
 
     def _mixed(self, columns: Columns, line: Callable[[int], int]) -> Packets:
         """Read a piece in which not everything is matched."""
-        matched = ~np.array([*map(bool, columns["other"])])
+        matched = np.array([*map(bool, columns["destination"])])
         singles: dict[int, Single] = {}
         keep = matched.copy()
         for index in np.flatnonzero(~matched).tolist():

@@ -77,7 +77,7 @@ def http_date_of(second: int) -> str:
 
 def http_date(timestamp: float | None = None) -> str:
     """Return the time of an answer's Date header; gunicorn makes it anew for each answer."""
-    return http_date_of(int(time.time() if timestamp is None else timestamp))
+    return http_date_of(int(time.time() if timestamp is None else timestamp))  # noqa: TID251  a date
 
 
 util.http_date = http_date

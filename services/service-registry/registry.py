@@ -37,7 +37,7 @@ class Registry:
         self._clock = clock
         self._changed = threading.Condition()
         self._turns: dict[str, int] = {}
-        self.index = int(time.time() * 1000)
+        self.index = int(time.time() * 1000)  # noqa: TID251  above all before a restart
         self._instances: dict[tuple[str, str], Instance] = {}
         for instance in (*filter(self._may_stay, store.load()), *configured):
             instance.renewed = clock()  # a lease begins anew: while the registry was away nobody could renew

@@ -99,7 +99,8 @@ nodes="api-gateway nginx-lb order-service postgres-db product-1 product-2 produc
     on_a_terminal test -t 1
     refute on_a_terminal scripts/contain.sh exec redis-cache sh -c "\"test -t 0 || test -t 1 || test -t 2\""
     refute on_a_terminal scripts/contain.sh exec redis-cache sh -c "\"ls -l /proc/self/fd | grep -E /dev/\(pts\|tty\)\""
-    [[ $(on_a_terminal scripts/contain.sh exec redis-cache echo seen) == *seen* ]]
+    for _ in {1..30}; do [[ $(on_a_terminal scripts/contain.sh exec redis-cache echo seen) == *seen* ]]; done # never too late
+    [[ $(on_a_terminal scripts/contain.sh exec redis-cache sh -c "\"echo seen >&2; exit 7\"" || echo "$?") == *seen*7 ]]
 
     owners=/var/opt/cnet/nodes/service-registry/owners.tsv
     rm "$owners"; as service-registry mkdir -p /state/owners.tsv/x

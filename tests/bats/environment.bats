@@ -69,3 +69,14 @@ load helpers
   '
   succeeds
 }
+
+@test "a deadline does not move when the clock is set" {
+  run timeout 20 bash -c 'source "$0"; unset EPOCHREALTIME; EPOCHREALTIME=1.000000; retry_until 1 false' "$ROOT/scripts/lib.sh"
+  [[ $status == 1 ]]
+}
+
+@test "what was measured while the clock was set is void" {
+  run bash -c 'source "$0"; offset=$(clock_offset); need_same_clock "$offset" && need_same_clock $((offset - 3600))' "$ROOT/scripts/lib.sh"
+  [[ $status == 1 ]]
+  says "the clock was set by 3600 s meanwhile, so no time that was measured holds; run it again"
+}

@@ -11,12 +11,13 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
 
 @test "make monitor leaves the tables, pictures and reports, with exactly the packets of the requests that were sent" {
   sandboxed "$UP"'
-    DURATION=12 monitoring/monitor.sh run &>/run/monitor & monitor=$!
+    fails_with 1 "FORMAT=xml is none of csv, json, parquet" env FORMAT=xml monitoring/monitor.sh run
+    FORMAT=parquet DURATION=12 monitoring/monitor.sh run &>/run/monitor & monitor=$!
     retry 20 monitoring/capture.sh status >/dev/null 2>&1
     for _ in {1..25}; do ip netns exec world curl -s -o /dev/null http://203.0.113.1:8080/health; done
     wait $monitor || { cat /run/monitor; exit 1; }
     cd /run/reports
-    ls -1 packets_per_service_pair.csv protocol_distribution.csv top_talkers.csv traffic_summary.csv protocol_distribution.png top_service_pairs.png top_talkers.png traffic_analysis_report.pdf connection_report.pdf health_report.pdf captures/traffic_log_2*.pcap0
+    ls -1 packets_per_service_pair.csv protocol_distribution.csv top_talkers.csv traffic_summary.csv conversations.parquet traffic_rate.parquet protocol_distribution.png top_service_pairs.png top_talkers.png traffic_analysis_report.pdf connection_report.pdf health_report.pdf captures/traffic_log_2*.pcap0
     # /health is answered by nginx itself: SYN, ACK, GET, ACK, FIN, ACK and back SYN-ACK, ACK, answer, FIN, each 25 times
     grep "^203.0.113.2,nginx-lb,150,.*,25,0,25,0,0,25," conversations.csv
     grep "^nginx-lb,203.0.113.2,100,.*,0,25,25,0,0,0," conversations.csv

@@ -262,6 +262,24 @@ good="{\"customer_id\":\"bats\",\"product_id\":\"1\",\"quantity\":2,\"total_pric
     grep "emerg *nginx-lb .*unknown directive \"proxy_pas\"" /run/said
     ((9 == $(grep -cE "^  [a-z0-9-]+ +(not )?ready " /run/said))) # the others are waited for
     seconds=$(sed -nE "s/.*not ready after ([0-9]+) s.*/\1/p" /run/said); ((seconds < 60)) # which is the deadline
+    tail -n 1 /run/said | grep -E "did not come up: nginx-lb \(.*unknown directive \"proxy_pas\".*\);"
+  '
+  succeeds
+}
+
+@test "a service that was ready is not asked once more by up: another of its workers may not be" {
+  sandboxed '
+    scripts/network.sh up >/dev/null
+    cat >/run/second <<EOF
+        if request.user_agent.string.startswith("curl"):
+            if Path("/dev/shm/asked").exists(): return error(503, "another worker")
+            Path("/dev/shm/asked").touch()
+EOF
+    sed "/return error(503, f.not ready/r /run/second" services/order-service/web.py >/run/web.py
+    mount --bind /run/web.py services/order-service/web.py
+    scripts/services.sh up
+    scripts/services.sh status >/run/state || :
+    grep "not-ready  order-service .*another worker" /run/state
   '
   succeeds
 }

@@ -1,6 +1,7 @@
 """What root in one namespace can send by itself: run it there, on an interface. For tests/bats/attacks.bats.
 
 python -m tests.lab.frames claim INTERFACE MAC               link-local frames from MAC
+python -m tests.lab.frames keep-claiming INTERFACE MAC       the same again and again, until standard input ends
 python -m tests.lab.frames hear INTERFACE ADDRESS            packets to ADDRESS that come by until standard input ends
 python -m tests.lab.frames datagram INTERFACE ADDRESS PORT   a datagram to the host in a link-local frame
 python -m tests.lab.frames neighbours INTERFACE ADDRESS      ARP requests of 300 invented neighbours, likewise
@@ -24,6 +25,7 @@ from security import packets
 INVENTED = IPv4Address("192.0.2.1")  # TEST-NET-1, RFC 5737
 IGMP, QUERY, ALL_SYSTEMS = 2, 0x11, "224.0.0.1"
 ON_THE_WAY_SECONDS = 0.3
+AGAIN_SECONDS = 0.01
 _ETH_P_ALL = 3
 
 
@@ -47,6 +49,13 @@ def claim(interface: str, mac: str) -> None:
     with tap(interface) as wire:
         for group in packets.LINK_LOCAL:
             wire.send(packets.frame(mac, group, packets.EXPERIMENTAL, b"claim"))
+
+
+def keep_claiming(interface: str, mac: str) -> None:
+    claim(interface, mac)
+    print("claiming", flush=True)
+    while not select.select([sys.stdin], [], [], AGAIN_SECONDS)[0]:
+        claim(interface, mac)
 
 
 def hear(interface: str, address: str) -> None:
@@ -98,6 +107,7 @@ def flood(address: str, port: str, count: str) -> None:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "claim": claim,
+    "keep-claiming": keep_claiming,
     "hear": hear,
     "datagram": datagram,
     "neighbours": neighbours,

@@ -66,7 +66,13 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> 
     assert len(str(raised.value).splitlines()) == 1
 
 
-NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20)
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp"]), min_size=1, max_size=20)
+
+
+@pytest.mark.parametrize("name", ["-LOADING", "'=x", "''@", " =x", "'x", "'", "-", "-5", "'-5", "="])
+def test_a_text_like_a_formula_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
+    (path,) = write([Table("x", COLUMNS, [(name, 1)])], tmp_path)
+    assert found(path, path.read_bytes())[0] == [(name, 1)]
 
 
 @given(rows=st.lists(st.tuples(NAMES, st.integers())), junk=st.lists(st.binary(max_size=40), max_size=4))

@@ -217,7 +217,7 @@ def test_the_kernels_own_rules_of_nft_and_iptables_are_read() -> None:
         (77, "10.0.0.30", 77),
         (78, "10.0.0.30", 78),
     ]
-    assert lines[0].startswith("3 rules or lines that lead, or may lead, into the lab")
+    assert lines[0] == "rules that lead, or may lead, into the lab, but not one port to one port: 3"
     assert lines[1] == "-A PREROUTING -p tcp -m tcp --dport 8000:8010 -j DNAT --to-destination 10.0.0.20"
     assert all(line.startswith("nft rule ip mine pre handle ") for line in lines[2:])
 

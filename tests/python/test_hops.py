@@ -23,9 +23,6 @@ from bench.hops_picture import written
 from bench.hops_report import all_steps, conclusion, main
 from bench.hops_steps import (
     FIRST,
-    LESS,
-    MORE,
-    NO_DIFFERENCE,
     Estimate,
     Step,
     amount,
@@ -35,6 +32,7 @@ from bench.hops_steps import (
     steps_of,
 )
 from bench.hops_turns import CPU, read_turns, table_of
+from bench.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN
 
 ROOT = Path(__file__).parents[2]
 Way = Callable[[tuple[str, int]], Callable[[], int]]
@@ -43,7 +41,7 @@ ROUNDS = np.array([0.0, 0.3, -0.2, 0.1, 5.0, -0.1, 0.2, 0.0, -0.3, 0.1])  # one 
 
 
 def two(first: np.ndarray, second: np.ndarray) -> Step:
-    return steps_of(["one", "other"], np.array([first, second]))[1]
+    return steps_of(["one", "other"], {"": np.array([first, second])})[""][1]
 
 
 def step(low: float, high: float) -> Step:
@@ -52,7 +50,7 @@ def step(low: float, high: float) -> Step:
 
 class TestSteps:
     def test_a_total_is_the_median_of_the_rounds_whatever_one_of_them_suffered(self) -> None:
-        first = steps_of(["one"], np.array([[10.0, 11.0, 12.0, 13.0, 900.0]]))[0]
+        first = steps_of(["one"], {"": np.array([[10.0, 11.0, 12.0, 13.0, 900.0]])})[""][0]
         assert first.total.value == 12
         assert (first.added, first.verdict) == (None, FIRST)
 
@@ -94,6 +92,19 @@ class TestSteps:
     ) -> None:
         assert step(low, high).verdict == verdict
 
+    def test_a_wide_interval_with_0_tells_nothing(self) -> None:
+        assert step(-1, 30).verdict == step(-30, 1).verdict == UNKNOWN
+        assert step(5, 30).verdict == MORE
+
+    def test_of_many_hops_that_add_nothing_none_is_said_to_add_something(self) -> None:
+        chance = np.random.default_rng(5)
+        tables = {table: chance.normal(50, 2, (20, 12)) for table in range(4)}
+        found = steps_of([str(hop) for hop in range(20)], tables)
+        said = [step.verdict for steps in found.values() for step in steps]
+        assert not {MORE, LESS} & set(said)
+        alone = [two(*figures[at : at + 2]).verdict for figures in tables.values() for at in range(19)]
+        assert {MORE, LESS} & set(alone)
+
     def test_an_interval_holds_the_truth_about_as_often_as_it_says(self) -> None:
         chance = np.random.default_rng(7)
         held = 0
@@ -111,7 +122,7 @@ class TestSteps:
 
 class TestWaterfall:
     def test_each_bar_begins_where_the_one_before_it_ends(self) -> None:
-        hops = steps_of(["a", "b", "c"], np.array([[10.0] * 3, [14.0] * 3, [13.0] * 3]))
+        hops = steps_of(["a", "b", "c"], {"": np.array([[10.0] * 3, [14.0] * 3, [13.0] * 3])})[""]
         assert floating_bars(hops) == [(0, 10), (10, 4), (14, -1)]
         assert [hop.added.value for hop in hops if hop.added] == [4, -1]
 
@@ -129,8 +140,12 @@ class TestWords:
         assert conclusion(step(-5, -1), "kept", CPU) == (
             "bridge: takes 3.0 us (1.0 to 5.0) off the CPU time of a request on a kept connection"
         )
-        assert conclusion(step(-1, 5), "new", "p99_us") == (
-            "bridge: no difference in the 99th percentile of a new connection (-1.0 to +5.0 us)"
+        assert conclusion(step(-1, 4), "new", "p99_us") == (
+            "bridge: no difference in the 99th percentile of a new connection (-1.0 to +4.0 us)"
+        )
+        assert conclusion(step(-1, 30), "new", "p99_us") == (
+            "bridge: a difference in the 99th percentile of a new connection cannot be told "
+            "(anything from -1.0 to +30.0 us)"
         )
 
     def test_amounts_are_short(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -291,3 +293,15 @@ def test_a_connection_of_a_protocol_without_a_name_is_given_by_its_number() -> N
     (found,) = stale(policy, connections([nameless.replace("sport=5432 dport=40000 ", "")]), set())
     assert as_arguments(found).startswith("-p 254 -s ")
     assert "--sport" not in as_arguments(found)
+
+
+def test_a_line_of_conntrack_that_is_no_connection_is_named_not_passed_over() -> None:
+    command = [sys.executable, "-m", "security.policies", "stale"]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], input="odd\n", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+    assert (
+        "not read: a line that is no connection, once (first at line 1); what it is stays as it was"
+        in done.stderr
+    )

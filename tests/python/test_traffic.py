@@ -316,7 +316,10 @@ def test_what_cannot_be_read_is_counted_and_named() -> None:
         0, {"damaged from some byte on: a frame of 2147483647 bytes": "byte 24"},
     )  # fmt: skip
     text = analysed(b"12:00:00.000000 IP 1.2.3.4.5 > 1.2.3.5.6: UDP, length 1\nwhat is this\n")
-    assert (text.tally.packets, text.tally.unread.first) == (1, {"line that is no packet": "line 2: what is this"})
+    assert (text.tally.packets, text.tally.unread.first) == (
+        1,
+        {"line that is no packet": "line 2: what is this"},
+    )
     short = analysed(crafted.pcap([Captured(everything()[0].frame, 10**18, kept=20)]))
     assert short.tally.unread.counts == {"IPv4 header cut short or damaged": 1}
     unknown = analysed(crafted.pcap(everything(), link=147))

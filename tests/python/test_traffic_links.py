@@ -136,6 +136,8 @@ def test_a_link_layer_is_read(link: int, frame: bytes, row: tuple[str, str, str]
         (9, b"\xff\x03\xc0\x21" + bytes(9), "PPP frame of a protocol that is not known"),
         (104, b"\x0f\x00\x80\x35" + bytes(20), "Cisco HDLC frame of a protocol that is not known"),
         (101, b"\x10" + bytes(40), "raw IP frame of a protocol that is not known"),
+        (228, PLAIN_6, "IPv4 header cut short or damaged"),
+        (229, PLAIN, "IPv6 header cut short or damaged"),
         (101, b"", "frame shorter than its link header"),
         (113, b"\0\0\3\x38" + bytes(10) + b"\x08\0" + PLAIN, "Linux cooked frame of a protocol that is not known"),
         (113, bytes(14) + b"\0\x0c" + bytes(20), "Linux cooked frame of a protocol that is not known"),

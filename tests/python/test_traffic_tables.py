@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import json
@@ -10,7 +9,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import crafted
@@ -21,25 +19,16 @@ import pytest
 from crafted import Captured, conversation, ethernet, everything, ipv4, udp
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
-from rich.text import Text
+from reading import CAPTURES
+from test_traffic import NAMES, ROOT, analysed
 
-from monitoring.names import Names
 from monitoring.traffic import data_frames, findings, pictures, report, source
-from monitoring.traffic.columns import COLUMNS, METRICS, Kind
+from monitoring.traffic.columns import COLUMNS, METRICS
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets, Unread
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
-from scripts import escape
-from scripts.csv_files import Table, Writer, write, write_rows
-from scripts.document import Document, Rows, Section, as_markdown, write_pdf
-from scripts.figures import plt, save
-from scripts.terminal import Console
-from scripts.topology import load
-from scripts.whole_file import draft_of
+from scripts.figures import plt
 
-ROOT = Path(__file__).resolve().parents[2]
-FIXTURES = ROOT / "tests" / "fixtures" / "captures"
-NAMES = Names(load("flat"))
 SECOND = 10**9
 BEGIN = 1_700_000_000 * SECOND
 DAY, YEAR = 86_400, 365 * 86_400
@@ -49,14 +38,6 @@ def tables_at(*seconds: float) -> Tables:
     """Tables of datagrams of 100 bytes at these seconds, in this order."""
     frame = ethernet(0x800, ipv4("10.0.0.10", "10.0.0.20", 17, udp(1, 2, bytes(58))))
     return analysed(crafted.pcap([Captured(frame, BEGIN + int(second * SECOND)) for second in seconds]))
-
-
-def analysed(data: bytes) -> Tables:
-    book, unread = AddressBook(), Unread()
-    tally = Tally(book, unread)
-    for batch in source.read(io.BytesIO(data), book, unread):
-        tally.add(batch)
-    return Tables(tally, NAMES)
 
 
 def run_on(
@@ -75,11 +56,11 @@ def heights(figure: Figure) -> list[list[float]]:
     return [np.asarray(drawn[0].get_data()[0]).tolist() for drawn in panels]
 
 
-# --- silence ------------------------------------------------------------------------------------------------------
+# --- silence ----------------------------------------------------------------------------------------------------------
 
 
 def test_silence_is_zero_in_the_table_and_in_the_picture() -> None:
-    tables = analysed((FIXTURES / "gap.pcap").read_bytes())
+    tables = analysed((CAPTURES / "gap.pcap").read_bytes())
     rates = [(0, 500, 33000), *((second, 0, 0) for second in range(1, 60)), (60, 1, 66)]
     assert tables.rates() == rates
     packets, weight = heights(pictures._rate(tables.rate_table(), tables.tally.step))
@@ -129,9 +110,10 @@ def test_a_capture_without_times_says_so() -> None:
     assert tables.rates() == []
     figure = pictures._rate(tables.rate_table(), tables.tally.step)
     assert figure.axes[1].get_xlabel() == "the capture tells no times"
+    assert [line for line in findings.observations(tables) if line.startswith("Without a time: 1 packet,")]
 
 
-# --- data frames ---------------------------------------------------------------------------------------------------
+# --- data frames ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["json", "parquet"])
@@ -207,117 +189,7 @@ def test_every_column_and_figure_has_its_plain_name() -> None:
     assert not [name for name in plain if "_" in name]
 
 
-# --- text in another language --------------------------------------------------------------------------------------
-
-HOSTILE = [
-    "pc$a_$.lan", "fs-1$", "=cmd(1)", "+2", "@SUM(A1)", "<b>bold</b>", "a|b`c`", "[/red]", ":smile:", "a\x1b[31mred",
-    "a\x9b31m", "\u202egnp.exe", "%", "\\", "\"q\"", "a\nb", "\ud800", "n" * 20_000, "{}", "",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ["dollar.txt", "dollar1.txt", "formula.txt", "long_dns.txt"])
-def test_names_from_elsewhere_do_not_break_the_report(name: str, tmp_path: Path) -> None:
-    done = run_on(FIXTURES / name, tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    made = {path.name for path in tmp_path.iterdir()}
-    assert {
-        "traffic_analysis_report.pdf",
-        "top_talkers.png",
-        "top_service_pairs.png",
-        "traffic_rate.png",
-    } <= made
-    assert not [draft for draft in made if draft.startswith(".")]
-
-
-def test_a_name_is_drawn_as_it_is() -> None:
-    figure = pictures._bars("senders", [("pc$a_$.lan", 2), ("n" * 20_000, 1)])
-    figure.canvas.draw()
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [
-        "pc$a_$.lan",
-        "n" * 59 + "\u2026",
-    ]
-    assert not mpl.rcParams["text.parse_math"]
-    plt.close(figure)
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_every_language_takes_any_text(text: str, tmp_path: Path) -> None:
-    figure, axes = plt.subplots()
-    axes.set_title(escape.for_picture(text))
-    save(figure, tmp_path / "picture.png")
-    document = Document(
-        text, text, [Section(text, [text, Rows((text, "n"), [(text, 1), (text, 2)], (1, 1))])]
-    )
-    write_pdf(document, tmp_path / "document.pdf")
-    assert as_markdown(document).isprintable() or "\n" in as_markdown(document)
-    write_rows(tmp_path / "table.csv", ["name"], [[text]])
-    label = f"digraph {{ {escape.quoted_for_graphviz(text)} [label=<<B>{escape.for_graphviz(text)}</B>>] }}"
-    subprocess.run(["dot", "-Tsvg"], input=label.encode(), stdout=subprocess.DEVNULL, check=True)
-
-
-@pytest.mark.parametrize(
-    ("cell", "written"),
-    [
-        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("+2", "'+2"), ("-2+3", "'-2+3"), ("@x", "'@x"),
-        ("\t=1", "' =1"), ("\r=1", "'?=1"), ("a\n=1", "a =1"), ("-0.25", "-0.25"), (-3, "-3"), (-0.5, "-0.5"),
-        ("-", "-"), ("-1e5", "-1e5"),
-    ],
-)  # fmt: skip
-def test_no_cell_of_a_csv_is_a_formula_and_numbers_stay_numbers(
-    cell: object, written: str, tmp_path: Path
-) -> None:
-    write_rows(tmp_path / "table.csv", ["@column"], [[cell]])
-    with (tmp_path / "table.csv").open(newline="") as stream:
-        assert list(csv.reader(stream)) == [["'@column"], [written]]
-    log = io.StringIO()
-    Writer(log).rows([[cell]])
-    assert list(csv.reader(io.StringIO(log.getvalue(), newline=""))) == [[written]]
-
-
-def test_a_terminal_obeys_no_text_and_no_text_is_markup() -> None:
-    shown = io.StringIO()
-    console = Console(file=shown, force_terminal=True, width=200, color_system=None)
-    console.print("a\x1b[31mb\x9b1mc\u202ed [bold]e[/nonsense] :smile:")
-    console.print(Text("\x1b]0;title\x07"))
-    assert shown.getvalue() == "a?[31mb?1mc?d [bold]e[/nonsense] :smile:\n?]0;title\n"
-
-
-def test_markdown_shows_a_text_as_it_is() -> None:
-    assert escape.for_markdown("<b> a|b `c` *d* _e_ f_g &lt; [x](y)\nz") == (
-        r"&lt;b> a\|b \`c\` \*d\* \_e\_ f_g &amp;lt; \[x\](y) z"
-    )
-    assert escape.for_markdown("# a") == r"\# a"
-    assert escape.for_markdown("1. a") == r"1\. a"
-    assert escape.code_for_markdown("a`b``c|") == r"```a`b``c\|```"
-
-
-def test_a_name_longer_than_any_of_dns_ends_with_an_ellipsis_on_paper() -> None:
-    assert escape.for_pdf(f"from {'n' * 20_000} to <b>") == f"from {'n' * 254}\u2026 to &lt;b&gt;"
-
-
-# --- files are whole -----------------------------------------------------------------------------------------------
-
-
-def failing_write(path: Path) -> None:
-    with draft_of(path) as draft:
-        draft.write_text("half")
-        raise OSError("disk full")
-
-
-def failing_rows(path: Path) -> None:
-    write_rows(path, ["a"], ([1 // n] for n in (1, 0)))
-
-
-@pytest.mark.parametrize("fail", [failing_write, failing_rows])
-def test_a_file_that_cannot_be_written_stays_as_it_was(fail: Callable[[Path], None], tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    path.write_text("before")
-    with pytest.raises((OSError, ArithmeticError)):
-        fail(path)
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("table.csv", "before")]
-
-
-# --- what a report says --------------------------------------------------------------------------------------------
+# --- what a report says -----------------------------------------------------------------------------------------------
 
 
 def resets(source_address: str, destination: str, count: int) -> list[Captured]:
@@ -329,12 +201,12 @@ def resets(source_address: str, destination: str, count: int) -> list[Captured]:
 def test_resets_by_the_labs_own_checks_are_named_and_blame_nobody() -> None:
     said = findings.observations(analysed(crafted.pcap(resets("10.0.0.1", "10.0.0.30", 36))))
     assert not [line for line in said if "Is it allowed?" in line]
-    assert [line for line in said if "are the lab's own" in line and "36 resets" in line]
+    assert [line for line in said if "Traffic of the lab itself" in line and "36 resets" in line]
 
 
 def test_resets_of_others_are_an_observation() -> None:
     said = findings.observations(analysed(crafted.pcap(resets("10.0.0.10", "10.0.0.20", 36))))
-    blamed = "36 resets (RST) were seen, 36 of them from api-gateway to nginx-lb"
+    blamed = "Resets (RST): 36, 36 of them from api-gateway to nginx-lb"
     assert [line for line in said if line.startswith(blamed)]
 
 
@@ -342,7 +214,7 @@ def test_one_packet_sent_again_among_many_is_remarked() -> None:
     frames = conversation("10.0.0.10", "10.0.0.20", start=BEGIN)
     many = [each for n in range(300) for each in tables_frames(n)]
     said = findings.observations(analysed(crafted.pcap([*frames, *many])))
-    assert [line for line in said if "1 of 310 packets were sent again in all (0.32 %)" in line]
+    assert [line for line in said if "Sent again in all: 1 of 310 packets (0.32 %)" in line]
 
 
 def tables_frames(number: int) -> list[Captured]:
@@ -384,37 +256,32 @@ def test_a_persons_table_has_separators_units_and_plain_names(tmp_path: Path) ->
     assert not [word for word in ("syn_ack", "duration_seconds", "handshake_p50_ms") if word in text]
 
 
-def test_columns_of_numbers_are_told_from_text() -> None:
-    rows = [("a", 1000, "1.5 ms", "", "10.0.0.1"), ("b", 2, "12 %", "-", "unknown")]
-    table = Rows(("name", "n", "time", "x", "address"), rows, (1, 1, 1, 1, 1))
-    assert table.are_numbers() == [False, True, True, False, False]
+# --- names from elsewhere ----------------------------------------------------------------------------------------
 
 
-def pages_of(path: Path) -> list[str]:
-    text = subprocess.run(
-        ["pdftotext", "-layout", str(path), "-"], capture_output=True, text=True, check=True
-    ).stdout
-    return text.split("\f")[:-1]
+@pytest.mark.parametrize("name", ["dollar.txt", "dollar1.txt", "formula.txt", "long_dns.txt"])
+def test_names_from_elsewhere_do_not_break_the_report(name: str, tmp_path: Path) -> None:
+    done = run_on(CAPTURES / name, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = {path.name for path in tmp_path.iterdir()}
+    assert {
+        "traffic_analysis_report.pdf",
+        "top_talkers.png",
+        "top_service_pairs.png",
+        "traffic_rate.png",
+    } <= made
+    assert not [draft for draft in made if draft.startswith(".")]
 
 
-@pytest.mark.parametrize("count", range(24, 44))
-def test_no_page_has_two_lines_and_no_heading_is_alone(count: int, tmp_path: Path) -> None:
-    table = Rows(("name", "n"), [(f"row {number}", number) for number in range(count)], (1, 1))
-    sections = [Section("Rows", ["Before them.", table]), Section("The end", ["All of it."])]
-    write_pdf(Document("Pages", "made", sections), tmp_path / "pages.pdf")
-    pages = [
-        [line for line in page.splitlines() if line.strip()] for page in pages_of(tmp_path / "pages.pdf")
+def test_a_name_is_drawn_as_it_is() -> None:
+    figure = pictures._bars("senders", [("pc$a_$.lan", 2), ("n" * 20_000, 1)])
+    figure.canvas.draw()
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [
+        "pc$a_$.lan",
+        "n" * 59 + "\u2026",
     ]
-    assert [page for page in pages if len(page) < 5] == []
-    assert not [page for page in pages if page[-2].strip() in ("Rows", "The end")]
-
-
-def test_kinds_are_those_of_pandas() -> None:
-    assert [str(pd.Series([], dtype=kind.value).dtype) for kind in Kind] == [kind.value for kind in Kind]
-
-
-def test_tables_are_written_under_their_names(tmp_path: Path) -> None:
-    assert [path.name for path in write([Table("a", ("b",), [("c",)])], tmp_path)] == ["a.csv"]
+    assert not mpl.rcParams["text.parse_math"]
+    plt.close(figure)
 
 
 def test_a_captures_name_is_no_markup_while_it_is_read(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from monitoring.traffic.packets import UNKNOWN, AddressBook, Unread, protocol_na
 CAPTURES = Path(__file__).parent.parent / "fixtures" / "captures"
 BESIDE = sorted(CAPTURES.glob("*.pcap"), key=lambda path: len(path.stem))
 PRINTED_OF = {"opt": "plain"}  # by the text's first word, where the capture has another name
-HAND_WRITTEN = ("bom", "cr_only", "forged-A")
 SMALL = ("10.0.0.10", "10.0.0.20")
 SEGMENT = tcp((40000, 80), SYN, 5, options=b"")
 Row = tuple[str, str, str, int, int, bool]
@@ -44,24 +43,29 @@ def printed(capture: bytes, *options: str) -> bytes:
     return subprocess.run(command, input=capture, capture_output=True, check=True, env=environment).stdout
 
 
-def capture_of(text: Path) -> Path:
+def capture_of(text: Path) -> Path | None:
+    """Give the capture whose name begins the text's, the longest such name."""
     word = text.stem.split("-")[0]
-    name = PRINTED_OF.get(word) or next(
-        path.stem for path in reversed(BESIDE) if text.stem.startswith(path.stem)
-    )
-    return CAPTURES / f"{name}.pcap"
+    if word in PRINTED_OF:
+        return CAPTURES / f"{PRINTED_OF[word]}.pcap"
+    beside = [path for path in BESIDE if text.stem.startswith(path.stem)]
+    return beside[-1] if beside else None
 
 
 def unread_of(data: bytes) -> dict[str, int]:
     return dict(analysed(data).tally.unread.counts)
 
 
-TEXTS = [path for path in sorted(CAPTURES.glob("*.txt")) if path.stem not in HAND_WRITTEN]
+PAIRS = [(text, capture) for text in sorted(CAPTURES.glob("*.txt")) if (capture := capture_of(text))]
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
-def test_a_text_tells_the_packets_of_the_capture_beside_it(path: Path) -> None:
-    expected, found = rows_of(capture_of(path).read_bytes()), rows_of(path.read_bytes())
+def test_the_texts_are_found() -> None:
+    assert len(PAIRS) > 20
+
+
+@pytest.mark.parametrize(("path", "capture"), PAIRS, ids=lambda path: path.stem)
+def test_a_text_tells_the_packets_of_the_capture_beside_it(path: Path, capture: Path) -> None:
+    expected, found = rows_of(capture.read_bytes()), rows_of(path.read_bytes())
     sizes = [
         told[3] if told[3] != UNKNOWN else row[3] for told, row in zip(found, expected, strict=True)
     ]  # unknown is allowed, wrong is not
@@ -69,9 +73,9 @@ def test_a_text_tells_the_packets_of_the_capture_beside_it(path: Path) -> None:
     assert not unread_of(path.read_bytes())
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
-def test_a_text_tells_the_times_of_the_capture_beside_it(path: Path) -> None:
-    expected, found = (tables_of(analysed(each.read_bytes())) for each in (capture_of(path), path))
+@pytest.mark.parametrize(("path", "capture"), PAIRS, ids=lambda path: path.stem)
+def test_a_text_tells_the_times_of_the_capture_beside_it(path: Path, capture: Path) -> None:
+    expected, found = (tables_of(analysed(each.read_bytes())) for each in (capture, path))
     if unread := [reason for reason in unread_of(path.read_bytes()) if reason.startswith("times")]:
         pytest.fail(f"{unread}")
     assert summary_of(found)["duration_seconds"] == summary_of(expected)["duration_seconds"]
@@ -257,6 +261,11 @@ def test_a_services_name_is_the_same_port_as_its_number() -> None:
         for values in ((1, b"http", 1, 6), (2, str(port).encode(), 1, 6))
     ]
     assert summary_of(tables_of(analysed(b"".join(lines))))["retransmissions"] == 1
+
+
+def test_empty_lines_and_headers_cut_short_are_no_more_and_no_less_than_a_packet() -> None:
+    line = b"IP 1.2.3.4.5 > 1.2.3.5.6: UDP, length 1\n"
+    assert [row[0] for row in rows_of(b"\n\n" + line + b"\n" + line + b" [|arp]\n")] == ["UDP", "UDP", "ARP"]
 
 
 # --- what can be forged -----------------------------------------------------------------------------------------

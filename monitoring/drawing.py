@@ -1,0 +1,160 @@
+"""The picture in graphviz's language: every state is a line style; colour only repeats it.
+
+    card ---- veth ---- | host               | ---- veth ---- card
+    card ---- veth ---- |   plug bridge plug | ---- veth ---- card
+
+The host is one table with a cell (plug) for each wire, so that the wires run level and never cross.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitoring.live import LiveError
+from monitoring.picture import DOWN, MISSING, Card, Picture, words_of
+from scripts.escape import for_graphviz
+from scripts.whole_file import draft_of
+
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6B6B6B"  # told apart by every kind of eye, and in print
+ONE_SIDE = 4  # so many nodes fit on one side of the host
+LONGEST_LINE = 26  # characters on a card
+LINE_HEIGHT, CARD_MARGIN = 15, 26  # points
+DOTS_PER_INCH = 192  # twice a screen's, for print
+GRAPH = f"""graph lab {{
+  graph [rankdir=LR, bgcolor=white, pad=0.15, nodesep=0.1, ranksep=0.1, dpi={DOTS_PER_INCH}]
+  node [shape=plain, fontname="DejaVu Sans,Arial,sans-serif", fontsize=11]
+  edge [penwidth=1.6]
+"""
+
+
+def dot_source(picture: Picture) -> str:
+    """Write the picture in graphviz's language."""
+    lines = [f"  host [label=<{_host(picture)}>]"]
+    for group in _groups(picture):
+        for plug, card in group.plugs():
+            lines += _card_and_wire(plug, card)
+    return GRAPH + "\n".join(lines) + "\n}\n"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A bridge (or none) and its cards to the left and right of the host."""
+
+    number: int
+    words: list[str]
+    left: Sequence[Card]
+    right: Sequence[Card]
+
+    def plugs(self) -> Iterator[tuple[str, Card]]:
+        """Give each card with the name of its cell: which group, which side, which row."""
+        for side, cards in (("w", self.left), ("e", self.right)):
+            for row, card in enumerate(cards):
+                yield f"{side}{self.number}_{row}", card
+
+
+def _groups(picture: Picture) -> list[Group]:
+    bridges = {bridge.name: ["bridge", *words_of(bridge)] for bridge in picture.lab.bridges}
+    titles = {**bridges, "": ["in no bridge"]}
+    two_sides = len(picture.cards) > ONE_SIDE
+    groups = []
+    for number, (name, words) in enumerate(titles.items()):
+        cards = [card for card in picture.cards if (card.bridge if card.bridge in bridges else "") == name]
+        half = (len(cards) + 1) // 2 if two_sides else 0
+        if cards or name:
+            groups.append(Group(number, words, cards[:half], cards[half:]))
+    return groups
+
+
+def _host(picture: Picture) -> str:
+    facts = [*picture.uplinks(), *(f"published {publication}" for publication in picture.published())]
+    facts += [f"rules not shown: {len(picture.lab.not_shown):,}"] if picture.lab.not_shown else []
+    height = LINE_HEIGHT * max((len(_card_lines(card)) for card in picture.cards), default=0) + CARD_MARGIN
+    rows = [_cell("<B>host</B>"), *(_cell(for_graphviz(fact)) for fact in facts)]
+    rows += [f"<TR><TD>{_bridge(group, height)}</TD></TR>" for group in _groups(picture)]
+    return (
+        '<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4" STYLE="rounded" BGCOLOR="#F4F4F4">'
+        + "".join(rows)
+        + "</TABLE>"
+    )
+
+
+def _cell(content: str) -> str:
+    return f"<TR><TD>{content}</TD></TR>"
+
+
+def _bridge(group: Group, height: int) -> str:
+    title, *words = map(for_graphviz, group.words)
+    name = "<BR/>".join((title, *(f"<B>{word}</B>" for word in words)))
+    rows = max(len(group.left), len(group.right), 1)
+    middle = f'<TD ROWSPAN="{rows}" WIDTH="130">{name}</TD>'
+    return (
+        f'<TABLE BORDER="2" COLOR="{BLUE}" CELLBORDER="0" CELLSPACING="0" BGCOLOR="white">'
+        + "".join(_plug_row(group, row, height, "" if row else middle) for row in range(rows))
+        + "</TABLE>"
+    )
+
+
+def _plug_row(group: Group, row: int, height: int, middle: str) -> str:
+    west, east = (f'<TD PORT="{side}{group.number}_{row}" HEIGHT="{height}"></TD>' for side in "we")
+    return f"<TR>{west}{middle}{east}</TR>"
+
+
+def _card_and_wire(plug: str, card: Card) -> list[str]:
+    node, side = f"card_{plug}", plug[0]
+    ends = [f"{node}:{'e' if side == 'w' else 'w'}", f"host:{plug}:{side}"]
+    lines = [f"  {node} [label=<{_card_table(card)}>]"]
+    wire = f"wire_{plug}"
+    if MISSING in card.remarks:
+        style, label = "style=invis", " "
+    elif DOWN in card.remarks:
+        style, label = f'style=dashed, color="{VERMILION}"', _wire_label(card, side)
+    else:
+        style, label = "", _wire_label(card, side)
+    lines.append(f"  {wire} [label=<{label}>, fontsize=10, margin=0]")
+    path = [ends[0], wire, ends[1]] if side == "w" else [ends[1], wire, ends[0]]
+    lines.append(f"  {' -- '.join(path)} [{style}]")
+    return lines
+
+
+def _wire_label(card: Card, side: str) -> str:
+    names = (card.interface, card.port) if side == "w" else (card.port, card.interface)
+    label = for_graphviz(" = ".join(names))
+    return f'{label}<BR/><B><FONT COLOR="{VERMILION}">{DOWN}</FONT></B>' if DOWN in card.remarks else label
+
+
+def _card_table(card: Card) -> str:
+    missing = MISSING in card.remarks
+    border = f'COLOR="{GREY}" STYLE="dashed"' if missing else 'STYLE="rounded"'
+    lines = "<BR/>".join(_card_lines(card))
+    if missing:
+        lines = f'<FONT COLOR="{GREY}">{lines}</FONT>'
+    return (
+        f'<TABLE BORDER="2" {border} CELLBORDER="0" CELLPADDING="4" BGCOLOR="white">'
+        f'<TR><TD WIDTH="150">{lines}</TD></TR></TABLE>'
+    )
+
+
+def _card_lines(card: Card) -> list[str]:
+    lines = [f"<B>{line}</B>" for line in _broken(card.name)]
+    lines += _broken(f"namespace {card.namespace}")
+    lines += map(for_graphviz, card.addresses or ["no address"])
+    if MISSING not in card.remarks:
+        lines += map(for_graphviz, card.programs() or ["nothing listens"])
+    return lines + [f"<B>{for_graphviz(remark)}</B>" for remark in card.remarks if remark != DOWN]
+
+
+def _broken(text: str) -> list[str]:
+    return [for_graphviz(line) for line in textwrap.wrap(text, LONGEST_LINE)]
+
+
+def draw(source: str, kind: str, file: Path) -> None:
+    """Have graphviz draw it into a file."""
+    drawn = subprocess.run(["dot", f"-T{kind}"], input=source.encode(), capture_output=True, check=False)
+    if drawn.returncode != 0:
+        raise LiveError(f"dot: {drawn.stderr.decode(errors='replace').splitlines()[0]}")
+    with draft_of(file) as draft:
+        draft.write_bytes(drawn.stdout)

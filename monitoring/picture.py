@@ -1,0 +1,156 @@
+"""The live lab laid beside its table: a card for each node, with what is otherwise than planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface
+
+from monitoring.live import Bridge, Lab, Listener, Node
+from monitoring.publications import Publication
+from scripts import topology
+from scripts.topology import Topology
+
+DOWN, MISSING, UNKNOWN = "down", "missing", "not in the table"
+MOST_NOT_SHOWN = 5  # rules that are written out
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is drawn for a namespace; `remarks` is empty when all is as the table says."""
+
+    name: str
+    namespace: str
+    bridge: str
+    port: str
+    interface: str
+    addresses: tuple[str, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def programs(self) -> list[str]:
+        """Give program:port of each listener."""
+        return [f"{listener.program}:{listener.port}" for listener in self.listeners]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The live lab, its nodes laid beside the table's, in the table's order."""
+
+    lab: Lab
+    cards: tuple[Card, ...]
+
+    def uplinks(self) -> list[str]:
+        """Addresses by which the host is reached from elsewhere: the bridges have theirs to themselves."""
+        bridges = {bridge.name for bridge in self.lab.bridges}
+        found = (item for item in self.lab.host if item.interface not in bridges)
+        return [f"{item.interface} {item.address}" for item in found if is_telling(item.address)]
+
+    def published(self) -> list[str]:
+        """Each published port of the host, and where it leads."""
+        return [
+            f"{item.host_port}/{item.protocol} \u2192 {self.name_at(item)}:{item.port}"
+            for item in self.lab.published
+        ]
+
+    def not_shown(self) -> list[str]:
+        """Say how much the picture cannot show, and the first few as they are written."""
+        found = self.lab.not_shown
+        if not found:
+            return []
+        what = f"rules that lead, or may lead, into the lab, but not one port to one port: {len(found):,}"
+        more = len(found) - MOST_NOT_SHOWN
+        return [what, *found[:MOST_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
+
+    def name_at(self, publication: Publication) -> str:
+        """Name of the node that a published port leads to, or its bare address."""
+        for card in self.cards:
+            if publication.address in {address.partition("/")[0] for address in card.addresses}:
+                return card.name
+        return publication.address
+
+
+def compose(lab: Lab, table: Topology) -> Picture:
+    """Lay the live nodes beside the table's."""
+    serves = any(node.listeners for node in lab.nodes)
+    planned = [
+        _with_drift(card, node, serves=serves)
+        for node in table.nodes
+        for card in _cards_of(node, table, lab.nodes)
+    ]
+    unknown = [
+        _card(node.namespace, node, (UNKNOWN,)) for node in lab.nodes if not table.node_in(node.namespace)
+    ]
+    return Picture(lab, (*planned, *unknown))
+
+
+def _with_drift(card: Card, planned: topology.Node, *, serves: bool) -> Card:
+    """Name what is otherwise than the table says; where no service runs at all, none is missed."""
+    if MISSING in card.remarks:
+        return card
+    drift = []
+    if str(planned.address) not in card.addresses:
+        drift.append(f"has not {planned.address}")
+    if card.bridge != planned.bridge:
+        drift.append(f"not in {planned.bridge}")
+    ports = {listener.port for listener in card.listeners}
+    tcp = [listener.port for listener in planned.listens if listener.protocol == "tcp"]
+    drift += [f"nobody listens on {port}" for port in tcp if serves and port not in ports]
+    return replace(card, remarks=(*drift, *card.remarks))
+
+
+def _cards_of(planned: topology.Node, table: Topology, nodes: Iterable[Node]) -> list[Card]:
+    others = {
+        str(other.address)
+        for other in table.nodes
+        if other.namespace == planned.namespace and other != planned
+    }
+    live = [
+        _card(planned.name, _without(node, others), ())
+        for node in nodes
+        if node.namespace == planned.namespace
+    ]
+    missing = Card(
+        name=planned.name,
+        namespace=planned.namespace,
+        bridge=planned.bridge,
+        port=planned.bridge_interface,
+        interface=planned.interface,
+        addresses=(str(planned.address),),
+        remarks=(MISSING,),
+    )
+    return live or [missing]
+
+
+def _without(node: Node, others: set[str]) -> Node:
+    """Leave out what belongs to other nodes in the same namespace: their addresses, and who listens there."""
+    bare = {address.partition("/")[0] for address in others}
+    return replace(
+        node,
+        addresses=tuple(address for address in node.addresses if address not in others),
+        listeners=tuple(listener for listener in node.listeners if listener.address not in bare),
+    )
+
+
+def _card(name: str, node: Node, remarks: tuple[str, ...]) -> Card:
+    return Card(
+        name=name,
+        namespace=node.namespace,
+        bridge=node.bridge or "",
+        port=node.port,
+        interface=node.interface,
+        addresses=tuple(filter(is_telling, node.addresses)),
+        listeners=node.listeners,
+        remarks=remarks if node.up else (*remarks, DOWN),
+    )
+
+
+def is_telling(address: str) -> bool:
+    """Tell whether people would use it; every interface has an IPv6 link-local one."""
+    parsed = ip_interface(address)
+    return parsed.version == 4 or not parsed.is_link_local  # noqa: PLR2004 - IPv4
+
+
+def words_of(bridge: Bridge) -> list[str]:
+    """Give a bridge's name, its addresses, and whether it is down."""
+    return [bridge.name, *filter(is_telling, bridge.addresses), *([] if bridge.up else [DOWN])]
