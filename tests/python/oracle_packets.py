@@ -33,6 +33,7 @@ _REVERSE = 3  # ARP's operations from here on are RARP's
 _VLAN, _QINQ, _OLD_QINQ = 0x8100, 0x88A8, 0x9100
 _MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff", "01:80:c2:00:00:00")
 _ETHER_TYPES = (0x0600, 0x22F0, 0x8137, 0x8847, 0x8863, 0x8864, 0x88B5, 0x88CC, 0x888E, 0x9000, 0xFFFF)
+_PPPOE = {0x8863: b"\x11\x09", 0x8864: b"\x11\x00"}  # version, type, code
 _SERVICE_ACCESS_POINTS = (0x00, 0x04, 0x42, 0x98, 0xAA, 0xE0, 0xF0, 0xFE)
 _OUIS = (0x00000C, 0x00E02B, 0x0080C2)
 _OPTIONS = (
@@ -129,7 +130,10 @@ _arp = st.builds(
     ),
     addresses, addresses, st.sampled_from((1, 1, 2, 3, 4)),
 )  # fmt: skip
-_other = st.builds(Carried, st.sampled_from(_ETHER_TYPES), st.binary(min_size=8, max_size=50))
+_other = st.builds(
+    lambda kind, data: Carried(kind, _PPPOE.get(kind, b"") + data),
+    st.sampled_from(_ETHER_TYPES), st.binary(min_size=8, max_size=50),
+)  # fmt: skip
 
 
 def _llc(content: Packet) -> Carried:

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import oracle_tshark
 from hypothesis import HealthCheck, Phase, given, note, settings
-from oracle_captures import Capture, Record, joined, pcapngs, pcaps
+from hypothesis import strategies as st
+from oracle_captures import EVERYTHING, Capture, Record, joined, pcapngs, pcaps
 from oracle_scapy import Row, dissected
+from oracle_text import Style, printed, styles, times, told
 
 from monitoring.names import Names
 from monitoring.traffic import source
@@ -74,6 +76,16 @@ def check_rows(expected: Sequence[tuple[Row, Collection[str]]], found: Sequence[
     assert len(found) == len(expected)
 
 
+def check_times(wanted: Sequence[int | None], found: Sequence[Row], style: Style) -> None:
+    """Compare times since the first packet."""
+    if style.time == "-t":
+        assert {row.nanoseconds for row in found} == {None}
+        return
+    if None not in wanted:
+        read = [row.nanoseconds for row in found if row.nanoseconds is not None]
+        assert [time - read[0] for time in read] == wanted
+
+
 def check_tables(rows: Sequence[Row], tables: Tables) -> None:
     """Compare the tables with sums over packets."""
     protocols = Counter(protocol_name(row.protocol) for row in rows if row.protocol is not None)
@@ -117,8 +129,7 @@ def check_against_scapy(capture: Capture) -> None:
     found = Reading(capture.data)
     expected = [dissected(record) for record in capture.records]
     check_rows([(row, ()) for row, _ in expected], found.rows)
-    to_note = [not is_whole or row.nanoseconds is None for row, is_whole in expected]
-    assert bool(found.unread.counts) == any(to_note), found.unread.counts
+    assert bool(found.unread.counts) == any(not is_whole for _, is_whole in expected), found.unread.counts
     check_tables(found.rows, found.tables)
 
 
@@ -132,6 +143,22 @@ def test_pcap_gives_what_scapy_dissects(capture: Capture) -> None:
 @given(pcapngs())
 def test_pcapng_gives_what_scapy_dissects(capture: Capture) -> None:
     check_against_scapy(capture)
+
+
+@oracle(80)
+@given(pcaps(kept=st.just(EVERYTHING)), styles)
+def test_text_gives_what_scapy_dissects_as_far_as_it_tells(capture: Capture, style: Style) -> None:
+    note(f"the capture in hexadecimal: {capture.data.hex()}")
+    text = printed(capture.data, style)
+    note(f"{style.command}\n{text.decode(errors='replace')}")
+    found = Reading(text)
+    rows = [dissected(record)[0] for record in capture.records]
+    if len(found.rows) < len(rows) and style.time == "-t":  # not every line is a packet's for sure
+        assert len(found.rows) + found.unread.counts["line that is no packet"] >= len(rows)
+        return
+    check_rows([told(*each, style) for each in zip(rows, capture.records, strict=True)], found.rows)
+    check_times(times(capture.records, style), found.rows, style)
+    check_tables(found.rows, found.tables)
 
 
 def test_a_capture_of_all_that_was_made_gives_what_tshark_says(tmp_path: Path) -> None:
