@@ -5,6 +5,7 @@
 #   tests/run.sh bats      the scripts alone
 #   tests/run.sh file FILE one file of them, or of Python's
 #   tests/run.sh python    Python alone
+#   tests/run.sh oracle    COUNT (10000) random captures of each kind against scapy, tshark, tcpdump; SEED (1)
 #   tests/run.sh help
 #
 # A test may be skipped for a feature that the kernel does not have, or where no Docker engine answers. A test that was
@@ -75,9 +76,14 @@ main() {
   return "$failed"
 }
 
+run_oracle() { # COUNT SEED
+  ORACLE=$1 run "$VENV/bin/python" -m pytest tests/python/test_oracle.py --hypothesis-seed="$2" --timeout 0
+}
+
 case ${1:-all} in
   file) run_file "${2:?file needs a name}" ;;
   all | bats | python) main "${1:-all}" ;;
+  oracle) run_oracle "${2:-10000}" "${3:-1}" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

@@ -45,13 +45,17 @@ _FIRST_WORDS = {
     b"stp": LLC + 0x42, b"mpls": 0x8847, b"eap": 0x888E, b"cdp": SNAP, b"SNAP": SNAP, b"Arista": 0xD28B,
 }  # fmt: skip
 _FIRST_WORD = re.compile(rb"[ ]?(?:\[\|)?(802\.1AE|[A-Za-z0-9-]*)")  # "[|arp]" is an ARP that is cut short
+_REVERSE = re.compile(rb"ARP, (?:[^\n,]{0,40}\(len \d++\), ){0,2}Reverse |RARP")
+_SNAP_TYPE = re.compile(rb"SNAP, ethertype [^\n(]{0,60}\(0x([0-9a-f]{4})\)")
 _BAD_IPV4 = re.compile(rb"IP\d(?:,[ ]wrong[ ]|[ ]\(invalid\))|IP[ ]bad-hlen[ ]")
 
 
 def type_of_words(text: bytes) -> int:
     """Give the EtherType, or LLC + DSAP, of a packet by how it begins; UNKNOWN."""
-    if text.startswith((b"ARP, Reverse ", b"RARP")):
+    if _REVERSE.match(text):
         return _RARP
+    if found := _SNAP_TYPE.match(text):
+        return int(found[1], 16)
     if text.startswith(b"PPPoE PAD"):
         return _PPPOE_DISCOVERY
     if _BAD_IPV4.match(text):

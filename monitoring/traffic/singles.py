@@ -92,8 +92,9 @@ class Singles:
         link, datagram = single.link, single.datagram
         found.protocol[index] = found.network[index] = link.kind
         found.size[index] = link.size
+        can_add = link.size == UNKNOWN and link.header != UNKNOWN
         if datagram is None:
-            if link.size == UNKNOWN and link.kind in _ALL_TOLD and (length := _LENGTH.search(link.rest)):
+            if can_add and link.kind in _ALL_TOLD and (length := _LENGTH.search(link.rest)):
                 found.size[index] = int(length[1]) + link.header
             return
         found.network[index] = datagram.network
@@ -101,7 +102,7 @@ class Singles:
             found.protocol[index] = UNKNOWN
             return
         found.protocol[index], found.fragment[index] = datagram.protocol, datagram.later
-        if link.size == UNKNOWN and datagram.size != UNKNOWN:
+        if can_add and datagram.size != UNKNOWN:
             found.size[index] = datagram.size + link.header
         if datagram.with_ports:
             found.source[index], found.source_port[index] = _split(self._ends[datagram.source])

@@ -31,6 +31,7 @@ _PORTS = re.compile(rb"(?P<source>[^\s.:>]++)[ ]>[ ](?P<destination>[^\s.:>]++):
 _SEGMENT = re.compile(FLAGS % rb"(?::(?P<end>\d++))?" + rb"(?P<whole>,[ ]length[ ](?P<length>\d++))?")
 _TCP_WORDS = (b"Flags [", b"tcp ", b"[|tcp]", b" [|tcp]", b"[bad hdr length", b"[!tcp]")
 _INNER = re.compile(rb"(?P<source>\S++)[ ]>[ ]\S++(?<=:)(?:[ ]|\Z)")
+_IPV4_END = re.compile(rb"(?:\d{1,3}\.){3}\d{1,3}(?:\.|\Z)")
 _BY_NAME = re.compile(rb"[ ]?([\w.+-]+)(?:[ ]\d++)?\Z")
 _QUIET = (b"igmp", b"pim")  # of which -q prints no more, so that later fragments look the same
 _DIGITS = 4  # dots of an IPv4 address with a port
@@ -94,12 +95,19 @@ def _read_carried(found: Datagram, rest: bytes, *, extended: bool) -> None:
         found.source += b"." + ports["source"]
         found.destination += b"." + ports["destination"]
         rest = ports["rest"]
+    elif (
+        extended and rest.startswith(found.source + b".") and (ports := _ENDS.match(rest))
+    ):  # SCTP repeats them
+        found.source, found.destination = ports["source"], ports["destination"].removesuffix(b":")
+        rest = ports["rest"]
     has_ports = True if ports else False if extended else _has_ports(found.source, found.destination)
     if found.protocol == UNKNOWN:
         found.protocol = _protocol(found, rest, has_ports)
         if _is_later_fragment(found, rest, has_ports):
             found.later = True
             return
+        if found.network == VERSION_6 and found.protocol in _EXTENSIONS:  # one after AH is no longer printed
+            found.protocol = UNKNOWN
     found.with_ports = has_ports is not False and found.protocol in (TCP, UDP, _SCTP, _DCCP)
     if found.with_ports and not found.damaged and found.protocol == TCP:
         found.segment = _SEGMENT.match(rest)
@@ -136,7 +144,7 @@ def _tunnel(source: bytes) -> int:
     """Tell 6in4 from IPIP by the inner source, where -e leaves their names out."""
     if b":" in source:
         return 41
-    return 4 if source.replace(b".", b"").isdigit() else UNKNOWN
+    return 4 if _IPV4_END.match(source) else UNKNOWN
 
 
 def _is_later_fragment(found: Datagram, rest: bytes, has_ports: bool | None) -> bool:

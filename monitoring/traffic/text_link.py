@@ -38,7 +38,7 @@ _LLC_NAMES = re.compile(
 _PLAIN = re.compile(rb"IP(6?)[ ](?=[^\s(]++[ ]>[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ])")  # without -e
 # BSD's loopback, PPP and raw IP with -e; HDLC's address before the EtherType.
 _BARE = re.compile(
-    rb"(?:(?:AF[ ])?(?P<family>IPv[46]|IP6?)[ ]\((?:\d++|0x00[0-9a-f]{2})\),[ ]length[ ](?P<frame>\d++)|ip):[ ]"
+    rb"(?:(?:AF[ ])?(?P<family>IPv[46]|IP6?)(?:[ ]\((?:\d++|0x00[0-9a-f]{2})\))?,[ ]length[ ](?P<frame>\d++)|ip):[ ]"
 )
 _HDLC = re.compile(rb"(?:unicast|bcast|0x[0-9a-f]{2}),[ ](?=ethertype[ ])")
 
@@ -49,7 +49,9 @@ class Link:
 
     kind: int  # EtherType, LLC + DSAP; UNKNOWN
     size: int  # of the frame; UNKNOWN
-    header: int  # bytes before the packet, as far as it is told
+    header: (
+        int  # bytes before the packet, as far as it is told; UNKNOWN for LLC's frames, which may be padded
+    )
     rest: bytes
     told: bool  # that it is a link header, and not only the first word of a packet
 
@@ -74,7 +76,7 @@ def read_link(text: bytes) -> Link:
         header += 2  # only -i any names the EtherType behind a tag without -e
     header += tags * _TAG
     if kind == LLC or text.startswith(b"LLC, dsap "):
-        kind, text = _point(text)
+        (kind, text), header = _point(text), UNKNOWN
     elif kind == UNKNOWN:
         if named := _LLC_NAMES.match(text):
             size = _padded(int(named["length"]) + header)
@@ -111,6 +113,8 @@ def _tags(text: bytes, kind: int) -> tuple[int, int, bytes, int]:
         found = _WITHOUT_LENGTH.match(text)
         if found and (_number(found) != UNKNOWN or found["name"] == b"Unknown"):
             kind, text = _number(found), text[found.end() :]
+        elif not tag:
+            return UNKNOWN, UNKNOWN, text, tags
 
 
 def _number(found: re.Match[bytes]) -> int:

@@ -324,3 +324,7 @@ def test_the_number_of_a_line_counts_all_before_it() -> None:
     assert len(text) > 4 << 20
     where = analysed(text).tally.unread.first["line that is no packet"]
     assert where == f"line {text.count(bytes((10,)))}: foreign"
+
+
+def test_an_ethertype_without_a_name_is_passed_over() -> None:
+    assert unread_of(b"12:00:00.000000  In ethertype !!\n") == {"protocol that the text does not tell": 1}
