@@ -45,8 +45,10 @@ _TCP = FLAGS % rb"(?::\d++)?" + rb",[ ]length[ ](?P<length>\d++)[^\n]*+"
 _PLAIN = rb"(?:\[(?:udp[ ]sum[ ]ok|no[ ]cksum)\][ ])?(?P<plain>UDP,[ ]length|tcp)[ ](?P<amount>\d++)(?=\n)"  # -q: tcp
 
 # Where a packet begins: with its time; without times (-t), where nothing is indented, for what continues a packet is.
+# But a direction is put to the right of three letters.
 TIMED = rb"(?:" + NUMBER + TIME + rb")"
-UNTIMED = rb"(?:[ ]*+\d++[ ]{2}(?=\S)|(?=\S|[ ]\[\|))"
+FLUSH = rb"(?=\S|[ ]\[\||[ ]{1,2}" + DIRECTION + rb"[ ])"
+UNTIMED = rb"(?:[ ]*+\d++[ ]{2}(?=\S)|" + FLUSH + rb")"
 CONTINUED = rb"(?>(?:\n(?=[\t ])(?!%b)[^\n]*+)*)"
 
 

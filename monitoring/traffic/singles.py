@@ -50,8 +50,10 @@ class Singles:
     def __init__(self, ends: Ends, unread: Unread, begin: bytes) -> None:
         self._ends, self._unread = ends, unread
         self._timed = begin == lines.TIMED
-        self._begin = re.compile(lines.NUMBER + rb"(?P<time>" + lines.TIME + rb")" if self._timed
-                                 else lines.NUMBER + rb"(?P<time>)(?=\S|[ ]\[\|)")  # fmt: skip
+        self._begin = re.compile(
+            lines.NUMBER + rb"(?P<time>" + (lines.TIME if self._timed else b"") + rb")"
+            + (b"" if self._timed else lines.FLUSH)
+        )  # fmt: skip
 
     def read(self, row: bytes, line: Callable[[], int]) -> Single | None:
         """Read a packet; None for notes, and for what is noted as unread; raises NotACaptureError for -A's."""
