@@ -149,7 +149,7 @@ _any_llc = st.builds(
 )  # fmt: skip
 _snap = st.builds(
     lambda oui, code, rest: _llc(LLC(dsap=0xAA, ssap=0xAA, ctrl=3) / SNAP(OUI=oui, code=code) / Raw(rest)),
-    st.sampled_from(_OUIS), st.sampled_from((0x2000, 0x010B, _IPV4)), st.binary(min_size=6, max_size=40),
+    st.sampled_from(_OUIS), st.sampled_from((0x2000, _IPV4)), st.binary(min_size=6, max_size=40),
 )  # fmt: skip
 _ip = st.one_of(_ipv4(), _ipv4(), _ipv6())
 _snap_of_ethernet = st.builds(
