@@ -31,6 +31,7 @@ _PORTS = re.compile(rb"(?P<source>[^\s.:>]++)[ ]>[ ](?P<destination>[^\s.:>]++):
 _SEGMENT = re.compile(FLAGS % rb"(?::(?P<end>\d++))?" + rb"(?P<whole>,[ ]length[ ](?P<length>\d++))?")
 _TCP_WORDS = (b"Flags [", b"tcp ", b"[|tcp]", b" [|tcp]", b"[bad hdr length", b"[!tcp]")
 _INNER = re.compile(rb"(?P<source>\S++)[ ]>[ ]\S++(?<=:)(?:[ ]|\Z)")
+_INNER_HEADER = re.compile(rb"\((tos|class|flowlabel|hlim)[ ]")  # of -v
 _IPV4_END = re.compile(rb"(?:\d{1,3}\.){3}\d{1,3}(?:\.|\Z)")
 _BY_NAME = re.compile(rb"[ ]?([\w.+-]+)(?:[ ]\d++)?\Z")
 _QUIET = (b"igmp", b"pim")  # of which -q prints no more, so that later fragments look the same
@@ -119,6 +120,8 @@ def _protocol(found: Datagram, rest: bytes, has_ports: bool | None) -> int:
     """Tell the protocol by how the text of what IP carries begins."""
     if has_ports is not False and (protocol := _with_ports(rest, certain=has_ports is True)):
         return protocol
+    if inner := _INNER_HEADER.match(rest):
+        return 4 if inner[1] == b"tos" else 41
     if inner := _INNER.match(rest):
         return _PGM if rest.startswith(b"PGM", inner.end()) else _tunnel(inner["source"])
     protocol = protocol_words.carried(rest)
