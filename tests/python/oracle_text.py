@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -36,15 +34,8 @@ class Style:
     nano: bool
 
     @property
-    def command(self) -> list[str]:
-        return [
-            "tcpdump",
-            *self.what.split(),
-            *self.time.split(),
-            *(["--nano"] if self.nano else []),
-            "-r",
-            "-",
-        ]
+    def options(self) -> list[str]:
+        return [*self.what.split(), *self.time.split(), *(["--nano"] if self.nano else [])]
 
     def has(self, letter: str) -> bool:
         return letter in self.what
@@ -72,13 +63,6 @@ styles = st.builds(
     st.sampled_from(("", "-t", "-tt", "-ttt", "-tttt", "-ttttt")),
     st.booleans(),
 )
-
-
-def printed(capture: bytes, style: Style) -> bytes:
-    """Print a capture with the tcpdump that is installed."""
-    return subprocess.run(
-        style.command, input=capture, capture_output=True, check=True, env=os.environ | {"TZ": "UTC"}
-    ).stdout
 
 
 def told(row: Row, record: Record, style: Style) -> tuple[Row, set[str]]:

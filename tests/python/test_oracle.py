@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from oracle_captures import EVERYTHING, Capture, Record, joined, pcapngs, pcaps
 from oracle_packets import SLL
 from oracle_scapy import Row, dissected
-from oracle_text import Style, printed, styles, times, told
+from oracle_text import Style, styles, times, told
+from printing import printed
 
 from monitoring.names import Names
 from monitoring.traffic import source
@@ -152,8 +153,8 @@ def test_text_gives_what_scapy_dissects_as_far_as_it_tells(capture: Capture, sty
     note(f"the capture in hexadecimal: {capture.data.hex()}")
     # Without a time, lines of Linux' cooked frames begin with blanks, as lines do that go on.
     assume(style.time != "-t" or capture.records[0].frame.link != SLL)
-    text = printed(capture.data, style)
-    note(f"{style.command}\n{text.decode(errors='replace')}")
+    text = printed(capture.data, *style.options)
+    note(f"{style.options}\n{text.decode(errors='replace')}")
     found = Reading(text)
     rows = [dissected(record)[0] for record in capture.records]
     if len(found.rows) < len(rows) and style.time == "-t":  # not every line is a packet's for sure

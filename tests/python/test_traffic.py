@@ -17,6 +17,7 @@ import pytest
 from crafted import ACK, FIN, PUSH, RST, SYN, Captured, conversation, ethernet, everything, ipv4, tcp, udp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from printing import printed
 
 from monitoring.names import Names
 from monitoring.traffic import source
@@ -47,12 +48,6 @@ def tables_of(tables: Tables) -> dict[str, list[tuple[object, ...]]]:
 
 def summary_of(tables: dict[str, list[tuple[object, ...]]]) -> dict[str, object]:
     return {str(metric): value for metric, value in tables["traffic_summary"]}
-
-
-def printed(capture: bytes, *options: str) -> bytes:
-    """What tcpdump prints of a capture."""
-    command = ["tcpdump", "-nn", *options, "-r", "-"]
-    return subprocess.run(command, input=capture, capture_output=True, check=True).stdout
 
 
 def whole(frames: list[Captured]) -> dict[str, list[tuple[object, ...]]]:
@@ -143,7 +138,7 @@ def test_a_repeat_is_known_across_batches() -> None:
         crafted.pcapng(everything(), digits=9),
         gzip.compress(crafted.pcap(everything())),
         gzip.compress(crafted.pcapng(everything())),
-        gzip.compress(printed(crafted.pcap(everything()), "-tt", "-e")),
+        gzip.compress(printed(crafted.pcap(everything()), "-nn", "-tt", "-e")),
     ],
 )
 def test_each_binary_form_gives_the_same_tables(kept: bytes) -> None:
@@ -161,9 +156,9 @@ def test_text_with_sizes_gives_the_same_tables(style: str, options: str) -> None
     capture = crafted.pcap(everything())
     expected, found = (
         whole(everything()),
-        tables_of(analysed(printed(capture, *style.split(), *options.split()))),
+        tables_of(analysed(printed(capture, "-nn", *style.split(), *options.split()))),
     )
-    assert not analysed(printed(capture, *style.split(), *options.split())).tally.unread.counts
+    assert not analysed(printed(capture, "-nn", *style.split(), *options.split())).tally.unread.counts
     if style == "-t":  # no times
         expected, found = ({name: tables[name] for name in PACKET_TABLES} for tables in (expected, found))
     assert found == expected
@@ -172,7 +167,7 @@ def test_text_with_sizes_gives_the_same_tables(style: str, options: str) -> None
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("options", [*UNSIZED, "-q", "-q -e", "-q -v -X"])
 def test_text_without_sizes_counts_the_same_packets(style: str, options: str) -> None:
-    found = tables_of(analysed(printed(crafted.pcap(everything()), *style.split(), *options.split())))
+    found = tables_of(analysed(printed(crafted.pcap(everything()), "-nn", *style.split(), *options.split())))
     assert {name: found[name] for name in PACKET_TABLES} == {
         name: whole(everything())[name] for name in PACKET_TABLES
     }
@@ -189,7 +184,7 @@ def is_plain(captured: Captured) -> bool:
 @pytest.mark.parametrize("options", UNSIZED)
 def test_sizes_that_are_not_printed_are_worked_out(options: str) -> None:
     frames = [each for each in everything() if is_plain(each)]
-    assert tables_of(analysed(printed(crafted.pcap(frames), *options.split()))) == whole(frames)
+    assert tables_of(analysed(printed(crafted.pcap(frames), "-nn", *options.split()))) == whole(frames)
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.name)
@@ -206,7 +201,7 @@ def test_a_day_that_ends_within_a_capture_goes_on() -> None:
     frames = [
         Captured(each.frame, midnight - 2 * 10**9 + 10**9 * n) for n, each in enumerate(everything()[:5])
     ]
-    assert tables_of(analysed(printed(crafted.pcap(frames), "-e"))) == whole(frames)
+    assert tables_of(analysed(printed(crafted.pcap(frames), "-nn", "-e"))) == whole(frames)
 
 
 def test_standard_input_and_several_files_are_read(tmp_path: Path) -> None:
@@ -253,7 +248,7 @@ def test_other_link_layers_carry_the_same_packets(link: int, header: bytes) -> N
 
 def test_what_tcpdump_prints_of_any_interface_is_read() -> None:
     capture = crafted.pcap(bare(everything(), b"NN" + bytes(18)), link=276)
-    text = printed(capture, "-tt")
+    text = printed(capture, "-nn", "-tt")
     assert b" In " in text or b"  In  " in text
     assert (
         tables_of(analysed(text))["packets_per_service_pair"]
@@ -333,8 +328,8 @@ FORMS: list[Callable[[], bytes]] = [
     lambda: crafted.pcap(everything(), order=">", nano=True),
     lambda: crafted.pcapng(everything()),
     lambda: gzip.compress(crafted.pcap(everything())),
-    lambda: printed(crafted.pcap(everything()), "-v", "-e", "-X"),
-    lambda: printed(crafted.pcap(everything()), "-ttt"),
+    lambda: printed(crafted.pcap(everything()), "-nn", "-v", "-e", "-X"),
+    lambda: printed(crafted.pcap(everything()), "-nn", "-ttt"),
 ]
 PREPARED = [form() for form in FORMS]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import socket
-import subprocess
 from pathlib import Path
 
 import crafted
 import pytest
 from crafted import BROADCAST, SYN, Captured, arp, ethernet, everything, icmp, ipv4, ipv6, tcp, udp
+from printing import printed
 from test_traffic import analysed, summary_of, tables_of
 
 from monitoring.traffic import source
@@ -34,13 +33,6 @@ def rows_of(data: bytes) -> list[Row]:
         for protocol, sender, receiver, *others in zip(*(column.tolist() for column in columns), strict=True):
             found.append((protocol_name(protocol), book.names[sender], book.names[receiver], *others))
     return found
-
-
-def printed(capture: bytes, *options: str) -> bytes:
-    """What tcpdump prints of a capture, in the time of Greenwich."""
-    command = ["tcpdump", *options, "-r", "-"]
-    environment = {**os.environ, "TZ": "UTC"}
-    return subprocess.run(command, input=capture, capture_output=True, check=True, env=environment).stdout
 
 
 def capture_of(text: Path) -> Path | None:
