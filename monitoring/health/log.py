@@ -110,7 +110,8 @@ def _check(row: Mapping[str, str]) -> Check:
     time, milliseconds = datetime.fromisoformat(row["time"]), float(row["milliseconds"])
     if time.tzinfo is None or row["up"] not in ("0", "1") or not row["service"]:
         raise ValueError
-    if time.year not in _YEARS or not 0 <= milliseconds <= _MOST_MILLISECONDS:  # not a number is not between either
+    # "nan" fails this comparison too
+    if time.year not in _YEARS or not 0 <= milliseconds <= _MOST_MILLISECONDS:
         raise ValueError
     return Check(row["service"], time.timestamp(), row["up"] == "1", milliseconds, row["why"])
 
