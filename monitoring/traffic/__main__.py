@@ -28,7 +28,7 @@ from monitoring.traffic.packets import AddressBook, Unread
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
 from scripts.csv_files import Table, write
-from scripts.escape import for_terminal
+from scripts.messages import print_line, print_message
 from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _say(sentence: str) -> None:
-    print(for_terminal(f"traffic: {sentence}"), file=sys.stderr)
+    print_message("traffic", sentence)
 
 
 def _analysed(options: argparse.Namespace) -> int:
@@ -131,7 +131,7 @@ def _draw_and_report(
         made = f"Generated on {when} by {command}"
         path = report.report(tables, written, options.reports, made)
     also = f", {options.format}" if options.format in OTHER_FORMATS else ""
-    print(f"{tables.tally.packets:,} packets: {path} and its CSVs{also} and PNGs")
+    print_line(f"{tables.tally.packets:,} packets: {path} and its CSVs{also} and PNGs")
 
 
 def _one_line(error: Exception) -> str:
