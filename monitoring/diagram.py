@@ -25,6 +25,7 @@ from monitoring.drawing import dot_source, draw
 from monitoring.live import LiveError, collect, need_root
 from monitoring.picture import DOWN, MISSING, UNKNOWN, Card, Picture, compose, words_of
 from scripts import topology
+from scripts.messages import print_message
 from scripts.table import TableError
 from scripts.terminal import Console
 from security.policy import Policy
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
         policy = load_policy(table) if policy_path(table) else None
         _give(compose(collect(), table), policy, options)
     except (LiveError, TableError, OSError) as error:
-        print(f"diagram: {error}", file=sys.stderr)
+        print_message("diagram", error)
         return 1
     return 0
 

@@ -26,6 +26,7 @@ from monitoring.connections.tracker import tracking_table
 from monitoring.health.checks import SHOP, UP, check_all, targets
 from monitoring.live import LiveError, need_root, run
 from monitoring.local_only import refusal
+from scripts.messages import print_message
 from scripts.topology import LINK_GROUP, Topology, TopologyError, load
 from security.compiler import drop_chain
 from security.iptables import saved_rules
@@ -183,7 +184,7 @@ def main(arguments: Sequence[str]) -> int:
         need_root()
         server = make_server("127.0.0.1", options.port, application(load()), ThreadingWSGIServer, _Quiet)
     except (LiveError, TopologyError, OSError) as error:
-        print(f"exporter: port {options.port}: {error}", file=sys.stderr)
+        print_message("exporter", f"port {options.port}: {error}")
         return 1
     print(f"http://localhost:{options.port}/metrics", file=sys.stderr)
     with suppress(KeyboardInterrupt):

@@ -25,6 +25,7 @@ from monitoring.connections.tables import csv_tables
 from monitoring.connections.tracker import ALARM_FILL, Snapshot, take
 from monitoring.live import LiveError, need_root
 from scripts.csv_files import write
+from scripts.messages import print_line, print_message
 from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise  # see scripts/as_command.py
     except (LiveError, TopologyError, OSError) as error:
-        print(f"connections: {error}", file=sys.stderr)
+        print_message("connections", error)
         return 1
     except KeyboardInterrupt:
         return 0
@@ -108,7 +109,7 @@ def _report(snapshot: Snapshot, folder: Path) -> None:
     from monitoring.connections import report  # noqa: PLC0415 - reportlab takes a while to load
 
     write(csv_tables(snapshot), folder)
-    print(f"report: {report.report(snapshot, folder)} and its CSVs")
+    print_line(f"report: {report.report(snapshot, folder)} and its CSVs")
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

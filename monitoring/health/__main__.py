@@ -28,6 +28,7 @@ from monitoring.health.log import COLUMNS, row_of, when
 from monitoring.quantiles import quantile
 from scripts.csv_files import CsvError, Writer, open_to_append
 from scripts.escape import on_one_line
+from scripts.messages import print_line, print_message
 from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
@@ -76,7 +77,7 @@ class Monitor:
             self._console.print(self._table())
         else:
             for check in checks:
-                print(_line(check), flush=True)
+                print_line(_line(check))
 
     def _table(self) -> Table:
         table = Table("service", "", "ms", "p50", "p95", "uptime", "latency", title_justify="left")
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except (OSError, TopologyError, CsvError) as error:
-        print(f"health: {error}", file=sys.stderr)
+        print_message("health", error)
         return 1
     return 0 if healthy or not options.once else 1
 
@@ -169,7 +170,7 @@ def _seconds(text: str) -> float:
 def _report(options: argparse.Namespace) -> None:
     from monitoring.health import report  # noqa: PLC0415 - matplotlib takes a second to load
 
-    print(f"report: {report.report(options.csv, options.report)}")
+    print_line(f"report: {report.report(options.csv, options.report)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from scripts.unread import Unread
 
 COLUMNS = ("time", "service", "up", "milliseconds", "why")
 _GAP = 3  # times the usual pause between two rounds
+_YEARS = range(1970, 9999)  # whatever the time zone, Python has a date for these in UTC
+_MOST_MILLISECONDS = 60_000  # a check ends at its deadline of two seconds, on a busy machine a little later
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
 
@@ -109,7 +110,8 @@ def _check(row: Mapping[str, str]) -> Check:
     time, milliseconds = datetime.fromisoformat(row["time"]), float(row["milliseconds"])
     if time.tzinfo is None or row["up"] not in ("0", "1") or not row["service"]:
         raise ValueError
-    if not (math.isfinite(milliseconds) and milliseconds >= 0):
+    # "nan" fails this comparison too
+    if time.year not in _YEARS or not 0 <= milliseconds <= _MOST_MILLISECONDS:
         raise ValueError
     return Check(row["service"], time.timestamp(), row["up"] == "1", milliseconds, row["why"])
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 
-from monitoring.colours import BLUE, VERMILION
+from monitoring.health import pictures
 from monitoring.health.checks import DEGRADED, DOWN, SHOP
-from monitoring.health.log import Log, Logged, duration, moment, read, spans
+from monitoring.health.log import Log, Logged, Span, duration, moment, read, spans
 from monitoring.quantiles import quantile
-from scripts.document import Document, Picture, Rows, Section, write
-from scripts.figures import plt, save
+from scripts.document import Block, Document, Picture, Rows, Section, write
 
 _SLOW = 3  # times the median
 _ENOUGH = 20  # answers, the fewest of which a 95th percentile is judged
 _UNNOTICED_MS = 10  # faster answers are never called uneven
+_MOST_SPANS = _MOST_UNEVEN = _MOST_BREAKS = 40
+_MOST_ROWS, _MOST_NAMED = 100, 20  # services in the table, and in a sentence
 _HEADINGS = (
     "service", "checks", "answered", "half answered in", "95 % answered in", "slowest answer", "outages",
     "longest outage",
@@ -32,25 +31,63 @@ def report(path: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     made = f"Generated on {now} by python -m monitoring.health --csv {path.name} --report {folder.name}"
-    sections = [Section("Executive summary", [_summary(log.services)]), *_found(log, folder)]
-    if remarks := [*map(str, log.breaks), *log.unread.remarks()]:
+    sections = [Section("Executive summary", [_summary(log.services)]), *_found(log, folder, path.name)]
+    breaks = _at_most(_MOST_BREAKS, map(str, log.breaks), "breaks")
+    if remarks := [*breaks, *log.unread.remarks()]:
         sections.insert(1, Section("What the log does not tell", remarks))
     pdf = folder / "health_report.pdf"
     write(Document("Health", made, sections), pdf.with_suffix(".md"), pdf)
     return pdf
 
 
-def _found(log: Log, folder: Path) -> Iterator[Section]:
+def _found(log: Log, folder: Path, name: str) -> Iterator[Section]:
     picture = folder / "health_latency.png"
     picture.unlink(missing_ok=True)
     if not log.services:
         return
-    _draw(log.services, picture)
-    good = "Every service answered every check, evenly."
-    yield Section("Observations", list(_observations(log.services)) or [good])
-    rows = [_row(*item) for item in log.services.items()]
-    yield Section("Services", [Rows(_HEADINGS, rows, _WIDTHS)])
-    yield Section("Latency over time", [Picture(picture, "Latency of each service; crosses: no answer", 110)])
+    ranked = dict(sorted(log.services.items(), key=lambda item: _trouble(item[1]), reverse=True))
+    even = "Every service answered every check, evenly."
+    yield Section("Observations", list(_observations(log.services)) or [even])
+    shown = _first(_MOST_ROWS, ranked, log.services)
+    rows = [_row(*item) for item in shown.items()]
+    table: list[Block] = [Rows(_HEADINGS, rows, _WIDTHS)]
+    if left := len(log.services) - len(shown):
+        table.append(
+            f"These are the {len(shown)} of {len(log.services):,} with the most failures, then the slowest. "
+            f"{_many(left, 'more row')} would follow; {name} has every check."
+        )
+    yield Section("Services", table)
+    drawn = _first(pictures.MOST_PANELS, ranked, log.services)
+    pictures.draw(drawn, picture)
+    heading = "Latency over time"
+    if len(drawn) < len(log.services):
+        heading += f": the {len(drawn)} of {len(log.services):,} with the most failures, then the slowest"
+    latency = Picture(picture, "Latency of each service; crosses: no answer", pictures.HEIGHT_MM)
+    yield Section(heading, [latency])
+
+
+def _trouble(checks: Sequence[Logged]) -> tuple[int, float]:
+    """Give what services are ordered by: checks without an answer, then the latency of the slow answers."""
+    latencies = [check.milliseconds for check in checks if check.up]
+    return len(checks) - len(latencies), quantile(latencies, 0.95) or 0.0
+
+
+def _first(
+    most: int, ranked: Mapping[str, Sequence[Logged]], all_services: Mapping[str, Sequence[Logged]]
+) -> Mapping[str, Sequence[Logged]]:
+    """Give the first of the ranked services, or all in the order of the log if there are no more."""
+    return all_services if len(all_services) <= most else dict(list(ranked.items())[:most])
+
+
+def _at_most(most: int, sentences: Iterable[str], what: str) -> list[str]:
+    """Give the first sentences, and one that says how many more there are."""
+    said = list(sentences)
+    left = len(said) - most
+    return [*said[:most], f"{left:,} more {what} are not listed."] if left > 0 else said
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _summary(found: Mapping[str, Sequence[Logged]]) -> str:
@@ -60,7 +97,7 @@ def _summary(found: Mapping[str, Sequence[Logged]]) -> str:
     if not checks and not shop:
         return "The log has no check: nothing was recorded."
     ends = [
-        f"{word} at the end: {', '.join(names)}."
+        f"{word} at the end: {_listed(names)}."
         for state, word in ((DOWN, "Down"), (DEGRADED, "Degraded"))
         if (names := [name for name, each in services.items() if each[-1].state == state])
     ]
@@ -71,31 +108,65 @@ def _summary(found: Mapping[str, Sequence[Logged]]) -> str:
         return f"{opening}No service was checked."
     seconds = max(check.elapsed for check in checks) - min(check.elapsed for check in checks)
     share = _percent(sum(check.up for check in checks), len(checks))
+    asked = "was asked" if len(services) == 1 else "were asked"
+    times = "once" if len(checks) == 1 else f"{len(checks):,} times in {duration(seconds)}"
     return (
-        f"{opening}{len(services)} services were asked {len(checks):,} times in {duration(seconds)}; "
+        f"{opening}{_many(len(services), 'service')} {asked} {times}; "
         f"{share} of the answers were good. {' '.join(ends) or 'All were well at the end.'}"
     )
 
 
+def _listed(names: Sequence[str]) -> str:
+    left = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {left:,} more" if left > 0 else "")
+
+
 def _observations(services: Mapping[str, Sequence[Logged]]) -> Iterator[str]:
-    for name, checks in services.items():
-        log = "" if name == SHOP else f" Its log: sudo make logs NODE={name}"
-        for state, word in (
-            (DOWN, "was closed" if name == SHOP else "did not answer"),
-            (DEGRADED, "was degraded"),
-        ):
-            for span in spans(checks, state):
-                yield f"{name} {word} from {moment(span.begin)} for {span} ({span.why}).{log}"
-        latencies = [check.milliseconds for check in checks if check.up]
-        median, high = quantile(latencies, 0.5), quantile(latencies, 0.95)
-        if median is None or high is None or len(latencies) < _ENOUGH:
-            continue
-        if high > _SLOW * median and high > _UNNOTICED_MS:
-            slow = sum(latency >= high for latency in latencies)
-            yield (
-                f"{name} is uneven: {slow:,} of {len(latencies):,} answers took {_shown(high)} or more, "
-                f"half of them at most {_shown(median)}."
-            )
+    yield from _not_well(services)
+    uneven = (said for item in services.items() if (said := _uneven(*item)))
+    yield from _at_most(_MOST_UNEVEN, uneven, "services that are uneven")
+
+
+def _not_well(services: Mapping[str, Sequence[Logged]]) -> Iterator[str]:
+    """Say each time that a service was down or degraded; of many only the longest, those down first."""
+    found = [
+        (span, state, name)
+        for name, checks in services.items()
+        for state in (DOWN, DEGRADED)
+        for span in spans(checks, state)
+    ]
+    if left := len(found[_MOST_SPANS:]):
+        found.sort(key=lambda one: (one[1] != DOWN, -one[0].seconds))
+    for span, state, name in found[:_MOST_SPANS]:
+        yield _said(name, state, span)
+    if left:
+        count = sum(state == DOWN for _, state, _ in found)
+        yield (
+            f"{_many(left, 'more time')} without an answer or degraded, none longer than those above of its kind, are "
+            f"not listed. In all, services were without an answer {count:,} times and degraded "
+            f"{len(found) - count:,} times."
+        )
+
+
+def _said(name: str, state: str, span: Span) -> str:
+    word = "was degraded" if state != DOWN else "was closed" if name == SHOP else "did not answer"
+    why = f" ({span.why})" if span.why else ""
+    log = "" if name == SHOP else f" Its log: sudo make logs NODE={name}"
+    return f"{name} {word} from {moment(span.begin)} for {span}{why}.{log}"
+
+
+def _uneven(name: str, checks: Sequence[Logged]) -> str:
+    latencies = [check.milliseconds for check in checks if check.up]
+    median, high = quantile(latencies, 0.5), quantile(latencies, 0.95)
+    if median is None or high is None or len(latencies) < _ENOUGH:
+        return ""
+    if high <= _SLOW * median or high <= _UNNOTICED_MS:
+        return ""
+    slow = sum(latency >= high for latency in latencies)
+    return (
+        f"{name} is uneven: {slow:,} of {len(latencies):,} answers took {_shown(high)} or more, "
+        f"half of them at most {_shown(median)}."
+    )
 
 
 def _row(name: str, checks: Sequence[Logged]) -> tuple[str, ...]:
@@ -121,34 +192,3 @@ def _percent(part: int, whole: int) -> str:
     """Format a share, rounded down so that only all is 100 %."""
     hundredths = part * 10_000 // whole
     return f"{hundredths / 100:.2f} %"
-
-
-def _draw(services: Mapping[str, Sequence[Logged]], path: Path) -> None:
-    figure, all_axes = plt.subplots(
-        len(services),
-        1,
-        figsize=(10, 0.7 * len(services) + 1),
-        sharex=True,
-        layout="constrained",
-        squeeze=False,
-    )
-    for axes, (name, checks) in zip(all_axes[:, 0], services.items(), strict=True):
-        axes.plot(*_line(checks), ".-", color=BLUE, ms=3, lw=1)
-        down = [check.elapsed for check in checks if not check.up]
-        axes.plot(down, [0] * len(down), "x", color=VERMILION)
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-        axes.set_ylim(bottom=0)
-        axes.tick_params(labelsize=7)
-        axes.spines[["top", "right"]].set_visible(False)
-    all_axes[-1, 0].set_xlabel("seconds since the first check; each axis in milliseconds")
-    save(figure, path)
-
-
-def _line(checks: Sequence[Logged]) -> tuple[list[float], list[float]]:
-    """Return the points of a line that is interrupted where there was no answer, and at breaks of the log."""
-    points = [(check.elapsed, check.milliseconds if check.up else math.nan) for check in checks[:1]]
-    for before, check in pairwise(checks):
-        if before.part != check.part:
-            points.append((check.elapsed, math.nan))
-        points.append((check.elapsed, check.milliseconds if check.up else math.nan))
-    return [point[0] for point in points], [point[1] for point in points]

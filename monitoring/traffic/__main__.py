@@ -4,7 +4,8 @@
 
 A CAPTURE is pcap, pcapng or tcpdump's text, also compressed (gzip, bzip2, xz, zstandard), a file or a pipe; - is
 standard input; several are read as one, in the order of their first packets. What cannot be read is counted, named and
-reported; exit status 1 when nothing could. The files of an earlier run are removed first.
+reported; exit status 1 when nothing could. The files of an earlier run are removed once all captures can be opened; a
+capture that a result would overwrite is refused.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from pathlib import Path
 from rich.text import Text
 
 from monitoring.names import Names
-from monitoring.traffic import earlier
+from monitoring.traffic import earlier, source
 from monitoring.traffic.ahead import ahead
 from monitoring.traffic.captures import in_order
 from monitoring.traffic.packets import AddressBook, Unread
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
 from scripts.csv_files import Table, write
-from scripts.escape import for_terminal
+from scripts.messages import print_line, print_message
 from scripts.terminal import Console
 from scripts.topology import TopologyError, load
 
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     removed: list[Path] = []
     try:
+        for capture in options.captures:
+            source.check(capture)
+        earlier.check(options.reports, options.captures)
         removed = earlier.remove(options.reports)
         return _analyse(options)
     except BrokenPipeError:
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _say(sentence: str) -> None:
-    print(for_terminal(f"traffic: {sentence}"), file=sys.stderr)
+    print_message("traffic", sentence)
 
 
 def _analyse(options: argparse.Namespace) -> int:
@@ -77,7 +81,7 @@ def _analyse(options: argparse.Namespace) -> int:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     lines = (__doc__ or "").splitlines()
     parser = argparse.ArgumentParser(
-        prog="python -m monitoring.traffic", description=lines[0], epilog=" ".join(lines[-3:])
+        prog="python -m monitoring.traffic", description=lines[0], epilog=" ".join(lines[-4:])
     )
     parser.add_argument(
         "captures", nargs="+", metavar="CAPTURE", help="pcap, pcapng or text, also compressed; - is stdin"
@@ -127,7 +131,7 @@ def _draw_and_report(
         made = f"Generated on {when} by {command}"
         path = report.report(tables, written, options.reports, made)
     also = f", {options.format}" if options.format in OTHER_FORMATS else ""
-    print(f"{tables.tally.packets:,} packets: {path} and its CSVs{also} and PNGs")
+    print_line(f"{tables.tally.packets:,} packets: {path} and its CSVs{also} and PNGs")
 
 
 def _one_line(error: Exception) -> str:

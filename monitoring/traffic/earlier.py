@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from scripts.whole_file import draft_path
@@ -20,6 +21,19 @@ def files(folder: Path) -> Iterator[Path]:
     yield from (folder / f"{name}{ending}" for name in _TABLES for ending in (".csv", ".json", ".parquet"))
     yield from (folder / f"{name}.png" for name in _PICTURES)
     yield from (folder / f"{_REPORT}{ending}" for ending in (".md", ".pdf"))
+
+
+def check(folder: Path, captures: Iterable[str]) -> None:
+    """Raise FileExistsError when a run would remove or overwrite one of its captures."""
+    read = {(path.stat().st_dev, path.stat().st_ino): path for path in map(Path, captures) if path.is_file()}
+    for result in files(folder):
+        for path in (result, draft_path(result)):
+            if path.is_file() and (capture := read.get((path.stat().st_dev, path.stat().st_ino))):
+                raise FileExistsError(
+                    errno.EEXIST,
+                    f"this capture would be overwritten by a result; write to another folder than {folder}",
+                    str(capture),
+                )
 
 
 def remove(folder: Path) -> list[Path]:

@@ -24,7 +24,10 @@ def summary(tables: Tables) -> str:
         f"{_many(len(pairs), 'pair')} of sender and receiver."
     ]
     protocol, count = tables.protocols()[0]
-    said.append(f"The most frequent protocol is {protocol} ({100 * count / tally.packets:.1f} %).")
+    share = f"{protocol} ({100 * count / tally.packets:.1f} %)"
+    said.append(
+        f"The most frequent protocol is {share}." if count < tally.packets else f"All of them are {protocol}."
+    )
     if pairs:
         source, destination, packets = pairs[0]
         said.append(f"The busiest pair is {source} to {destination}: {_many(packets, 'packet')}.")

@@ -23,9 +23,24 @@ _MAGIC = 4  # bytes
 
 def packets_of(name: str, book: AddressBook, unread: Unread) -> Generator[Packets]:
     """Yield a capture's packets in batches. Raises OSError, with its name, when it cannot be read."""
+    with _named(name), opened(name) as raw:
+        yield from read(raw, book, unread)
+
+
+def check(name: str) -> None:
+    """Raise OSError, with its name, for a capture that cannot be opened. Pipes are left: they can be opened once."""
+    path = Path(name)
+    if name == STANDARD_INPUT or (path.exists() and not path.is_file() and not path.is_dir()):
+        return
+    with _named(name), opened(name):
+        pass
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Give an OSError its file's name."""
     try:
-        with opened(name) as raw:
-            yield from read(raw, book, unread)
+        yield
     except OSError as error:
         if not error.filename:
             error.filename, error.strerror = name, error.strerror or str(error)

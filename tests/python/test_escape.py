@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
+from monitoring.connections import __main__ as connections
+from monitoring.health import __main__ as health
+from monitoring.traffic import __main__ as traffic
 from scripts import escape
 from scripts.csv_files import Table, Writer, write, write_rows
 from scripts.document import Document, Rows, Section, as_markdown, write_pdf
@@ -100,3 +103,21 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(fail: Callable[[Path], No
 
 def test_tables_are_written_under_their_names(tmp_path: Path) -> None:
     assert [path.name for path in write([Table("a", ("b",), [("c",)])], tmp_path)] == ["a.csv"]
+
+
+def test_no_path_in_a_message_commands_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = tmp_path / "h\x1b[31m"
+    hostile.write_text("not our heading\n")
+    monkeypatch.setattr(connections, "need_root", lambda: None)
+    capture = str(Path(__file__).parents[1] / "fixtures/captures/plain.pcap")
+    folder = str(tmp_path / "r\x1b[31m")
+    assert health.main(["--once", "--topology", "flat", "--csv", str(hostile)]) == 1
+    assert health.main(["--once", "--topology", str(hostile)]) == 1
+    assert connections.main(["--topology", str(hostile)]) == 1
+    assert traffic.main(["--topology", "flat", "--reports", folder, capture]) == 0
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert said.err.count("h?[31m") == 3
+    assert "r?[31m/traffic_analysis_report.pdf and its CSVs" in said.out

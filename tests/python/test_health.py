@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 
+from monitoring.health import pictures
 from monitoring.health import report as report_module
 from monitoring.health.checks import (
     DEGRADED,
@@ -32,6 +34,7 @@ from monitoring.health.history import History
 from monitoring.health.log import COLUMNS, Logged, duration, on_one_clock, read, row_of, spans
 from monitoring.health.report import report
 from scripts.csv_files import CsvError, open_to_append
+from scripts.figures import plt
 from scripts.heartbeat import renew
 
 
@@ -266,7 +269,7 @@ def test_a_clock_that_was_set_back_is_named_and_no_time_is_negative(tmp_path: Pa
         "The clock was set back by at least 59 min 50 s: the check after 2026-01-01 01:00:00 UTC" in written
     )
     assert "did not answer from 2026-01-01 01:00:00 UTC for an unknown time (no answer in time)" in written
-    assert "were asked 3 times in 10 s" in written
+    assert "1 service was asked 3 times in 10 s" in written
     assert "-3" not in written
 
 
@@ -293,7 +296,7 @@ def test_a_time_without_checks_is_named_and_belongs_to_no_outage(tmp_path: Path)
     written = reported(log_of(tmp_path, *lines), tmp_path)
     assert "No check was recorded for 8 h, from 2026-01-01 00:00:40 UTC to 2026-01-01 08:00:40 UTC" in written
     assert "from 2026-01-01 00:00:40 UTC for at least 10 s (refused)" in written
-    assert "were asked 6 times in 40 s" in written
+    assert "1 service was asked 6 times in 40 s" in written
 
 
 def test_rounds_that_last_longer_because_a_service_hangs_are_no_gap() -> None:
@@ -329,6 +332,9 @@ def test_damaged_logs_are_read_and_what_is_not_read_is_named(name: str, count: i
         "2026-01-01T00:00:01+00:00,redis-cache,yes,1.5,",
         "2026-01-01T00:00:01+00:00,redis-cache,1,nan,",
         "2026-01-01T00:00:01+00:00,redis-cache,1,-1,",
+        "2026-01-01T00:00:01+00:00,redis-cache,1,1e308,",
+        "9999-12-31T23:59:59-23:59,redis-cache,1,1.5,",
+        "0001-01-01T00:00:00+23:59,redis-cache,1,1.5,",
         "2026-01-01T00:00:01+00:00,,1,1,",
         'yesterday,redis-cache,1,"1',
     ],
@@ -375,3 +381,56 @@ def test_one_answer_in_twenty_is_spoken_of_when_there_are_twenty() -> None:
     assert [line for line in report_module._observations(checks(20)) if "uneven" in line] == [
         "a is uneven: 2 of 20 answers took 19.8 ms or more, half of them at most 1.0 ms."
     ]
+
+
+# --- much to report ----------------------------------------------------------------------------------------------
+
+
+def row(second: int, name: str, up: bool, milliseconds: float = 1.0, why: str = "") -> str:
+    time = datetime.fromtimestamp(1_767_225_600 + second, UTC).isoformat()
+    return f"{time},{name},{int(up)},{milliseconds},{why}"
+
+
+def test_five_hundred_services_are_reported_in_seconds_with_a_picture_of_the_worst(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[str]] = []
+    draw = pictures.draw
+
+    def note(services: dict[str, list[Logged]], path: Path) -> None:
+        drawn.append(list(services))
+        draw(services, path)
+
+    monkeypatch.setattr(pictures, "draw", note)
+    rows = [row(10 * n, f"s-{i}", i != 400, 5.0 if i == 300 else 1.0) for n in range(3) for i in range(500)]
+    began = time.monotonic()
+    written = reported(log_of(tmp_path, *rows, ""), tmp_path)
+    assert time.monotonic() - began < 15
+    assert drawn[0][:3] == ["s-400", "s-300", "s-0"]
+    assert len(drawn[0]) == pictures.MOST_PANELS
+    assert "## Latency over time: the 20 of 500 with the most failures, then the slowest" in written
+    assert written.count("\n| s-") == 100
+    assert "400 more rows would follow; health.csv has every check." in written
+
+
+def test_a_day_of_flapping_lists_the_longest_outages_and_says_how_many_more(tmp_path: Path) -> None:
+    ups = [n % 2 == 0 and n != 5000 for n in range(8640)]
+    written = reported(log_of(tmp_path, *(row(10 * n, "a", up) for n, up in enumerate(ups)), ""), tmp_path)
+    said = [line for line in written.splitlines() if line.startswith("a did not answer")]
+    assert len(said) == 40
+    assert said[0].startswith("a did not answer from 2026-01-01 13:53:10 UTC for about 30 s. Its log")
+    assert "4,279 more times without an answer or degraded" in written
+
+
+def test_the_picture_is_as_wide_as_the_page(tmp_path: Path) -> None:
+    reported(log_of(tmp_path, *(row(0, f"s-{i}", up=True) for i in range(12)), ""), tmp_path)
+    height, width = plt.imread(tmp_path / "reports/health_latency.png").shape[:2]
+    assert width / height * pictures.HEIGHT_MM > 260  # of the 269 mm between the margins
+
+
+def test_one_check_of_one_service_is_said_in_the_singular_and_no_reason_leaves_no_brackets(
+    tmp_path: Path,
+) -> None:
+    written = reported(log_of(tmp_path, row(0, "a", up=False), ""), tmp_path)
+    assert "1 service was asked once; 0.00 % of the answers" in written
+    assert "()" not in written

@@ -219,6 +219,32 @@ def test_a_failed_run_leaves_nothing_of_an_earlier_one_and_says_so(
     }
 
 
+def test_a_capture_that_cannot_be_opened_leaves_the_earlier_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, CAPTURES / "plain.pcap") == 0
+    written = sorted((tmp_path / "reports").iterdir())
+    assert run(tmp_path, CAPTURES / "plain.pcap", tmp_path / "typo.pcap") == 1
+    assert sorted((tmp_path / "reports").iterdir()) == written
+    assert capsys.readouterr().err == f"traffic: {tmp_path / 'typo.pcap'}: No such file or directory\n"
+
+
+@pytest.mark.parametrize("name", ["traffic_rate.csv", ".traffic_rate.csv", "link.pcap"])
+def test_a_capture_that_a_result_would_overwrite_is_refused_and_stays(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capture = tmp_path / "reports" / name
+    capture.parent.mkdir()
+    data = (CAPTURES / "plain.pcap").read_bytes()
+    target = capture.parent / "top_talkers.csv" if name == "link.pcap" else capture
+    target.write_bytes(data)
+    if capture != target:
+        capture.symlink_to(target)
+    assert run(tmp_path, capture) == 1
+    assert capture.read_bytes() == data
+    assert f"{capture}: this capture would be overwritten by a result" in capsys.readouterr().err
+
+
 def test_a_run_without_pictures_leaves_no_older_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

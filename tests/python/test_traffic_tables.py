@@ -56,6 +56,12 @@ def heights(figure: Figure) -> list[list[float]]:
     return [np.asarray(drawn[0].get_data()[0]).tolist() for drawn in panels]
 
 
+def test_a_capture_of_one_protocol_is_not_mostly_of_it() -> None:
+    said = findings.summary(tables_at(0, 1))
+    assert "All of them are UDP." in said
+    assert "Most of them" not in said
+
+
 # --- silence ----------------------------------------------------------------------------------------------------------
 
 
