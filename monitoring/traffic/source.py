@@ -28,7 +28,7 @@ def packets_of(name: str, book: AddressBook, unread: Unread) -> Generator[Packet
             yield from read(raw, book, unread)
     except OSError as error:
         if not error.filename:
-            error.filename, error.strerror = name, error.strerror or str(error)
+            error.filename, error.strerror = name or "''", error.strerror or str(error)
         raise
 
 
@@ -36,7 +36,11 @@ def packets_of(name: str, book: AddressBook, unread: Unread) -> Generator[Packet
 def opened(name: str) -> Iterator[BinaryIO]:
     """Open a file, or standard input for "-"."""
     if name == STANDARD_INPUT:
+        if sys.stdin is None:  # as Python has it where it is closed
+            raise foreign.NotACaptureError("standard input is closed")
         yield sys.stdin.buffer
+    elif not name:
+        raise foreign.NotACaptureError("an empty name names no file")
     elif Path(name).is_dir():
         raise foreign.NotACaptureError("this is a folder; give the captures in it")
     else:
