@@ -38,9 +38,16 @@ def summary(tables: Tables) -> str:
 def observations(tables: Tables) -> list[str]:
     """Give what deserves attention, the worst first."""
     found = [*_unanswered(tables), *_sent_again(tables), *_resets(tables), *_slow(tables)]
+    return [*found, *([] if found else [_good(tables)]), *_checks(tables), *_unread(tables)]
+
+
+def _good(tables: Tables) -> str:
+    """Say that no problem was found, as far as that can be said."""
+    if not tables.pairs:
+        return "No packet's IP addresses could be read, so nothing can be said of connections."
+    where = " in what could be read" if tables.tally.unread.counts else ""
     asked = "every connection was answered" if tables.total("syn") else "no connection was asked for"
-    good = [] if found else [f"No problem was found: {asked}, and no segment was sent again."]
-    return [*found, *good, *_checks(tables), *_unread(tables)]
+    return f"No problem was found{where}: {asked}, and no segment was sent again."
 
 
 def _unanswered(tables: Tables) -> Iterator[str]:

@@ -244,6 +244,17 @@ def test_what_the_capture_does_not_tell_is_said_to_be_unknown() -> None:
     ]
 
 
+def test_of_packets_whose_addresses_could_not_be_read_nothing_good_is_said() -> None:
+    damaged = b"12:00:00.000001 IP (tos 0x0, ttl 64, id 1, offset 0, flags [DF], proto TCP (6), length 60)\n"
+    good = b"12:00:00.000001 IP 10.0.0.10.1 > 10.0.0.20.2: UDP, length 1\n"
+    said = [findings.observations(analysed(text))[0] for text in (damaged * 3, damaged + good, good)]
+    assert said == [
+        "No packet's IP addresses could be read, so nothing can be said of connections.",
+        "No problem was found in what could be read: no connection was asked for, and no segment was sent again.",
+        "No problem was found: no connection was asked for, and no segment was sent again.",
+    ]
+
+
 def test_a_persons_table_has_separators_units_and_plain_names(tmp_path: Path) -> None:
     tables = tables_at(*(number / 100 for number in range(1500)))
     pictures.draw(tables, tmp_path)
