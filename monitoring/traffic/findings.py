@@ -28,9 +28,9 @@ def summary(tables: Tables) -> str:
     if pairs:
         source, destination, packets = pairs[0]
         said.append(f"The most, {packets:,}, went from {source} to {destination}.")
-    if asked := tables.total("syn"):
+    if asked := tables.total("asked"):
         said.append(
-            f"Connections asked for (SYN): {asked:,}; answered (SYN-ACK): {tables.total('syn_ack'):,}."
+            f"Connections asked for (SYN): {asked:,}; answered (SYN-ACK): {tables.total('answered'):,}."
         )
     return " ".join(said)
 
@@ -54,9 +54,9 @@ def _unanswered(tables: Tables) -> Iterator[str]:
     rows = []
     for (source, destination), count in tables.pairs.items():
         back = tables.pairs.get((destination, source))
-        missing = count.syn - (back.syn_ack if back else 0)
+        missing = count.asked - (back.answered if back else 0)
         if missing > 0:
-            rows.append((missing, count.syn, source, destination))
+            rows.append((missing, count.asked, source, destination))
     for missing, asked, source, destination in sorted(rows, reverse=True)[:_MOST_NAMED]:
         yield (
             f"Not answered within the capture: {missing:,} of {_many(asked, 'connection')} from {source} to "
