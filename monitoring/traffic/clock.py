@@ -13,6 +13,10 @@ _DAY, _NANOSECONDS = 86400, 1_000_000_000
 _HALF_DAY = _DAY // 2 * _NANOSECONDS
 _MEMORY = 1 << 16
 _DIGITS = 9  # of nanoseconds
+_NO_TIME = int(np.iinfo(np.int64).min)
+_LATEST = int(np.iinfo(np.int64).max) // _NANOSECONDS  # seconds since 1970 that 64 bits of nanoseconds hold
+_HOURS, _MINUTES, _SECONDS = 24, 60, 61  # one may be a leap second
+_LONGEST_QUOTE = 40
 _ZERO, _MINUS = ord("0"), ord("-")
 _SIGNS, _TIMELESS = (b" ", b"-"), (b"", b"[")  # "[Error converting time]"
 _RELATIVE_BEGIN = 10**18  # where relative times begin, so that none is negative
@@ -46,7 +50,18 @@ class Clock:
         return found
 
     def _told(self, stamps: Sequence[bytes]) -> Integers:
-        first, times = stamps[0], self._read(stamps)
+        times = self._read(stamps)
+        wrong = times == _NO_TIME
+        if not wrong.any():
+            return self._of_style(stamps[0], times)
+        where = stamps[int(np.argmax(wrong))].decode().strip()[:_LONGEST_QUOTE]
+        self._unread.note("time that no calendar has", where, int(wrong.sum()))
+        found = np.full(len(times), UNKNOWN, np.int64)
+        if not wrong.all():
+            found[~wrong] = self._of_style(stamps[0], times[~wrong])
+        return found
+
+    def _of_style(self, first: bytes, times: Integers) -> Integers:
         if first[:1] in _SIGNS:
             return self._relative(times)
         return self._of_days(times) if b":" in first and b"-" not in first else times
@@ -86,12 +101,17 @@ class Clock:
         change[1:] = (letters[1:, :point] != letters[:-1, :point]).any(axis=1)
         begins = np.flatnonzero(change)
         seconds = np.array([self._second(stamps[index][:point]) for index in begins.tolist()], np.int64)
-        times = seconds[np.cumsum(change) - 1] * _NANOSECONDS + fraction
-        return np.asarray(np.where(letters[:, 0] == _MINUS, -times, times))
+        seconds = seconds[np.cumsum(change) - 1]
+        times = seconds * _NANOSECONDS + fraction
+        signed = np.where(letters[:, 0] == _MINUS, -times, times)
+        return np.asarray(np.where(seconds == _NO_TIME, _NO_TIME, signed))
 
     def _one(self, stamp: bytes) -> int:
         whole, _, part = stamp.rstrip().partition(b".")
-        time = self._second(whole) * _NANOSECONDS + int(part[:_DIGITS].ljust(_DIGITS, b"0") or 0)
+        seconds = self._second(whole)
+        if seconds == _NO_TIME:
+            return _NO_TIME
+        time = seconds * _NANOSECONDS + int(part[:_DIGITS].ljust(_DIGITS, b"0") or 0)
         return -time if stamp.startswith(b"-") else time
 
     def _second(self, text: bytes) -> int:
@@ -112,13 +132,19 @@ class Clock:
 
 
 def _second(text: bytes) -> int:
-    """Give the seconds of what stands before the point; 0 where it makes no sense."""
+    """Give the seconds of what stands before the point; _NO_TIME where it makes no sense."""
     day, _, clock = text.strip(b" -").rpartition(b" ")
     try:
         if b":" not in clock:
-            return int(clock[-10:])
+            return _possible(int(clock[: len(str(_LATEST)) + 1])) if text[:1] not in _SIGNS else _NO_TIME
         days = (date.fromisoformat(day.decode()) - date(1970, 1, 1)).days if day else 0
         hours, minutes, seconds = map(int, clock.split(b":"))
     except ValueError:
-        return 0
-    return days * _DAY + (hours % 24 * 60 + minutes % 60) * 60 + seconds % 60
+        return _NO_TIME
+    if hours >= _HOURS or minutes >= _MINUTES or seconds >= _SECONDS:
+        return _NO_TIME
+    return _possible(days * _DAY + (hours * 60 + minutes) * 60 + seconds)
+
+
+def _possible(seconds: int) -> int:
+    return seconds if 0 <= seconds < _LATEST else _NO_TIME

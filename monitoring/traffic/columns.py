@@ -38,7 +38,7 @@ COLUMNS = {
     "second": Column("seconds since the first packet"),
     "packets": Column("packets"),
     "bytes": Column("bytes"),
-    "syn": Column("connections asked for"),
+    "syn": Column("times asked"),
     "syn_ack": Column("answered"),
     "fin": Column("ended"),
     "rst": Column("reset"),

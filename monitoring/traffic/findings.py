@@ -31,9 +31,9 @@ def summary(tables: Tables) -> str:
     if pairs:
         source, destination, packets = pairs[0]
         said.append(f"The busiest pair is {source} to {destination}: {_many(packets, 'packet')}.")
-    if asked := tables.total("syn"):
+    if asked := tables.total("asked"):
         said.append(
-            f"Connections asked for (SYN): {asked:,}; answered (SYN-ACK): {tables.total('syn_ack'):,}."
+            f"Connections asked for (SYN): {asked:,}; answered (SYN-ACK): {tables.total('answered'):,}."
         )
     return " ".join(said)
 
@@ -41,18 +41,25 @@ def summary(tables: Tables) -> str:
 def observations(tables: Tables) -> list[str]:
     """Return what deserves attention, the worst first, then what the capture does not tell."""
     found = [*_unanswered(tables), *_sent_again(tables), *_resets(tables), *_slow(tables)]
+    return [*found, *([] if found else [_good(tables)]), *_checks(tables), *_unread(tables)]
+
+
+def _good(tables: Tables) -> str:
+    """Say that no problem was found, as far as that can be said."""
+    if not tables.pairs:
+        return "No packet's IP addresses could be read, so nothing can be said of connections."
+    where = " in what could be read" if tables.tally.unread.counts else ""
     asked = "every connection was answered" if tables.total("syn") else "no connection was asked for"
-    good = [] if found else [f"No problem was found: {asked}, and no segment was sent again."]
-    return [*found, *good, *_checks(tables), *_unread(tables)]
+    return f"No problem was found{where}: {asked}, and no segment was sent again."
 
 
 def _unanswered(tables: Tables) -> Iterator[str]:
     rows = []
     for (source, destination), count in tables.pairs.items():
         back = tables.pairs.get((destination, source))
-        missing = count.syn - (back.syn_ack if back else 0)
+        missing = count.asked - (back.answered if back else 0)
         if missing > 0:
-            rows.append((missing, count.syn, source, destination))
+            rows.append((missing, count.asked, source, destination))
     for missing, asked, source, destination in sorted(rows, reverse=True)[:_MOST_NAMED]:
         yield (
             f"Not answered within the capture: {missing:,} of {_many(asked, 'connection')} from {source} to "

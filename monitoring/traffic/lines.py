@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import re
 
+LENGTH = rb"\d{1,9}+(?!\d)"  # of bytes, and all that is a number of 64 bits; more is none
+SEQUENCE = rb"\d{1,10}+(?!\d)"
+_PROTOCOL = rb"(?:25[0-5]|2[0-4]\d|1\d\d|\d\d?)"
 NUMBER = rb"(?:[ ]*+\d++[ ]{2})?"  # -#
 TIME = rb"(?:(?:[ -]?(?:\d{4}-\d\d-\d\d[ ])?[\d:]++\.\d++|\[Error[ ]converting[ ]time\])[ ]|(?=\[Invalid[ ]header:))"
 MAC = rb"(?:(?:[0-9a-f]{1,2}:){5}[0-9a-f]{1,2}(?:[ ]\(oui[ ][^\n)]{0,80}+\))?|Broadcast)"
@@ -22,27 +25,39 @@ _LINK = (
     rb"(?:(?P<interface>[^\s:,]++)[ ]++" + DIRECTION + rb"[ ]++(?!>)(?:ifindex[ ]\d++[ ])?"
     rb"|[ ]*+" + DIRECTION + rb"[ ])?"
     rb"(?:" + MAC + rb"[ ](?:>[ ]" + MAC + rb",[ ])?)?"
-    rb"(?:(?:" + _IP_KIND % b"kind" + rb"|" + _KIND + rb"),[ ]length[ ](?P<frame>\d++):[ ])?"
+    rb"(?:(?:" + _IP_KIND % b"kind" + rb"|" + _KIND + rb"),[ ]length[ ](?P<frame>" + LENGTH + rb"):[ ])?"
     rb"(?>(?:" + _VLAN + rb"(?:" + _KIND + rb",[ ](?=vlan[ ]))?)*)"
     rb"(?P<tags>" + _IP_KIND % b"tagged" + rb",[ ])?"
 )  # fmt: skip
 IPV4 = (
     rb"(?:\(tos[ ]0x[0-9a-f]++(?:,ECT\([01]\)|,CE)?(?:,[ ]ttl[ ]\d++)?,[ ]id[ ]\d++,[ ]offset[ ](?P<offset>\d++),"
-    rb"[ ]flags[ ]\[[^\]\n]{0,20}+\],[ ]proto[ ][^(\n]{1,40}+\((?P<proto>\d++)\),[ ]length[ ](?P<total>\d++)"
+    rb"[ ]flags[ ]\[[^\]\n]{0,20}+\],[ ]proto[ ][^(\n]{1,40}+\((?P<proto>"
+    + _PROTOCOL
+    + rb")\),[ ]length[ ](?P<total>"
+    + LENGTH
+    + rb")"
     rb"(?:[ ]\[was[ ]0,[^\]\n]{0,40}+\])?(?:,[ ]options[ ]\([^)\n]{0,400}+\))?"
     rb"(?:,[ ]bad[ ]cksum[ ][0-9a-f]++[ ]\(->[0-9a-f]++\)!)?\)(?:\n[ ]{4}|[ ]))?"
 )
 IPV6 = (
     rb"(?:\((?:class[ ]0x[0-9a-f]++,[ ])?(?:flowlabel[ ]0x[0-9a-f]++,[ ])?hlim[ ]\d++,[ ]next-header[ ]"
-    rb"[^(\n]{1,40}+\((?P<next>\d++)\),?[ ]payload[ ]length:?[ ](?P<payload>\d++)\)[ ])?"
+    rb"[^(\n]{1,40}+\((?P<next>"
+    + _PROTOCOL
+    + rb")\),?[ ]payload[ ]length:?[ ](?P<payload>"
+    + LENGTH
+    + rb")\)[ ])?"
 )
 FLAGS = (
     rb"Flags[ ]\[(?P<flags>[^\]\n]{0,20}+)\](?:,[ ]cksum[ ][^\s(]{1,20}+[ ]\([^)\n]{0,60}+\))?"
-    rb"(?:,[ ]seq[ ](?P<sequence>\d++)%b)?"
+    rb"(?:,[ ]seq[ ](?P<sequence>" + SEQUENCE + rb")%b)?"
     rb"(?:,[ ]ack[ ]\d++)?(?:,[ ]win[ ]\d++)?(?:,[ ]urg[ ]\d++)?(?:,[ ]options[ ]\[(?P<options>[^\]\n]{0,300}+)\])?"
 )
-_TCP = FLAGS % rb"(?::\d++)?" + rb",[ ]length[ ](?P<length>\d++)[^\n]*+"
-_PLAIN = rb"(?:\[(?:udp[ ]sum[ ]ok|no[ ]cksum)\][ ])?(?P<plain>UDP,[ ]length|tcp)[ ](?P<amount>\d++)(?=\n)"  # -q: tcp
+_TCP = FLAGS % rb"(?::\d++)?" + rb",[ ]length[ ](?P<length>" + LENGTH + rb")[^\n]*+"
+_PLAIN = (
+    rb"(?:\[(?:udp[ ]sum[ ]ok|no[ ]cksum)\][ ])?(?P<plain>UDP,[ ]length|tcp)[ ](?P<amount>"
+    + LENGTH
+    + rb")(?=\n)"
+)  # -q: tcp
 
 # Where a packet begins: with its time; without times (-t), where nothing is indented, for what continues a packet is.
 # But a direction is put to the right of three letters.

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
-from monitoring.traffic.packets import AddressBook
+from monitoring.traffic.packets import AddressBook, Unread
 
 PORT_BITS, PORT = 16, 0xFFFF
 _MOST = 1 << 17
@@ -30,15 +30,24 @@ class Memory(dict[bytes, int]):
 class Ends(Memory):
     """A cache of `address.port`, with or without a colon at the end: the address' number, then 16 bits of port."""
 
-    def __init__(self, book: AddressBook) -> None:
+    def __init__(self, book: AddressBook, unread: Unread) -> None:
         super().__init__(self._end)
+        self._unread = unread
         self.addresses = Memory(lambda token: book.number(_address(token)))
         self._services = Memory(_service)
 
     def _end(self, token: bytes) -> int:
         address, _, port = token.removesuffix(b":").rpartition(b".")
-        number = int(port[:9]) & PORT if port.isdigit() else self._services[port]
+        number = self._port(port) if port.isdigit() else self._services[port]
         return self.addresses[address] << PORT_BITS | number
+
+    def _port(self, digits: bytes) -> int:
+        """Give a port; none, noted once for each end, for what is larger than ports are."""
+        port = int(digits[:9])
+        if port <= PORT:
+            return port
+        self._unread.note("port over 65535", f"port {digits[:20].decode()}")
+        return 0
 
 
 def _address(token: bytes) -> str:

@@ -73,7 +73,8 @@ _CARRIED = {
     b"CARP": 112, b"PGM": 113, b"pgm": 113, b"sctp": 132, b"mobility": 135,
 }  # fmt: skip
 _WORD = re.compile(
-    rb"[ ]?(?:\[\|)?(ERROR: RSVP|no next header|[A-Za-z0-9]*?)(?:v\d++)?(?:-proto-(\d++))?(?![A-Za-z0-9])"
+    rb"[ ]?(?:\[\|)?(ERROR: RSVP|no next header|[A-Za-z0-9]*?)(?:v\d++)?"
+    rb"(?:-proto-(25[0-5]|2[0-4]\d|1\d\d|\d\d?))?(?![A-Za-z0-9])"
 )
 _LEADING = re.compile(rb"(?>(?:\[(?!\|)[^\]\n]{0,80}\][ ])*)")  # [udp sum ok], [bad icmp6 cksum ...]
 

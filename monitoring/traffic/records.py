@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
+
+import numpy as np
 
 from monitoring.traffic.frames import Frames
 from monitoring.traffic.packets import Unread
@@ -43,13 +46,24 @@ def read(stream: Stream, head: bytes, position: int, records: Format, unread: Un
     while (block := stream.read(BLOCK_BYTES)) or head:
         data, head = data + block, b""
         try:
-            yield from records.frames(data)
+            for frames in records.frames(data):
+                yield _possible(frames, position, unread)
         except Damaged as damage:
             unread.note(f"damaged from some byte on: {damage}", f"byte {position + damage.at}")
             return
         position += records.used
         data = data[records.used :]
     unread.note("the capture ends in the middle of a record", f"byte {position}", len(data) > 0)
+
+
+def _possible(frames: Frames, position: int, unread: Unread) -> Frames:
+    """Mend the sizes of frames of which more is there than there was; the data begin at a position of the stream."""
+    wrong = np.flatnonzero(frames.size < frames.captured)
+    if not len(wrong):
+        return frames
+    where = f"byte {position + int(frames.at[wrong[0]])}"
+    unread.note("original length below the captured", where, len(wrong))
+    return replace(frames, size=np.maximum(frames.size, frames.captured))
 
 
 def exactly(stream: Stream, size: int) -> bytes:

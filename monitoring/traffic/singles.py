@@ -15,7 +15,9 @@ from monitoring.traffic.text_link import Link, read_link
 
 _LONGEST_QUOTE = 80
 _BARE_IP = re.compile(rb"\S++[ ]>[ ]\S++(?<=:)[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ]")
-_LENGTH = re.compile(rb"\A[^\n]*?, length (\d++)")
+_LENGTH = re.compile(rb"\A[^\n]*?, length (" + lines.LENGTH + rb")")
+_TOO_LARGE = re.compile(rb"[ ](?:length:?|tcp)[ ]\d{10}|[ ]seq[ ](?:\d{1,10}+:)?\d{11}")
+_HEADERS = 4000  # bytes of a packet's text in which they are
 _ALL_TOLD = (ARP, 0x88CC)  # and LLDP: the length is that of all that the frame carries
 
 
@@ -83,6 +85,8 @@ class Singles:
             self._note(f"IPv{version} header cut short or damaged", link.rest, line)
         elif datagram.protocol == UNKNOWN:
             self._note("protocol that the text does not tell", link.rest, line)
+        elif _TOO_LARGE.search(link.rest, 0, _HEADERS):
+            self._note("number that is too large", link.rest, line)
         return Single(time, link, datagram)
 
     def _note(self, reason: str, text: bytes, line: Callable[[], int]) -> None:

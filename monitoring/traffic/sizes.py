@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from monitoring.traffic.lines import LENGTH
 from monitoring.traffic.packets import IPV4, IPV6, UDP, UNKNOWN
 
 HEADERS = {IPV4: 20, IPV6: 40}  # bytes
@@ -12,10 +13,12 @@ LARGEST_WHOLE = 1500  # bytes; a larger length may be the whole datagram's, prin
 _OPTION_SIZES = {b"nop": 1, b"eol": 1, b"mss": 4, b"wscale": 3, b"sackOK": 2, b"TS": 10, b"md5": 18}
 _USUAL_OPTIONS, _USUAL_SIZE = b"nop,nop,TS val ", 12  # bytes, when no option follows the timestamps
 _DATAGRAM = re.compile(
-    rb"(?:\[[^\]\n]{0,40}\][ ])?(?:(?:UDP|NTPv\d|BOOTP/DHCP|SYSLOG)\b[^\n]{0,80}?,[ ]length[ ](?P<told>\d++)"
-    rb"|\d++[^\n]*[ ]\((?P<question>\d++)\)\Z)"  # DNS
+    rb"(?:\[[^\]\n]{0,40}\][ ])?(?:(?:UDP|NTPv\d|BOOTP/DHCP|SYSLOG)\b[^\n]{0,80}?,[ ]length[ ](?P<told>"
+    + LENGTH
+    + rb")"
+    rb"|\d++[^\n]*[ ]\((?P<question>" + LENGTH + rb")\)\Z)"  # DNS
 )
-_MESSAGE = re.compile(rb"(?:ICMP|ICMP6|GREv0)\b[^\n]*?,[ ]length[ ](\d++)")
+_MESSAGE = re.compile(rb"(?:ICMP|ICMP6|GREv0)\b[^\n]*?,[ ]length[ ](" + LENGTH + rb")")
 
 
 def length_of(rest: bytes, protocol: int, header: int, segment: re.Match[bytes] | None) -> int:

@@ -43,7 +43,7 @@ def _named(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         if not error.filename:
-            error.filename, error.strerror = name, error.strerror or str(error)
+            error.filename, error.strerror = name or "''", error.strerror or str(error)
         raise
 
 
@@ -51,7 +51,11 @@ def _named(name: str) -> Iterator[None]:
 def opened(name: str) -> Iterator[BinaryIO]:
     """Open a file, or standard input for "-"."""
     if name == STANDARD_INPUT:
+        if sys.stdin is None:  # as Python has it where it is closed
+            raise foreign.NotACaptureError("standard input is closed")
         yield sys.stdin.buffer
+    elif not name:
+        raise foreign.NotACaptureError("an empty name names no file")
     elif Path(name).is_dir():
         raise foreign.NotACaptureError("this is a folder; give the captures in it")
     else:

@@ -110,8 +110,8 @@ class Tables:
             ),
             ("other_packets", tally.packets - sum(protocols[number] for number in (TCP, UDP, ICMP, ICMP6))),
             ("fragments", tally.fragments),
-            ("connections_asked_for", self.total("syn")),
-            ("connections_answered", self.total("syn_ack")),
+            ("connections_asked_for", self.total("asked")),
+            ("connections_answered", self.total("answered")),
             ("retransmissions", self.total("retransmissions")),
             ("resets", self.total("rst")),
         ]

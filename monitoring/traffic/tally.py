@@ -42,11 +42,23 @@ class PairCount:
     fin: int = 0
     rst: int = 0
     retransmissions: int = 0
+    syn_again: int = 0  # of SYNs, those sent again
+    syn_ack_again: int = 0
     handshakes: Durations = field(default_factory=Durations)  # that the source began
+
+    @property
+    def asked(self) -> int:
+        """Give the connections asked for: a SYN sent again is none of its own."""
+        return self.syn - self.syn_again
+
+    @property
+    def answered(self) -> int:
+        """Give the connections answered."""
+        return self.syn_ack - self.syn_ack_again
 
     def add(self, other: PairCount) -> None:
         """Add the counts of another pair to this one's."""
-        for name in COUNTS:
+        for name in (*COUNTS, "syn_again", "syn_ack_again"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.handshakes.add(other.handshakes)
 
@@ -98,6 +110,8 @@ class Tally:
             "fin": flags & FIN != 0,
             "rst": flags & RST != 0,
             "retransmissions": again[rows],
+            "syn_again": (opening == SYN) & again[rows],
+            "syn_ack_again": (opening == SYN | ACK) & again[rows],
         }
         sums = {name: np.bincount(inverse, column, len(keys)).astype(int) for name, column in columns.items()}
         for index, key in enumerate(keys.tolist()):

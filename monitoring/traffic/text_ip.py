@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from monitoring.traffic import protocol_words
-from monitoring.traffic.lines import FLAGS, IPV4, IPV6
+from monitoring.traffic.lines import FLAGS, IPV4, IPV6, LENGTH, SEQUENCE
 from monitoring.traffic.memory import service_port
 from monitoring.traffic.packets import IPV4 as VERSION_4
 from monitoring.traffic.packets import IPV6 as VERSION_6
@@ -28,7 +28,12 @@ _EXTENSION = re.compile(
     rb"|(?P<ah>AH\([^()\n]*+(?:\([^()\n]*+\)[^()\n]*+)?\):[ ]{0,2}))"
 )
 _PORTS = re.compile(rb"(?P<source>[^\s.:>]++)[ ]>[ ](?P<destination>[^\s.:>]++):[ ](?P<rest>[^\n]*+)")
-_SEGMENT = re.compile(FLAGS % rb"(?::(?P<end>\d++))?" + rb"(?P<whole>,[ ]length[ ](?P<length>\d++))?")
+_SEGMENT = re.compile(
+    FLAGS % (rb"(?::(?P<end>" + SEQUENCE + rb"))?")
+    + rb"(?P<whole>,[ ]length[ ](?P<length>"
+    + LENGTH
+    + rb"))?"
+)
 _TCP_WORDS = (b"Flags [", b"tcp ", b"[|tcp]", b" [|tcp]", b"[bad hdr length", b"[!tcp]")
 _INNER = re.compile(rb"(?P<source>\S++)[ ]>[ ]\S++(?<=:)(?:[ ]|\Z)")
 _INNER_HEADER = re.compile(rb"\((tos|class|flowlabel|hlim)[ ]")  # of -v

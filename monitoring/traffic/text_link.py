@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from monitoring.traffic import protocol_words
-from monitoring.traffic.lines import DIRECTION, MAC
+from monitoring.traffic.lines import DIRECTION, LENGTH, MAC
 from monitoring.traffic.packets import ARP, IPV4, IPV6, LLC, UNKNOWN
 from monitoring.traffic.protocol_words import POINTS, RAW_IPX, SNAP, TYPE_NAMES, VLAN_TYPES
 
@@ -19,7 +19,7 @@ _COOKED = re.compile(
 )
 _ENDS = re.compile(MAC + rb"(?:[ ](?P<ssap>[A-Z][\w. ]{0,30}))?[ ]>[ ]" + MAC + rb"(?:,[ ]|[ ])")
 _KIND = rb"(?:ethertype[ ])?(?P<name>[A-Za-z0-9][^,\n:]{0,40}?)(?:[ ]\(0x(?P<type>[0-9a-f]{4})\))?"
-_WITH_LENGTH = re.compile(_KIND + rb",[ ]length[ ](?P<frame>\d++):[ ]?")
+_WITH_LENGTH = re.compile(_KIND + rb",[ ]length[ ](?P<frame>" + LENGTH + rb"):[ ]?")
 _WITHOUT_LENGTH = re.compile(_KIND + rb"(?:,[ ]|(?=\n|\Z))")
 _QUIET_ARP = (b"Request who-has ", b"Reply ")  # -q -e of -i any
 _WORDS = {IPV4: b"IP ", IPV6: b"IP6 "}
@@ -33,12 +33,14 @@ _SNAP = re.compile(
 )
 _LLC_NAMES = re.compile(
     rb"(?:[A-Z][\w. ]{0,30}[ ]>[ ])?(?P<dsap>[A-Z][\w. ]{0,30})[ ](?:Unnumbered|Supervisory|Information),[ ]"
-    rb"[^\n]{0,80}?length[ ](?P<length>\d++)"
+    rb"[^\n]{0,80}?length[ ](?P<length>" + LENGTH + rb")"
 )
 _PLAIN = re.compile(rb"IP(6?)[ ](?=[^\s(]++[ ]>[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ])")  # without -e
 # BSD's loopback, PPP and raw IP with -e; HDLC's address before the EtherType.
 _BARE = re.compile(
-    rb"(?:(?:AF[ ])?(?P<family>IPv[46]|IP6?)(?:[ ]\((?:\d++|0x00[0-9a-f]{2})\))?,[ ]length[ ](?P<frame>\d++)|ip):[ ]"
+    rb"(?:(?:AF[ ])?(?P<family>IPv[46]|IP6?)(?:[ ]\((?:\d++|0x00[0-9a-f]{2})\))?,[ ]length[ ](?P<frame>"
+    + LENGTH
+    + rb")|ip):[ ]"
 )
 _HDLC = re.compile(rb"(?:unicast|bcast|0x[0-9a-f]{2}),[ ](?=ethertype[ ])")
 

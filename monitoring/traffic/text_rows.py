@@ -37,7 +37,7 @@ class Rows:
     """Reads pieces of one text; `begin` is the pattern of where its packets begin."""
 
     def __init__(self, book: AddressBook, unread: Unread, begin: bytes) -> None:
-        self._clock, self._ends = Clock(unread), Ends(book)
+        self._clock, self._ends = Clock(unread), Ends(book, unread)
         self._singles = Singles(self._ends, unread, begin)
         self._styles = lines.styles(begin)
         self._style: int | None = None

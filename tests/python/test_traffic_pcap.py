@@ -133,6 +133,14 @@ RECORDS: dict[str, list[bytes]] = {
 }
 
 
+def test_an_original_length_below_the_captured_is_noted_and_the_size_is_what_is_there() -> None:
+    data = crafted.pcap([]) + RECORDS["more there than there was"][0] + record(1_700_000_000, bytes(60))
+    tables = analysed(data)
+    assert tables.tally.bytes == 120
+    assert tables.tally.unread.counts == {"original length below the captured": 1}
+    assert tables.tally.unread.first == {"original length below the captured": "byte 40"}
+
+
 @pytest.mark.parametrize("kinds", [*([name] for name in RECORDS), list(RECORDS)], ids="+".join)
 @pytest.mark.parametrize("cut", [0, 1, 15, 16, 17])
 def test_lanes_find_what_stepping_finds_or_nothing(kinds: list[str], cut: int) -> None:

@@ -190,6 +190,21 @@ def test_a_folder_and_a_file_that_is_not_there_are_named(
     ]
 
 
+def test_standard_input_that_is_closed_and_an_empty_name_are_refused_in_one_line(tmp_path: Path) -> None:
+    command = (
+        f"{shlex.quote(sys.executable)} -m monitoring.traffic --only-csv --topology flat --reports {tmp_path}"
+    )
+    refused = {
+        "- <&-": "traffic: -: standard input is closed\n",
+        "''": "traffic: '': an empty name names no file\n",
+    }
+    for capture, said in refused.items():
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {capture}"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (1, said)
+
+
 # --- runs --------------------------------------------------------------------------------------------------------
 
 

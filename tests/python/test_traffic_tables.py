@@ -257,6 +257,37 @@ def test_what_the_capture_does_not_tell_is_said_to_be_unknown() -> None:
     ]
 
 
+def test_a_syn_sent_again_is_no_other_connection() -> None:
+    forth, back = ((ends, ports) for ends, ports in (
+        (("10.0.0.10", "10.0.0.20"), (40000, 80)), (("10.0.0.20", "10.0.0.10"), (80, 40000))))  # fmt: skip
+    asking = ethernet(0x800, ipv4(*forth[0], 6, crafted.tcp(forth[1], crafted.SYN, 5)))
+    answer = ethernet(0x800, ipv4(*back[0], 6, crafted.tcp(back[1], crafted.SYN | crafted.ACK, 9, 6)))
+    other = ethernet(0x800, ipv4(*forth[0], 6, crafted.tcp((40001, 80), crafted.SYN, 5)))
+
+    def tables(*frames: bytes) -> Tables:
+        return analysed(crafted.pcap([Captured(frame, BEGIN + n) for n, frame in enumerate(frames)]))
+
+    again = tables(asking, asking, answer, answer)
+    assert "(SYN): 1; answered (SYN-ACK): 1." in findings.summary(again)
+    assert not [line for line in findings.observations(again) if "Not answered" in line]
+    figures = dict(again.summary())
+    assert (figures["connections_asked_for"], figures["connections_answered"]) == (1, 1)
+    assert [row[4:6] for row in again.conversations()] == [(0, 2), (2, 0)]  # segments, sent again or not
+    missing = findings.observations(tables(asking, asking, answer, answer, other))
+    assert [line for line in missing if "Not answered within the capture: 1 of 2 connections" in line]
+
+
+def test_of_packets_whose_addresses_could_not_be_read_nothing_good_is_said() -> None:
+    damaged = b"12:00:00.000001 IP (tos 0x0, ttl 64, id 1, offset 0, flags [DF], proto TCP (6), length 60)\n"
+    good = b"12:00:00.000001 IP 10.0.0.10.1 > 10.0.0.20.2: UDP, length 1\n"
+    said = [findings.observations(analysed(text))[0] for text in (damaged * 3, damaged + good, good)]
+    assert said == [
+        "No packet's IP addresses could be read, so nothing can be said of connections.",
+        "No problem was found in what could be read: no connection was asked for, and no segment was sent again.",
+        "No problem was found: no connection was asked for, and no segment was sent again.",
+    ]
+
+
 def test_a_persons_table_has_separators_units_and_plain_names(tmp_path: Path) -> None:
     tables = tables_at(*(number / 100 for number in range(1500)))
     pictures.draw(tables, tmp_path)

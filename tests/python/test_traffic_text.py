@@ -217,6 +217,46 @@ def test_a_foreign_line_is_quoted_shortened_and_passed_over() -> None:
     assert len(where) < 100
 
 
+SEGMENT_LINE = (
+    b"12:00:00.000001 IP 10.0.0.10.%b > 10.0.0.20.80: Flags [P.], seq %b, ack 1, win 1, length %b\n"
+)
+VERBOSE_LINE = (
+    b"12:00:00.000001 IP (tos 0x0, ttl 64, id 1, offset 0, flags [DF], proto %b, length %b)\n"
+    b"    10.0.0.10.1000 > 10.0.0.20.80: Flags [S], seq 1, win 64, length 0\n"
+)
+MANY_DIGITS = [b"99999999999", b"9223372036854775808", b"9" * 5000]
+
+
+@pytest.mark.parametrize("number", MANY_DIGITS, ids=len)
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (SEGMENT_LINE % (b"1000", b"1:2", b"%b"), "number that is too large"),
+        (SEGMENT_LINE % (b"1000", b"%b:%b", b"1"), "number that is too large"),
+        (SEGMENT_LINE % (b"1000", b"1:%b", b"%b"), "number that is too large"),
+        (SEGMENT_LINE % (b"%b", b"1:2", b"1"), "port over 65535"),
+        (b"12:00:00.000001 IP 10.0.0.10.1 > 10.0.0.20.2: UDP, length %b\n", "number that is too large"),
+        (VERBOSE_LINE % (b"UDP (17)", b"%b"), "IPv4 header cut short or damaged"),
+        (VERBOSE_LINE % (b"XX (%b)", b"60"), "IPv4 header cut short or damaged"),
+    ],
+)
+def test_a_number_that_no_packet_has_is_unknown_and_noted(line: bytes, reason: str, number: bytes) -> None:
+    tables = analysed(line.replace(b"%b", number) * 3)
+    assert tables.tally.packets == 3
+    assert 0 <= tables.tally.bytes < 1000
+    assert list(tables.tally.unread.counts) == [reason]
+
+
+def test_a_protocol_over_255_is_none() -> None:
+    assert protocols(VERBOSE_LINE % (b"XX (256)", b"60")) == ["unknown"]
+    assert protocols(b"12:00:00.000001 IP 10.0.0.10 > 10.0.0.20: ip-proto-256 20\n") == ["unknown"]
+    assert protocols(b"12:00:00.000001 IP 10.0.0.10 > 10.0.0.20: ip-proto-255 20\n") == ["IP protocol 255"]
+
+
+def protocols(text: bytes) -> list[str]:
+    return [row[0] for row in rows_of(text)]
+
+
 def test_numbers_before_arp_lose_no_line() -> None:
     frames = [Captured(ethernet(0x806, arp(1, *SMALL)), 10**18 + n) for n in range(12)]
     for style in ("-#", "-# -t", "-# -v -ttt"):
@@ -237,6 +277,23 @@ def test_the_time_since_the_first_packet_goes_on_after_a_day() -> None:
     frames = [Captured(each.frame, 10**18 + n * day // 5) for n, each in enumerate(everything()[:12])]
     found = tables_of(analysed(printed(crafted.pcap(frames), "-n", "-ttttt")))
     assert summary_of(found)["duration_seconds"] == f"{11 * 86400 / 5:.6f}"
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    ["99:99:99.9", "24:00:00.000001", "2026-13-45 12:00:00.000001", "0001-01-01 12:00:00.000001", "-1.5", "1:2.5",
+     "9999-12-31 12:00:00.000001", "99999999999999999999.000001", "9223372036.854776", f"{'9' * 5000}.5"],
+)  # fmt: skip
+@pytest.mark.parametrize("others", ["12:00:0{}.000001", "2026-01-01 12:00:0{}.000001", "170000000{}.000001"])
+def test_a_time_that_no_calendar_has_is_unknown_and_noted(stamp: str, others: str) -> None:
+    line = "{} IP 10.0.0.10.1 > 10.0.0.20.2: UDP, length 1\n"
+    good = [line.format(others.format(second)) for second in (1, 3)]
+    for order in ([line.format(stamp)], [line.format(stamp), *good], [*good, line.format(stamp)]):
+        tables = analysed("".join(order).encode())
+        assert tables.tally.packets == len(order)
+        assert tables.tally.unread.counts == {"time that no calendar has": 1}
+        assert tables.duration in ((None,) if len(order) == 1 else (0, 2))
+        assert sum(row[1] for row in tables.rates()) == len(order) - 1
 
 
 def test_few_rising_times_may_be_of_both_styles_and_are_unknown() -> None:
