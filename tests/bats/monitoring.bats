@@ -63,6 +63,44 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
   succeeds
 }
 
+@test "a report that fails is named, exit status 1, and an old one is neither left nor announced" {
+  sandboxed '
+    scripts/network.sh up >/dev/null
+    export REPORTS=/run/reports DURATION=3
+    mkdir /run/reports; touch /run/reports/{connection,health}_report.{pdf,md} /run/reports/connections.csv
+    monitoring/monitor.sh run &>/run/monitor & monitor=$!
+    retry 20 pgrep -f "as_comman[d] monitoring.health" >/dev/null; kill -9 $(pgrep -f "as_comman[d] monitoring.health")
+    wait $monitor && exit 1
+    grep "monitor.sh: monitoring.health failed (exit status 137): no health_report.pdf" /run/monitor
+    grep -x "also: /run/reports/connection_report.pdf" /run/monitor
+    [[ ! -e /run/reports/health_report.pdf && ! -e /run/reports/health_report.md && -s /run/reports/connection_report.pdf ]]
+    mkdir /run/bin; printf "#!/bin/sh\nexit 1\n" >/run/bin/conntrack; chmod +x /run/bin/conntrack
+    PATH=/run/bin:$PATH monitoring/monitor.sh run &>/run/monitor && exit 1
+    grep "monitor.sh: monitoring.connections failed (exit status 1): no connection_report.pdf" /run/monitor
+    grep -x "also: /run/reports/health_report.pdf" /run/monitor
+    [[ ! -e /run/reports/connection_report.pdf && ! -e /run/reports/connections.csv ]]
+  '
+  succeeds
+}
+
+@test "kill of make monitor ends all that it started; the capture ends before the reports are made" {
+  sandboxed "$UP"'
+    mine() { pgrep -f "as_comman[d] monitoring" || pgrep tcpdump; }
+    none_left() { [[ -z $(mine) ]]; }
+    for signal in TERM KILL; do
+      DURATION=60 monitoring/monitor.sh run &>/run/monitor & monitor=$!
+      retry 20 pgrep -f "as_comman[d] monitoring.visit" >/dev/null; retry 20 pgrep -f "as_comman[d] monitoring.health" >/dev/null
+      kill -$signal $monitor; wait $monitor && exit 1
+      retry 5 none_left || { ps -eo pid,args; exit 1; }
+    done
+    mkdir /run/bin # a report that takes long
+    printf "#!/bin/sh\nsleep 4\nexec $(command -v conntrack) \"\$@\"\n" >/run/bin/conntrack; chmod +x /run/bin/conntrack
+    PATH=/run/bin:$PATH DURATION=4 monitoring/monitor.sh run &>/run/monitor || { cat /run/monitor; exit 1; }
+    tcpdump -tt -nr $(monitoring/capture.sh files) 2>/dev/null | awk "{ last = \$1; first = first ? first : \$1 } END { print last - first; exit !(last - first > 3 && last - first < 8) }"
+  '
+  succeeds
+}
+
 @test "a capture is for root alone and dies with who began it; down ends whatever watches the lab, and nobody else" {
   sandboxed '
     scripts/network.sh up >/dev/null
