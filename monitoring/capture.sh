@@ -118,9 +118,12 @@ down() {
     [[ -n ${DRY_RUN:-} ]] || retry_until 10 gone "$number" || die "tcpdump ($number) does not end; kill -9 $number"
   fi
   [[ -z ${DRY_RUN:-} ]] || return 0
-  [[ -e $RUNNING/file ]] || { say "no capture runs" && return 0; }
-  say_counts
+  [[ -e $RUNNING/log ]] || { say "no capture runs" && return 0; }
+  local failed=0
+  say_counts || failed=1
   files | sed 's/^/  /' >&2
+  rm -f "$RUNNING/log" # so that a second `down` does not print these counts again
+  return "$failed"
 }
 
 # tcpdump's last words.

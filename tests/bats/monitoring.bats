@@ -36,6 +36,7 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
     curl -s -o /dev/null http://localhost:8080/api/products
     said=$(monitoring/capture.sh down 2>&1); [[ $said == *" captured, "*" 0 dropped by kernel"* ]]
     [[ -z $(pgrep tcpdump) ]]
+    said=$(monitoring/capture.sh down 2>&1); [[ $said == "no capture runs" ]]
     capture=$(monitoring/capture.sh files)
     tcpdump -nn -e -r "$capture" 2>/dev/null | python monitoring.traffic --only-csv --reports /run/text -
     python monitoring.traffic --only-csv --reports /run/pcap "$capture"
