@@ -126,13 +126,32 @@ down() {
   return "$failed"
 }
 
+# The packets in the files of the capture. tcpdump itself reports no error of write(2) before its counts, so they are
+# counted. Prints nothing for text, and when old files may have been overwritten (rotation).
+written_packets() {
+  local file found
+  mapfile -t found < <(files)
+  ((${#found[@]} > 0)) || { echo 0 && return; }
+  [[ ${found[0]} == *.pcap* ]] && ((${#found[@]} < KEEP)) || return 0
+  for file in "${found[@]}"; do tcpdump --count -r "$file" 2>/dev/null || :; done | awk '/^[0-9]+ packets?$/ { sum += $1 } END { print sum + 0 }'
+}
+
 # tcpdump's last words.
 say_counts() {
-  local counts dropped
+  local counts dropped captured written
   counts=$(awk '
     / packets? captured$/ { captured += $1 } / received by filter$/ { received += $1 } / dropped by kernel$/ { dropped += $1 }
     END { printf "%d captured, %d received by filter, %d dropped by kernel", captured, received, dropped }' "$RUNNING/log")
+  if ! grep -q ' packets\? captured$' "$RUNNING/log"; then
+    say "${YELLOW}tcpdump ended without its counts: $(tail -n 1 "$RUNNING/log")$PLAIN"
+    return 1
+  fi
   say "packets: $counts"
+  captured=${counts%% *} written=$(written_packets)
+  if [[ -n $written ]] && ((written < captured)); then
+    say "${YELLOW}tcpdump could not write $((captured - written)) of $captured packets: $(df -h --output=avail "$CAPTURES" | tail -n 1 | tr -d ' ') of disk space is free in $CAPTURES$PLAIN"
+    return 1
+  fi
   dropped=${counts##*filter, }
   [[ ${dropped%% *} == 0 ]] || { say "${YELLOW}some were dropped: the disk or this machine is too slow; SNAPLEN=96 takes less${PLAIN}" && return 1; }
 }

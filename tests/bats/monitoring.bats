@@ -64,6 +64,22 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
   succeeds
 }
 
+@test "a capture on a full disk says how many packets could not be written, and exits with 1" {
+  sandboxed '
+    scripts/network.sh up >/dev/null
+    export REPORTS=/run/reports
+    mkdir /run/reports; mount -t tmpfs -o size=64k,mode=755 tmpfs /run/reports
+    monitoring/capture.sh up
+    ip netns exec redis-cache ping -c 1000 -i 0.001 -q 10.0.0.1 >/dev/null
+    monitoring/capture.sh down &>/run/said && exit 1
+    grep -E "tcpdump could not write [1-9][0-9]* of 20[0-9][0-9] packets: 0 of disk space is free in /run/reports/captures" /run/said
+    monitoring/capture.sh up; kill -9 $(pgrep tcpdump)
+    monitoring/capture.sh down &>/run/said && exit 1
+    grep "tcpdump ended without its counts" /run/said
+  '
+  succeeds
+}
+
 @test "a report that fails is named, exit status 1, and an old one is neither left nor announced" {
   sandboxed '
     scripts/network.sh up >/dev/null
