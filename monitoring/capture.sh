@@ -202,8 +202,8 @@ WANTED=
 for argument; do
   case $argument in
     --text) TEXT=1 ;;
-    *[!0-9]* | '' | ???????*) bad_usage "\"$argument\" is neither --text nor a number of seconds" ;;
     *)
+      is_duration "$argument" || bad_usage "\"$argument\" is neither --text nor a number of seconds from 1 to 99999"
       [[ $COMMAND == run ]] || bad_usage "only run takes seconds"
       WANTED=$argument
       ;;

@@ -104,7 +104,7 @@ progress() {
 run_monitor() {
   need_root
   need_environment
-  [[ $DURATION =~ ^[1-9][0-9]{0,4}$ ]] || die "DURATION=$DURATION is no number of seconds from 1 to 99999"
+  is_duration "$DURATION" || die "DURATION=$DURATION is not a number of seconds from 1 to 99999"
   [[ ${FORMAT:=csv} =~ ^(csv|json|parquet)$ ]] || die "FORMAT=$FORMAT is none of csv, json, parquet"
   export FORMAT
   load_topology

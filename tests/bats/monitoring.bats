@@ -43,7 +43,11 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
     diff -r /run/text /run/pcap; [[ $(wc -l </run/pcap/conversations.csv) -gt 10 ]]
     monitoring/capture.sh run 2 --text &>/run/said; grep "0 dropped by kernel" /run/said
     grep " IP 10.0.0." /run/reports/captures/traffic_log_*.txt >/dev/null
-    refute monitoring/capture.sh run soon &>/run/said; grep "neither --text nor a number" /run/said
+    for duration in soon 0 08 -1 100000; do
+      monitoring/capture.sh run "$duration" &>/run/said && exit 1
+      grep "\"$duration\" is neither --text nor a number of seconds from 1 to 99999" /run/said
+      fails_with 1 "DURATION=$duration is not a number of seconds from 1 to 99999" env DURATION="$duration" monitoring/monitor.sh run
+    done
   '
   succeeds
 }
