@@ -118,18 +118,40 @@ down() {
     [[ -n ${DRY_RUN:-} ]] || retry_until 10 gone "$number" || die "tcpdump ($number) does not end; kill -9 $number"
   fi
   [[ -z ${DRY_RUN:-} ]] || return 0
-  [[ -e $RUNNING/file ]] || { say "no capture runs" && return 0; }
-  say_counts
+  [[ -e $RUNNING/log ]] || { say "no capture runs" && return 0; }
+  local failed=0
+  say_counts || failed=1
   files | sed 's/^/  /' >&2
+  rm -f "$RUNNING/log" # so that a second `down` does not print these counts again
+  return "$failed"
+}
+
+# The packets in the files of the capture. tcpdump itself reports no error of write(2) before its counts, so they are
+# counted. Prints nothing for text, and when old files may have been overwritten (rotation).
+written_packets() {
+  local file found
+  mapfile -t found < <(files)
+  ((${#found[@]} > 0)) || { echo 0 && return; }
+  [[ ${found[0]} == *.pcap* ]] && ((${#found[@]} < KEEP)) || return 0
+  for file in "${found[@]}"; do tcpdump --count -r "$file" 2>/dev/null || :; done | awk '/^[0-9]+ packets?$/ { sum += $1 } END { print sum + 0 }'
 }
 
 # tcpdump's last words.
 say_counts() {
-  local counts dropped
+  local counts dropped captured written
   counts=$(awk '
     / packets? captured$/ { captured += $1 } / received by filter$/ { received += $1 } / dropped by kernel$/ { dropped += $1 }
     END { printf "%d captured, %d received by filter, %d dropped by kernel", captured, received, dropped }' "$RUNNING/log")
+  if ! grep -q ' packets\? captured$' "$RUNNING/log"; then
+    say "${YELLOW}tcpdump ended without its counts: $(tail -n 1 "$RUNNING/log")$PLAIN"
+    return 1
+  fi
   say "packets: $counts"
+  captured=${counts%% *} written=$(written_packets)
+  if [[ -n $written ]] && ((written < captured)); then
+    say "${YELLOW}tcpdump could not write $((captured - written)) of $captured packets: $(df -h --output=avail "$CAPTURES" | tail -n 1 | tr -d ' ') of disk space is free in $CAPTURES$PLAIN"
+    return 1
+  fi
   dropped=${counts##*filter, }
   [[ ${dropped%% *} == 0 ]] || { say "${YELLOW}some were dropped: the disk or this machine is too slow; SNAPLEN=96 takes less${PLAIN}" && return 1; }
 }
@@ -180,8 +202,8 @@ WANTED=
 for argument; do
   case $argument in
     --text) TEXT=1 ;;
-    *[!0-9]* | '' | ???????*) bad_usage "\"$argument\" is neither --text nor a number of seconds" ;;
     *)
+      is_duration "$argument" || bad_usage "\"$argument\" is neither --text nor a number of seconds from 1 to 99999"
       [[ $COMMAND == run ]] || bad_usage "only run takes seconds"
       WANTED=$argument
       ;;

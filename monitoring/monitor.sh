@@ -15,10 +15,20 @@ source "$ROOT/scripts/watchers.sh"
 
 DURATION=${DURATION:-30}
 export REPORTS=${REPORTS:-$ROOT/reports}
-HELPERS=() CAPTURE=
+HELPERS=() REPORTED=() CAPTURE=
+# Everything that the reports on connections and health write; monitoring.traffic removes its own old files.
+WRITTEN=(connections.csv established_by_service.csv nat_translations.csv tracking_table.csv connection_report.{md,pdf}
+  health.csv health_latency.png health_report.{md,pdf})
 NOT_USED=20 # packets a second at the way in: the registry's checks alone
 
-page() { (cd "$ROOT" && exec "$VENV/bin/python" -m scripts.as_command "$@" 9>&-); }
+page() { (start_page "$@"); }
+
+# Replaces the shell that calls it, so that $! after `start_page ... &` is the program itself. It ends with this script,
+# even if that is killed.
+start_page() {
+  cd "$ROOT"
+  exec setpriv --pdeathsig TERM "$VENV/bin/python" -m scripts.as_command "$@" 9>&-
+}
 
 way_in() { # sets WAY_IN to the node that serves the published HTTP port, and URL
   local node
@@ -46,12 +56,27 @@ visit() {
     say "the lab is in use: no visits of our own"
   else
     say "nobody uses the lab: visiting $URL"
-    page monitoring.visit "$URL" "$DURATION" &
+    start_page monitoring.visit "$URL" "$DURATION" &
     HELPERS+=("$!")
   fi
 }
 
-end_helpers() { kill "${HELPERS[@]}" 2>/dev/null || :; } # those that an interrupt leaves behind
+end_helpers() { ((${#HELPERS[@]} == 0)) || kill "${HELPERS[@]}" 2>/dev/null || :; } # after an error or a signal
+
+remove_earlier_reports() {
+  local name
+  for name in "${WRITTEN[@]}"; do rm -f "$REPORTS/$name" "$REPORTS/.$name"; done # .NAME: an unfinished file
+}
+
+# A module that ended with an error may have written its report (an alarm is exit status 1), so look for the file.
+check_report() { # MODULE STATUS FILE: adds it to REPORTED, or prints what failed
+  if [[ -s $REPORTS/$3 ]]; then
+    REPORTED+=("$REPORTS/$3")
+  else
+    say "$SCRIPT: $1 failed (exit status $2): no $3"
+    return 1
+  fi
+}
 
 # The capture ends with this script, even if that is killed.
 start_capture() {
@@ -79,30 +104,37 @@ progress() {
 run_monitor() {
   need_root
   need_environment
-  [[ $DURATION =~ ^[1-9][0-9]{0,4}$ ]] || die "DURATION=$DURATION is no number of seconds from 1 to 99999"
+  is_duration "$DURATION" || die "DURATION=$DURATION is not a number of seconds from 1 to 99999"
   [[ ${FORMAT:=csv} =~ ^(csv|json|parquet)$ ]] || die "FORMAT=$FORMAT is not csv, json or parquet"
   export FORMAT
   load_topology
   need_lab
   export TOPOLOGY=$TABLE
-  local dropped=0 health_log=$REPORTS/health.csv files
+  local failed=0 status=0 health files health_log=$REPORTS/health.csv
   mkdir -p "$REPORTS"
-  rm -f "$health_log"
+  remove_earlier_reports
   mark_watcher
-  start_capture
   defer end_helpers
+  start_capture
   visit
-  page monitoring.health --every 2 --rounds $((DURATION / 2 + 1)) --csv "$health_log" --report "$REPORTS" >/dev/null &
-  HELPERS+=("$!")
+  start_page monitoring.health --every 2 --rounds $((DURATION / 2 + 1)) --csv "$health_log" --report "$REPORTS" >/dev/null &
+  health=$!
+  HELPERS+=("$health")
   progress
-  page monitoring.connections --reports "$REPORTS" >/dev/null || :
-  wait "${HELPERS[@]}" || :
   forget_undo
-  end_capture || dropped=1
+  defer end_helpers
+  end_capture || failed=1
+  page monitoring.connections --reports "$REPORTS" >/dev/null || status=$?
+  check_report monitoring.connections "$status" connection_report.pdf || failed=1
+  status=0
+  wait "$health" || status=$?
+  check_report monitoring.health "$status" health_report.pdf || failed=1
+  wait "${HELPERS[@]}" || : # the visits print how many were answered
+  forget_undo
   mapfile -t files < <("$ROOT/monitoring/capture.sh" files)
-  page monitoring.traffic --reports "$REPORTS" "${files[@]}"
-  say "also: $REPORTS/connection_report.pdf and $REPORTS/health_report.pdf"
-  return "$dropped"
+  page monitoring.traffic --reports "$REPORTS" "${files[@]}" || failed=$?
+  ((${#REPORTED[@]} == 0)) || say "also: ${REPORTED[*]}"
+  return "$failed"
 }
 
 case ${1:-help} in

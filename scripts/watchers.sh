@@ -6,6 +6,9 @@
 # The value names the host by its network namespace: the machine sees the programs of labs in sandboxes too.
 WATCHES=CNET_WATCHES=$(readlink /proc/self/ns/net)
 
+# A number of seconds from 1 to 99999; no leading zero, which bash would read as octal.
+is_duration() { [[ $1 =~ ^[1-9][0-9]{0,4}$ ]]; }
+
 mark_watcher() { export "${WATCHES?}"; }
 
 watchers() { grep -lzxsF -- "$WATCHES" /proc/[0-9]*/environ | cut -d/ -f3 || :; } # processes end while they are read

@@ -148,7 +148,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--every", type=_seconds, default=_EVERY_SECONDS, metavar="SECONDS", help="default 10"
     )
-    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="end after so many; 0: go on")
+    parser.add_argument("--rounds", type=_rounds, default=0, metavar="N", help="end after so many; 0: go on")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="add each check to it")
     parser.add_argument(
         "--report", type=Path, metavar="FOLDER", help="write health_report.pdf there; needs --csv"
@@ -164,6 +164,13 @@ def _seconds(text: str) -> float:
     value = float(text)
     if not 0 < value <= 3600:  # noqa: PLR2004 - an hour
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 3600 seconds")
+    return value
+
+
+def _rounds(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of rounds: 1 or more, or 0 for no end")
     return value
 
 

@@ -36,13 +36,18 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
     curl -s -o /dev/null http://localhost:8080/api/products
     said=$(monitoring/capture.sh down 2>&1); [[ $said == *" captured, "*" 0 dropped by kernel"* ]]
     [[ -z $(pgrep tcpdump) ]]
+    said=$(monitoring/capture.sh down 2>&1); [[ $said == "no capture runs" ]]
     capture=$(monitoring/capture.sh files)
     tcpdump -nn -e -r "$capture" 2>/dev/null | python monitoring.traffic --only-csv --reports /run/text -
     python monitoring.traffic --only-csv --reports /run/pcap "$capture"
     diff -r /run/text /run/pcap; [[ $(wc -l </run/pcap/conversations.csv) -gt 10 ]]
     monitoring/capture.sh run 2 --text &>/run/said; grep "0 dropped by kernel" /run/said
     grep " IP 10.0.0." /run/reports/captures/traffic_log_*.txt >/dev/null
-    refute monitoring/capture.sh run soon &>/run/said; grep "neither --text nor a number" /run/said
+    for duration in soon 0 08 -1 100000; do
+      monitoring/capture.sh run "$duration" &>/run/said && exit 1
+      grep "\"$duration\" is neither --text nor a number of seconds from 1 to 99999" /run/said
+      fails_with 1 "DURATION=$duration is not a number of seconds from 1 to 99999" env DURATION="$duration" monitoring/monitor.sh run
+    done
   '
   succeeds
 }
@@ -59,6 +64,60 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
     monitoring/capture.sh up; kill -9 $(pgrep tcpdump)
     fails_with 1 "no capture runs" monitoring/capture.sh status
     monitoring/capture.sh up; monitoring/capture.sh status; monitoring/capture.sh down
+  '
+  succeeds
+}
+
+@test "a capture on a full disk says how many packets could not be written, and exits with 1" {
+  sandboxed '
+    scripts/network.sh up >/dev/null
+    export REPORTS=/run/reports
+    mkdir /run/reports; mount -t tmpfs -o size=64k,mode=755 tmpfs /run/reports
+    monitoring/capture.sh up
+    ip netns exec redis-cache ping -c 1000 -i 0.001 -q 10.0.0.1 >/dev/null
+    monitoring/capture.sh down &>/run/said && exit 1
+    grep -E "tcpdump could not write [1-9][0-9]* of 20[0-9][0-9] packets: 0 of disk space is free in /run/reports/captures" /run/said
+    monitoring/capture.sh up; kill -9 $(pgrep tcpdump)
+    monitoring/capture.sh down &>/run/said && exit 1
+    grep "tcpdump ended without its counts" /run/said
+  '
+  succeeds
+}
+
+@test "a report that fails is named, exit status 1, and an old one is neither left nor announced" {
+  sandboxed '
+    scripts/network.sh up >/dev/null
+    export REPORTS=/run/reports DURATION=3
+    mkdir /run/reports; touch /run/reports/{connection,health}_report.{pdf,md} /run/reports/connections.csv
+    monitoring/monitor.sh run &>/run/monitor & monitor=$!
+    retry 20 pgrep -f "as_comman[d] monitoring.health" >/dev/null; kill -9 $(pgrep -f "as_comman[d] monitoring.health")
+    wait $monitor && exit 1
+    grep "monitor.sh: monitoring.health failed (exit status 137): no health_report.pdf" /run/monitor
+    grep -x "also: /run/reports/connection_report.pdf" /run/monitor
+    [[ ! -e /run/reports/health_report.pdf && ! -e /run/reports/health_report.md && -s /run/reports/connection_report.pdf ]]
+    mkdir /run/bin; printf "#!/bin/sh\nexit 1\n" >/run/bin/conntrack; chmod +x /run/bin/conntrack
+    PATH=/run/bin:$PATH monitoring/monitor.sh run &>/run/monitor && exit 1
+    grep "monitor.sh: monitoring.connections failed (exit status 1): no connection_report.pdf" /run/monitor
+    grep -x "also: /run/reports/health_report.pdf" /run/monitor
+    [[ ! -e /run/reports/connection_report.pdf && ! -e /run/reports/connections.csv ]]
+  '
+  succeeds
+}
+
+@test "kill of make monitor ends all that it started; the capture ends before the reports are made" {
+  sandboxed "$UP"'
+    mine() { pgrep -f "as_comman[d] monitoring" || pgrep tcpdump; }
+    none_left() { [[ -z $(mine) ]]; }
+    for signal in TERM KILL; do
+      DURATION=60 monitoring/monitor.sh run &>/run/monitor & monitor=$!
+      retry 20 pgrep -f "as_comman[d] monitoring.visit" >/dev/null; retry 20 pgrep -f "as_comman[d] monitoring.health" >/dev/null
+      kill -$signal $monitor; wait $monitor && exit 1
+      retry 5 none_left || { ps -eo pid,args; exit 1; }
+    done
+    mkdir /run/bin # a report that takes long
+    printf "#!/bin/sh\nsleep 4\nexec $(command -v conntrack) \"\$@\"\n" >/run/bin/conntrack; chmod +x /run/bin/conntrack
+    PATH=/run/bin:$PATH DURATION=4 monitoring/monitor.sh run &>/run/monitor || { cat /run/monitor; exit 1; }
+    tcpdump -tt -nr $(monitoring/capture.sh files) 2>/dev/null | awk "{ last = \$1; first = first ? first : \$1 } END { print last - first; exit !(last - first > 3 && last - first < 8) }"
   '
   succeeds
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from monitoring.health import __main__ as command
 from monitoring.health import pictures
 from monitoring.health import report as report_module
 from monitoring.health.checks import (
@@ -297,6 +298,13 @@ def test_a_time_without_checks_is_named_and_belongs_to_no_outage(tmp_path: Path)
     assert "No check was recorded for 8 h, from 2026-01-01 00:00:40 UTC to 2026-01-01 08:00:40 UTC" in written
     assert "from 2026-01-01 00:00:40 UTC for at least 10 s (refused)" in written
     assert "1 service was asked 6 times in 40 s" in written
+
+
+def test_a_negative_number_of_rounds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        command.main(["--rounds", "-1", "--topology", "/no/such/table"])
+    assert refused.value.code == 2
+    assert "-1 is not a number of rounds" in capsys.readouterr().err
 
 
 def test_rounds_that_last_longer_because_a_service_hangs_are_no_gap() -> None:
