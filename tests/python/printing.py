@@ -1,4 +1,4 @@
-"""What tcpdump prints of a capture, on every machine alike: in UTC, and without a network, so it asks no name server."""
+"""What tcpdump prints of a capture, alike on every machine: in UTC, and without a network to ask a name server in."""
 
 from __future__ import annotations
 

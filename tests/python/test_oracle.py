@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import oracle_tshark
-from hypothesis import HealthCheck, Phase, assume, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from oracle_captures import EVERYTHING, Capture, Record, joined, pcapngs, pcaps
-from oracle_packets import SLL
 from oracle_scapy import Row, dissected
 from oracle_text import Style, styles, times, told
 from printing import printed
@@ -151,8 +150,6 @@ def test_pcapng_gives_what_scapy_dissects(capture: Capture) -> None:
 @given(pcaps(kept=st.just(EVERYTHING)), styles)
 def test_text_gives_what_scapy_dissects_as_far_as_it_tells(capture: Capture, style: Style) -> None:
     note(f"the capture in hexadecimal: {capture.data.hex()}")
-    # Without a time, lines of Linux' cooked frames begin with blanks, as lines do that go on.
-    assume(style.time != "-t" or capture.records[0].frame.link != SLL)
     text = printed(capture.data, *style.options)
     note(f"{style.options}\n{text.decode(errors='replace')}")
     found = Reading(text)
