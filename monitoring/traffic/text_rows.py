@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -111,12 +111,12 @@ class Rows:
         found.source[at], found.source_port[at] = source >> PORT_BITS, source & PORT
         found.destination[at], found.destination_port[at] = destination >> PORT_BITS, destination & PORT
         found.flags[at] = _looked_up(self._flags, column("flags"))
-        found.sequence[at] = np.array([int(text) if text else 0 for text in column("sequence")])
+        found.sequence[at] = _each(_sequence if b"" in column("sequence") else int, column("sequence"))
         found.payload[at] = payload = _looked_up(self._numbers, column("length"))
         size = _worked_out(_told_size, *map(column, ("frame", "total", "payload", "interface", "tags")))
         told = size != UNKNOWN
         if not told.all():
-            options = np.array([options_size(text) if text else 0 for text in column("options")])
+            options = _each(_options, column("options")) if any(column("options")) else 0
             link = _worked_out(_link_size, column("interface"), column("tags"))
             header = np.where(network == IPV6, HEADERS[IPV6], HEADERS[IPV4]) + _TCP_HEADER + options
             worked_out = np.where(options == UNKNOWN, UNKNOWN, link + header + payload)
@@ -138,6 +138,14 @@ class Rows:
         )
         worked_out = np.where(udp & (packet <= LARGEST_WHOLE), packet + link, UNKNOWN)
         found.size[at[plain & ~told]] = worked_out[plain & ~told]
+
+
+def _sequence(text: bytes) -> int:
+    return int(text or 0)
+
+
+def _options(text: bytes) -> int:
+    return options_size(text) if text else 0
 
 
 def _number(text: bytes) -> int:
@@ -171,8 +179,12 @@ def _worked_out(work_out: Callable[..., int], *columns: Sequence[bytes]) -> Inte
     distinct = [set(column) for column in columns]
     if all(len(values) == 1 for values in distinct):
         return np.full(len(columns[0]), work_out(*(values.pop() for values in distinct)), np.int64)
-    return np.fromiter(map(work_out, *columns), np.int64, len(columns[0]))
+    return _each(work_out, *columns)
 
 
-def _looked_up(memory: Memory, tokens: Iterable[bytes]) -> Integers:
-    return np.array([*map(memory.__getitem__, tokens)], np.int64)
+def _looked_up(memory: Memory, tokens: Sequence[bytes]) -> Integers:
+    return _each(memory.__getitem__, tokens)
+
+
+def _each(function: Callable[..., int], *columns: Sequence[bytes]) -> Integers:
+    return np.fromiter(map(function, *columns), np.int64, len(columns[0]))
