@@ -102,12 +102,12 @@ def _under_link(link: int, data: bytes) -> tuple[int, bytes]:
     """Give what a link layer carries: the number of its protocol, and its bytes."""
     if link == ETHERNET:
         _need(data, 14)
-        head = Ether(data)
+        head = Ether(data[:14])  # the header alone: scapy fails at an IPv6 packet that is cut within a routing header
         kind, data = (head.len if isinstance(head, Dot3) else head.type), data[14:]
     elif link in _COOKED:
         layer, size = _COOKED[link]
         _need(data, size)
-        kind, data = layer(data).proto, data[size:]
+        kind, data = layer(data[:size]).proto, data[size:]
         kind = 0 if kind == _OF_802_3 else kind
     elif link in (NULL, LOOP):
         _need(data, 4)
@@ -118,17 +118,17 @@ def _under_link(link: int, data: bytes) -> tuple[int, bytes]:
         raise CutShortError
     while kind in _TAGS:
         _need(data, _TAG)
-        kind, data = Dot1Q(data).type, data[_TAG:]
+        kind, data = Dot1Q(data[:_TAG]).type, data[_TAG:]
     return _under_802_3(data) if kind < _LEAST_ETHER_TYPE else (kind, data)
 
 
 def _under_802_3(data: bytes) -> tuple[int, bytes]:
     _need(data, _LLC_HEADER)
-    point = LLC(data)
+    point = LLC(data[:_LLC_HEADER])
     kind = _LLC + point.dsap
     if (point.dsap, point.ssap, point.ctrl) == (_SNAP, _SNAP, 3):
         _need(data, _SNAP_HEADER)
-        snap = SNAP(data[_LLC_HEADER:])
+        snap = SNAP(data[_LLC_HEADER:_SNAP_HEADER])
         if snap.OUI == 0:
             return snap.code, data[_SNAP_HEADER:]
     return kind, b""
@@ -142,7 +142,7 @@ def _fill(row: Row, kind: int, data: bytes) -> None:
         content, length = data[packet.ihl * 4 :], packet.len - packet.ihl * 4
     elif kind == IPV6:
         _need(data, 40)
-        packet = IPv6(data)
+        packet = IPv6(data[:40])
         row.protocol, content = _after_extensions(row, packet, data)
         length = packet.plen + 40 - (len(data) - len(content))
     else:
