@@ -102,7 +102,8 @@ def _under_link(link: int, data: bytes) -> tuple[int, bytes]:
     """Give what a link layer carries: the number of its protocol, and its bytes."""
     if link == ETHERNET:
         _need(data, 14)
-        head = Ether(data[:14])  # the header alone: scapy fails at an IPv6 packet that is cut within a routing header
+        # The header alone: scapy fails at an IPv6 packet that is cut within a routing header.
+        head = Ether(data[:14])
         kind, data = (head.len if isinstance(head, Dot3) else head.type), data[14:]
     elif link in _COOKED:
         layer, size = _COOKED[link]
