@@ -36,13 +36,15 @@ make_captures() {
   wc -l <"$FOLDER/capture.txt" >"$FOLDER/lines"
   local megabytes
   for megabytes in $([[ -n ${QUICK:-} ]] && echo 5 10 20 || echo 12 25 50 100); do
-    python bench.made_traffic $((megabytes * PACKETS_OF_A_MEGABYTE)) "$BODY" | tcpdump -nnXr - >"$FOLDER/hex_$megabytes.txt" 2>/dev/null
+    python bench.made_traffic $((megabytes * PACKETS_OF_A_MEGABYTE)) "$BODY" |
+      tcpdump -nnXr - >"$FOLDER/hex_$megabytes.txt" 2>/dev/null
   done
 }
 
 # The tree of a commit, as git has it.
 check_out_before() {
-  git -C "$ROOT" rev-parse --verify --quiet "$BEFORE^{commit}" >/dev/null || die "BEFORE=$BEFORE is no commit; git log --oneline shows them"
+  git -C "$ROOT" rev-parse --verify --quiet "$BEFORE^{commit}" >/dev/null ||
+    die "BEFORE=$BEFORE is no commit; git log --oneline shows them"
   mkdir "$FOLDER/before"
   git -C "$ROOT" archive "$BEFORE" | tar -x -C "$FOLDER/before"
 }
@@ -58,7 +60,8 @@ run_bench() {
   make_captures
   python bench.analysis "$FOLDER" "$ROUNDS" "$REPORTS"
   say "reading ten times as many packets from a pipe"
-  echo "peak memory, from a pipe: $(peak_of "$PACKETS") MB for $PACKETS packets, $(peak_of $((10 * PACKETS))) MB for $((10 * PACKETS))"
+  echo "peak memory, from a pipe: $(peak_of "$PACKETS") MB for $PACKETS packets," \
+    "$(peak_of $((10 * PACKETS))) MB for $((10 * PACKETS))"
 }
 
 case ${1:-help} in

@@ -22,9 +22,10 @@ from monitoring.health.checks import SHOP, Check, check_all, targets
 from monitoring.health.history import Histories
 from monitoring.traffic import pcap, records
 from monitoring.traffic.decoder import Decoder
-from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, Unread, protocol_name
+from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, protocol_name
 from monitoring.traffic.pcap import Pcap
 from scripts.topology import Topology, table_path
+from scripts.unread import Unread
 from security.compiler import LOG_PREFIX, NFLOG_GROUP
 from security.nflog import DropLog, Logged, Occupied
 

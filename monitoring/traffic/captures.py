@@ -9,8 +9,9 @@ from itertools import chain
 from pathlib import Path
 
 from monitoring.traffic.foreign import EmptyCaptureError
-from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets, Unread
+from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
 from monitoring.traffic.source import STANDARD_INPUT, packets_of
+from scripts.unread import Unread
 
 
 @dataclass(frozen=True)

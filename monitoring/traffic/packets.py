@@ -12,11 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts import unread
-
 Integers = NDArray[np.int64]
 Truths = NDArray[np.bool_]
-Unread = unread.Unread
 
 UNKNOWN = -1  # a time, size or protocol that the capture does not tell
 NO_ADDRESS = 0

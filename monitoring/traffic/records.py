@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from monitoring.traffic.frames import Frames
-from monitoring.traffic.packets import Unread
+from scripts.unread import Unread
 
 BLOCK_BYTES = 4 << 20  # read at once
 

@@ -11,11 +11,12 @@ from typing import BinaryIO
 from monitoring.traffic import foreign, pcap, pcapng, records, text
 from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.frames import Frames
-from monitoring.traffic.packets import AddressBook, Packets, Unread
+from monitoring.traffic.packets import AddressBook, Packets
 from monitoring.traffic.pcap import Pcap
 from monitoring.traffic.pcapng import Pcapng
 from monitoring.traffic.records import Stream
 from monitoring.traffic.unpacked import unpacked
+from scripts.unread import Unread
 
 STANDARD_INPUT = "-"
 _MAGIC = 4  # bytes

@@ -20,10 +20,10 @@ from monitoring.traffic.packets import (
     AddressBook,
     Integers,
     Packets,
-    Unread,
     distinct,
-)  # fmt: skip
+)
 from monitoring.traffic.sequences import HandshakeTimes, Retransmissions
+from scripts.unread import Unread
 
 _MOST_PAIRS = 100_000  # later pairs are counted together, as "others"
 STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each is a multiple of the one before

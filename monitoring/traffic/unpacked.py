@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from monitoring.traffic import records
-from monitoring.traffic.packets import Unread
 from monitoring.traffic.records import Stream
+from scripts.unread import Unread
 
 _PIECE = 1 << 16  # bytes unpacked, or read, at once
 _MOST_MEMORY = 1 << 28  # bytes that xz may use

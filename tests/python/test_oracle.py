@@ -22,10 +22,11 @@ from printing import printed
 
 from monitoring.names import Names
 from monitoring.traffic import source
-from monitoring.traffic.packets import TCP, UNKNOWN, AddressBook, Packets, Unread, protocol_name
+from monitoring.traffic.packets import TCP, UNKNOWN, AddressBook, Packets, protocol_name
 from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import Tally
 from scripts.topology import load
+from scripts.unread import Unread
 
 NAMES = Names(load("flat"))
 EXAMPLES = int(os.environ.get("ORACLE", "0"))

@@ -22,11 +22,12 @@ from printing import printed
 from monitoring.names import Names
 from monitoring.traffic import source
 from monitoring.traffic.foreign import NotACaptureError
-from monitoring.traffic.packets import AddressBook, Unread
+from monitoring.traffic.packets import AddressBook
 from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import Tally
 from scripts.csv_files import write
 from scripts.topology import load
+from scripts.unread import Unread
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "traffic"
 ROOT = Path(__file__).resolve().parents[2]

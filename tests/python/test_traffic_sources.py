@@ -28,8 +28,8 @@ from test_traffic import ROOT, analysed, tables_of
 
 from monitoring.traffic import foreign
 from monitoring.traffic.__main__ import main
-from monitoring.traffic.packets import Unread
 from monitoring.traffic.unpacked import unpacked
+from scripts.unread import Unread
 
 # --- what is compressed ------------------------------------------------------------------------------------------
 

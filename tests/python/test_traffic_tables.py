@@ -24,10 +24,11 @@ from test_traffic import NAMES, ROOT, analysed
 
 from monitoring.traffic import data_frames, findings, pictures, report, source
 from monitoring.traffic.columns import COLUMNS, METRICS
-from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets, Unread
+from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
 from scripts.figures import plt
+from scripts.unread import Unread
 
 SECOND = 10**9
 BEGIN = 1_700_000_000 * SECOND

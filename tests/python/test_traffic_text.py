@@ -15,7 +15,8 @@ from test_traffic import analysed, summary_of, tables_of
 from monitoring.traffic import source
 from monitoring.traffic.__main__ import main
 from monitoring.traffic.foreign import NotACaptureError
-from monitoring.traffic.packets import UNKNOWN, AddressBook, Unread, protocol_name
+from monitoring.traffic.packets import UNKNOWN, AddressBook, protocol_name
+from scripts.unread import Unread
 
 CAPTURES = Path(__file__).parent.parent / "fixtures" / "captures"
 BESIDE = sorted(CAPTURES.glob("*.pcap"), key=lambda path: len(path.stem))
