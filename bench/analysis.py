@@ -20,8 +20,8 @@ from pathlib import Path
 from rich.table import Table
 
 from bench import analysis_picture
-from scripts.csv_files import write_rows
-from scripts.terminal import Console
+from lab.csv_files import write_rows
+from lab.terminal import Console
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS, OURS_OF_TEXT, TSHARK, REGEX = "ours, pcap", "ours, text", "tshark -z conv,ip", "a regex a line, text"

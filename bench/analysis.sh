@@ -8,8 +8,8 @@
 # (reports/bench_analysis.png). BEFORE=COMMIT measures an earlier commit of this repository in turn with this one.
 # Then the memory of ten times as many packets, from a pipe. Each run is in reports/bench_analysis.csv.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 PACKETS=${PACKETS:-$([[ -n ${QUICK:-} ]] && echo 200000 || echo 1000000)}

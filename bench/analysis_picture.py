@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.figures import plain_numbers, plt, save
 from monitoring.colours import BLUE, VERMILION
-from scripts.figures import plain_numbers, plt, save
 
 
 def draw(points: Sequence[tuple[float, float, float]], path: Path) -> None:

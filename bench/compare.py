@@ -19,8 +19,8 @@ from bench.cgroups import busy_seconds
 from bench.compare_report import write_report
 from bench.loads import BenchError, Result, closed_loop, open_loop
 from bench.sides import Contender, Side, docker_side, lab_side
-from scripts.csv_files import write_rows
-from scripts.topology import load
+from lab.csv_files import write_rows
+from lab.topology import load
 
 CLOSED, OPEN = "closed loop", "open loop"
 PATH = "/api/products"

@@ -14,8 +14,8 @@
 export COMPOSE_PROJECT_NAME=cnet-bench # of its own: nobody's orders or passwords are touched
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../docker/engine.sh"
-# shellcheck source=scripts/lab_in_sandbox.sh
-source "$ROOT/scripts/lab_in_sandbox.sh"
+# shellcheck source=scripts/lib/lab_in_sandbox.sh
+source "$ROOT/scripts/lib/lab_in_sandbox.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}

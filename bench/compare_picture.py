@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.figures import plt, save
 from monitoring.colours import BLUE, ORANGE
-from scripts.figures import plt, save
 
 if TYPE_CHECKING:
     from bench.compare_report import Figure, Results

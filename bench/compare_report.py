@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from bench.compare_picture import draw
 from bench.intervals import ALIKE, CONFIDENCE, NO_DIFFERENCE, UNKNOWN, Interval, interval, ratios
 from bench.sides import CPUS, DOCKER, LAB, MEMORY, PROJECT, Contender, Side
-from scripts.csv_files import write_rows
-from scripts.document import Document, Picture, Rows, Section, write
+from lab.csv_files import write_rows
+from lab.document import Document, Picture, Rows, Section, write
 
 if TYPE_CHECKING:
     from bench.compare import Run

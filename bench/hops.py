@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from scripts.csv_files import Writer
+from lab.csv_files import Writer
 
 NEW, KEPT = "new", "kept"
 HEADINGS = (

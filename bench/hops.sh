@@ -15,8 +15,8 @@
 # of waking another CPU. The server is nginx with one worker and a constant answer.
 # Result: a table, reports/bench_hops.csv, reports/bench_hops_raw.csv (every latency) and reports/bench_hops.png.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+3}} ROUNDS=${ROUNDS:-12}
 REQUESTS=${REQUESTS:-${QUICK:+300}} REQUESTS=${REQUESTS:-1000}
@@ -129,7 +129,7 @@ http {
 CONF
 }
 
-# As the supervisor starts it (scripts/supervise.sh), with scripts/contain.sh.
+# As the supervisor starts it (scripts/lib/supervise.sh), with scripts/contain.sh.
 start_program() { # NAMESPACE ADDRESS PORT PROGRAM SETTING...
   node "$1" "$2"
   env SERVICE_IP="$2" SERVICE_PORT="$3" INSTANCE_ID="$1" SERVICE_NAME="$4" SERVICE_USER="$((FIRST_USER + ${2##*.}))" \

@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 
 from bench.hops_steps import FIRST, Step, amount, floating_bars, name_of, signed
 from bench.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN
+from lab.figures import plt, save
 from monitoring.colours import BLUE, COLOURS, ORANGE
-from scripts.figures import plt, save
 
 _COLUMNS = {
     "p50_us": "median (p50)",

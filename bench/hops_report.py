@@ -21,9 +21,9 @@ from bench.hops_picture import draw
 from bench.hops_steps import Step, amount, name_of, signed, steps_of
 from bench.hops_turns import FIGURES, Turn, read_turns, table_of
 from bench.intervals import LESS, NO_DIFFERENCE, UNKNOWN
-from scripts.csv_files import write_rows
-from scripts.terminal import Console
-from scripts.whole_file import draft_of
+from lab.csv_files import write_rows
+from lab.terminal import Console
+from lab.whole_file import draft_of
 
 CONNECTIONS = {NEW: "a new connection", KEPT: "a request on a kept connection"}
 Steps = dict[tuple[str, str], list[Step]]  # by connection and figure

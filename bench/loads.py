@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import csv_files
+from lab.unread import Unread
 from monitoring.quantiles import quantile
-from scripts import csv_files
-from scripts.unread import Unread
 
 CONCURRENCY = 50
 OK = 200

@@ -13,15 +13,15 @@
 #             made by one `ip -batch`, and their loopback left down (its plugin would be N more processes)
 #   mininet   mininet's Python interface with a Linux bridge and no controller
 #
-# The lab's links speak IPv4 alone (scripts/plan.sh says why), so do those of batch and single; cni and
+# The lab's links speak IPv4 alone (scripts/lib/plan.sh says why), so do those of batch and single; cni and
 # mininet leave the kernel's IPv6 addresses on, as they always do, and pay for their announcements.
 #
 # ROUNDS (5), SIZES ("10 100 500"), CONTENDERS and SLOW_ROUNDS (2: of `single` at 500 nodes) can be set.
 # In each round the contenders take turns, another one first each time, each in a fresh sandbox and on
 # a quiet kernel; after each `up` the network is checked to be whole. A slow result is no failure.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 cd "$ROOT"
 
 CNI_PLUGINS=/usr/lib/cni

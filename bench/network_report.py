@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts import csv_files
-from scripts.unread import Unread
+from lab import csv_files
+from lab.unread import Unread
 
 # How each contender is shown: label, colour (Okabe and Ito's, for the colour-blind), marker, line.
 STYLES = {
@@ -122,7 +122,7 @@ def _down_by_up(results: Results) -> list[float]:
 
 def chart(results: Results, path: Path) -> None:
     """Draw median and least-to-most against size, `up` and `down` side by side."""
-    from scripts.figures import plain_numbers, plt, save  # noqa: PLC0415 - the table does without
+    from lab.figures import plain_numbers, plt, save  # noqa: PLC0415 - the table does without
 
     figure, panels = plt.subplots(1, len(PHASES), figsize=(11, 5), sharey=True, layout="constrained")
     for panel, phase in zip(panels, PHASES, strict=True):

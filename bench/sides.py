@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cgroups import Cgroup
-from scripts.topology import ROOT, Topology
+from lab.topology import ROOT, Topology
 
 CPUS, MEMORY = 0.5, 256 << 20  # of each service on both sides, as docker/compose.yml says
 LAB, DOCKER = "lab", "docker"

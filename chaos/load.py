@@ -21,7 +21,7 @@ import gevent
 from geventhttpclient import HTTPClient
 
 from chaos.names import resolves
-from scripts.csv_files import Writer
+from lab.csv_files import Writer
 
 TIMEOUT_SECONDS = 6.0
 ORDER_SECONDS = 30.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from scripts.topology import Topology, load, table_path
+from lab.topology import Topology, load, table_path
 
 FAULTS = Path(__file__).with_name("faults.tsv")
 KINDS = {"get": "gets", "read": "reads", "order": "orders", "mistake": "mistakes"}

@@ -18,13 +18,13 @@ from chaos import timeline
 from chaos.analysis import Event, Fault, Ledger, Result, balance, faults_of, judge
 from chaos.load import GOOD, Outcome, Sample
 from chaos.promises import Promise, load_promises
+from lab import csv_files
+from lab.document import Document, Picture, Rows, Section, write_pdf
+from lab.terminal import Console
+from lab.topology import Topology, load, table_path
+from lab.unread import Unread
 from monitoring.distribution import Share, names_by_url, shares, to_products, unevenness
 from monitoring.gateway_log import Change, Routed, lines_of, read
-from scripts import csv_files
-from scripts.document import Document, Picture, Rows, Section, write_pdf
-from scripts.terminal import Console
-from scripts.topology import Topology, load, table_path
-from scripts.unread import Unread
 
 EVEN_PERCENT, EVEN_REQUESTS = 1.0, 2.0  # each of the gateway's two workers goes round by itself
 HEADINGS = (

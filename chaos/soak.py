@@ -19,7 +19,7 @@ import gevent
 from chaos import soak_picture
 from chaos.growth import FEWEST_MINUTES, WARM_UP_SECONDS, growth_of
 from chaos.load import Load
-from scripts.csv_files import write_rows
+from lab.csv_files import write_rows
 
 SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # of the requests
 EVERY_SECONDS, SHOWN_EVERY = 5.0, 6

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 
 from chaos.growth import WARM_UP_SECONDS, growth_of
+from lab.figures import plt, save
 from monitoring.colours import BLUE, VERMILION
-from scripts.figures import plt, save
 
 if TYPE_CHECKING:
     from chaos.soak import Series

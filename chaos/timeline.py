@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 
 from chaos.analysis import Result, is_allowed
 from chaos.load import Sample
+from lab.figures import plain_numbers, plt, save
 from monitoring.colours import COLOURS
 from monitoring.distribution import stack
 from monitoring.quantiles import quantile
-from scripts.figures import plain_numbers, plt, save
 
 STEP_SECONDS = 0.5
 LEAST_BAND_SECONDS = 0.3  # so that a moment is seen too

@@ -20,8 +20,8 @@ from rich.text import Text
 
 from docker.facts import docker_host, lab_host
 from docker.purposes import RELATIONS, UNEXPLAINED, Row, by_topic, compare
-from scripts.document import Document, Rows, Section, write
-from scripts.terminal import Console
+from lab.document import Document, Rows, Section, write
+from lab.terminal import Console
 
 TITLE = "The same, two ways: the lab's network and Docker's"
 COLOURS = dict(zip(RELATIONS, ("green", "green", "yellow", "yellow", "cyan", "red"), strict=True))

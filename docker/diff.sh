@@ -10,8 +10,8 @@
 
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
-# shellcheck source=scripts/lab_in_sandbox.sh
-source "$ROOT/scripts/lab_in_sandbox.sh"
+# shellcheck source=scripts/lib/lab_in_sandbox.sh
+source "$ROOT/scripts/lib/lab_in_sandbox.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 export TOPOLOGY=${TOPOLOGY:-tiers}
@@ -24,7 +24,7 @@ compare() { # OPTION...
   [[ -n $(compose ps --quiet) ]] || die "the platform does not run in Docker; make docker-up"
   cd "$ROOT"
   local namespaces
-  namespaces=$(python3 -m scripts.topology dump | awk -F'\t' '$1 == "node" && !seen[$3]++ { print $3 }' | paste -sd,)
+  namespaces=$(python3 -m lab.topology dump | awk -F'\t' '$1 == "node" && !seen[$3]++ { print $3 }' | paste -sd,)
   start_lab security/policy.sh scripts/network.sh scripts/nat.sh scripts/services.sh
   watch "$VENV/bin/python" -m docker.diff --lab "$LAB_INSIDE" --namespaces "$namespaces" --project "$PROJECT" "$@"
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # What the scripts of this folder share: the engine, its network, the images. Sourced, never run.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 
 # shellcheck disable=SC2034 # used by those who source this
 PROGRAMS=(service-registry product-service order-service api-gateway) # with an image of service.Dockerfile; nginx has its own

@@ -20,9 +20,9 @@ from typing import Any
 
 import yaml
 
-from scripts.table import TableError
-from scripts.topology import ROOT, Listener, Node, Topology
-from scripts.topology import load as load_topology
+from lab.table import TableError
+from lab.topology import ROOT, Listener, Node, Topology
+from lab.topology import load as load_topology
 from security.policy import ACCEPT, DROP, HOST, WITH_PORTS, WORLD, Line, Policy
 from security.policy_table import load as load_policy
 
@@ -302,7 +302,7 @@ def volumes(program: str) -> list[Object]:
 
 
 def environment(topology: Topology, program: str) -> list[Object]:
-    """Give what scripts/supervise.sh (environment_of) gives, with the names of Services for addresses."""
+    """Give what scripts/lib/supervise.sh (environment_of) gives, with the names of Services for addresses."""
     settings = {
         "SERVICE_NAME": program,
         "SERVICE_PORT": str(port_of(topology, program)),

@@ -5,8 +5,8 @@
 #   docker/kubernetes.sh check   are they what the tables say, and what Kubernetes' own schemas ask for? 1 if not
 #   docker/kubernetes.sh help
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 cd "$ROOT"
 
 write() {

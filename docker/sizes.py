@@ -13,10 +13,10 @@ from pathlib import Path
 
 from rich.table import Table
 
-from scripts import csv_files
-from scripts.document import Document, Rows, Section, write
-from scripts.terminal import Console
-from scripts.unread import Unread
+from lab import csv_files
+from lab.document import Document, Rows, Section, write
+from lab.terminal import Console
+from lab.unread import Unread
 
 STEPS = {
     "everything": "one stage, the whole folder services/, the packages of all services",

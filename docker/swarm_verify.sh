@@ -11,8 +11,8 @@
 
 # shellcheck source=docker/swarm_nodes.sh
 source "$(dirname "${BASH_SOURCE[0]}")/swarm_nodes.sh"
-# shellcheck source=scripts/checks.sh
-source "$ROOT/scripts/checks.sh"
+# shellcheck source=scripts/lib/checks.sh
+source "$ROOT/scripts/lib/checks.sh"
 
 GETS=30 ORDERS=3 # a second: what is shown is a loss of requests, not of speed
 LOAD=            # its pid

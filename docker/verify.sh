@@ -11,8 +11,8 @@
 
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
-# shellcheck source=scripts/checks.sh
-source "$ROOT/scripts/checks.sh"
+# shellcheck source=scripts/lib/checks.sh
+source "$ROOT/scripts/lib/checks.sh"
 
 FROM=(engine_host)
 HOST=127.0.0.1

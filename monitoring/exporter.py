@@ -22,12 +22,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
+from lab.messages import print_message
+from lab.topology import LINK_GROUP, Topology, TopologyError, load
 from monitoring.connections.tracker import tracking_table
 from monitoring.health.checks import SHOP, UP, check_all, targets
 from monitoring.live import LiveError, need_root, run
 from monitoring.local_only import refusal
-from scripts.messages import print_message
-from scripts.topology import LINK_GROUP, Topology, TopologyError, load
 from security.compiler import drop_chain
 from security.iptables import saved_rules
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 from typing import Any
 
+from lab.topology import LINK_GROUP
+from lab.unread import Unread
 from monitoring.publications import Publication, Publications, publications
-from scripts.topology import LINK_GROUP
-from scripts.unread import Unread
 from security.iptables import parse
 
 Run = Callable[..., str]

@@ -10,8 +10,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/watchers.sh
-source "$ROOT/scripts/watchers.sh"
+# shellcheck source=scripts/lib/watchers.sh
+source "$ROOT/scripts/lib/watchers.sh"
 
 DURATION=${DURATION:-30}
 export REPORTS=${REPORTS:-$ROOT/reports}
@@ -27,7 +27,7 @@ page() { (start_page "$@"); }
 # even if that is killed.
 start_page() {
   cd "$ROOT"
-  exec setpriv --pdeathsig TERM "$VENV/bin/python" -m scripts.as_command "$@" 9>&-
+  exec setpriv --pdeathsig TERM "$VENV/bin/python" -m lab.as_command "$@" 9>&-
 }
 
 way_in() { # sets WAY_IN to the node that serves the published HTTP port, and URL

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.escape import for_graphviz, quoted_for_graphviz
+from lab.topology import Topology
 from monitoring.colours import BLUE, VERMILION
-from scripts.escape import for_graphviz, quoted_for_graphviz
-from scripts.topology import Topology
 from security.policy import ACCEPT, HOST, WORLD, Line, Policy
 
 _GRAPH = """digraph policy {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from scripts.rule_options import options_of
+from lab.rule_options import options_of
 from security.iptables import Rule, Saved
 
 Address = IPv4Address | IPv6Address

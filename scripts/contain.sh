@@ -8,16 +8,16 @@
 #   scripts/contain.sh show NODE                 list what a service can see and use, now
 #   scripts/contain.sh help
 #
-# PROGRAM is a folder of services/: its start.sh, or its Flask app under gunicorn. scripts/container.sh is what
+# PROGRAM is a folder of services/: its start.sh, or its Flask app under gunicorn. scripts/lib/container.sh is what
 # happens within the new namespaces.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-# shellcheck source=scripts/limits.sh
-source "$ROOT/scripts/limits.sh"
-# shellcheck source=scripts/supervise.sh
-source "$ROOT/scripts/supervise.sh"
+# shellcheck source=scripts/lib/limits.sh
+source "$ROOT/scripts/lib/limits.sh"
+# shellcheck source=scripts/lib/supervise.sh
+source "$ROOT/scripts/lib/supervise.sh"
 
 start() { # NAMESPACE PROGRAM
   export_secrets "$2"
@@ -31,7 +31,7 @@ start() { # NAMESPACE PROGRAM
   export OWN_FOLDER CAPABILITIES
   trap - EXIT
   exec setpriv --pdeathsig TERM nsenter --net="/run/netns/$1" \
-    unshare --mount --ipc --uts --pid "$BASH" "$ROOT/scripts/container.sh" "$ROOT" "$2" "$1"
+    unshare --mount --ipc --uts --pid "$BASH" "$ROOT/scripts/lib/container.sh" "$ROOT" "$2" "$1"
 }
 
 # A container whose watcher was killed ends by itself, but not at once; two PostgreSQLs must never share their files.

@@ -14,8 +14,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/preconditions.sh
-source "$(dirname "${BASH_SOURCE[0]}")/preconditions.sh"
+# shellcheck source=scripts/lib/preconditions.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/preconditions.sh"
 # shellcheck source=scripts/doctor/machine.sh
 source "$ROOT/scripts/doctor/machine.sh"
 # shellcheck source=scripts/doctor/tools.sh

@@ -9,8 +9,8 @@
 #
 # No server that a package brings is left running on the host: the lab starts its own, in namespaces.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 # COMMAND:PACKAGE on Debian and Ubuntu; what a user's path lacks is looked for with ours.
 TOOLS=(ip:iproute2 bridge:iproute2 ss:iproute2 iptables:iptables ebtables:iptables nft:nftables conntrack:conntrack jq:jq curl:curl

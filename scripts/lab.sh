@@ -16,14 +16,14 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/rules.sh
-source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
-# shellcheck source=scripts/preconditions.sh
-source "$(dirname "${BASH_SOURCE[0]}")/preconditions.sh"
-# shellcheck source=scripts/foreign.sh
-source "$(dirname "${BASH_SOURCE[0]}")/foreign.sh"
-# shellcheck source=scripts/watchers.sh
-source "$(dirname "${BASH_SOURCE[0]}")/watchers.sh"
+# shellcheck source=scripts/lib/rules.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
+# shellcheck source=scripts/lib/preconditions.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/preconditions.sh"
+# shellcheck source=scripts/lib/foreign.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/foreign.sh"
+# shellcheck source=scripts/lib/watchers.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/watchers.sh"
 
 call() { "$ROOT/scripts/$1.sh" "${@:2}"; }
 policy() { "$ROOT/security/policy.sh" "$@"; }

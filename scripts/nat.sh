@@ -18,8 +18,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/rules.sh
-source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
+# shellcheck source=scripts/lib/rules.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
 
 CHAINS='PUBLISH|POSTROUTING|FORWARD|INPUT|NODES'
 TABLES=(ip/mangle ip/nat ip/filter)
@@ -246,7 +246,7 @@ forwarded_by_others() {
   local ports
   ports=$(publications | awk '{ print $2 "/" $4 }')
   # shellcheck disable=SC2086 # words
-  [[ -z $ports ]] || (cd "$ROOT" && python3 -m scripts.taken_ports <(ip -j -4 addr) <(rules_of nft -j list ruleset) iptables=<(iptables-save) \
+  [[ -z $ports ]] || (cd "$ROOT" && python3 -m lab.taken_ports <(ip -j -4 addr) <(rules_of nft -j list ruleset) iptables=<(iptables-save) \
     iptables-nft=<(rules_of iptables-nft-save) iptables-legacy=<(rules_of iptables-legacy-save) $ports)
 }
 

@@ -17,10 +17,10 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/facts.sh
-source "$ROOT/scripts/facts.sh"
-# shellcheck source=scripts/plan.sh
-source "$ROOT/scripts/plan.sh"
+# shellcheck source=scripts/lib/facts.sh
+source "$ROOT/scripts/lib/facts.sh"
+# shellcheck source=scripts/lib/plan.sh
+source "$ROOT/scripts/lib/plan.sh"
 
 # --- what would be in the way --------------------------------------------------------------------
 

@@ -10,10 +10,10 @@
 #   scripts/report.sh connections [OPTION...]   who is connected to whom: --watch SECONDS, --json
 #   scripts/report.sh help
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-# shellcheck source=scripts/watchers.sh
-source "$ROOT/scripts/watchers.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/watchers.sh
+source "$ROOT/scripts/lib/watchers.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 
@@ -23,7 +23,7 @@ page() { # MODULE OPTION...
   need_lab
   mark_watcher
   cd "$ROOT"
-  "$VENV/bin/python" -m scripts.as_command "$@"
+  "$VENV/bin/python" -m lab.as_command "$@"
 }
 
 rules() {

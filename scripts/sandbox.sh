@@ -20,10 +20,10 @@
 # ends, the kernel takes away whatever it started or made. `world` answers for every address that is
 # not the sandbox's own, as the internet does: ip netns exec world curl http://203.0.113.1:8080/
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-# shellcheck source=scripts/limits.sh
-source "$ROOT/scripts/limits.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/limits.sh
+source "$ROOT/scripts/lib/limits.sh"
 
 NAME=cnet-sandbox PROMPT='[sandbox] \w # '
 HOST_ADDRESS=203.0.113.1 WORLD_ADDRESS=203.0.113.2 # TEST-NET-3, RFC 5737
@@ -70,7 +70,7 @@ quiet_bridges() {
 relay_published() {
   local item descriptor
   [[ -n ${CNET_PUBLISHED:-} ]] || return 0
-  python3 "$ROOT/scripts/publish.py" relay </dev/null &>/dev/null &
+  python3 "$ROOT/lab/publish.py" relay </dev/null &>/dev/null &
   disown
   for item in ${CNET_PUBLISHED//,/ }; do
     descriptor=${item%:*}
@@ -106,7 +106,7 @@ start() { # COMMAND...
   need_tools ip unshare mount hostname
   check_kernel
   set -- unshare "${UNSHARE[@]}" "$BASH" "$ROOT/scripts/sandbox.sh" inside "$@"
-  [[ -z ${PUBLISH:-} ]] || set -- python3 "$ROOT/scripts/publish.py" open "$PUBLISH" "$@"
+  [[ -z ${PUBLISH:-} ]] || set -- python3 "$ROOT/lab/publish.py" open "$PUBLISH" "$@"
   exec "$@"
 }
 

@@ -13,8 +13,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/rules.sh
-source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
+# shellcheck source=scripts/lib/rules.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
 
 MOST=100
 

@@ -16,16 +16,16 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/facts.sh
-source "$(dirname "${BASH_SOURCE[0]}")/facts.sh"
-# shellcheck source=scripts/names.sh
-source "$(dirname "${BASH_SOURCE[0]}")/names.sh"
-# shellcheck source=scripts/supervise.sh
-source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
-# shellcheck source=scripts/limits.sh
-source "$(dirname "${BASH_SOURCE[0]}")/limits.sh"
-# shellcheck source=scripts/owners.sh
-source "$(dirname "${BASH_SOURCE[0]}")/owners.sh"
+# shellcheck source=scripts/lib/facts.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/facts.sh"
+# shellcheck source=scripts/lib/names.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/names.sh"
+# shellcheck source=scripts/lib/supervise.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/supervise.sh"
+# shellcheck source=scripts/lib/limits.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/limits.sh"
+# shellcheck source=scripts/lib/owners.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/owners.sh"
 
 HANGS_SECONDS=10
 declare -A RAN=() # what the supervisor said of each node before `up`
@@ -137,7 +137,7 @@ check_network() {
   done
 }
 
-log_lines() { (cd "$ROOT" && exec python3 -m scripts.log_lines "$@"); } # [problems | repeated]
+log_lines() { (cd "$ROOT" && exec python3 -m lab.log_lines "$@"); } # [problems | repeated]
 
 # One that ran already and does not answer hangs (or was frozen): it is started anew.
 wait_for() { # NODE

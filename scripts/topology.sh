@@ -6,10 +6,10 @@
 #   scripts/topology.sh help
 #
 # TABLE is a name in topology/ or a path; TOPOLOGY, else what is up, else flat, when not given.
-# Its twin for Python is scripts/topology.py: the same checks in the same order and words (a test holds them equal).
+# Its twin for Python is lab/topology.py: the same checks in the same order and words (a test holds them equal).
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 COLUMNS_IN_ORDER=(kind name namespace address interface bridge_interface bridge listens publishes runs)
 declare -a BRIDGES=() NODES=()

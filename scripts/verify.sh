@@ -11,12 +11,12 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/outside.sh
-source "$ROOT/scripts/outside.sh"
-# shellcheck source=scripts/checks.sh
-source "$ROOT/scripts/checks.sh"
-# shellcheck source=scripts/names.sh
-source "$(dirname "${BASH_SOURCE[0]}")/names.sh"
+# shellcheck source=scripts/lib/outside.sh
+source "$ROOT/scripts/lib/outside.sh"
+# shellcheck source=scripts/lib/checks.sh
+source "$ROOT/scripts/lib/checks.sh"
+# shellcheck source=scripts/lib/names.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/names.sh"
 
 OUTSIDE_PORT=80 # one that the policy lets out
 
@@ -36,7 +36,7 @@ is_reachable() { if [[ $1 == udp ]]; then answers_udp "${@:2}"; else connects "$
 
 # A server for the time of the proof, whose pid is SERVER: serve NAMESPACE ADDRESS PORT PROTOCOL
 serve() {
-  nsenter --net="/run/netns/$1" -- python3 "$ROOT/scripts/echo_address.py" "$2" "$3" "$4" 9>&- &
+  nsenter --net="/run/netns/$1" -- python3 "$ROOT/lab/echo_address.py" "$2" "$3" "$4" 9>&- &
   SERVER=$!
   defer kill "$SERVER"
   retry_until 10 is_reachable "$4" "$2" "$3" in_namespace "$1" || die "could not listen on $2:$3 in namespace $1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.topology import Topology
+from lab.topology import Topology
 from security.compiler import drop_chain
 from security.iptables import Rule
 from security.policy import ACCEPT, BUILT_IN, DEFAULT, DIRECT, DROP, HOST, WORLD, Decision, Policy

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import islice
 
-from scripts.topology import Bridge, Listener, Node
+from lab.topology import Bridge, Listener, Node
 from security import packets, probes
 from security.compiler import mac_of, wires
 from security.plan import CLOSED, LAST_PORT, Plan

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scripts.topology import LINK_GROUP, Topology
+from lab.topology import LINK_GROUP, Topology
 from security.compiler import mac_of, wires
 
 _OF_BRIDGE = {"no_linklocal_learn": 1, "mcast_snooping": 0}

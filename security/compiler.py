@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
 
-from scripts.topology import Node, Topology, base_table
+from lab.topology import Node, Topology, base_table
 from security.policy import (
     ACCEPT,
     BUILT_IN,

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from scripts.document import Document, Picture, Rows, Section, write
-from scripts.table import TableError
-from scripts.topology import Topology
+from lab.document import Document, Picture, Rows, Section, write
+from lab.table import TableError
+from lab.topology import Topology
 from security.heatmap import write_png
 from security.iptables import saved_rules
 from security.nflog import Occupied

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network
 
-from scripts.topology import Topology
+from lab.topology import Topology
 from security.iptables import Rule, options_of
 
 Words = Callable[[str], str]

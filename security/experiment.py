@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.topology import Topology
+from lab.topology import Topology
 from security import packets, probes
 from security.compiler import LOG_PREFIX, PROOF_GROUP
 from security.namespace import inside

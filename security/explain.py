@@ -20,10 +20,10 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from scripts.table import TableError
-from scripts.terminal import Console
-from scripts.topology import Topology
-from scripts.topology import load as load_topology
+from lab.table import TableError
+from lab.terminal import Console
+from lab.topology import Topology
+from lab.topology import load as load_topology
 from security.foretell import Foretelling
 from security.host_rules import LOCALHOST
 from security.options import Options, UsageError, read_options

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.escape import on_one_line
-from scripts.taken_ports import branches
-from scripts.topology import TopologyError, load
+from lab.escape import on_one_line
+from lab.taken_ports import branches
+from lab.topology import TopologyError, load
 from security.iptables import Rule, Saved, options_of, parse
 from security.reach import HOOKS, Matches, Ours, Way
 from security.walk import ACCEPT

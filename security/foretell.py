@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from scripts.topology import Node
+from lab.topology import Node
 from security.advice import (
     LOAD_AGAIN,
     described,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from scripts.figures import plt, save
+from lab.figures import plt, save
 from security.policy import HOST, WORLD
 from security.proof import Proof, open_flows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from scripts.topology import Node, Topology
+from lab.topology import Node, Topology
 from security.advice import (
     LOAD_AGAIN,
     by_policy,

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from scripts.rule_options import Option, options_of
+from lab.rule_options import Option, options_of
 
 __all__ = [
     "Option",

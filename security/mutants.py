@@ -17,9 +17,9 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from scripts.table import TableError
-from scripts.terminal import Console
-from scripts.topology import Topology
+from lab.table import TableError
+from lab.terminal import Console
+from lab.topology import Topology
 from security.bridges import SYSCTLS
 from security.compiler import mac_of, wires
 from security.iptables import Option, Rule, options_of, saved_rules

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from scripts.topology import Node, Topology
+from lab.topology import Node, Topology
 from security.policy import HOST, WORLD
 from security.story import Flow
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from itertools import pairwise
 
-from scripts.topology import Topology
+from lab.topology import Topology
 from security.iptables import Rule
 
 _ADDRESSES = ("-s", "-d", "--ip-src")

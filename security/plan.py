@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from scripts.topology import Node, Publication
+from lab.topology import Node, Publication
 from security import probes
 from security.compiler import LOG_BURST
 from security.policy import ACCEPT, DIRECT, DROP, HOST, WORLD, Decision, Limit, Line, Policy, Rate

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
-from scripts.conntrack import connections
-from scripts.table import TableError
-from scripts.topology import load as load_topology
-from scripts.unread import Unread
+from lab.conntrack import connections
+from lab.table import TableError
+from lab.topology import load as load_topology
+from lab.unread import Unread
 from security.compiler import compiled
 from security.policy import ACCEPT
 from security.policy_table import load, policy_path

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from scripts.topology import Topology
+from lab.topology import Topology
 
 HOST, WORLD, ANY = "host", "world", "any"
 ACCEPT, DROP, LIMIT = "accept", "drop", "limit"

@@ -15,8 +15,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/rules.sh
-source "$ROOT/scripts/rules.sh"
+# shellcheck source=scripts/lib/rules.sh
+source "$ROOT/scripts/lib/rules.sh"
 
 CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*' # whichever table they came from: these names are nobody else's
 TABLES=(ip/raw ip/security bridge/nat)

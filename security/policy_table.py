@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from scripts.table import TableError, TableReader
-from scripts.topology import ROOT, Topology, base_table
-from scripts.topology import load as load_topology
+from lab.table import TableError, TableReader
+from lab.topology import ROOT, Topology, base_table
+from lab.topology import load as load_topology
 from security.policy import (
     ACCEPT,
     ANY,

@@ -23,9 +23,9 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from scripts.csv_files import write_rows
-from scripts.table import TableError
-from scripts.terminal import Console
+from lab.csv_files import write_rows
+from lab.table import TableError
+from lab.terminal import Console
 from security.nflog import Occupied
 from security.policy import HOST, WORLD
 from security.policy_table import load

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
-from scripts.topology import Node, Topology
+from lab.topology import Node, Topology
 from security import packets
 from security.compiler import LOG_PREFIX, PROOF_GROUP, wires
 from security.namespace import inside

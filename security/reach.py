@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, summarize_address_range
 
-from scripts.topology import Topology
+from lab.topology import Topology
 from security.policy import HOST, WORLD
 
 Way = tuple[str, str]  # from where a packet is, and to where: the bridge of a node, HOST or WORLD

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from scripts.topology import Topology
+from lab.topology import Topology
 from security.compiler import drop_chain
 from security.english import meaning
 from security.iptables import Rule, Saved, Unread

@@ -26,10 +26,10 @@ from pathlib import Path
 from rich import table as rich_table
 from rich.text import Text
 
-from scripts.escape import code_for_markdown, for_markdown, for_terminal
-from scripts.terminal import Console
-from scripts.topology import Topology, TopologyError, load
-from scripts.whole_file import draft_of
+from lab.escape import code_for_markdown, for_markdown, for_terminal
+from lab.terminal import Console
+from lab.topology import Topology, TopologyError, load
+from lab.whole_file import draft_of
 from security.iptables import Saved, saved_state
 from security.rules import CELLS, NOTE, TITLE, Page, Row, is_ours, page_of, spoken
 from security.rules_pdf import write_pdf

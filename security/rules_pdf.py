@@ -20,8 +20,8 @@ from reportlab.platypus import (
     TableStyle,
 )
 
-from scripts.escape import for_pdf
-from scripts.whole_file import draft_of
+from lab.escape import for_pdf
+from lab.whole_file import draft_of
 from security.rules import CELLS, NOTE, TITLE, Page, Row, spoken
 
 _INK, _FAINT, _BAND = colors.HexColor("#1b2733"), colors.HexColor("#5b6b7a"), colors.HexColor("#e8eef4")

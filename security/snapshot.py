@@ -16,8 +16,8 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from scripts import netlink
-from scripts.conntrack import connections
+from lab import netlink
+from lab.conntrack import connections
 from security.iptables import Saved, parse
 from security.namespace import inside
 from security.tracked import open_by_source

@@ -10,7 +10,7 @@ import json
 import subprocess
 from collections.abc import Iterable, Iterator
 
-from scripts.conntrack import Connection
+from lab.conntrack import Connection
 from security.policy import ACCEPT, HOST, WORLD, Policy
 
 

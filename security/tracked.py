@@ -6,7 +6,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable
 
-from scripts.conntrack import Connection, connections
+from lab.conntrack import Connection, connections
 
 _CLOSED = ("TIME_WAIT", "CLOSE")  # that a limit does not count (nf_conncount.c, already_closed)
 

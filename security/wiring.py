@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scripts.topology import Node, Topology
+from lab.topology import Node, Topology
 from security.compiler import mac_of, wires
 from security.snapshot import Place, Route, Snapshot
 from security.story import Kind, Story, Telling

@@ -5,8 +5,8 @@
 #   tests/lint.sh fix       let shfmt and ruff mend what they can
 #   tests/lint.sh help
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 cd "$ROOT"
 
 files() { git ls-files -co --exclude-standard -- "$@" | while read -r file; do [[ ! -f $file ]] || echo "$file"; done; }
@@ -33,7 +33,7 @@ check() {
     (cd "${service%/*}" && "$VENV/bin/mypy" --config-file "$ROOT/pyproject.toml" --no-error-summary .) || failed=1
   done
   # shellcheck disable=SC2046 # file names without spaces
-  "$VENV/bin/mypy" --no-error-summary $(files 'scripts/*.py' 'monitoring/*.py' 'security/*.py' 'bench/*.py' 'chaos/*.py' 'docker/*.py' 'tests/python/*.py' 'tests/lab/*.py' | grep -v original) || failed=1
+  "$VENV/bin/mypy" --no-error-summary $(files 'lab/*.py' 'monitoring/*.py' 'security/*.py' 'bench/*.py' 'chaos/*.py' 'docker/*.py' 'tests/python/*.py' 'tests/lab/*.py' | grep -v original) || failed=1
   ((failed == 0)) || die "the lines above say what to mend; tests/lint.sh fix does what is mechanical"
 }
 

@@ -11,8 +11,8 @@
 # A test may be skipped for a feature that the kernel does not have, or where no Docker engine answers. A test that was
 # skipped for anything else, such as a missing tool, counts as failed.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 cd "$ROOT"
 
 # Two files at a time: much of a test is waiting. A file's results are printed when it is through,

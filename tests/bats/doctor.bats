@@ -318,7 +318,7 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
 }
 
 @test "a clock behind the checkout's files is noted" {
-  cp -r "$ROOT/scripts" "$ROOT/topology" .
+  cp -r "$ROOT/scripts" "$ROOT/lab" "$ROOT/topology" .
   touch -d '+2 days' topology/flat.tsv
   run scripts/doctor.sh check machine
   finds note machine 'the clock says'

@@ -6,7 +6,7 @@ load helpers
 
 # A network with NAT, and a web server in nginx-lb in place of nginx.
 NAT_UP='scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
-nsenter --net=/run/netns/nginx-lb python3 scripts/echo_address.py 10.0.0.10 80 & retry 10 listens 80 nginx-lb
+nsenter --net=/run/netns/nginx-lb python3 lab/echo_address.py 10.0.0.10 80 & retry 10 listens 80 nginx-lb
 '
 
 # Three more interfaces of the host, each with a namespace behind it that is its neighbour.
@@ -18,7 +18,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
 
 @test "a namespace reaches the outside, and is seen there with the host'\''s address" {
   sandboxed "$NAT_UP"'
-    ip netns exec world python3 scripts/echo_address.py 203.0.113.2 80 & retry 10 listens 80 world
+    ip netns exec world python3 lab/echo_address.py 203.0.113.2 80 & retry 10 listens 80 world
     [[ $(ip netns exec redis-cache curl -fsS -m 3 http://203.0.113.2/) == 203.0.113.1 ]]
     iptables -t nat -D CNET-POSTROUTING -s 10.0.0.0/16 ! -o br-app -m comment --comment "cnet: br-app: nodes leave with the address of the host: nobody outside knows theirs" -j MASQUERADE
     conntrack -F 2>/dev/null
@@ -43,7 +43,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
 
 @test "route_localnet opens no loopback service of the host to a node" {
   sandboxed "$NAT_UP"'
-    python3 scripts/echo_address.py 127.0.0.1 9000 & retry 10 listens 9000
+    python3 lab/echo_address.py 127.0.0.1 9000 & retry 10 listens 9000
     curl -fsS -m 2 http://127.0.0.1:9000/
     ip -n redis-cache route add 127.0.0.0/8 via 10.0.0.1 table 100; ip -n redis-cache rule add pref 0 to 127.0.0.1 dport 9000 lookup 100
     ip netns exec redis-cache sysctl -qw net.ipv4.conf.veth-redis.route_localnet=1

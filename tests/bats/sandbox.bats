@@ -92,7 +92,7 @@ load helpers
     home=$(mktemp -d); cp -a /etc "$home/etc"; mount --bind "$home/etc" /etc; trap "umount -l /etc; rm -rf $home" EXIT
     useradd --uid 2001 --home-dir "$home/learner" --create-home learner
     usermod --add-subuids 300000-365535 --add-subgids 300000-365535 learner
-    mkdir "$home/learner/lab"; cp -r '"$ROOT"'/scripts '"$ROOT"'/topology '"$ROOT"'/services "$home/learner/lab"
+    mkdir "$home/learner/lab"; cp -r '"$ROOT"'/scripts '"$ROOT"'/lab '"$ROOT"'/topology '"$ROOT"'/services "$home/learner/lab"
     chown -R learner "$home/learner"; chmod 755 "$home"
     setpriv --reuid 2001 --regid 2001 --clear-groups env HOME="$home/learner" USER=learner "$home/learner/lab/scripts/sandbox.sh" run bash -c "
       cd $home/learner/lab; scripts/network.sh up >/dev/null && scripts/nat.sh up >/dev/null && scripts/verify.sh network"

@@ -7,8 +7,8 @@
 #
 # The same seed gives the same commands, and the same shares of the time that each takes.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 # shellcheck source=tests/bats/inside.bash
 source "$ROOT/tests/bats/inside.bash"
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from chaos.analysis import balance
 from chaos.load import Load
 from chaos.report import read_samples_from
-from scripts.topology import ROOT, load, table_path
-from scripts.unread import Unread
+from lab.topology import ROOT, load, table_path
+from lab.unread import Unread
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "5"))
 TOPOLOGY = load(table_path())

@@ -22,11 +22,11 @@ from chaos import report
 from chaos.analysis import Event, Fault, Result, balance, faults_of, is_allowed, judge
 from chaos.load import Load, Outcome, Sample, order_id_of
 from chaos.promises import Allowed, Promise, load_promises, nodes_of
+from lab.csv_files import CsvError
+from lab.topology import load
+from lab.unread import Unread
 from monitoring.distribution import Share
 from monitoring.gateway_log import Change, Routed
-from scripts.csv_files import CsvError
-from scripts.topology import load
-from scripts.unread import Unread
 
 ROOT = Path(__file__).parents[2]
 FLAT = load(ROOT / "topology/flat.tsv")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.topology import ROOT, Topology, load
+from lab.topology import ROOT, Topology, load
 from security.policy import ACCEPT
 from security.policy_table import load as load_policy
 

@@ -9,7 +9,7 @@ import pytest
 from docker.diff import as_json, counted, document_of, spoken
 from docker.normal import Names
 from docker.purposes import UNEXPLAINED, compare, purposes
-from scripts.document import as_markdown
+from lab.document import as_markdown
 from security.iptables import Rule, parse
 
 DOCKER = Names(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from docker.sizes import main, read, rows_of, sentences
-from scripts.unread import Unread
+from lab.unread import Unread
 
 MEASURED = """figure,image,value
 size,base,100000000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.topology import load as load_topology
+from lab.topology import load as load_topology
 from security.advice import setting_of
 from security.iptables import parse
 from security.matches import Packet

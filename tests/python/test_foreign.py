@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scripts.topology import load
+from lab.topology import load
 from security.foreign import Ruleset, Tables
 from security.iptables import parse
 from security.reach import Ours

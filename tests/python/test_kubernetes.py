@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from docker import kubernetes
 from docker.kubernetes import FOLDER, NAME, NAMESPACE, PART_OF, UNSAID, Object, Unsayable
-from scripts.topology import ROOT
-from scripts.topology import load as load_topology
+from lab.topology import ROOT
+from lab.topology import load as load_topology
 from security.policy import ACCEPT, DROP, HOST, WORLD, Line, Policy
 from security.policy_table import load as load_policy
 
@@ -238,7 +238,7 @@ def container_of(name: str) -> Object:
 
 @pytest.fixture(scope="module")
 def environments() -> dict[str, dict[str, str]]:
-    """What scripts/supervise.sh gives the first node of each program."""
+    """What scripts/lib/supervise.sh gives the first node of each program."""
     script = (
         'source "$0" help >/dev/null; load_topology flat; '
         'for node in $(services); do echo "${RUNS[$node]} $(environment_of "$node" 1)"; done'

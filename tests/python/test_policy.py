@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts.conntrack import Connection, Tuple, connections
-from scripts.topology import Topology, load
+from lab.conntrack import Connection, Tuple, connections
+from lab.topology import Topology, load
 from security import packets
 from security.compiler import compiled
 from security.iptables import parse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from scripts.terminal import Console
+from lab.terminal import Console
 from security.outcome import Outcome
 from security.policy_table import load
 from security.proof import Difference, Proof

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from scripts.terminal import Console
-from scripts.topology import Topology, load
+from lab.terminal import Console
+from lab.topology import Topology, load
 from security import rules_page
 from security.english import meaning
 from security.iptables import Saved, parse

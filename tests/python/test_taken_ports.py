@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scripts.taken_ports import Nft, Packet, Saved
+from lab.taken_ports import Nft, Packet, Saved
 
 PACKET = Packet(protocol="tcp", address=IPv4Address("203.0.113.1"), port=8080)
 PORT = {"payload": {"protocol": "tcp", "field": "dport"}}

@@ -1,4 +1,4 @@
-"""The two loaders of topology tables, scripts/topology.sh and scripts/topology.py, are one."""
+"""The two loaders of topology tables, scripts/topology.sh and lab/topology.py, are one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts import topology
-from scripts.topology import COLUMNS, Listener, Publication, TopologyError
+from lab import topology
+from lab.topology import COLUMNS, Listener, Publication, TopologyError
 from security.policy_table import PolicyError
 from security.policy_table import load as load_policy
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 FLAT = ROOT / "topology" / "flat.tsv"
 BASH = [str(ROOT / "scripts" / "topology.sh")]
 SANDBOX = [str(ROOT / "scripts" / "sandbox.sh"), "run"]
-PYTHON = [sys.executable, "-m", "scripts.topology"]
+PYTHON = [sys.executable, "-m", "lab.topology"]
 
 
 PATHS_REFUSED = [f"a{foreign}b.tsv".encode() for foreign in ("  ", *"\"'\\\n\t\r\x1b#%$`\x7f")] + [
@@ -595,11 +595,11 @@ class TestWhichTable:
             unreadable.write_text(TWO_NODES)
             unreadable.chmod(0)
             Path(directory).chmod(0o755)
-            for folder in ("scripts", "topology"):  # the checkout itself may be closed to others
+            for folder in ("scripts", "lab", "topology"):  # the checkout itself may be closed to others
                 shutil.copytree(ROOT / folder, Path(directory, folder))
             bash, python = (
                 [f"{directory}/scripts/topology.sh"],
-                ["/usr/bin/python3", "-m", "scripts.topology"],
+                ["/usr/bin/python3", "-m", "lab.topology"],
             )
             verdicts = [
                 run(command, "check", str(unreadable), cwd=directory, **nobody) for command in (bash, python)

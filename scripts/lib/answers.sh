@@ -3,7 +3,7 @@
 #
 #   a copy of the rules, and the bridges' addresses  ===veth pairs===  the nodes' addresses, where nobody listens
 #
-#   unshare --net scripts/answers.sh nodes BRIDGE GATEWAY/LENGTH NODE/LENGTH... <RULES
+#   unshare --net scripts/lib/answers.sh nodes BRIDGE GATEWAY/LENGTH NODE/LENGTH... <RULES
 #
 # Prints "answered", or of the first bridge without an answer: CHAIN, the one of INPUT and OUTPUT that the packet did not
 # pass, BRIDGE, and what counted it there: a rule, "policy", or nothing when that cannot be told.

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.escape import for_markdown
-from scripts.whole_file import draft_of
+from lab.escape import for_markdown
+from lab.whole_file import draft_of
 
 _NUMBER = re.compile(r"[-+~<]?\d[\d,]*(\.\d+)?( ?(%|ms|s|us|[kMG]?B|bytes|times|packets/s|bytes/s))?")
 _NO_VALUE = ("", "-", "unknown")
@@ -75,7 +75,7 @@ def write(document: Document, markdown: Path, pdf: Path) -> None:
 
 def write_pdf(document: Document, path: Path) -> None:
     """Write a document as PDF: A4, landscape."""
-    from scripts.document_pages import print_pages  # noqa: PLC0415 - reportlab takes a while to load
+    from lab.document_pages import print_pages  # noqa: PLC0415 - reportlab takes a while to load
 
     with draft_of(path) as draft:
         print_pages(document, draft)

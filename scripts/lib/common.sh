@@ -10,7 +10,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 export LC_ALL=C.UTF-8
 
-ROOT=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
+ROOT=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 SCRIPT=${0##*/}
 ARGUMENTS=$*
 STATE_DIR=/var/opt/cnet # what outlives a crash and `down`: databases, passwords, logs

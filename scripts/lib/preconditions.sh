@@ -2,8 +2,8 @@
 # What must be so before `up` changes anything, beside what network.sh, nat.sh and services.sh check themselves. doctor
 # asks the same functions. Each prints nothing, or its problem as "what; how to fix it". Sourced after topology.sh.
 
-# shellcheck source=scripts/names.sh
-source "$ROOT/scripts/names.sh"
+# shellcheck source=scripts/lib/names.sh
+source "$ROOT/scripts/lib/names.sh"
 
 LEAST_MEGABYTES=200 # of disk, for PostgreSQL's files
 
@@ -65,7 +65,7 @@ tried_answers() { # FILTER
     [[ -n ${seen[${BRIDGE[$node]}]:-} ]] || wires+=("${BRIDGE[$node]}" "${ADDRESS[${BRIDGE[$node]}]}" "${ADDRESS[$node]}")
     seen[${BRIDGE[$node]}]=1
   done
-  said=$(unshare --net -- "$BASH" "$ROOT/scripts/answers.sh" nodes "${wires[@]}" <<<"$1" 2>&1) || said="untried $(grep . <<<"$said" | sed -n 1p)"
+  said=$(unshare --net -- "$BASH" "$ROOT/scripts/lib/answers.sh" nodes "${wires[@]}" <<<"$1" 2>&1) || said="untried $(grep . <<<"$said" | sed -n 1p)"
   echo "$said"
 }
 

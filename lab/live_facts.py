@@ -1,6 +1,6 @@
-"""Print the live state of the lab's links and namespaces as facts, one a line: scripts/facts.sh lists the kinds.
+"""Print the live state of the lab's links and namespaces as facts, one a line: scripts/lib/facts.sh lists the kinds.
 
-    python3 -EsS -m scripts.live_facts GROUP MTU STATE STATE NAMESPACE...
+    python3 -EsS -m lab.live_facts GROUP MTU STATE STATE NAMESPACE...
 
 The STATEs (pipes) are what facts.sh reads by ip(8) and bridge(8), each JSON text in a line: the host's, then of each
 namespace its name, links, routes, rules and neighbours. While ip(8) runs, queueing disciplines and rules of nft and
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, TextIO
 
-from scripts.netlink import Qdisc, chains, enter, legacy_tables, qdiscs
+from lab.netlink import Qdisc, chains, enter, legacy_tables, qdiscs
 
 _PIPE_BYTES = 1 << 20
 

@@ -157,7 +157,7 @@ live_facts() {
   local half=$((($# + 1) / 2)) # the namespaces are read by two at a time
   # This is a subshell of compare_facts'.
   cd "$ROOT" || exit
-  "$PYTHON" -EsS -m scripts.live_facts "$LINK_GROUP" "$MTU" \
+  "$PYTHON" -EsS -m lab.live_facts "$LINK_GROUP" "$MTU" \
     <(printf '%s\n' "$HOST_STATE" && inside_state "${@:1:half}") <(inside_state "${@:half+1}") "$@"
 }
 

@@ -1,6 +1,6 @@
 """Find rules of others that already forward a port of the host, compared by protocol, address and range.
 
-python -m scripts.taken_ports ADDRESSES NFT TOOL=SAVED... PORT/PROTOCOL...
+python -m lab.taken_ports ADDRESSES NFT TOOL=SAVED... PORT/PROTOCOL...
 
 ADDRESSES is a file with what `ip -j -4 addr` prints, NFT one with `nft -j list ruleset` (may be empty), each SAVED one
 with what TOOL-save prints, where TOOL is iptables or one of its backends. Prints, for the first port that a rule takes,
@@ -24,8 +24,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from scripts.escape import on_one_line
-from scripts.rule_options import Option, options_of
+from lab.escape import on_one_line
+from lab.rule_options import Option, options_of
 
 FORWARDING = frozenset({"DNAT", "REDIRECT", "NETMAP", "TPROXY"})
 HOOKS = (("nat", "PREROUTING"), ("nat", "OUTPUT"), ("mangle", "PREROUTING"))

@@ -1,8 +1,8 @@
 """Print log lines for people: time, level, node, message; of an exception its last line.
 
-tail -v FILE... | python3 -m scripts.log_lines             all lines
-tail -v FILE... | python3 -m scripts.log_lines problems    the last lines that tell of a problem, else the last ones
-tail FILE | python3 -m scripts.log_lines repeated          the error that came three times, if any; 1 if none
+tail -v FILE... | python3 -m lab.log_lines             all lines
+tail -v FILE... | python3 -m lab.log_lines problems    the last lines that tell of a problem, else the last ones
+tail FILE | python3 -m lab.log_lines repeated          the error that came three times, if any; 1 if none
 
 Reads the JSON of the services and of nginx, and the texts of nginx, PostgreSQL, Redis and the supervisor. A line in
 another form is printed as it is.
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from scripts.escape import on_one_line
+from lab.escape import on_one_line
 
 FEW = 5
 TIMES = 3  # that the same error comes before nobody waits for a better one

@@ -25,8 +25,8 @@ from reportlab.platypus import (
     TableStyle,
 )
 
-from scripts.document import Block, Document, Picture, Rows, Section
-from scripts.escape import for_pdf, on_one_line, shortened
+from lab.document import Block, Document, Picture, Rows, Section
+from lab.escape import for_pdf, on_one_line, shortened
 
 _INK, _FAINT, _BAND = colors.HexColor("#1b2733"), colors.HexColor("#5b6b7a"), colors.HexColor("#e8eef4")
 _BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=9, leading=12, textColor=_INK)

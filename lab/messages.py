@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from scripts.escape import for_terminal
+from lab.escape import for_terminal
 
 
 def print_message(program: str, message: object) -> None:

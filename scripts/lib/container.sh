@@ -35,7 +35,7 @@ build_root() {
   show_system
   show "$CHECKOUT/services/$PROGRAM" "/services/$PROGRAM"
   show "$CHECKOUT/.venv" /venv
-  [[ -z ${HEARTBEAT:-} ]] || show "$CHECKOUT/scripts/heartbeat.py" /scripts/heartbeat.py
+  [[ -z ${HEARTBEAT:-} ]] || show "$CHECKOUT/lab/heartbeat.py" /lab/heartbeat.py
   mount --bind -o nosuid,nodev,noexec "$OWN_FOLDER" state
   make_devices
   write_etc
@@ -98,7 +98,7 @@ start_program() {
   cd "/services/$PROGRAM"
   [[ -x start.sh ]] || command=(/venv/bin/python -m gunicorn -c gunicorn.conf.py 'app:create_app()')
   # Detach the heartbeat: PostgreSQL restarts if an unknown child of its postmaster dies by a signal.
-  [[ -z ${HEARTBEAT:-} ]] || ("${UNPRIVILEGED[@]}" /venv/bin/python /scripts/heartbeat.py &)
+  [[ -z ${HEARTBEAT:-} ]] || ("${UNPRIVILEGED[@]}" /venv/bin/python /lab/heartbeat.py &)
   # bash lets background processes ignore INT and QUIT; the program begins with the defaults.
   env --default-signal=INT,QUIT "${UNPRIVILEGED[@]}" --pdeathsig KILL -- "${command[@]}" &
   PROGRAM_PID=$!

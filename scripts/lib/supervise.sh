@@ -172,7 +172,7 @@ make_state_folders() {
   install -d -m 700 "$STATE_DIR/log"
 }
 
-# What runs in a node's container: the supervisor knows its parent, scripts/container.sh.
+# What runs in a node's container: the supervisor knows its parent, scripts/lib/container.sh.
 program_pid() { # NODE
   local parent
   parent=$(supervisorctl pid "$1") || return

@@ -48,7 +48,7 @@ def from_csv(cell: str) -> str:
 
 
 def for_picture(text: str) -> str:
-    """Return a short label on one line; a dollar needs no escape, because scripts/figures.py turns mathtext off."""
+    """Return a short label on one line; a dollar needs no escape, because lab/figures.py turns mathtext off."""
     return shortened(on_one_line(text), _MOST_OF_LABEL)
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from scripts.escape import for_csv, from_csv
-from scripts.unread import Unread
-from scripts.whole_file import draft_of
+from lab.escape import for_csv, from_csv
+from lab.unread import Unread
+from lab.whole_file import draft_of
 
 _Record = TypeVar("_Record")
 _MOST_CHARACTERS = 1 << 17  # of a line; the csv module takes no longer field

@@ -1,6 +1,6 @@
 """Runs a module as a command of the shell: Ctrl+C, a reader that has gone and a full disk end it without a traceback.
 
-python -m scripts.as_command MODULE ARGUMENT...
+python -m lab.as_command MODULE ARGUMENT...
 
 Exit status as of a command that the signal ended: 130 for SIGINT, 141 for SIGPIPE; 1 for a full disk. SIGPIPE itself
 stays ignored, for a program that speaks over sockets must not die of a peer that closed one.

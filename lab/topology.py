@@ -1,8 +1,8 @@
 """The topology table's loader: checks a table and gives it to the other tools.
 
-python -m scripts.topology dump [TABLE]    the table, columns in standard order, one tab between them
-python -m scripts.topology check [TABLE]   silent when good; else FILE:LINE: COLUMN: reason, exit 1
-python -m scripts.topology help
+python -m lab.topology dump [TABLE]    the table, columns in standard order, one tab between them
+python -m lab.topology check [TABLE]   silent when good; else FILE:LINE: COLUMN: reason, exit 1
+python -m lab.topology help
 
 TABLE is a name in topology/ or a path; TOPOLOGY, else what is up, else flat, when not given.
 Its twin for bash is scripts/topology.sh: the same checks in the same order and words, held equal by a test.
@@ -23,7 +23,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
-from scripts.table import TableError, TableReader
+from lab.table import TableError, TableReader
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK_GROUP = 25955

@@ -9,7 +9,7 @@ from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from scripts.escape import for_terminal
+from lab.escape import for_terminal
 
 
 class Console(RichConsole):

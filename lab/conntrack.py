@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from scripts.unread import Unread
+from lab.unread import Unread
 
 # An event line begins with its time and kind, a line of -o extended with the network protocol. An offloaded connection
 # has no timeout, and many protocols have no state.

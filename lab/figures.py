@@ -13,7 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from scripts.whole_file import draft_of
+from lab.whole_file import draft_of
 
 mpl.use("Agg")  # needs no display
 mpl.rcParams["text.parse_math"] = False  # dollars in a name would begin a formula
