@@ -23,8 +23,8 @@ import yaml
 from lab.table import TableError
 from lab.topology import ROOT, Listener, Node, Topology
 from lab.topology import load as load_topology
-from security.policy import ACCEPT, DROP, HOST, WITH_PORTS, WORLD, Line, Policy
-from security.policy_table import load as load_policy
+from security.policy.model import ACCEPT, DROP, HOST, WITH_PORTS, WORLD, Line, Policy
+from security.policy.table import load as load_policy
 
 Object = dict[str, Any]
 

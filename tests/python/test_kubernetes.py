@@ -23,8 +23,8 @@ from docker import kubernetes
 from docker.kubernetes import FOLDER, NAME, NAMESPACE, PART_OF, UNSAID, Object, Unsayable
 from lab.topology import ROOT
 from lab.topology import load as load_topology
-from security.policy import ACCEPT, DROP, HOST, WORLD, Line, Policy
-from security.policy_table import load as load_policy
+from security.policy.model import ACCEPT, DROP, HOST, WORLD, Line, Policy
+from security.policy.table import load as load_policy
 
 KUBERNETES = "1.37.0"  # the newest that kubernetes-validate holds
 POLICY = kubernetes.shipped()
