@@ -112,7 +112,7 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
     cured "the rule -A MINE -s 10.0.0.0/8 -j DROP drops answers to" "-N MINE" "-A INPUT -j MINE" "-A MINE -s 10.0.0.0/8 -j DROP"
     cured "the policy of OUTPUT is DROP, and drops what the host sends to br-app (tried)" "-P OUTPUT DROP"
     cured "the rule -A OUTPUT -j REJECT --reject-with icmp-port-unreachable drops what the host sends to br-app (tried)" "-A OUTPUT -j REJECT" "-A INPUT -j REJECT" "-I INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"
-    cured "the host does not reach its own test address: something in INPUT, no counter tells what" "-A INPUT -j NFQUEUE"'
+    cured "the host does not reach its test address: a rule of INPUT that no counter shows" "-A INPUT -j NFQUEUE"'
   succeeds
   finds ok firewall 'FORWARD ACCEPT, INPUT ACCEPT, OUTPUT DROP; the host is answered \(tried\)'
 }
@@ -437,7 +437,7 @@ wide_table() { # NODES, all on one bridge
 
 @test "a check that hangs is ended and named, one that breaks too; the others go on" {
   in_sandbox 'echo "exec sleep 60" | fake nft; echo "echo broken >&2; exit 3" | fake df
-    DOCTOR_PATIENCE=2 doctor check iptables space ipv6; ! pgrep -x sleep'
+    DOCTOR_TIMEOUT_SECONDS=2 doctor check iptables space ipv6; ! pgrep -x sleep'
   succeeds
   finds note iptables 'no answer within 2 s'
   finds note space 'could not be looked at: broken'
