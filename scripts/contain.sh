@@ -39,7 +39,8 @@ end_leftovers() { # NAMESPACE
   local pids
   mapfile -t pids < <(leftovers "$1")
   ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" 2>/dev/null || :
-  retry_until 10 no_leftovers "$1" || die "$INSTANCE_ID: processes of its previous start do not end: $(leftovers "$1" | tr '\n' ' ')"
+  retry_until 10 no_leftovers "$1" ||
+    die "$INSTANCE_ID: processes of its previous start do not end: $(leftovers "$1" | tr '\n' ' ')"
 }
 leftovers() { ip netns pids "$1" | xargs -r ps -o pid=,uid= -p | awk -v user="$SERVICE_USER" '$2 == user { print $1 }'; }
 no_leftovers() { [[ -z $(leftovers "$1") ]]; }
@@ -49,7 +50,8 @@ share_groups() { # PID
   local controllers path root
   while IFS=: read -r _ controllers path; do
     for root in "$CGROUPS/$controllers" "$CGROUPS"; do
-      [[ $path != */cnet/* && $path != /cnet/* || ! -w $root$path/cgroup.procs ]] || echo "$$" >"$root$path/cgroup.procs"
+      [[ $path != */cnet/* && $path != /cnet/* || ! -w $root$path/cgroup.procs ]] ||
+        echo "$$" >"$root$path/cgroup.procs"
     done
   done <"/proc/$1/cgroup"
 }

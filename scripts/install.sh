@@ -74,13 +74,15 @@ disable_new_servers() { # PACKAGE...
   local server
   [[ -d /run/systemd/system ]] || return 0
   for server in "${SERVERS[@]}"; do
-    [[ " $* " != *" $server"* ]] || run systemctl disable --now "$server.service" || say "could not disable $server.service"
+    [[ " $* " != *" $server"* ]] || run systemctl disable --now "$server.service" ||
+      say "could not disable $server.service"
   done
 }
 
 install_packages() { # PACKAGE...
   (($# > 0)) || return 0
-  command -v apt-get >/dev/null || die "missing packages (Debian's names): $*; install them with this distribution's tools"
+  command -v apt-get >/dev/null ||
+    die "missing packages (Debian's names): $*; install them with this distribution's tools"
   need_root
   say "installing: $*"
   forbid_starting_servers

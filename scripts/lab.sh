@@ -141,7 +141,8 @@ print_next_steps() {
   say "$(summary)"
   say "${BOLD}The lab is up${url:+: $url/api/products}$PLAIN"
   say "  try:  ${url:+curl $url/api/products}"
-  ((${#NODES[@]} == 0)) || say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
+  ((${#NODES[@]} == 0)) ||
+    say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
   say "        sudo make status                        # everything on one screen"
 }
 
@@ -193,7 +194,8 @@ status() {
 
 shell() { # NAMESPACE
   need_root
-  [[ -n ${1:-} && -e /run/netns/$1 ]] || bad_usage "shell needs one of the namespaces: $(ip netns list | awk '{ print $1 }' | tr '\n' ' ')"
+  [[ -n ${1:-} && -e /run/netns/$1 ]] ||
+    bad_usage "shell needs one of the namespaces: $(ip netns list | awk '{ print $1 }' | tr '\n' ' ')"
   trap - EXIT
   PS1="[$1] \w # " exec ip netns exec "$1" "$BASH" --norc
 }

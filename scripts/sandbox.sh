@@ -98,8 +98,11 @@ check_kernel() { # set UNSHARE to the flags of unshare(1) that this user may use
   unshare "${UNSHARE[@]}" true 2>/dev/null && return
   ((EUID != 0)) || die "the kernel refuses namespaces even to root; is this a container without CAP_SYS_ADMIN?"
   command -v newuidmap >/dev/null || die "without root the sandbox needs newuidmap: sudo apt-get install uidmap"
-  grep -q "^$(id -un):" /etc/subuid || die "without root the sandbox needs subordinate ids: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)"
-  die "the kernel lets no user make namespaces (kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); run it with sudo"
+  grep -q "^$(id -un):" /etc/subuid ||
+    die "without root the sandbox needs subordinate ids: sudo usermod --add-subuids 100000-165535 --add-subgids" \
+      "100000-165535 $(id -un)"
+  die "the kernel lets no user make namespaces (kernel.unprivileged_userns_clone," \
+    "kernel.apparmor_restrict_unprivileged_userns); run it with sudo"
 }
 
 start() { # COMMAND...
@@ -124,7 +127,8 @@ enter() { # [PID]
   local running wanted=${1:-} flags=(--net --mount --ipc --uts --pid)
   mapfile -t running < <(running_sandboxes)
   ((${#running[@]} > 0)) || die "no sandbox is running; start one: scripts/sandbox.sh shell"
-  ((${#running[@]} == 1)) || [[ -n $wanted ]] || die "several sandboxes are running; name one: scripts/sandbox.sh enter PID, of ${running[*]}"
+  ((${#running[@]} == 1)) || [[ -n $wanted ]] ||
+    die "several sandboxes are running; name one: scripts/sandbox.sh enter PID, of ${running[*]}"
   wanted=${wanted:-${running[0]}}
   [[ " ${running[*]} " == *" $wanted "* ]] || die "process $wanted is not a sandbox; these are: ${running[*]}"
   ((EUID == 0)) || flags+=(--user --preserve-credentials)

@@ -102,7 +102,8 @@ scale() { # PROGRAM COUNT
   check "$@"
   load_topology
   [[ -n $(nodes_running "$1") ]] || die "$TABLE has no node that runs $1"
-  [[ -n $(nodes_running service-registry) ]] || die "$TABLE has no service-registry, so clients would not find new instances"
+  [[ -n $(nodes_running service-registry) ]] ||
+    die "$TABLE has no service-registry, so clients would not find new instances"
   local base
   base=$(base_table)
   if [[ -n ${DRY_RUN:-} ]]; then show_scaled_table "$1" "$2" "$base" && return; fi
@@ -152,7 +153,8 @@ case ${1:-} in
   status) status ;;
   help) print_help ;;
   *)
-    (($# == 2)) || bad_usage "needs a program and a number of instances: sudo make scale PROGRAM=product-service COUNT=5"
+    (($# == 2)) ||
+      bad_usage "needs a program and a number of instances: sudo make scale PROGRAM=product-service COUNT=5"
     scale "$@"
     ;;
 esac

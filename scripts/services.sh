@@ -46,7 +46,8 @@ port_of() {
 check_readable() { # each service runs as its own user, who must be able to read its code
   local closed
   closed=$(find "$ROOT/services" "$VENV" -maxdepth 2 \( -type d ! -perm -o=rx -o -type f ! -perm -o=r \) -print -quit)
-  [[ -z $closed ]] || die "$closed is closed to other users, but each service runs as its own user; chmod -R o+rX services .venv"
+  [[ -z $closed ]] ||
+    die "$closed is closed to other users, but each service runs as its own user; chmod -R o+rX services .venv"
 }
 
 # What a program cannot become ready without. The cache is not among it.
@@ -56,9 +57,11 @@ check_services() {
   [[ -n $(services) ]] || return 0
   local node needed
   for node in $(services); do
-    [[ ${LISTENS[$node]} != - ]] || die "$TABLE:${LINE_OF[$node]}: listens: $node runs ${RUNS[$node]}, so it must listen on a port"
+    [[ ${LISTENS[$node]} != - ]] ||
+      die "$TABLE:${LINE_OF[$node]}: listens: $node runs ${RUNS[$node]}, so it must listen on a port"
     for needed in ${NEEDS[${RUNS[$node]}]:-}; do
-      [[ -n $(nodes_running "$needed") ]] || die "$TABLE:${LINE_OF[$node]}: runs: ${RUNS[$node]} asks $needed, which no node runs"
+      [[ -n $(nodes_running "$needed") ]] ||
+        die "$TABLE:${LINE_OF[$node]}: runs: ${RUNS[$node]} asks $needed, which no node runs"
     done
   done
   need_tools ip curl setpriv nsenter unshare nginx redis-server
@@ -72,7 +75,8 @@ check_network() {
   [[ -z ${DRY_RUN:-} ]] || return 0 # network.sh has not created it
   local node
   for node in $(services); do
-    [[ -e /run/netns/${NAMESPACE[$node]} ]] || die "there is no namespace ${NAMESPACE[$node]} yet; scripts/network.sh up"
+    [[ -e /run/netns/${NAMESPACE[$node]} ]] ||
+      die "there is no namespace ${NAMESPACE[$node]} yet; scripts/network.sh up"
   done
 }
 
@@ -186,7 +190,8 @@ status() {
     echo "$word"
     [[ $word == "${GREEN}running"* ]] || drift=1
   done
-  ((${#seen[@]} > 0)) || [[ ! -e $CONFIG ]] || echo "${RED}stopped${PLAIN}    the supervisor does not run; programs that it started may still run"
+  ((${#seen[@]} > 0)) || [[ ! -e $CONFIG ]] ||
+    echo "${RED}stopped${PLAIN}    the supervisor does not run; programs that it started may still run"
   for node in $(services); do
     [[ -n ${seen[$node]:-} ]] || { echo "${RED}stopped${PLAIN}    $node" && drift=1; }
   done

@@ -39,7 +39,8 @@ backend_findings() { # COUNT LINES
     problem "$name, the other backend, has FORWARD set to DROP and $(count "$1" rule): it drops what the lab forwards" \
       "sudo $name -P FORWARD ACCEPT, or move all rules to one backend (update-alternatives --config iptables)"
   elif (($1 > 0)); then
-    note "$name, the other backend, holds $(count "$1" rule) that also apply to packets" "$name-save shows them; if you do not need them, sudo $name -F"
+    note "$name, the other backend, holds $(count "$1" rule) that also apply to packets" \
+      "$name-save shows them; if you do not need them, sudo $name -F"
   fi
 }
 
@@ -108,7 +109,8 @@ check_docker() {
   local filter
   filter=$(save_filter)
   if grep -q '^:DOCKER-USER ' <<<"$filter"; then
-    note "Docker is installed, the policy of FORWARD is $(policy_of FORWARD "$filter"): handled, \`up\` also hooks CNET-FORWARD into DOCKER-USER" "nothing to do"
+    note "Docker is installed, the policy of FORWARD is $(policy_of FORWARD "$filter"): handled, \`up\` also hooks CNET-FORWARD into DOCKER-USER" \
+      "nothing to do"
   elif runs dockerd; then
     note "Docker runs, but has no DOCKER-USER in this iptables backend" \
       "if nodes do not reach the outside, put both on one backend (update-alternatives --config iptables) and restart Docker"

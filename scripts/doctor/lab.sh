@@ -41,7 +41,8 @@ check_table() {
   running=$(running_tables | sort -u)
   others=$(grep -vxF -- "$TABLE" <<<"$running" | paste -sd' ') || true # none
   if [[ -n $others ]]; then
-    note "a lab made from $others is up: \`up\` would replace it by $TABLE" "keep it: TOPOLOGY=${others%% *}; or remove it first: sudo make down"
+    note "a lab made from $others is up: \`up\` would replace it by $TABLE" \
+      "keep it: TOPOLOGY=${others%% *}; or remove it first: sudo make down"
   else
     ok "$TABLE: nodes ${#NODES[@]}, bridges ${#BRIDGES[@]}; $([[ -n $running ]] && echo "its lab is up" || echo "no lab is up")"
   fi

@@ -19,13 +19,15 @@ check_privileges() {
     elif said=$(unshare --net --mount --pid --fork true 2>&1); then
       ok "root$([[ $(</proc/self/uid_map) =~ ^\ *0\ +0\ +4294967295 ]] || echo " of a user namespace")"
     else
-      problem "root, but the kernel refuses namespaces: $said" "run it outside this container, or start the container with --privileged"
+      problem "root, but the kernel refuses namespaces: $said" \
+        "run it outside this container, or start the container with --privileged"
     fi
   elif said=$("$ROOT/scripts/sandbox.sh" run true 2>&1); then
     note "not root: \`up\` needs it, the sandbox does not" "sudo make up, or scripts/sandbox.sh run make up"
   else
     said=$(tail -n 1 <<<"${said#sandbox.sh: }")
-    problem "not root, and no sandbox either: ${said%: sudo*}" "sudo make up$([[ $said != *': sudo '* ]] || echo "; for the sandbox: sudo ${said##*: sudo }")"
+    problem "not root, and no sandbox either: ${said%: sudo*}" \
+      "sudo make up$([[ $said != *': sudo '* ]] || echo "; for the sandbox: sudo ${said##*: sudo }")"
   fi
 }
 
@@ -45,11 +47,13 @@ check_machine() {
   system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}") || true # reported as unknown below
   ok "${system:-unknown system}, kernel $release, cgroup $([[ $(stat -fc %T /sys/fs/cgroup 2>/dev/null) == cgroup2fs ]] && echo v2 || echo v1)"
   container=$(container_kind)
-  [[ -z $container ]] || note "inside a container ($container): its host decides about capabilities, /proc/sys and kernel modules" \
-    "nothing to do if privileges, kernel and forwarding are ok; otherwise start it with --privileged"
+  [[ -z $container ]] ||
+    note "inside a container ($container): its host decides about capabilities, /proc/sys and kernel modules" \
+      "nothing to do if privileges, kernel and forwarding are ok; otherwise start it with --privileged"
   [[ ${release,,} != *microsoft* ]] || wsl_findings "$release"
-  [[ $(cat /sys/fs/selinux/enforce 2>/dev/null) != 1 ]] || note "SELinux is enforcing: it may deny nginx or PostgreSQL access to $STATE_DIR" \
-    "if a service does not start, sudo ausearch -m avc -ts recent shows why"
+  [[ $(cat /sys/fs/selinux/enforce 2>/dev/null) != 1 ]] ||
+    note "SELinux is enforcing: it may deny nginx or PostgreSQL access to $STATE_DIR" \
+      "if a service does not start, sudo ausearch -m avc -ts recent shows why"
   clock_findings
 }
 
@@ -82,7 +86,8 @@ check_space() {
   if [[ -n $short ]]; then
     problem_of "$short"
   elif ((disk < 2000 || memory < 500)); then
-    note "$said: little for PostgreSQL and the logs (1 GB and 500 MB are comfortable)" "free some, or use a table with fewer services"
+    note "$said: little for PostgreSQL and the logs (1 GB and 500 MB are comfortable)" \
+      "free some, or use a table with fewer services"
   else
     ok "$said"
   fi

@@ -32,14 +32,18 @@ check_forwarding() {
   said="ip_forward is $(<"$forward")"
   [[ $(<"$forward") == 1 ]] || said+=" and stays 0: up switches forwarding on only for the lab's bridges and the interfaces of default routes"
   if ((EUID == 0)) && [[ ! -w $forward ]]; then
-    problem "$said, and /proc/sys is read-only" "run it outside this container, or start the container with --privileged"
+    problem "$said, and /proc/sys is read-only" \
+      "run it outside this container, or start the container with --privileged"
   else
     ok "$said, rp_filter is $([[ -n $strict ]] && echo "strict on$strict" || echo 'not strict')"
   fi
   stopped=$(stopped_forwarding | paste -sd' ') closed=$(interfaces_without_forwarding | paste -sd' ')
-  [[ -z $stopped ]] || note "the lab is up, but packets that enter by $stopped are not forwarded ($(setting_of "${stopped%% *}" forwarding) is 0)" "sudo make up"
-  [[ -z $closed ]] || note "clients on $closed do not reach published ports: it has no default route, so up does not switch forwarding on for it" \
-    "sudo sysctl -w $(setting_of "${closed%% *}" forwarding)=1"
+  [[ -z $stopped ]] ||
+    note "the lab is up, but packets that enter by $stopped are not forwarded ($(setting_of "${stopped%% *}" forwarding) is 0)" \
+      "sudo make up"
+  [[ -z $closed ]] ||
+    note "clients on $closed do not reach published ports: it has no default route, so up does not switch forwarding on for it" \
+      "sudo sysctl -w $(setting_of "${closed%% *}" forwarding)=1"
   [[ -z $strict || $(ways_out | wc -l) -lt 2 ]] ||
     note "rp_filter is strict on$strict and there are several default routes: answers that arrive by the other one are dropped" \
       "sudo sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"
@@ -57,7 +61,8 @@ check_uplink() {
   local device mtu
   device=$(ways_out | sed -n 1p)
   if [[ -z $device ]]; then
-    note "no default route: nodes reach only this machine" "ip route add default via GATEWAY; the proof of masquerading fails until then"
+    note "no default route: nodes reach only this machine" \
+      "ip route add default via GATEWAY; the proof of masquerading fails until then"
     return
   fi
   mtu=$(ip -j link show dev "$device" | jq '.[0].mtu')
@@ -92,6 +97,7 @@ check_managers() {
   fi
   file=$(matching_network_file)
   if runs systemd-networkd && [[ -n $file ]]; then
-    note "systemd-networkd is running, and $file matches interfaces of the lab" "add a file before it that matches them, with Unmanaged=yes in [Link]"
+    note "systemd-networkd is running, and $file matches interfaces of the lab" \
+      "add a file before it that matches them, with Unmanaged=yes in [Link]"
   fi
 }

@@ -68,7 +68,8 @@ check_tools() {
   else
     ok "${seen#, }"
   fi
-  ! command -v ip >/dev/null || has_recent_ip || problem "ip does not know -j or -batch" "install a newer iproute2 (4.18 or later)"
+  ! command -v ip >/dev/null || has_recent_ip ||
+    problem "ip does not know -j or -batch" "install a newer iproute2 (4.18 or later)"
 }
 
 each_once() { tr ' ' '\n' <<<"$1" | awk 'NF && !seen[$0]++' | paste -sd' '; }

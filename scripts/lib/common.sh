@@ -45,7 +45,8 @@ die() {
 # Other programs parse the checkout's path: it is in the supervisor's configuration, bridge aliases, rule comments.
 case $ROOT in
   *[[:cntrl:]\"\'\`\$\\\#%\;]* | *'  '*)
-    die "the path of this checkout, ${ROOT//[[:cntrl:]]/?}, has a quote, a control character, two spaces or one of \` \$ \\ # % ;, which other programs misread; move it"
+    die "the path of this checkout, ${ROOT//[[:cntrl:]]/?}, has a quote, a control character, two spaces or one of" \
+      "\` \$ \\ # % ;, which other programs misread; move it"
     ;;
 esac
 
@@ -123,7 +124,8 @@ clock_offset() {
 need_same_clock() { # OFFSET: what clock_offset printed before
   local step
   step=$(($(clock_offset) - $1))
-  ((step * step <= 1)) || die "the clock was set by $step s during the measurement, so its times are wrong; run it again"
+  ((step * step <= 1)) ||
+    die "the clock was set by $step s during the measurement, so its times are wrong; run it again"
 }
 
 # --- checks before the first change --------------------------------------------------------------------
@@ -155,7 +157,8 @@ need_folder() {
 }
 
 # install.sh writes the digests last, so without them the environment is incomplete.
-need_environment() { [[ -s $VENV/digests ]] || die "the Python environment $VENV is missing or incomplete; sudo scripts/install.sh up"; }
+need_environment() { [[ -s $VENV/digests ]] ||
+  die "the Python environment $VENV is missing or incomplete; sudo scripts/install.sh up"; }
 
 # Create a file for root alone: a user who can open a lock file can hold the lock.
 make_private_file() {

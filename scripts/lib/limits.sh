@@ -27,7 +27,8 @@ limit_self() { # NODE PROGRAM
   done
   # This limits each process separately, and counts thread stacks that are reserved and not used.
   prlimit --pid "$$" --data="$((memory << 21))" --nproc="$processes"
-  say "limits: no control group can be made, so $((memory * 2)) MB of data for each process, $processes processes of the user"
+  say "limits: no control group can be made, so $((memory * 2)) MB of data for each process, $processes processes" \
+    "of the user"
 }
 
 show_limits() { # PID

@@ -22,7 +22,8 @@ write_owners() {
     [[ ! -d $file || -L $file ]] || run rm -rf --one-file-system "$file"
     { echo "$text" >"$new" && chmod 644 "$new" && mv -fT "$new" "$file"; } 2>/dev/null || {
       rm -f "$new"
-      die "cannot write $file: $(df -h --output=avail "$STATE_DIR" | tail -1 | tr -d ' ') are free; free some space, then run it again"
+      die "cannot write $file: $(df -h --output=avail "$STATE_DIR" | tail -1 | tr -d ' ') are free; free some" \
+        "space, then run it again"
     }
   done
 }

@@ -33,7 +33,8 @@ space_problem() {
   local disk
   disk=$(free_megabytes "$STATE_DIR")
   ((disk >= MIN_MEGABYTES)) || [[ -z $(new_databases) ]] ||
-    echo "$disk MB free for $STATE_DIR: too little disk for PostgreSQL's files; free some space, or mount a larger file system there"
+    echo "$disk MB free for $STATE_DIR: too little disk for PostgreSQL's files; free some space, or mount a larger" \
+      "file system there"
 }
 
 # `ip netns exec` mounts /etc/netns/NAME/resolv.conf, which the lab writes, over /etc/resolv.conf, which must exist.
@@ -42,10 +43,12 @@ names_problem() {
   local directory=$RESOLVERS
   [[ -d $directory ]] || directory=${directory%/*}
   if [[ ! -e /etc/resolv.conf ]]; then
-    echo "/etc/resolv.conf $([[ -L /etc/resolv.conf ]] && echo "is a link to a file that does not exist, $(readlink /etc/resolv.conf)" || echo "does not exist"):" \
+    echo "/etc/resolv.conf" \
+      "$([[ -L /etc/resolv.conf ]] && echo "is a link to a file that does not exist, $(readlink /etc/resolv.conf)" || echo "does not exist"):" \
       "ip netns exec cannot mount a namespace's resolv.conf over it; sudo rm -f /etc/resolv.conf && echo nameserver ADDRESS | sudo tee /etc/resolv.conf"
   elif [[ ! -w $directory ]]; then
-    echo "$directory cannot be written, and the lab puts the resolv.conf of each namespace into $RESOLVERS; mount it writable"
+    echo "$directory cannot be written, and the lab puts the resolv.conf of each namespace into $RESOLVERS; mount" \
+      "it writable"
   fi
 }
 

@@ -42,10 +42,13 @@ print_advice() { # TEXT
       not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) failing+=" $name" ;;
     esac
   done <<<"$1"
-  [[ -z $repairable ]] || say "${RED}drift:${PLAIN} the lines above that begin with missing, surplus, behind, stopped," \
-    "old-password or wrong-namespace differ from $TABLE; repair with: sudo make up"
+  [[ -z $repairable ]] ||
+    say "${RED}drift:${PLAIN} the lines above that begin with missing, surplus, behind, stopped," \
+      "old-password or wrong-namespace differ from $TABLE; repair with: sudo make up"
   for name in $failing; do say "${RED}not ready:${PLAIN} $name; see: sudo make logs NODE=$name"; done
-  [[ -z $foreign ]] || say "${RED}foreign:${PLAIN} up does not change what is not the lab's; each such line above has the command that does"
+  [[ -z $foreign ]] ||
+    say "${RED}foreign:${PLAIN} up does not change what is not the lab's; each such line above has the command" \
+      "that does"
   [[ -z $repairable$failing$foreign$other ]]
 }
 
@@ -61,6 +64,7 @@ summary() {
   done
   rules=$({ iptables-save && ebtables-save; } | grep -c '^-A.*CNET-') || : # there may be none
   while read -r number noun; do tried+="${tried:+, }$(count "$number" "$noun")"; done <"$PROOF_COUNTS"
-  echo "$(count ${#namespaces[@]} namespace), $(count ${#BRIDGES[@]} bridge), $(count "$rules" rule), $(count $programs program);" \
+  echo "$(count ${#namespaces[@]} namespace), $(count ${#BRIDGES[@]} bridge), $(count "$rules" rule)," \
+    "$(count $programs program);" \
     "$tried: all passed ($SECONDS s)"
 }

@@ -182,7 +182,8 @@ start_supervisor() {
   if supervisor_runs; then
     stop_others
     # A program may still be stopping if the run before was killed.
-    retry_until 20 supervisor_do update || die "the supervisor does not load its new configuration; see $STATE_DIR/log/supervisord.log"
+    retry_until 20 supervisor_do update ||
+      die "the supervisor does not load its new configuration; see $STATE_DIR/log/supervisord.log"
     retry_until 20 none_is_stopping || die "a service does not stop; see $STATE_DIR/log/supervisord.log"
     local node state _
     while read -r node state _; do
