@@ -124,7 +124,7 @@ load helpers
   succeeds
   [[ $(grep -cx "from within" <<<"$output") == 2 ]]
   says "127.0.0.1:9080"
-  says "cannot listen on 127.0.0.1:8050: Address already in use; take another port of the host: PUBLISH=8051:8050"
+  says "cannot listen on 127.0.0.1:8050: Address already in use; use another port of the machine: PUBLISH=8051:8050"
   says 'PUBLISH: "http" is not PORT or PORT:SANDBOX_PORT'
   [[ $(grep -c "status 1" <<<"$output") == 2 ]]
 }
