@@ -121,7 +121,7 @@ swarm-verify: ## traffic between nodes, a rolling update under load, a node cut 
 swarm-down: ## both engines and all they have
 	@docker/swarm.sh down
 
-kubernetes: ## the manifests in docker/kubernetes/: are they what the tables say, and valid?
+kubernetes: ## check the manifests in docker/kubernetes/: valid, and equal to the two tables?
 	@docker/kubernetes.sh check
 
 bench: ## namespaces against Docker, fairly: throughput, latency, CPU, memory (QUICK=1; reports/bench_report.pdf)
