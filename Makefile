@@ -86,10 +86,10 @@ scale: ## more or fewer instances under load: make scale PROGRAM=product-service
 	@scripts/scale.sh $(PROGRAM) $(COUNT)
 
 chaos: ## faults under a constant load: kill, stop, cut, starve each part; a report (in a sandbox)
-	@chaos/run.sh
+	@faults/chaos/run.sh
 
 soak: ## ten minutes at 100 requests/s: no error, memory and descriptors flat (MINUTES=10; in a sandbox)
-	@chaos/soak.sh
+	@faults/chaos/soak.sh
 
 kills: ## kill -9 the lab's commands at random moments: up converges, clean leaves nothing (COUNT=40 SEED=1; in a sandbox)
 	@tests/lab/kills.sh $(or $(COUNT),40) $(or $(SEED),1)

@@ -1,7 +1,7 @@
 """Two loads on one URL: ApacheBench's closed loop, and an open loop at a constant rate.
 
 ab: 50 clients that wait for their answer before they ask again, each request a new connection; `-l`, since answers
-may differ in length. The open loop (chaos/load.py) begins a request whenever its time has come, and counts latency from
+may differ in length. The open loop (faults/chaos/load.py) begins a request whenever its time has come, and counts latency from
 then, so that a stall is not hidden ("coordinated omission"); connections are kept.
 """
 
@@ -67,7 +67,7 @@ def open_loop(enter: Sequence[str], base: str, rate: float, seconds: float, raw:
         *enter,
         sys.executable,
         "-m",
-        "chaos.load",
+        "faults.chaos.load",
         "--url",
         base,
         "--gets",

@@ -23,7 +23,7 @@ defer rm -rf "$WORK"
 start_load() { # NAME: an open loop, in node 1's namespace; reports/swarm_NAME.csv has each request
   ANSWERS=$REPORTS/swarm_$1.csv
   mkdir -p "$REPORTS"
-  nsenter --net="/run/netns/$(namespace 1)" -- "$VENV/bin/python" -m chaos.load --url "${URL%/api/*}" --gets "$GETS" --orders "$ORDERS" \
+  nsenter --net="/run/netns/$(namespace 1)" -- "$VENV/bin/python" -m faults.chaos.load --url "${URL%/api/*}" --gets "$GETS" --orders "$ORDERS" \
     --seconds 300 --out "$ANSWERS" &
   LOAD=$!
   defer end_load

@@ -1,6 +1,6 @@
 """A hostile peer in place of an instance: it keeps the instance's lease in the registry, and never answers well.
 
-    python -m chaos.peers MODE IP PORT REGISTRY_URL NAME INSTANCE_ID
+    python -m faults.chaos.peers MODE IP PORT REGISTRY_URL NAME INSTANCE_ID
 
 MODE  slow      /health at once, everything else after 2 s
       dripping  a header without an end, one byte each 0.3 s; /health is answered well for the first 2 s, so that

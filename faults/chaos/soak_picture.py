@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 
-from chaos.growth import WARM_UP_SECONDS, growth_of
+from faults.chaos.growth import WARM_UP_SECONDS, growth_of
 from lab.figures import plt, save
 from monitoring.colours import BLUE, VERMILION
 
 if TYPE_CHECKING:
-    from chaos.soak import Series
+    from faults.chaos.soak import Series
 
 COLUMNS = 6
 LEAST_RANGE_MB = 4.0  # so that noise does not look like growth

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from chaos.load import CREATED, Sample
-from chaos.promises import KINDS, Allowed, Promise
+from faults.chaos.load import CREATED, Sample
+from faults.chaos.promises import KINDS, Allowed, Promise
 from monitoring.gateway_log import Change, Routed
 from monitoring.quantiles import quantile
 

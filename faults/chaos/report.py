@@ -1,6 +1,6 @@
 """The report of a chaos run: terminal, CSV, PNG and PDF. Exits with 1 when a promise was broken.
 
-python -m chaos.report --events FILE --samples FILE --orders FILE --log FILE --reports FOLDER
+python -m faults.chaos.report --events FILE --samples FILE --orders FILE --log FILE --reports FOLDER
 """
 
 import argparse
@@ -14,10 +14,10 @@ from typing import TextIO
 
 from rich.table import Table
 
-from chaos import timeline
-from chaos.analysis import Event, Fault, Ledger, Result, balance, faults_of, judge
-from chaos.load import GOOD, Outcome, Sample
-from chaos.promises import Promise, load_promises
+from faults.chaos import timeline
+from faults.chaos.analysis import Event, Fault, Ledger, Result, balance, faults_of, judge
+from faults.chaos.load import GOOD, Outcome, Sample
+from faults.chaos.promises import Promise, load_promises
 from lab import csv_files
 from lab.document import Document, Picture, Rows, Section, write_pdf
 from lab.terminal import Console
@@ -246,7 +246,9 @@ def main() -> None:
     except (OSError, csv_files.CsvError) as error:
         raise SystemExit(f"chaos: {error}") from None
     if not any(event.event == "begin" for event in events):
-        raise SystemExit(f"chaos: {options.events}: no fault was begun; see what chaos/run.sh printed")
+        raise SystemExit(
+            f"chaos: {options.events}: no fault was begun; see the output of faults/chaos/run.sh"
+        )
     routed, changes = read(lines_of(options.log), unread)
     results = results_of(samples, events, to_products(routed), changes)
     calm = results[0].fault

@@ -20,7 +20,7 @@ from typing import TextIO
 import gevent
 from geventhttpclient import HTTPClient
 
-from chaos.names import resolves
+from faults.chaos.names import resolves
 from lab.csv_files import Writer
 
 TIMEOUT_SECONDS = 6.0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from chaos.analysis import Result, is_allowed
-from chaos.load import Sample
+from faults.chaos.analysis import Result, is_allowed
+from faults.chaos.load import Sample
 from lab.figures import plain_numbers, plt, save
 from monitoring.colours import COLOURS
 from monitoring.distribution import stack

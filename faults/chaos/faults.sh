@@ -81,7 +81,7 @@ replace_by_peer() { # MODE NODE
   local registry
   registry=$(first_running service-registry)
   stop_at_once "$2"
-  (cd "$ROOT" && exec nsenter --net="/run/netns/${NAMESPACE[$2]}" -- "$VENV/bin/python" -m chaos.peers "$1" \
+  (cd "$ROOT" && exec nsenter --net="/run/netns/${NAMESPACE[$2]}" -- "$VENV/bin/python" -m faults.chaos.peers "$1" \
     "${ADDRESS[$2]%/*}" "${LISTENS[$2]%%/*}" "http://${ADDRESS[$registry]%/*}:${LISTENS[$registry]%%/*}" "${RUNS[$2]}" "${2,,}") &
   BACKGROUND=$!
 }

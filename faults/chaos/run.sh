@@ -3,19 +3,19 @@
 # their disk, one at a time, at last at random; then a report of what clients saw, how soon the lab noticed, and
 # whether each order is there exactly once. faults.tsv lists the faults and what is promised for each.
 #
-#   chaos/run.sh [run]           in a sandbox of its own; 200 GETs and 10 orders a second; about eight minutes
+#   faults/chaos/run.sh [run]           in a sandbox of its own; 200 GETs and 10 orders a second; about eight minutes
 #                                QUICK=1: one instance for each fault, under three minutes; SEED=2: other random kills
-#   chaos/run.sh run FAULT...    only these faults, each on one node
-#   chaos/run.sh help
+#   faults/chaos/run.sh run FAULT...    only these faults, each on one node
+#   faults/chaos/run.sh help
 #
 # Results: the table on the terminal, reports/chaos.csv, chaos_samples.csv, chaos_timeline.png,
 # chaos_report.pdf. Exit 1 when a promise was broken.
 
 # shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=chaos/faults.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/topology.sh"
+# shellcheck source=faults/chaos/faults.sh
 source "$(dirname "${BASH_SOURCE[0]}")/faults.sh"
-# shellcheck source=chaos/lab.sh
+# shellcheck source=faults/chaos/lab.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 
 GETS=${GETS:-200} ORDERS=${ORDERS:-10}
@@ -64,7 +64,7 @@ name_the_dead() { # BEFORE
   done < <(while read -r node pid; do [[ -z $pid ]] || ! gone "$pid" || echo "$node"; done <<<"$1" | uniq -c)
 }
 
-plan() { (cd "$ROOT" && python3 -m chaos.promises ${QUICK:+--quick} "$@"); } # [FAULT...]
+plan() { (cd "$ROOT" && python3 -m faults.chaos.promises ${QUICK:+--quick} "$@"); } # [FAULT...]
 
 all_faults() { # [FAULT...]
   local lines fault node seconds
@@ -80,7 +80,7 @@ stored_orders() {
 start_load() {
   local registry
   registry=$(first_running service-registry)
-  "$VENV/bin/python" -m chaos.load --url "$(published)" --resolver "${ADDRESS[${registry:-none}]%/*}" --gets "$GETS" \
+  "$VENV/bin/python" -m faults.chaos.load --url "$(published)" --resolver "${ADDRESS[${registry:-none}]%/*}" --gets "$GETS" \
     --orders "$ORDERS" --reads 5 --mistakes 5 --names 5 --seconds 900 --out "$SAMPLES" &
   LOAD=$!
   defer kill "$LOAD"
@@ -112,14 +112,14 @@ inside() { # [FAULT...]
   unset 'UNDO[-1]'
   stored_orders >"$STORED"
   need_same_clock "$offset" # the load counts on from when it began; faults and logs have the time of day
-  "$VENV/bin/python" -m chaos.report --events "$EVENTS" --samples "$SAMPLES" --orders "$STORED" \
+  "$VENV/bin/python" -m faults.chaos.report --events "$EVENTS" --samples "$SAMPLES" --orders "$STORED" \
     --log "$GATEWAY_LOG" --reports "$REPORTS"
 }
 
 case ${1:-run} in
   run)
     plan "${@:2}" >/dev/null # an unknown fault is refused before the lab comes up
-    run_in_sandbox "$ROOT/chaos/run.sh" inside "${@:2}"
+    run_in_sandbox "$ROOT/faults/chaos/run.sh" inside "${@:2}"
     ;;
   inside) inside "${@:2}" ;; # within its sandbox
   help) print_help ;;

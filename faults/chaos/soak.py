@@ -1,6 +1,6 @@
 """A constant load for minutes: whether any process of the lab keeps growing.
 
-    python -m chaos.soak --url URL --minutes N --per-second N --reports FOLDER --supervisor PID NODE=NAMESPACE...
+    python -m faults.chaos.soak --url URL --minutes N --per-second N --reports FOLDER --supervisor PID NODE=NAMESPACE...
 
 Every 5 s it samples each process' memory and descriptors (soak.csv, soak.png). Exits with 1 when a request failed,
 a process ended or a process grew. Memory is PSS (proc_pid_smaps(5)): of pages that processes share, each has its part.
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import gevent
 
-from chaos import soak_picture
-from chaos.growth import FEWEST_MINUTES, WARM_UP_SECONDS, growth_of
-from chaos.load import Load
+from faults.chaos import soak_picture
+from faults.chaos.growth import FEWEST_MINUTES, WARM_UP_SECONDS, growth_of
+from faults.chaos.load import Load
 from lab.csv_files import write_rows
 
 SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # of the requests

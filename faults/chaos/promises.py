@@ -1,6 +1,6 @@
 """The table of faults and their promises (faults.tsv), and which fault is done to which node.
 
-python -m chaos.promises [--quick] [FAULT...]    FAULT NODE SECONDS, a line each; all faults when none is named
+python -m faults.chaos.promises [--quick] [FAULT...]    FAULT NODE SECONDS, a line each; all faults when none is named
 """
 
 import argparse
