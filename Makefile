@@ -125,10 +125,10 @@ kubernetes: ## check the manifests in docker/kubernetes/: valid, and equal to th
 	@docker/kubernetes.sh check
 
 bench: ## namespaces against Docker, fairly: throughput, latency, CPU, memory (QUICK=1; reports/bench_report.pdf)
-	@bench/compare.sh run
+	@bench/compare/run.sh run
 
 bench-hops: ## what each hop costs, from loopback to the whole chain (QUICK=1; reports/bench_hops.png)
-	@bench/hops.sh run
+	@bench/hops/run.sh run
 
 test: ## all tests, bats and pytest, the lab for real in a sandbox
 	@tests/run.sh
@@ -137,16 +137,16 @@ lint: ## shellcheck, shfmt, ruff, mypy --strict
 	@tests/lint.sh
 
 bench-network: ## 10, 100, 500 nodes against ip -batch, single commands, CNI and mininet
-	@bench/network.sh
+	@bench/network/run.sh
 
 bench-services: ## requests a second through nginx against the development server's way
-	@bench/services.sh
+	@bench/services/run.sh
 
 bench-policy: ## what a policy costs: to apply 16, 100, 1,000 lines, and on the packet's path
-	@bench/policy.sh
+	@bench/policy/run.sh
 
 bench-analysis: ## a million packets into tables: against tshark, text against a regex a line, -X, memory (BEFORE=COMMIT)
-	@bench/analysis.sh run
+	@bench/analysis/run.sh run
 
 install: ## what the lab needs on this machine
 	@scripts/install.sh up

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.hops import (
+from bench.common.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN
+from bench.hops.client import (
     HEADINGS,
     BadAnswerError,
     by_new_connections,
@@ -19,9 +20,9 @@ from bench.hops import (
     read_answer,
     used_us,
 )
-from bench.hops_picture import written
-from bench.hops_report import all_steps, conclusion, main
-from bench.hops_steps import (
+from bench.hops.picture import written
+from bench.hops.report import all_steps, conclusion, main
+from bench.hops.steps import (
     FIRST,
     Estimate,
     Step,
@@ -31,8 +32,7 @@ from bench.hops_steps import (
     signed,
     steps_of,
 )
-from bench.hops_turns import CPU, read_turns, table_of
-from bench.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN
+from bench.hops.turns import CPU, read_turns, table_of
 
 ROOT = Path(__file__).parents[2]
 Way = Callable[[tuple[str, int]], Callable[[], int]]
@@ -209,7 +209,7 @@ class TestReport:
         assert len(all_steps(read_turns(raw), ["first", "second"])) == 6
 
     def test_the_ladder_ends_with_as_many_programs_as_the_picture_takes(self) -> None:
-        script = (ROOT / "bench/hops.sh").read_text()
+        script = (ROOT / "bench/hops/run.sh").read_text()
         found = {
             name: re.search(rf"^{name}=\(([^)]*)\)", script, re.MULTILINE) for name in ("HOPS", "PROGRAMS")
         }

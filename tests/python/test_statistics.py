@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN, interval, levels, ratios
+from bench.common.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN, interval, levels, ratios
 from monitoring.quantiles import quantile, rank
 from monitoring.traffic.durations import Durations
 

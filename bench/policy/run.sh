@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What a policy costs: to apply, and on the path of each new connection. In one sandbox, in turns.
 #
-#   bench/policy.sh [run]    ROUNDS=5 rounds of REQUESTS=5000 connections, 10 at a time; QUICK=1 for 2 of 2000
-#   bench/policy.sh help
+#   bench/policy/run.sh [run]    ROUNDS=5 rounds of REQUESTS=5000 connections, 10 at a time; QUICK=1 for 2 of 2000
+#   bench/policy/run.sh help
 #
 # Apply: policies of 16 (the shipped one), 100 and 1,000 lines. `up` is the whole command, from nothing; `restore`
 # the one transaction in it, iptables-restore of its table, into an empty namespace.
@@ -13,7 +13,7 @@
 # Result: a table, and reports/bench_policy.csv.
 
 # shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/topology.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
 REQUESTS=${REQUESTS:-${QUICK:+2000}} REQUESTS=${REQUESTS:-5000}
@@ -138,7 +138,7 @@ case ${1:-run} in
   run)
     "$ROOT/scripts/install.sh" dev
     trap - EXIT
-    REPORT=$ROOT/reports/bench_policy.csv ROUNDS=$ROUNDS REQUESTS=$REQUESTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/policy.sh" inside
+    REPORT=$ROOT/reports/bench_policy.csv ROUNDS=$ROUNDS REQUESTS=$REQUESTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/policy/run.sh" inside
     ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;

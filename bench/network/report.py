@@ -1,4 +1,4 @@
-"""Table and chart of the network benchmark: python -m bench.network_report CSV PNG."""
+"""Table and chart of the network benchmark: python -m bench.network.report CSV PNG."""
 
 import statistics
 import sys
@@ -62,7 +62,7 @@ class Results:
 
 
 def read(path: Path, unread: Unread) -> Results:
-    """Read the CSV that bench/network.sh writes. Raises CsvError for another file."""
+    """Read the CSV that bench/network/run.sh writes. Raises CsvError for another file."""
     columns = ("nodes", "round", "contender", "up_seconds", "down_seconds")
     return Results(csv_files.read(path, columns, _run, unread))
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # How fast the network comes and goes: the lab against other ways to make the very same network.
 #
-#   bench/network.sh              10, 100 and 500 nodes; table here, CSV and chart in reports/
-#   QUICK=1 bench/network.sh      10 and 100 nodes, two rounds
-#   bench/network.sh help
+#   bench/network/run.sh              10, 100 and 500 nodes; table here, CSV and chart in reports/
+#   QUICK=1 bench/network/run.sh      10 and 100 nodes, two rounds
+#   bench/network/run.sh help
 #
 #   lab       scripts/network.sh up, down: reads the table, looks for conflicts, compares, acts
 #   batch     the commands that `DRY_RUN=1 scripts/network.sh up` prints, by one `ip -batch`, one
@@ -21,7 +21,7 @@
 # a quiet kernel; after each `up` the network is checked to be whole. A slow result is no failure.
 
 # shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 cd "$ROOT"
 
 CNI_PLUGINS=/usr/lib/cni
@@ -110,7 +110,7 @@ quiet_kernel() {
 link_gone() { [[ ! -e /proc/sys/net/ipv4/conf/$1 ]]; }
 
 measure_mininet() { # in one process of the distribution's Python, which has the module; it warns a lot
-  /usr/bin/python3 -m bench.network_mininet "$NODES" "$GATEWAY" "$(cut -d ' ' -f 1 /proc/uptime)" 2>"$WORK/warnings" || {
+  /usr/bin/python3 -m bench.network.with_mininet "$NODES" "$GATEWAY" "$(cut -d ' ' -f 1 /proc/uptime)" 2>"$WORK/warnings" || {
     cat "$WORK/warnings" >&2
     return 1
   }
@@ -127,7 +127,7 @@ measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
   fi
   "prepare_$contender"
   up=$(seconds_of "up_$contender")
-  python3 -m bench.network_check "$NODES" "$GATEWAY"
+  python3 -m bench.network.check "$NODES" "$GATEWAY"
   down=$(seconds_of "down_$contender")
   need_same_clock "$offset"
   [[ $(ip netns list | wc -l) == 1 ]] || die "$contender left namespaces behind"
@@ -164,7 +164,7 @@ run_all() {
       for ((turn = 0; turn < ${#all[@]}; turn++)); do
         contender=${all[(turn + round) % ${#all[@]}]}
         ((nodes < 500 || round <= ${SLOW_ROUNDS:-2})) || [[ $contender != single ]] || continue
-        result=$("$ROOT/scripts/sandbox.sh" run "$ROOT/bench/network.sh" measure "$contender" "$nodes") || die "$contender failed at $nodes nodes"
+        result=$("$ROOT/scripts/sandbox.sh" run "$ROOT/bench/network/run.sh" measure "$contender" "$nodes") || die "$contender failed at $nodes nodes"
         say "$nodes nodes, round $round of $rounds, $contender: up ${result% *} s, down ${result#* } s"
         echo "$nodes,$round,$contender,${result/ /,}" >>"$CSV.part"
       done
@@ -179,7 +179,7 @@ case ${1:-run} in
     run_all
     python=$VENV/bin/python
     cd "$ROOT"
-    "$([[ -x $python ]] && echo "$python" || echo python3)" -m bench.network_report "$CSV" "${CSV%.csv}.png"
+    "$([[ -x $python ]] && echo "$python" || echo python3)" -m bench.network.report "$CSV" "${CSV%.csv}.png"
     ;;
   measure) measure "$2" "$3" ;; # only for itself, in a sandbox
   help) print_help ;;

@@ -1,6 +1,6 @@
-"""One turn of bench/hops.sh: the latency and the CPU of requests, by new connections and on a kept one.
+"""One turn of bench/hops/run.sh: the latency and the CPU of requests, by new connections and on a kept one.
 
-python -m bench.hops ROUND HOP ADDRESS:PORT REQUESTS    (within the client's namespace; lines of CSV on standard output)
+python -m bench.hops.client ROUND HOP ADDRESS:PORT REQUESTS    (within the client's namespace; prints CSV)
 
 Latency is from before the socket is made (kept: before the request is written) until the answer's last byte is
 read, one request at a time. The socket is closed after the clock has stopped.

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # How fast a capture becomes tables: ours against tshark, and tcpdump's text against a regular expression a line.
 #
-#   bench/analysis.sh run    1,000,000 packets, 5 rounds in turn; QUICK=1: 200,000 packets, 3 rounds
-#   bench/analysis.sh help
+#   bench/analysis/run.sh run    1,000,000 packets, 5 rounds in turn; QUICK=1: 200,000 packets, 3 rounds
+#   bench/analysis/run.sh help
 #
 # With texts of several sizes that tcpdump -X printed, up to 100 MB: the time must grow as they do, the memory must not
 # (reports/bench_analysis.png). BEFORE=COMMIT measures an earlier commit of this repository in turn with this one.
 # Then the memory of ten times as many packets, from a pipe. Each run is in reports/bench_analysis.csv.
 
 # shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 PACKETS=${PACKETS:-$([[ -n ${QUICK:-} ]] && echo 200000 || echo 1000000)}
@@ -21,7 +21,7 @@ python() { "$VENV/bin/python" -m "$@"; }
 
 # Peak memory in MB of reading a stream of packets, in the same way for both sizes.
 peak_of() { # PACKETS
-  python bench.made_traffic "$1" | "$VENV/bin/python" -c '
+  python bench.analysis.made_traffic "$1" | "$VENV/bin/python" -c '
 import resource, sys
 from monitoring.traffic.__main__ import main
 main(["--only-csv", "--topology", "flat", "--reports", sys.argv[1], "-"])
@@ -30,13 +30,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)' "$FOLDER"
 
 make_captures() {
   say "making $PACKETS packets, as pcap and as text"
-  python bench.made_traffic "$PACKETS" >"$FOLDER/capture.pcap"
+  python bench.analysis.made_traffic "$PACKETS" >"$FOLDER/capture.pcap"
   tcpdump -nnr "$FOLDER/capture.pcap" >"$FOLDER/capture.txt" 2>/dev/null
   echo "$PACKETS" >"$FOLDER/packets"
   wc -l <"$FOLDER/capture.txt" >"$FOLDER/lines"
   local megabytes
   for megabytes in $([[ -n ${QUICK:-} ]] && echo 5 10 20 || echo 12 25 50 100); do
-    python bench.made_traffic $((megabytes * PACKETS_OF_A_MEGABYTE)) "$BODY" |
+    python bench.analysis.made_traffic $((megabytes * PACKETS_OF_A_MEGABYTE)) "$BODY" |
       tcpdump -nnXr - >"$FOLDER/hex_$megabytes.txt" 2>/dev/null
   done
 }
@@ -58,7 +58,7 @@ run_bench() {
   mkdir -p "$REPORTS"
   [[ -z ${BEFORE:-} ]] || check_out_before
   make_captures
-  python bench.analysis "$FOLDER" "$ROUNDS" "$REPORTS"
+  python bench.analysis.measure "$FOLDER" "$ROUNDS" "$REPORTS"
   say "reading ten times as many packets from a pipe"
   echo "peak memory, from a pipe: $(peak_of "$PACKETS") MB for $PACKETS packets," \
     "$(peak_of $((10 * PACKETS))) MB for $((10 * PACKETS))"

@@ -1,6 +1,6 @@
 """The benchmark's network made and unmade by mininet; prints how long each took, in seconds.
 
-/usr/bin/python3 -m bench.network_mininet NODES GATEWAY/LENGTH STARTED
+/usr/bin/python3 -m bench.network.with_mininet NODES GATEWAY/LENGTH STARTED
 STARTED is the uptime, in seconds, before Python came up.
 """
 
@@ -12,7 +12,7 @@ from mininet.net import Mininet  # type: ignore[import-not-found]  # the distrib
 from mininet.nodelib import LinuxBridge  # type: ignore[import-not-found]  # as above
 from mininet.topo import Topo  # type: ignore[import-not-found]  # as above
 
-from bench.network_check import IncompleteError, check
+from bench.network.check import IncompleteError, check
 
 
 class Star(Topo):  # type: ignore[misc]  # mininet has no types

@@ -1,9 +1,9 @@
 """Time and peak memory of reading captures: ours, tshark, and a regular expression on each line, in turn.
 
-    python -m bench.analysis FOLDER ROUNDS REPORTS
+    python -m bench.analysis.measure FOLDER ROUNDS REPORTS
 
-bench/analysis.sh makes FOLDER: capture.pcap and capture.txt of the same packets, hex_MEGABYTES.txt (tcpdump -X), and
-perhaps before/, the tree of an earlier commit. Writes bench_analysis.csv, a row a run, and bench_analysis.png.
+bench/analysis/run.sh makes FOLDER: capture.pcap and capture.txt of the same packets, hex_MEGABYTES.txt (tcpdump -X),
+and before/, the tree of an earlier commit, if one is asked for. Writes bench_analysis.csv, a row a run, and bench_analysis.png.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from bench import analysis_picture
+from bench.analysis import picture as analysis_picture
 from lab.csv_files import write_rows
 from lab.terminal import Console
+from lab.topology import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 OURS, OURS_OF_TEXT, TSHARK, REGEX = "ours, pcap", "ours, text", "tshark -z conv,ip", "a regex a line, text"
 BEFORE, BEFORE_OF_TEXT = "before, pcap", "before, text"
 _OF_LINES = (OURS_OF_TEXT, REGEX, BEFORE_OF_TEXT)
@@ -53,7 +53,7 @@ class Run:
 def contenders(folder: Path) -> list[Contender]:
     """Return the contenders; those of an earlier commit only if FOLDER/before exists."""
     pcap, text, before = folder / "capture.pcap", folder / "capture.txt", folder / "before"
-    regex = [sys.executable, str(ROOT / "bench/original/text_reader.py"), str(text)]
+    regex = [sys.executable, str(ROOT / "bench/analysis/original/text_reader.py"), str(text)]
     found = [
         Contender(OURS, _analysis(folder, pcap)),
         Contender(TSHARK, ["tshark", "-nqr", str(pcap), "-z", "conv,ip"]),

@@ -8,8 +8,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from bench.hops_steps import FIRST, Step, amount, floating_bars, name_of, signed
-from bench.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN
+from bench.common.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN
+from bench.hops.steps import FIRST, Step, amount, floating_bars, name_of, signed
 from lab.figures import plt, save
 from monitoring.colours import BLUE, COLOURS, ORANGE
 

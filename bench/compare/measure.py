@@ -1,7 +1,6 @@
-"""Measures the lab and Docker in turn, and writes each run down: reports/bench_raw.csv and reports/bench_raw/.
+"""Measure the lab and Docker in turn; write each run to reports/bench_raw.csv and reports/bench_raw/.
 
-python -m bench.compare --lab PID [--docker PORT HOST_PORT] [--rounds N --requests N --seconds S] --reports FOLDER
-(bench/compare.sh brings both sides up and calls it)
+bench/compare/run.sh brings both sides up and calls: python -m bench.compare.measure --lab PID --reports FOLDER ...
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bench.cgroups import busy_seconds
-from bench.compare_report import write_report
-from bench.loads import BenchError, Result, closed_loop, open_loop
-from bench.sides import Contender, Side, docker_side, lab_side
+from bench.common.cgroups import busy_seconds
+from bench.common.loads import BenchError, Result, closed_loop, open_loop
+from bench.common.sides import Contender, Side, docker_side, lab_side
+from bench.compare.report import write_report
 from lab.csv_files import write_rows
 from lab.topology import load
 

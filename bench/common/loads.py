@@ -1,8 +1,8 @@
 """Two loads on one URL: ApacheBench's closed loop, and an open loop at a constant rate.
 
 ab: 50 clients that wait for their answer before they ask again, each request a new connection; `-l`, since answers
-may differ in length. The open loop (faults/chaos/load.py) begins a request whenever its time has come, and counts latency from
-then, so that a stall is not hidden ("coordinated omission"); connections are kept.
+may differ in length. The open loop (faults/chaos/load.py) begins each request at its scheduled time and counts latency
+from then, so that a stall is not hidden ("coordinated omission"); connections are kept.
 """
 
 from __future__ import annotations

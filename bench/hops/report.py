@@ -1,6 +1,6 @@
 """The hops' costs from their latencies: totals, what each hop adds, and what may be said of it.
 
-python -m bench.hops_report RAW FOLDER HOP...    (RAW: lines of bench/hops.py; HOP...: in the order of the path)
+python -m bench.hops.report RAW FOLDER HOP...    (RAW: lines of bench/hops/client.py; HOP...: in the order of the path)
 
 A turn's figure is the percentile of its latencies, or its CPU time per request; a hop's total is the median of its
 turns; what it adds is its total less that of the hop before. Intervals are by bootstrap of whole rounds: drawn with
@@ -16,11 +16,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from bench.hops import HEADINGS, KEPT, NEW
-from bench.hops_picture import draw
-from bench.hops_steps import Step, amount, name_of, signed, steps_of
-from bench.hops_turns import FIGURES, Turn, read_turns, table_of
-from bench.intervals import LESS, NO_DIFFERENCE, UNKNOWN
+from bench.common.intervals import LESS, NO_DIFFERENCE, UNKNOWN
+from bench.hops.client import HEADINGS, KEPT, NEW
+from bench.hops.picture import draw
+from bench.hops.steps import Step, amount, name_of, signed, steps_of
+from bench.hops.turns import FIGURES, Turn, read_turns, table_of
 from lab.csv_files import write_rows
 from lab.terminal import Console
 from lab.whole_file import draft_of

@@ -10,7 +10,7 @@ from lab.figures import plt, save
 from monitoring.colours import BLUE, ORANGE
 
 if TYPE_CHECKING:
-    from bench.compare_report import Figure, Results
+    from bench.compare.report import Figure, Results
 
 _WHOLE = 100  # from here on without decimals
 _SHOWN = (0, 1, 3, 5)  # of the figures: throughput, p50, p99, CPU of the machine

@@ -2,14 +2,14 @@
 # Requests a second for GET /api/products through nginx: the lab's services against the original's way
 # (Flask's development server, one requests.get a call: bench/original/), in one sandbox, in turns.
 #
-#   bench/services.sh [run]    ROUNDS=5 rounds of REQUESTS=3000 requests, 50 at a time; QUICK=1 for 2 rounds
-#   bench/services.sh help
+#   bench/services/run.sh [run]    ROUNDS=5 rounds of REQUESTS=3000 requests, 50 at a time; QUICK=1 for 2 rounds
+#   bench/services/run.sh help
 #
 # What counts is good answers: with `ab`, one that is refused quickly would make the loser look fast.
 # Result: a table, and reports/bench_services.csv.
 
 # shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/topology.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5} REQUESTS=${REQUESTS:-3000}
 ORIGINAL_PORT=3001 ORIGINAL_PRODUCT_PORT=5001 ORIGINAL_NGINX_PORT=81
@@ -31,7 +31,7 @@ start_original() { # the same nodes, other ports
 
 start_program() { # PROGRAM NODE PORT
   SERVICE_IP=${ADDRESS[$2]%/*} SERVICE_PORT=$3 INSTANCE_ID=$2 nsenter --net="/run/netns/${NAMESPACE[$2]}" -- \
-    "$VENV/bin/python" "$ROOT/bench/original/$1.py" &>/dev/null 9>&- &
+    "$VENV/bin/python" "$ROOT/bench/services/original/$1.py" &>/dev/null 9>&- &
   defer kill "$!"
 }
 
@@ -116,7 +116,7 @@ case ${1:-run} in
   run)
     "$ROOT/scripts/install.sh" dev
     trap - EXIT
-    ROUNDS=$ROUNDS REQUESTS=$REQUESTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/services.sh" inside
+    ROUNDS=$ROUNDS REQUESTS=$REQUESTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/services/run.sh" inside
     ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;

@@ -4,16 +4,16 @@
 #   client -> the lab in a sandbox:  published port | node's address | node's address under the policy
 #   client -> Docker:                published port | docker-proxy | container's address | host network
 #
-#   bench/compare.sh [run]    ROUNDS=5 rounds of REQUESTS=1000 requests, 50 at a time, and of SECONDS_OPEN=5 s at a constant
+#   bench/compare/run.sh [run]    ROUNDS=5 rounds of REQUESTS=1000 requests, 50 at a time, and of SECONDS_OPEN=5 s at a constant
 #                             rate, on GET /api/products; QUICK=1: 2 rounds of 200 and 2 s
-#   bench/compare.sh help
+#   bench/compare/run.sh help
 #
 # Each service of either side has half a CPU and 256 MB. Without an engine the lab alone is measured, and that is said.
 # Results in reports/: bench.csv, bench.png, bench_report.pdf, every run in bench_raw.csv, every request in bench_raw/.
 
 export COMPOSE_PROJECT_NAME=cnet-bench # of its own: nobody's orders or passwords are touched
 # shellcheck source=docker/engine.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../docker/engine.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../../docker/engine.sh"
 # shellcheck source=scripts/lib/lab_in_sandbox.sh
 source "$ROOT/scripts/lib/lab_in_sandbox.sh"
 
@@ -79,7 +79,7 @@ main() {
   INSTANCES=$(awk -F'\t+' '$1 == "node" && $10 == "product-service"' "$ROOT/topology/$TOPOLOGY.tsv" | wc -l)
   WORK=$(mktemp -d)
   defer rm -rf "$WORK"
-  defer "$VENV/bin/python" -c 'from bench.cgroups import remove_all; remove_all()'
+  defer "$VENV/bin/python" -c 'from bench.common.cgroups import remove_all; remove_all()'
   start_lab scripts/network.sh scripts/nat.sh scripts/services.sh # its policy comes and goes
   local docker=()
   if engine_answers &>/dev/null; then
@@ -87,7 +87,7 @@ main() {
     docker=(--docker "$NGINX_PORT" "$HOST_PORT")
   else say "${YELLOW}no Docker engine with Compose answers here: the lab alone is measured${PLAIN}"; fi
   rm -rf "$REPORTS/bench_raw"
-  watch "$VENV/bin/python" -m bench.compare --lab "$LAB_INSIDE" "${docker[@]}" --rounds "$ROUNDS" --requests "$REQUESTS" \
+  watch "$VENV/bin/python" -m bench.compare.measure --lab "$LAB_INSIDE" "${docker[@]}" --rounds "$ROUNDS" --requests "$REQUESTS" \
     --seconds "$SECONDS_OPEN" --reports "$REPORTS"
 }
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cgroups import Cgroup
+from bench.common.cgroups import Cgroup
 from lab.topology import ROOT, Topology
 
 CPUS, MEMORY = 0.5, 256 << 20  # of each service on both sides, as docker/compose.yml says

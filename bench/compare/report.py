@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.compare_picture import draw
-from bench.intervals import ALIKE, CONFIDENCE, NO_DIFFERENCE, UNKNOWN, Interval, interval, ratios
-from bench.sides import CPUS, DOCKER, LAB, MEMORY, PROJECT, Contender, Side
+from bench.common.intervals import ALIKE, CONFIDENCE, NO_DIFFERENCE, UNKNOWN, Interval, interval, ratios
+from bench.common.sides import CPUS, DOCKER, LAB, MEMORY, PROJECT, Contender, Side
+from bench.compare.picture import draw
 from lab.csv_files import write_rows
 from lab.document import Document, Picture, Rows, Section, write
 
 if TYPE_CHECKING:
-    from bench.compare import Run
+    from bench.compare.measure import Run
 
 _WHOLE = 100  # greater values are shown without decimals
 _MOST_TIMES = 100  # an interval that reaches further is not shown in numbers

@@ -1,4 +1,4 @@
-"""The turns of bench/hops.sh, read back: each hop's latencies and CPU, round by round."""
+"""The turns of bench/hops/run.sh, read back: each hop's latencies and CPU, round by round."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Turn:
 
 
 def read_turns(path: Path) -> list[Turn]:
-    """Read what bench/hops.py has written."""
+    """Read what bench/hops/client.py has written."""
     csv.field_size_limit(sys.maxsize)
     with path.open(newline="") as stream:
         return [

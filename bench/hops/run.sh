@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What each element of a packet's way costs: one more at a time, from loopback to the whole chain of services.
 #
-#   bench/hops.sh [run]    ROUNDS=12 rounds over all hops in shuffled order (SEED=1); QUICK=1 for 3 short ones
-#   bench/hops.sh help
+#   bench/hops/run.sh [run]    ROUNDS=12 rounds over all hops in shuffled order (SEED=1); QUICK=1 for 3 short ones
+#   bench/hops/run.sh help
 #
 #   client ---- server                   loopback, veth          one namespace; two, joined by a veth pair
 #   client --+-- br --+-- server         bridge, br_netfilter, conntrack     the host's bridge between them
@@ -16,7 +16,7 @@
 # Result: a table, reports/bench_hops.csv, reports/bench_hops_raw.csv (every latency) and reports/bench_hops.png.
 
 # shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+3}} ROUNDS=${ROUNDS:-12}
 REQUESTS=${REQUESTS:-${QUICK:+300}} REQUESTS=${REQUESTS:-1000}
@@ -163,7 +163,7 @@ answers() { # NAMESPACE ADDRESS:PORT [PATH]
 measure() { # ROUND
   local requests=$REQUESTS
   [[ " ${PROGRAMS[*]} " != *" $HOP "* ]] || requests=$((REQUESTS / 4))
-  (cd "$ROOT" && in_namespace "$FROM" "$VENV/bin/python" -m bench.hops "$1" "$HOP" "$TO" "$requests") >>"$WORK/raw.csv" ||
+  (cd "$ROOT" && in_namespace "$FROM" "$VENV/bin/python" -m bench.hops.client "$1" "$HOP" "$TO" "$requests") >>"$WORK/raw.csv" ||
     die "$HOP: the measurement failed"
   ! reached conntrack || rules_bite || die "$HOP: a rule on the path has met no packet"
 }
@@ -219,7 +219,7 @@ inside() {
     for HOP in "${SHUFFLED[@]}"; do turn "$round"; done
   done
   cd "$ROOT"
-  "$VENV/bin/python" -m bench.hops_report "$WORK/raw.csv" "$REPORTS" "${HOPS[@]}"
+  "$VENV/bin/python" -m bench.hops.report "$WORK/raw.csv" "$REPORTS" "${HOPS[@]}"
 }
 
 case ${1:-run} in
@@ -231,7 +231,7 @@ case ${1:-run} in
     need_folder REPORTS
     "$ROOT/scripts/install.sh" dev
     trap - EXIT
-    ROUNDS=$ROUNDS REQUESTS=$REQUESTS SEED=$SEED CPU=$CPU REPORTS=$REPORTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/hops.sh" inside
+    ROUNDS=$ROUNDS REQUESTS=$REQUESTS SEED=$SEED CPU=$CPU REPORTS=$REPORTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/hops/run.sh" inside
     ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;

@@ -1,6 +1,6 @@
 """Steps of a waterfall: each hop's total, what it adds to the hop before, both with bootstrap intervals.
 
-All steps that are shown together are judged together, by Holm's method (bench/intervals.py).
+All steps that are shown together are judged together, by Holm's method (bench/common/intervals.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bench.intervals import ALIKE, CONFIDENCE, LESS, MORE, NO_DIFFERENCE, UNKNOWN, levels
+from bench.common.intervals import ALIKE, CONFIDENCE, LESS, MORE, NO_DIFFERENCE, UNKNOWN, levels
 from monitoring.quantiles import quantile
 
 FIRST = "first"

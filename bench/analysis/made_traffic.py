@@ -1,6 +1,6 @@
 """A capture of any size: connections between seven nodes, eight packets each, as a pcap on standard output.
 
-python -m bench.made_traffic PACKETS [BODY]    BODY: bytes of an answer's body
+python -m bench.analysis.made_traffic PACKETS [BODY]    BODY: bytes of an answer's body
 """
 
 from __future__ import annotations

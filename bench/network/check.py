@@ -1,6 +1,6 @@
 """Check that a benchmarked network is whole, by looking into each namespace: nobody wins by doing less.
 
-python3 -m bench.network_check NODES GATEWAY/LENGTH, for the namespaces in /run/netns.
+python3 -m bench.network.check NODES GATEWAY/LENGTH, for the namespaces in /run/netns.
 """
 
 import ctypes
