@@ -1,10 +1,10 @@
-"""Statistics of a few rounds: means with Student's t intervals, and ratios judged together by Holm's method.
+"""Statistics of a few rounds: estimates with confidence intervals, and comparisons judged together by Holm's method.
 
 Of 24 independent comparisons at 5 % each without any difference, one or more are called a difference with a probability
 of 71 %. Holm's method (1979) keeps that probability at 5 % for all of them together: of m p values in order, the first
 is compared with 5 %/m, the next with 5 %/(m - 1), until one is greater; from there on all have that level. The
-confidence of a comparison's interval is 1 - its level, so the interval excludes 1 exactly where Holm's method finds a
-difference.
+confidence of a comparison's interval is 1 - its level, so the interval excludes "no difference" exactly where Holm's
+method finds a difference.
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ from typing import Final
 from scipy import stats
 
 CONFIDENCE: Final = 0.95  # of a single interval, and of all comparisons together
-LEAST_ROUNDS = 2
-_TOO_FEW = "an interval takes at least two values"
-ALIKE = (0.9, 1.1)  # a ratio whose interval is within these has no difference that matters
+ALIKE: Final = (0.9, 1.1)  # a ratio whose interval is within these limits has no difference that matters
 LESS, MORE, NO_DIFFERENCE, UNKNOWN = "less", "more", "no difference", "cannot be told"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its confidence interval."""
+    """An estimate and its confidence interval."""
 
-    mean: float
+    value: float
     low: float
     high: float
     confidence: float = CONFIDENCE
@@ -37,19 +35,16 @@ class Interval:
         """Tell whether a value is within the interval."""
         return self.low <= value <= self.high
 
-    def verdict(self) -> str:
-        """Return the verdict on a ratio: LESS, MORE, NO_DIFFERENCE, or UNKNOWN if a wide interval includes 1."""
-        if not self.includes(1):
-            return LESS if self.mean < 1 else MORE
-        return NO_DIFFERENCE if ALIKE[0] <= self.low and self.high <= ALIKE[1] else UNKNOWN
+    def verdict(self, neutral: float = 1, alike: tuple[float, float] = ALIKE) -> str:
+        """Return LESS or MORE if the interval excludes `neutral`; else NO_DIFFERENCE if it is within `alike`."""
+        if not self.includes(neutral):
+            return LESS if self.high < neutral else MORE
+        return NO_DIFFERENCE if alike[0] <= self.low and self.high <= alike[1] else UNKNOWN
 
 
 def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Return the mean of independent values with its interval. Raises ValueError for less than two values."""
-    if len(values) < LEAST_ROUNDS:
-        raise ValueError(_TOO_FEW)
-    mean = statistics.fmean(values)
-    error = statistics.stdev(values) / math.sqrt(len(values))
+    """Return the mean of independent values with Student's interval. Raises ValueError for fewer than two values."""
+    mean, error = _mean_and_error(values)
     half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
     return Interval(mean, mean - half, mean + half, confidence)
 
@@ -69,7 +64,7 @@ def ratios(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[Int
     """Return for each pair of series the ratio of the first to the second, with intervals that hold for all together.
 
     A ratio is the geometric mean of the ratios of each round; with a value of 0 or less it is NaN, from 0 to infinity.
-    Raises ValueError for less than two rounds.
+    Raises ValueError for fewer than two rounds.
     """
     logarithms = [_logarithms(ones, others) for ones, others in pairs]
     found = []
@@ -78,7 +73,7 @@ def ratios(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[Int
             found.append(Interval(math.nan, 0.0, math.inf, 1 - level))
             continue
         mean = interval(values, 1 - level)
-        found.append(Interval(math.exp(mean.mean), math.exp(mean.low), math.exp(mean.high), 1 - level))
+        found.append(Interval(math.exp(mean.value), math.exp(mean.low), math.exp(mean.high), 1 - level))
     return found
 
 
@@ -89,12 +84,16 @@ def _logarithms(ones: Sequence[float], others: Sequence[float]) -> list[float] |
 
 
 def _p_of_0(values: Sequence[float] | None) -> float:
-    """Return the p value of a mean of 0: Student's t test, two-sided; 1 for None."""
+    """Return the p value of a mean of 0 (Student's t test, two-sided); 1 for None."""
     if values is None:
         return 1.0
-    if len(values) < LEAST_ROUNDS:
-        raise ValueError(_TOO_FEW)
-    mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    if not deviation:
+    mean, error = _mean_and_error(values)
+    if not error:
         return 0.0 if mean else 1.0
-    return 2 * float(stats.t.sf(abs(mean) / deviation * math.sqrt(len(values)), len(values) - 1))
+    return 2 * float(stats.t.sf(abs(mean) / error, len(values) - 1))
+
+
+def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    if len(values) < 2:  # noqa: PLR2004  two have a spread
+        raise ValueError("an interval takes at least two values")
+    return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))

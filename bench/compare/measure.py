@@ -7,48 +7,29 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 
 from bench.common.cgroups import busy_seconds
 from bench.common.loads import BenchError, Result, closed_loop, open_loop
 from bench.common.sides import Contender, Side, docker_side, lab_side
 from bench.compare.report import write_report
+from bench.compare.results import CLOSED, OPEN, Run
 from lab.csv_files import write_rows
 from lab.topology import load
 
-CLOSED, OPEN = "closed loop", "open loop"
 PATH = "/api/products"
-Load = Callable[[], Result]
 SEED = 8080
-SHARE_OF_SLOWEST = 0.5  # the open loop's rate: what even the slowest answers with ease
-
-
-@dataclass(frozen=True)
-class Run:
-    """One load on one contender; CPU in ms a request, memory in MB of all services."""
-
-    round: int
-    contender: str
-    side: str
-    load: str
-    requests: int
-    bad: int
-    per_second: float
-    p50: float
-    p95: float
-    p99: float
-    cpu_services: float
-    cpu_machine: float
-    memory: float
+SHARE_OF_SLOWEST = 0.5  # the open loop's rate: even the slowest way answers it with ease
 
 
 class Bench:
-    """All contenders, and where the results go."""
+    """All ways, and where the results go."""
 
     def __init__(self, sides: list[Side], requests: int, seconds: float, folder: Path) -> None:
         self._pairs = [(side, contender) for side in sides for contender in side.contenders]
@@ -60,65 +41,37 @@ class Bench:
 
     def warm_up(self) -> None:
         """Run each once without counting; find the open loop's rate."""
-        slowest = min(self._closed(0, side, contender).per_second for side, contender in self._pairs)
+        slowest = min(self._run(0, *pair, CLOSED).per_second for pair in self._pairs)
         self.rate = max(5.0, round(slowest * SHARE_OF_SLOWEST, -1))
         self.runs.clear()
 
     def round(self, number: int) -> None:
         """Run each once, in another order each time."""
-        for side, contender in self._random.sample(self._pairs, len(self._pairs)):
-            self._closed(number, side, contender)
-            self._open(number, side, contender)
+        for pair in self._random.sample(self._pairs, len(self._pairs)):
+            for kind in (CLOSED, OPEN):
+                self._run(number, *pair, kind)
 
-    def _closed(self, number: int, side: Side, contender: Contender) -> Run:
-        raw = self._raw(number, contender, "ab")
+    def _run(self, number: int, side: Side, contender: Contender, kind: str) -> Run:
         with _prepared(contender):
-            return self._measured(
-                number,
-                side,
-                contender,
-                CLOSED,
-                lambda: closed_loop(contender.enter, contender.base + PATH, self._requests, raw),
-            )
-
-    def _open(self, number: int, side: Side, contender: Contender) -> Run:
-        raw = self._raw(number, contender, "open")
-        with _prepared(contender):
-            return self._measured(
-                number,
-                side,
-                contender,
-                OPEN,
-                lambda: open_loop(contender.enter, contender.base, self.rate, self._seconds, raw),
-            )
-
-    def _raw(self, number: int, contender: Contender, kind: str) -> Path:
-        name = "".join(character if character.isalnum() else "_" for character in contender.name)
-        return self._folder / f"{number}_{name}_{kind}.csv"
-
-    def _measured(self, number: int, side: Side, contender: Contender, kind: str, load: Load) -> Run:
-        used, busy = side.cpu_seconds(), busy_seconds()
-        result = load()
-        used, busy = side.cpu_seconds() - used, busy_seconds() - busy
-        run = Run(
-            number,
-            contender.name,
-            side.name,
-            kind,
-            result.requests,
-            result.bad,
-            result.per_second,
-            result.p50,
-            result.p95,
-            result.p99,
-            1000 * used / result.requests,
-            1000 * busy / result.requests,
-            side.memory_bytes() / 1e6,
-        )
+            used, busy = side.cpu_seconds(), busy_seconds()
+            result = self._load(number, contender, kind)
+            used, busy = side.cpu_seconds() - used, busy_seconds() - busy
+            memory = side.memory_bytes() / 1e6
+        used_ms, busy_ms = (1000 * seconds / result.requests for seconds in (used, busy))
+        figures = {**vars(result), "cpu_services": used_ms, "cpu_machine": busy_ms, "memory": memory}
+        run = Run(number, contender.name, side.name, kind, **figures)
         self.runs.append(run)
-        said = f"{run.per_second:8.1f}/s  p50 {run.p50:7.1f} ms  p99 {run.p99:7.1f} ms  {run.bad} bad"
-        print(f"  {number}  {contender.name:28} {kind:12} {said}", file=sys.stderr)
+        shown = f"{run.per_second:8.1f}/s  p50 {run.p50:7.1f} ms  p99 {run.p99:7.1f} ms  {run.bad} bad"
+        print(f"  {number}  {contender.name:28} {kind:12} {shown}", file=sys.stderr)
         return run
+
+    def _load(self, number: int, contender: Contender, kind: str) -> Result:
+        name = f"{number}_{re.sub('[^0-9A-Za-z]', '_', contender.name)}"
+        if kind == CLOSED:
+            raw = self._folder / f"{name}_ab.csv"
+            return closed_loop(contender.enter, contender.base + PATH, self._requests, raw)
+        raw = self._folder / f"{name}_open.csv"
+        return open_loop(contender.enter, contender.base, self.rate, self._seconds, raw)
 
 
 @contextmanager
@@ -133,14 +86,9 @@ def _prepared(contender: Contender) -> Iterator[None]:
 
 
 def write_runs(runs: list[Run], path: Path) -> None:
-    """Write a line a run."""
-    names = [field.name for field in fields(Run)]
-    rows = ([getattr(run, name) for name in names] for run in runs)
-    write_rows(
-        path,
-        names,
-        ([f"{value:.4f}" if isinstance(value, float) else value for value in row] for row in rows),
-    )
+    """Write a line for each run."""
+    rows = ([f"{value:.4f}" if isinstance(value, float) else value for value in astuple(run)] for run in runs)
+    write_rows(path, [field.name for field in fields(Run)], rows)
 
 
 def main() -> None:

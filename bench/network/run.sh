@@ -175,11 +175,10 @@ run_all() {
 
 case ${1:-run} in
   run)
+    "$ROOT/scripts/install.sh" dev
     need_tools ip jq awk ping python3
     run_all
-    python=$VENV/bin/python
-    cd "$ROOT"
-    "$([[ -x $python ]] && echo "$python" || echo python3)" -m bench.network.report "$CSV" "${CSV%.csv}.png"
+    "$VENV/bin/python" -m bench.network.report "$CSV" "${CSV%.csv}.png"
     ;;
   measure) measure "$2" "$3" ;; # only for itself, in a sandbox
   help) print_help ;;

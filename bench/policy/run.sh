@@ -105,33 +105,8 @@ inside() {
   done
   need_same_clock "$offset"
   { echo "what,contender,round,unit,value" && cat "$WORK/results.csv"; } >"$REPORT"
-  summary
-}
-
-summary() {
-  awk -F, '
-    function median(list, n,   i, j, t) {
-      for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j - 1] > list[j]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
-      return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
-    }
-    { key = $1 "," $2; if (!(key in seen)) { seen[key]; order[++keys] = key } value[key, $4, $3 + 1] = $5; if ($3 + 1 > rounds) rounds = $3 + 1 }
-    function show(key, unit, form,   i, list, middle) {
-      for (i = 1; i <= rounds; i++) list[i] = value[key, unit, i] + 0
-      middle = median(list, rounds)
-      return sprintf(form " (" form "-" form ")", middle, list[1], list[rounds])
-    }
-    END {
-      printf "%-10s %26s %26s %26s\n", "lines", "restore, ms", "up, ms", "up again, ms"
-      for (k = 1; k <= keys; k++) if (order[k] ~ /^apply/)
-        printf "%-10s %26s %26s %26s\n", substr(order[k], 7), show(order[k], "restore_ms", "%d"), show(order[k], "up_ms", "%d"), show(order[k], "again_ms", "%d")
-      printf "\n%-10s %26s %20s %20s %22s\n", "policy", "connections/s", "mean, ms", "p99, ms", "of none"
-      for (k = 1; k <= keys; k++) if (order[k] ~ /^path/) {
-        for (i = 1; i <= rounds; i++) ratio[i] = value[order[k], "per_second", i] / value["path,none", "per_second", i]
-        middle = median(ratio, rounds)
-        printf "%-10s %26s %20s %20s %22s\n", substr(order[k], 6), show(order[k], "per_second", "%d"), show(order[k], "mean_ms", "%.2f"),
-          show(order[k], "p99_ms", "%d"), sprintf("%.2f (%.2f-%.2f)", middle, ratio[1], ratio[rounds])
-      }
-    }' "$WORK/results.csv"
+  cd "$ROOT"
+  "$VENV/bin/python" -m bench.policy.report "$REPORT"
 }
 
 case ${1:-run} in

@@ -73,22 +73,8 @@ measure() {
       say "round $round of $ROUNDS  $(printf '%-9s %8.1f good answers/s, %d bad' "$way" "$rate" "$bad")"
     done
   done
-  summary "$csv"
-}
-
-summary() {
-  sort -t, -k1,1n -k2,2 "$1" | awk -F, '
-    $2 == "lab" { lab[$1] = $3 } $2 == "original" { original[$1] = $3 }
-    function median(list, n,   i, j, swap) {
-      for (i = 1; i <= n; i++) for (j = i + 1; j <= n; j++) if (list[j] < list[i]) { swap = list[i]; list[i] = list[j]; list[j] = swap }
-      return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
-    }
-    END {
-      for (round in lab) { n++; a[n] = lab[round]; b[n] = original[round]; r[n] = lab[round] / original[round] }
-      printf "\nlab       %8.1f good answers/s (median of %d rounds)\n", median(a, n), n
-      printf "original  %8.1f good answers/s\n", median(b, n)
-      printf "ratio     %8.2f (%.2f to %.2f)\n", median(r, n), r[1], r[n]
-    }'
+  cd "$ROOT"
+  "$VENV/bin/python" -m bench.services.report "$csv"
 }
 
 # Both under the lab's policy; the original's ports are two lines more.

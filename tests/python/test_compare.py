@@ -12,8 +12,8 @@ import pytest
 
 from bench.common.intervals import Interval
 from bench.common.loads import BenchError, closed_loop, open_loop
-from bench.compare.measure import Run
-from bench.compare.report import Results, conclusions
+from bench.compare.report import conclusions
+from bench.compare.results import Results, Run
 
 LAB, DOCKER = "lab, node's address", "Docker, container's address"
 
