@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from docker.normal import Names
-from security.iptables import saved_state
+from security.rules.iptables import saved_state
 
 SYSCTLS = ("net/ipv4/ip_forward", "net/ipv4/conf/BRIDGE/forwarding", "net/ipv4/conf/BRIDGE/route_localnet")
 _FRAMES = "net/bridge/bridge-nf-call-iptables"

@@ -19,7 +19,7 @@ _ERROR, _DONE, _ATTRIBUTE = 2, 3, 0x3FFF
 _GET_ADDRESS, _GET_QDISC, _GET_CHAIN, _GET_RULE = 22, 38, _NFT | 4, _NFT | 7
 _ATTACHED = {0xFFFFFFFF: "root", 0xFFFFFFF1: "ingress"}
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
-_TRACE_TABLE = "cnet-trace"  # of security/trace.py, while it follows a packet
+_TRACE_TABLE = "cnet-trace"  # of security/explain/kernel_trace.py, while it follows a packet
 _LEGACY_INFO, _INFO_BYTES = 64, 84  # IPT_SO_GET_INFO; struct ipt_getinfo
 _libc = ctypes.CDLL(None, use_errno=True)
 

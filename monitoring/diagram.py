@@ -28,9 +28,9 @@ from monitoring import policy_map
 from monitoring.drawing import dot_source, draw
 from monitoring.live import LiveError, collect, need_root
 from monitoring.picture import DOWN, MISSING, UNKNOWN, Card, Picture, compose, words_of
-from security.policy import Policy
-from security.policy_table import load as load_policy
-from security.policy_table import policy_path
+from security.policy.model import Policy
+from security.policy.table import load as load_policy
+from security.policy.table import policy_path
 
 STYLES = {DOWN: "bold red", MISSING: "dim", UNKNOWN: "yellow"}
 PIPE_WIDTH = 1000  # characters: a pipe has no edge to wrap at

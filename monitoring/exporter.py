@@ -28,8 +28,8 @@ from monitoring.connections.tracker import tracking_table
 from monitoring.health.checks import SHOP, UP, check_all, targets
 from monitoring.live import LiveError, need_root, run
 from monitoring.local_only import refusal
-from security.compiler import drop_chain
-from security.iptables import saved_rules
+from security.policy.compiler import drop_chain
+from security.rules.iptables import saved_rules
 
 PORT = 9105
 _HTTP_PROGRAMS_WITHOUT_METRICS = ("nginx", "redis", "postgres")

@@ -20,7 +20,7 @@ from typing import Any
 from lab.topology import LINK_GROUP
 from lab.unread import Unread
 from monitoring.publications import Publication, Publications, publications
-from security.iptables import parse
+from security.rules.iptables import parse
 
 Run = Callable[..., str]
 Link = dict[str, Any]  # one link as `ip -j` prints it

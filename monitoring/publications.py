@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 
 from lab.rule_options import options_of
-from security.iptables import Rule, Saved
+from security.rules.iptables import Rule, Saved
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -27,7 +27,7 @@ page() { # MODULE OPTION...
 }
 
 rules() {
-  page security.rules_page --markdown "$REPORTS/rules.md" --pdf "$REPORTS/rules.pdf"
+  page security.rules --markdown "$REPORTS/rules.md" --pdf "$REPORTS/rules.pdf"
   say "also: $REPORTS/rules.md and $REPORTS/rules.pdf"
 }
 

@@ -17,14 +17,14 @@ from pathlib import Path
 from lab.document import Document, Picture, Rows, Section, write
 from lab.table import TableError
 from lab.topology import Topology
-from security.heatmap import write_png
-from security.iptables import saved_rules
-from security.nflog import Occupied
-from security.policy import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
-from security.policy_table import load
-from security.proof import Proof, open_flows, prove
-from security.prove import outside_of_proof
-from security.snapshot import Place, take_snapshot
+from security.explain.snapshot import Place, take_snapshot
+from security.policy.model import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
+from security.policy.table import load
+from security.proof.__main__ import outside_of_proof
+from security.proof.heatmap import write_png
+from security.proof.nflog import Occupied
+from security.proof.report import Proof, open_flows, prove
+from security.rules.iptables import saved_rules
 
 COMMAND = "make documents"
 _KINDS = ("CNET-WIRE-", "CNET-TO-", "CNET-DROP-")

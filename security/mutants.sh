@@ -24,7 +24,7 @@ inside() {
   export STRANGER
   forward_as_a_stranger
   meddle_between_nodes
-  (cd "$ROOT" && "$VENV/bin/python" -m security.mutants)
+  (cd "$ROOT" && "$VENV/bin/python" -m security.proof.mutation)
 }
 
 # As Docker would: rules of somebody else open ports of nodes. Of the published node one that is near to the

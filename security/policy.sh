@@ -21,13 +21,13 @@ source "$ROOT/scripts/lib/rules.sh"
 CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*' # whichever table they came from: these names are nobody else's
 TABLES=(ip/raw ip/security bridge/nat)
 
-policy() { (cd "$ROOT" && python3 -m "security.$1" "${@:2}"); }
+policy() { (cd "$ROOT" && python3 -m security.policy "$@"); }
 
 # Fills LIVE_* and WANTED_* of both tools.
 compare() {
   local rules
   LIVE_IPTABLES=$(live_policy iptables) LIVE_EBTABLES=$(live_policy ebtables)
-  rules=$(policy policies compile "$(chains_before policy "$LIVE_IPTABLES" "${TABLES[@]}")") || exit 1
+  rules=$(policy compile "$(chains_before policy "$LIVE_IPTABLES" "${TABLES[@]}")") || exit 1
   WANTED_IPTABLES=$(spelled iptables "$rules")
   WANTED_EBTABLES=$(spelled ebtables "$rules")
 }
@@ -79,7 +79,7 @@ prepare() {
   need_tools ip jq python3 iptables-save iptables-restore ebtables-save ebtables-restore unshare conntrack
   load_topology
   export TOPOLOGY=$TABLE
-  [[ -n $(policy policies path) ]] ||
+  [[ -n $(policy path) ]] ||
     die "there is no policy for $TABLE; write security/$(basename "$(base_table)") (security/flat.tsv explains the columns), or POLICY=PATH"
 }
 
@@ -106,7 +106,7 @@ forget_denied() {
   local tracked denied connection failed=0
   [[ -z ${DRY_RUN:-} ]] || return 0
   tracked=$(conntrack -L 2> >(grep -v 'flow entries have been shown' >&2)) # its count is no error
-  denied=$(policy policies stale <<<"$tracked")
+  denied=$(policy stale <<<"$tracked")
   while read -r connection; do
     # shellcheck disable=SC2086 # words
     [[ -z $connection ]] || forget_tracked $connection || failed=1
@@ -145,14 +145,14 @@ status() {
     for bridge in $(differing_bridges 1); do echo "${RED}missing${PLAIN}  $bridge hands its frames to the rules"; done
   )
   [[ -z $drift ]] || { echo "$drift" && return 1; }
-  echo "${GREEN}policy${PLAIN}   $(grep -c -- ' -A ' <<<"$LIVE_IPTABLES"$'\n'"$LIVE_EBTABLES") rules as $(policy policies path) says"
+  echo "${GREEN}policy${PLAIN}   $(grep -c -- ' -A ' <<<"$LIVE_IPTABLES"$'\n'"$LIVE_EBTABLES") rules as $(policy path) says"
 }
 
 case ${1:-help} in
   up | down | status) "$1" ;;
-  check) prepare && policy policies check ;;
-  allowed) prepare && policy policies "$@" ;;
-  path) load_topology && TOPOLOGY=$TABLE policy policies path ;;
+  check) prepare && policy check ;;
+  allowed) prepare && policy "$@" ;;
+  path) load_topology && TOPOLOGY=$TABLE policy path ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

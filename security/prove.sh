@@ -35,7 +35,7 @@ prove() {
   if [[ ${1:-} == documents ]]; then
     "$VENV/bin/python" -m lab.as_command security.documents "${2:?documents needs a directory}"
   else
-    "$VENV/bin/python" -m lab.as_command security.prove "$@"
+    "$VENV/bin/python" -m lab.as_command security.proof "$@"
   fi
 }
 

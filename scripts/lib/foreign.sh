@@ -5,7 +5,7 @@
 # RULE, a tab, WHAT TO DO: COMMAND, a line each.
 foreign_host_rules() {
   [[ -s $VENV/digests ]] || return 0 # nothing is up without it
-  (cd "$ROOT" && "$VENV/bin/python" -m security.foreign "$TABLE")
+  (cd "$ROOT" && "$VENV/bin/python" -m security.rules.foreign "$TABLE")
 }
 
 name_foreign_rules() { # a line for each; 1 if any

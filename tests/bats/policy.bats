@@ -76,7 +76,7 @@ POLICED='source tests/bats/inside_policy.bash
 @test "rules of others that the lab meets are named with the command that helps, what protects the host itself is not" {
   sandboxed "$POLICED"'policed_network
     table() { nft "add table inet mine; $1"; }
-    named() { .venv/bin/python -m security.foreign; }
+    named() { .venv/bin/python -m security.rules.foreign; }
     meets() { # what does it: it is named until the command that status gives was run
       "$@"; named >/run/named
       [[ -s /run/named ]] || { echo "not named: $*"; exit 1; }

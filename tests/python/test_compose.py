@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from lab.topology import ROOT, Topology, load
-from security.policy import ACCEPT
-from security.policy_table import load as load_policy
+from security.policy.model import ACCEPT
+from security.policy.table import load as load_policy
 
 STORES = {"redis", "postgres"}
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lab.topology import load
-from security.foreign import Ruleset, Tables
-from security.iptables import parse
-from security.reach import Ours
+from security.rules.foreign import Ruleset, Tables
+from security.rules.iptables import parse
+from security.rules.reach import Ours
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import yaml
 
 from lab.topology import ROOT
 from lab.topology import load as load_topology
-from security.policy import ACCEPT, DROP, HOST, WORLD, Line
-from security.policy_table import load as load_policy
+from security.policy.model import ACCEPT, DROP, HOST, WORLD, Line
+from security.policy.table import load as load_policy
 
 Object = dict[str, Any]
 

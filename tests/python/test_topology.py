@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from lab import topology
 from lab.topology import COLUMNS, Listener, Publication, TopologyError
-from security.policy_table import PolicyError
-from security.policy_table import load as load_policy
+from security.policy.table import PolicyError
+from security.policy.table import load as load_policy
 
 ROOT = Path(__file__).parents[2]
 FLAT = ROOT / "topology" / "flat.tsv"
