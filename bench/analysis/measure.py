@@ -3,7 +3,8 @@
     python -m bench.analysis.measure FOLDER ROUNDS REPORTS
 
 bench/analysis/run.sh makes FOLDER: capture.pcap and capture.txt of the same packets, hex_MEGABYTES.txt (tcpdump -X),
-and before/, the tree of an earlier commit, if one is asked for.
+and before/, the tree of an earlier commit, if one is asked for. Writes REPORTS/bench_analysis.csv for report.py.
+This process has to stay small: the kernel counts its own memory into the peak of a child (exec keeps ru_maxrss).
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from bench.analysis import report
 from lab.csv_files import write_rows
 from lab.topology import ROOT
 
+OURS, OURS_OF_TEXT, TSHARK, REGEX = "ours, pcap", "ours, text", "tshark -z conv,ip", "a regex a line, text"
+BEFORE, BEFORE_OF_TEXT = "before, pcap", "before, text"
 _MEGABYTE = 1e6
 
 
@@ -40,14 +40,14 @@ def contenders(folder: Path) -> list[Contender]:
     pcap, text, before = folder / "capture.pcap", folder / "capture.txt", folder / "before"
     regex = [sys.executable, str(ROOT / "bench/analysis/original/text_reader.py"), str(text)]
     found = [
-        Contender(report.OURS, _analysis(folder, pcap)),
-        Contender(report.TSHARK, ["tshark", "-nqr", str(pcap), "-z", "conv,ip"]),
-        Contender(report.OURS_OF_TEXT, _analysis(folder, text)),
-        Contender(report.REGEX, regex),
+        Contender(OURS, _analysis(folder, pcap)),
+        Contender(TSHARK, ["tshark", "-nqr", str(pcap), "-z", "conv,ip"]),
+        Contender(OURS_OF_TEXT, _analysis(folder, text)),
+        Contender(REGEX, regex),
     ]
     if before.is_dir():
-        found.insert(1, Contender(report.BEFORE, _analysis(folder, pcap), before))
-        found.insert(4, Contender(report.BEFORE_OF_TEXT, _analysis(folder, text), before))
+        found.insert(1, Contender(BEFORE, _analysis(folder, pcap), before))
+        found.insert(4, Contender(BEFORE_OF_TEXT, _analysis(folder, text), before))
     for path in sorted(folder.glob("hex_*.txt"), key=lambda each: each.stat().st_size):
         size = path.stat().st_size / _MEGABYTE
         found.append(Contender(f"ours, text with -X, {size:.0f} MB", _analysis(folder, path), megabytes=size))
@@ -71,16 +71,15 @@ def measure(contender: Contender) -> tuple[float, float]:
 
 
 def main(folder: Path, rounds: int, reports: Path) -> None:
-    """Measure in turn, write, draw and show."""
+    """Measure in turn, and write a line for each run."""
     rows = []
     for number in range(1, rounds + 1):
         print(f"round {number} of {rounds}", file=sys.stderr)
-        rows += [(number, one.name, *measure(one), one.megabytes) for one in contenders(folder)]
-    runs = pd.DataFrame(rows, columns=["round", "contender", "seconds", "peak_mb", "megabytes"])
-    written = ((number, name, f"{seconds:.3f}", f"{peak:.1f}") for number, name, seconds, peak, _ in rows)
-    write_rows(reports / "bench_analysis.csv", ("round", "contender", "seconds", "peak_mb"), written)
-    report.draw(runs, reports / "bench_analysis.png")
-    report.show(runs, int((folder / "packets").read_text()), int((folder / "lines").read_text()))
+        for one in contenders(folder):
+            seconds, peak = measure(one)
+            rows.append((number, one.name, f"{seconds:.3f}", f"{peak:.1f}", f"{one.megabytes:.1f}"))
+    columns = ("round", "contender", "seconds", "peak_mb", "megabytes")
+    write_rows(reports / "bench_analysis.csv", columns, rows)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""Table, ratios and picture of the runs that bench/analysis/measure.py made."""
+"""Table, ratios and picture of the runs that bench/analysis/measure.py made.
+
+python -m bench.analysis.report CSV PNG PACKETS LINES
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 from rich.table import Table
 
+from bench.analysis.measure import BEFORE, BEFORE_OF_TEXT, OURS, OURS_OF_TEXT, REGEX, TSHARK
 from bench.common.spread import by_round, spread
 from lab.figures import plain_numbers, plt, save
 from lab.terminal import Console
 from monitoring.colours import BLUE, VERMILION
 
-OURS, OURS_OF_TEXT, TSHARK, REGEX = "ours, pcap", "ours, text", "tshark -z conv,ip", "a regex a line, text"
-BEFORE, BEFORE_OF_TEXT = "before, pcap", "before, text"
 _OF_LINES = (OURS_OF_TEXT, REGEX, BEFORE_OF_TEXT)
 _COMPARED = ((TSHARK, OURS), (REGEX, OURS_OF_TEXT), (BEFORE, OURS), (BEFORE_OF_TEXT, OURS_OF_TEXT))
 
@@ -66,3 +69,9 @@ def _ratios(runs: pd.DataFrame) -> Iterator[str]:
             f"with -X, a megabyte of {large:.0f} takes {spread(each[large] / each[small])} times as long as one of "
             f"{small:.0f}: 1 is linear"
         )
+
+
+if __name__ == "__main__":
+    found = pd.read_csv(sys.argv[1])
+    draw(found, Path(sys.argv[2]))
+    show(found, int(sys.argv[3]), int(sys.argv[4]))

@@ -32,8 +32,6 @@ make_captures() {
   say "making $PACKETS packets, as pcap and as text"
   python bench.analysis.made_traffic "$PACKETS" >"$FOLDER/capture.pcap"
   tcpdump -nnr "$FOLDER/capture.pcap" >"$FOLDER/capture.txt" 2>/dev/null
-  echo "$PACKETS" >"$FOLDER/packets"
-  wc -l <"$FOLDER/capture.txt" >"$FOLDER/lines"
   local megabytes
   for megabytes in $([[ -n ${QUICK:-} ]] && echo 5 10 20 || echo 12 25 50 100); do
     python bench.analysis.made_traffic $((megabytes * PACKETS_OF_A_MEGABYTE)) "$BODY" |
@@ -59,6 +57,8 @@ run_bench() {
   [[ -z ${BEFORE:-} ]] || check_out_before
   make_captures
   python bench.analysis.measure "$FOLDER" "$ROUNDS" "$REPORTS"
+  python bench.analysis.report "$REPORTS/bench_analysis.csv" "$REPORTS/bench_analysis.png" \
+    "$PACKETS" "$(wc -l <"$FOLDER/capture.txt")"
   say "reading ten times as many packets from a pipe"
   echo "peak memory, from a pipe: $(peak_of "$PACKETS") MB for $PACKETS packets," \
     "$(peak_of $((10 * PACKETS))) MB for $((10 * PACKETS))"
