@@ -4,8 +4,8 @@
 #   client -> the lab in a sandbox:  published port | node's address | node's address under the policy
 #   client -> Docker:                published port | docker-proxy | container's address | host network
 #
-#   bench/compare/run.sh [run]    ROUNDS=5 rounds of REQUESTS=1000 requests, 50 at a time, and of SECONDS_OPEN=5 s at a constant
-#                             rate, on GET /api/products; QUICK=1: 2 rounds of 200 and 2 s
+#   bench/compare/run.sh [run]    ROUNDS=5 rounds of REQUESTS=1000 requests, 50 at a time, and of SECONDS_OPEN=5 s at a
+#                                 constant rate, on GET /api/products; QUICK=1: 2 rounds of 200 and 2 s
 #   bench/compare/run.sh help
 #
 # Each service of either side has half a CPU and 256 MB. Without an engine the lab alone is measured, and that is said.
@@ -28,11 +28,12 @@ PORTS=("$NGINX_PORT" "$HOST_PORT" 3000 8501 6380 5433) # of docker/compose.yml, 
 
 # Before anything is started: Docker itself names only the containers that did not start.
 check_ports() {
-  local port held=() by
+  local port held=() by advice='free them'
   for port in "${PORTS[@]}"; do [[ -z $(engine_host ss -Hnlt "sport = :$port") ]] || held+=("$port"); done
   ((${#held[@]} > 0)) || return 0
   by=$(docker ps --filter "publish=${held[0]}" --format '{{.Names}} of project {{.Label "com.docker.compose.project"}}')
-  die "ports that the comparison needs are held: ${held[*]}${by:+ (${held[0]} by container $by)}; free them$([[ $by != *" of project cnet" ]] || echo ': sudo make docker-down')"
+  [[ $by != *" of project cnet" ]] || advice+=': sudo make docker-down'
+  die "ports that the comparison needs are held: ${held[*]}${by:+ (${held[0]} by container $by)}; $advice"
 }
 
 engine_answers() { docker info && docker compose version; }
@@ -51,10 +52,12 @@ start_docker() {
   compose ps --all --quiet | xargs docker start 2>"$WORK/start" >/dev/null ||
     die "$(grep -v 'failed to start containers' "$WORK/start" | sed -n 1,3p)"
   docker run --detach --name "$PROJECT-nginx-host" --network host --label "com.docker.compose.project=$PROJECT" \
-    --label com.docker.compose.service=nginx-host --cpus 0.5 --memory 256m --env "GATEWAYS=$(address_of "$PROJECT-api-gateway-1" frontend):3000" \
+    --label com.docker.compose.service=nginx-host --cpus 0.5 --memory 256m \
+    --env "GATEWAYS=$(address_of "$PROJECT-api-gateway-1" frontend):3000" \
     --env "SERVICE_PORT=$HOST_PORT" cnet/nginx:1 >/dev/null
   retry_until 60 answers "$NGINX_PORT" || die "the platform in Docker does not answer; docker compose -p $PROJECT logs"
-  retry_until 60 answers "$HOST_PORT" || die "nginx in the host's network does not answer; docker logs $PROJECT-nginx-host"
+  retry_until 60 answers "$HOST_PORT" ||
+    die "nginx in the host's network does not answer; docker logs $PROJECT-nginx-host"
 }
 answers() { engine_host curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$1/api/products" 2>/dev/null; }
 docker_down() {
@@ -87,8 +90,8 @@ main() {
     docker=(--docker "$NGINX_PORT" "$HOST_PORT")
   else say "${YELLOW}no Docker engine with Compose answers here: the lab alone is measured${PLAIN}"; fi
   rm -rf "$REPORTS/bench_raw"
-  watch "$VENV/bin/python" -m bench.compare.measure --lab "$LAB_INSIDE" "${docker[@]}" --rounds "$ROUNDS" --requests "$REQUESTS" \
-    --seconds "$SECONDS_OPEN" --reports "$REPORTS"
+  watch "$VENV/bin/python" -m bench.compare.measure --lab "$LAB_INSIDE" "${docker[@]}" --rounds "$ROUNDS" \
+    --requests "$REQUESTS" --seconds "$SECONDS_OPEN" --reports "$REPORTS"
 }
 
 case ${1:-run} in

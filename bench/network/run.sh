@@ -7,7 +7,8 @@
 #
 #   lab       scripts/network.sh up, down: reads the table, looks for conflicts, compares, acts
 #   batch     the commands that `DRY_RUN=1 scripts/network.sh up` prints, by one `ip -batch`, one
-#             `bridge -batch` and one `sysctl` for the host and one `ip -n NAMESPACE -batch` for each namespace: what cannot be left out
+#             `bridge -batch` and one `sysctl` for the host and one `ip -n NAMESPACE -batch` for each namespace: the
+#             least that makes this network
 #   single    the same commands, an `ip` process each
 #   cni       the CNI bridge plugin with host-local addresses, an ADD for each namespace; the namespaces
 #             made by one `ip -batch`, and their loopback left down (its plugin would be N more processes)
@@ -35,10 +36,12 @@ namespaces() { seq -f 'node%.0f' "$NODES"; }
 
 make_table() {
   local n
-  printf '%s\t' kind name namespace address interface bridge_interface bridge listens publishes && echo runs
+  printf '%s\t' kind name namespace address interface bridge_interface bridge listens publishes
+  echo runs
   printf 'bridge\t%s\t-\t%s\t-\t-\t-\t-\t-\t-\n' "$BRIDGE" "$GATEWAY"
   for ((n = 1; n <= NODES; n++)); do
-    printf 'node\tn%d\tnode%d\t10.99.%d.%d/16\teth0\tport%d\t%s\t-\t-\t-\n' $n $n $((n / 250)) $((n % 250 + 2)) $n "$BRIDGE"
+    printf 'node\tn%d\tnode%d\t10.99.%d.%d/16\teth0\tport%d\t%s\t-\t-\t-\n' \
+      $n $n $((n / 250)) $((n % 250 + 2)) $n "$BRIDGE"
   done
 }
 
@@ -53,7 +56,8 @@ prepare_batch() { # the lab's commands, without the "+ "
   sed -n 's/^ip \([^-]\)/\1/p' "$WORK/commands" >"$WORK/host"
   sed -n 's/^bridge //p' "$WORK/commands" >"$WORK/forwarding"
   sed -n 's/^sysctl -qw //p' "$WORK/commands" >"$WORK/sysctls"
-  awk -v to="$WORK/inside/" '/^ip -n / { file = to $3; sub(/^ip -n [^ ]+ /, ""); print >>file; close(file) }' "$WORK/commands"
+  awk -v to="$WORK/inside/" '/^ip -n / { file = to $3; sub(/^ip -n [^ ]+ /, ""); print >>file; close(file) }' \
+    "$WORK/commands"
   { awk '/^netns add/ { print "netns del " $3 }' "$WORK/host" && echo "link del group $LINK_GROUP"; } >"$WORK/removal"
 }
 up_batch() {
@@ -77,13 +81,15 @@ prepare_cni() {
   export CNI_PATH=$CNI_PLUGINS CNI_IFNAME=eth0
   cat >"$WORK/cni.json" <<END
 {"cniVersion": "0.4.0", "name": "bench", "type": "bridge", "bridge": "$BRIDGE", "isDefaultGateway": true,
- "ipam": {"type": "host-local", "dataDir": "$WORK/leases", "subnet": "${GATEWAY%.*}.0/${GATEWAY#*/}", "gateway": "${GATEWAY%/*}"}}
+ "ipam": {"type": "host-local", "dataDir": "$WORK/leases", "subnet": "${GATEWAY%.*}.0/${GATEWAY#*/}",
+  "gateway": "${GATEWAY%/*}"}}
 END
 }
 each_cni() {
   local namespace
   for namespace in $(namespaces); do
-    CNI_COMMAND=$1 CNI_CONTAINERID=$namespace CNI_NETNS=/run/netns/$namespace "$CNI_PLUGINS/bridge" <"$WORK/cni.json" >"$WORK/answer" ||
+    CNI_COMMAND=$1 CNI_CONTAINERID=$namespace CNI_NETNS=/run/netns/$namespace \
+      "$CNI_PLUGINS/bridge" <"$WORK/cni.json" >"$WORK/answer" ||
       die "CNI $1 of $namespace: $(<"$WORK/answer")"
   done
 }
@@ -110,7 +116,9 @@ quiet_kernel() {
 link_gone() { [[ ! -e /proc/sys/net/ipv4/conf/$1 ]]; }
 
 measure_mininet() { # in one process of the distribution's Python, which has the module; it warns a lot
-  /usr/bin/python3 -m bench.network.with_mininet "$NODES" "$GATEWAY" "$(cut -d ' ' -f 1 /proc/uptime)" 2>"$WORK/warnings" || {
+  local started
+  read -r started _ </proc/uptime
+  /usr/bin/python3 -m bench.network.with_mininet "$NODES" "$GATEWAY" "$started" 2>"$WORK/warnings" || {
     cat "$WORK/warnings" >&2
     return 1
   }
@@ -164,7 +172,8 @@ run_all() {
       for ((turn = 0; turn < ${#all[@]}; turn++)); do
         contender=${all[(turn + round) % ${#all[@]}]}
         ((nodes < 500 || round <= ${SLOW_ROUNDS:-2})) || [[ $contender != single ]] || continue
-        result=$("$ROOT/scripts/sandbox.sh" run "$ROOT/bench/network/run.sh" measure "$contender" "$nodes") || die "$contender failed at $nodes nodes"
+        result=$("$ROOT/scripts/sandbox.sh" run "$ROOT/bench/network/run.sh" measure "$contender" "$nodes") ||
+          die "$contender failed at $nodes nodes"
         say "$nodes nodes, round $round of $rounds, $contender: up ${result% *} s, down ${result#* } s"
         echo "$nodes,$round,$contender,${result/ /,}" >>"$CSV.part"
       done

@@ -35,7 +35,9 @@ write_policies() {
   done
   {
     echo "$HEAD"
-    for ((n = 0; n < 999; n++)); do line "l$n" "$FROM,service-registry" "${NODES[n % ${#NODES[@]}]}" "$((FIRST_PORT + n))"; done
+    for ((n = 0; n < 999; n++)); do
+      line "l$n" "$FROM,service-registry" "${NODES[n % ${#NODES[@]}]}" "$((FIRST_PORT + n))"
+    done
     line last "$FROM" "$TO" 80
   } >"$WORK/spread.tsv"
   {
@@ -113,7 +115,8 @@ case ${1:-run} in
   run)
     "$ROOT/scripts/install.sh" dev
     trap - EXIT
-    REPORT=$ROOT/reports/bench_policy.csv ROUNDS=$ROUNDS REQUESTS=$REQUESTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/policy/run.sh" inside
+    export REPORT=$ROOT/reports/bench_policy.csv ROUNDS REQUESTS
+    exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/policy/run.sh" inside
     ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;

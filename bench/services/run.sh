@@ -44,7 +44,11 @@ http {
   access_log $RUN_DIR/original-nginx.log; # on by default, as in the original
   server {
     listen ${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT;
-    location / { proxy_pass http://$2:$ORIGINAL_PORT; proxy_set_header Host \$host; proxy_set_header X-Real-IP \$remote_addr; }
+    location / {
+      proxy_pass http://$2:$ORIGINAL_PORT;
+      proxy_set_header Host \$host;
+      proxy_set_header X-Real-IP \$remote_addr;
+    }
   }
 }
 EOF
@@ -59,16 +63,18 @@ answers() { curl -fs -m 2 -o /dev/null "$1"; }
 good_per_second() { # URL
   ab -l -q -s 30 -n "$REQUESTS" -c 50 "$1" | awk '
     /^Complete requests/ { complete = $3 } /^Failed requests/ { failed = $3 } /^Non-2xx/ { refused = $3 }
-    /^Time taken/ { seconds = $5 } END { printf "%.1f %d\n", (complete - failed - refused) / seconds, failed + refused }'
+    /^Time taken/ { seconds = $5 }
+    END { printf "%.1f %d\n", (complete - failed - refused) / seconds, failed + refused }'
 }
 
 measure() {
   local round way csv=$ROOT/reports/bench_services.csv rate bad
   echo 'round,way,good_answers_per_second,bad_answers' >"$csv"
-  for way in lab original; do retry_until 20 answers "$([[ $way == lab ]] && echo "$LAB" || echo "$ORIGINAL")" || die "$way does not answer"; done
+  local -A url=([lab]=$LAB [original]=$ORIGINAL)
+  for way in lab original; do retry_until 20 answers "${url[$way]}" || die "$way does not answer"; done
   for ((round = 0; round <= ROUNDS; round++)); do # round 0 warms up
     for way in lab original; do
-      read -r rate bad < <(good_per_second "$([[ $way == lab ]] && echo "$LAB" || echo "$ORIGINAL")")
+      read -r rate bad < <(good_per_second "${url[$way]}")
       ((round == 0)) || echo "$round,$way,$rate,$bad" >>"$csv"
       say "round $round of $ROUNDS  $(printf '%-9s %8.1f good answers/s, %d bad' "$way" "$rate" "$bad")"
     done

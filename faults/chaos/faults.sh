@@ -81,8 +81,9 @@ replace_by_peer() { # MODE NODE
   local registry
   registry=$(first_running service-registry)
   stop_at_once "$2"
-  (cd "$ROOT" && exec nsenter --net="/run/netns/${NAMESPACE[$2]}" -- "$VENV/bin/python" -m faults.chaos.peers "$1" \
-    "${ADDRESS[$2]%/*}" "${LISTENS[$2]%%/*}" "http://${ADDRESS[$registry]%/*}:${LISTENS[$registry]%%/*}" "${RUNS[$2]}" "${2,,}") &
+  (cd "$ROOT" && exec nsenter --net="/run/netns/${NAMESPACE[$2]}" -- \
+    "$VENV/bin/python" -m faults.chaos.peers "$1" "${ADDRESS[$2]%/*}" \
+    "${LISTENS[$2]%%/*}" "http://${ADDRESS[$registry]%/*}:${LISTENS[$registry]%%/*}" "${RUNS[$2]}" "${2,,}") &
   BACKGROUND=$!
 }
 

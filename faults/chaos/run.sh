@@ -80,8 +80,8 @@ stored_orders() {
 start_load() {
   local registry
   registry=$(first_running service-registry)
-  "$VENV/bin/python" -m faults.chaos.load --url "$(published)" --resolver "${ADDRESS[${registry:-none}]%/*}" --gets "$GETS" \
-    --orders "$ORDERS" --reads 5 --mistakes 5 --names 5 --seconds 900 --out "$SAMPLES" &
+  "$VENV/bin/python" -m faults.chaos.load --url "$(published)" --resolver "${ADDRESS[${registry:-none}]%/*}" \
+    --gets "$GETS" --orders "$ORDERS" --reads 5 --mistakes 5 --names 5 --seconds 900 --out "$SAMPLES" &
   LOAD=$!
   defer kill "$LOAD"
 }

@@ -26,8 +26,8 @@ inside() {
   start_lab
   for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || nodes+=("$node=${NAMESPACE[$node]}"); done
   cd "$ROOT"
-  "$VENV/bin/python" -m faults.chaos.soak --url "$(published)" --minutes "$MINUTES" --per-second "$PER_SECOND" --reports "$REPORTS" \
-    --supervisor "$(<"$RUN_DIR/supervisord.pid")" "${nodes[@]}"
+  "$VENV/bin/python" -m faults.chaos.soak --url "$(published)" --minutes "$MINUTES" --per-second "$PER_SECOND" \
+    --reports "$REPORTS" --supervisor "$(<"$RUN_DIR/supervisord.pid")" "${nodes[@]}"
 }
 
 case ${1:-run} in
