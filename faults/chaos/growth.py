@@ -1,8 +1,9 @@
 """Whether a series of samples grows."""
 
-import statistics
 from collections.abc import Sequence
-from itertools import combinations
+
+import pandas as pd
+from scipy.stats import theilslopes
 
 WARM_UP_SECONDS = 120.0  # caches, pools and PostgreSQL's memory fill
 FEWEST_MINUTES = 4  # to judge by, after the warm-up
@@ -16,20 +17,11 @@ def growth_of(seconds: Sequence[float], values: Sequence[float]) -> float | None
     slope (Theil and Sen) between the least values of each minute: the sawtooth of a garbage collector and a single
     peak do not count, a leak raises each minute's least value.
     """
-    least: dict[int, float] = {}
-    for second, value in zip(seconds, values, strict=True):
-        if second >= WARM_UP_SECONDS:
-            minute = int(second // 60)
-            least[minute] = min(value, least.get(minute, value))
+    series = pd.Series(values, index=pd.Index(seconds), dtype=float)
+    series = series[series.index >= WARM_UP_SECONDS]
+    least = series.groupby(series.index // 60).min()
     if len(least) < FEWEST_MINUTES:
         return None
-    minutes = sorted(least.items())
-    half = len(minutes) // 2
-    return min(median_slope(minutes[:half]), median_slope(minutes[half:]))
-
-
-def median_slope(points: Sequence[tuple[int, float]]) -> float:
-    """Return the median slope between each two of the points."""
-    return statistics.median(
-        (later - earlier) / (last - first) for (first, earlier), (last, later) in combinations(points, 2)
-    )
+    half = len(least) // 2
+    halves = (least.iloc[:half], least.iloc[half:])
+    return min(float(theilslopes(each, each.index)[0]) for each in halves)

@@ -26,6 +26,7 @@ from lab.unread import Unread
 from monitoring.distribution import Share, names_by_url, shares, to_products, unevenness
 from monitoring.gateway_log import Change, Routed, lines_of, read
 
+SAMPLE = [field.name for field in fields(Sample)]
 EVEN_PERCENT, EVEN_REQUESTS = 1.0, 2.0  # each of the gateway's two workers goes round by itself
 HEADINGS = (
     "fault", "node", "GETs", "failed", "slow", "p50 ms", "p99 ms", "p99 ms, 1st s", "order GETs failed",
@@ -45,35 +46,23 @@ NARROW = (0, 1, 2, 3, 6, 10, 14, 15, 16)
 
 def read_samples(path: Path, unread: Unread) -> list[Sample]:
     """Return the samples of a CSV file. Raises CsvError for another file."""
-    return list(csv_files.read(path, [field.name for field in fields(Sample)], sample_of, unread))
+    return list(csv_files.read(path, SAMPLE, sample_of, unread))
 
 
 def read_samples_from(lines: TextIO, unread: Unread) -> list[Sample]:
     """Return the samples of an open CSV file."""
-    return list(
-        csv_files.read_lines(
-            lines, [field.name for field in fields(Sample)], sample_of, unread, "the samples"
-        )
-    )
+    return list(csv_files.read_lines(lines, SAMPLE, sample_of, unread, "the samples"))
 
 
 def sample_of(row: Mapping[str, str]) -> Sample:
     """Return a row as a sample. Raises ValueError for a row that is not one."""
     if row["kind"] not in GOOD:
         raise ValueError
-    return Sample(
-        row["kind"],
-        seconds_of(row["intended"]),
-        seconds_of(row["latency_ms"]),
-        int(row["status"]),
-        row["instance"],
-        row["retry_after"],
-        row["key"],
-        row["order_id"],
-    )
+    intended, latency = finite(row["intended"]), finite(row["latency_ms"])
+    return Sample(row["kind"], intended, latency, int(row["status"]), *(row[name] for name in SAMPLE[4:]))
 
 
-def seconds_of(text: str) -> float:
+def finite(text: str) -> float:
     """Return a finite number. Raises ValueError for any other text."""
     number = float(text)
     if not math.isfinite(number):
@@ -83,11 +72,9 @@ def seconds_of(text: str) -> float:
 
 def read_events(path: Path, unread: Unread) -> list[Event]:
     """Return the events of a run. Raises CsvError for another file."""
-
-    def event_of(row: Mapping[str, str]) -> Event:
-        return Event(seconds_of(row["time"]), row["event"], row["fault"], row["node"], row["text"])
-
-    return list(csv_files.read(path, [field.name for field in fields(Event)], event_of, unread))
+    columns = ("time", "event", "fault", "node", "text")
+    rows = csv_files.read(path, columns, lambda row: (finite(row["time"]), row), unread)
+    return [Event(time, *(row[name] for name in columns[1:])) for time, row in rows]
 
 
 def read_orders(path: Path, unread: Unread) -> list[tuple[str, str]]:
@@ -104,22 +91,12 @@ def row_of(result: Result) -> list[str]:
 
     counts, failures = result.counts, result.failures
     return [
-        result.fault.name.replace("_", " "),
-        result.fault.node,
-        str(counts["get"]),
-        str(failures["get"]),
-        str(result.slow),
-        shown(result.p50_ms, 1),
-        shown(result.p99_ms, 1),
-        shown(result.p99_first_second_ms, 1),
-        str(failures["read"]),
-        str(counts["order"]),
-        str(failures["order"]),
-        str(failures["mistake"]),
-        str(failures["name"]),
-        shown(result.detected, 2),
-        shown(result.out, 2),
-        shown(result.back, 2),
+        *(result.fault.name.replace("_", " "), result.fault.node),
+        *map(str, (counts["get"], failures["get"], result.slow)),
+        *(shown(value, 1) for value in (result.p50_ms, result.p99_ms, result.p99_first_second_ms)),
+        *map(str, (failures["read"], counts["order"])),
+        *(str(failures[kind]) for kind in ("order", "mistake", "name")),
+        *(shown(value, 2) for value in (result.detected, result.out, result.back)),
         "broken" if result.broken else KEPT,
     ]
 
@@ -137,27 +114,22 @@ def outcomes_of(samples: Sequence[Sample]) -> str:
 
 
 def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]) -> list[str]:
-    """Return what the run says, in sentences."""
+    """Return the results of the run as sentences."""
     faults = [result for result in results if result.fault.name != "calm"]
     outs = [one.out for one in results if one.out is not None and one.promise.noticed is not None]
+    broken = [f"Broken by {title_of(one)}: {'; '.join(one.broken)}." for one in results if one.broken]
     found = [
         f"{sum(not result.broken for result in faults)} of {len(faults)} faults kept their promises.",
-        *(
-            f"Broken by {title_of(result)}: {'; '.join(result.broken)}."
-            for result in results
-            if result.broken
-        ),
+        *broken,
         f"Orders: {ledger.acknowledged:,} acknowledged, {ledger.lost} lost, {ledger.doubled} doubled, "
         f"{ledger.mistaken} under another number ({ledger.stored:,} in PostgreSQL); "
         f"{ledger.garbled} answers 201 could not be read, {ledger.unwanted} stored for a product that does not exist.",
-        f"While nothing was done, each instance got within {unevenness(calm):.2f} % of an even share: "
+        f"Before the first fault each instance got within {unevenness(calm):.2f} % of an even share: "
         + ", ".join(f"{share.instance} {share.requests:,}" for share in calm)
         + ".",
     ]
     if outs:
-        found.append(
-            f"A product instance that failed was out of rotation after {max(outs):.2f} s at the latest."
-        )
+        found.append(f"A failed product instance was out of rotation after at most {max(outs):.2f} s.")
     return found
 
 
