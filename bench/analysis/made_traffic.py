@@ -27,7 +27,7 @@ _Step = tuple[bool, int, int, bytes]
 
 
 def _steps(body: bytes) -> list[_Step]:
-    """Give the packets of a connection: forth or back, flags, sequence after the first, payload."""
+    """Return the packets of a connection: from the client or not, flags, sequence after the first, payload."""
     answer = _HEAD % len(body) + body
     return [
         (True, 0x02, 0, b""), (False, 0x12, 0, b""), (True, 0x10, 1, b""), (True, 0x18, 1, _QUESTION),
@@ -37,7 +37,7 @@ def _steps(body: bytes) -> list[_Step]:
 
 
 def _template(steps: list[_Step]) -> tuple[bytes, list[int]]:
-    """Give the bytes of one connection, and where each record begins."""
+    """Return the bytes of one connection, and the offset of each record."""
     data, begins = b"", []
     for _, flags, _, payload in steps:
         ip = struct.pack("!BBHHHBBH8x", 0x45, 0, 40 + len(payload), 1, 0x4000, 64, 6, 0)
@@ -54,7 +54,7 @@ def _put(block: np.ndarray[tuple[int, int], np.dtype[np.uint8]], at: int, kind: 
 
 
 def main(packets: int, body: int = len(_PRODUCTS)) -> None:
-    """Write it; the same each time."""
+    """Write the capture, the same one each time."""
     chance = np.random.default_rng(1)
     steps = _steps(_PRODUCTS.ljust(body, b"."))
     template, begins = _template(steps)

@@ -1,4 +1,4 @@
-"""Control groups, version 1 and 2: the same limits for a service on either side, and what it used.
+"""Control groups, version 1 and 2: the same limits for a service on either side, and its CPU time and memory.
 
 Kernel: Documentation/admin-guide/cgroup-v1/{cpuacct,memory}.rst, sched-bwc.rst, and cgroup-v2.rst.
 """

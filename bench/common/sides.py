@@ -1,6 +1,6 @@
 """The two sides of the comparison: the lab in its sandbox, and the same services in Docker.
 
-A contender is one way to one side. What is limited and counted are the services' control groups.
+A contender is one way to one side. Limits and usage are those of the services' control groups.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from lab.topology import ROOT, Topology
 
 CPUS, MEMORY = 0.5, 256 << 20  # of each service on both sides, as docker/compose.yml says
 LAB, DOCKER = "lab", "docker"
-PROJECT = "cnet-bench"  # a project of its own: no volume of anybody else's is touched
+PROJECT = "cnet-bench"  # a project of its own, so that no other volume is touched
 NETWORK = f"{PROJECT}_frontend"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to a side: where the client is (`enter`), what it asks, and what lies between."""
+    """A path to a side: the client's namespace (`enter`), the URL, and the elements between."""
 
     name: str
     side: str
@@ -44,16 +44,16 @@ class Side:
     groups: Mapping[str, Cgroup]
 
     def cpu_seconds(self) -> float:
-        """Give the CPU time of all its services."""
+        """Return the CPU time of all its services."""
         return sum(group.cpu_seconds() for group in self.groups.values())
 
     def memory_bytes(self) -> int:
-        """Give the memory of all its services."""
+        """Return the memory of all its services."""
         return sum(group.memory_bytes() for group in self.groups.values())
 
 
 def lab_side(topology: Topology, pid: int) -> Side:
-    """Describe the lab that runs in the sandbox of process `pid`, and limit its services."""
+    """Return the lab in the sandbox of process `pid`, with its services limited."""
     groups = {}
     for node in topology.nodes:
         if node.runs:
@@ -94,7 +94,7 @@ def lab_side(topology: Topology, pid: int) -> Side:
 def _processes_of(pid: int, namespace: str) -> list[int]:
     """Find the contained processes in a network namespace of the sandbox, by the namespaces' inodes.
 
-    What started a container stands outside its PID namespace, as Docker's shim does, and is not counted.
+    The process that started a container is outside its PID namespace, as Docker's shim is, and is not counted.
     """
     wanted = os.stat(f"/proc/{pid}/root/run/netns/{namespace}").st_ino
     outside = os.stat(f"/proc/{pid}/ns/pid").st_ino
@@ -109,7 +109,7 @@ def _processes_of(pid: int, namespace: str) -> list[int]:
 
 
 def docker_side(port: int, host_port: int) -> Side:
-    """Describe the containers of the project; `host_port` is of the nginx that has the host's own network."""
+    """Return the containers of the project; `host_port` is of the nginx that has the host's own network."""
     containers = _inspected(
         _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
     )

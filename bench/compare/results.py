@@ -70,7 +70,7 @@ class Results:
     """All runs, by way and figure."""
 
     def __init__(self, runs: Sequence[Run], order: Sequence[str] = ()) -> None:
-        """Take the runs; `order` is that of the ways, which each round has shuffled."""
+        """Sort the runs; `order` is that of the ways, because each round has another."""
         self._runs = sorted(runs, key=attrgetter("round"))
         found = dict.fromkeys(run.contender for run in sorted(runs, key=lambda run: run.side != LAB))
         self.contenders = [name for name in order if name in found] or list(found)

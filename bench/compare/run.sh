@@ -8,10 +8,10 @@
 #                                 constant rate, on GET /api/products; QUICK=1: 2 rounds of 200 and 2 s
 #   bench/compare/run.sh help
 #
-# Each service of either side has half a CPU and 256 MB. Without an engine the lab alone is measured, and that is said.
+# Each service of either side has half a CPU and 256 MB. Without an engine only the lab is measured.
 # Results in reports/: bench.csv, bench.png, bench_report.pdf, every run in bench_raw.csv, every request in bench_raw/.
 
-export COMPOSE_PROJECT_NAME=cnet-bench # of its own: nobody's orders or passwords are touched
+export COMPOSE_PROJECT_NAME=cnet-bench # a project of its own, so that no other orders or passwords are touched
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../docker/engine.sh"
 # shellcheck source=scripts/lib/lab_in_sandbox.sh
@@ -26,7 +26,7 @@ HOST_PORT=8082
 
 PORTS=("$NGINX_PORT" "$HOST_PORT" 3000 8501 6380 5433) # of docker/compose.yml, and of nginx in the host's network
 
-# Before anything is started: Docker itself names only the containers that did not start.
+# Checked before anything starts: Docker itself names only the containers that did not start.
 check_ports() {
   local port held=() by advice='free them'
   for port in "${PORTS[@]}"; do [[ -z $(engine_host ss -Hnlt "sport = :$port") ]] || held+=("$port"); done
@@ -77,7 +77,7 @@ main() {
   "$ROOT/scripts/install.sh" dev
   need_tools ab nsenter curl unshare setpriv
   cd "$ROOT"
-  ! engine_answers &>/dev/null || { docker_down && check_ports; } # docker_down: of a run that was killed
+  ! engine_answers &>/dev/null || { docker_down && check_ports; } # docker_down: remove what a killed run has left
   export TOPOLOGY=flat
   INSTANCES=$(awk -F'\t+' '$1 == "node" && $10 == "product-service"' "$ROOT/topology/$TOPOLOGY.tsv" | wc -l)
   WORK=$(mktemp -d)

@@ -29,9 +29,9 @@ _LOOKS = {
     UNKNOWN: ("#FFFFFF", "..."),
 }
 _MEANINGS = {
-    FIRST: "where it begins",
+    FIRST: "the first hop",
     MORE: "adds",
-    LESS: "takes off",
+    LESS: "saves",
     NO_DIFFERENCE: NO_DIFFERENCE,
     UNKNOWN: UNKNOWN,
 }
@@ -69,7 +69,7 @@ def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: in
 
 
 def _after(steps: Sequence[Step]) -> list[Step]:
-    """Give the programs' steps; the whole network before them is the first."""
+    """Return the programs' steps; the whole network before them is the first."""
     network = steps[-_PROGRAMS - 1]
     return [Step("the network", network.total, None), *steps[-_PROGRAMS:]]
 
@@ -98,7 +98,7 @@ def waterfall(axis: Axes, steps: Sequence[Step]) -> None:
 
 
 def written(step: Step) -> str:
-    """Give the words beside a bar."""
+    """Return the text beside a bar."""
     if step.added is None:
         return amount(step.total.value)
     interval = f"({signed(step.added.low)} to {signed(step.added.high)})"

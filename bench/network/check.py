@@ -1,4 +1,4 @@
-"""Check that a benchmarked network is whole, by looking into each namespace: nobody wins by doing less.
+"""Check that a benchmarked network is whole, by reading each namespace: no contender may leave a part out.
 
 python3 -m bench.network.check NODES GATEWAY/LENGTH, for the namespaces in /run/netns.
 """
@@ -15,7 +15,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class IncompleteError(Exception):
-    """The network lacks something."""
+    """A part of the network is missing."""
 
 
 def enter(namespace: Path) -> None:
@@ -26,7 +26,7 @@ def enter(namespace: Path) -> None:
 
 
 def own_address(network: ipaddress.IPv4Network) -> str:
-    """Find the namespace's address in that network: a `/32 host LOCAL` in its routing trie."""
+    """Return the namespace's address in that network: a `/32 host LOCAL` in its routing trie."""
     address = ""
     for line in Path("/proc/thread-self/net/fib_trie").read_text().splitlines():
         words = line.split()
@@ -38,14 +38,14 @@ def own_address(network: ipaddress.IPv4Network) -> str:
 
 
 def has_default_route(gateway: ipaddress.IPv4Address) -> bool:
-    """Tell whether a default route by the gateway is there (the kernel prints it as little-endian hex)."""
+    """Tell whether there is a default route via the gateway (the kernel prints it as little-endian hex)."""
     wanted = gateway.packed[::-1].hex().upper()
     lines = Path("/proc/thread-self/net/route").read_text().splitlines()[1:]
     return any(line.split()[1:3] == ["00000000", wanted] for line in lines)
 
 
 def ping(namespace: Path, address: str) -> None:
-    """One ping from a namespace, or the reason why not."""
+    """Ping once from a namespace. Raises IncompleteError without an answer."""
     command = ["nsenter", f"--net={namespace}", "ping", "-c", "1", "-W", "2", address]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
@@ -53,7 +53,7 @@ def ping(namespace: Path, address: str) -> None:
 
 
 def check(namespaces: list[Path], nodes: int, bridge_address: str) -> None:
-    """Each node has an address of its own and the default route; pings arrive."""
+    """Check that each node has its own address and the default route, and that pings are answered."""
     gateway = ipaddress.IPv4Interface(bridge_address)
     addresses = []
     with Path("/proc/self/ns/net").open() as way_back:
@@ -61,9 +61,9 @@ def check(namespaces: list[Path], nodes: int, bridge_address: str) -> None:
             enter(namespace)
             addresses.append(own_address(gateway.network))
             if not has_default_route(gateway.ip):
-                raise IncompleteError(f"{namespace} has no default route by {gateway.ip}")
+                raise IncompleteError(f"{namespace} has no default route via {gateway.ip}")
         if LIBC.setns(way_back.fileno(), CLONE_NEWNET) != 0:
-            raise IncompleteError("no way back into the host's namespace")
+            raise IncompleteError("cannot return to the host's namespace")
     if len(set(addresses)) != nodes:
         raise IncompleteError(f"{len(set(addresses))} addresses for {nodes} nodes")
     ping(namespaces[0], addresses[-1])

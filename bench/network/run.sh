@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast the network comes and goes: the lab against other ways to make the very same network.
+# How fast the network comes up and down: the lab against other ways to make the same network.
 #
 #   bench/network/run.sh              10, 100 and 500 nodes; table here, CSV and chart in reports/
 #   QUICK=1 bench/network/run.sh      10 and 100 nodes, two rounds
@@ -105,15 +105,14 @@ seconds_of() {
   printf '%d.%06d' $((micros / 1000000)) $((micros % 1000000))
 }
 
-# Namespaces are taken apart in the background, one after another: when the last in the queue is gone,
-# so are all before it.
+# The kernel removes namespaces in the background, one after another: after the last in the queue, all are removed.
 quiet_kernel() {
   ip netns add last
   ip link add last type veth peer name last netns last
   ip netns del last
-  retry_until 60 link_gone last || die "the kernel is still busy with namespaces of before"
+  retry_until 60 link_is_removed last || die "the kernel is still removing earlier namespaces"
 }
-link_gone() { [[ ! -e /proc/sys/net/ipv4/conf/$1 ]]; }
+link_is_removed() { [[ ! -e /proc/sys/net/ipv4/conf/$1 ]]; }
 
 measure_mininet() { # in one process of the distribution's Python, which has the module; it warns a lot
   local started

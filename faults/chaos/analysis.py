@@ -1,4 +1,4 @@
-"""From samples, events and the gateway's log to one verdict for each fault. Pure: it reads and writes nothing."""
+"""The verdict on each fault, from samples, events and the gateway's log. Pure: it reads and writes nothing."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -73,7 +73,7 @@ class Ledger:
     stored: int
     lost: int
     doubled: int
-    mistaken: int  # stored, but under another number than the client was told
+    mistaken: int  # stored under another number than the client's answer had
     garbled: int = 0  # answers 201 that could not be read
     unwanted: int = 0  # stored, for a product that does not exist
 

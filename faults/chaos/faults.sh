@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2153,SC2034 # maps of topology.sh; variables of run.sh
-# What is done to the lab, and how it is undone: begin_FAULT NODE, end_FAULT NODE. Sourced after topology.sh.
-# Which faults there are, to what they are done and what is promised: faults.tsv. An undo may run twice.
+# The faults and their undoing: begin_FAULT NODE, end_FAULT NODE. Sourced after topology.sh.
+# faults.tsv lists the faults, their nodes and the promises. An undo may run twice.
 
 pids_of() { ip netns pids "${NAMESPACE[$1]}"; } # NODE
 supervisor() { "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" "$@"; }
@@ -36,14 +36,14 @@ begin_cut() { ip link set "${PORT[$1]}" down; } # no carrier; neighbours get no 
 end_cut() { ip link set "${PORT[$1]}" up; }
 
 begin_blackholed() { in_node "$1" iptables -w -I INPUT -j DROP; } # packets vanish
-end_blackholed() { drop_no_more "$1" INPUT -j DROP; }
+end_blackholed() { stop_dropping "$1" INPUT -j DROP; }
 
-begin_one_way() { # the node hears the gateway, the gateway hears nothing of the node
+begin_one_way() { # the node receives the gateway's packets, the gateway none of the node's
   in_node "$(first_running api-gateway)" iptables -w -I INPUT -s "${ADDRESS[$1]%/*}" -j DROP
 }
-end_one_way() { drop_no_more "$(first_running api-gateway)" INPUT -s "${ADDRESS[$1]%/*}" -j DROP; }
+end_one_way() { stop_dropping "$(first_running api-gateway)" INPUT -s "${ADDRESS[$1]%/*}" -j DROP; }
 
-drop_no_more() { # NODE RULE...
+stop_dropping() { # NODE RULE...
   ! in_node "$1" iptables -w -C "${@:2}" 2>/dev/null || in_node "$1" iptables -w -D "${@:2}"
 }
 
@@ -142,7 +142,7 @@ zero() { # FILE
   truncate -s "$size" "$1"
 }
 
-begin_store_damaged() { # NODE leaves and registers anew, which the registry has to write down
+begin_store_damaged() { # NODE deregisters and registers again, which the registry has to store
   damage_store
   supervisor restart "$1" &
 }
@@ -154,7 +154,7 @@ begin_store_damaged_restart() {
 }
 end_store_damaged_restart() { replace_damaged_store; }
 
-# A registry that could not help itself begins anew without its file, and the promise is broken.
+# If the registry has not rebuilt its file, restart it without the file and report the broken promise.
 replace_damaged_store() {
   local store
   store=$(store_of_registry)

@@ -128,7 +128,7 @@ def test_relations() -> None:
     found = {row.purpose.title: row.relation for row in rows}
     assert found["Nodes leave with the host's address"] == "the same"
     assert found["A published port"] == "equivalent"
-    assert found["What no rule decides"] == "different"
+    assert found["The chain's policy"] == "different"
     assert found["Networks do not reach each other"] == "only in Docker"
     assert found["Localhost leaves as the bridge"] == "only in the lab"
 
