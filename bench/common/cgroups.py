@@ -11,25 +11,22 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+IS_V2 = (ROOT / "cgroup.controllers").exists()
+CONTROLLERS = ("",) if IS_V2 else ("cpu", "cpuacct", "memory")  # of version 1, each a tree of its own
 PERIOD_US = 100_000
 GROUP = "cnet-bench"
-_CONTROLLERS = ("cpu", "cpuacct", "memory")  # of version 1, each a tree of its own
-
-
-def unified() -> bool:
-    """Tell whether this machine has version 2 alone."""
-    return (ROOT / "cgroup.controllers").exists()
 
 
 class Cgroup:
-    """One group; `path` is what /proc/PID/cgroup says of it, for each controller (version 2: "")."""
+    """One group: its directory for each of CONTROLLERS."""
 
     def __init__(self, paths: dict[str, str]) -> None:
-        self._paths = paths
+        """Take the paths that /proc/PID/cgroup shows for each controller."""
+        self._directories = {one: ROOT / one / paths[one].lstrip("/") for one in CONTROLLERS}
 
     @classmethod
     def of_process(cls, pid: int) -> Cgroup:
-        """Find the group that a process is in."""
+        """Return the group of a process."""
         paths: dict[str, str] = {}
         for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -38,82 +35,65 @@ class Cgroup:
 
     @classmethod
     def make(cls, name: str, cpus: float, memory: int) -> Cgroup:
-        """Make a group of so many CPUs and bytes."""
-        group = cls(dict.fromkeys(("", *_CONTROLLERS), f"/{GROUP}/{name}"))
-        if unified():
-            _enable(ROOT)
+        """Create a group with limits: a number of CPUs, and bytes."""
+        group = cls(dict.fromkeys(CONTROLLERS, f"/{GROUP}/{name}"))
+        if IS_V2:
             (ROOT / GROUP).mkdir(exist_ok=True)
-            _enable(ROOT / GROUP)
-        for directory in group._directories():
+            for directory in (ROOT, ROOT / GROUP):
+                (directory / "cgroup.subtree_control").write_text("+cpu +memory")
+        for directory in group._directories.values():
             directory.mkdir(parents=True, exist_ok=True)
         quota = int(cpus * PERIOD_US)
-        if unified():
-            group._write("", "cpu.max", f"{quota} {PERIOD_US}")
-            group._write("", "memory.max", str(memory))
+        if IS_V2:
+            group._file("", "cpu.max").write_text(f"{quota} {PERIOD_US}")
+            group._file("", "memory.max").write_text(str(memory))
         else:
-            group._write("cpu", "cpu.cfs_period_us", str(PERIOD_US))
-            group._write("cpu", "cpu.cfs_quota_us", str(quota))
-            group._write("memory", "memory.limit_in_bytes", str(memory))
+            group._file("cpu", "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            group._file("cpu", "cpu.cfs_quota_us").write_text(str(quota))
+            group._file("memory", "memory.limit_in_bytes").write_text(str(memory))
         return group
 
     def adopt(self, pids: Iterable[int]) -> None:
-        """Take processes in; one that has ended meanwhile is no error."""
+        """Move processes into the group, except those that have ended."""
         for pid in pids:
-            for directory in self._directories():
+            for controller in CONTROLLERS:
                 with suppress(ProcessLookupError):
-                    (directory / "cgroup.procs").write_text(str(pid))
+                    self._file(controller, "cgroup.procs").write_text(str(pid))
 
     def cpu_seconds(self) -> float:
-        """Give the CPU time its processes have used, in user space and in the kernel on their behalf."""
-        if not unified():
-            return int(self._read("cpuacct", "cpuacct.usage")) / 1e9
-        return _field(self._read("", "cpu.stat"), "usage_usec") / 1e6
+        """Return the CPU time of its processes, in user space and in the kernel on their behalf."""
+        if IS_V2:
+            return _field(self._file("", "cpu.stat").read_text(), "usage_usec") / 1e6
+        return int(self._file("cpuacct", "cpuacct.usage").read_text()) / 1e9
 
     def memory_bytes(self) -> int:
-        """Give its processes' memory; what several share is shared out among them (PSS, proc(5): smaps_rollup).
+        """Return its processes' memory, with shared pages divided among them (PSS, proc(5): smaps_rollup).
 
-        Not the group's own counter: it has only what was allocated since a process came into the group.
+        The group's own counter lacks what a process allocated before it came into the group.
         """
         found = 0
-        for pid in (self._directories()[0] / "cgroup.procs").read_text().split():
+        for pid in self._file(CONTROLLERS[0], "cgroup.procs").read_text().split():
             with suppress(OSError):
                 found += 1024 * _field(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss:")
         return found
 
-    def _directories(self) -> list[Path]:
-        if unified():
-            return [ROOT / self._paths[""].lstrip("/")]
-        return [ROOT / controller / self._paths[controller].lstrip("/") for controller in _CONTROLLERS]
-
     def _file(self, controller: str, name: str) -> Path:
-        return ROOT / controller / self._paths[controller].lstrip("/") / name
-
-    def _read(self, controller: str, name: str) -> str:
-        return self._file(controller, name).read_text()
-
-    def _write(self, controller: str, name: str, value: str) -> None:
-        self._file(controller, name).write_text(value)
+        return self._directories[controller] / name
 
 
 def remove_all() -> None:
-    """Take away the groups, whose processes are gone."""
-    for root in [ROOT] if unified() else [ROOT / controller for controller in _CONTROLLERS]:
-        for directory in sorted((root / GROUP).glob("*/"), reverse=True):
+    """Remove the groups, whose processes have ended."""
+    for controller in CONTROLLERS:
+        for directory in (*(ROOT / controller / GROUP).glob("*/"), ROOT / controller / GROUP):
             with suppress(OSError):
                 directory.rmdir()
-        with suppress(OSError):
-            (root / GROUP).rmdir()
 
 
 def busy_seconds() -> float:
-    """Give the CPU time of the whole machine that was not idle (proc(5), /proc/stat)."""
+    """Return the CPU time of the whole machine that was not idle (proc(5), /proc/stat)."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     user, nice, system, _idle, _iowait, irq, softirq, _steal = map(int, fields)
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
-
-
-def _enable(directory: Path) -> None:
-    (directory / "cgroup.subtree_control").write_text("+cpu +memory")
 
 
 def _field(text: str, name: str) -> int:
