@@ -11,12 +11,12 @@ import csv
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import csv_files
-from lab.unread import Unread
+import pandas as pd
+
 from monitoring.quantiles import quantile
 
 CONCURRENCY = 50
@@ -35,7 +35,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one load; latencies in ms."""
+    """The result of one load; latencies in ms."""
 
     requests: int
     bad: int
@@ -46,7 +46,7 @@ class Result:
 
 
 def closed_loop(enter: Sequence[str], url: str, requests: int, raw: Path) -> Result:
-    """Run ab; its percentiles, which are one rank above the nearest, go to `raw`. Raises BenchError."""
+    """Run ab; its percentiles, which are one rank above the nearest, are written to `raw`. Raises BenchError."""
     command = [*enter, "ab", "-l", "-q", "-s", "30", "-n", str(requests), "-c", str(CONCURRENCY)]
     run = subprocess.run([*command, "-e", str(raw), url], capture_output=True, text=True, check=False)
     if run.returncode:
@@ -63,36 +63,17 @@ def closed_loop(enter: Sequence[str], url: str, requests: int, raw: Path) -> Res
 
 def open_loop(enter: Sequence[str], base: str, rate: float, seconds: float, raw: Path) -> Result:
     """Ask `rate` times a second for the catalogue; each request is a line of `raw`. Raises BenchError."""
-    command = [
-        *enter,
-        sys.executable,
-        "-m",
-        "faults.chaos.load",
-        "--url",
-        base,
-        "--gets",
-        str(rate),
-        "--orders",
-        "0",
-    ]
-    run = subprocess.run(
-        [*command, "--seconds", str(seconds), "--out", str(raw)], capture_output=True, text=True, check=False
-    )
+    command = [*enter, sys.executable, "-m", "faults.chaos.load", "--url", base, "--gets", str(rate)]
+    command += ["--orders", "0", "--seconds", str(seconds), "--out", str(raw)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         raise BenchError(f"open loop at {base}: {run.stderr.strip().splitlines()[-1:]}")
-    unread = Unread()
-    rows = list(csv_files.read(raw, ("status", "latency_ms"), _answer, unread))
-    for said in unread.sentences():
-        raise BenchError(f"open loop at {base}: {raw}: {said}")
-    p50, p95, p99 = (quantile((latency for _, latency in rows), share) for share in (0.5, 0.95, 0.99))
+    answers = pd.read_csv(raw)
+    p50, p95, p99 = (quantile(answers["latency_ms"], share) for share in (0.5, 0.95, 0.99))
     if p50 is None or p95 is None or p99 is None:
         raise BenchError(f"open loop at {base}: no request was sent; give it more time")
-    bad = sum(status != OK for status, _ in rows)
-    return Result(len(rows), bad, (len(rows) - bad) / seconds, p50, p95, p99)
-
-
-def _answer(row: Mapping[str, str]) -> tuple[int, float]:
-    return int(row["status"]), float(row["latency_ms"])
+    bad = int((answers["status"] != OK).sum())
+    return Result(len(answers), bad, (len(answers) - bad) / seconds, p50, p95, p99)
 
 
 def _number(pattern: str, text: str) -> float:

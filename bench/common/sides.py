@@ -60,35 +60,24 @@ def lab_side(topology: Topology, pid: int) -> Side:
             groups[node.name] = Cgroup.make(node.name, CPUS, MEMORY)
             groups[node.name].adopt(_processes_of(pid, node.namespace))
     way_in = next(node for node in topology.nodes if node.runs == "nginx")
-    enter = ("nsenter", f"--target={pid}", "--net", "--")
-    whole = (
-        "nsenter",
-        f"--target={pid}",
-        "--net",
-        "--mount",
-        "--pid",
-        "--",
-        str(ROOT / "security/policy.sh"),
-    )
+    nsenter = ("nsenter", f"--target={pid}", "--net")
+    enter, policy = (*nsenter, "--"), (*nsenter, "--mount", "--pid", "--", str(ROOT / "security/policy.sh"))
     direct = f"http://{way_in.address.ip}:{way_in.listens[0].port}"
     published = f"http://localhost:{way_in.publishes[0].host_port}"
-    policy = {"before": (*whole, "up"), "after": (*whole, "down")}
-    return Side(
-        LAB,
-        [
-            Contender("lab, published port", LAB, enter, published, "DNAT in OUTPUT, bridge, veth"),
-            Contender("lab, node's address", LAB, enter, direct, "bridge, veth; no translation"),
-            Contender(
-                "lab, under its policy",
-                LAB,
-                enter,
-                direct,
-                "bridge, veth; each frame meets the policy's rules",
-                **policy,
-            ),
-        ],
-        groups,
-    )
+    ways = [
+        Contender("lab, published port", LAB, enter, published, "DNAT in OUTPUT, bridge, veth"),
+        Contender("lab, node's address", LAB, enter, direct, "bridge, veth; no translation"),
+        Contender(
+            "lab, under its policy",
+            LAB,
+            enter,
+            direct,
+            "bridge, veth; each frame passes the policy's rules",
+            before=(*policy, "up"),
+            after=(*policy, "down"),
+        ),
+    ]
+    return Side(LAB, ways, groups)
 
 
 def _processes_of(pid: int, namespace: str) -> list[int]:
@@ -118,20 +107,15 @@ def docker_side(port: int, host_port: int) -> Side:
     network = nginx["NetworkSettings"]["Networks"][NETWORK]
     netns = os.environ.get("DOCKER_NETNS")
     enter = ("nsenter", f"--net=/run/netns/{netns}", "--") if netns else ()
-    proxy, dnat = f"http://127.0.0.1:{port}", f"http://{network['Gateway']}:{port}"
+    bridge, proxy = f"http://{network['Gateway']}:{port}", f"http://127.0.0.1:{port}"
     direct, host = f"http://{network['IPAddress']}:80", f"http://127.0.0.1:{host_port}"
-    return Side(
-        DOCKER,
-        [
-            Contender("Docker, published port", DOCKER, enter, dnat, "DNAT in OUTPUT, bridge, veth"),
-            Contender(
-                "Docker, docker-proxy", DOCKER, enter, proxy, "127.0.0.1 is docker-proxy's: two connections"
-            ),
-            Contender("Docker, container's address", DOCKER, enter, direct, "bridge, veth; no translation"),
-            Contender("Docker, host network", DOCKER, enter, host, "nginx has no namespace: loopback to it"),
-        ],
-        groups,
-    )
+    ways = [
+        ("Docker, published port", bridge, "DNAT in OUTPUT, bridge, veth"),
+        ("Docker, docker-proxy", proxy, "127.0.0.1 is docker-proxy's: two connections"),
+        ("Docker, container's address", direct, "bridge, veth; no translation"),
+        ("Docker, host network", host, "nginx has no namespace: loopback to it"),
+    ]
+    return Side(DOCKER, [Contender(name, DOCKER, enter, base, path) for name, base, path in ways], groups)
 
 
 def _docker(*arguments: str) -> str:
