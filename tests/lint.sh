@@ -33,7 +33,8 @@ check() {
     (cd "${service%/*}" && "$VENV/bin/mypy" --config-file "$ROOT/pyproject.toml" --no-error-summary .) || failed=1
   done
   # shellcheck disable=SC2046 # file names without spaces
-  "$VENV/bin/mypy" --no-error-summary $(files 'lab/*.py' 'monitoring/*.py' 'security/*.py' 'bench/*.py' 'chaos/*.py' 'docker/*.py' 'tests/python/*.py' 'tests/lab/*.py' | grep -v original) || failed=1
+  "$VENV/bin/mypy" --no-error-summary $(files 'lab/*.py' 'monitoring/*.py' 'security/*.py' 'bench/*.py' 'faults/*.py' 'docker/*.py' 'tests/python/*.py' 'tests/lab/*.py' | grep -v original) || failed=1
+  "$VENV/bin/kubernetes-validate" --strict --quiet docker/kubernetes/*.yaml || failed=1
   ((failed == 0)) || die "the lines above say what to mend; tests/lint.sh fix does what is mechanical"
 }
 
