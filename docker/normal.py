@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
+from lab.ruleset.iptables import Rule
 from security.rules.described import is_ours
-from security.rules.iptables import Rule
 
 # Chains of one's own, by what they are for: named after the kernel's chain that calls them.
 _CHAINS = {

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.escape import on_one_line
-from lab.rule_options import Option, options_of
+from lab.ruleset.iptables import Option, options_of
 
 FORWARDING = frozenset({"DNAT", "REDIRECT", "NETMAP", "TPROXY"})
 HOOKS = (("nat", "PREROUTING"), ("nat", "OUTPUT"), ("mangle", "PREROUTING"))

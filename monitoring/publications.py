@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from lab.rule_options import options_of
-from security.rules.iptables import Rule, Saved
+from lab.ruleset.iptables import Rule, Saved, options_of
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

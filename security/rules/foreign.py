@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.escape import on_one_line
+from lab.ruleset.iptables import Rule, Saved, options_of, parse
 from lab.taken_ports import branches
 from lab.topology import TopologyError, load
-from security.rules.iptables import Rule, Saved, options_of, parse
 from security.rules.reach import HOOKS, Matches, Ours, Way
 from security.rules.walk import ACCEPT
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from lab.ruleset.iptables import parse
 from lab.topology import load
 from security.rules.foreign import Ruleset, Tables
-from security.rules.iptables import parse
 from security.rules.reach import Ours
 
 

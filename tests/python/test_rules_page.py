@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from lab.ruleset.iptables import Saved, parse
 from lab.terminal import Console
 from lab.topology import Topology, load
 from security.rules import __main__ as rules_page
 from security.rules.english import meaning
-from security.rules.iptables import Saved, parse
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures" / "iptables-save"
