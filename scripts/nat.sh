@@ -239,15 +239,12 @@ check_host_port() { # HOST_PORT PROTOCOL NODE
     die "port $1 of the host is held by ${holder:-another program}; stop it, or take another port: $(other_port "$1" "$2")"
 }
 
-rules_of() { if command -v "$1" >/dev/null; then "$@" 2>/dev/null || :; fi; } # COMMAND...: what a tool lists, where it is
-
 # "PORT/PROTOCOL<tab>RULE<tab>COMMAND" of the first port that a rule of others forwards, whichever tool made it.
 forwarded_by_others() {
   local ports
   ports=$(publications | awk '{ print $2 "/" $4 }')
   # shellcheck disable=SC2086 # words
-  [[ -z $ports ]] || (cd "$ROOT" && python3 -m lab.taken_ports <(ip -j -4 addr) <(rules_of nft -j list ruleset) iptables=<(iptables-save) \
-    iptables-nft=<(rules_of iptables-nft-save) iptables-legacy=<(rules_of iptables-legacy-save) $ports)
+  [[ -z $ports ]] || (cd "$ROOT" && python3 -S -m lab.ruleset.taken_ports $ports)
 }
 
 other_port() { # HOST_PORT PROTOCOL: how to take one that is free
