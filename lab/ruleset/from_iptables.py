@@ -13,6 +13,7 @@ from lab.ruleset.model import (
     BaseChain,
     Chains,
     Condition,
+    Destination,
     Field,
     Step,
     protocol_name,
@@ -26,6 +27,7 @@ _ACTIONS = (
     | dict.fromkeys(("DNAT", "REDIRECT", "NETMAP", "TPROXY"), Action.REDIRECT)
     | {"ACCEPT": Action.ACCEPT, "DROP": Action.BLOCK, "REJECT": Action.BLOCK, "RETURN": Action.RETURN}
 )
+_NEW_DESTINATION = {"DNAT": "--to-destination", "NETMAP": "--to"}
 _FIELDS = {
     "-s": Field.SOURCE,
     "--src-range": Field.SOURCE,
@@ -94,6 +96,23 @@ def _step(rule: Rule, command: str, chains: dict[str, list[Step]]) -> Step:
         chain=called if is_call else "",
         goto=rule.goto,
         rule=IptablesRule(rule=rule, command=command),
+        destination=_destination(rule),
+    )
+
+
+def _destination(rule: Rule) -> Destination | None:
+    flag = _NEW_DESTINATION.get(rule.target)
+    given = [
+        option.values[0]
+        for option in options_of(rule.target_options)
+        if option.flag == flag and option.values
+    ]
+    targets = [text for text in given if not text.startswith(":")]  # ":PORT" keeps the address
+    if flag is None or (given and not targets):
+        return None
+    parts = [text.lstrip("[").partition("]:" if text.startswith("[") else ":") for text in targets]
+    return Destination(
+        addresses=tuple(address for address, _, _ in parts), port=",".join(port for _, _, port in parts)
     )
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lab.ruleset.host import output_of
-from lab.ruleset.model import Action, BaseChain, Chains, Condition, Field, Step, protocol_name
+from lab.ruleset.model import Action, BaseChain, Chains, Condition, Destination, Field, Step, protocol_name
 
 _TRANSLATION_PRIORITY = -100  # NF_IP_PRI_NAT_DST, linux/netfilter_ipv4.h
 _ACTIONS = (
@@ -71,7 +71,7 @@ class NftRule:
         return f"sudo nft delete rule {self.place} handle {self.handle}"
 
 
-def chains_of(objects: Iterable[dict[str, Any]]) -> Chains:
+def chains_of(objects: Iterable[Mapping[str, Any]]) -> Chains:
     """Read the chains; `objects` is the list below "nftables"."""
     reader = _Reader()
     for item in objects:
@@ -198,7 +198,30 @@ def _step(
         goto=kind == "goto",
         rule=rule,
         of_map=of_map,
+        destination=_destination(value) if kind == "dnat" else None,
     )
+
+
+def _destination(value: Any) -> Destination | None:
+    if not isinstance(value, dict) or "addr" not in value:
+        return None  # a port alone keeps the address
+    address, port = value["addr"], value.get("port", "")
+    return Destination(
+        addresses=tuple(_addresses(address)), port=str(port) if isinstance(address, str) else "of a map"
+    )
+
+
+def _addresses(value: Any) -> Iterator[str]:
+    """Yield the addresses in an expression: an address, a range, a prefix, or a map of them."""
+    if isinstance(value, dict) and "range" in value:
+        yield "-".join(map(str, value["range"]))
+    elif isinstance(value, dict) and "prefix" in value:
+        yield f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _addresses(each)
+    elif isinstance(value, str):
+        yield value
 
 
 def _condition(left: Any, values: tuple[str, ...], *, negated: bool) -> Condition:

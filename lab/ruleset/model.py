@@ -63,6 +63,17 @@ class HostRule(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Destination:
+    """The new destination of packets: addresses A, A/LENGTH or A-B (none if they cannot be read), and the port as text.
+
+    The port is empty if it stays; it is no number for several ports.
+    """
+
+    addresses: tuple[str, ...]
+    port: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One thing that a rule does, and when. A rule with a map of verdicts has one step for each key."""
 
@@ -72,6 +83,7 @@ class Step:
     chain: str = ""  # the chain that is called
     goto: bool = False
     of_map: bool = False
+    destination: Destination | None = None  # of a rule that rewrites the address
 
     @property
     def own_chain(self) -> str:
