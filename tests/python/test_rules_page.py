@@ -165,7 +165,7 @@ def test_on_a_terminal_there_are_tables_and_no_colour_under_no_color(
     assert "\x1b[" in on_a_terminal(page)
     monkeypatch.setenv("NO_COLOR", "1")
     plain = on_a_terminal(page)
-    assert "nginx-lb: port 8080" in plain
+    assert "nginx-lb: forward port" in plain
     assert not any(f"\x1b[3{colour}m" in plain for colour in range(8))
 
 
