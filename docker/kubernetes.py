@@ -5,7 +5,7 @@ python -m docker.kubernetes check [FOLDER]   silent when the folder has what the
 python -m docker.kubernetes help
 
 A program is a Deployment (a store with a disk a StatefulSet) with as many Pods as nodes run it, and a Service; a line
-of the policy that accepts is two NetworkPolicies, one at each end. docs/kubernetes.md puts each beside the lab's own.
+of the policy that accepts is two NetworkPolicies, one at each end. docs/lessons/kubernetes.md puts each beside the lab's own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The inside of a container: builds its own root, starts the program in it without privileges, and watches it.
-# scripts/contain.sh runs this in fresh network, mount, IPC, UTS and PID namespaces; see docs/services.md.
+# scripts/contain.sh runs this in fresh network, mount, IPC, UTS and PID namespaces; see docs/lessons/services.md.
 #
 #   container.sh CHECKOUT PROGRAM NAMESPACE    environment: INSTANCE_ID, SERVICE_USER, CAPABILITIES, OWN_FOLDER, ...
 #
