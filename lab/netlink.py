@@ -16,7 +16,8 @@ from collections.abc import Iterator
 _NEW_NET, _REQUEST_DUMP = 0x40000000, 0x301  # CLONE_NEWNET; NLM_F_REQUEST | NLM_F_DUMP
 _NETFILTER, _NFT = 12, 10 << 8  # NETLINK_NETFILTER; NFNL_SUBSYS_NFTABLES
 _ERROR, _DONE, _ATTRIBUTE = 2, 3, 0x3FFF
-_GET_ADDRESS, _GET_QDISC, _GET_CHAIN, _GET_RULE = 22, 38, _NFT | 4, _NFT | 7
+_GET_LINK, _GET_ADDRESS, _GET_QDISC, _GET_CHAIN, _GET_RULE = 18, 22, 38, _NFT | 4, _NFT | 7
+_ALIAS, _LINK_INFO, _GROUP = 20, 18, 27  # IFLA_...
 _ATTACHED = {0xFFFFFFFF: "root", 0xFFFFFFF1: "ingress"}
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _TRACE_TABLE = "cnet-trace"  # of security/explain/kernel_trace.py, while it follows a packet
@@ -54,6 +55,16 @@ def attributes(data: bytes) -> Attributes:
 def text(value: bytes) -> str:
     """Read a string that ends with a zero byte."""
     return value.rstrip(b"\0").decode("utf-8", "replace")
+
+
+def bridge_aliases(group: int) -> list[str]:
+    """List the aliases of the bridges in a group of links."""
+    found = []
+    for _, about in dump(socket.NETLINK_ROUTE, _GET_LINK, bytes(16)):
+        kind = attributes(about.get(_LINK_INFO, b"")).get(1, b"")
+        if text(kind) == "bridge" and about.get(_GROUP) == struct.pack("=I", group):
+            found.append(text(about.get(_ALIAS, b"")))
+    return found
 
 
 def addresses() -> list[tuple[str, int, str]]:

@@ -22,6 +22,14 @@ source "$ROOT/scripts/lib/facts.sh"
 # shellcheck source=scripts/lib/plan.sh
 source "$ROOT/scripts/lib/plan.sh"
 
+network_of() { # sets NETWORK (first address as a number), NETWORK_END, and REPLY to the address itself
+  local mask=$((0xffffffff >> ${1#*/})) IFS=.
+  # shellcheck disable=SC2086 # split at dots
+  set -- ${1%/*}
+  REPLY=$((($1 << 24) + ($2 << 16) + ($3 << 8) + $4))
+  FIRST=$((REPLY & ~mask)) LAST=$((REPLY | mask))
+}
+
 # --- what would be in the way --------------------------------------------------------------------
 
 foreign_links() { # a line for each interface of the host that has a name of ours and is not ours, or not in our group
@@ -58,13 +66,13 @@ check_ports_of_bridges() {
 routes_over() { # ADDRESS/LENGTH
   local line kind destination device words first last
   network_of "$1"
-  first=$NETWORK last=$NETWORK_END
+  first=$FIRST last=$LAST
   for line in "${HOST_ROUTING[@]}"; do
     read -r kind destination device words <<<"$line"
     [[ $kind == route && $destination != 0.0.0.0/1 && $destination != 128.0.0.0/1 ]] || continue
     [[ $destination == */* ]] || destination+=/32
     network_of "$destination"
-    ((last < NETWORK || first > NETWORK_END)) || echo "$destination $device $words"
+    ((last < FIRST || first > LAST)) || echo "$destination $device $words"
   done
 }
 
@@ -99,10 +107,10 @@ is_of_lab() { # INTERFACE|PREFIX
   [[ " ${BRIDGES[*]} ${PORT[*]} " != *" $1 "* ]] || return 0
   [[ $1 == [0-9]* && $1 != 0/* ]] || return 1
   network_of "$1"
-  first=$NETWORK last=$NETWORK_END
+  first=$FIRST last=$LAST
   for name in "${BRIDGES[@]}"; do
     network_of "${ADDRESS[$name]}"
-    ((last < NETWORK || first > NETWORK_END)) || return 0
+    ((last < FIRST || first > LAST)) || return 0
   done
   return 1
 }

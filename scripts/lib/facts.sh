@@ -115,14 +115,11 @@ look() {
 names_of_tables() { # the namespaces of tables that are up, other than the loaded one; none of a broken table
   local table
   for table; do
-    [[ $table == "${TABLE:-}" ]] || (load_topology "$table" 2>/dev/null && echo "${NAMESPACE[*]}") || :
+    [[ $table == "${TABLE:-}" ]] || (load_table "$table" 2>/dev/null && echo "${NAMESPACE[*]}") || :
   done
 }
 
 # --- the namespaces ------------------------------------------------------------------------------
-
-PYTHON=/usr/bin/python3 # the distribution's own, which starts at once
-[[ -x $PYTHON ]] || PYTHON=python3
 
 inside_state() { # name, links, routes, rules, neighbours of each
   local namespace
