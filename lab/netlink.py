@@ -2,7 +2,7 @@
 
 The kernel's headers linux/rtnetlink.h and linux/netfilter/nf_tables.h have the numbers.
 
-It imports only what is quick to load: live_facts.py asks it for each namespace.
+It imports only what is quick to load: lab/network asks it for each namespace.
 """
 
 from __future__ import annotations
@@ -102,6 +102,11 @@ def chains() -> list[str]:
     ]
 
 
+def has_chain(name: str) -> bool:
+    """Decide whether a firewall table has a chain of this name."""
+    return any(text(about[3]) == name for _, about in dump(_NETFILTER, _GET_CHAIN, bytes(4)))
+
+
 def legacy_tables() -> list[str]:
     """List the tables of iptables' old backend that hold more than their chains' policies."""
     try:
@@ -123,8 +128,8 @@ def has_rules(table: str) -> bool:
 
 
 def enter(namespace: str) -> None:
-    """Move this process into a named network namespace. Raises OSError."""
-    descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
+    """Move this process into the network namespace of a file. Raises OSError."""
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if _libc.setns(descriptor, _NEW_NET):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)

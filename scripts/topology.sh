@@ -25,7 +25,7 @@ load_topology() { load_table ''; } # the one that TOPOLOGY names, else the runni
 load_table() {
   local declarations
   need_tools python3
-  declarations=$(run_python -m lab.topology bash "$1") || die "$declarations"
+  declarations=$(run_python -m lab.topology bash "$1") || exit 1
   eval "$declarations"
 }
 
@@ -43,14 +43,8 @@ base_table() { # the table that the loaded one was scaled from, or itself
   if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
 }
 
-# Print the commands that change a copy of the table, and bring it up with the same policy.
-with_own_table() { # SED_SCRIPT
-  local base policy own=my.tsv
-  base=$(base_table)
-  policy=${POLICY:-$ROOT/security/${base##*/}}
-  [[ ${base##*/} != my.tsv ]] || own=my2.tsv
-  [[ -e $policy ]] || policy=''
-  echo "sed '$1' ${base#"$ROOT/"} >$own && sudo make up TOPOLOGY=$own${policy:+ POLICY=${policy#"$ROOT/"}}"
+with_own_table() { # SED_SCRIPT: print the commands that change a copy of the table, and bring it up with the same policy
+  TOPOLOGY=$TABLE POLICY=${POLICY:-} run_python -m lab.topology own "$1"
 }
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then

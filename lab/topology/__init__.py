@@ -23,6 +23,7 @@ __all__ = [
     "TopologyError",
     "base_table",
     "load",
+    "own_table_command",
     "running_tables",
     "table_path",
 ]
@@ -63,3 +64,18 @@ def running_tables() -> list[str]:
 
     aliases = netlink.bridge_aliases(LINK_GROUP)
     return [alias.removeprefix("cnet ") for alias in aliases if alias.startswith("cnet /")]
+
+
+def own_table_command(path: Path, sed_script: str) -> str:
+    """Return the commands that change a copy of a table, and bring it up with the same policy."""
+    base = base_table(path)
+    policy = Path(os.environ.get("POLICY") or f"{ROOT}/security/{base.name}")
+    if len(policy.parts) == 1 and policy.suffix != ".tsv":
+        policy = ROOT / "security" / f"{policy}.tsv"
+    own = "my2.tsv" if base.name == "my.tsv" else "my.tsv"
+    option = f" POLICY={_from_root(policy)}" if policy.exists() else ""
+    return f"sed '{sed_script}' {_from_root(base)} >{own} && sudo make up TOPOLOGY={own}{option}"
+
+
+def _from_root(path: Path) -> str:
+    return str(path).removeprefix(f"{ROOT}/")

@@ -3,6 +3,7 @@
 python3 -m lab.topology dump [TABLE]    the table, columns in standard order, one tab between them
 python3 -m lab.topology check [TABLE]   silent when valid; else FILE:LINE: COLUMN: reason, exit 1
 python3 -m lab.topology bash [TABLE]    the table as bash arrays, for scripts/topology.sh
+python3 -m lab.topology own SCRIPT      the commands that change a copy of the table by sed, and bring it up
 python3 -m lab.topology running         the tables of the running lab, one a line
 python3 -m lab.topology help
 
@@ -12,11 +13,23 @@ TABLE is a name in topology/ or a path; without it: TOPOLOGY, else the running l
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from lab.topology import COLUMNS, NONE, Bridge, Node, Topology, TopologyError, load, running_tables
+from lab.topology import (
+    COLUMNS,
+    NONE,
+    Bridge,
+    Node,
+    Topology,
+    TopologyError,
+    load,
+    own_table_command,
+    running_tables,
+    table_path,
+)
 
 _MAPS: dict[str, str] = {
     "NAMESPACE": "namespace",
@@ -80,25 +93,26 @@ _FORMATS: dict[str, Callable[[Topology], str]] = {"dump": dump, "check": lambda 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return 0, 1 if the table is not valid, 2 for bad usage.
 
-    `bash` prints why a table is not valid to standard output: the script prints it under its own name.
+    A script that calls this gives its own name, SCRIPT, for what is wrong.
     """
     command, table = [*arguments, "", ""][:2]
+    name = os.environ.get("SCRIPT", "topology.py")
     if command in ("", "help"):
         print(__doc__, end="", flush=True)
         return 0
     if command == "running":
         print(*running_tables(), sep="\n")
         return 0
+    if command == "own":
+        print(own_table_command(table_path(), table))
+        return 0
     if command not in _FORMATS:
-        print(f'topology.py: unknown command "{command}"\n{__doc__}', end="", file=sys.stderr)
+        print(f'{name}: unknown command "{command}"\n{__doc__}', end="", file=sys.stderr)
         return 2
     try:
         print(_FORMATS[command](load(table)), end="", flush=True)
     except (TopologyError, OSError) as error:
-        if command == "bash":
-            print(error)
-        else:
-            print(f"topology.py: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -90,6 +90,18 @@ class Topology:
         """Return the bridge that a node of this table is joined to."""
         return self._bridges[node.bridge]
 
+    def node_of_wire(self, node: Node) -> Node:
+        """Return the first node of its namespace: the one that its veth pair is made for."""
+        return self._by_namespace[node.namespace]
+
+    def publishes_in(self, namespace: str) -> bool:
+        """Decide whether a node of the namespace publishes a port."""
+        return namespace in self._publishing
+
+    @cached_property
+    def _publishing(self) -> frozenset[str]:
+        return frozenset(node.namespace for node in self.nodes if node.publishes)
+
     @cached_property
     def _by_name(self) -> dict[str, Node]:
         return {node.name: node for node in self.nodes}
@@ -100,7 +112,7 @@ class Topology:
 
     @cached_property
     def _by_namespace(self) -> dict[str, Node]:
-        return {node.namespace: node for node in self.nodes}
+        return {node.namespace: node for node in reversed(self.nodes)}
 
     @cached_property
     def _bridges(self) -> dict[str, Bridge]:

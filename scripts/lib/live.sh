@@ -5,7 +5,8 @@ BEFORE_UP=$RUN_DIR/before-up # what was there before: see rules.sh
 
 PYTHON=/usr/bin/python3 # the distribution's own starts faster than another one or one in .venv
 [[ -x $PYTHON ]] || PYTHON=python3
-run_python() { PYTHONPATH=$ROOT "$PYTHON" -PsS "$@"; } # the lab's modules and the standard library, whatever the directory
+# Run a module of lab/ with the standard library alone, in any directory; it prints errors under the script's name.
+run_python() { SCRIPT=$SCRIPT PYTHONPATH=$ROOT "$PYTHON" -PsS "$@"; }
 
 running_tables() { run_python -m lab.topology running; } # one a line
 running_table() {                                        # the first of them
@@ -33,3 +34,10 @@ ways_out() {
 }
 
 forwards() { [[ $(cat "/proc/sys/net/ipv4/conf/$1/forwarding" 2>/dev/null) == 1 ]]; } # INTERFACE|all
+
+processes_in() { # NAMESPACE...: a line "PID NAMESPACE" for each process there
+  (($# == 0)) || stat -Lc '%i %n' "${@/#//run/netns/}" /proc/[0-9]*/ns/net 2>/dev/null | awk '
+    { split($2, part, "/") }
+    part[2] == "run" { names[$1] = part[4] }
+    part[2] == "proc" && $1 in names { print part[3], names[$1] }' || : # some ended meanwhile
+}
