@@ -32,6 +32,13 @@ successor_interface() {
   echo "$base$suffix"
 }
 
+ip_to_number() { # A.B.C.D; sets REPLY
+  local IFS=.
+  # shellcheck disable=SC2086 # split at dots
+  set -- $1
+  REPLY=$((($1 << 24) + ($2 << 16) + ($3 << 8) + $4))
+}
+
 successor_address() { # CIDR: the next one that no node has
   local taken number
   taken=" ${ADDRESS[*]%/*} "
@@ -70,11 +77,11 @@ write_scaled_table() { # PROGRAM COUNT BASE TABLE
     file == 2 { base[$2] = 1 }                           # the base table
     file == 3 && $2 in base { next }                     # the running table again: what is over the base
     $10 == program ? n++ < count : $2 in up' <(rows "$TABLE") <(rows "$3") <(rows "$TABLE") >>"$table"
-  load_topology "$table"
+  load_table "$table"
   mapfile -t nodes < <(nodes_running "$1")
   while ((${#nodes[@]} < $2)); do
     row_after "${nodes[-1]}" >>"$table"
-    load_topology "$table"
+    load_table "$table"
     mapfile -t nodes < <(nodes_running "$1")
   done
 }

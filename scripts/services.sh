@@ -14,8 +14,6 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/lib/facts.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/facts.sh"
 # shellcheck source=scripts/lib/names.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/names.sh"
 # shellcheck source=scripts/lib/supervise.sh

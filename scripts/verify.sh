@@ -238,7 +238,11 @@ registered_name() { # of a node: what it registers as, or is configured as
   case ${RUNS[$1]} in nginx | redis | postgres | service-registry) label "$1" ;; *) echo "${RUNS[$1]}" ;; esac
 }
 
-running_nodes() { dump_topology | awk -F'\t' '$1 == "node" && $10 != "-"' | wc -l; }
+running_nodes() { # how many nodes run a program
+  local node count=0
+  for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || count=$((count + 1)); done
+  echo "$count"
+}
 all_pass() { [[ $(ask -m 2 "$1/services" | jq '[.[][] | select(.health == "passing")] | length') -ge $2 ]]; } # BASE COUNT
 
 verify_discovery() { # BASE
