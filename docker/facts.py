@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from docker.normal import Names
-from security.rules.iptables import saved_state
+from lab.ruleset.iptables import live_ruleset
 
 SYSCTLS = ("net/ipv4/ip_forward", "net/ipv4/conf/BRIDGE/forwarding", "net/ipv4/conf/BRIDGE/route_localnet")
 _FRAMES = "net/bridge/bridge-nf-call-iptables"
@@ -106,7 +106,7 @@ class Host:
                 yield f"route {self.names.word(route['dst'])} dev BRIDGE src {source}"
 
     def _rules(self) -> Iterator[str]:
-        saved = saved_state(self.outside.enter)
+        saved = live_ruleset(self.outside.enter)
         for rule in saved.rules:
             if self.names.concerns(rule):
                 yield f"rule {self.names.rule(rule)}"
@@ -141,7 +141,7 @@ class Host:
             yield f"inside route default via {self.names.word(route['gateway'])}"
         for asked in one.name_servers():
             yield f"inside names are asked of {self.names.word(asked)}"
-        saved = saved_state(one.enter)
+        saved = live_ruleset(one.enter)
         yield from (f"inside rule {self.names.rule(rule)}" for rule in saved.rules)
         yield from (f"inside rule not read: {unread.text}" for unread in saved.unread)
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
+from lab.ruleset.iptables import Rule
 from security.rules.described import is_ours
-from security.rules.iptables import Rule
 
 # Own chains by their function: named after the kernel's chain that jumps to them.
 _CHAINS = {

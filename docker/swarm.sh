@@ -106,7 +106,7 @@ down() {
     ! answers "$node" || run on "$node" swarm leave --force || :
     if pid=$(cat "$DATA/$node/pid" 2>/dev/null) && [[ -e /proc/$pid ]]; then
       run kill "$pid"
-      retry_until 30 gone "$pid" || die "dockerd ($pid) of node $node does not end; end it with kill -9 $pid"
+      retry_until 30 process_ended "$pid" || die "dockerd ($pid) of node $node does not end; end it with kill -9 $pid"
     fi
     mounts_under "$DATA/$node" | xargs -r umount --lazy
     [[ ! -e /run/netns/$(namespace "$node") ]] || run ip netns del "$(namespace "$node")"

@@ -14,7 +14,7 @@
 #             made by one `ip -batch`, and their loopback left down (its plugin would be N more processes)
 #   mininet   mininet's Python interface with a Linux bridge and no controller
 #
-# The lab's links speak IPv4 alone (scripts/lib/plan.sh says why), so do those of batch and single; cni and
+# The lab's links speak IPv4 alone (lab/network/facts.py says why), so do those of batch and single; cni and
 # mininet leave the kernel's IPv6 addresses on, as they always do, and pay for their announcements.
 #
 # ROUNDS (5), SIZES ("10 100 500"), CONTENDERS and SLOW_ROUNDS (2: of `single` at 500 nodes) can be set.

@@ -61,7 +61,7 @@ name_the_dead() { # BEFORE
   local node pid count
   while read -r count node; do
     [[ -z $node ]] || broken "$count processes of $node ended"
-  done < <(while read -r node pid; do [[ -z $pid ]] || ! gone "$pid" || echo "$node"; done <<<"$1" | uniq -c)
+  done < <(while read -r node pid; do [[ -z $pid ]] || ! process_ended "$pid" || echo "$node"; done <<<"$1" | uniq -c)
 }
 
 plan() { (cd "$ROOT" && python3 -m faults.chaos.promises ${QUICK:+--quick} "$@"); } # [FAULT...]

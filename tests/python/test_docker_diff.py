@@ -10,7 +10,7 @@ from docker.diff import as_json, document_of, shown_lines, summary
 from docker.normal import Names
 from docker.purposes import UNEXPLAINED, compare, purposes
 from lab.document import as_markdown
-from security.rules.iptables import Rule, parse
+from lab.ruleset.iptables import Rule, parse
 
 DOCKER = Names(
     {

@@ -7,25 +7,11 @@ packets:bytes  chain   matches   comment, taken out         matches       target
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-
-from lab.rule_options import Option, options_of
-
-__all__ = [
-    "Option",
-    "Rule",
-    "Saved",
-    "Unread",
-    "dropped_by_policy",
-    "options_of",
-    "parse",
-    "saved_rules",
-    "saved_state",
-    "words_of",
-]
 
 _TABLE = re.compile(r"\*(\w+)")
 _CHAIN = re.compile(r":(\S+) (\S+)( \[\d+:\d+\])?")  # ebtables-save shows no counters here
@@ -90,12 +76,12 @@ def parse(text: str) -> Saved:
     return _Reader().read(text.splitlines())
 
 
-def saved_rules() -> tuple[Rule, ...]:
+def live_rules() -> tuple[Rule, ...]:
     """Read the live rules of this network namespace, of iptables and ebtables; needs root."""
-    return saved_state().rules
+    return live_ruleset().rules
 
 
-def saved_state(enter: Sequence[str] = ()) -> Saved:
+def live_ruleset(enter: Sequence[str] = ()) -> Saved:
     """Read them with what could not be read; `enter` is a command that enters another network namespace."""
     packets = parse(_run(*enter, "iptables-save", "-c"))
     frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # which it omits
@@ -217,3 +203,36 @@ def _without_comment(words: list[str]) -> tuple[list[str], str]:
         else:
             rest.append(word)
     return rest, " ".join(comments)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option as written: `! --ctstate NEW`; ebtables writes `-s ! MAC`."""
+
+    negated: bool
+    flag: str
+    values: tuple[str, ...]
+    words: tuple[str, ...]
+
+    @property
+    def verbatim(self) -> str:
+        """Write it for people."""
+        return shlex.join(self.words)
+
+
+def options_of(words: Sequence[str]) -> list[Option]:
+    """Group the words of a rule."""
+    groups: list[list[str]] = []
+    for at, word in enumerate(words):
+        before_flag = word == "!" and words[at + 1 : at + 2] and words[at + 1].startswith("-")
+        follows_mark = groups and groups[-1] == ["!"]
+        if before_flag or (word.startswith("-") and not follows_mark) or not groups:
+            groups.append([word])
+        else:
+            groups[-1].append(word)
+    return [_option(group) for group in groups]
+
+
+def _option(group: Sequence[str]) -> Option:
+    flag, *values = (word for word in group if word != "!")
+    return Option("!" in group, flag, tuple(values), tuple(group))
