@@ -99,10 +99,10 @@ scale: ## add or remove instances under load: make scale PROGRAM=product-service
 	@scripts/scale.sh $(PROGRAM) $(COUNT)
 
 chaos: ## kill, freeze, cut off and starve each part under constant load; a report (in a sandbox; QUICK=1)
-	@chaos/run.sh
+	@faults/chaos/run.sh
 
 soak: ## MINUTES=10 at 100 requests/s: no error, no growth of memory or descriptors (in a sandbox)
-	@chaos/soak.sh
+	@faults/chaos/soak.sh
 
 kills: ## kill -9 the lab's commands at random moments, then `up` and `clean` (COUNT=40 SEED=1; in a sandbox)
 	@tests/lab/kills.sh $(or $(COUNT),40) $(or $(SEED),1)
@@ -142,22 +142,22 @@ kubernetes: ## check the manifests in docker/kubernetes/ against the tables and 
 ## Measure
 
 bench: ## namespaces against Docker under the same limits (QUICK=1; reports/bench_report.pdf)
-	@bench/compare.sh run
+	@bench/compare/run.sh run
 
 bench-hops: ## what each hop costs, from loopback to the whole chain (QUICK=1; reports/bench_hops.png)
-	@bench/hops.sh run
+	@bench/hops/run.sh run
 
 bench-network: ## 10, 100, 500 nodes against `ip -batch`, single commands, the CNI plugin, mininet
-	@bench/network.sh
+	@bench/network/run.sh
 
 bench-services: ## requests/s of nginx, gunicorn and gevent against a development server
-	@bench/services.sh
+	@bench/services/run.sh
 
 bench-policy: ## the time to load 16, 100, 1,000 policy lines, and their cost for each connection
-	@bench/policy.sh
+	@bench/policy/run.sh
 
 bench-analysis: ## a million packets into tables, against tshark (BEFORE=COMMIT: and an earlier commit)
-	@bench/analysis.sh run
+	@bench/analysis/run.sh run
 
 ## Develop
 

@@ -10,7 +10,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 cd "$ROOT"
 
-TYPED=(lab monitoring security bench chaos docker tests/python tests/lab) # folders that mypy checks together
+TYPED=(lab monitoring security bench faults docker tests/python tests/lab) # folders that mypy checks together
 
 files() { git ls-files -co --exclude-standard -- "$@" | while read -r file; do [[ ! -f $file ]] || echo "$file"; done; }
 
@@ -55,6 +55,7 @@ check() {
   begin check_house
   begin "$VENV/bin/ruff" check --quiet "${python_files[@]}"
   begin "$VENV/bin/ruff" format --quiet --check "${python_files[@]}"
+  begin "$VENV/bin/kubernetes-validate" --strict --quiet docker/kubernetes/*.yaml
   for index in "${!CHECKS[@]}"; do
     wait "${CHECKS[index]}" || failed=1
     cat "$PRINTED/$index"

@@ -6,7 +6,7 @@ load helpers
 @test "chaos, the short one: every promise is kept and every order is there once" {
   # Its promises are about time: a machine that itself stalls for half a second gets a second chance, the ledger none.
   for _ in 1 2; do
-    run env QUICK=1 GETS=100 REPORTS="$BATS_TEST_TMPDIR" "$ROOT/chaos/run.sh"
+    run env QUICK=1 GETS=100 REPORTS="$BATS_TEST_TMPDIR" "$ROOT/faults/chaos/run.sh"
     says " 0 lost, 0 doubled"
     ((status != 0)) || break
   done
