@@ -4,7 +4,7 @@
         status logs explain rules documents topology monitor capture health connections distribution dashboard exporter \
         verify prove prove-mutants scale chaos soak kills \
         docker-up docker-down docker-clean docker-verify docker-diff docker-sizes swarm swarm-verify swarm-down kubernetes \
-        bench bench-hops bench-network bench-services bench-policy bench-analysis test lint
+        bench bench-hops bench-network bench-services bench-policy bench-analysis test test-full lint
 
 help: ## this list
 	@awk -F':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -163,6 +163,9 @@ bench-analysis: ## a million packets into tables, against tshark (BEFORE=COMMIT:
 
 test: ## all tests (bats and pytest), each on the real lab in a sandbox
 	@tests/run.sh
+
+test-full: ## the same, and whole: also what `make test` runs one part of each day
+	@tests/run.sh full
 
 lint: ## shellcheck, shfmt, ruff, mypy --strict
 	@tests/lint.sh

@@ -27,24 +27,39 @@ check_house() {
   results=$("$VENV/bin/python" -m pytest tests/python/test_{sizes,rooms}.py) || { echo "$results" && return 1; }
 }
 
+# Run a check in the background; check() prints what it said, in the order in which the checks began.
+begin() { # CHECK...
+  local printed=$PRINTED/${#CHECKS[@]}
+  "$@" &>"$printed" &
+  CHECKS+=("$!")
+}
+
+check_service() { # FOLDER: a program of its own, whose modules have the same names as others'
+  cd "$1"
+  "$VENV/bin/mypy" --config-file "$ROOT/pyproject.toml" --no-error-summary .
+}
+
 check() {
+  local bash_files python_files typed service index failed=0 CHECKS=()
   scripts/install.sh dev
-  local bash_files python_files service failed=0
+  PRINTED=$(mktemp -d)
+  defer rm -r "$PRINTED"
   mapfile -t bash_files < <(files '*.sh' '*.bash' '*.bats' .ci/run)
   mapfile -t python_files < <(files '*.py')
-  shellcheck --external-sources --source-path=SCRIPTDIR --source-path="$ROOT" "${bash_files[@]}" || failed=1
-  shfmt -i 2 -ci -d "${bash_files[@]}" || failed=1
-  check_pipes "${bash_files[@]}" || failed=1
-  check_house || failed=1
-  "$VENV/bin/ruff" check --quiet "${python_files[@]}" || failed=1
-  "$VENV/bin/ruff" format --quiet --check "${python_files[@]}" || failed=1
-  # Each service is a program of its own with modules of the same names, so it is checked by itself.
-  for service in services/*/app.py; do
-    (cd "${service%/*}" && "$VENV/bin/mypy" --config-file "$ROOT/pyproject.toml" --no-error-summary .) || failed=1
+  mapfile -t typed < <(files "${TYPED[@]/%//*.py}" | grep -v original)
+  begin "$VENV/bin/mypy" --no-error-summary "${typed[@]}"
+  begin shellcheck --external-sources --source-path=SCRIPTDIR --source-path="$ROOT" "${bash_files[@]}"
+  for service in services/*/app.py; do begin check_service "${service%/*}"; done
+  begin shfmt -i 2 -ci -d "${bash_files[@]}"
+  begin check_pipes "${bash_files[@]}"
+  begin check_house
+  begin "$VENV/bin/ruff" check --quiet "${python_files[@]}"
+  begin "$VENV/bin/ruff" format --quiet --check "${python_files[@]}"
+  begin "$VENV/bin/kubernetes-validate" --strict --quiet docker/kubernetes/*.yaml
+  for index in "${!CHECKS[@]}"; do
+    wait "${CHECKS[index]}" || failed=1
+    cat "$PRINTED/$index"
   done
-  # shellcheck disable=SC2046 # file names without spaces
-  "$VENV/bin/mypy" --no-error-summary $(files "${TYPED[@]/%//*.py}" | grep -v original) || failed=1
-  "$VENV/bin/kubernetes-validate" --strict --quiet docker/kubernetes/*.yaml || failed=1
   ((failed == 0)) || die "fix the lines above; tests/lint.sh fix does what is mechanical"
 }
 

@@ -31,3 +31,12 @@ succeeds() {
     return 1
   }
 }
+
+# Print the lines whose turn it is today, so that each had its turn after PARTS days; all of them for FULL=1. DAY=20785
+# (days since the epoch) repeats a day's.
+part_of_today() { # PARTS
+  local parts=${FULL:+1} day=${DAY:-$((EPOCHSECONDS / 86400))}
+  awk -v parts="${parts:-$1}" -v day="$day" '
+    NR % parts == day % parts { print; ++printed }
+    END { printf "# %d of %d (DAY=%d)\n", printed, NR, day >"/dev/fd/3" }'
+}

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
 # The proof, tested: each rule of a policy is broken in turn.
 
 load helpers

@@ -49,20 +49,20 @@ def read_exceptions() -> dict[tuple[str, str], int]:
 def hold(rule: str, found: Mapping[str, int]) -> None:
     """Fail for each thing beyond its exception, and for each exception that is no longer needed."""
     allowed = {where: most for (kind, where), most in read_exceptions().items() if kind == rule}
-    beyond = [f"{rule}: {where}: {size}" for where, size in found.items() if size > allowed.get(where, 0)]
-    if os.environ.get("SHRINK") and not beyond:
-        shrink(rule, found)
-        return
+    beyond = [f"{rule}\t{where}\t{size}" for where, size in found.items() if size > allowed.get(where, 0)]
     unused = [
         f"{EXCEPTIONS.name}: remove {rule} {where}: no longer needed" for where in allowed.keys() - found
     ]
+    if os.environ.get("SHRINK"):
+        shrink(rule, {where: min(most, found[where]) for where, most in allowed.items() if where in found})
+        unused = []
     if beyond or unused:
         pytest.fail("\n".join(sorted(beyond + unused)), pytrace=False)
 
 
-def shrink(rule: str, found: Mapping[str, int]) -> None:
-    """Write the exceptions of a rule as they are needed now."""
+def shrink(rule: str, needed: Mapping[str, int]) -> None:
+    """Write the exceptions of a rule as they are still needed."""
     others = {key: most for key, most in read_exceptions().items() if key[0] != rule}
-    needed = {(rule, where): size for where, size in found.items()}
-    rows = [f"{kind}\t{where}\t{most}\n" for (kind, where), most in sorted((others | needed).items())]
+    still = {(rule, where): size for where, size in needed.items()}
+    rows = [f"{kind}\t{where}\t{most}\n" for (kind, where), most in sorted((others | still).items())]
     EXCEPTIONS.write_text(EXCEPTIONS.read_text().partition("\n")[0] + "\n" + "".join(rows))
