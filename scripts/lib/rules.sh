@@ -5,10 +5,6 @@
 declare -A CHANGE=()
 DIFFERENCES='' LIVE_RULES=0 WANTED_RULES=0
 
-PYTHON=/usr/bin/python3 # the distribution's own starts faster than another one
-[[ -x $PYTHON ]] || PYTHON=python3
-run_python() { PYTHONPATH=$ROOT "$PYTHON" -PsS "$@"; } # the lab's modules and the standard library
-
 # compare_rules MODULE ARGUMENT...: ask lab.ruleset, or a module that prints the same, and set the above.
 compare_rules() {
   local found

@@ -1,0 +1,51 @@
+"""Check that a benchmarked network is whole, by reading each namespace: no contender may leave a part out.
+
+python3 -m bench.network.check NODES GATEWAY/LENGTH, for the namespaces in /run/netns.
+"""
+
+import json
+import subprocess
+import sys
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+
+class IncompleteError(Exception):
+    """A part of the network is missing."""
+
+
+def check_namespace(namespace: Path, bridge: IPv4Interface) -> str:
+    """Return the namespace's address in the bridge's network. Raises IncompleteError if a part is missing."""
+    command = ["nsenter", f"--net={namespace}", "ip", "-json", "-4", "route", "show", "table", "all"]
+    routes = json.loads(subprocess.run(command, capture_output=True, check=True).stdout or "[]")
+    if not any(route["dst"] == "default" and route.get("gateway") == str(bridge.ip) for route in routes):
+        raise IncompleteError(f"{namespace} has no default route via {bridge.ip}")
+    for route in routes:
+        if route.get("type") == "local" and IPv4Interface(route["dst"]).ip in bridge.network:
+            return str(route["dst"])
+    raise IncompleteError(f"{namespace} has no address in {bridge.network}")
+
+
+def ping(namespace: Path, address: str) -> None:
+    """Ping once from a namespace. Raises IncompleteError without an answer."""
+    command = ["nsenter", f"--net={namespace}", "ping", "-c", "1", "-W", "2", address]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        raise IncompleteError(f"{namespace} gets no answer from {address}")
+
+
+def check(namespaces: list[Path], nodes: int, bridge_address: str) -> None:
+    """Check that each node has its own address and the default route, and that pings are answered."""
+    bridge = IPv4Interface(bridge_address)
+    addresses = [check_namespace(namespace, bridge) for namespace in namespaces]
+    if len(set(addresses)) != nodes:
+        raise IncompleteError(f"{len(set(addresses))} addresses for {nodes} nodes")
+    ping(namespaces[0], addresses[-1])
+    ping(namespaces[-1], str(bridge.ip))
+
+
+if __name__ == "__main__":
+    try:
+        named = [path for path in Path("/run/netns").iterdir() if path.name != "world"]
+        check(sorted(named), int(sys.argv[1]), sys.argv[2])
+    except IncompleteError as error:
+        sys.exit(f"check.py: {error}")
