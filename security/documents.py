@@ -20,9 +20,9 @@ from lab.topology import Topology
 from security.explain.snapshot import Place, take_snapshot
 from security.policy.model import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
 from security.policy.table import load
-from security.proof.__main__ import outside_of_proof
 from security.proof.heatmap import write_png
-from security.proof.nflog import Occupied
+from security.proof.nflog import GroupTakenError
+from security.proof.probe import outside_from_environment
 from security.proof.report import Proof, open_flows, prove
 from security.rules.iptables import saved_rules
 
@@ -242,8 +242,8 @@ def _never(proof: Proof) -> Iterator[str]:
 def main(directory: Path) -> int:
     """Prove, and write the documents."""
     try:
-        proof = prove(load(), outside_of_proof())
-    except (TableError, OSError, Occupied) as error:
+        proof = prove(load(), outside_from_environment())
+    except (TableError, OSError, GroupTakenError) as error:
         print(f"documents: {error}", file=sys.stderr)
         return 1
     heat_map = directory / "proof.png"

@@ -19,7 +19,7 @@ inside() {
   "$ROOT/scripts/network.sh" up >/dev/null
   "$ROOT/scripts/nat.sh" up >/dev/null
   make_outside
-  know_the_way_in
+  add_route_to_lab
   STRANGER=$(ip -n world -j -4 addr show dev uplink | jq -r '.[0].addr_info[0].local') # whom the lab does not know
   export STRANGER
   forward_as_a_stranger

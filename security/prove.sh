@@ -29,9 +29,9 @@ prove() {
   export TOPOLOGY=$TABLE
   take_lock
   make_outside
-  know_the_way_in
+  add_route_to_lab
   cd "$ROOT"
-  defer forget_proof
+  defer remove_proof_traces
   if [[ ${1:-} == documents ]]; then
     "$VENV/bin/python" -m lab.as_command security.documents "${2:?documents needs a directory}"
   else
@@ -41,7 +41,7 @@ prove() {
 
 # What the proof leaves behind would be taken for the lab's own: counted drops, and connections that are over or were
 # never answered.
-forget_proof() {
+remove_proof_traces() {
   local chain bridge network
   iptables-save | awk '/^\*/ || /^COMMIT/ { print } /^:CNET-DROP-/ { print "-Z", substr($1, 2) }' | iptables-restore --noflush --wait
   for chain in $(ebtables-save | sed -n 's/^:\(CNET-DROP-[^ ]*\).*/\1/p'); do ebtables -t nat -Z "$chain"; done

@@ -23,7 +23,7 @@ from security.policy.model import HOST, WORLD
 from security.proof import packets
 from security.proof import probe as probes
 from security.proof.namespace import inside
-from security.proof.nflog import DropLog, Occupied
+from security.proof.nflog import DropLog, GroupTakenError
 from security.proof.probe import Outside
 
 _ETH_P_ALL = 3
@@ -135,7 +135,7 @@ class Experiment:
                 sender.bind((self._own, 0))
         try:
             log = DropLog(PROOF_GROUP)
-        except Occupied:
+        except GroupTakenError:
             return sender, None
         stack.callback(log.close)
         return sender, log

@@ -28,8 +28,8 @@ from lab.table import TableError
 from lab.terminal import Console
 from security.policy.model import HOST, WORLD
 from security.policy.table import load
-from security.proof.nflog import Occupied
-from security.proof.probe import Outside
+from security.proof.nflog import GroupTakenError
+from security.proof.probe import outside_from_environment
 from security.proof.report import COLUMNS, Difference, Proof, open_flows, prove, rows
 
 _WIDE = 12  # a matrix with more sources is shown in numbers
@@ -143,12 +143,6 @@ def write_csv(proof: Proof, path: Path) -> None:
     write_rows(path, COLUMNS, rows(proof))
 
 
-def outside_of_proof() -> Outside:
-    """Read from the environment what security/prove.sh has made."""
-    names = ("OUTSIDE_NAMESPACE", "OUTSIDE_INTERFACE", "OUTSIDE", "HOST_FOR_OUTSIDE")
-    return Outside(*(os.environ[name] for name in names))
-
-
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; 0 proven, 1 not, 2 bad usage."""
     parser = argparse.ArgumentParser(
@@ -162,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("call it by security/prove.sh, which makes the world")
     try:
         proof = _prove_with_progress()
-    except (TableError, OSError, Occupied, subprocess.CalledProcessError) as error:
+    except (TableError, OSError, GroupTakenError, subprocess.CalledProcessError) as error:
         print(f"prove: {error}", file=sys.stderr)
         return 1
     if options.csv:
@@ -181,7 +175,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _prove_with_progress() -> Proof:
-    policy, outside = load(), outside_of_proof()
+    policy, outside = load(), outside_from_environment()
     if not sys.stderr.isatty():
         return prove(policy, outside)
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -23,11 +23,10 @@ from lab.topology import Topology
 from security.policy.compiler import mac_of, wires
 from security.policy.model import ACCEPT, HOST, WORLD
 from security.policy.table import load
-from security.proof.__main__ import outside_of_proof
 from security.proof.bridges import SYSCTLS
 from security.proof.cases import Plan
 from security.proof.packets import ECHO_REQUEST
-from security.proof.probe import Flow, Outside, Probe, echo, packet
+from security.proof.probe import Flow, Outside, Probe, echo, outside_from_environment, packet
 from security.proof.report import Difference, Examination
 from security.proof.runner import Prover
 from security.rules.iptables import Option, Rule, options_of, saved_rules
@@ -244,7 +243,7 @@ def _foreign_ports(plan: Plan) -> Iterator[Probe]:
 
 def hunt(progress: Progress) -> list[tuple[Mutant | BridgeMutant, str]]:
     """Try every mutant; give those that were not noticed, or could not be loaded."""
-    policy, outside = load(), outside_of_proof()
+    policy, outside = load(), outside_from_environment()
     plan = Plan(policy, outside)
     rules = saved_rules()
     originals = {

@@ -22,7 +22,7 @@ _SO_RCVBUFFORCE = 33
 _TYPE = 0x3FFF  # of an attribute; the two highest bits are flags
 
 
-class Occupied(Exception):
+class GroupTakenError(Exception):
     """Somebody else listens to this group."""
 
 
@@ -71,7 +71,7 @@ class DropLog:
         self.socket.send(struct.pack("=IHHII", 16 + len(body), _CONFIG, _REQUEST | _ACKNOWLEDGE, 0, 0) + body)
         for kind, answer in _messages(self.socket.recv(1 << 16)):
             if kind == _ERROR and struct.unpack_from("=i", answer)[0] != 0:
-                raise Occupied(
+                raise GroupTakenError(
                     f"NFLOG group {self._group} has another listener; end it (ss -p --query=netlink)"
                 )
 

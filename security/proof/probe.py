@@ -5,6 +5,7 @@ It arrives, or it is dropped under a policy id; both are watched.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -31,6 +32,12 @@ class Outside:
     interface: str
     address: str
     host_address: str
+
+
+def outside_from_environment() -> Outside:
+    """Read from the environment which namespace security/prove.sh has made. Raise KeyError if it has not."""
+    names = ("OUTSIDE_NAMESPACE", "OUTSIDE_INTERFACE", "OUTSIDE", "HOST_FOR_OUTSIDE")
+    return Outside(*(os.environ[name] for name in names))
 
 
 class Flow(NamedTuple):

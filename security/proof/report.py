@@ -199,7 +199,7 @@ def _of_drop_chain(chain: str, counted: dict[str, int], logged: float) -> Iterat
 
 
 def prove(policy: Policy, outside: Outside, progress: Progress = lambda *_: None) -> Proof:
-    """Try everything once. Raises OSError without root, Occupied when another proof runs."""
+    """Try everything once. Raises OSError without root, GroupTakenError when another proof runs."""
     begin = time.monotonic()
     with Prover(policy.topology, outside) as prover:
         examination = Examination(prover, Plan(policy, outside))
