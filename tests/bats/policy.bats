@@ -68,7 +68,7 @@ POLICED='source tests/bats/inside_policy.bash
     grep -E "from a namespace: +[a-z0-9-]+ -> host:8080 -> nginx-lb:80" /run/proof
     sed "s/accept/acept/" security/flat.tsv >/run/bad.tsv
     POLICY=/run/bad.tsv fails_with 1 "acept" scripts/verify.sh network
-    POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: there is no policy" scripts/verify.sh network
+    POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: no such policy file" scripts/verify.sh network
   '
   succeeds
 }
@@ -131,7 +131,7 @@ POLICED='source tests/bats/inside_policy.bash
     POLICY=/run/bad.tsv fails_with 1 "/run/bad.tsv:$(wc -l </run/bad.tsv): verdict: \"shadow\"" security/policy.sh up || POLICY=/run/bad.tsv fails_with 1 "shadowed by line" security/policy.sh up
     printf "id\tfrom\n" >/run/bad.tsv
     POLICY=/run/bad.tsv fails_with 1 "the header line lacks this column" security/policy.sh up
-    POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: there is no policy" security/policy.sh up
+    POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: no such policy file" security/policy.sh up
     state | grep -v "^#" | diff /run/before -
     ((seen > 0 && $(frames) >= seen))
   '
@@ -144,7 +144,7 @@ POLICED='source tests/bats/inside_policy.bash
     POLICY=/run/mine.tsv policed_network
     rm /run/mine.tsv
     for command in up status; do
-      fails_with 1 "/run/mine.tsv: there is no policy; name another, or one of the lab'"'"'s: sudo make up POLICY=flat or POLICY=tiers" security/policy.sh "$command"
+      fails_with 1 "/run/mine.tsv: no such policy file; use another, or one of the lab'"'"'s: sudo make up POLICY=flat or POLICY=tiers" security/policy.sh "$command"
     done
     POLICY=flat security/policy.sh up >/dev/null
     [[ $(security/policy.sh path) == "$ROOT/security/flat.tsv" ]]
