@@ -20,8 +20,8 @@ inside() {
   "$ROOT/scripts/nat.sh" up >/dev/null
   make_outside
   add_route_to_lab
-  STRANGER=$(ip -n world -j -4 addr show dev uplink | jq -r '.[0].addr_info[0].local') # whom the lab does not know
-  export STRANGER
+  FOREIGN_ADDRESS=$(ip -n world -j -4 addr show dev uplink | jq -r '.[0].addr_info[0].local') # whom the lab does not know
+  export FOREIGN_ADDRESS
   forward_as_a_stranger
   meddle_between_nodes
   (cd "$ROOT" && "$VENV/bin/python" -m security.proof.mutation)
@@ -33,9 +33,9 @@ forward_as_a_stranger() {
   local node last=${NODES[-1]} port item
   for node in "${NODES[@]}"; do [[ ${PUBLISHES[$node]} == - ]] || break; done
   port=${LISTENS[$node]%%/*}
-  STRANGE_PORTS="9001:$last:${LISTENS[$last]%%,*} 9002:$last:$port/tcp 9003:$node:$((port + 1))/tcp 9004:$node:$port/udp"
-  export STRANGE_PORTS
-  for item in $STRANGE_PORTS; do
+  FOREIGN_PORTS="9001:$last:${LISTENS[$last]%%,*} 9002:$last:$port/tcp 9003:$node:$((port + 1))/tcp 9004:$node:$port/udp"
+  export FOREIGN_PORTS
+  for item in $FOREIGN_PORTS; do
     IFS=: read -r from node port <<<"$item"
     iptables -t nat -A PREROUTING -d "$HOST_FOR_OUTSIDE" -p "${port#*/}" --dport "$from" -j DNAT --to-destination "${ADDRESS[$node]%/*}:${port%/*}"
   done

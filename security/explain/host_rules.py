@@ -248,5 +248,7 @@ def _telling_ones(met: Sequence[Rule]) -> Iterator[Rule]:
         passed_on = (rule, after) if after else (rule,)
         if rule.chain in _ENDS or rule.target in _ENDS:
             continue
-        if not any(ALREADY_CHECKED in each.comment and each.chain in (rule.chain, rule.target) for each in passed_on):
+        if not any(
+            ALREADY_CHECKED in each.comment and each.chain in (rule.chain, rule.target) for each in passed_on
+        ):
             yield rule
