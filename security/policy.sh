@@ -1,29 +1,30 @@
 #!/usr/bin/env bash
-# Phase 4.3, who may talk to whom: the policy table becomes rules, all of them at once or none.
+# Phase 4.3, who may open a connection to whom: load the policy table as rules, all at once or none.
 #
-#   node --[ebtables: is it who it says?]--> bridge --[iptables, table security: does the policy allow it?]--> node
+#   node --[ebtables: own MAC and address?]--> bridge --[iptables, table security: does the policy allow it?]--> node
 #
-#   security/policy.sh up       load the rules that are missing or differ; hand the bridges' frames to them
-#   security/policy.sh down     take them away again
-#   security/policy.sh status   name each difference; 1 if any
-#   security/policy.sh check    read the table, change nothing: silent when good, else FILE:LINE: COLUMN: reason
+#   security/policy.sh up       load the rules if any differ; let the bridges hand their frames to iptables
+#   security/policy.sh down     remove both again
+#   security/policy.sh status   print each difference; exit 1 if any
+#   security/policy.sh check    check the table, change nothing: silent when good, else FILE:LINE: COLUMN: reason
 #   security/policy.sh allowed [TO:]PROTOCOL[/PORT]...   what nodes may send there: FROM TO PROTOCOL[/PORT] a line each
-#   security/policy.sh path     which table goes with the lab; nothing when there is none
+#   security/policy.sh path     print the path of the lab's policy table; nothing if there is none
 #   security/policy.sh help
 #
-# The table is security/NAME.tsv for topology/NAME.tsv; POLICY=NAME|PATH takes another. DRY_RUN=1 shows, does nothing.
+# The table is security/NAME.tsv for topology/NAME.tsv; POLICY=NAME|PATH selects another. DRY_RUN=1 only shows.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
 source "$ROOT/scripts/lib/rules.sh"
 
-CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*' # whichever table they came from: these names are nobody else's
+# Every chain CNET-* of a policy, whichever table it was made from.
+CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*'
 TABLES=(ip/raw ip/security bridge/nat)
 
 policy() { (cd "$ROOT" && python3 -m security.policy "$@"); }
 
-# Fills LIVE_* and WANTED_* of both tools.
+# Set LIVE_* and WANTED_* for both tools.
 compare() {
   local rules
   LIVE_IPTABLES=$(live_policy iptables) LIVE_EBTABLES=$(live_policy ebtables)
@@ -35,24 +36,29 @@ compare() {
 live_policy() { TOOL=$1 live_rules "$CHAINS"; }                     # TOOL
 spelled() { sed -n "s/^$1 //p" <<<"$2" | TOOL=$1 spell "$CHAINS"; } # TOOL RULES
 
-load() { # WANTED_IPTABLES WANTED_EBTABLES; each whole or not at all
+load() { # WANTED_IPTABLES WANTED_EBTABLES; one transaction for each tool
   TOOL=ebtables apply_rules "$2" "$LIVE_EBTABLES"
   TOOL=iptables apply_rules "$1" "$LIVE_IPTABLES"
 }
 
 # --- the bridges ----------------------------------------------------------------------------------
 
-# Where br_netfilter is a module, loading it switches filtering on for every bridge; that is taken back at once.
+# Loading the module br_netfilter switches filtering on for every bridge of the host; switch it off again at once.
 load_br_netfilter() {
   local family
   [[ ! -d /proc/sys/net/bridge && -z ${DRY_RUN:-} ]] || return 0
-  run modprobe br_netfilter || die "no br_netfilter: between nodes of one bridge no policy can hold; it needs a kernel with CONFIG_BRIDGE_NETFILTER"
+  run modprobe br_netfilter ||
+    die "cannot load br_netfilter, without which no policy can filter between nodes of one bridge;" \
+      "use a kernel with CONFIG_BRIDGE_NETFILTER"
   for family in ip ip6 arp; do run sysctl -qw "net/bridge/bridge-nf-call-${family}tables=0"; done
 }
 
-differing_bridges() { # 0|1; network.sh makes new ones as they should be
-  ip -j -d link show group "$LINK_GROUP" type bridge 2>/dev/null |
-    jq -r --argjson wanted "$1" '.[] | select(.ifname) | select(.linkinfo.info_data | [.nf_call_iptables, .nf_call_ip6tables, .nf_call_arptables] != [$wanted, $wanted, $wanted]) | .ifname' || : # none is up
+differing_bridges() { # 0|1; bridges whose filtering is not so
+  ip -j -d link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r --argjson wanted "$1" '
+    .[] | select(.ifname)
+    | select(.linkinfo.info_data
+      | [.nf_call_iptables, .nf_call_ip6tables, .nf_call_arptables] != [$wanted, $wanted, $wanted])
+    | .ifname' || : # no bridge is up
 }
 
 filter_bridges() { # 0|1
@@ -63,8 +69,8 @@ filter_bridges() { # 0|1
   for bridge in $differing; do run ip link set dev "$bridge" type bridge $(filtering "$1"); done
 }
 
-# What conntrack remembers of connections between nodes is of a time when it saw them: sequence numbers have gone on
-# since, ports were used again. Packets that do not fit are INVALID, and dropped; an unknown connection is picked up.
+# While filtering was off, conntrack did not see the connections between nodes: its entries have old sequence numbers,
+# so packets would be INVALID and dropped. Delete these entries; conntrack then picks the connections up as new ones.
 forget_unseen() { # BRIDGES
   local bridge network
   for bridge in $1; do
@@ -79,8 +85,8 @@ prepare() {
   need_tools ip jq python3 iptables-save iptables-restore ebtables-save ebtables-restore unshare conntrack
   load_topology
   export TOPOLOGY=$TABLE
-  [[ -n $(policy path) ]] ||
-    die "there is no policy for $TABLE; write security/$(basename "$(base_table)") (security/flat.tsv explains the columns), or POLICY=PATH"
+  [[ -n $(policy path) ]] || die "there is no policy for $TABLE; write security/$(basename "$(base_table)")" \
+    "(security/flat.tsv explains the columns), or name one with POLICY=PATH"
 }
 
 up() {
@@ -91,7 +97,8 @@ up() {
   compare
   [[ -n $LIVE_IPTABLES$LIVE_EBTABLES ]] || defer remove_policy
   keep_memory policy "$(chains_before policy "$LIVE_IPTABLES" "${TABLES[@]}")"
-  if TOOL=iptables rules_differ "$WANTED_IPTABLES" "$LIVE_IPTABLES" || TOOL=ebtables rules_differ "$WANTED_EBTABLES" "$LIVE_EBTABLES"; then
+  if TOOL=iptables rules_differ "$WANTED_IPTABLES" "$LIVE_IPTABLES" ||
+    TOOL=ebtables rules_differ "$WANTED_EBTABLES" "$LIVE_EBTABLES"; then
     load "$WANTED_IPTABLES" "$WANTED_EBTABLES"
     filter_bridges 1
     forget_denied
@@ -101,17 +108,17 @@ up() {
   forget_undo
 }
 
-# An established connection is not judged again; one that the policy denies is forgotten, and then judged.
+# Packets of an established connection are not checked again: delete the entries of those that the policy now denies.
 forget_denied() {
   local tracked denied connection failed=0
   [[ -z ${DRY_RUN:-} ]] || return 0
-  tracked=$(conntrack -L 2> >(grep -v 'flow entries have been shown' >&2)) # its count is no error
+  tracked=$(conntrack -L 2> >(grep -v 'flow entries have been shown' >&2)) # not an error
   denied=$(policy stale <<<"$tracked")
   while read -r connection; do
     # shellcheck disable=SC2086 # words
     [[ -z $connection ]] || forget_tracked $connection || failed=1
   done <<<"$denied"
-  ((failed == 0)) || die "connections that the policy denies still pass; the lines above say why. Repair that, then run it again"
+  ((failed == 0)) || die "connections that the policy denies still pass, for the reasons above; fix them and run it again"
 }
 
 remove_policy() {
@@ -132,20 +139,24 @@ down() {
   remove_policy
 }
 
+count_rules() { grep -c -- ' -A ' < <(printf '%s\n' "$@"); } # RULES...
+
 status() {
   need_root
   prepare
   compare
   local drift bridge
-  [[ -n $LIVE_IPTABLES$LIVE_EBTABLES ]] ||
-    { echo "${RED}missing${PLAIN}  the whole policy: $(grep -c -- ' -A ' <<<"$WANTED_IPTABLES"$'\n'"$WANTED_EBTABLES") rules" && return 1; }
+  [[ -n $LIVE_IPTABLES$LIVE_EBTABLES ]] || {
+    echo "${RED}missing${PLAIN}  the whole policy: $(count_rules "$WANTED_IPTABLES" "$WANTED_EBTABLES") rules"
+    return 1
+  }
   drift=$(
     rule_differences "$WANTED_IPTABLES" "$LIVE_IPTABLES"
     rule_differences "$WANTED_EBTABLES" "$LIVE_EBTABLES"
     for bridge in $(differing_bridges 1); do echo "${RED}missing${PLAIN}  $bridge hands its frames to the rules"; done
   )
   [[ -z $drift ]] || { echo "$drift" && return 1; }
-  echo "${GREEN}policy${PLAIN}   $(grep -c -- ' -A ' <<<"$LIVE_IPTABLES"$'\n'"$LIVE_EBTABLES") rules as $(policy path) says"
+  echo "${GREEN}policy${PLAIN}   $(count_rules "$LIVE_IPTABLES" "$LIVE_EBTABLES") rules as $(policy path) says"
 }
 
 case ${1:-help} in
