@@ -118,7 +118,7 @@ forget_denied() {
     # shellcheck disable=SC2086 # words
     [[ -z $connection ]] || forget_tracked $connection || failed=1
   done <<<"$denied"
-  ((failed == 0)) || die "connections that the policy denies still pass, for the reasons above; fix them and run it again"
+  ((failed == 0)) || die "connections that the policy denies still pass for the reasons above; fix them and run it again"
 }
 
 remove_policy() {
