@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lab.document import Document, Picture, Rows, Section, write
+from lab.ruleset.iptables import Rule, live_rules
 from lab.table import TableError
 from lab.topology import Topology
 from security.explain.snapshot import Place, take_snapshot
@@ -26,14 +27,13 @@ from security.proof.nflog import GroupTakenError
 from security.proof.probe import outside_from_environment
 from security.proof.proof import Proof, prove
 from security.proof.report import cell, open_flows, places_of
-from security.rules.iptables import Rule, saved_rules
 
 _CHAIN_KINDS = ("CNET-WIRE-", "CNET-TO-", drop_chain(""))
 
 
 def security_policy(proof: Proof, heat_map: Path) -> Document:
     """Return who may open a connection to whom, how it is enforced, and that it was tried."""
-    policy, rules = proof.policy, saved_rules()
+    policy, rules = proof.policy, live_rules()
     order = (
         "The first line that matches a packet decides. From the world, a node is reachable only through a "
         "published port."

@@ -55,8 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     else:
         console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
         print_proof(proof, console, brief="BRIEF" in os.environ)
-    if "PROVEN" in os.environ:  # scripts/lab.sh counts what was checked
-        with Path(os.environ["PROVEN"]).open("a", encoding="utf-8") as file:
+    if "PROOF_COUNTS" in os.environ:  # scripts/lab.sh counts what was checked
+        with Path(os.environ["PROOF_COUNTS"]).open("a", encoding="utf-8") as file:
             file.write(f"{proof.tried} probe\n")
     return 1 if proof.differences else 0
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from lab.ruleset.iptables import Option, Rule, options_of
 from lab.topology import Topology
 from security.policy.compiler import mac_of, wires
 from security.proof.bridges import PORT_SYSCTLS
-from security.rules.iptables import Option, Rule, options_of
 from security.rules.overlap import order_matters
 
 POLICY_CHAINS = "CNET-"

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from rich.progress import Progress
 
+from lab.ruleset.iptables import live_rules
 from lab.table import TableError
 from lab.terminal import Console
 from security.policy.model import ACCEPT, HOST, WORLD
@@ -25,7 +26,6 @@ from security.proof.probe import Flow, Probe, outside_from_environment
 from security.proof.proof import Difference, ProofRunner
 from security.proof.runner import ProbeRunner
 from security.proof.sockets import FOREIGN
-from security.rules.iptables import saved_rules
 
 _FOREIGN_NAMESPACE = "world"  # the sandbox's own outside, which the proof does not use
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104 - as a packet's source, the kernel fills it in
@@ -67,7 +67,7 @@ class MutationTest:
 def _packets_by_rule() -> dict[str, int]:
     return {
         rule.text: rule.packets
-        for rule in saved_rules()
+        for rule in live_rules()
         if rule.table == "security" and rule.chain.startswith(POLICY_CHAINS) and rule.chain not in NAT_CHAINS
     }
 
@@ -101,7 +101,7 @@ def run_mutants(progress: Progress) -> tuple[int, list[Mutant]]:
     """Try every mutant; return their number, and those that the proof did not notice."""
     policy, outside = load(), outside_from_environment()
     topology = policy.topology
-    mutants = [*bridge_mutants(topology), *rule_mutants(saved_rules(), topology)]
+    mutants = [*bridge_mutants(topology), *rule_mutants(live_rules(), topology)]
     task = progress.add_task(f"{len(mutants)} mutants", total=len(mutants))
     survivors = []
     with ProbeRunner(topology, outside, foreign=_FOREIGN_NAMESPACE) as runner:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lab.ruleset.iptables import dropped_by_policy, live_rules
 from security.policy.compiler import LOG_BURST, LOG_PER_SECOND, NFLOG_GROUP, PROOF_GROUP, drop_chain
 from security.policy.model import ACCEPT, DROP, HOST, WORLD, Policy
 from security.proof.attacks import attack_probes, claim_probes
@@ -16,7 +17,6 @@ from security.proof.cases import FLOOD, Cases
 from security.proof.probe import Burst, Outside, ProbeResult
 from security.proof.runner import ProbeRunner
 from security.proof.tracked import forget, open_by_source, tracked
-from security.rules.iptables import dropped_by_policy, saved_rules
 
 _HOST_INPUT = ("filter", "INPUT")
 _MAX_ROOM_TRIES = 100
@@ -166,7 +166,7 @@ class ProofRunner:
 def _packets_by_target() -> Counter[tuple[str, str, str]]:
     """Count packets by table, chain, and target with its NFLOG group."""
     found: Counter[tuple[str, str, str]] = Counter()
-    for rule in saved_rules():
+    for rule in live_rules():
         group = re.search(r"--nflog-group (\d+)", rule.text)
         found[rule.table, rule.chain, f"{rule.target} {group[1]}" if group else rule.target] += rule.packets
     return found

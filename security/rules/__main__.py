@@ -26,12 +26,12 @@ from rich.text import Text
 
 from lab.document import as_markdown, write_pdf
 from lab.escape import for_terminal
+from lab.ruleset.iptables import Saved, live_ruleset
 from lab.terminal import Console
 from lab.topology import Topology, TopologyError, load
 from lab.whole_file import draft_of
 from security.rules import described
 from security.rules.described import Page, Row
-from security.rules.iptables import Saved, saved_state
 
 
 class NothingToShowError(Exception):
@@ -67,7 +67,7 @@ def _live_rules() -> Saved:
     if not shutil.which("iptables-save"):
         raise NothingToShowError("iptables-save is not installed; run scripts/install.sh up")
     try:
-        return saved_state()
+        return live_ruleset()
     except subprocess.CalledProcessError as error:
         raise NothingToShowError(f"{error.cmd[0]} failed: {' '.join(error.stderr.split())}") from None
 

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 
 from lab.document import Document, Rows, Section
+from lab.ruleset.iptables import Rule, Saved, Unread
 from lab.topology import Topology
 from security.policy.compiler import drop_chain
 from security.policy.model import BUILT_IN
 from security.rules.english import meaning
-from security.rules.iptables import Rule, Saved, Unread
 
 TITLE = "The live rules of the lab"
 NOTE = (
