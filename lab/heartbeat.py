@@ -23,7 +23,7 @@ def listens(ip: str, port: int) -> bool:
 
 
 def renew(url: str, ip: str) -> None:
-    """Renew the lease from the store's own address, which the registry requires. A registry that is down is no error."""
+    """Renew the lease from the store's own address, as the registry requires; if the registry is down, do nothing."""
     parts, deadline = urlsplit(url), time.monotonic() + TIMEOUT_SECONDS
     request = (
         f"PUT {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -16,7 +16,7 @@ is_duration() { [[ $1 =~ ^[1-9][0-9]{0,4}$ ]]; }
 # List what the supervisor did not stop, or what outlived it. Other processes in these namespaces are not the lab's.
 service_processes() {
   local pid users namespaces
-  mapfile -t namespaces < <(our_namespaces)
+  mapfile -t namespaces < <(run_python -m lab.network removal | sed -n 's/^remove ip netns del //p')
   users=" $(stat -c %u "$STATE_DIR"/nodes/* 2>/dev/null | paste -sd' ' || :) " # none before the first service
   processes_in "${namespaces[@]}" | while read -r pid _; do ! is_service "$pid" "$users" || echo "$pid"; done
 }
