@@ -232,7 +232,7 @@ def _never(proof: Proof) -> Iterator[str]:
     open_pairs = _by_network(proof)
     tried: Counter[tuple[str, str]] = Counter()
     for outcome in proof.outcomes:
-        source, to = (bridge_of.get(name, "") for name in outcome.probe.flow[:2])
+        source, to = (bridge_of.get(name, "") for name in outcome.probe.flow.ends)
         tried[source, to] += bool(source and to and source != to)
     for (source, to), count in sorted(tried.items()):
         if count and (source, to) not in open_pairs:

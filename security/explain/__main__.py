@@ -27,10 +27,10 @@ from lab.topology import load as load_topology
 from security.explain.host_rules import LOCALHOST
 from security.explain.options import Options, UsageError, read_options
 from security.explain.path import Foretelling
-from security.explain.result import Flow, Kind, Mark, Story
+from security.explain.result import Kind, Mark, Story
 from security.explain.snapshot import Snapshot, read_snapshot, take_snapshot
 from security.explain.verdict import try_it
-from security.policy.model import Policy
+from security.policy.model import Flow, Policy
 from security.policy.table import load, policy_path
 from security.proof.__main__ import outside_of_proof
 

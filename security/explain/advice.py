@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lab.topology import Topology
-from security.explain.result import Flow, Kind, Story, Telling
+from security.explain.result import Kind, Story, Telling
 from security.policy.compiler import drop_chain
-from security.policy.model import ACCEPT, BUILT_IN, DEFAULT, DIRECT, DROP, HOST, WORLD, Decision, Policy
+from security.policy.model import ACCEPT, BUILT_IN, DEFAULT, DIRECT, DROP, HOST, WORLD, Decision, Flow, Policy
 from security.rules.iptables import Rule
 
 _DROP = drop_chain("")

@@ -17,11 +17,11 @@ from security.explain.advice import (
     reason,
     take_away,
 )
-from security.explain.result import Flow, Kind, Story, Telling
+from security.explain.result import Kind, Story, Telling
 from security.explain.snapshot import Place, Snapshot
 from security.explain.wiring import Wiring
 from security.policy.compiler import mac_of, wires
-from security.policy.model import ACCEPT, HOST, WORLD, Decision, Policy
+from security.policy.model import ACCEPT, HOST, WORLD, Decision, Flow, Policy
 from security.proof.probe import Outside
 from security.rules.iptables import Rule, parse
 from security.rules.matches import Packet

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lab.topology import Node, Topology
-from security.explain.result import Flow
-from security.policy.model import HOST, WORLD
+from security.policy.model import HOST, WORLD, Flow
 
 LAST_PORT = 65535
 EXAMPLE = "sudo make explain FROM=redis-cache TO=postgres-db PORT=5432"

@@ -15,10 +15,10 @@ from security.explain.advice import (
     take_away,
 )
 from security.explain.host_rules import HostRules
-from security.explain.result import Flow, Kind, Story, Telling
+from security.explain.result import Kind, Story, Telling
 from security.explain.snapshot import Place
 from security.explain.wiring import REPAIR
-from security.policy.model import ACCEPT, HOST, WORLD
+from security.policy.model import ACCEPT, HOST, WORLD, Flow
 from security.rules.matches import Packet
 from security.rules.walk import Walk
 

@@ -16,10 +16,9 @@ from typing import Any
 
 from lab.topology import Topology
 from security.explain.kernel_trace import Met, Trace
-from security.explain.result import Flow
 from security.explain.snapshot import exists
 from security.policy.compiler import LOG_PREFIX, PROOF_GROUP
-from security.policy.model import HOST, WORLD
+from security.policy.model import HOST, WORLD, Flow
 from security.proof import packets
 from security.proof import probe as probes
 from security.proof.namespace import inside

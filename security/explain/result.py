@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
+from security.policy.model import Flow
+
 
 class Kind(StrEnum):
     """How a story ends."""
@@ -51,20 +53,6 @@ class Mark(StrEnum):
     REACHED = "reached"
     STOPPED = "stopped here"
     NOT_REACHED = "not reached"
-
-
-@dataclass(frozen=True)
-class Flow:
-    """What is asked about."""
-
-    source: str
-    destination: str
-    protocol: str
-    port: int
-
-    def __str__(self) -> str:
-        """Write it for people."""
-        return f"{self.source} -> {self.destination} {self.protocol}" + (f"/{self.port}" if self.port else "")
 
 
 @dataclass(frozen=True)

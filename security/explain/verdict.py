@@ -12,14 +12,13 @@ from security.explain.probe import Experiment, Observation
 from security.explain.result import (
     CAUSES_OF_SILENCE,
     Ending,
-    Flow,
     Hop,
     Kind,
     Story,
     Telling,
     with_experiment,
 )
-from security.policy.model import ACCEPT, HOST, WORLD
+from security.policy.model import ACCEPT, HOST, WORLD, Flow
 
 # What takes the answer alone too: an interface that does not forward may be the one by which it comes.
 _LOSE_ANSWERS = (Kind.NO_ANSWER, Kind.FOREIGN, Kind.WRONG_ADDRESS, Kind.WRONG_ROUTE, Kind.NOT_FORWARDED)

@@ -96,6 +96,26 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Flow:
+    """A question: may `source` send to `destination`? Without ports the port is 0."""
+
+    source: str
+    destination: str
+    protocol: str
+    port: int = 0
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Return source and destination."""
+        return self.source, self.destination
+
+    def __str__(self) -> str:
+        """Write it for people."""
+        what = f"{self.protocol}/{self.port}" if self.port else self.protocol
+        return f"{self.source} -> {self.destination} {what}"
+
+
+@dataclass(frozen=True)
 class Decision:
     """What becomes of a first packet, and by which line; of `None` nobody speaks: the default."""
 

@@ -18,11 +18,12 @@ from security.policy.model import (
     INVALID,
     PING_BYTES,
     WORLD,
+    Flow,
 )
 from security.proof import packets
 from security.proof import probe as probes
 from security.proof.cases import CLOSED, LAST_PORT, Plan
-from security.proof.probe import FORWARDING, LINK_LOCAL, Build, Flow, Probe, Step
+from security.proof.probe import FORWARDING, LINK_LOCAL, Build, Probe, Step
 
 DNS, HTTP = 53, 80
 SHOUTS = (DNS, *CLOSED["udp"], LAST_PORT)
@@ -155,7 +156,7 @@ class Attacks:
         seen = self.outside.host_address if destination == WORLD else name  # masqueraded
         first = Step(source, to, probes.unmarked("udp", name, to, port))
         there, back = Flow(source, destination, "udp", port), Flow(destination, source, "udp")
-        decision = self.policy.decide(*there)
+        decision = self.policy.decide(*there.ends, "udp", port)
         yield Probe(there, ACCEPT, decision.id, probes.large_datagram(name, to, port), to, "a large datagram")
         answer = probes.large_answer(to, seen, port)
         yield Probe(back, ACCEPT, "answers", answer, seen, "a large answer", first=first)
@@ -182,7 +183,7 @@ class Attacks:
     def disguised(self, node: Node, target: Node, listener: Listener) -> Iterator[Probe]:
         """Make the probes of one flow in disguise; what the policy says stays true."""
         flow = Flow(node.name, target.name, listener.protocol, listener.port)
-        decision = self.policy.decide(*flow)
+        decision = self.policy.decide(*flow.ends, flow.protocol, flow.port)
         if listener.protocol != "tcp" or (decision.line and decision.line.rate):
             return
         source, to = str(node.address.ip), str(target.address.ip)

@@ -8,9 +8,21 @@ from ipaddress import IPv4Address
 
 from lab.topology import Node, Publication
 from security.policy.compiler import LOG_BURST
-from security.policy.model import ACCEPT, DIRECT, DROP, HOST, WORLD, Decision, Limit, Line, Policy, Rate
+from security.policy.model import (
+    ACCEPT,
+    DIRECT,
+    DROP,
+    HOST,
+    WORLD,
+    Decision,
+    Flow,
+    Limit,
+    Line,
+    Policy,
+    Rate,
+)
 from security.proof import probe as probes
-from security.proof.probe import Build, Burst, Flow, Outside, Probe
+from security.proof.probe import Build, Burst, Outside, Probe
 
 CLOSED = {"tcp": {22}, "udp": {9}}
 MAIL = 25
@@ -73,7 +85,9 @@ class Plan:
         """Make the probe of one cell of the matrix."""
         flow = Flow(source, destination, protocol, port)
         name, to = self.address(source, destination), self.address(destination, source)
-        probe = self.expecting(self.decide(*flow), flow, probes.packet(protocol, name, to, port), to)
+        probe = self.expecting(
+            self.decide(*flow.ends, protocol, port), flow, probes.packet(protocol, name, to, port), to
+        )
         return replace(probe, seen_as=self.outside.host_address if destination == WORLD else name)
 
     def decide(self, source: str, destination: str, protocol: str, port: int = 0) -> Decision:

@@ -46,8 +46,8 @@ def write_png(proof: Proof, path: Path) -> None:
 
 def _states(proof: Proof, places: list[str]) -> list[list[int]]:
     flows = open_flows(proof)
-    tried = {outcome.probe.flow[:2] for outcome in proof.outcomes if not outcome.probe.attack}
-    wrong = {outcome.probe.flow[:2] for outcome in proof.outcomes if not outcome.as_expected}
+    tried = {outcome.probe.flow.ends for outcome in proof.outcomes if not outcome.probe.attack}
+    wrong = {outcome.probe.flow.ends for outcome in proof.outcomes if not outcome.as_expected}
     return [
         [
             _DIFFERS if (source, to) in wrong else _state(flows.get((source, to), []), (source, to) in tried)

@@ -21,13 +21,13 @@ from lab.table import TableError
 from lab.terminal import Console
 from lab.topology import Topology
 from security.policy.compiler import mac_of, wires
-from security.policy.model import ACCEPT, HOST, WORLD
+from security.policy.model import ACCEPT, HOST, WORLD, Flow
 from security.policy.table import load
 from security.proof.__main__ import outside_of_proof
 from security.proof.bridges import SYSCTLS
 from security.proof.cases import Plan
 from security.proof.packets import ECHO_REQUEST
-from security.proof.probe import Flow, Outside, Probe, echo, packet
+from security.proof.probe import Outside, Probe, echo, packet
 from security.proof.report import Difference, Examination
 from security.proof.runner import Prover
 from security.rules.iptables import Option, Rule, options_of, saved_rules

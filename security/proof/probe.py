@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
-from security.policy.model import ACCEPT
+from security.policy.model import ACCEPT, Flow
 from security.proof import packets
 
 # For experiments (RFC 3692): stand for every protocol a policy has no name for. One for each direction: they
@@ -31,20 +31,6 @@ class Outside:
     interface: str
     address: str
     host_address: str
-
-
-class Flow(NamedTuple):
-    """Who speaks to whom; without ports the port is 0."""
-
-    source: str
-    destination: str
-    protocol: str
-    port: int = 0
-
-    def __str__(self) -> str:
-        """Write it for people."""
-        what = f"{self.protocol}/{self.port}" if self.port else self.protocol
-        return f"{self.source} -> {self.destination} {what}"
 
 
 class Step(NamedTuple):

@@ -153,7 +153,7 @@ class Prover:
 
     def _make_room(self, batch: Sequence[Outcome]) -> None:
         """Forget neighbours before there are too many: one table is for all (arp(7), gc_thresh3)."""
-        self._met |= {outcome.probe.flow[:2] for outcome in batch}
+        self._met |= {outcome.probe.flow.ends for outcome in batch}
         if len(self._met) < _MOST_PAIRS:
             return
         while self._look(_SETTLING_SECONDS):
@@ -161,7 +161,7 @@ class Prover:
         names = {name for pair in self._met for name in pair}
         with ThreadPoolExecutor(_FLUSHERS) as pool:
             list(pool.map(_forget_neighbours, (node for node in self._topology.nodes if node.name in names)))
-        self._met = {outcome.probe.flow[:2] for outcome in batch}
+        self._met = {outcome.probe.flow.ends for outcome in batch}
 
     def _open_connections(self, batch: Sequence[Outcome]) -> None:
         first = [(at, step) for at, outcome in enumerate(batch, start=1) if (step := outcome.probe.first)]
