@@ -17,7 +17,8 @@ from pathlib import Path
 from lab.document import Document, Picture, Rows, Section, write
 from lab.table import TableError
 from lab.topology import Topology
-from security.explain.snapshot import Place, take_snapshot
+from security.explain.live_state import take_snapshot
+from security.explain.snapshot import Place
 from security.policy.model import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
 from security.policy.table import load
 from security.proof.__main__ import outside_of_proof

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Why was this packet dropped (or not)? The story of one packet, hop by hop, and what to do about it.
+# Show why a packet is dropped or passes: each hop, the rule or fault that decides, and how to fix it.
 #
 #   make explain FROM=redis-cache TO=postgres-db PORT=5432 OPTIONS=--udp
 #   security/explain.sh FROM TO PORT    nodes (by name, address, namespace or program), host or world; PORT a number
-#                                       or a service; sends one TCP probe, and follows it
+#                                       or a service; sends one TCP probe and follows it
 #       --udp, --icmp                   another protocol (icmp takes no PORT)
-#       --static                        nothing is sent: told from the state alone
-#       --state FILE                    the same, from a state that was saved; needs no lab
+#       --static                        send nothing: predict from the state alone
+#       --state FILE                    the same, from a saved state; needs no lab
 #       --save FILE                     save the state of the whole lab
 #       --json                          for programs
 #   security/explain.sh help
 #
-# A published port is asked for at the host: FROM=world TO=host PORT=8080.
-# Exit status: 0 allowed, as the policy says; 1 not, or that cannot be told; 2 bad usage; 3 the state cannot be read.
-# The trace that it switches on in the kernel goes away with it, however it ends.
+# A published port belongs to the host: FROM=world TO=host PORT=8080.
+# Exit status: 0 allowed, as the policy says; 1 not, or unknown; 2 bad usage; 3 the state cannot be read.
+# The kernel removes the trace when this process ends, however it ends.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
@@ -32,7 +32,7 @@ explain() {
   if [[ " $* " =~ \ world\  && ! " $* " =~ \ --(static|state|save)\  ]]; then
     take_lock
     make_outside
-    # Only a packet to a node itself needs a way in; an answer to an address that no rule translated must not have one.
+    # Only a packet straight to a node needs a route; a reply to an untranslated address must not find one.
     [[ ! " $* " =~ ^\ (--[a-z]+\ )*world\  || " $* " == *" host "* ]] || know_the_way_in
   fi
   cd "$ROOT"
