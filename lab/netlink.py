@@ -2,7 +2,7 @@
 
 The kernel's headers linux/rtnetlink.h and linux/netfilter/nf_tables.h have the numbers.
 
-It imports only what is quick to load: live_facts.py asks it for each namespace.
+It imports only what is quick to load: lab/network asks it for each namespace.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Iterator
 _NEW_NET, _REQUEST_DUMP = 0x40000000, 0x301  # CLONE_NEWNET; NLM_F_REQUEST | NLM_F_DUMP
 _NETFILTER, _NFT = 12, 10 << 8  # NETLINK_NETFILTER; NFNL_SUBSYS_NFTABLES
 _ERROR, _DONE, _ATTRIBUTE = 2, 3, 0x3FFF
-_GET_ADDRESS, _GET_QDISC, _GET_CHAIN, _GET_RULE = 22, 38, _NFT | 4, _NFT | 7
+_GET_LINK, _GET_ADDRESS, _GET_QDISC, _GET_CHAIN, _GET_RULE = 18, 22, 38, _NFT | 4, _NFT | 7
+_ALIAS, _LINK_INFO, _GROUP = 20, 18, 27  # IFLA_...
 _ATTACHED = {0xFFFFFFFF: "root", 0xFFFFFFF1: "ingress"}
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _TRACE_TABLE = "cnet-trace"  # of security/explain/kernel_trace.py, while it follows a packet
@@ -56,6 +57,16 @@ def text(value: bytes) -> str:
     return value.rstrip(b"\0").decode("utf-8", "replace")
 
 
+def bridge_aliases(group: int) -> list[str]:
+    """List the aliases of the bridges in a group of links."""
+    found = []
+    for _, about in dump(socket.NETLINK_ROUTE, _GET_LINK, bytes(16)):
+        kind = attributes(about.get(_LINK_INFO, b"")).get(1, b"")
+        if text(kind) == "bridge" and about.get(_GROUP) == struct.pack("=I", group):
+            found.append(text(about.get(_ALIAS, b"")))
+    return found
+
+
 def addresses() -> list[tuple[str, int, str]]:
     """List the IPv4 addresses, each with its prefix length and interface."""
     found = []
@@ -91,6 +102,11 @@ def chains() -> list[str]:
     ]
 
 
+def has_chain(name: str) -> bool:
+    """Decide whether a firewall table has a chain of this name."""
+    return any(text(about[3]) == name for _, about in dump(_NETFILTER, _GET_CHAIN, bytes(4)))
+
+
 def legacy_tables() -> list[str]:
     """List the tables of iptables' old backend that hold more than their chains' policies."""
     try:
@@ -112,8 +128,8 @@ def has_rules(table: str) -> bool:
 
 
 def enter(namespace: str) -> None:
-    """Move this process into a named network namespace. Raises OSError."""
-    descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
+    """Move this process into the network namespace of a file. Raises OSError."""
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if _libc.setns(descriptor, _NEW_NET):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)

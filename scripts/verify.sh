@@ -96,7 +96,7 @@ show_matrix() {
     done
     if [[ -n ${BRIEF:-} ]]; then :; elif ((${#NODES[@]} > 20)); then printf '\r  %s pings so far' "${#pings[@]}" >&2; else printf '  %2s %-18s%s\n' "$((++number))" "$from" "$row"; fi
   done
-  echo "$answers ping" >>"${PROVEN:-/dev/null}"
+  echo "$answers ping" >>"${PROOF_COUNTS:-/dev/null}"
   if ((${#lost[@]} == 0)); then passed "$answers of $answers pings answered$( ((closed == 0)) || echo "; the policy closes $closed pairs (.), make prove tries them")"; else
     failed "${#lost[@]} pings of ${#pings[@]} got no answer"
     tell_lost
@@ -238,7 +238,11 @@ registered_name() { # of a node: what it registers as, or is configured as
   case ${RUNS[$1]} in nginx | redis | postgres | service-registry) label "$1" ;; *) echo "${RUNS[$1]}" ;; esac
 }
 
-running_nodes() { dump_topology | awk -F'\t' '$1 == "node" && $10 != "-"' | wc -l; }
+running_nodes() { # how many nodes run a program
+  local node count=0
+  for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || count=$((count + 1)); done
+  echo "$count"
+}
 all_pass() { [[ $(ask -m 2 "$1/services" | jq '[.[][] | select(.health == "passing")] | length') -ge $2 ]]; } # BASE COUNT
 
 verify_discovery() { # BASE

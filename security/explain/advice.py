@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from lab.ruleset.iptables import Rule
 from security.explain.lab_state import Lab
 from security.explain.result import Kind, Outcome
 from security.policy.compiler import drop_chain
 from security.policy.model import ACCEPT, DEFAULT, DIRECT, Decision, Flow, Line
-from security.rules.iptables import Rule
 
 REPAIR = "repair with `sudo make up`"
 LOAD_POLICY = "load the policy's rules again with `sudo make policies`"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from lab.ruleset.iptables import Rule
 from lab.topology import Node
 from security.explain.advice import (
     LOAD_NAT,
@@ -20,7 +21,6 @@ from security.explain.lab_state import Lab
 from security.explain.result import Kind, Outcome, Problem, Result
 from security.explain.trace import At, PacketTrace, Step
 from security.policy.model import HOST
-from security.rules.iptables import Rule
 from security.rules.matches import Packet
 from security.rules.walk import Ruleset, Walk
 

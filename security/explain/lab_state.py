@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from lab.ruleset.iptables import parse
 from lab.topology import Node, Topology
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
 from security.policy.compiler import mac_of, wires
 from security.policy.model import BUILT_IN, DIRECT, DROP, HOST, WORLD, Decision, Flow, Policy
 from security.proof.probe import Outside
-from security.rules.iptables import parse
 from security.rules.walk import FrameRules, Ruleset
 
 LOCALHOST = "127.0.0.1"

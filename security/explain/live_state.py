@@ -13,10 +13,10 @@ from typing import Any
 
 from lab import netlink
 from lab.conntrack import connections
+from lab.ruleset.iptables import parse
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
 from security.proof.namespace import inside
 from security.proof.tracked import open_by_source
-from security.rules.iptables import parse
 from security.rules.walk import HOOKS
 
 _RATES = Path("/proc/net/ipt_hashlimit")

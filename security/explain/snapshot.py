@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from security.rules.iptables import Saved, parse
+from lab.ruleset.iptables import Saved, parse
 
 DISCARDING = ("blackhole", "unreachable", "prohibit", "throw")
 
