@@ -18,7 +18,8 @@ from lab.document import Document, Picture, Rows, Section, write
 from lab.ruleset.iptables import Rule, live_rules
 from lab.table import TableError
 from lab.topology import Topology
-from security.explain.snapshot import Place, take_snapshot
+from security.explain.live_state import take_snapshot
+from security.explain.snapshot import Place
 from security.policy.compiler import drop_chain
 from security.policy.model import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
 from security.policy.table import load

@@ -32,7 +32,7 @@ explain() {
   if [[ " $* " =~ \ world\  && ! " $* " =~ \ --(static|state|save)\  ]]; then
     take_lock
     make_outside
-    # Only a packet to a node itself needs a way in; an answer to an address that no rule translated must not have one.
+    # Only a packet straight to a node needs a route; a reply to an untranslated address must not find one.
     [[ ! " $* " =~ ^\ (--[a-z]+\ )*world\  || " $* " == *" host "* ]] || add_route_to_lab
   fi
   cd "$ROOT"

@@ -180,7 +180,7 @@ def story(story: dict[str, Any]) -> list[Any]:
     """Tell a packet's story, hop by hop."""
     if "error" in story:
         return [html.P(story["error"], className="bad")]
-    flow, truth = story["flow"], story["truth"]
+    flow, truth = story["flow"], story["outcome"]
     port = f"/{flow['port']}" if flow["port"] else ""
     title = f"{flow['source']} \u2192 {flow['destination']} {flow['protocol']}{port}: {truth['kind']}"
     hops = [

@@ -1,93 +1,118 @@
-"""What to do about a packet that did not pass, in one command where there is one. Pure."""
+"""Outcomes that the policy or a rule decides, each with the command that fixes it. Pure."""
 
 from __future__ import annotations
 
 from lab.ruleset.iptables import Rule
-from lab.topology import Topology
-from security.explain.result import Flow, Kind, Story, Telling
+from security.explain.lab_state import Lab
+from security.explain.result import Kind, Outcome
 from security.policy.compiler import drop_chain
-from security.policy.model import ACCEPT, BUILT_IN, DEFAULT, DIRECT, DROP, HOST, WORLD, Decision, Policy
+from security.policy.model import ACCEPT, DEFAULT, DIRECT, Decision, Flow, Line
 
+REPAIR = "repair with `sudo make up`"
+LOAD_POLICY = "load the policy's rules again with `sudo make policies`"
+LOAD_NAT = "load the lab's MASQUERADE rules with `sudo make up` (or `sudo scripts/nat.sh up`)"
+COMPARE_WITH_TABLES = "sudo make status lists the differences from the tables"
 _DROP = drop_chain("")
-LOAD_AGAIN = "sudo make policies loads the policy's rules again"
 
 
-def judgement(
-    policy: Policy | None, topology: Topology, flow: Flow, taker: str, port: int
-) -> Decision | None:
-    """Ask the table about a flow that ends at `taker`; None where the policy has no say."""
-    source, target = topology.node(flow.source), topology.node(taker)
-    through_the_host = flow.destination == HOST
-    within = source and target and source.namespace == target.namespace and not through_the_host
-    if policy is None or within or not (source or target):
-        return None
-    if flow.source == WORLD and not through_the_host:
-        return Decision(DROP, DIRECT, BUILT_IN[DIRECT])
-    return policy.decide(flow.source, taker, flow.protocol, port)
+# --- the policy -----------------------------------------------------------------------------------
 
 
-def line_of(policy: Policy | None, policy_id: str) -> str:
-    """Say where the line of an id is."""
-    numbers = {line.id: line.number for line in policy.lines} if policy else {}
-    numbers |= {limit.id: limit.number for limit in policy.limits} if policy else {}
-    number = numbers.get(policy_id)
-    return f"{policy.path}:{number}" if policy and number else "built in"
+def find_line(lab: Lab, policy_id: str) -> str:
+    """Return FILE:LINE of a policy id."""
+    if lab.policy is None:
+        return "built in"
+    numbers = {line.id: line.number for line in lab.policy.lines}
+    numbers |= {limit.id: limit.number for limit in lab.policy.limits}
+    return f"{lab.policy.path}:{numbers[policy_id]}" if policy_id in numbers else "built in"
 
 
-def by_policy(telling: Telling, policy: Policy | None, topology: Topology, policy_id: str) -> Story:
-    """End at a line of the policy."""
+def outcome_of_delivery(lab: Lab, flow: Flow, after_nat: Flow, how: str = "") -> Outcome:
+    """Return the outcome of a packet that arrived: allowed, or against the policy."""
+    decision = lab.decide(flow, after_nat)
+    if decision and decision.verdict != ACCEPT:
+        return outcome_against_policy(lab, after_nat, decision, how)
+    if decision:
+        why = f"line {decision.id} of the policy allows it: {decision.reason}"
+        return Outcome(Kind.ALLOWED, how + why, policy_id=decision.id)
+    why = "the policy does not apply" if lab.policy else "no policy is loaded"
+    return Outcome(Kind.ALLOWED, how + why)
+
+
+def outcome_against_policy(lab: Lab, after_nat: Flow, decision: Decision, how: str = "") -> Outcome:
+    """Return the outcome of a packet that arrived although the policy drops it."""
+    source, target = map(lab.topology.node, after_nat.ends)
+    switched = source and target and source.bridge == target.bridge
+    cause, fix = "the rule that should drop it is missing or is not reached", LOAD_POLICY
+    if source and switched and not lab.filters(source.bridge):
+        cause, fix = f"bridge {source.bridge} passes no packets to iptables (nf_call_iptables 0)", REPAIR
+    where = find_line(lab, decision.id)
+    why = f"{how}line {decision.id} ({where}) should drop it: {decision.reason}; but {cause}"
+    return Outcome(Kind.AGAINST_POLICY, why, fix, decision.id)
+
+
+def outcome_without_listener(lab: Lab, flow: Flow, after_nat: Flow, why: str) -> Outcome:
+    """Return the outcome of a packet that arrived at a port on which no program listens."""
+    decision = lab.decide(flow, after_nat)
+    if decision and decision.verdict != ACCEPT:
+        return outcome_against_policy(lab, after_nat, decision, f"{why}; ")
+    node = lab.topology.node(after_nat.destination)
+    logs = f"sudo make logs NODE={node.name}" if node else "sudo make logs"
+    return Outcome(Kind.NO_LISTENER, why, f"is the service running? sudo make status; {logs}")
+
+
+def outcome_of_drop(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str) -> Outcome:
+    """Return the outcome of a packet that a rule of a policy id dropped."""
+    policy, where = lab.policy, find_line(lab, policy_id)
     line = next((line for line in policy.lines if line.id == policy_id), None) if policy else None
     limit = next((limit for limit in policy.limits if limit.id == policy_id), None) if policy else None
-    where = line_of(policy, policy_id)
     if line and line.rate:
         wait = f"wait {line.rate.refill_seconds:.1f} s"
         fix = f"{wait}; or raise the rate {line.rate} in {where}, then sudo make policies"
-        return telling.end(Kind.RATE, f"line {policy_id} ({where}) lets {line.rate} pass", policy_id, fix)
+        return Outcome(Kind.RATE, f"line {policy_id} ({where}) allows {line.rate}", fix, policy_id)
     if limit:
-        why = f"line {policy_id} ({where}) allows {telling.flow.source} at most {limit.most} connections at once"
-        fix = f"conntrack -L shows them; wait until some end, or raise {limit.most} in {where}, then sudo make policies"
-        return telling.end(Kind.RATE, why, policy_id, fix)
-    decision = judgement(policy, topology, telling.flow, telling.taker, telling.port)
+        why = f"line {policy_id} ({where}) allows {flow.source} at most {limit.most} connections at once"
+        fix = f"conntrack -L lists them; wait until some end, or raise {limit.most} in {where}, then sudo make policies"
+        return Outcome(Kind.RATE, why, fix, policy_id)
+    decision = lab.decide(flow, after_nat)
     if decision and decision.verdict == ACCEPT and (line or policy_id == DEFAULT):
-        why = f"a rule of {policy_id} dropped it, though line {decision.id} ({line_of(policy, decision.id)}) allows it"
-        return telling.end(Kind.POLICY, why, policy_id, LOAD_AGAIN)
+        allowing = f"line {decision.id} ({find_line(lab, decision.id)})"
+        why = f"a rule of {policy_id} dropped it, though {allowing} allows it"
+        return Outcome(Kind.POLICY, why, LOAD_POLICY, policy_id)
     why = f"{policy_id} ({where}): {policy.reason_of(policy_id) if policy else ''}"
-    return telling.end(
-        Kind.POLICY, why, policy_id, _allow(telling, policy, topology, policy_id, line is not None)
-    )
+    return Outcome(Kind.POLICY, why, _how_to_allow(lab, flow, after_nat, policy_id, line), policy_id)
 
 
-def _allow(
-    telling: Telling, policy: Policy | None, topology: Topology, policy_id: str, has_line: bool
-) -> str:
-    """Say what to do if a drop was not meant."""
-    flow = telling.flow
+def _how_to_allow(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str, line: Line | None) -> str:
     if policy_id == DIRECT:
-        return ask_the_host(topology, flow)
-    if policy and (has_line or policy_id == DEFAULT):
-        port = telling.port if flow.protocol != "icmp" else ""
-        row = f"ID {flow.source} {telling.taker} {flow.protocol} {port or '-'} - accept WHY"
-        before = f" before line {policy_id}" if has_line else ""
-        return f"add to {policy.path}{before} (tabs between): {row}; then sudo make policies"
-    return "nothing to do: each policy has this rule against forged addresses"
+        return _published_port_of(lab, flow)
+    if lab.policy and (line or policy_id == DEFAULT):
+        port = after_nat.port if flow.protocol != "icmp" else ""
+        row = f"ID {flow.source} {after_nat.destination} {flow.protocol} {port or '-'} - accept WHY"
+        before = f" before line {policy_id}" if line else ""
+        return f"add to {lab.policy.path}{before} (tabs between): {row}; then sudo make policies"
+    return "nothing to fix: each policy has this rule against forged addresses"
 
 
-def ask_the_host(topology: Topology, flow: Flow) -> str:
-    """Name the published port that leads to a node, if there is one."""
-    node = topology.node(flow.destination)
+def _published_port_of(lab: Lab, flow: Flow) -> str:
+    """Name the port of the host that leads to a node."""
+    node = lab.topology.node(flow.destination)
     published = [each for each in node.publishes if each.protocol == flow.protocol] if node else []
     found = [each for each in published if flow.port in (each.host_port, each.port)] or published
     if not found:
-        return f"{flow.destination} publishes no port; the column publishes of {topology.path} names those that do"
+        return f"{flow.destination} publishes no port; see the column publishes of {lab.topology.path}"
     port = found[0].host_port
-    return (
-        f"ask for the host's port that leads there: sudo make explain FROM={flow.source} TO=host PORT={port}"
-    )
+    return f"use the host's port that leads there: sudo make explain FROM={flow.source} TO=host PORT={port}"
 
 
-def dropping_line(rule: Rule) -> str:
-    """Give the policy id on whose behalf a rule drops; empty for somebody else's."""
-    return rule.chain.removeprefix(_DROP) if rule.chain.startswith(_DROP) else ""
+# --- a rule ---------------------------------------------------------------------------------------
+
+
+def outcome_of_rule(lab: Lab, flow: Flow, after_nat: Flow, rule: Rule) -> Outcome:
+    """Return the outcome of a packet that a rule of the host dropped."""
+    if rule.chain.startswith(_DROP):
+        return outcome_of_drop(lab, flow, after_nat, rule.chain.removeprefix(_DROP))
+    return Outcome(Kind.NOT_OURS, describe_rule(rule), remove_rule(rule))
 
 
 def is_ours(rule: Rule) -> bool:
@@ -95,31 +120,31 @@ def is_ours(rule: Rule) -> bool:
     return rule.chain.startswith("CNET-") or rule.comment.startswith("cnet: ")
 
 
-def setting_of(interface: str, name: str) -> str:
-    """Name a setting for sysctl(8): a dot in the interface's name (eth0.100) is kept between slashes."""
-    key = f"net/ipv4/conf/{interface}/{name}"
-    return key if "." in interface else key.replace("/", ".")
-
-
-def take_away(rule: Rule, namespace: str = "") -> str:
-    """Give the command that takes a rule away."""
-    inside = f"ip netns exec {namespace} " if namespace else ""
-    tool, table = (
-        ("ebtables", rule.table[9:]) if rule.table.startswith("ebtables") else ("iptables", rule.table)
-    )
+def remove_rule(rule: Rule, namespace: str = "") -> str:
+    """Return the command that removes a rule."""
+    enter = f"ip netns exec {namespace} " if namespace else ""
+    tool, table = "iptables", rule.table
+    if table.startswith("ebtables"):
+        tool, table = table.split()
     if rule.position == 0:
-        return f"it is not the lab's; if it is yours: sudo {inside}{tool} -t {table} -P {rule.chain} ACCEPT"
-    deleted = rule.text.replace("-A ", "-D ", 1)
-    return f"it is not the lab's; if it is yours, remove it: sudo {inside}{tool} -t {table} {deleted}"
+        return f"it is not the lab's; if it is yours: sudo {enter}{tool} -t {table} -P {rule.chain} ACCEPT"
+    deletion = rule.text.replace("-A ", "-D ", 1)
+    return f"it is not the lab's; if it is yours, remove it: sudo {enter}{tool} -t {table} {deletion}"
 
 
-def reason(rule: Rule) -> str:
-    """Say why a rule is there: its comment, or itself."""
+def comment_of(rule: Rule) -> str:
+    """Return a rule's comment, else the rule."""
     return rule.comment.removeprefix("cnet: ") if rule.comment else rule.text
 
 
-def described(rule: Rule) -> str:
-    """Say of a rule that decided which it is."""
+def describe_rule(rule: Rule) -> str:
+    """Describe the rule that decided."""
     if is_ours(rule) or rule.position == 0:
-        return f"{reason(rule)} -> {rule.target}"
+        return f"{comment_of(rule)} -> {rule.target}"
     return f"table {rule.table}: {rule.text}"
+
+
+def sysctl_key(interface: str, name: str) -> str:
+    """Return a key for sysctl(8): with slashes where the interface's name has a dot (eth0.100)."""
+    key = f"net/ipv4/conf/{interface}/{name}"
+    return key if "." in interface else key.replace("/", ".")

@@ -1,254 +1,218 @@
-"""What the rules say of a packet, and what the policy says of a flow, from the system's state alone. Pure."""
+"""Stages that walk a packet through rules: ebtables and iptables of the host, iptables of a namespace. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Address
 
-from lab.ruleset.iptables import Rule, parse
-from lab.topology import Node, Topology
+from lab.ruleset.iptables import Rule
+from lab.topology import Node
 from security.explain.advice import (
-    LOAD_AGAIN,
-    by_policy,
-    described,
-    dropping_line,
+    LOAD_NAT,
+    LOAD_POLICY,
+    comment_of,
+    describe_rule,
     is_ours,
-    judgement,
-    line_of,
-    reason,
-    take_away,
+    outcome_of_rule,
+    remove_rule,
 )
-from security.explain.result import Flow, Kind, Story, Telling
-from security.explain.snapshot import Place, Snapshot
-from security.explain.wiring import Wiring
-from security.policy.compiler import ALREADY_CHECKED, mac_of, wires
-from security.policy.model import ACCEPT, HOST, WORLD, Decision, Policy
-from security.proof.probe import Outside
+from security.explain.lab_state import Lab
+from security.explain.result import Kind, Outcome, Problem, Result
+from security.explain.trace import At, PacketTrace, Step
+from security.policy.model import HOST
 from security.rules.matches import Packet
-from security.rules.walk import FrameRules, Ruleset, Walk
+from security.rules.walk import Ruleset, Walk
 
-LOCALHOST = "127.0.0.1"
-OUTSIDE_PORT = "cnet-outside"  # the wire of an outside that is made for a proof
-_ENDS = ("CNET-NODES", "CNET-ORIGIN-NODES")  # keep packets between nodes from the rules of others
+Stage = Callable[[PacketTrace, Lab], Step]
+_ENDS = {"CNET-NODES", "CNET-ORIGIN-NODES"}  # keep packets between nodes from the rules of others
 
 
-class HostRules:
-    """The host's rules and the policy, asked about one packet after the other."""
+def walk_hook(trace: PacketTrace, lab: Lab, hook: str, packet: Packet) -> tuple[PacketTrace, Walk]:
+    """Walk a packet through the iptables rules of a hook; record what is not simulated there."""
+    walk = lab.rules.hook(hook, packet)
+    unread = (_name_chain(chain) for chain in lab.host.unread if _is_at_hook(chain, hook))
+    return trace.skip(*walk.uncertain, *unread), walk
 
-    def __init__(
-        self, snapshot: Snapshot, policy: Policy | None, topology: Topology, outside: Outside
-    ) -> None:
-        self.snapshot = snapshot
-        self.host = snapshot.host
-        saved = self.host.saved()
-        in_force = any(chain == "CNET-FROM-NODES" for _, chain, _ in saved.policies)
-        self.policy = policy if in_force or self.host.policed else None
-        self.topology = topology
-        self.outside = outside
-        self.wiring = Wiring(snapshot, topology)
-        self.rules = Ruleset(
-            saved,
-            self.is_hosts,
-            self.within_rate,
-            lambda source: self.host.open.get(source, 0),
-            self.address_of,
-        )
-        self.frame_rules = FrameRules(parse(self.host.frames), self.is_hosts)
 
-    def address(self, name: str, peer: str) -> str:
-        """Address of a place, as its peer would use it."""
-        node, other = self.topology.node(name), self.topology.node(peer)
-        if node:
-            return str(node.address.ip)
-        if name == WORLD:
-            return self.outside.address
-        if peer == HOST:
-            return LOCALHOST
-        return str(self.topology.bridge_of(other).address.ip) if other else self.outside.host_address
+def iptables(hook: str) -> Stage:
+    """Return the stage of a hook of the host."""
 
-    def address_of(self, interface: str) -> str:
-        """Give an address of one of the host's interfaces."""
-        if interface == OUTSIDE_PORT:
-            return self.outside.host_address
-        return next((address for address, name in self.host.addresses().items() if name == interface), "")
-
-    def is_hosts(self, address: str) -> bool:
-        """Tell whether the host has an address; also the one that it has for an outside made for a probe."""
-        return address == self.outside.host_address or self.host.has(address)
-
-    def way_out(self, address: str) -> str:
-        """Interface by which the host sends to an address."""
-        if address == self.outside.address:
-            return OUTSIDE_PORT
-        route = self.host.route(address)
-        return route.interface if route else ""
-
-    def filters(self, bridge: str) -> bool:
-        """Tell whether a bridge hands its packets to iptables."""
-        link = self.host.link(bridge) or {}
-        return bool(link.get("linkinfo", {}).get("info_data", {}).get("nf_call_iptables"))
-
-    def walk(self, telling: Telling, hook: str, packet: Packet, *, told: bool = True) -> Walk:
-        """Ask the rules at a hook; what else is asked there, and cannot be simulated, is a doubt."""
-        walk = self.rules.hook(hook, packet)
-        telling.doubt(*walk.uncertain)
-        telling.doubt(*(_in_words(chain) for chain in self.host.unread if self.is_asked(chain, hook)))
-        if told:
-            self.tell_rules(telling, walk)
-        return walk
-
-    @staticmethod
-    def is_asked(chain: str, hook: str) -> bool:
-        """Tell whether a chain of nft (FAMILY TABLE CHAIN HOOK) may be asked at a hook of iptables."""
-        family, *_, its_hook = chain.split()
-        return its_hook == hook.lower() or (family == "netdev" and hook == "PREROUTING")
-
-    def tell_rules(self, telling: Telling, walk: Walk) -> None:
-        """Name each rule that said something; those that only count or send on are left out."""
-        for rule in _telling_ones(walk.met):
-            if rule.target in ("LOG", "NFLOG", "") or (rule is walk.decided_by):
-                continue
-            telling.hop(
-                f"{rule.table} {rule.chain}",
-                f"{reason(rule)} -> {rule.target}",
-                f"iptables -t {rule.table} -S {rule.chain}",
-            )
+    def filter_packet(trace: PacketTrace, lab: Lab) -> Step:
+        trace, walk = walk_hook(trace, lab, hook, trace.packet)
+        trace = _record_rules(trace, walk)
         if walk.decided_by:
-            rule = walk.decided_by
-            telling.hop(
-                f"{rule.table} {rule.chain}",
-                f"{described(rule)}",
-                f"iptables -t {rule.table} -vS {rule.chain}",
-            )
+            return trace.end(outcome_of_rule(lab, trace.flow, trace.after_nat, walk.decided_by))
+        if redirect := _find_redirect(trace, lab, walk):
+            to = f"{walk.packet.destination} port {walk.packet.port}"
+            why = f"{describe_rule(redirect)}; it goes to {to} instead"
+            return trace.end(Outcome(Kind.REDIRECTED, why, remove_rule(redirect)))
+        return replace(trace, packet=walk.packet)
 
-    def frames(self, telling: Telling, node: Node, packet: Packet) -> Story | None:
-        """Be asked by ebtables whether one is who one says."""
-        first = wires(self.topology)[node.bridge_interface][0]
-        frame = replace(packet, into=node.bridge_interface, mac=mac_of(first))
-        walk = self.frame_rules.hook("PREROUTING", frame)
-        telling.doubt(*walk.uncertain)
+    return filter_packet
+
+
+def filter_frame_from_node(trace: PacketTrace, lab: Lab) -> Step:
+    """Compare the frame's port, MAC and address: ebtables, nat PREROUTING."""
+    sender = trace.sending_node
+    frame = replace(trace.packet, into=sender.bridge_interface, mac=lab.mac(sender))
+    walk = lab.frame_rules.hook("PREROUTING", frame)
+    trace = trace.skip(*walk.uncertain)
+    if walk.decided_by:
+        trace = _record_rules(trace, walk)
+        return trace.end(outcome_of_rule(lab, trace.flow, trace.after_nat, walk.decided_by))
+    if not walk.met:
+        return trace
+    what = f"MAC and source address are those of {sender.name}, whose port this is"
+    return trace.hop("ebtables nat PREROUTING", what, "ebtables -t nat -L CNET-FRAMES")
+
+
+def filter_frame_between_ports(trace: PacketTrace, lab: Lab) -> Step:
+    """Pass from one port of a bridge to another: ebtables, filter FORWARD and nat POSTROUTING."""
+    sender, target = trace.sender, trace.target
+    if not (sender and target and trace.is_switched):
+        return trace
+    frame = Packet(
+        trace.flow.protocol,
+        str(sender.address.ip),
+        str(target.address.ip),
+        trace.packet.port,
+        into=sender.bridge_interface,
+        out=target.bridge_interface,
+        mac=lab.mac(sender),
+    )
+    for hook in ("FORWARD", "POSTROUTING"):
+        walk = lab.frame_rules.hook(hook, frame)
+        trace = trace.skip(*walk.uncertain)
         if walk.decided_by:
-            self.tell_rules(telling, walk)
-            return self.refused(telling, walk.decided_by)
-        if walk.met:
-            telling.hop(
-                "ebtables nat PREROUTING",
-                f"port, MAC and address belong together: {node.name} is who it says",
-                "ebtables -t nat -L CNET-FRAMES",
-            )
+            trace = _record_rules(trace, walk)
+            return trace.end(outcome_of_rule(lab, trace.flow, trace.after_nat, walk.decided_by))
+    return trace
+
+
+def filter_in_namespace(trace: PacketTrace, lab: Lab, node: Node, hook: str, packet: Packet) -> Step:
+    """Walk a packet, or its reply, through rules that somebody added inside a namespace."""
+    place, where = lab.place(node), f"namespace {node.namespace}"
+    walk = Ruleset(place.saved_rules, place.has).hook(hook, packet)
+    trace = trace.skip(*(f"{rule} (in {where})" for rule in walk.uncertain))
+    if walk.decided_by is None:
+        return trace
+    rule, fix = describe_rule(walk.decided_by), remove_rule(walk.decided_by, node.namespace)
+    trace = trace.hop(where, f"{hook}: {rule}")
+    if packet.answer:
+        return trace.end(Outcome(Kind.NO_REPLY, f"the reply is dropped in {where}: {rule}", fix))
+    return trace.end(Outcome(Kind.NOT_OURS, f"in {where}: {rule}", fix))
+
+
+def filter_in_sender(trace: PacketTrace, lab: Lab) -> Step:
+    """Leave the sender: iptables OUTPUT of its namespace."""
+    return filter_in_namespace(trace, lab, trace.sending_node, "OUTPUT", trace.packet)
+
+
+def filter_in_receiver(trace: PacketTrace, lab: Lab) -> Step:
+    """Enter the receiver: iptables INPUT of its namespace."""
+    packet = replace(trace.packet, into=trace.receiving_node.interface)
+    return filter_in_namespace(trace, lab, trace.receiving_node, "INPUT", packet)
+
+
+def translate_source(trace: PacketTrace, lab: Lab) -> Step:
+    """Get the host's address as the source where the reply must return to the host: iptables nat POSTROUTING."""
+    trace, walk = walk_hook(trace, lab, "POSTROUTING", trace.packet)
+    leaving = replace(trace, at=At.VETH if trace.target else At.WORLD)
+    rule = next((rule for rule in walk.met if rule.target in ("MASQUERADE", "SNAT")), None)
+    if rule:
+        what = f"the source becomes the host's address: {comment_of(rule)}"
+        leaving = leaving.hop("nat POSTROUTING", what, "conntrack -L")
+        if not trace.is_switched or trace.packet.translated:
+            return leaving
+        what = f"{describe_rule(rule)}: {trace.receiver} sees the host as the sender"
+        return leaving.warn(Problem(what, remove_rule(rule)))
+    to_world = bool(trace.sender and not trace.target)
+    hairpin = trace.is_switched and trace.packet.translated
+    if not (to_world or hairpin or IPv4Address(trace.packet.source).is_loopback):
+        return leaving
+    whose = "no host outside" if to_world else f"{trace.receiver}"
+    why = f"no rule translates the source {trace.packet.source}, to which {whose} can reply"
+    trace = trace.hop("nat POSTROUTING", why, "iptables -t nat -S POSTROUTING")
+    return trace.end(Outcome(Kind.NO_REPLY, f"nat POSTROUTING: {why}", LOAD_NAT))
+
+
+def filter_reply(trace: PacketTrace, lab: Lab) -> Step:
+    """Send the reply back through each filter; a UDP datagram is not replied to."""
+    target, sender, packet = trace.receiving_node, trace.sender, trace.packet
+    if packet.protocol == "udp":
+        return trace
+    reply = replace(packet, source=packet.destination, destination=packet.source, answer=True, into="")
+    step = filter_in_namespace(trace, lab, target, "OUTPUT", replace(reply, out=target.interface))
+    if isinstance(step, Result):
+        return step
+    if lab.filters(target.bridge) or not trace.is_switched:
+        out = sender.bridge if sender else lab.interface_to(packet.source)
+        step = _filter_reply_in_host(step, lab, replace(reply, into=target.bridge, out=out))
+    if sender is None or isinstance(step, Result):
+        return step
+    return filter_in_namespace(step, lab, sender, "INPUT", replace(reply, into=sender.interface, out=""))
+
+
+def _filter_reply_in_host(trace: PacketTrace, lab: Lab, reply: Packet) -> Step:
+    local = lab.is_host_address(reply.destination)
+    for hook in ("PREROUTING", "INPUT") if local else ("PREROUTING", "FORWARD", "POSTROUTING"):
+        trace, walk = walk_hook(trace, lab, hook, reply)
+        if rule := walk.decided_by:
+            trace = trace.hop(f"{rule.table} {rule.chain}", f"the reply: {describe_rule(rule)}")
+            why = f"{trace.receiver} replies, and the reply is dropped: {describe_rule(rule)}"
+            return trace.end(Outcome(Kind.NO_REPLY, why, LOAD_POLICY if is_ours(rule) else remove_rule(rule)))
+    return trace
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+
+def _record_rules(trace: PacketTrace, walk: Walk) -> PacketTrace:
+    """Record each rule that decided something; not those that only count, log or call a chain that returns."""
+    for rule in _rules_to_show(walk.met):
+        if rule.target not in ("LOG", "NFLOG", "") and rule is not walk.decided_by:
+            shown = f"iptables -t {rule.table} -S {rule.chain}"
+            trace = trace.hop(f"{rule.table} {rule.chain}", f"{comment_of(rule)} -> {rule.target}", shown)
+    if last := walk.decided_by:
+        shown = f"iptables -t {last.table} -vS {last.chain}"
+        trace = trace.hop(f"{last.table} {last.chain}", describe_rule(last), shown)
+    return trace
+
+
+def _rules_to_show(met: Sequence[Rule]) -> Iterator[Rule]:
+    for at, rule in enumerate(met):
+        called_in_vain = any(
+            _returns_at_once(each) and each.chain == rule.target for each in met[at + 1 : at + 2]
+        )
+        if not (called_in_vain or _returns_at_once(rule) or _ENDS & {rule.chain, rule.target}):
+            yield rule
+
+
+def _returns_at_once(rule: Rule) -> bool:
+    """Tell whether it is the rule of CNET-FROM-WORLD that returns what comes from a bridge."""
+    return (rule.chain, rule.target) == ("CNET-FROM-WORLD", "RETURN") and rule.matches[:1] == ("-i",)
+
+
+def _find_redirect(trace: PacketTrace, lab: Lab, walk: Walk) -> Rule | None:
+    """Find the DNAT or REDIRECT that is not the lab's; a published port is meant to be translated."""
+    rule = next((each for each in walk.met if each.target in ("DNAT", "REDIRECT")), None)
+    if rule is None or is_ours(rule) or not walk.packet.translated:
         return None
-
-    def between_ports(self, telling: Telling, node: Node, target: Node) -> Story | None:
-        """Be asked by ebtables on the way from one port of a bridge to another."""
-        frame = Packet(
-            telling.flow.protocol,
-            str(node.address.ip),
-            str(target.address.ip),
-            telling.port,
-            into=node.bridge_interface,
-            out=target.bridge_interface,
-            mac=self.wiring.wanted_mac(node),
-        )
-        for hook in ("FORWARD", "POSTROUTING"):
-            walk = self.frame_rules.hook(hook, frame)
-            telling.doubt(*walk.uncertain)
-            if walk.decided_by:
-                self.tell_rules(telling, walk)
-                return self.refused(telling, walk.decided_by)
+    if trace.flow.destination == HOST and not lab.is_published(trace.flow):
         return None
-
-    def blocked_inside(
-        self, telling: Telling, place: Place, node: Node, hook: str, packet: Packet
-    ) -> Story | None:
-        """Be stopped by a rule that somebody put into the namespace itself."""
-        walk = Ruleset(place.saved(), place.has).hook(hook, packet)
-        telling.doubt(*(f"{each} (in namespace {node.namespace})" for each in walk.uncertain))
-        if walk.decided_by is None:
-            return None
-        why = f"in namespace {node.namespace}: {described(walk.decided_by)}"
-        kind = Kind.NO_ANSWER if packet.answer else Kind.FOREIGN
-        if packet.answer:
-            why = f"the answer is dropped {why}"
-        telling.hop(f"namespace {node.namespace}", f"{hook}: {described(walk.decided_by)}")
-        return telling.end(kind, why, fix=take_away(walk.decided_by, node.namespace))
-
-    def diverted(self, telling: Telling, walk: Walk) -> Story | None:
-        """Be sent elsewhere by a translation that is not the lab's; a port that it publishes itself is meant."""
-        rule = next((each for each in walk.met if each.target in ("DNAT", "REDIRECT")), None)
-        if rule is None or is_ours(rule) or not walk.packet.translated:
-            return None
-        flow = telling.flow
-        published = {
-            (item.host_port, item.protocol) for node in self.topology.nodes for item in node.publishes
-        }
-        if flow.destination == HOST and (flow.port, flow.protocol) not in published:
-            return None
-        to = f"{walk.packet.destination} port {walk.packet.port}"
-        return telling.end(Kind.DIVERTED, f"{described(rule)}; it goes to {to} instead", fix=take_away(rule))
-
-    def refused(self, telling: Telling, rule: Rule) -> Story:
-        """End at a rule: the policy's, or somebody else's."""
-        policy_id = dropping_line(rule)
-        if policy_id:
-            return by_policy(telling, self.policy, self.topology, policy_id)
-        return telling.end(Kind.FOREIGN, described(rule), fix=take_away(rule))
-
-    def within_rate(self, name: str, source: str) -> bool:
-        """Tell whether a source has anything left; the kernel shows it in /proc/net/ipt_hashlimit."""
-        for line in self.host.rates.get(name, "").splitlines():
-            words = line.split()
-            if words[1].partition(":")[0] == source:
-                return int(words[2]) >= int(words[4])
-        return True
-
-    def decision(self, flow: Flow, taker: str, port: int) -> Decision | None:
-        """Ask the table, where it has a say."""
-        return judgement(self.policy, self.topology, flow, taker, port)
-
-    def passed(self, telling: Telling) -> Story:
-        """End well, or against the policy."""
-        decision = self.decision(telling.flow, telling.taker, telling.port)
-        if decision is None:
-            return telling.end(
-                Kind.ALLOWED,
-                "no policy is loaded" if self.policy is None else "the policy says nothing about it",
-            )
-        if decision.verdict != ACCEPT:
-            return self.against(telling, decision)
-        return telling.end(
-            Kind.ALLOWED, f"line {decision.id} of the policy allows it: {decision.reason}", decision.id
-        )
-
-    def against(self, telling: Telling, decision: Decision, before: str = "") -> Story:
-        """End well where the policy would have it dropped."""
-        source, target = self.topology.node(telling.flow.source), self.topology.node(telling.taker)
-        unasked = (
-            f"bridge {source.bridge} hands its frames to no rule (nf_call_iptables 0)"
-            if source and target and source.bridge == target.bridge and not self.filters(source.bridge)
-            else "the rule that should drop it is missing or is not asked"
-        )
-        where = line_of(self.policy, decision.id)
-        why = f"{before}line {decision.id} ({where}) would drop it: {decision.reason}; but {unasked}"
-        fix = "sudo make up repairs it" if "nf_call" in unasked else LOAD_AGAIN
-        return telling.end(Kind.AGAINST, why, decision.id, fix)
+    return rule
 
 
-def _in_words(chain: str) -> str:
-    """Name a chain that is not iptables-nft's: FAMILY TABLE CHAIN HOOK."""
+def _is_at_hook(chain: str, hook: str) -> bool:
+    """Tell whether a chain (FAMILY TABLE CHAIN HOOK) is called at a hook of iptables."""
+    family, *_, its_hook = chain.split()
+    return its_hook == hook.lower() or (family == "netdev" and hook == "PREROUTING")
+
+
+def _name_chain(chain: str) -> str:
+    """Name a chain that iptables-save does not show: FAMILY TABLE CHAIN HOOK."""
     family, table, name, _ = chain.split()
     if family == "legacy":
         return f"chain {name} of table {table} has rules of iptables-legacy (iptables-legacy-save shows them)"
     return f"chain {family} {table} {name} of nft (nft list chain {family} {table} {name} shows it)"
-
-
-def _telling_ones(met: Sequence[Rule]) -> Iterator[Rule]:
-    """Leave out calls of chains that at once return what another chain judges."""
-    for at, rule in enumerate(met):
-        after = met[at + 1] if at + 1 < len(met) else None
-        passed_on = (rule, after) if after else (rule,)
-        if rule.chain in _ENDS or rule.target in _ENDS:
-            continue
-        if not any(
-            ALREADY_CHECKED in each.comment and each.chain in (rule.chain, rule.target) for each in passed_on
-        ):
-            yield rule

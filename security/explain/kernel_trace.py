@@ -1,7 +1,7 @@
-"""Follows one packet through every rule of iptables, ebtables and nft, by the kernel's own trace.
+"""Follow one packet through every rule of iptables, ebtables and nft with the kernel's own trace.
 
-The trace is switched on in nft tables that the kernel removes when the process that made them ends, however
-it ends (`flags owner`, nft(8)): nothing is left behind. What the kernel tells is read by xtables-monitor(8).
+The trace is switched on in nft tables with `flags owner` (nft(8)): the kernel removes them when the process that
+made them ends, however it ends. xtables-monitor(8) prints the trace.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from security.rules.walk import HOOKS
 
@@ -30,65 +31,68 @@ _QUIET_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Met:
-    """A rule that the packet met, or the policy of a chain, and what came of it."""
+class TracedRule:
+    """A rule that the packet met, or the policy of a chain, and its verdict."""
 
     table: str
     chain: str
     verdict: str
     rule: str
-    answer: bool = False  # not the probe met it, but what answered
+    is_reply: bool = False  # the reply met it, not the probe
     family: str = ""
     handle: int = 0  # of a rule; 0 is the policy of a chain
 
+    def __str__(self) -> str:
+        """Write it for people."""
+        return f"{self.place}: {self.why} -> {self.verdict}"
+
+    @property
+    def place(self) -> str:
+        """Return table and chain."""
+        return f"{self.table} {self.chain}"
+
     @property
     def drops(self) -> bool:
-        """Tell whether it ended there."""
+        """Tell whether the packet ends there."""
         return self.verdict in ("DROP", "REJECT")
 
     @property
     def fix(self) -> str:
-        """Give the command that takes away the rule."""
+        """Return the command that removes the rule."""
         if self.handle == 0:
             return f"the policy of chain {self.chain} drops: {self._listing} shows it"
-        removal = f"nft delete rule {self._place} handle {self.handle}"
+        removal = f"nft delete rule {self._nft_chain} handle {self.handle}"
         if " -A " in self.rule:
             removal = f"iptables -t {self.table} -D {self.rule.partition(' -A ')[2]}"
         return f"it is not the lab's; if it is yours, remove it: sudo {removal}"
 
     @property
-    def _place(self) -> str:
-        """Name the chain as nft does."""
+    def _nft_chain(self) -> str:
         return f"{self.family} {self.table.split()[-1]} {self.chain}"
 
     @property
     def _listing(self) -> str:
-        """Give the command that shows the chain."""
+        """Return the command that shows the chain."""
         tool, _, table = self.table.rpartition(" ")
         if tool == "ebtables":
             return f"ebtables -t {table} -L {self.chain}"
         if tool or self.chain not in HOOKS:
-            return f"nft list chain {self._place}"
+            return f"nft list chain {self._nft_chain}"
         return f"iptables -t {table} -S {self.chain}"
 
-    def named(self) -> Met:
+    def with_text(self) -> TracedRule:
         """Ask nft for the text of a rule that iptables does not know; it may be gone by now."""
         if " -A " in self.rule or self.handle == 0:
             return self
-        table = self.table.split()[-1]
-        listed = subprocess.run(
-            ["nft", "-a", "list", "chain", self.family, table, self.chain],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
+        command = ["nft", "-a", "list", "chain", *self._nft_chain.split()]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         ends = f"# handle {self.handle}"
         line = next((line for line in listed.splitlines() if line.endswith(ends)), "")
         return replace(self, rule=line.removesuffix(ends).strip() or f"rule {self.handle}")
 
     @property
     def why(self) -> str:
-        """Give the rule's comment, else the rule."""
+        """Return the rule's comment, else the rule."""
         if self.handle == 0:
             return "the chain's policy"
         found = _COMMENT.search(self.rule)
@@ -97,100 +101,87 @@ class Met:
         return self.rule.partition(f"-t {self.table} ")[2] or self.rule or f"rule {self.handle}"
 
 
-class Trace:
-    """A trace of the packets with one IP identification, and of what comes back to the port that they left from.
+class KernelTrace:
+    """A trace of the packets with one IP identification, and of the replies to the port that they came from.
 
     A context manager. Does nothing where nft is missing.
     """
 
     def __init__(self, identification: int, port: int) -> None:
         traced = "meta nftrace set 1"
-        self._match = (
+        match = (
             f"ip id {identification} {traced}; meta l4proto tcp tcp dport {port} {traced}; "
             f"icmp type echo-reply icmp id {port} {traced}"
         )
-        self._owner: subprocess.Popen[str] | None = None
-        self._monitor: subprocess.Popen[str] | None = None
+        arriving = f"chain arriving {{ type filter hook prerouting priority -450; {match}; }};"
+        made = f"chain made {{ type filter hook output priority -450; {match}; }};"
+        self._commands = (
+            f"add table inet {TABLE} {{ flags owner; {arriving} {made} }}\n"
+            f"add table bridge {TABLE} {{ flags owner; {arriving} }}\n"
+        )
+        self._processes = ExitStack()
+        self._monitor: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Trace:
-        if not shutil.which("nft") or not shutil.which("xtables-monitor"):
-            return self
-        try:
-            self._begin()
-        except BaseException:
-            self._end()
-            raise
+    def __enter__(self) -> KernelTrace:
+        if shutil.which("nft") and shutil.which("xtables-monitor"):
+            with ExitStack() as begun:
+                self._begin(begun)
+                self._processes = begun.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self._processes.close()
 
-    def _begin(self) -> None:
+    def _begin(self, processes: ExitStack) -> None:
+        pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
         self._monitor = subprocess.Popen(
-            ["stdbuf", "-oL", "xtables-monitor", "--trace"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
+            ["stdbuf", "-oL", "xtables-monitor", "--trace"], stdout=pipe, stderr=quiet
         )
-        self._owner = subprocess.Popen(
-            ["nft", "-i"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        commands = (
-            f"add table inet {TABLE} {{ flags owner; "
-            f"chain arriving {{ type filter hook prerouting priority -450; {self._match}; }}; "
-            f"chain made {{ type filter hook output priority -450; {self._match}; }}; }}\n"
-            f"add table bridge {TABLE} {{ flags owner; "
-            f"chain arriving {{ type filter hook prerouting priority -450; {self._match}; }}; }}\n"
-        )
-        if self._owner.stdin:
-            self._owner.stdin.write(commands)
-            self._owner.stdin.flush()
+        processes.callback(_kill, self._monitor)
+        owner = subprocess.Popen(["nft", "-i"], stdin=pipe, stdout=quiet, stderr=quiet, text=True)
+        processes.callback(_kill, owner)
+        if owner.stdin:
+            owner.stdin.write(self._commands)
+            owner.stdin.flush()
         deadline = time.monotonic() + _READY_SECONDS
-        while not (self._monitor_listens() and self._table_is_there()) and time.monotonic() < deadline:
+        while not (_listens(self._monitor.pid) and _has_table()) and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def _monitor_listens(self) -> bool:
-        """Tell whether one of its sockets has joined a group; the columns are those of /proc/net/netlink."""
-        pid = self._monitor.pid if self._monitor else "self"
-        with suppress(OSError):
-            own = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
-            lines = Path("/proc/net/netlink").read_text(encoding="ascii").splitlines()[1:]
-            return any(
-                int(words[3], 16) and f"socket:[{words[-1]}]" in own for words in map(str.split, lines)
-            )
-        return False
-
-    @staticmethod
-    def _table_is_there() -> bool:
-        done = subprocess.run(["nft", "list", "table", "bridge", TABLE], capture_output=True, check=False)
-        return done.returncode == 0
-
-    def read(self) -> list[Met]:
-        """Give what was met, once the kernel has nothing more to tell."""
+    def read(self) -> list[TracedRule]:
+        """Return what was met, once the kernel reports nothing more."""
         if self._monitor is None or self._monitor.stdout is None:
             return []
-        told, pipe = b"", self._monitor.stdout.fileno()
+        output, pipe = b"", self._monitor.stdout.fileno()
         while select.select([pipe], [], [], _QUIET_SECONDS)[0]:
             chunk = os.read(pipe, 1 << 16)
             if not chunk:
                 break
-            told += chunk
-        return list(_read(told.decode("utf-8", "replace").splitlines()))
-
-    def _end(self) -> None:
-        for process in (self._owner, self._monitor):
-            if process:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                process.wait()
+            output += chunk
+        return list(read_trace(output.decode("utf-8", "replace").splitlines()))
 
 
-def _read(lines: Iterable[str]) -> Iterator[Met]:
-    """Read what xtables-monitor prints; a packet has a number, and the first one is the probe."""
+def _kill(process: subprocess.Popen[Any]) -> None:
+    with suppress(ProcessLookupError):
+        process.kill()
+    process.wait()
+
+
+def _listens(pid: int) -> bool:
+    """Tell whether a netlink socket of a process has joined a group (columns of /proc/net/netlink)."""
+    with suppress(OSError):
+        own = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        lines = Path("/proc/net/netlink").read_text(encoding="ascii").splitlines()[1:]
+        return any(int(words[3], 16) and f"socket:[{words[-1]}]" in own for words in map(str.split, lines))
+    return False
+
+
+def _has_table() -> bool:
+    done = subprocess.run(["nft", "list", "table", "bridge", TABLE], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def read_trace(lines: Iterable[str]) -> Iterator[TracedRule]:
+    """Read what xtables-monitor prints; each packet has an id, and the first one is the probe."""
     probe = ""
     for line in lines:
         if packet := _PACKET.match(line):
@@ -204,4 +195,6 @@ def _read(lines: Iterable[str]) -> Iterator[Met]:
             table = f"{'ebtables' if table in _TABLES_OF_IPTABLES else 'bridge'} {table}"
         elif family != "ip" or table not in _TABLES_OF_IPTABLES:
             table = f"{family} {table}"
-        yield Met(table, chain, verdict, rule.strip(), packet_id != probe, family, int(handle or "0", 16))
+        yield TracedRule(
+            table, chain, verdict, rule.strip(), packet_id != probe, family, int(handle or "0", 16)
+        )

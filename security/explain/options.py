@@ -1,4 +1,4 @@
-"""What explain is asked: FROM, TO and PORT as people write them, and its options."""
+"""Read the command line of explain: FROM, TO and PORT as people write them, and the options."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import NoReturn
 
 from lab.topology import Node, Topology
-from security.explain.result import Flow
-from security.policy.model import HOST, WORLD
+from security.policy.model import HOST, WORLD, Flow
 
 LAST_PORT = 65535
 EXAMPLE = "sudo make explain FROM=redis-cache TO=postgres-db PORT=5432"
 
 
 class UsageError(Exception):
-    """Something that cannot be asked, and how to ask it."""
+    """A command line that cannot be read, with an example of a right one."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked, and how it is to be told."""
+    """The command line."""
 
     flow: Flow
     static: bool
@@ -34,7 +33,7 @@ class Options:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say it in the words of make."""
+        """Report an error with an example for make."""
         raise UsageError(f"{message}; for example: {EXAMPLE}")
 
 
@@ -65,9 +64,9 @@ class _Reader:
     def flow(self, source: str, destination: str, protocol: str, port: str) -> Flow:
         begin, end = self.place("FROM", source), self.place("TO", destination)
         if begin in (HOST, WORLD) and end == WORLD:
-            raise UsageError(f"FROM={begin} TO=world: nothing between them passes through the lab")
+            raise UsageError(f"FROM={begin} TO=world: this traffic does not pass through the lab")
         if begin == end != HOST:
-            raise UsageError(f"FROM={begin} TO={end}: what a node sends to itself meets no rule of the lab")
+            raise UsageError(f"FROM={begin} TO={end}: what a node sends to itself passes no rule of the lab")
         return Flow(begin, end, protocol, 0 if protocol == "icmp" else self.port(port, end, protocol))
 
     def place(self, variable: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Sends one probe and watches for it: in both namespaces, on every interface of the host, in the log."""
+"""Send one probe and watch for it: in both namespaces, on every interface of the host, in the log of drops."""
 
 from __future__ import annotations
 
@@ -14,233 +14,217 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.topology import Topology
-from security.explain.kernel_trace import Met, Trace
-from security.explain.result import Flow
-from security.explain.snapshot import exists
+from security.explain.kernel_trace import KernelTrace, TracedRule
+from security.explain.lab_state import Lab
+from security.explain.live_state import is_namespace
 from security.policy.compiler import LOG_PREFIX, PROOF_GROUP
-from security.policy.model import HOST, WORLD
+from security.policy.model import HOST, WORLD, Flow
 from security.proof import builders, packets
 from security.proof.namespace import inside
 from security.proof.nflog import DropLog, GroupTakenError
-from security.proof.probe import Outside
 
 _ETH_P_ALL = 3
-DELIVERED = "delivered"  # to the host itself, past its rules
-_PATIENCE_SECONDS = 0.35
-_SETTLED_SECONDS = 0.03
+_DELIVERED = "delivered"  # to the host itself, after INPUT: a raw socket gets a copy (raw(7))
+_TIMEOUT_SECONDS = 0.35
+_SETTLE_SECONDS = 0.03
 _ERROR, _HOST_UNREACHABLE, _RST = 3, 1, 0x04
 _ARP_REQUEST, _ARP_REPLY, _ARP_BYTES = 1, 2, 28
 _PACKET_OTHERHOST = 3  # linux/if_packet.h: its MAC is not the interface's
-_FIRST_EPHEMERAL = (
-    32768 - packets.FIRST_PORT
-)  # the kernel gives no program a port below (ip_local_port_range)
+# The kernel gives programs no port below this one (ip_local_port_range).
+_FIRST_EPHEMERAL = 32768 - packets.FIRST_PORT
 _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP)
 
 
 @dataclass
 class Observation:
-    """What was seen of the probe: where, whether it arrived, what answered the sender, who dropped it."""
+    """What was seen of the probe and of its reply."""
 
     seen_at: set[str] = field(default_factory=set)
     arrived: bool = False
-    untranslated: bool = False  # it came to the world with the address of a node
-    for_another: str = ""  # the MAC of a frame that came to the right wire, and was for nobody there
-    answer: str = ""  # that came to the sender: accepted, refused, unreachable or unresolved
-    answered: bool = False  # an answer was seen somewhere
-    asked: set[str] = field(default_factory=set)  # addresses that the sender asked for by ARP
-    told: set[str] = field(default_factory=set)  # those that somebody answered for
-    dropped_by: str = ""
-    not_sent: str = ""
-    met: list[Met] = field(default_factory=list)
+    untranslated: bool = False  # it arrived in the world with the address of a node
+    other_mac: str = ""  # the MAC of a frame that arrived at the right interface, which has another one
+    reply: str = ""  # that the sender got: accepted, refused, unreachable or unresolved
+    replied: bool = False  # a reply was seen somewhere
+    arp_requests: set[str] = field(default_factory=set)  # addresses that the sender asked for
+    arp_replies: set[str] = field(default_factory=set)  # addresses that replied
+    dropped_by: str = ""  # policy id
+    send_error: str = ""
+    rules: list[TracedRule] = field(default_factory=list)
 
     @property
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Tell whether nothing more will come."""
-        return bool(self.answer or self.dropped_by or self.not_sent)
+        return bool(self.reply or self.dropped_by or self.send_error)
 
 
-class Experiment:
-    """One probe, from one place to another."""
+def send_probe(lab: Lab, flow: Flow) -> Observation:
+    """Send one probe and return what was seen of it. Raises OSError without root."""
+    turn = random.randrange(packets.MOST // packets.SOURCE_PORTS)  # noqa: S311 - a mark, no secret
+    number = turn * packets.SOURCE_PORTS + random.randrange(1, _FIRST_EPHEMERAL)  # noqa: S311
+    trace = KernelTrace(packets.identification(number), packets.source_port(number))
+    with ExitStack() as stack:
+        stack.enter_context(trace)
+        watch = _Watch(lab, flow, number, stack)
+        watch.send()
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while time.monotonic() < deadline and not watch.seen.is_settled:
+            watch.read()
+        time.sleep(_SETTLE_SECONDS)
+        watch.read()
+        watch.seen.rules = trace.read()
+    if not watch.seen.seen_at and not watch.seen.arp_requests:
+        watch.seen.arp_requests |= _pending_arp_requests(lab, flow, watch.source_namespace)
+    return watch.seen
 
-    def __init__(self, topology: Topology, outside: Outside, flow: Flow, own: str, to: str) -> None:
-        self._topology, self._outside, self._flow, self._own, self._to = topology, outside, flow, own, to
-        turns = random.randrange(packets.MOST // packets.SOURCE_PORTS)  # noqa: S311 - to be told apart alone
-        place = random.randrange(1, _FIRST_EPHEMERAL)  # noqa: S311
-        self._number = turns * packets.SOURCE_PORTS + place
-        self._sockets: list[tuple[socket.socket, str]] = []
-        self._observation = Observation()
 
-    def run(self) -> Observation:
-        """Do it. Raises OSError without root."""
-        with ExitStack() as stack, self._trace() as trace:
-            sender, log = self._open(stack)
-            deadline = time.monotonic() + _PATIENCE_SECONDS
-            self._send(sender)
-            while time.monotonic() < deadline and not self._observation.settled:
-                self._look(log)
-            time.sleep(_SETTLED_SECONDS)
-            self._look(log)
-            self._observation.met = trace.read()
-        if not self._observation.seen_at and not self._observation.asked:
-            self._observation.asked |= self._asked_before()
-        return self._observation
+class _Watch:
+    """The sockets that see the probe, and what they saw."""
 
-    def _asked_before(self) -> set[str]:
-        """Find for whom the sender asks since before the probe, which waits for the answer (proc_net(5), arp)."""
-        with inside(self._namespace(self._flow.source)):
-            lines = Path("/proc/thread-self/net/arp").read_text(encoding="ascii").splitlines()[1:]
-            route = subprocess.run(
-                ["ip", "-j", "route", "get", self._to], capture_output=True, check=False
-            ).stdout
-        unresolved = {words[0] for words in map(str.split, lines) if int(words[2], 16) == 0}
-        hops = {hop.get("gateway", self._to) for hop in json.loads(route or "[]")}
-        if self._flow.destination == HOST:  # which may send it on to a node
-            hops |= {str(node.address.ip) for node in self._topology.nodes}
-        return unresolved & hops
-
-    def _trace(self) -> Trace:
-        return Trace(packets.identification(self._number), packets.source_port(self._number))
-
-    def _namespace(self, name: str) -> str | None:
-        node = self._topology.node(name)
-        return node.namespace if node else self._outside.namespace if name == WORLD else None
-
-    def _targets(self) -> set[str | None]:
-        """Give the namespaces where it may arrive: a published port of the host leads to a node."""
-        if self._flow.destination != HOST:
-            return {self._namespace(self._flow.destination)}
-        flow = (self._flow.port, self._flow.protocol)
-        published = {
-            node.namespace
-            for node in self._topology.nodes
-            if any((item.host_port, item.protocol) == flow for item in node.publishes)
-        }
-        return {name for name in published if exists(name)} or {None}
-
-    def _open(self, stack: ExitStack) -> tuple[socket.socket, DropLog | None]:
-        for name in dict.fromkeys((self._namespace(self._flow.source), *self._targets(), None)):
+    def __init__(self, lab: Lab, flow: Flow, number: int, stack: ExitStack) -> None:
+        self.seen = Observation()
+        self._lab, self._flow, self._number, self._stack = lab, flow, number, stack
+        self._own, self._to = lab.address(*flow.ends), lab.address(flow.destination, flow.source)
+        self.source_namespace = _namespace_of(lab, flow.source)
+        self._targets = _possible_targets(lab, flow)
+        self._sockets: dict[socket.socket, str] = {}
+        for name in dict.fromkeys((self.source_namespace, *self._targets, None)):
             with inside(name):
-                self._keep(
-                    stack,
-                    socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL)),
-                    name or HOST,
-                )
+                tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+            self._add(tap, name or HOST)
         for protocol in _LOCAL_PROTOCOLS:
-            self._keep(stack, socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol), DELIVERED)
-        with inside(self._namespace(self._flow.source)):
-            sender = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
-            with suppress(OSError):  # an address that is not there any more
-                sender.bind((self._own, 0))
-        try:
-            log = DropLog(PROOF_GROUP)
-        except GroupTakenError:
-            return sender, None
-        stack.callback(log.close)
-        return sender, log
+            self._add(socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol), _DELIVERED)
+        self._log: DropLog | None = None
+        with suppress(GroupTakenError):
+            self._log = DropLog(PROOF_GROUP)
+            stack.callback(self._log.close)
 
-    def _keep(self, stack: ExitStack, made: socket.socket, place: str) -> None:
-        stack.enter_context(made).setblocking(False)
-        self._sockets.append((made, place))
+    def _add(self, made: socket.socket, place: str) -> None:
+        self._stack.enter_context(made).setblocking(False)
+        self._sockets[made] = place
 
-    def _send(self, sender: socket.socket) -> None:
+    def send(self) -> None:
+        """Send the probe from the source's namespace."""
         packet = builders.packet(self._flow.protocol, self._own, self._to, self._flow.port)(self._number)[0]
-        try:
-            sender.sendto(packet, (self._to, 0))
-        except OSError as error:
-            self._observation.not_sent = error.strerror or str(error)
+        with inside(self.source_namespace):
+            sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        with sender:
+            with suppress(OSError):  # the address may be missing
+                sender.bind((self._own, 0))
+            try:
+                sender.sendto(packet, (self._to, 0))
+            except OSError as error:
+                self.seen.send_error = error.strerror or str(error)
 
-    def _look(self, log: DropLog | None) -> None:
-        waiting: list[socket.socket] = [each for each, _ in self._sockets]
-        if log:
-            waiting.append(log.socket)
+    def read(self) -> None:
+        """Read what arrived at every socket and in the log."""
+        waiting: list[socket.socket] = [*self._sockets, *([self._log.socket] if self._log else [])]
         select.select(waiting, [], [], 0.01)
-        for watcher, place in self._sockets:
-            self._read(watcher, place)
-        for logged in log.read() if log else ():
-            seen = packets.recognise(logged.payload, logged.ethertype)
-            if seen and seen.number == self._number and not seen.answer:
-                self._observation.dropped_by = logged.prefix.removeprefix(LOG_PREFIX).strip()
+        for watcher, place in self._sockets.items():
+            self._read_socket(watcher, place)
+        for logged in self._log.read() if self._log else ():
+            if self._is_probe(logged.payload, logged.ethertype):
+                self.seen.dropped_by = logged.prefix.removeprefix(LOG_PREFIX).strip()
 
-    def _read(self, watcher: socket.socket, place: str) -> None:
+    def _is_probe(self, data: bytes, ethertype: int = packets.IPV4) -> bool:
+        found = packets.recognise(data, ethertype)
+        return found is not None and found.number == self._number and not found.answer
+
+    def _read_socket(self, watcher: socket.socket, place: str) -> None:
         while True:
             try:
                 data, address = watcher.recvfrom(2048)
             except BlockingIOError:
                 return
             if watcher.family == socket.AF_PACKET:
-                self._frame(data, place, address)
+                self._note_frame(data, place, address)
             else:
-                self._note(data, place, "", outgoing=False)
+                self._note_packet(data, place, "", is_outgoing=False)
 
-    def _frame(self, data: bytes, place: str, address: Sequence[Any]) -> None:
-        """Look at a frame; one that came to a node with another's MAC is taken by nobody."""
-        kind, payload, outgoing = (
-            int.from_bytes(data[12:14], "big"),
-            data[14:],
-            address[2] == socket.PACKET_OUTGOING,
-        )
-        if kind == packets.ARP and place == self._sender_place() and len(payload) >= _ARP_BYTES:
-            self._arp(payload)
-        elif kind == packets.IPV4 and address[2] == _PACKET_OTHERHOST and place != HOST:
-            seen = packets.recognise(payload)
-            if seen and seen.number == self._number and place in self._targets():
-                self._observation.for_another = data[:6].hex(":")
-        elif kind == packets.IPV4:
-            self._note(payload, place, str(address[0]), outgoing=outgoing)
+    def _note_frame(self, data: bytes, place: str, address: Sequence[Any]) -> None:
+        interface, kind = str(address[0]), address[2]
+        ethertype, payload = int.from_bytes(data[12:14], "big"), data[14:]
+        if ethertype == packets.ARP:
+            if place == (self.source_namespace or HOST) and len(payload) >= _ARP_BYTES:
+                self._note_arp(payload)
+        elif ethertype != packets.IPV4:
+            return
+        elif kind == _PACKET_OTHERHOST and place != HOST:
+            if place in self._targets and self._is_probe(payload):
+                self.seen.other_mac = data[:6].hex(":")
+        else:
+            self._note_packet(payload, place, interface, is_outgoing=kind == socket.PACKET_OUTGOING)
 
-    def _sender_place(self) -> str:
-        return self._namespace(self._flow.source) or HOST
-
-    def _arp(self, payload: bytes) -> None:
+    def _note_arp(self, payload: bytes) -> None:
         operation, sender, target = payload[7], payload[14:18], payload[24:28]
         if operation == _ARP_REQUEST:
-            self._observation.asked.add(socket.inet_ntoa(target))
+            self.seen.arp_requests.add(socket.inet_ntoa(target))
         elif operation == _ARP_REPLY:
-            self._observation.told.add(socket.inet_ntoa(sender))
+            self.seen.arp_replies.add(socket.inet_ntoa(sender))
 
-    def _note(self, data: bytes, place: str, interface: str, *, outgoing: bool) -> None:
-        answer = answer_in(data, self._number)
-        seen = packets.recognise(data)
-        if answer:
-            self._observation.answered |= answer in ("accepted", "refused")
-            if not outgoing and self._is_senders(place):
-                self._observation.answer = answer
-        elif seen and seen.number == self._number and not seen.answer:
-            self._place(place, interface, data, outgoing=outgoing)
+    def _note_packet(self, data: bytes, place: str, interface: str, *, is_outgoing: bool) -> None:
+        if reply := reply_in(data, self._number):
+            self.seen.replied |= reply in ("accepted", "refused")
+            if not is_outgoing and place == (self.source_namespace or _DELIVERED):
+                self.seen.reply = reply
+        elif self._is_probe(data) and place == _DELIVERED:
+            self.seen.arrived |= None in self._targets
+        elif self._is_probe(data):
+            self.seen.seen_at |= {interface, HOST if place == HOST else f"namespace {place}"}
+            if place == self._lab.outside.namespace:
+                self.seen.seen_at.add(WORLD)
+            if place in self._targets and not is_outgoing:
+                self._note_arrival(data)
 
-    def _is_senders(self, place: str) -> bool:
-        """Tell whether what is seen there came to the sender: on its interface, or taken by the host itself."""
-        return place == (self._namespace(self._flow.source) or DELIVERED)
-
-    def _place(self, place: str, interface: str, data: bytes, *, outgoing: bool) -> None:
-        """Note where the probe was, and whether that is where it was to go."""
-        if place == DELIVERED:
-            self._observation.arrived |= None in self._targets()
-            return
-        self._observation.seen_at |= {interface, place if place in (HOST,) else f"namespace {place}"}
-        if place == self._outside.namespace:
-            self._observation.seen_at.add(WORLD)
-        if place in self._targets() and not outgoing:
-            self._observation.arrived = True
-            node_sent = self._topology.node(self._flow.source) is not None
-            is_own = socket.inet_ntoa(data[12:16]) == self._own
-            self._observation.untranslated |= self._flow.destination == WORLD and node_sent and is_own
+    def _note_arrival(self, data: bytes) -> None:
+        self.seen.arrived = True
+        has_own_address = socket.inet_ntoa(data[12:16]) == self._own
+        if self._flow.destination == WORLD and self._lab.topology.node(self._flow.source):
+            self.seen.untranslated |= has_own_address
 
 
-def answer_in(data: bytes, number: int) -> str:
-    """Tell what a packet answers to a probe; empty when it does not.
+def _namespace_of(lab: Lab, name: str) -> str | None:
+    node = lab.topology.node(name)
+    return node.namespace if node else lab.outside.namespace if name == WORLD else None
 
-    A host that nobody answers for (ARP found no neighbour) is "unresolved": the kernel that looked for
-    it sends ICMP type 3 code 1 (RFC 1812, 4.3.3.1), to itself, too.
+
+def _possible_targets(lab: Lab, flow: Flow) -> set[str | None]:
+    """Return the namespaces where the probe may arrive: a published port of the host leads to a node."""
+    if flow.destination != HOST:
+        return {_namespace_of(lab, flow.destination)}
+    published = {
+        node.namespace
+        for node in lab.topology.nodes
+        if any((each.host_port, each.protocol) == (flow.port, flow.protocol) for each in node.publishes)
+    }
+    return {name for name in published if is_namespace(name)} or {None}
+
+
+def _pending_arp_requests(lab: Lab, flow: Flow, namespace: str | None) -> set[str]:
+    """Find ARP requests from before the probe, whose replies it waits for (proc_net(5), arp)."""
+    to = lab.address(flow.destination, flow.source)
+    with inside(namespace):
+        lines = Path("/proc/thread-self/net/arp").read_text(encoding="ascii").splitlines()[1:]
+        route = subprocess.run(["ip", "-j", "route", "get", to], capture_output=True, check=False).stdout
+    unresolved = {words[0] for words in map(str.split, lines) if int(words[2], 16) == 0}
+    hops = {hop.get("gateway", to) for hop in json.loads(route or "[]")}
+    if flow.destination == HOST:  # which may forward it to a node
+        hops |= {str(node.address.ip) for node in lab.topology.nodes}
+    return unresolved & hops
+
+
+def reply_in(data: bytes, number: int) -> str:
+    """Return how a packet replies to a probe; empty if it does not.
+
+    ICMP type 3 code 1 is "unresolved": ARP found no neighbour (RFC 1812, 4.3.3.1). The kernel that looked for it sends
+    that, also to itself.
     """
-    seen = packets.recognise(data)
     begin = (data[0] & 15) * 4
     if data[9] == packets.ICMP and data[begin] == _ERROR:
         quoted = packets.recognise(data[begin + 8 :]) if len(data) >= begin + 28 else None
         if not quoted or quoted.number != number:
             return ""
         return "unresolved" if data[begin + 1] == _HOST_UNREACHABLE else "unreachable"
-    if not seen or seen.number != number or not seen.answer:
+    found = packets.recognise(data)
+    if not found or found.number != number or not found.answer:
         return ""
     return "refused" if data[9] == packets.TCP and data[begin + 13] & _RST else "accepted"

@@ -7,6 +7,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from lab.topology import Topology
 
@@ -123,6 +124,25 @@ class Limit:
     reason: str
     number: int
     as_written: str
+
+
+class Flow(NamedTuple):
+    """A question: may `source` send to `destination`? Without ports the port is 0."""
+
+    source: str
+    destination: str
+    protocol: str
+    port: int = 0
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Return source and destination."""
+        return self.source, self.destination
+
+    def __str__(self) -> str:
+        """Write it for people."""
+        what = f"{self.protocol}/{self.port}" if self.port else self.protocol
+        return f"{self.source} -> {self.destination} {what}"
 
 
 @dataclass(frozen=True)

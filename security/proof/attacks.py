@@ -17,11 +17,12 @@ from security.policy.model import (
     LAST_PORT,
     PING_BYTES,
     WORLD,
+    Flow,
 )
 from security.proof import builders, packets
 from security.proof.builders import Build
 from security.proof.cases import CLOSED_PORTS, Cases
-from security.proof.probe import FORWARDING, LINK_LOCAL, Flow, Probe, Step
+from security.proof.probe import FORWARDING, LINK_LOCAL, Probe, Step
 
 _DNS, _HTTP = 53, 80
 _BROADCAST_PORTS = (_DNS, *CLOSED_PORTS["udp"], LAST_PORT)

@@ -16,6 +16,7 @@ from security.policy.model import (
     LAST_PORT,
     WORLD,
     Decision,
+    Flow,
     Limit,
     Line,
     Policy,
@@ -23,7 +24,7 @@ from security.policy.model import (
 )
 from security.proof.builders import Build, packet
 from security.proof.places import Places
-from security.proof.probe import Burst, Flow, Outside, Probe
+from security.proof.probe import Burst, Outside, Probe
 
 CLOSED_PORTS = {"tcp": {22}, "udp": {9}}
 FLOOD = LOG_BURST + 20  # more packets than a drop chain logs at once

@@ -17,12 +17,12 @@ from rich.progress import Progress
 from lab.ruleset.iptables import live_rules
 from lab.table import TableError
 from lab.terminal import Console
-from security.policy.model import ACCEPT, HOST, WORLD
+from security.policy.model import ACCEPT, HOST, WORLD, Flow
 from security.policy.table import load
 from security.proof.builders import echo, packet
 from security.proof.cases import Cases
 from security.proof.mutants import NAT_CHAINS, POLICY_CHAINS, Mutant, bridge_mutants, rule_mutants
-from security.proof.probe import Flow, Probe, outside_from_environment
+from security.proof.probe import Probe, outside_from_environment
 from security.proof.proof import Difference, ProofRunner
 from security.proof.runner import ProbeRunner
 from security.proof.sockets import FOREIGN

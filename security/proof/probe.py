@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from security.policy.model import ACCEPT
+from security.policy.model import ACCEPT, Flow
 from security.proof.builders import Build
 
 # Ids of what decides where no rule of a policy does: the bridge's forwarding table, and the port's settings.
@@ -30,20 +30,6 @@ def outside_from_environment() -> Outside:
     """Read from the environment which namespace security/prove.sh has made. Raise KeyError if it has not."""
     names = ("OUTSIDE_NAMESPACE", "OUTSIDE_INTERFACE", "OUTSIDE", "HOST_FOR_OUTSIDE")
     return Outside(*(os.environ[name] for name in names))
-
-
-class Flow(NamedTuple):
-    """Source, destination, protocol and port; the port is 0 for protocols without ports."""
-
-    source: str
-    destination: str
-    protocol: str
-    port: int = 0
-
-    def __str__(self) -> str:
-        """Format for people."""
-        what = f"{self.protocol}/{self.port}" if self.port else self.protocol
-        return f"{self.source} -> {self.destination} {what}"
 
 
 class Step(NamedTuple):

@@ -14,10 +14,10 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
     told "dropped by the policy" database-closed redis-cache postgres-db 5432
     told "dropped by the policy" default nginx-lb product-1 22
     told "dropped by the policy" default nginx-lb product-1 53 --udp
-    told "nobody listens" "" order-service product-1 5000
+    told "no listener" "" order-service product-1 5000
     told allowed ping nginx-lb postgres-db --icmp
     told allowed operator host postgres-db 5432
-    told "nobody listens" "" host postgres-db 22
+    told "no listener" "" host postgres-db 22
   '
   succeeds
 }
@@ -35,7 +35,7 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
     told allowed web-out redis-cache world 80
     told allowed names-out redis-cache world 53 --udp
     ip -n nginx-lb route del default
-    told "no answer comes back" "" world host 8080
+    told "no reply" "" world host 8080
   '
   succeeds
 }
@@ -57,7 +57,7 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
 @test "rules of somebody else are told: in the host, in a namespace, dropping and refusing" {
   sandboxed "$POLICED"'
     listen postgres-db 5432
-    foreign() { told "dropped by somebody else'\''s rule" "" order-service postgres-db 5432; }
+    foreign() { told "dropped by a rule that is not the lab'\''s" "" order-service postgres-db 5432; }
     iptables -I FORWARD -d 10.0.0.60 -j DROP; foreign; iptables -D FORWARD -d 10.0.0.60 -j DROP
     iptables -I FORWARD -d 10.0.0.60 -p tcp -j REJECT --reject-with tcp-reset; foreign
     iptables -D FORWARD -d 10.0.0.60 -p tcp -j REJECT --reject-with tcp-reset
@@ -68,7 +68,7 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
     told allowed database order-service postgres-db 5432
     nft "add table inet others; add chain inet others forward { type filter hook forward priority 10; }; add rule inet others forward ip daddr 10.0.0.60 drop"
     security/explain.sh order-service postgres-db 5432 --json >/run/told || [[ $? == 1 ]]
-    jq -e ".live.kind == \"dropped by somebody else'\''s rule\" and (.doubts | any(test(\"inet others forward\")))" /run/told
+    jq -e ".observed.kind == \"dropped by a rule that is not the lab'\''s\" and (.not_simulated | any(test(\"inet others forward\")))" /run/told
     nft delete table inet others
   '
   succeeds
@@ -78,13 +78,13 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
   sandboxed "$POLICED"'
     listen postgres-db 5432
     ip -n redis-cache route del default; told "no route" "" redis-cache world 80; scripts/network.sh up >/dev/null
-    ip -n order-service link set veth-order-s down; told "a link is down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
-    ip link set veth-order-s-br down; told "a link is down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
-    ip link set veth-pg-br down; told "a link is down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
+    ip -n order-service link set veth-order-s down; told "link down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
+    ip link set veth-order-s-br down; told "link down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
+    ip link set veth-pg-br down; told "link down" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
     in_node order-service sysctl -qw net.ipv4.neigh.veth-order-s.mcast_solicit=1 net.ipv4.neigh.veth-order-s.retrans_time_ms=50
     ip -n order-service neigh flush all
     ip link set veth-pg-br nomaster; told "not a port of its bridge" "" order-service postgres-db 5432; scripts/network.sh up >/dev/null
-    sysctl -qw net.ipv4.conf.br-app.forwarding=0; told "the host does not forward" "" redis-cache world 80; scripts/nat.sh up >/dev/null
+    sysctl -qw net.ipv4.conf.br-app.forwarding=0; told "not forwarded by the host" "" redis-cache world 80; scripts/nat.sh up >/dev/null
     sysctl -qw net.ipv4.conf.uplink.forwarding=0; story redis-cache world 80 --static | grep "net.ipv4.conf.uplink.forwarding is 0"; scripts/nat.sh up >/dev/null
     told allowed database order-service postgres-db 5432
   '
@@ -96,7 +96,7 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
     listen postgres-db 5432
     security/policy.sh down >/dev/null
     POLICY= told allowed "" redis-cache postgres-db 5432
-    story redis-cache postgres-db 5432 | grep "hands its packets to no rule"
+    story redis-cache postgres-db 5432 | grep "passes no packets to iptables"
     scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null
     export TOPOLOGY=tiers; policed_network; listen product-1 5000
     told allowed "" order-service product-1 5000

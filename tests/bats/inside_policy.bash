@@ -30,9 +30,9 @@ told() {
   local live static wanted="$1|$2"
   live=$(security/explain.sh "${@:3}" --json) || [[ $? == 1 ]]
   static=$(security/explain.sh "${@:3}" --static --json) || [[ $? == 1 ]]
-  [[ $(jq -r '"\(.live.kind)|\(.live.policy_id)"' <<<"$live") == "$wanted" ]] || { jq -c '{live, ending, evidence}' <<<"$live" && echo "live is not $wanted: ${*:3}" && return 1; }
-  [[ $(jq -r '"\(.ending.kind)|\(.ending.policy_id)"' <<<"$static") == "$wanted" ]] || { jq -c .ending <<<"$static" && echo "static is not $wanted: ${*:3}" && return 1; }
-  [[ $(jq -r .agrees <<<"$live") == true ]] || { jq -c '{live, ending}' <<<"$live" && return 1; }
+  [[ $(jq -r '"\(.observed.kind)|\(.observed.policy_id)"' <<<"$live") == "$wanted" ]] || { jq -c '{observed, predicted, kernel_trace}' <<<"$live" && echo "live is not $wanted: ${*:3}" && return 1; }
+  [[ $(jq -r '"\(.predicted.kind)|\(.predicted.policy_id)"' <<<"$static") == "$wanted" ]] || { jq -c .predicted <<<"$static" && echo "static is not $wanted: ${*:3}" && return 1; }
+  [[ $(jq -r .as_predicted <<<"$live") == true ]] || { jq -c '{observed, predicted}' <<<"$live" && return 1; }
   echo "ok $wanted: ${*:3}"
 }
 

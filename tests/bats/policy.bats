@@ -112,7 +112,7 @@ POLICED='source tests/bats/inside_policy.bash
     said=$(scripts/lab.sh status 2>&1) && exit 1
     grep -E "^missing +the whole policy: [0-9]{3} rules$" <<<"$said"
     grep "^missing  br-app hands its frames to the rules" <<<"$said"
-    [[ $(security/explain.sh redis-cache postgres-db 5432 --json | jq -r .truth.kind) == "allowed, AGAINST the policy" ]]
+    [[ $(security/explain.sh redis-cache postgres-db 5432 --json | jq -r .outcome.kind) == "allowed, AGAINST the policy" ]]
     scripts/lab.sh network >/run/up 2>&1 || { cat /run/up; exit 1; }
     refute reaches redis-cache postgres-db 5432
     security/policy.sh status

@@ -4,10 +4,10 @@ import pytest
 
 from lab.ruleset.iptables import parse
 from lab.topology import load as load_topology
-from security.explain.advice import setting_of
-from security.explain.kernel_trace import Met, _read
+from security.explain.advice import sysctl_key
+from security.explain.kernel_trace import TracedRule, read_trace
 from security.explain.options import UsageError, read_options
-from security.explain.verdict import dropping
+from security.explain.verdict import find_drop
 from security.rules.matches import Packet
 from security.rules.walk import Ruleset, Walk
 
@@ -111,12 +111,17 @@ def test_a_trace_tells_rules_from_policies_and_the_probe_from_its_answer() -> No
         "PACKET: 2 bb IN=br-app OUT=br-app SRC=10.0.0.60 DST=10.0.0.40",
         " TRACE: 2 bb filter:FORWARD:policy:DROP ",
     ]
-    accepted, dropped, answer = _read(told)
-    assert (accepted.table, accepted.drops, accepted.answer) == ("filter", False, False)
-    assert (dropped.table, dropped.handle, dropped.drops, dropped.answer) == ("inet others", 31, True, False)
+    accepted, dropped, answer = read_trace(told)
+    assert (accepted.table, accepted.drops, accepted.is_reply) == ("filter", False, False)
+    assert (dropped.table, dropped.handle, dropped.drops, dropped.is_reply) == (
+        "inet others",
+        31,
+        True,
+        False,
+    )
     assert "nft delete rule inet others forward handle 31" in dropped.fix
-    assert (answer.why, answer.answer) == ("the chain's policy", True)
-    assert Met("filter", "FORWARD", "DROP", "-4 -t filter -A FORWARD -j DROP", handle=1).fix.endswith(
+    assert (answer.why, answer.is_reply) == ("the chain's policy", True)
+    assert TracedRule("filter", "FORWARD", "DROP", "-4 -t filter -A FORWARD -j DROP", handle=1).fix.endswith(
         "-D FORWARD -j DROP"
     )
 
@@ -134,21 +139,24 @@ def test_a_trace_tells_rules_from_policies_and_the_probe_from_its_answer() -> No
     ],
 )
 def test_a_policy_that_drops_is_shown_by_the_tool_that_knows_its_chain(line: str, command: str) -> None:
-    (met,) = _read([f" TRACE: {line}:policy:DROP "])
+    (met,) = read_trace([f" TRACE: {line}:policy:DROP "])
     assert met.fix.endswith(f" drops: {command} shows it")
 
 
-def test_a_setting_of_an_interface_with_a_dot_keeps_the_dot() -> None:
-    assert setting_of("br-app", "forwarding") == "net.ipv4.conf.br-app.forwarding"
-    assert setting_of("eth0.100", "forwarding") == "net/ipv4/conf/eth0.100/forwarding"
+def test_a_sysctl_key_an_interface_with_a_dot_keeps_the_dot() -> None:
+    assert sysctl_key("br-app", "forwarding") == "net.ipv4.conf.br-app.forwarding"
+    assert sysctl_key("eth0.100", "forwarding") == "net/ipv4/conf/eth0.100/forwarding"
 
 
 def test_what_dropped_the_probe_is_told_from_what_dropped_its_answer() -> None:
-    met = [Met("filter", "FORWARD", "ACCEPT", "")]
-    assert dropping(met) is dropping(met, answer=True) is None
-    lost, answer = Met("filter", "INPUT", "DROP", ""), Met("mangle", "FORWARD", "REJECT", "", answer=True)
+    met = [TracedRule("filter", "FORWARD", "ACCEPT", "")]
+    assert find_drop(met) is find_drop(met, reply=True) is None
+    lost, answer = (
+        TracedRule("filter", "INPUT", "DROP", ""),
+        TracedRule("mangle", "FORWARD", "REJECT", "", is_reply=True),
+    )
     for order in ([lost, answer], [answer, lost]):
-        assert (dropping(order), dropping(order, answer=True)) == (lost, answer)
+        assert (find_drop(order), find_drop(order, reply=True)) == (lost, answer)
 
 
 @pytest.mark.parametrize(

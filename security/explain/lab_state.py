@@ -1,0 +1,135 @@
+"""The lab as a snapshot and the tables show it: whose address, which way, what the policy decides. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from lab.ruleset.iptables import parse
+from lab.topology import Node, Topology
+from security.explain.snapshot import NO_PLACE, Place, Snapshot
+from security.policy.compiler import mac_of, wires
+from security.policy.model import BUILT_IN, DIRECT, DROP, HOST, WORLD, Decision, Flow, Policy
+from security.proof.probe import Outside
+from security.rules.walk import FrameRules, Ruleset
+
+LOCALHOST = "127.0.0.1"
+OUTSIDE_PORT = "cnet-outside"  # the host's end of the veth pair to the namespace that a probe is sent from
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A snapshot, with the tables that it is compared with."""
+
+    snapshot: Snapshot
+    topology: Topology
+    table: Policy | None
+    outside: Outside
+
+    @property
+    def host(self) -> Place:
+        """Return the host's part of the snapshot."""
+        return self.snapshot.host
+
+    def place(self, node: Node) -> Place:
+        """Return the snapshot of a node's namespace."""
+        return self.snapshot.namespaces.get(node.namespace, NO_PLACE)
+
+    @cached_property
+    def policy(self) -> Policy | None:
+        """Return the policy; None where none is loaded."""
+        in_force = any(chain == "CNET-FROM-NODES" for _, chain, _ in self.host.saved_rules.policies)
+        return self.table if in_force or self.host.policed else None
+
+    @cached_property
+    def rules(self) -> Ruleset:
+        """Return the host's rules of iptables."""
+        return Ruleset(
+            self.host.saved_rules,
+            self.is_host_address,
+            self._is_within_rate,
+            lambda source: self.host.open.get(source, 0),
+            self._address_of_interface,
+        )
+
+    @cached_property
+    def frame_rules(self) -> FrameRules:
+        """Return the host's rules of ebtables."""
+        return FrameRules(parse(self.host.frames), self.is_host_address)
+
+    @cached_property
+    def _macs(self) -> dict[str, str]:
+        return {port: mac_of(nodes[0]) for port, nodes in wires(self.topology).items()}
+
+    def mac(self, node: Node) -> str:
+        """Return the MAC that the table gives to a node's interface."""
+        return self._macs[node.bridge_interface]
+
+    def gateway(self, node: Node) -> str:
+        """Return the address of a node's bridge."""
+        return str(self.topology.bridge_of(node).address.ip)
+
+    def address(self, name: str, peer: str) -> str:
+        """Return the address of a node, host or world that its peer would use."""
+        node, other = self.topology.node(name), self.topology.node(peer)
+        if node:
+            return str(node.address.ip)
+        if name == WORLD:
+            return self.outside.address
+        if peer == HOST:
+            return LOCALHOST
+        return self.gateway(other) if other else self.outside.host_address
+
+    def is_host_address(self, address: str) -> bool:
+        """Tell whether the host has an address; it gets one towards the outside when a probe is sent."""
+        return address == self.outside.host_address or self.host.has(address)
+
+    def interface_to(self, address: str) -> str:
+        """Return the interface by which the host sends to an address; empty without a route."""
+        if address == self.outside.address:
+            return OUTSIDE_PORT
+        route = self.host.route(address)
+        return route.interface if route else ""
+
+    def filters(self, bridge: str) -> bool:
+        """Tell whether a bridge passes its packets to iptables."""
+        link = self.host.link(bridge) or {}
+        return bool(link.get("linkinfo", {}).get("info_data", {}).get("nf_call_iptables"))
+
+    def owners(self, address: str) -> dict[str, str]:
+        """Return the namespaces that have an address, each with `CIDR dev INTERFACE`."""
+        found = {
+            name: f"{place.cidr(address)} dev {place.addresses()[address]}"
+            for name, place in self.snapshot.namespaces.items()
+            if address in place.addresses()
+        }
+        return found | self.host.owners.get(address, {})
+
+    def is_published(self, flow: Flow) -> bool:
+        """Tell whether a port of the host leads to a node."""
+        published = (each for node in self.topology.nodes for each in node.publishes)
+        return any((each.host_port, each.protocol) == (flow.port, flow.protocol) for each in published)
+
+    def decide(self, flow: Flow, after_nat: Flow) -> Decision | None:
+        """Ask the policy about a flow; None if it does not apply."""
+        source, target = self.topology.node(flow.source), self.topology.node(after_nat.destination)
+        through_host = flow.destination == HOST
+        within = source and target and source.namespace == target.namespace and not through_host
+        if self.policy is None or within or not (source or target):
+            return None
+        if flow.source == WORLD and not through_host:
+            return Decision(DROP, DIRECT, BUILT_IN[DIRECT])
+        return self.policy.decide(*after_nat.ends, after_nat.protocol, after_nat.port)
+
+    def _address_of_interface(self, interface: str) -> str:
+        if interface == OUTSIDE_PORT:
+            return self.outside.host_address
+        return next((address for address, name in self.host.addresses().items() if name == interface), "")
+
+    def _is_within_rate(self, name: str, source: str) -> bool:
+        """Tell whether a source may open one more connection; the columns are those of /proc/net/ipt_hashlimit."""
+        for line in self.host.rates.get(name, "").splitlines():
+            words = line.split()
+            if words[1].partition(":")[0] == source:
+                return int(words[2]) >= int(words[4])
+        return True
