@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The outside of a proof: a namespace on a veth pair to the host, without a route to the nodes. It is deleted when the
-# script ends. Sourced.
+# An outside of one's own for a proof: a namespace on a wire to the host, that knows no way to the nodes. It goes
+# away with the script. Sourced.
 
 OUTSIDE=198.51.100.2 HOST_FOR_OUTSIDE=198.51.100.1 OUTSIDE_INTERFACE=uplink # TEST-NET-2, RFC 5737
 export OUTSIDE HOST_FOR_OUTSIDE OUTSIDE_INTERFACE
@@ -29,5 +29,5 @@ link set $OUTSIDE_INTERFACE up
 EOF
 }
 
-# Only for attacks: send everything from the outside to the host.
+# For attacks only: an outside that sends everything to the host.
 know_the_way_in() { ip -n "$OUTSIDE_NAMESPACE" route add default via "$HOST_FOR_OUTSIDE"; }
