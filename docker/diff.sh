@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The same, two ways: the lab's live links, addresses, routes and rules beside Docker's, and why each is there.
+# Compare the live links, addresses, routes and rules of the lab and of Docker, with the reason for each.
 #
 #   docker/diff.sh [run]     on the terminal, and as reports/docker_diff.md and .pdf
 #   docker/diff.sh --json    for programs
 #   docker/diff.sh help
 #
 # The platform must run in Docker (make docker-up); the lab is brought up in a sandbox, as TOPOLOGY says (tiers, as in
-# docker/compose.yml), and is gone at the end. 1 when a line is there that is not explained.
+# docker/compose.yml), and removed at the end. Exits with 1 if a line is not explained.
 
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"

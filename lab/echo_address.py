@@ -1,7 +1,6 @@
-"""An HTTP server that answers each client with the address it sees: `echo_address.py ADDRESS PORT [tcp|udp]`.
+"""An HTTP server that answers each client with the client's address: `echo_address.py ADDRESS PORT [tcp|udp]`.
 
-What a node looks like from outside is what masquerading is about; verify.sh asks this server. With udp, it sends each
-datagram back as it is.
+verify.sh checks masquerading with it. With udp it sends each datagram back unchanged.
 """
 
 import sys
@@ -10,7 +9,7 @@ from socketserver import BaseRequestHandler, TCPServer, ThreadingUDPServer
 
 
 class EchoAddress(BaseHTTPRequestHandler):
-    """Answers every GET with the client's address as plain text."""
+    """Answer each GET with the client's address as plain text."""
 
     def do_GET(self) -> None:
         """Answer one request."""
@@ -21,11 +20,11 @@ class EchoAddress(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet: the caller prints what it saw."""
+        """Print nothing: the caller prints the result."""
 
 
 class Server(ThreadingHTTPServer):
-    """Listens at once: the one of the library first asks DNS for its own name, which a policy may keep from it."""
+    """Bind without the library's DNS lookup of its own name, which a policy may block."""
 
     def server_bind(self) -> None:
         """Bind to the address."""
@@ -34,7 +33,7 @@ class Server(ThreadingHTTPServer):
 
 
 class EchoDatagram(BaseRequestHandler):
-    """Sends a datagram back."""
+    """Send a datagram back."""
 
     def handle(self) -> None:
         """Answer one datagram."""

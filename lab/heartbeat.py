@@ -1,4 +1,4 @@
-"""Says each second for a store that it is there; it answers only its clients, so the registry cannot ask.
+"""Renew a store's lease in the registry each second: a store accepts only its clients, so the registry cannot check it.
 
 It ends with the container's PID namespace. Environment: HEARTBEAT (URL), SERVICE_IP, SERVICE_PORT
 """
@@ -16,14 +16,14 @@ TIMEOUT_SECONDS = 1.0
 
 
 def listens(ip: str, port: int) -> bool:
-    """Tell whether the store takes connections."""
+    """Return whether the store accepts connections."""
     with suppress(OSError), socket.create_connection((ip, port), TIMEOUT_SECONDS):
         return True
     return False
 
 
 def renew(url: str, ip: str) -> None:
-    """Renew the lease from the store's own address, which the registry believes; it may be away."""
+    """Renew the lease from the store's own address, as the registry requires; if the registry is down, do nothing."""
     parts, deadline = urlsplit(url), time.monotonic() + TIMEOUT_SECONDS
     request = (
         f"PUT {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -41,7 +41,7 @@ def renew(url: str, ip: str) -> None:
 
 
 def main() -> None:
-    """Renew for as long as the store takes connections."""
+    """Renew the lease while the store accepts connections."""
     ip, port = os.environ["SERVICE_IP"], int(os.environ["SERVICE_PORT"])
     while True:
         if listens(ip, port):

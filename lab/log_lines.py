@@ -3,6 +3,7 @@
 tail -v FILE... | python3 -m lab.log_lines             all lines
 tail -v FILE... | python3 -m lab.log_lines problems    the last lines that tell of a problem, else the last ones
 tail FILE | python3 -m lab.log_lines repeated          the error that came three times, if any; 1 if none
+tail FILE | python3 -m lab.log_lines last-error        the last error that may be a cause, if any
 
 Reads the JSON of the services and of nginx, and the texts of nginx, PostgreSQL, Redis and the supervisor. A line in
 another form is printed as it is.
@@ -35,6 +36,10 @@ TEXT = re.compile(
 )
 LEVELS = {"*": "notice", "#": "warning", "-": "info", ".": "debug", "log": "info", "warn": "warning"}
 PROBLEMS = {"warning", "error", "fatal", "panic", "crit", "critical", "alert", "emerg"}
+ERROR_ANYWHERE = re.compile(r"FATAL|PANIC|ERROR|Error|[Nn]o space|start\.sh: ")  # in a line without a level
+CONSEQUENCE = re.compile(
+    r"a dependency does not answer: |.*\[ERROR\] (?:Worker|Shutting down|Reason)|.*HaltServer"
+)
 ERROR_LINE = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception)(?::|$)|Fatal|FATAL")
 
 
@@ -117,6 +122,16 @@ def repeated(lines: Iterable[Line]) -> str:
     return next((error for error, count in errors.most_common(1) if count >= TIMES), "")
 
 
+def last_error(lines: Iterable[Line]) -> str:
+    """Return the last error that may be a cause, not the consequence of another; "" if there is none."""
+    error = ""
+    for line in lines:
+        is_error = line.is_problem or (not line.level and ERROR_ANYWHERE.search(line.message) is not None)
+        if is_error and not CONSEQUENCE.match(line.message):
+            error = line.message
+    return error
+
+
 def main(command: str) -> int:
     """Do what the command line asks."""
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -125,6 +140,9 @@ def main(command: str) -> int:
         error = repeated(lines)
         print(error)
         return 0 if error else 1
+    if command == "last-error":
+        print(last_error(lines))
+        return 0
     for line in problems(lines) if command == "problems" else lines:
         print(line, flush=True)
     return 0

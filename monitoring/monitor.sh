@@ -10,8 +10,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/lib/watchers.sh
-source "$ROOT/scripts/lib/watchers.sh"
+# shellcheck source=scripts/lib/processes.sh
+source "$ROOT/scripts/lib/processes.sh"
 
 DURATION=${DURATION:-30}
 export REPORTS=${REPORTS:-$ROOT/reports}
@@ -84,9 +84,9 @@ start_capture() {
   CAPTURE=$!
   defer end_capture
   retry_until 20 capture_began || die "tcpdump did not begin"
-  ! gone "$CAPTURE" || wait "$CAPTURE" || die "the capture ended at once; the lines above say why"
+  ! process_ended "$CAPTURE" || wait "$CAPTURE" || die "the capture ended at once; the lines above say why"
 }
-capture_began() { gone "$CAPTURE" || "$ROOT/monitoring/capture.sh" status &>/dev/null; }
+capture_began() { process_ended "$CAPTURE" || "$ROOT/monitoring/capture.sh" status &>/dev/null; }
 end_capture() {
   kill -TERM "$CAPTURE" 2>/dev/null || : # it has ended by itself
   wait "$CAPTURE"

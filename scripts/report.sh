@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Pages made from the live system: on the terminal, and as files in reports/.
+# Reports of the live system: on the terminal, and as files in reports/.
 #
-#   scripts/report.sh rules      every live rule, its meaning, why it is there, its counters (Markdown, PDF)
-#   scripts/report.sh topology   what is connected to what (SVG, PNG)
+#   scripts/report.sh rules      each live rule, its meaning and counters (Markdown, PDF)
+#   scripts/report.sh topology   a diagram of the live system, and of the policy (SVG, PNG)
 #   scripts/report.sh distribution   which instance answered how many requests, and when (CSV, PNG)
-#   scripts/report.sh proof      the policy, tried; 1 when anything differs (CSV, PNG)
+#   scripts/report.sh proof      try each possible flow; 1 if any differs from the policy (CSV, PNG)
 #   scripts/report.sh documents  the security policy, isolation and routing, with their proof (Markdown, PDF)
-#   scripts/report.sh health [OPTION...]   is each service well: --once (or ONCE=1), --json, --csv FILE, --report FOLDER
-#   scripts/report.sh connections [OPTION...]   who is connected to whom: --watch SECONDS, --json
+#   scripts/report.sh health [OPTION...]   state and latency of each service: --once (or ONCE=1), --json, --csv FILE,
+#                                          --report FOLDER
+#   scripts/report.sh connections [OPTION...]   connections by service and state: --watch SECONDS, --json
 #   scripts/report.sh help
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
-# shellcheck source=scripts/lib/watchers.sh
-source "$ROOT/scripts/lib/watchers.sh"
+# shellcheck source=scripts/lib/processes.sh
+source "$ROOT/scripts/lib/processes.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 
@@ -34,7 +35,7 @@ rules() {
 topology() {
   page monitoring.diagram --svg "$REPORTS/topology.svg" --png "$REPORTS/topology.png" \
     --policy "$REPORTS/policy.svg" --policy "$REPORTS/policy.png"
-  say "also: $REPORTS/topology.svg, .png, and who may talk to whom: $REPORTS/policy.svg, .png"
+  say "also: $REPORTS/topology.svg, .png, and the policy: $REPORTS/policy.svg, .png"
 }
 
 distribution() {
@@ -45,7 +46,8 @@ distribution() {
 proof() {
   local status=0 began=$EPOCHSECONDS
   "$ROOT/security/prove.sh" --csv "$REPORTS/proof.csv" --png "$REPORTS/proof.png" || status=$?
-  (($(stat -c %Y "$REPORTS/proof.csv" 2>/dev/null || echo 0) < began)) || say "also: $REPORTS/proof.csv and $REPORTS/proof.png"
+  (($(stat -c %Y "$REPORTS/proof.csv" 2>/dev/null || echo 0) < began)) ||
+    say "also: $REPORTS/proof.csv and $REPORTS/proof.png"
   return "$status"
 }
 

@@ -1,29 +1,29 @@
 #!/usr/bin/env bash
-# More or fewer instances of a service while it is used: namespaces, addresses and programs come and go.
+# Add or remove instances of a service while it is used: their namespaces, addresses and programs.
 #
 #   scripts/scale.sh PROGRAM COUNT   product-service or order-service, 1 to 100 instances
-#   scripts/scale.sh status          how many instances each program has
+#   scripts/scale.sh status          print the number of instances of each program
 #   scripts/scale.sh help
 #
-# More:  a namespace each, then the program; it registers, and the gateway gives it a growing share.
-# Fewer: the program deregisters, serves who comes yet, ends; then its namespace goes.
+# Scaling up:   create the namespace, start the program; it registers, and the gateway sends it a growing share.
+# Scaling down: deregister, finish open requests, stop, delete the namespace.
 #
-# New nodes are named after the last one (product-3 -> product-4) and take the next free addresses. The
-# lab's table is then a copy in /run/cnet, until `down`. DRY_RUN=1 shows that table, and does nothing.
+# New nodes are numbered after the last one (product-3 -> product-4) and get the next free addresses. Until `down`, the
+# lab's table is a copy in /run/cnet. DRY_RUN=1 prints that table and does nothing.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
 
-MOST=100
+MAX_INSTANCES=100
 
 successor() { # NAME: one number higher, or -2: product-3 -> product-4, order-service -> order-service-2
   local base=${1%"${1##*[!0-9]}"}
   if [[ $base == "$1" || -z $base ]]; then echo "$1-2"; else echo "$base$((10#${1#"$base"} + 1))"; fi
 }
 
-# Interfaces have at most 15 characters and may end in -br: the number goes before that.
+# Interface names have at most 15 characters; the number goes before a -br at the end.
 successor_interface() {
   local base=${1%-br} suffix=''
   [[ $base == "$1" ]] || suffix=-br
@@ -52,23 +52,25 @@ successor_address() { # CIDR: the next one that no node has
   echo "$REPLY/${1#*/}"
 }
 
-row_after() { # NODE: the row of one more like it
+row_after() { # NODE: print the row of one more instance
   printf 'node\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t-\t%s%s\n' "$(successor "$1")" "$(place_after "$1" successor NAMESPACE)" \
     "$(successor_address "${ADDRESS[$1]}")" "$(place_after "$1" successor_interface INTERFACE)" \
     "$(place_after "$1" successor_interface PORT)" "${BRIDGE[$1]}" "${LISTENS[$1]}" "${RUNS[$1]}" "${MTU[$1]:+$'\t'${MTU[$1]}}"
 }
 
-# A node that shares its namespace gets one more address there; others a namespace of their own.
+# If the node shares its namespace, the new one gets an address there; otherwise its own namespace.
 place_after() { # NODE SUCCESSOR COLUMN
   local -n column=$3
-  if [[ $(printf '%s\n' "${NAMESPACE[@]}" | grep -cxF -- "${NAMESPACE[$1]}") -gt 1 ]]; then echo "${column[$1]}"; else "$2" "${column[$1]}"; fi
+  local sharing
+  sharing=$(printf '%s\n' "${NAMESPACE[@]}" | grep -cxF -- "${NAMESPACE[$1]}")
+  if ((sharing > 1)); then echo "${column[$1]}"; else "$2" "${column[$1]}"; fi
 }
 
 rows() { "$ROOT/scripts/topology.sh" dump "$1"; } # TABLE
 
-# Write the table with COUNT nodes that run PROGRAM: first those of the base table, in their places, then those
-# that are up, then new ones. All other rows stay as they are now.
-write_scaled_table() { # PROGRAM COUNT BASE TABLE; loads it
+# Write and load the table with COUNT nodes that run PROGRAM: first those of the base table, in its order, then those
+# that are up, then new ones. All other rows stay.
+write_scaled_table() { # PROGRAM COUNT BASE TABLE
   local nodes table=$4
   printf '# %s %s, made by scripts/scale.sh from\n# %s\n' "$2" "$1" "$3" >"$table"
   awk -F'\t' -v program="$1" -v count="$2" '
@@ -99,16 +101,18 @@ same_nodes() { cmp -s <(rows "$1") <(rows "$2"); }
 check() { # PROGRAM COUNT
   case $1 in
     product-service | order-service) ;;
-    *) bad_usage "scale product-service or order-service: \"$1\" is not found by its clients through the registry" ;;
+    *) bad_usage "scale product-service or order-service; clients do not look up \"$1\" in the registry" ;;
   esac
-  [[ $2 =~ ^[1-9][0-9]{0,2}$ && $2 -le $MOST ]] || bad_usage "\"$2\" is not a number of instances from 1 to $MOST"
+  [[ $2 =~ ^[1-9][0-9]{0,2}$ && $2 -le $MAX_INSTANCES ]] ||
+    bad_usage "\"$2\" is not a number of instances from 1 to $MAX_INSTANCES"
 }
 
 scale() { # PROGRAM COUNT
   check "$@"
   load_topology
   [[ -n $(nodes_running "$1") ]] || die "$TABLE has no node that runs $1"
-  [[ -n $(nodes_running service-registry) ]] || die "$TABLE has no service-registry, by which clients would learn of new instances"
+  [[ -n $(nodes_running service-registry) ]] ||
+    die "$TABLE has no service-registry, so clients would not find new instances"
   local base
   base=$(base_table)
   if [[ -n ${DRY_RUN:-} ]]; then show_scaled_table "$1" "$2" "$base" && return; fi
@@ -123,7 +127,7 @@ scale() { # PROGRAM COUNT
   [[ $TOPOLOGY == "$SCALED" ]] || rm -f "$SCALED"
 }
 
-# First what comes, last what goes: a program never lacks its namespace, and is never left without one.
+# Create before, delete after: a program always has its namespace.
 apply() { # PROGRAM
   local before address_before after node address
   mapfile -t before < <(nodes_running "$1")
@@ -135,14 +139,14 @@ apply() { # PROGRAM
   "$ROOT/scripts/network.sh" up
   adapt_policy
   while read -r node address; do
-    [[ " ${after[*]} " == *" $node "* ]] || forget "$node" "$address"
+    [[ " ${after[*]} " == *" $node "* ]] || remove_traces "$node" "$address"
   done <<<"$address_before"
   say "$1: ${#before[@]} -> ${#after[@]} instances"
 }
 
-adapt_policy() { ! policy_in_force || "$ROOT/security/policy.sh" up; } # its lines speak of programs: new nodes are meant
+adapt_policy() { ! policy_in_force || "$ROOT/security/policy.sh" up; } # a policy line for a program covers new nodes
 
-forget() { # NODE ADDRESS: what remains of one that went: its files, and connections that the host remembers
+remove_traces() { # NODE ADDRESS: its files, and its conntrack entries
   rm -rf "$STATE_DIR/nodes/$1" "$STATE_DIR/log/$1".log*
   local end
   for end in -s -d; do forget_tracked "$end" "$2"; done
@@ -151,14 +155,17 @@ forget() { # NODE ADDRESS: what remains of one that went: its files, and connect
 status() {
   load_topology
   local program
-  for program in product-service order-service; do printf '%-18s %s\n' "$program" "$(nodes_running "$program" | wc -l)"; done
+  for program in product-service order-service; do
+    printf '%-18s %s\n' "$program" "$(nodes_running "$program" | wc -l)"
+  done
 }
 
 case ${1:-} in
   status) status ;;
   help) print_help ;;
   *)
-    (($# == 2)) || bad_usage "needs a program and a number of instances: sudo make scale PROGRAM=product-service COUNT=5"
+    (($# == 2)) ||
+      bad_usage "needs a program and a number of instances: sudo make scale PROGRAM=product-service COUNT=5"
     scale "$@"
     ;;
 esac

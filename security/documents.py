@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lab.document import Document, Picture, Rows, Section, write
+from lab.ruleset.iptables import live_rules
 from lab.table import TableError
 from lab.topology import Topology
 from security.explain.snapshot import Place, take_snapshot
@@ -24,7 +25,6 @@ from security.proof.__main__ import outside_of_proof
 from security.proof.heatmap import write_png
 from security.proof.nflog import Occupied
 from security.proof.report import Proof, open_flows, prove
-from security.rules.iptables import saved_rules
 
 COMMAND = "make documents"
 _KINDS = ("CNET-WIRE-", "CNET-TO-", "CNET-DROP-")
@@ -148,7 +148,7 @@ def _built_in() -> Rows:
 
 def _dropped() -> Counter[str]:
     found: Counter[str] = Counter()
-    for rule in saved_rules():
+    for rule in live_rules():
         if rule.chain.startswith("CNET-DROP-") and rule.target == "DROP":
             found[rule.chain.removeprefix("CNET-DROP-")] += rule.packets
     return found
@@ -163,7 +163,7 @@ def _enforcement() -> Iterator[str | Rows]:
     )
     rules: Counter[tuple[str, str]] = Counter()
     chains: dict[tuple[str, str], set[str]] = {}
-    for rule in saved_rules():
+    for rule in live_rules():
         if rule.chain.startswith("CNET-") and rule.table in ("raw", "security", "ebtables nat"):
             kind = rule.table, next((each for each in _KINDS if rule.chain.startswith(each)), rule.chain)
             rules[kind] += 1

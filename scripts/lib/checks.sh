@@ -16,6 +16,8 @@ failed() {
   echo "  ${RED}FAIL${PLAIN}  $*"
   FAILED=1 BROKEN=1
 }
+# check PASSED_TEXT FAILED_TEXT COMMAND...: run the command and report one of the texts.
+check() { if "${@:3}"; then passed "$1"; else failed "$2"; fi; }
 title() {
   end_section
   SECTION=$* PASSED=() BROKEN=''

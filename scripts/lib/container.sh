@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# The inside of a container: builds its own root, starts the program in it without privileges, and watches it.
-# scripts/contain.sh runs this in fresh network, mount, IPC, UTS and PID namespaces; see docs/services.md.
+# Inside a container: build its root, start the program without privileges, pass signals on, and wait for its end.
+# scripts/contain.sh runs this in new network, mount, IPC, UTS and PID namespaces; see docs/lessons/services.md.
 #
 #   container.sh CHECKOUT PROGRAM NAMESPACE    environment: INSTANCE_ID, SERVICE_USER, CAPABILITIES, OWN_FOLDER, ...
 #
-# `unshare --pid` counts for children only: the first process that is forked here becomes process 1 of the PID
-# namespace. So this script sources nothing, and forks nothing before that, not even by $(...).
+# `unshare --pid` affects children only: the first process that is forked here becomes process 1 of the PID namespace.
+# So this script sources nothing and forks nothing before that, not even by $(...).
 
 set -euo pipefail
 umask 022
-cd / # pivot_root moves processes that stand at the old root; one elsewhere would show its folder as /proc/PID/cwd
+cd / # pivot_root changes a working directory only if it is the old root; another stays visible as /proc/PID/cwd
 
 CHECKOUT=$1 PROGRAM=$2 NAMESPACE=$3
-NEW_ROOT=/run/cnet # any folder that is always there; what is mounted on it is seen in this mount namespace alone
+NEW_ROOT=/run/cnet # any folder that always exists; mounts on it are visible only in this mount namespace
 UNPRIVILEGED=(setpriv --reuid "$SERVICE_USER" --regid "$SERVICE_USER" --clear-groups --no-new-privs
   --inh-caps "$CAPABILITIES" --ambient-caps "$CAPABILITIES" --bounding-set "$CAPABILITIES")
 
-# Process 1: when it ends, the kernel kills every process of the namespace. Orphans become its children; with SIGCHLD
-# ignored, the kernel reaps them.
+# Process 1: when it ends, the kernel kills all processes of the namespace. Orphans become its children; because it
+# ignores SIGCHLD, the kernel reaps them.
 start_init() {
   "${UNPRIVILEGED[@]}" --pdeathsig KILL env --ignore-signal=CHLD sleep infinity &
   INIT=$!
@@ -42,7 +42,7 @@ build_root() {
   mount -t tmpfs -o mode=1777,size=32m,nosuid,nodev,noexec tmp tmp
 }
 
-# Programs and libraries of the host. /bin and /lib are links into /usr on most systems.
+# The host's programs and libraries. On most systems /bin and /lib are links into /usr.
 show_system() {
   local folder python
   show /usr /usr
@@ -66,7 +66,7 @@ make_devices() {
   mount -t tmpfs -o mode=1777,size=64m,nosuid,nodev,noexec shm dev/shm
 }
 
-# Only what the programs read: who they are, how names are looked up, where libraries are, the time zone.
+# Only what programs read: users, name resolution, library paths, the time zone.
 write_etc() {
   local name=${INSTANCE_ID:0:64} file
   echo "$PROGRAM:x:$SERVICE_USER:$SERVICE_USER::/state:/usr/sbin/nologin" >etc/passwd
@@ -75,14 +75,14 @@ write_etc() {
   printf 'passwd: files\ngroup: files\nhosts: files dns\n' >etc/nsswitch.conf
   for file in ld.so.cache localtime; do [[ ! -e /etc/$file ]] || cp -L "/etc/$file" etc; done
   for file in alternatives ssl/certs; do [[ ! -d /etc/$file ]] || show "/etc/$file" "/etc/$file"; done
-  # The folder, not the file: a file that is replaced by `mv` would go on being the old one here.
+  # Show the folder: a bind-mounted file that is replaced by `mv` stays the old one here.
   if [[ -e /etc/netns/$NAMESPACE/resolv.conf ]]; then
     show "/etc/netns/$NAMESPACE" /etc/netns
     ln -s netns/resolv.conf etc/resolv.conf
-  elif [[ -e /etc/resolv.conf ]]; then cp -L /etc/resolv.conf etc; fi # a link to nothing is no file
+  elif [[ -e /etc/resolv.conf ]]; then cp -L /etc/resolv.conf etc; fi # a dangling link does not exist for -e
 }
 
-# /proc while the old root's is still there: the kernel gives a user namespace no other (mount_too_revealing).
+# Mount /proc while the old root's is visible, or the kernel refuses it in a user namespace (mount_too_revealing).
 enter_root() {
   pivot_root . old
   cd /
@@ -99,7 +99,7 @@ start_program() {
   [[ -x start.sh ]] || command=(/venv/bin/python -m gunicorn -c gunicorn.conf.py 'app:create_app()')
   # Detach the heartbeat: PostgreSQL restarts if an unknown child of its postmaster dies by a signal.
   [[ -z ${HEARTBEAT:-} ]] || ("${UNPRIVILEGED[@]}" /venv/bin/python /lab/heartbeat.py &)
-  # bash lets background processes ignore INT and QUIT; the program begins with the defaults.
+  # bash makes background processes ignore INT and QUIT; give the program the defaults.
   env --default-signal=INT,QUIT "${UNPRIVILEGED[@]}" --pdeathsig KILL -- "${command[@]}" &
   PROGRAM_PID=$!
 }

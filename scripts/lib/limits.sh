@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # Limits of memory and processes for each node: a control group /sys/fs/cgroup/[CONTROLLER/]cnet/LAB/NODE, or resource
-# limits where none can be made. LAB is the host's network namespace, so that labs in two sandboxes have their own.
+# limits where none can be created. LAB is the inode of the host's network namespace: labs in two sandboxes differ.
 # Sourced.
 
 CGROUPS=/sys/fs/cgroup
 
-# With threads: gunicorn has 20. PostgreSQL takes twice its 50 connections before it refuses one by name.
+# Including threads: gunicorn has 20. PostgreSQL starts up to twice its 50 connections before it refuses one.
 processes_of() { if [[ $1 == postgres ]]; then echo 256; else echo 128; fi; } # PROGRAM
 memory_of() { if [[ $1 == postgres ]]; then echo 512; else echo 256; fi; }    # PROGRAM: megabytes
 
@@ -15,7 +15,7 @@ is_unified() { [[ -e $CGROUPS/cgroup.controllers ]]; } # version 2 alone; see cg
 
 group_roots() { if is_unified; then echo "$CGROUPS"; else printf '%s\n' "$CGROUPS/memory" "$CGROUPS/pids"; fi; }
 
-# Put this process and its children under the limits of a node, and report which kind is in force.
+# Put this process and its children under a node's limits, and report the kind.
 limit_self() { # NODE PROGRAM
   local memory processes
   memory=$(memory_of "$2") processes=$(processes_of "$2")
@@ -26,12 +26,13 @@ limit_self() { # NODE PROGRAM
       return
     fi
   done
-  # This bounds each process by itself, and counts the stacks that threads reserve and do not use.
+  # This limits each process separately, and counts thread stacks that are reserved and not used.
   prlimit --pid "$$" --data="$((memory << 21))" --nproc="$processes"
-  say "limits: no control group can be made, so $((memory * 2)) MB of data for each process, $processes processes of the user"
+  say "limits: no control group can be made, so $((memory * 2)) MB of data for each process, $processes processes" \
+    "of the user"
 }
 
-show_limits() { # PID: those in force
+show_limits() { # PID
   local file
   while IFS=: read -r _ _ file; do
     for file in "$CGROUPS"{,/memory,/pids}"$file"/{memory.limit_in_bytes,memory.max,pids.max}; do
@@ -52,14 +53,14 @@ enter_group() { # LAB_GROUP NODE MEGABYTES PROCESSES
   done < <(group_roots)
 }
 
-# A group of version 2 has the controllers that each one above hands down.
+# In version 2 a group has only the controllers that each parent enables.
 allow_controllers() { # ROOT LAB_GROUP
   local folder
   mkdir -p "$1/$2" || return
   for folder in "$1" "$1/${2%/*}" "$1/$2"; do echo '+memory +pids' >"$folder/cgroup.subtree_control" || return; done
 }
 
-# No swap beyond the limit of memory.
+# The limit of memory includes swap.
 set_limits() { # GROUP BYTES PROCESSES
   if is_unified; then
     echo "$2" >"$1/memory.max" && { echo 0 >"$1/memory.swap.max" || :; } && echo "$3" >"$1/pids.max"
@@ -68,7 +69,7 @@ set_limits() { # GROUP BYTES PROCESSES
   else echo "$3" >"$1/pids.max"; fi
 }
 
-# Remove the groups that are empty: of this lab, and of sandboxes that were killed. The kernel keeps all others.
+# Remove empty groups, of this lab and of killed sandboxes; rmdir fails for the others.
 remove_groups() {
   local root
   while read -r root; do
@@ -84,7 +85,8 @@ has_groups() {
 
 group_processes() { # of this lab; 0 stands for a process of another PID namespace
   local root
-  while read -r root; do cat "$root/$(lab_group)"/*/cgroup.procs; done < <(group_roots) 2>/dev/null | grep -vx 0 | sort -u || :
+  while read -r root; do cat "$root/$(lab_group)"/*/cgroup.procs; done < <(group_roots) 2>/dev/null |
+    grep -vx 0 | sort -u || :
 }
 
 no_groups_left() {
@@ -92,7 +94,7 @@ no_groups_left() {
   ! has_groups
 }
 
-# A group outlives the namespaces of its processes, so a sandbox ends its lab before it ends.
+# A group is not removed with the namespaces of its processes, so a sandbox ends its lab first.
 end_groups() {
   has_groups || return 0
   kill -KILL "$(cat "$RUN_DIR/supervisord.pid" 2>/dev/null)" 2>/dev/null || :

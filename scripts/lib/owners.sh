@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
-# Who may register where: what the table runs at each address, in a file that the registry reads again when it changes
+# Which name may register at which address, from the table, in a file that the registry reads again when it changes
 # (services/service-registry/owners.py). Sourced after supervise.sh.
 
-OWNERS=owners.tsv # in the registry's own folder, which is all that it sees
+OWNERS=owners.tsv # in the registry's folder, the only one that it sees
 
-owners() { # ADDRESS PORT PROGRAM LABEL of each node; a node without a program may register nothing
+owners() { # print ADDRESS PORT PROGRAM LABEL of each node; a node without a program may register nothing
   local node port
   for node in "${NODES[@]}"; do
     port=$(port_of "$node")
@@ -12,7 +12,7 @@ owners() { # ADDRESS PORT PROGRAM LABEL of each node; a node without a program m
   done
 }
 
-# The folder is the service's own: it may have put a link or a folder in the file's place. So write beside it and rename.
+# The service owns the folder and may have put a link or a folder in the file's place. So write outside, then rename.
 write_owners() {
   local node file text new=$STATE_DIR/owners.new
   text=$(owners)
@@ -22,7 +22,8 @@ write_owners() {
     [[ ! -d $file || -L $file ]] || run rm -rf --one-file-system "$file"
     { echo "$text" >"$new" && chmod 644 "$new" && mv -fT "$new" "$file"; } 2>/dev/null || {
       rm -f "$new"
-      die "cannot write $file: $(df -h --output=avail "$STATE_DIR" | tail -1 | tr -d ' ') are free there; make room, then run it again"
+      die "cannot write $file: $(df -h --output=avail "$STATE_DIR" | tail -1 | tr -d ' ') are free; free some" \
+        "space, then run it again"
     }
   done
 }

@@ -34,7 +34,7 @@ show_matrix() {
     done
     if [[ -n ${BRIEF:-} ]]; then :; elif ((${#NODES[@]} > 20)); then printf '\r  %s pings so far' "${#pings[@]}" >&2; else printf '  %2s %-18s%s\n' "$((++number))" "$from" "$row"; fi
   done
-  echo "$answers ping" >>"${PROVEN:-/dev/null}"
+  echo "$answers ping" >>"${PROOF_COUNTS:-/dev/null}"
   if ((${#lost[@]} == 0)); then passed "$answers of $answers pings answered$( ((closed == 0)) || echo "; the policy closes $closed pairs (.), make prove tries them")"; else
     failed "${#lost[@]} pings of ${#pings[@]} got no answer"
     tell_lost

@@ -1,8 +1,11 @@
 # shellcheck shell=bash
-# The supervisor (supervisord): its configuration from the table, and what is asked of it. Sourced.
+# The supervisor (supervisord): its configuration from the table, its start and stop, and its commands. Sourced.
+
+# shellcheck source=scripts/lib/passwords.sh
+source "$ROOT/scripts/lib/passwords.sh"
 
 CONFIG=$RUN_DIR/supervisord.conf
-FIRST_USER=64100 # numbers that belong to nobody (Debian keeps 60000-64999 for use on demand)
+FIRST_USER=64100 # Debian assigns 60000-64999 on demand (Debian policy 9.2.2), so no account has these numbers
 
 urls_of() { # PROGRAM [PREFIX]: addresses of all nodes that run it, comma-separated
   local node list=''
@@ -35,8 +38,8 @@ first_port() {
 
 LEASE_SECONDS=3
 
-# Services that cannot register themselves, NAME=ADDRESS:PORT: the registry checks them by a connection. The stores
-# answer nobody but their clients, so they renew a lease instead: NAME=ADDRESS:PORT/SECONDS.
+# Services that cannot register themselves, NAME=ADDRESS:PORT: the registry checks them by connecting. The stores accept
+# only their clients, so they renew a lease instead: NAME=ADDRESS:PORT/SECONDS.
 configured_services() {
   local node list=''
   for node in $(services); do
@@ -48,25 +51,35 @@ configured_services() {
   echo "$list"
 }
 
-# The environment of a service, KEY="value" as supervisord.conf wants it; names as in the specification.
-# Where there is a registry, addresses come from it: they may change without a restart.
+# Print the environment of a service as supervisord.conf has it, KEY="value". If the table has a registry, clients get
+# addresses from it, which may change without a restart.
 environment_of() { # NODE USER
-  local settings=("INSTANCE_ID=$1" "SERVICE_NAME=${RUNS[$1]}" "SERVICE_IP=${ADDRESS[$1]%/*}" "SERVICE_PORT=$(port_of "$1")" "SERVICE_USER=$2"
-  LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1) setting list='' registry=() products=() orders=() registry_url
+  local setting list='' registry=() products=() orders=() registry_url
+  local settings=("INSTANCE_ID=$1" "SERVICE_NAME=${RUNS[$1]}" "SERVICE_IP=${ADDRESS[$1]%/*}" "SERVICE_USER=$2"
+    "SERVICE_PORT=$(port_of "$1")" LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1)
   registry_url=$(urls_of service-registry)
   if [[ -n $registry_url ]]; then registry=("SERVICE_REGISTRY=${registry_url%%,*}"); else
     products=("PRODUCT_SERVICE_URLS=$(urls_of product-service)") orders=("ORDER_SERVICE=$(urls_of order-service)")
   fi
   case ${RUNS[$1]} in
-    redis | postgres) [[ -z $registry_url ]] || settings+=("HEARTBEAT=${registry_url%%,*}/heartbeat/$(label "$1")/$(label "$1")") ;;
+    redis | postgres)
+      [[ -z $registry_url ]] || settings+=("HEARTBEAT=${registry_url%%,*}/heartbeat/$(label "$1")/$(label "$1")")
+      ;;
   esac
   case ${RUNS[$1]} in
     nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')" "UNLIMITED_CLIENTS=$(lab_networks)") ;;
-    api-gateway) # all customers come from nginx's address
-      settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "UNLIMITED_CLIENTS=$(addresses_of nginx)" "${registry[@]}" "${products[@]}" "${orders[@]}")
+    api-gateway) # all requests come from nginx's address
+      settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "UNLIMITED_CLIENTS=$(addresses_of nginx)")
+      settings+=("${registry[@]}" "${products[@]}" "${orders[@]}")
       ;;
-    product-service) settings+=(WORKER_CLASS=gevent "${registry[@]}" "REDIS_HOST=$(first_address redis)" "REDIS_PORT=$(first_port redis)") ;;
-    order-service) settings+=("${registry[@]}" "${products[@]}" "DB_HOST=$(first_address postgres)" "DB_PORT=$(first_port postgres)" DB_NAME=orders DB_USER=orders) ;;
+    product-service)
+      settings+=(WORKER_CLASS=gevent "${registry[@]}")
+      settings+=("REDIS_HOST=$(first_address redis)" "REDIS_PORT=$(first_port redis)")
+      ;;
+    order-service)
+      settings+=("${registry[@]}" "${products[@]}" DB_NAME=orders DB_USER=orders)
+      settings+=("DB_HOST=$(first_address postgres)" "DB_PORT=$(first_port postgres)")
+      ;;
     postgres) settings+=("DB_CLIENTS=$(networks_of order-service)" DB_NAME=orders DB_USER=orders) ;;
     service-registry)
       settings+=(WORKER_CLASS=gevent "CONFIGURED=$(configured_services)" "OPERATORS=$(operators)" "OWNERS=$OWNERS")
@@ -77,13 +90,13 @@ environment_of() { # NODE USER
   echo "$list"
 }
 
-operators() { # who may deregister any instance: the host, which has the bridges' addresses
+operators() { # addresses that may deregister any instance: the bridges', which are the host's
   local bridge list=''
   for bridge in "${BRIDGES[@]}"; do list+="${list:+,}${ADDRESS[$bridge]%/*}"; done
   echo "$list"
 }
 
-lab_networks() { # of all bridges, comma-separated; localhost comes from a bridge's address, too
+lab_networks() { # of all bridges, comma-separated; connections from localhost have a bridge's address
   local bridge list=''
   for bridge in "${BRIDGES[@]}"; do list+="${list:+,}$(network_cidr "${ADDRESS[$bridge]}")"; done
   echo "$list"
@@ -108,19 +121,20 @@ EOF
   for node in $(services); do program_config "$node" "$(user_of "$node")"; done
 }
 
-# A node's user is the owner of its files, so it keeps its number in whatever table it stands; a new one gets the
-# next. The host has no name for it; the container has an /etc/passwd of its own.
+# A node's user is the owner of its files, so a node keeps its number in every table; a new node gets the next number.
+# The host has no name for it; the container has its own /etc/passwd.
 user_of() { # NODE
   local files=$STATE_DIR/nodes user
   user=$(stat -c %u "$files/$1" 2>/dev/null) || user=0
   if ((user < FIRST_USER)); then
-    user=$(stat -c %u "$files"/* 2>/dev/null | awk -v last="$FIRST_USER" '$1 > last { last = $1 } END { print last + 1 }') || :
+    user=$(stat -c %u "$files"/* 2>/dev/null |
+      awk -v last="$FIRST_USER" '$1 > last { last = $1 } END { print last + 1 }') || :
     [[ -n ${DRY_RUN:-} ]] || install -d -m 700 -o "$user" "$files/$1"
   fi
   echo "$user"
 }
 
-program_config() { # NODE USER; PostgreSQL stops fast at INT
+program_config() { # NODE USER; PostgreSQL's fast shutdown is INT
   cat <<EOF
 [program:$1]
 command="$ROOT/scripts/contain.sh" start ${NAMESPACE[$1]} ${RUNS[$1]}
@@ -137,16 +151,7 @@ stdout_logfile_backups=2
 EOF
 }
 
-# Compare the passwords in a running service's environment with those in the file.
-holds_secrets() { # NODE PID
-  local name environment
-  environment=$'\n'$(tr '\0' '\n' 2>/dev/null <"/proc/$2/environ")$'\n' || return 0 # it has just ended
-  for name in $(secrets_of "${RUNS[$1]:-}"); do
-    [[ $environment != *$'\n'"$name="* || $environment == *$'\n'"$name=$(secret "$name")"$'\n'* ]] || return 1
-  done
-}
-
-# A supervisor that is frozen never answers, so each question has a deadline; to stop programs takes a while.
+# A frozen supervisor never answers, so each command has a deadline; stopping programs takes longest.
 supervisorctl() {
   local seconds=60
   [[ $1 != pid && $1 != status ]] || seconds=10
@@ -166,13 +171,13 @@ supervisor_states() {
   supervisorctl status | sed -E 's/^([^ ]+) +([A-Z]+) *(pid ([0-9]+).*)?.*/\1 \2 \4/' || [[ $? == 3 ]] # 3: not all run
 }
 
-# A service's user passes through to its own folder, and lists and reads nothing else.
+# A service's user can enter its own folder, and list or read nothing else.
 make_state_folders() {
   install -d -m 711 "$STATE_DIR" "$STATE_DIR/nodes"
   install -d -m 700 "$STATE_DIR/log"
 }
 
-# What runs in a node's container: the supervisor knows its parent, scripts/lib/container.sh.
+# The process in a node's container. The supervisor knows its parent, scripts/lib/container.sh.
 program_pid() { # NODE
   local parent
   parent=$(supervisorctl pid "$1") || return
@@ -187,26 +192,28 @@ start_supervisor() {
   write_owners # before a new instance registers
   if supervisor_runs; then
     stop_others
-    # One that still ends, because a run before was killed while it waited for that, is no error.
-    retry_until 20 supervisor_do update || die "the supervisor does not take its new configuration; see $STATE_DIR/log/supervisord.log"
-    retry_until 20 none_ends || die "a service does not end; see $STATE_DIR/log/supervisord.log"
+    # A program may still be stopping if the run before was killed.
+    retry_until 20 supervisor_do update ||
+      die "the supervisor does not load its new configuration; see $STATE_DIR/log/supervisord.log"
+    retry_until 20 none_is_stopping || die "a service does not stop; see $STATE_DIR/log/supervisord.log"
     local node state _
     while read -r node state _; do
-      [[ $state != STOPPED && $state != EXITED && $state != FATAL ]] || supervisor_do start "$node" || : # it goes on trying; the wait tells
+      [[ $state != @(STOPPED|EXITED|FATAL) ]] || supervisor_do start "$node" || : # it tries again; `up` waits for it
     done < <(supervisor_states)
   else
     kill_supervisors
     rm -f "$RUN_DIR/supervisor.sock" "$RUN_DIR/supervisord.pid"
-    end_all_processes # of a supervisor that was killed
-    # An environment of its own, and not our lock (descriptor 9), which it would keep.
-    (umask 077 && run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$VENV/bin/supervisord" -c "$CONFIG" 9>&-)
+    end_processes service_processes # of a supervisor that was killed
+    # A clean environment, and without our lock (descriptor 9), which it would keep.
+    (umask 077 && run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+      "$VENV/bin/supervisord" -c "$CONFIG" 9>&-)
     retry_until 10 supervisor_runs || die "the supervisor did not start; see $STATE_DIR/log/supervisord.log"
   fi
 }
 
-none_ends() { [[ $(supervisor_states) != *' STOPPING '* ]]; }
+none_is_stopping() { [[ $(supervisor_states) != *' STOPPING '* ]]; }
 
-stop_others() { # those that are not in the table any more; all at once, for each drains
+stop_others() { # those that are no longer in the table; at the same time: each finishes its requests first
   local node
   while read -r node _; do
     [[ -n ${RUNS[$node]:-} && ${RUNS[$node]} != - ]] || supervisor_do stop "$node" &
@@ -214,7 +221,7 @@ stop_others() { # those that are not in the table any more; all at once, for eac
   wait
 }
 
-# One that does not answer, or whose files are gone; else it would start its programs again. A sandbox has its own.
+# Kill a supervisor that does not answer or has no files left; it would restart its programs. Sandboxes have their own.
 kill_supervisors() {
   local pid
   for pid in $(pgrep -f -- "bin/supervisord -c $CONFIG\$"); do
@@ -229,9 +236,8 @@ stop_supervisor() {
   }
   local pid
   pid=$(supervisorctl pid)
-  supervisor_do stop all # at once; shutdown alone stops one after the other
+  supervisor_do stop all # at the same time; shutdown alone stops one after another
   supervisor_do shutdown
   [[ -z ${DRY_RUN:-} ]] || return 0
   retry_until 30 process_ended "$pid" || die "the supervisor (pid $pid) does not end"
 }
-process_ended() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }

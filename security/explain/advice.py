@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from lab.ruleset.iptables import Rule
 from lab.topology import Topology
 from security.explain.result import Flow, Kind, Story, Telling
 from security.policy.compiler import drop_chain
 from security.policy.model import ACCEPT, BUILT_IN, DEFAULT, DIRECT, DROP, HOST, WORLD, Decision, Policy
-from security.rules.iptables import Rule
 
 _DROP = drop_chain("")
 LOAD_AGAIN = "sudo make policies loads the policy's rules again"

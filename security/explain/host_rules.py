@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from lab.ruleset.iptables import Rule, parse
 from lab.topology import Node, Topology
 from security.explain.advice import (
     LOAD_AGAIN,
@@ -23,7 +24,6 @@ from security.explain.wiring import Wiring
 from security.policy.compiler import mac_of, wires
 from security.policy.model import ACCEPT, HOST, WORLD, Decision, Policy
 from security.proof.probe import Outside
-from security.rules.iptables import Rule, parse
 from security.rules.matches import Packet
 from security.rules.walk import FrameRules, Ruleset, Walk
 

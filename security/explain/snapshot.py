@@ -18,9 +18,9 @@ from typing import Any
 
 from lab import netlink
 from lab.conntrack import connections
+from lab.ruleset.iptables import Saved, parse
 from security.proof.namespace import inside
 from security.proof.tracked import open_by_source
-from security.rules.iptables import Saved, parse
 
 HOST_PLACE = ""
 DISCARDING = ("blackhole", "unreachable", "prohibit", "throw")

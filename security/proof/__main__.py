@@ -174,8 +174,8 @@ def main(arguments: Sequence[str]) -> int:
         print(as_json(proof))
     else:
         show(proof, Console(width=None if sys.stdout.isatty() else 200), brief="BRIEF" in os.environ)
-    if "PROVEN" in os.environ:
-        with Path(os.environ["PROVEN"]).open("a", encoding="utf-8") as file:
+    if "PROOF_COUNTS" in os.environ:
+        with Path(os.environ["PROOF_COUNTS"]).open("a", encoding="utf-8") as file:
             file.write(f"{proof.tried} probe\n")
     return 1 if proof.differences else 0
 

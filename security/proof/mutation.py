@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from lab.ruleset.iptables import Option, Rule, live_rules, options_of
 from lab.table import TableError
 from lab.terminal import Console
 from lab.topology import Topology
@@ -30,7 +31,6 @@ from security.proof.packets import ECHO_REQUEST
 from security.proof.probe import Flow, Outside, Probe, echo, packet
 from security.proof.report import Difference, Examination
 from security.proof.runner import Prover
-from security.rules.iptables import Option, Rule, options_of, saved_rules
 from security.rules.overlap import order_matters
 
 OURS = "CNET-"
@@ -210,7 +210,7 @@ class Hunt:
 
 
 def _packets() -> dict[str, int]:
-    rules = (rule for rule in saved_rules() if rule.chain.startswith(OURS) and rule.chain not in OF_NAT)
+    rules = (rule for rule in live_rules() if rule.chain.startswith(OURS) and rule.chain not in OF_NAT)
     return {f"{rule.table} {rule.text}": rule.packets for rule in rules if rule.table == "security"}
 
 
@@ -246,7 +246,7 @@ def hunt(progress: Progress) -> list[tuple[Mutant | BridgeMutant, str]]:
     """Try every mutant; give those that were not noticed, or could not be loaded."""
     policy, outside = load(), outside_of_proof()
     plan = Plan(policy, outside)
-    rules = saved_rules()
+    rules = live_rules()
     originals = {
         (rule.table, rule.chain): tuple(
             other.text for other in rules if (other.table, other.chain) == (rule.table, rule.chain)

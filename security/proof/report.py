@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from lab.ruleset.iptables import dropped_by_policy, live_rules
 from security.policy.compiler import LOG_BURST, LOG_PER_SECOND, NFLOG_GROUP, PROOF_GROUP, drop_chain
 from security.policy.model import ACCEPT, DROP, HOST, WORLD, Policy
 from security.proof.attacks import Attacks
@@ -17,7 +18,6 @@ from security.proof.outcome import Outcome
 from security.proof.probe import Burst, Outside, Probe
 from security.proof.runner import Prover
 from security.proof.tracked import forget, open_by_source, tracked
-from security.rules.iptables import dropped_by_policy, saved_rules
 
 COLUMNS = (
     "source",
@@ -174,7 +174,7 @@ class Examination:
 def _counts() -> Counter[tuple[str, str, str]]:
     """Packets by table, chain, and target with its group."""
     found: Counter[tuple[str, str, str]] = Counter()
-    for rule in saved_rules():
+    for rule in live_rules():
         group = next(
             (
                 word

@@ -27,11 +27,11 @@ from rich import table as rich_table
 from rich.text import Text
 
 from lab.escape import code_for_markdown, for_markdown, for_terminal
+from lab.ruleset.iptables import Saved, live_ruleset
 from lab.terminal import Console
 from lab.topology import Topology, TopologyError, load
 from lab.whole_file import draft_of
 from security.rules.described import CELLS, NOTE, TITLE, Page, Row, is_ours, page_of, spoken
-from security.rules.iptables import Saved, saved_state
 from security.rules.pdf import write_pdf
 
 __all__ = [
@@ -124,7 +124,7 @@ def read_live() -> Saved:
     if not shutil.which("iptables-save"):
         raise NothingToShow("there is no iptables-save here; scripts/install.sh up")
     try:
-        return saved_state()
+        return live_ruleset()
     except subprocess.CalledProcessError as error:
         raise NothingToShow(f"{error.cmd[0]} failed: {' '.join(error.stderr.split())}") from None
 

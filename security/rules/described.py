@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from lab.ruleset.iptables import Rule, Saved, Unread
 from lab.topology import Topology
 from security.policy.compiler import drop_chain
 from security.policy.model import BUILT_IN
 from security.rules.english import meaning
-from security.rules.iptables import Rule, Saved, Unread
 
 TITLE = "The live rules of the lab"
 _DROP = drop_chain("")

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network
 
+from lab.ruleset.iptables import Rule, options_of
 from lab.topology import Topology
-from security.rules.iptables import Rule, options_of
 
 Words = Callable[[str], str]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from security.rules.iptables import Option, Rule, options_of
+from lab.ruleset.iptables import Option, Rule, options_of
 
 Known = bool | None
 EPHEMERAL = (20000, 60999)  # ports of probes, and those that the kernel chooses for programs

@@ -8,8 +8,8 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from itertools import pairwise
 
+from lab.ruleset.iptables import Rule
 from lab.topology import Topology
-from security.rules.iptables import Rule
 
 _ADDRESSES = ("-s", "-d", "--ip-src")
 _EXACT = ("-i", "-o", "-p", "--dport", "--icmp-type", "--arp-ip-src")

@@ -1,4 +1,4 @@
-"""The lab's packets that pass by a hook of the host, and which of them a rule's matches leave. Pure."""
+"""Which packets of the lab pass a hook of the host, and which of them match a rule. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, summarize_address_range
 
+from lab.ruleset.model import Condition, Field
 from lab.topology import Topology
 from security.policy.model import HOST, WORLD
 
-Way = tuple[str, str]  # from where a packet is, and to where: the bridge of a node, HOST or WORLD
-_LAB = "lab"  # here for each bridge
-# The lab's packets that pass by each hook, with answers. To the host from elsewhere is to a published port.
+Way = tuple[str, str]  # source and destination of packets: the bridge of a node, HOST or WORLD
+_LAB = "lab"  # stands for each bridge
+# The lab's packets that pass each hook, with answers. A packet from the world to the host is for a published port.
 _WAYS: dict[str, tuple[Way, ...]] = {
     "PREROUTING": ((_LAB, _LAB), (_LAB, HOST), (_LAB, WORLD), (WORLD, HOST)),
     "INPUT": ((_LAB, HOST),),
@@ -19,9 +20,8 @@ _WAYS: dict[str, tuple[Way, ...]] = {
     "OUTPUT": ((HOST, _LAB), (HOST, HOST)),
     "POSTROUTING": ((_LAB, _LAB), (_LAB, WORLD), (WORLD, _LAB), (HOST, _LAB)),
 }
-HOOKS = tuple(_WAYS)
 _TO_PUBLISHED = ((WORLD, HOST), (HOST, HOST))
-# Of what comes to the hooks of the lab's chains, where that goes which then meets no later rule of the table.
+# Destinations of the packets that meet no later rule of the table once they were sent to a chain of the lab.
 _DECIDED: dict[str, tuple[str, ...]] = {
     "CNET-FORWARD": (_LAB, WORLD),
     "CNET-POSTROUTING": (_LAB, WORLD),
@@ -34,14 +34,14 @@ _DECIDED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Places:
-    """Where a packet may be from or for by one match, and where from every packet matches."""
+    """Places (bridges, HOST, WORLD) of which some packets match, and those of which every packet matches."""
 
     some: frozenset[str]
     all: frozenset[str]
 
 
-class Ours:
-    """What a rule may name of the lab."""
+class LabTraffic:
+    """The ways of the lab's packets, and what a rule may name of the lab."""
 
     def __init__(self, topology: Topology) -> None:
         self._networks = {bridge.name: bridge.address.network for bridge in topology.bridges}
@@ -57,10 +57,10 @@ class Ours:
         self.bridges = frozenset(self._networks)
         self.anywhere = self.bridges | {HOST, WORLD}
 
-    def ways_at(self, hook: str, *, translated: bool = False) -> set[Way]:
-        """Give the ways of the lab's packets at a hook: once translated, a published port is a node's."""
+    def ways_at(self, hook: str, *, is_translated: bool = False) -> set[Way]:
+        """Return the ways of the lab's packets at a hook; after translation a published port is a node's."""
         ways = _WAYS.get(hook, [way for each in _WAYS.values() for way in each])
-        if translated:
+        if is_translated:
             ways = [(way[0], _LAB) if way in _TO_PUBLISHED else way for way in ways]
         ends = {_LAB: self.bridges}
         return {
@@ -71,14 +71,14 @@ class Ours:
         }
 
     def has_address(self, text: str) -> bool:
-        """Tell whether an address, network or range (A-B) overlaps with the lab's; 0.0.0.0/0 names nobody."""
+        """Tell whether an address, network or range (A-B) overlaps with the lab's; 0.0.0.0/0 names nothing."""
         networks = _networks(text)
         return any(
             each.prefixlen and each.overlaps(ours) for each in networks for ours in self._networks.values()
         )
 
     def places_of_addresses(self, texts: Sequence[str]) -> Places:
-        """Tell whose they may be; a bridge's own is the host's."""
+        """Return where the addresses may be; a bridge's own address is the host's."""
         networks = [each for text in texts for each in _networks(text)]
         if not networks or any(not each.prefixlen for each in networks):
             return Places(self.anywhere, self.anywhere if networks else frozenset())
@@ -96,7 +96,7 @@ class Ours:
         return text not in ("+", "*") and any(_is_like(name, text) for name in self._bridge_of)
 
     def places_of_interfaces(self, texts: Sequence[str]) -> Places:
-        """Tell who is behind them: behind a bridge, or all of its ports, is all of it."""
+        """Return what is behind the interfaces: a bridge, or all of its ports, stand for all of its nodes."""
         if "+" in texts or "*" in texts:
             return Places(self.anywhere, self.anywhere)
         found = {name for name in self._bridge_of if any(_is_like(name, text) for text in texts)}
@@ -109,18 +109,18 @@ class Ours:
         return Places(frozenset(some), frozenset(whole))
 
     def ports_of(self, bridge: str) -> list[str]:
-        """Name the ports of a bridge."""
+        """Return the names of the ports of a bridge."""
         return sorted(name for name, of in self._bridge_of.items() if of == bridge != name)
 
     def has_port(self, way: Way, protocol: str, first: int, last: int) -> bool:
-        """Tell whether a range holds a port that the lab's packets on a way go to, as far as the tables know them."""
+        """Tell whether a range of ports holds one of the table to which the lab's packets on a way go."""
         ports = [(each, port) for bridge, each, port in self._listens if bridge == way[1]]
         if way in _TO_PUBLISHED:
             ports += self._published
         return any(protocol in (each, "") and first <= port <= last for each, port in ports)
 
     def decided_by(self, chain: str, ways: Iterable[Way]) -> set[Way]:
-        """Give the ways whose packets meet no later rule once they were sent to a chain of the lab's."""
+        """Return the ways whose packets meet no later rule once they were sent to a chain of the lab."""
         ends = {
             end for each in _DECIDED.get(chain, ()) for end in (self.bridges if each == _LAB else (each,))
         }
@@ -128,7 +128,7 @@ class Ours:
 
 
 def _networks(text: str) -> list[IPv4Network]:
-    """Read an address, a network or a range (A-B); nothing where it is none of them."""
+    """Read an address, a network or a range (A-B); return nothing for any other text."""
     first, _, last = text.partition("-")
     try:
         if last:
@@ -144,57 +144,66 @@ def _is_like(name: str, pattern: str) -> bool:
 
 
 class Matches:
-    """What the matches of a rule leave of the lab's packets."""
+    """Which of the lab's packets match the conditions of a rule."""
 
-    def __init__(self, ours: Ours) -> None:
-        self._ours = ours
-        self._some = [set(ours.anywhere), set(ours.anywhere)]  # of the source and of the destination
-        self._all = [set(ours.anywhere), set(ours.anywhere)]
-        self._names = False  # an address or interface of the lab
-        self._elsewhere = False  # or one of somebody else
-        self.by_state = False  # of the connection
-        self.by_more = False
-        self.ports: list[tuple[str, int, int]] = []
+    def __init__(self, conditions: Iterable[Condition], lab: LabTraffic) -> None:
+        self._lab = lab
+        self._some = [set(lab.anywhere), set(lab.anywhere)]  # of the source and of the destination
+        self._all = [set(lab.anywhere), set(lab.anywhere)]
+        self._names_lab = False  # an address or interface of the lab
+        self._names_others = False
+        self._by_state = False
+        self._by_more = False
+        self._ports: list[tuple[str, int, int]] = []
+        for condition in conditions:
+            self._add(condition)
 
-    def address(self, end: int, texts: Sequence[str], *, negated: bool) -> None:
-        """Match by the source (0) or destination (1)."""
-        self._names |= not negated and any(map(self._ours.has_address, texts))
-        self._match(end, self._ours.places_of_addresses(texts), negated=negated)
+    def _add(self, condition: Condition) -> None:
+        field, texts, named = condition.field, condition.values, not condition.negated
+        match field:
+            case Field.SOURCE | Field.DESTINATION:
+                self._names_lab |= named and any(map(self._lab.has_address, texts))
+                self._match(field == Field.DESTINATION, self._lab.places_of_addresses(texts), named=named)
+            case Field.IN_INTERFACE | Field.OUT_INTERFACE:
+                self._names_lab |= named and any(map(self._lab.has_interface, texts))
+                self._match(field == Field.OUT_INTERFACE, self._lab.places_of_interfaces(texts), named=named)
+            case Field.SOURCE_TYPE | Field.DESTINATION_TYPE if texts == ("LOCAL",):
+                places = {HOST} if named else self._lab.anywhere - {HOST}
+                self._some[field == Field.DESTINATION_TYPE] &= places
+                self._all[field == Field.DESTINATION_TYPE] &= places
+            case Field.FAMILY:
+                if ("ip" in texts) != named:  # the lab uses IPv4 alone
+                    self._some[0].clear()
+            case Field.STATE:
+                self._by_state = True
+            case _:
+                self._by_more = True
+        if field in (Field.PORT, Field.EITHER_PORT) and named:
+            ranges = [text.partition("-") for text in texts if text[:1].isdigit()]
+            self._ports += [(condition.protocol, int(first), int(last or first)) for first, _, last in ranges]
 
-    def interface(self, end: int, texts: Sequence[str], *, negated: bool) -> None:
-        """Match by where it enters (0) or leaves (1)."""
-        self._names |= not negated and any(map(self._ours.has_interface, texts))
-        self._match(end, self._ours.places_of_interfaces(texts), negated=negated)
-
-    def _match(self, end: int, places: Places, *, negated: bool) -> None:
+    def _match(self, end: int, places: Places, *, named: bool) -> None:
         some, whole = places.some, places.all
-        if negated:
-            some, whole = self._ours.anywhere - whole, self._ours.anywhere - some
+        if not named:
+            some, whole = self._lab.anywhere - whole, self._lab.anywhere - some
         self._some[end] &= some
         self._all[end] &= whole
-        self._elsewhere |= not some & self._ours.bridges
-
-    def local(self, end: int, *, negated: bool) -> None:
-        """Match what is an address of the host."""
-        places = self._ours.anywhere - {HOST} if negated else {HOST}
-        self._some[end] &= places
-        self._all[end] &= places
-
-    def nothing(self) -> None:
-        """Match no packet of the lab."""
-        self._some[0].clear()
+        self._names_others |= not some & self._lab.bridges
 
     def of(self, ways: Iterable[Way]) -> set[Way]:
-        """Give the ways on which a packet may match."""
+        """Return the ways on which a packet may match."""
         return {way for way in ways if way[0] in self._some[0] and way[1] in self._some[1]}
 
     def decided(self, ways: Iterable[Way]) -> set[Way]:
-        """Give the ways on which every packet matches. Which states one lets pass for the lab, is one's own care."""
-        if self.by_more or (self.by_state and not self._names):
+        """Return the ways on which every packet matches.
+
+        A rule that accepts some states of connections between places of the lab is taken to be meant for them.
+        """
+        if self._by_more or (self._by_state and not self._names_lab):
             return set()
         return {way for way in ways if way[0] in self._all[0] and way[1] in self._all[1]}
 
     def name_lab(self, ways: Iterable[Way]) -> bool:
-        """Tell whether they name the lab. A port alone does not, beside an address of somebody else."""
-        by_port = any(self._ours.has_port(way, *port) for way in ways for port in self.ports)
-        return self._names or (by_port and not self._elsewhere)
+        """Tell whether the conditions name the lab: by a port alone only if they name no address of others."""
+        by_port = any(self._lab.has_port(way, *port) for way in ways for port in self._ports)
+        return self._names_lab or (by_port and not self._names_others)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from security.rules.iptables import Option, Rule, Saved, options_of
+from lab.ruleset.iptables import Option, Rule, Saved, options_of
 from security.rules.matches import (
     FRAME_MATCHES,
     HARMLESS_MATCHES,

@@ -20,7 +20,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
   sandboxed "$NAT_UP"'
     ip netns exec world python3 lab/echo_address.py 203.0.113.2 80 & retry 10 listens 80 world
     [[ $(ip netns exec redis-cache curl -fsS -m 3 http://203.0.113.2/) == 203.0.113.1 ]]
-    iptables -t nat -D CNET-POSTROUTING -s 10.0.0.0/16 ! -o br-app -m comment --comment "cnet: br-app: nodes leave with the address of the host: nobody outside knows theirs" -j MASQUERADE
+    iptables -t nat -D CNET-POSTROUTING -s 10.0.0.0/16 ! -o br-app -m comment --comment "cnet: br-app: masquerade: outgoing traffic uses the address of the host" -j MASQUERADE
     conntrack -F 2>/dev/null
     refute ip netns exec redis-cache curl -fsS -m 1 http://203.0.113.2/ # without the rule there is no answer
   '
@@ -219,7 +219,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
     [[ $(forwarding all default br-app uplink eth1 eth2 eth3) == "0 0 1 1 1 1 0" ]]
     pings far1 192.168.2.2; refute pings far3 192.168.1.2; refute pings world 192.168.1.2
     ip netns exec world curl -fsS -m 3 http://203.0.113.1:8080/; pings redis-cache 203.0.113.2 # the lab'\''s own traffic passes there
-    iptables -D CNET-FORWARD -i uplink -m comment --comment "cnet: uplink did not forward before up: it opens no connection to other interfaces" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+    iptables -D CNET-FORWARD -i uplink -m comment --comment "cnet: uplink did not forward before up: drop its new connections to other interfaces" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
     pings world 192.168.1.2 # the twin: it is that rule
     scripts/nat.sh up >/dev/null; refute pings world 192.168.1.2
     kill %1; wait

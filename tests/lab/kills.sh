@@ -30,8 +30,8 @@ kill_after() { # COMMAND MILLISECONDS
   begin=$(milliseconds)
   setsid "${words[@]}" &>/run/killed.log &
   pid=$!
-  until gone "$pid" || (($(milliseconds) - begin >= $2)); do sleep 0.02; done
-  if gone "$pid"; then TAKES[$1]=$(($(milliseconds) - begin)) ENDED=", it had ended"; fi
+  until process_ended "$pid" || (($(milliseconds) - begin >= $2)); do sleep 0.02; done
+  if process_ended "$pid"; then TAKES[$1]=$(($(milliseconds) - begin)) ENDED=", it had ended"; fi
   kill -9 -- "-$pid" 2>/dev/null || : # it had ended
   wait "$pid" 2>/dev/null || :
 }

@@ -2,12 +2,12 @@
 
 import pytest
 
+from lab.ruleset.iptables import parse
 from lab.topology import load as load_topology
 from security.explain.advice import setting_of
 from security.explain.kernel_trace import Met, _read
 from security.explain.options import UsageError, read_options
 from security.explain.verdict import dropping
-from security.rules.iptables import parse
 from security.rules.matches import Packet
 from security.rules.walk import Ruleset, Walk
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab.conntrack import Connection, Tuple, connections
+from lab.ruleset.iptables import parse
 from lab.topology import Topology, load
 from security.policy.compiler import compiled
 from security.policy.model import DEFAULT, Policy
@@ -19,7 +20,6 @@ from security.policy.stale import as_arguments, stale
 from security.policy.table import COLUMNS, PolicyError
 from security.policy.table import load as load_policy
 from security.proof import packets
-from security.rules.iptables import parse
 from security.rules.matches import Packet
 from security.rules.walk import Ruleset, Walk
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from lab.ruleset.iptables import Saved, parse
 from lab.terminal import Console
 from lab.topology import Topology, load
 from security.rules import __main__ as rules_page
 from security.rules.english import meaning
-from security.rules.iptables import Saved, parse
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures" / "iptables-save"
@@ -165,7 +165,7 @@ def test_on_a_terminal_there_are_tables_and_no_colour_under_no_color(
     assert "\x1b[" in on_a_terminal(page)
     monkeypatch.setenv("NO_COLOR", "1")
     plain = on_a_terminal(page)
-    assert "nginx-lb: port 8080" in plain
+    assert "nginx-lb: forward port" in plain
     assert not any(f"\x1b[3{colour}m" in plain for colour in range(8))
 
 
