@@ -55,6 +55,7 @@ class TableReader:
     """
 
     columns: Sequence[str] = ()
+    optional: Sequence[str] = ()  # columns that a header may leave out: each value is then `-`
     error: type[TableError] = TableError
     prose = False
 
@@ -123,7 +124,7 @@ class TableReader:
             self.refuse(
                 f"column {len(fields)}", f"the line has {len(fields)} columns, the header {len(header)}"
             )
-        self.row = dict(zip(header, fields, strict=True))
+        self.row = dict.fromkeys(self.optional, "-") | dict(zip(header, fields, strict=True))
         self.add_row()
 
     def _check_characters(self, line: str) -> None:
@@ -141,7 +142,7 @@ class TableReader:
                 self.refuse(column, f"unknown column; known are {' '.join(self.columns)}")
             self.check_unique(column, column, "header")
         for column in self.columns:
-            if column not in fields:
+            if column not in fields and column not in self.optional:
                 self.refuse(column, "the header line lacks this column")
 
 

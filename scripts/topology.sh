@@ -17,7 +17,7 @@ SCALED=$RUN_DIR/scaled.tsv
 
 declare -a BRIDGES=() NODES=()
 # shellcheck disable=SC2034 # scripts that source this use them
-declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=() LINE_OF=() NETWORK=()
+declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=() MTU=() LINE_OF=() NETWORK=()
 
 load_topology() { load_table ''; } # the one that TOPOLOGY names, else the running lab's, else flat
 

@@ -17,6 +17,10 @@ source "$ROOT/scripts/lib/outside.sh"
 source "$ROOT/scripts/lib/checks.sh"
 # shellcheck source=scripts/lib/names.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/names.sh"
+# shellcheck source=scripts/lib/ping_matrix.sh
+source "$ROOT/scripts/lib/ping_matrix.sh"
+# shellcheck source=scripts/lib/verify_services.sh
+source "$ROOT/scripts/lib/verify_services.sh"
 
 OUTSIDE_PORT=80 # one that the policy lets out
 
@@ -62,74 +66,6 @@ read_policy() {
   while read -r item; do MAY[$item]=1; done <<<"$said"
 }
 allowed() { [[ -z $POLICED || -n ${MAY["$*"]:-} ]]; } # FROM TO PROTOCOL[/PORT]
-
-# One fping for each namespace asks all others at once; its lines: "ADDRESS : MS" or "ADDRESS : -".
-# Who did not answer within half a second is asked once more and waited for: a busy machine is no broken wire.
-ping_from() { # NODE
-  local answers silent
-  ((${#TARGETS[@]} > 0)) || return 0
-  answers=$(ask_by_ping "$1" 500 "${TARGETS[@]}")
-  mapfile -t silent < <(awk '$3 == "-" { print $1 }' <<<"$answers")
-  awk '$3 != "-"' <<<"$answers"
-  ((${#silent[@]} == 0)) || ask_by_ping "$1" 2000 "${silent[@]}"
-}
-ask_by_ping() { # NODE MILLISECONDS ADDRESS...
-  in_namespace "${NAMESPACE[$1]}" fping -q -C 1 -t "$2" -i 1 -S "${ADDRESS[$1]%/*}" "${@:3}" 2>&1 || [[ $? == 1 ]]
-}
-
-show_matrix() {
-  local from to word row answers=0 number=0 closed=0 pings=() lost=()
-  local -A answer
-  [[ -n ${BRIEF:-} ]] || ((${#NODES[@]} > 20)) || matrix_head
-  for from in "${NODES[@]}"; do
-    answer=() TARGETS=()
-    for to in "${NODES[@]}"; do
-      if allowed "$from" "$to" icmp; then TARGETS+=("${ADDRESS[$to]%/*}"); else answer[${ADDRESS[$to]%/*}]=closed; fi
-    done
-    while read -r to _ word; do answer[$to]=$word; done < <(ping_from "$from")
-    row=''
-    for to in "${NODES[@]}"; do
-      word=${answer[${ADDRESS[$to]%/*}]:--}
-      if [[ $word == closed ]]; then closed=$((closed + 1)) word=.; elif [[ $word =~ ^[0-9.]+$ ]]; then answers=$((answers + 1)); else lost+=("$from $to") word=--; fi
-      [[ $word == . ]] || pings+=("$from $to")
-      row+=$(printf '%8.7s' "$word")
-    done
-    if [[ -n ${BRIEF:-} ]]; then :; elif ((${#NODES[@]} > 20)); then printf '\r  %s pings so far' "${#pings[@]}" >&2; else printf '  %2s %-18s%s\n' "$((++number))" "$from" "$row"; fi
-  done
-  echo "$answers ping" >>"${PROOF_COUNTS:-/dev/null}"
-  if ((${#lost[@]} == 0)); then passed "$answers of $answers pings answered$( ((closed == 0)) || echo "; the policy closes $closed pairs (.), make prove tries them")"; else
-    failed "${#lost[@]} pings of ${#pings[@]} got no answer"
-    tell_lost
-  fi
-}
-
-why() { echo "        why: sudo make explain $*"; } # ARGUMENTS of make
-
-# In words, which of the array `pings` are in the array `lost`: nodes that are cut off by one line, other pairs by one each.
-tell_lost() {
-  local pair node
-  local -A asked=() missed=() cut=()
-  for pair in "${pings[@]}"; do [[ ${pair% *} == "${pair#* }" ]] || { asked[${pair% *}]+=. && asked[${pair#* }]+=.; }; done
-  for pair in "${lost[@]}"; do [[ ${pair% *} == "${pair#* }" ]] || { missed[${pair% *}]+=. && missed[${pair#* }]+=.; }; done
-  for node in "${NODES[@]}"; do
-    [[ -n ${missed[$node]:-} && ${missed[$node]} == "${asked[$node]}" ]] || continue
-    cut[$node]=1
-    echo "        $node: all pings to it and from it were lost"
-    for pair in "${lost[@]}"; do [[ ${pair#* } != "$node" || ${pair% *} == "$node" ]] || break; done
-    why "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
-  done
-  for pair in "${lost[@]}"; do
-    [[ -z ${cut[${pair% *}]:-}${cut[${pair#* }]:-} ]] || continue
-    echo "        ${pair% *} does not reach ${pair#* }"
-    why "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
-  done
-}
-
-matrix_head() { # columns bear the rows' numbers
-  printf '  %-21s' 'from \ to'
-  printf '%8s' $(seq "${#NODES[@]}")
-  echo
-}
 
 verify_way_out() {
   local node seen
@@ -203,117 +139,6 @@ verify_network() {
       verify_published "$node" "${item%%:*}" "${inside%/*}" "${item#*/}"
     done
   done
-}
-
-# --- phase 2 --------------------------------------------------------------------------------------
-
-read_order() { # ID; asked of PostgreSQL itself, by its own socket
-  local node
-  node=$(nodes_running postgres | sed -n 1p)
-  timeout 10 "$ROOT/scripts/contain.sh" exec "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \
-    -c "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
-}
-
-tell_why_silent() { # URL
-  local address=${1#http://} node from=host to=host
-  address=${address%%/*}
-  for node in "${NODES[@]}"; do
-    [[ ${ADDRESS[$node]%/*} != "${address%:*}" ]] || to=$node
-    [[ ${NAMESPACE[$node]} != "${FROM[1]:-}" ]] || from=$node
-  done
-  why "FROM=$from TO=$to PORT=${address##*:}"
-}
-
-verify_own_endpoints() {
-  local node base
-  for node in "${NODES[@]}"; do
-    base=http://${ADDRESS[$node]%/*}:${LISTENS[$node]%%/*}
-    case ${RUNS[$node]} in
-      api-gateway | product-service | order-service | service-registry) verify_own_endpoints_of "$node" "$base" ;;
-    esac
-  done
-}
-
-registered_name() { # of a node: what it registers as, or is configured as
-  case ${RUNS[$1]} in nginx | redis | postgres | service-registry) label "$1" ;; *) echo "${RUNS[$1]}" ;; esac
-}
-
-running_nodes() { # how many nodes run a program
-  local node count=0
-  for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || count=$((count + 1)); done
-  echo "$count"
-}
-all_pass() { [[ $(ask -m 2 "$1/services" | jq '[.[][] | select(.health == "passing")] | length') -ge $2 ]]; } # BASE COUNT
-
-verify_discovery() { # BASE
-  local node product body
-  retry_until 5 all_pass "$1" "$(running_nodes)" || : # a service that has just started registers within a second
-  for node in "${NODES[@]}"; do
-    [[ ${RUNS[$node]} == - ]] || expect "$node is registered and passing" 200 \
-      "any(.[]; .instance_id == \"$(label "$node")\" and .health == \"passing\" and .ip == \"${ADDRESS[$node]%/*}\")" \
-      "$1/discover/$(registered_name "$node")?all=1"
-  done
-  product=$(nodes_running product-service | sed -n 1p)
-  [[ -n $product ]] || return 0
-  body="{\"name\":\"verify\",\"ip\":\"${ADDRESS[$product]%/*}\",\"port\":${LISTENS[$product]%%/*}}"
-  expect 'POST /register of somebody else is refused' 403 '.field == "ip"' -H 'Content-Type: application/json' -d "$body" "$1/register"
-  verify_registration "$1" "$product" "$body"
-  retry_until 5 all_pass "$1" "$(running_nodes)" || : # with its next heartbeat
-  expect "$product registered again by itself" 200 "any(.[]; .instance_id == \"$(label "$product")\")" \
-    "$1/discover/product-service?all=1"
-  expect 'GET /discover of a name that nobody has' 404 '.error == "Service not found"' "$1/discover/nobody"
-}
-
-verify_registration() { # BASE PRODUCT BODY_WITH_ANOTHER_NAME: what an instance may say of itself
-  local FROM=(in_namespace "${NAMESPACE[$2]}") OWN=(--interface "${ADDRESS[$2]%/*}") body json='Content-Type: application/json'
-  expect 'POST /register under another name is refused' 403 .error -H "$json" -d "$3" "$1/register"
-  body=$(jq -c --arg id "$(label "$2")" '. + {name: "product-service", instance_id: $id, ttl: 3}' <<<"$3")
-  expect 'POST /register' 200 '.status == "registered" and .service == "product-service"' -H "$json" -d "$body" "$1/register"
-  expect 'GET /services' 200 'has("product-service")' "$1/services"
-  expect 'GET /discover/product-service' 200 '.health == "passing"' "$1/discover/product-service"
-  expect 'DELETE /deregister' 200 '.status == "deregistered"' -X DELETE "$1/deregister/product-service/$(label "$2")"
-}
-
-# As the node's program asks: in its own root, as its user. Where none runs, as a command typed in the namespace:
-# `ip netns exec` here and only here, for it puts the namespace's own resolv.conf in place.
-resolve() { # NODE NAME
-  local ask=(ip netns exec "${NAMESPACE[$1]}")
-  ! services_are_meant_to_run || [[ ${RUNS[$1]} == - ]] || ask=("$ROOT/scripts/contain.sh" exec "$1")
-  "${ask[@]}" getent ahostsv4 "$2" | awk '$2 == "STREAM" { print $1 }' | sort | paste -sd' '
-}
-
-verify_names() {
-  local asked node wanted seen
-  asked=$(nodes_running product-service | sed -n 1p) # several of one name, where there are products
-  asked=$(registered_name "${asked:-$(nodes_running service-registry | sed -n 1p)}")
-  wanted=$(for node in "${NODES[@]}"; do
-    [[ ${RUNS[$node]} == - || $(registered_name "$node") != "$asked" ]] || echo "${ADDRESS[$node]%/*}"
-  done | sort | paste -sd' ')
-  for node in "${NODES[@]}"; do
-    seen=$(resolve "$node" "$asked.lab") || seen=nothing
-    if [[ $seen == "$wanted" ]]; then passed "$(printf '%-18s %s is %s' "$node" "$asked.lab" "$seen")"; else
-      failed "$node: $asked.lab is ${seen:-nothing}, wanted $wanted"
-    fi
-  done
-  if resolve "$node" nowhere.lab >/dev/null; then failed "nowhere.lab is something"; else passed "nowhere.lab is nothing"; fi
-}
-
-verify_services() {
-  local way_in port node
-  title "Each service's own endpoints"
-  verify_own_endpoints
-  for node in $(nodes_running service-registry); do
-    title "Discovery: $node"
-    verify_discovery "http://${ADDRESS[$node]%/*}:${LISTENS[$node]%%/*}"
-  done
-  [[ -z $(dns_address) ]] || { title "Names: each namespace asks $(dns_address)" && verify_names; }
-  way_in=$(nodes_running nginx | sed -n 1p)
-  [[ -n $way_in && ${PUBLISHES[$way_in]} != - ]] || return 0
-  port=${PUBLISHES[$way_in]%%:*}
-  title "The platform at http://localhost:$port"
-  verify_way_in "http://localhost:$port"
-  [[ -z $(nodes_running product-service) ]] || verify_products "http://localhost:$port"
-  [[ -z $(nodes_running postgres) ]] || verify_orders "http://localhost:$port"
 }
 
 main() {

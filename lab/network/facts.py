@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 from lab.topology import LINK_GROUP, Bridge, Node, Topology
 
 HOST = ""  # the place of a fact that is not inside a namespace
-MTU = 1500  # of every wire, at both ends: what the kernel gives
+KERNEL_MTU = 1500  # of a link without one in the table
 HAS_IPV6 = os.path.isdir("/proc/sys/net/ipv6/conf")
 
 # Frames to 01:80:c2:00:00:0x do not enter by the bridge but by the port itself, so that no rule for the bridge sees
@@ -182,8 +182,11 @@ NOT_FORWARDING = Kind(
 NEIGHBOUR = Kind(
     "permanent neighbour on {link} {where}: {value} at {peer}", remove=("{ip} neigh del {value} dev {link}",)
 )
-OTHER_MTU = Kind(
-    f"MTU {{value}} on {{link}} {{where}}, wanted {MTU}", remove=(f"{{ip}} link set dev {{link}} mtu {MTU}",)
+# Of a link, where it is not the kernel's.
+MTU = Kind(
+    "MTU {value} on {link} {where}",
+    make=("{ip} link set dev {link} mtu {value}",),
+    remove=(f"{{ip}} link set dev {{link}} mtu {KERNEL_MTU}",),
 )
 NO_ARP = Kind("{link} {where} has ARP switched off", remove=("{ip} link set dev {link} arp on",))
 QDISC = Kind("qdisc {peer} on {link} {where} ({value})", remove=("{tc} qdisc del dev {link} {detail}",))
@@ -223,6 +226,10 @@ def _bridge_facts(topology: Topology, bridge: Bridge, is_filtered: bool) -> Iter
     yield Fact(TABLE, link=name, value=str(topology.path))
     yield Fact(BRIDGE_ADDRESS, link=name, value=str(address))
     yield Fact(UP, link=name)
+    # The kernel gives a bridge the smallest MTU of its ports until somebody sets it.
+    mtu = min((node.mtu or KERNEL_MTU for node in topology.nodes if node.bridge == name), default=KERNEL_MTU)
+    if mtu != KERNEL_MTU:
+        yield Fact(MTU, link=name, value=str(mtu))
 
 
 def _node_facts(topology: Topology, node: Node) -> Iterator[Fact]:
@@ -235,6 +242,9 @@ def _node_facts(topology: Topology, node: Node) -> Iterator[Fact]:
     mac = mac_of(node.address.ip)
     yield Fact(NAMESPACE, place)
     yield Fact(VETH, place, interface, peer=port, value=mac)
+    if node.mtu not in (None, KERNEL_MTU):
+        yield Fact(MTU, HOST, port, value=str(node.mtu))
+        yield Fact(MTU, place, interface, value=str(node.mtu))
     yield Fact(PORT, link=port, bridge=bridge, detail=place)
     yield Fact(DEAF, link=port)
     yield Fact(NO_LEARNING, link=port, bridge=bridge)

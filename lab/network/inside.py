@@ -38,7 +38,7 @@ def facts_inside(state: State, held: list[Object], is_marked: bool) -> Iterator[
         is_legacy = chain.startswith("legacy ")
         kind = kinds.LEGACY_TABLE if is_legacy else kinds.CHAIN
         yield Fact(kind, name, value=chain.removeprefix("legacy "))
-    yield from facts_on_links(state, held, kinds.MTU)
+    yield from facts_on_links(state, held)
 
 
 def is_new(state: State) -> bool:
@@ -53,12 +53,12 @@ def is_new(state: State) -> bool:
     )
 
 
-def facts_on_links(state: State, links: list[Object], mtu: int) -> Iterator[Fact]:
+def facts_on_links(state: State, links: list[Object]) -> Iterator[Fact]:
     """Yield what somebody added to some links of a namespace or the host, or deleted there."""
     for link in links:
         place, name = state.name, link["ifname"]
-        if link["mtu"] != mtu:
-            yield Fact(kinds.OTHER_MTU, place, name, value=str(link["mtu"]))
+        if link["mtu"] != kinds.KERNEL_MTU:
+            yield Fact(kinds.MTU, place, name, value=str(link["mtu"]))
         if "NOARP" in link["flags"]:
             yield Fact(kinds.NO_ARP, place, name)
         for index, kind, parent in state.qdiscs:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lab.network import facts as kinds
-from lab.network.facts import HOST, MTU, Fact
+from lab.network.facts import HOST, Fact
 from lab.network.inside import cidrs, facts_inside, facts_on_links, is_new
 from lab.network.reading import HostState, Object, ReadError, State, read_host, read_namespaces
 from lab.topology import LINK_GROUP, OUTSIDE_NAMESPACE, Topology, TopologyError, load
@@ -136,7 +136,7 @@ class _Reader:
                 found += facts_inside(state, held, is_marked(state))
             else:
                 foreign.append(state.name)
-        found += facts_on_links(self.host, self.links, MTU)
+        found += facts_on_links(self.host, self.links)
         found += self._entries()
         return Live(self.host, found, foreign, names.symbolic_links)
 

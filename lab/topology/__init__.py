@@ -6,12 +6,21 @@ import os
 from pathlib import Path
 
 from lab.topology.model import Bridge, Listener, Node, Publication, Topology
-from lab.topology.reader import COLUMNS, NONE, OUTSIDE_NAMESPACE, ROOT, TopologyError, TopologyReader
+from lab.topology.reader import (
+    COLUMNS,
+    NONE,
+    OPTIONAL_COLUMNS,
+    OUTSIDE_NAMESPACE,
+    ROOT,
+    TopologyError,
+    TopologyReader,
+)
 
 __all__ = [
     "COLUMNS",
     "LINK_GROUP",
     "NONE",
+    "OPTIONAL_COLUMNS",
     "OUTSIDE_NAMESPACE",
     "ROOT",
     "SCALED",

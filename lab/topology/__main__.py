@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from lab.topology import (
     COLUMNS,
     NONE,
+    OPTIONAL_COLUMNS,
     Bridge,
     Node,
     Topology,
@@ -40,6 +41,7 @@ _MAPS: dict[str, str] = {
     "LISTENS": "listens",
     "PUBLISHES": "publishes",
     "RUNS": "runs",
+    "MTU": "mtu",
 }
 
 
@@ -53,20 +55,27 @@ def as_row(thing: Bridge | Node) -> dict[str, str]:
     return {"kind": kind} | {column: _format(getattr(thing, column, None)) for column in COLUMNS[1:]}
 
 
+def as_rows(topology: Topology) -> list[dict[str, str]]:
+    """Return all lines of the table, without optional columns that no line uses."""
+    rows = [as_row(thing) for thing in _things(topology)]
+    unused = {column for column in OPTIONAL_COLUMNS if all(row[column] == NONE for row in rows)}
+    return [{column: value for column, value in row.items() if column not in unused} for row in rows]
+
+
 def _format(value: object) -> str:
     return ",".join(map(str, value)) or NONE if isinstance(value, tuple) else str(value or NONE)
 
 
 def dump(topology: Topology) -> str:
     """Format the table: columns in standard order, one tab between them, bridges first."""
-    rows = [list(as_row(thing).values()) for thing in _things(topology)]
-    return "".join("\t".join(row) + "\n" for row in (list(COLUMNS), *rows))
+    rows = as_rows(topology)
+    return "".join("\t".join(row) + "\n" for row in [list(rows[0]), *(list(row.values()) for row in rows)])
 
 
 def as_bash(topology: Topology) -> str:
     """Format the table as declarations of TABLE, BRIDGES, NODES, and a map from name to value for each column."""
     things = _things(topology)
-    rows = [as_row(thing) for thing in things]
+    rows = as_rows(topology)
     lines = [
         f"declare -g TABLE={quote(str(topology.path))}",
         f"declare -ga BRIDGES=({' '.join(bridge.name for bridge in topology.bridges)})",
@@ -74,7 +83,8 @@ def as_bash(topology: Topology) -> str:
         _map("LINE_OF", ((thing.name, str(thing.line)) for thing in things)),
         _map("NETWORK", ((bridge.name, str(bridge.address.network)) for bridge in topology.bridges)),
     ]
-    lines += [_map(name, ((row["name"], row[column]) for row in rows)) for name, column in _MAPS.items()]
+    for name, column in _MAPS.items():
+        lines.append(_map(name, ((row["name"], row[column]) for row in rows if column in row)))
     return "\n".join(lines) + "\n"
 
 

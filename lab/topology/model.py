@@ -56,6 +56,7 @@ class Node:
     publishes: tuple[Publication, ...]
     runs: str | None
     line: int
+    mtu: int | None = None  # of both ends of the veth pair; None: the kernel's
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,20 @@ COLUMNS = (
     "listens",
     "publishes",
     "runs",
+    "mtu",
 )
+OPTIONAL_COLUMNS = ("mtu",)
 NONE = "-"
-NOT_FOR_BRIDGES = ("namespace", "interface", "bridge_interface", "bridge", "listens", "publishes", "runs")
+NOT_FOR_BRIDGES = (
+    "namespace",
+    "interface",
+    "bridge_interface",
+    "bridge",
+    "listens",
+    "publishes",
+    "runs",
+    "mtu",
+)
 RESERVED_NAMES = ("host", "world", "any")
 KERNEL_NAMES = ("all", "default", "lo")
 OUTSIDE_NAMESPACE = "cnet-outside"
@@ -32,6 +43,7 @@ OUTSIDE_NETWORK = IPv4Network("198.51.100.0/24")
 OTHER_PROGRAMS = ("nginx", "redis", "postgres")
 _MAX_INTERFACE_LENGTH = 15
 _MAX_PORT = 65535
+_MTUS = range(1280, 65536)  # below 1280 the kernel removes IPv6, and its settings, from a link
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}/([1-9]|[12][0-9]|30)")
@@ -50,6 +62,7 @@ class TopologyReader(TableReader):
     """Reads one table."""
 
     columns = COLUMNS
+    optional = OPTIONAL_COLUMNS
     error = TopologyError
 
     def __init__(self, path: Path) -> None:
@@ -107,6 +120,7 @@ class TopologyReader(TableReader):
                 listens=listens,
                 publishes=self._checked_publishes(listens),
                 runs=self._checked_runs(),
+                mtu=self._checked_mtu(),
                 line=self.line_number,
             )
         )
@@ -125,7 +139,9 @@ class TopologyReader(TableReader):
 
     def _check_wire(self) -> None:
         """Refuse a second wire: nodes that share a namespace are addresses on the same one."""
-        wire = tuple(self.row[column] for column in ("namespace", "interface", "bridge_interface", "bridge"))
+        wire = tuple(
+            self.row[column] for column in ("namespace", "interface", "bridge_interface", "bridge", "mtu")
+        )
         if wire not in self.wires:
             self.check_unique("namespace", wire[0])
             self.check_unique("bridge_interface", wire[2], "interface of the host")
@@ -204,6 +220,14 @@ class TopologyReader(TableReader):
         if program not in OTHER_PROGRAMS and not _is_service(program):
             self.refuse("runs", f'"{program}" is neither nginx, redis, postgres nor a folder of services/')
         return program
+
+    def _checked_mtu(self) -> int | None:
+        text = self.row["mtu"]
+        if text == NONE:
+            return None
+        if not _PORT.fullmatch(text) or int(text) not in _MTUS:
+            self.refuse("mtu", f'"{text}" is not an MTU from {_MTUS.start} to {_MTUS.stop - 1}')
+        return int(text)
 
     def _check_bridge_of(self, node: Node) -> None:
         self.line_number = node.line

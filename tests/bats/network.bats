@@ -491,10 +491,10 @@ missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br"
     network up >/dev/null
     ip link set veth-api-br mtu 400 # so small that the kernel takes IPv6 and its settings away
     drifted "missing  the host takes no packet that enters by veth-api-br itself
-surplus  MTU 400 on br-app of the host, wanted 1500
-surplus  MTU 400 on veth-api-br of the host, wanted 1500"
+surplus  MTU 400 on br-app of the host
+surplus  MTU 400 on veth-api-br of the host"
     ip -n api-gateway link set veth-api mtu 9000
-    drifted "surplus  MTU 9000 on veth-api in namespace api-gateway, wanted 1500"
+    drifted "surplus  MTU 9000 on veth-api in namespace api-gateway"
     tc -n api-gateway qdisc add dev veth-api root tbf rate 1mbit burst 10k latency 50ms
     drifted "surplus  qdisc root on veth-api in namespace api-gateway (tbf)"
     tc qdisc add dev veth-api-br clsact
@@ -505,6 +505,26 @@ surplus  MTU 400 on veth-api-br of the host, wanted 1500"
     drifted "surplus  permanent neighbour on br-app of the host: 10.0.0.30 at 02:42:0a:00:00:99"
     ip -n api-gateway link set veth-api arp off
     drifted "surplus  veth-api in namespace api-gateway has ARP switched off"
+  '
+  succeeds
+}
+
+@test "the table sets the MTU of both ends of a wire; status names another one at either end" {
+  on_a_host '
+    awk "/^#/ { next } { print \$0 \"\t\" (/^kind/ ? \"mtu\" : /redis-cache/ ? 1400 : \"-\") }" topology/flat.tsv >/run/mtu.tsv
+    export TOPOLOGY=/run/mtu.tsv
+    network up >/dev/null
+    network status
+    silent network up
+    for link in veth-redis-br br-app; do ip -o link show $link | grep " mtu 1400 "; done
+    ip -n redis-cache -o link show veth-redis | grep " mtu 1400 "
+    ip link set veth-redis-br mtu 1500
+    drifted "missing  MTU 1400 on veth-redis-br of the host"
+    ip -n redis-cache link set veth-redis mtu 1300
+    drifted "missing  MTU 1400 on veth-redis in namespace redis-cache
+surplus  MTU 1300 on veth-redis in namespace redis-cache"
+    unset TOPOLOGY; TOPOLOGY=flat network up >/dev/null
+    network status
   '
   succeeds
 }

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab import topology
-from lab.topology import COLUMNS, Listener, Publication, TopologyError, __main__
+from lab.topology import COLUMNS, OPTIONAL_COLUMNS, Listener, Publication, TopologyError, __main__
 from security.policy.table import PolicyError
 from security.policy.table import load as load_policy
 
@@ -37,12 +37,14 @@ LOAD = [
 ]
 SANDBOX = [str(ROOT / "scripts" / "sandbox.sh"), "run"]
 PYTHON = [sys.executable, "-m", "lab.topology"]
+REQUIRED = tuple(column for column in COLUMNS if column not in OPTIONAL_COLUMNS)
+
 # A script that prints the table from its arrays.
 PRINT = [
     "bash",
     "-c",
     f"""source {ROOT}/scripts/topology.sh; load_table "$1"
-    IFS=$'\\t'; echo "{" ".join(COLUMNS)}" | tr " " "\\t"
+    IFS=$'\\t'; echo "{" ".join(REQUIRED)}" | tr " " "\\t"
     for b in "${{BRIDGES[@]}}"; do row=(bridge "$b" - "${{ADDRESS[$b]}}" - - - - - -); echo "${{row[*]}}"; done
     for n in "${{NODES[@]}}"; do
       row=(node "$n" "${{NAMESPACE[$n]}}" "${{ADDRESS[$n]}}" "${{INTERFACE[$n]}}" "${{PORT[$n]}}" "${{BRIDGE[$n]}}")
@@ -97,15 +99,15 @@ def run_here(*arguments: str) -> Verdict:
 
 
 def without_program(refusal: str) -> str:
-    return re.sub(r"\A(load\.sh|topology\.py): ", "", refusal)
+    return re.sub(r"\A(load\.sh|topology\.(sh|py)): ", "", refusal)
 
 
 def row(**fields: str) -> str:
-    return "\t".join(fields[column] for column in COLUMNS)
+    return "\t".join(fields[column] for column in REQUIRED)
 
 
-NOTHING = dict.fromkeys(COLUMNS, "-")
-HEADER = "\t".join(COLUMNS)
+NOTHING = dict.fromkeys(REQUIRED, "-")
+HEADER = "\t".join(REQUIRED)
 
 
 def bridge(name: str = "br0", address: str = "10.9.0.1/16", /, **fields: str) -> str:
@@ -650,6 +652,25 @@ class TestCommandLine:
             assert left == Verdict(0, "", "")
 
 
+class TestMtu:
+    """An optional column."""
+
+    def with_mtus(self, *mtus: str) -> str:
+        lines = (HEADER, bridge(), node(1), node(2))
+        return "".join(f"{line}\t{mtu}\n" for line, mtu in zip(lines, ("mtu", "-", *mtus), strict=True))
+
+    def test_a_node_has_its_own_or_none(self, table_file: Path) -> None:
+        table_file.write_text(self.with_mtus("9000", "-"))
+        assert [node.mtu for node in topology.load(table_file).nodes] == [9000, None]
+        assert run_here("dump", str(table_file)).output == self.with_mtus("9000", "-")
+
+    @pytest.mark.parametrize("mtu", ["1279", "65536", "0", "x", "09000"])
+    def test_one_that_no_link_can_have_is_refused(self, mtu: str, table_file: Path) -> None:
+        table_file.write_text(self.with_mtus(mtu, "-"))
+        refusal = f'{table_file}:3: mtu: "{mtu}" is not an MTU from 1280 to 65535\n'
+        assert run_here("check", str(table_file)) == Verdict(1, "", refusal)
+
+
 class TestLookups:
     """What the other tools ask of a loaded table."""
 
@@ -718,7 +739,7 @@ def mutated_tables(draw: st.DrawFn) -> bytes:
 
 
 def tables_with_fields_moved(rows: list[list[bytes]]) -> st.SearchStrategy[list[list[bytes]]]:
-    places = st.tuples(st.integers(0, len(rows) - 1), st.integers(0, len(COLUMNS) - 1))
+    places = st.tuples(st.integers(0, len(rows) - 1), st.integers(0, len(REQUIRED) - 1))
     return st.builds(
         moved,
         st.just(rows),
