@@ -22,7 +22,7 @@ from monitoring.picture import DOWN, MISSING, Card, Picture, words_of
 
 GREY = "#6B6B6B"
 ONE_SIDE = 4  # up to so many nodes, all are on one side of the host
-LONGEST_LINE = 26  # characters on a card
+MAX_LINE = 26  # characters on a card
 LINE_HEIGHT, CARD_MARGIN = 15, 26  # points
 DOTS_PER_INCH = 192  # twice that of a screen, for print
 GRAPH = f"""graph lab {{
@@ -149,7 +149,7 @@ def _card_lines(card: Card) -> list[str]:
 
 
 def _broken(text: str) -> list[str]:
-    return [for_graphviz(line) for line in textwrap.wrap(text, LONGEST_LINE)]
+    return [for_graphviz(line) for line in textwrap.wrap(text, MAX_LINE)]
 
 
 def draw(source: str, kind: str, file: Path) -> None:

@@ -44,7 +44,7 @@ class LabCollector(Collector):
         self._topology = topology
 
     def collect(self) -> Iterable[Metric]:
-        """Give all figures; a source that cannot be read is counted, the others go on."""
+        """Return all figures; a source that cannot be read is counted, the others go on."""
         failed = GaugeMetricFamily(
             "cnet_source_failed", "1 when a source could not be read", labels=["source"]
         )

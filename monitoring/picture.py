@@ -12,7 +12,7 @@ from monitoring.live import Bridge, Lab, Listener, Node
 from monitoring.publications import Publication
 
 DOWN, MISSING, UNKNOWN = "down", "missing", "not in the table"
-_MOST_NOT_SHOWN = 5  # rules that are listed
+_MAX_NOT_SHOWN = 5  # rules that are listed
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Picture:
         if not found:
             return []
         what = f"rules that lead, or may lead, into the lab, but not one port to one port: {len(found):,}"
-        more = len(found) - _MOST_NOT_SHOWN
-        return [what, *found[:_MOST_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
+        more = len(found) - _MAX_NOT_SHOWN
+        return [what, *found[:_MAX_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
 
     def name_at(self, publication: Publication) -> str:
         """Return the name of the node that a published port leads to, or the address if no node has it."""
@@ -146,7 +146,7 @@ def _card(name: str, node: Node, remarks: tuple[str, ...]) -> Card:
 
 
 def _is_shown(address: str) -> bool:
-    """Tell whether an address is worth showing: every interface has an IPv6 link-local one."""
+    """Return whether an address is worth showing: every interface has an IPv6 link-local one."""
     parsed = ip_interface(address)
     return parsed.version == 4 or not parsed.is_link_local  # noqa: PLR2004 - IPv4
 

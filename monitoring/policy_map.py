@@ -18,7 +18,7 @@ _GRAPH = """digraph policy {
 
 
 def edges(policy: Policy) -> Iterator[tuple[str, str, Line]]:
-    """Give (from, to, line), the names as the table has them."""
+    """Return (from, to, line), the names as the table has them."""
     for line in policy.lines:
         sources, destinations = (names.split(",") for names in line.as_written)
         for source in sources:

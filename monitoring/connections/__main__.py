@@ -29,7 +29,7 @@ from monitoring.connections.tables import csv_tables
 from monitoring.connections.tracker import ALARM_FILL, Snapshot, take
 from monitoring.live import LiveError, need_root
 
-_MOST_ROWS = 20
+_MAX_ROWS = 20
 
 
 def screen(snapshot: Snapshot) -> Group:
@@ -41,7 +41,7 @@ def screen(snapshot: Snapshot) -> Group:
     alarms += [Text(said, "yellow") for said in snapshot.unread.sentences()]
     pairs = Table("from", "to", "protocol", "port", "state", title="Connections", title_justify="left")
     pairs.add_column("count", justify="right")
-    for (source, destination, protocol, port, state), count in snapshot.pairs.most_common(_MOST_ROWS):
+    for (source, destination, protocol, port, state), count in snapshot.pairs.most_common(_MAX_ROWS):
         pairs.add_row(source, destination, protocol, str(port), state, f"{count:,}")
     services = Table("service", title="Established (ss)", title_justify="left")
     for heading in ("incoming", "outgoing"):
@@ -51,13 +51,13 @@ def screen(snapshot: Snapshot) -> Group:
     rewritten = Table(
         "kind", "state", "as it was sent", "as answers come back", title="NAT", title_justify="left"
     )
-    for translation in snapshot.translations[:_MOST_ROWS]:
+    for translation in snapshot.translations[:_MAX_ROWS]:
         rewritten.add_row(translation.kind, translation.state, translation.sent, translation.answered)
     return Group(head, *alarms, pairs, services, *([rewritten] if snapshot.translations else []))
 
 
 def as_json(snapshot: Snapshot) -> str:
-    """Give it as one line of JSON."""
+    """Return it as one line of JSON."""
     columns = ("source", "destination", "protocol", "port", "state")
     return json.dumps(
         {

@@ -25,7 +25,7 @@ _HEADINGS = {
     "metric": "figure", "fill_percent": "% of the limit",
 }  # fmt: skip
 _CLIENT_PORT, _CLIENT_PORT_BACK = re.compile(r"^(.*?):\d+(?= )"), re.compile(r":\d+$")
-_MOST_ROWS, _MANY_WAITING, _HALF = 30, 10, 0.5
+_MAX_ROWS, _MANY_WAITING, _HALF = 30, 10, 0.5
 _CHECKING = {"host", "service-registry"}  # health checks and heartbeats open a connection each, and should
 
 
@@ -54,10 +54,10 @@ def _section(table: Table) -> Section:
     ports = [number for number, column in enumerate(table.columns) if column == "port"]
     rows = [
         tuple(str(cell) if at in ports else cell for at, cell in enumerate(row))
-        for row in table.rows[:_MOST_ROWS]
+        for row in table.rows[:_MAX_ROWS]
     ]
     widths = [3 if column in _WIDE else 1.3 for column in table.columns]
-    more = len(table.rows) - _MOST_ROWS
+    more = len(table.rows) - _MAX_ROWS
     note = [f"{more:,} more rows like these are in the CSV file."] if more > 0 else []
     return Section(_TITLES[table.name], [Rows(headings, rows, widths), *note])
 

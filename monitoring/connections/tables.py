@@ -7,7 +7,7 @@ from monitoring.connections.tracker import Snapshot
 
 
 def csv_tables(snapshot: Snapshot) -> list[Table]:
-    """Give them."""
+    """Return them."""
     table = snapshot.table
     figures = [
         ("entries", table.entries),

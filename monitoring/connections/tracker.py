@@ -110,7 +110,7 @@ def by_pair(tracked: Iterable[Connection], names: Names) -> Counter[tuple[str, s
 
 
 def translations(tracked: Iterable[Connection], names: Names) -> Iterator[Translation]:
-    """Give the connections that are answered from, or to, another address than was asked."""
+    """Return the connections that are answered from, or to, another address than was asked."""
     for each in tracked:
         sent, back = each.original, each.reply
         dnat = (sent.destination, sent.destination_port) != (back.source, back.source_port)

@@ -22,8 +22,8 @@ from security.policy.table import load as load_policy
 from security.policy.table import policy_path
 
 _EXPLAIN = Path(__file__).resolve().parents[2] / "security" / "explain.sh"
-_PATIENCE_SECONDS = 10
-_MOST_CONNECTIONS, _MOST_DROPS = 12, 12
+_TIMEOUT_SECONDS = 10
+_MAX_CONNECTIONS, _MAX_DROPS = 12, 12
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,7 @@ def _connections(model: Model, names: set[str]) -> Rows:
         for (source, destination, protocol, port, state), count in pairs.most_common()
         if ({source, destination} >= names if len(names) > 1 else names & {source, destination})
     ]
-    return Rows(
-        "Connections (conntrack)", ("from", "to", "port", "state", "count"), cells[:_MOST_CONNECTIONS]
-    )
+    return Rows("Connections (conntrack)", ("from", "to", "port", "state", "count"), cells[:_MAX_CONNECTIONS])
 
 
 def _drops(scene: Scene, names: set[str], *, both: bool) -> Rows:
@@ -106,7 +104,7 @@ def _drops(scene: Scene, names: set[str], *, both: bool) -> Rows:
         for drop in scene.drops
         if ({drop.source, drop.destination} >= names if both else names & {drop.source, drop.destination})
     ]
-    return Rows("Dropped lately", ("policy line", "from", "to", "what"), cells[:_MOST_DROPS])
+    return Rows("Dropped lately", ("policy line", "from", "to", "what"), cells[:_MAX_DROPS])
 
 
 def _lines(model: Model, spoken_of: Callable[[Line], bool]) -> Rows:
@@ -127,7 +125,7 @@ def _lines(model: Model, spoken_of: Callable[[Line], bool]) -> Rows:
 
 
 def policy_of(model: Model) -> Policy | None:
-    """Give the policy that belongs to the topology."""
+    """Return the policy that belongs to the topology."""
     try:
         return load_policy(model.watch.topology) if policy_path(model.watch.topology) else None
     except (TableError, OSError):
@@ -137,7 +135,7 @@ def policy_of(model: Model) -> Policy | None:
 def asked_about(
     model: Model, scene: Scene, source: str, destination: str
 ) -> Iterator[tuple[str, str, str, int]]:
-    """Give flows between two places worth explaining: what was dropped first, then what the right one listens on."""
+    """Return flows between two places worth explaining: what was dropped first, then what the right one listens on."""
     for drop in scene.drops:
         if {drop.source, drop.destination} == {source, destination} and drop.port:
             yield drop.source, drop.destination, drop.protocol, drop.port
@@ -165,20 +163,20 @@ def story(model: Model, flow: tuple[str, str, str, int]) -> dict[str, Any]:
         return {"error": str(error)}
     except ValueError:
         return {
-            "error": (said.strip().splitlines() or [f"explain gave no answer in {_PATIENCE_SECONDS} s"])[-1]
+            "error": (said.strip().splitlines() or [f"explain gave no answer in {_TIMEOUT_SECONDS} s"])[-1]
         }
     return found
 
 
 def _run_for_a_while(command: Sequence[str]) -> tuple[str, str]:
-    """Give what it prints; all its processes get a SIGTERM when time is up, so that it undoes what it made."""
+    """Return what it prints; all its processes get a SIGTERM when time is up, so that it undoes what it made."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=_PATIENCE_SECONDS)
+            return process.communicate(timeout=_TIMEOUT_SECONDS)
         for ending in (signal.SIGTERM, signal.SIGKILL):
             os.killpg(process.pid, ending)
             with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=_PATIENCE_SECONDS)
+                process.communicate(timeout=_TIMEOUT_SECONDS)
                 break
     return "", ""

@@ -25,7 +25,7 @@ Element = dict[str, Any]
 
 
 def style_sheet(theme: str) -> list[Element]:
-    """Give the style sheet for "light" or "dark"."""
+    """Return the style sheet for "light" or "dark"."""
     ink, paper, faint, red = _INK[theme], _PAPER[theme], _FAINT[theme], _RED[theme]
     return [
         {
@@ -68,7 +68,7 @@ def style_sheet(theme: str) -> list[Element]:
 
 
 def elements(scene: Scene, *, narrow: bool) -> list[Element]:
-    """Give the map's nodes and edges; from left to right, or where it is narrow from top to bottom."""
+    """Return the map's nodes and edges; from left to right, or where it is narrow from top to bottom."""
     return [
         *(_node(place, narrow=narrow) for place in scene.places),
         *map(_edge, scene.ways),

@@ -130,7 +130,7 @@ class Model:
         return found
 
     def _is_control(self, *ends: str) -> bool:
-        """Tell whether it is registration and health, not customers' traffic."""
+        """Return whether it is registration and health, not customers' traffic."""
         nodes = [self._topology.node(name) for name in ends]
         registry = any(node and node.runs == "service-registry" for node in nodes)
         return registry or (HOST in ends and not any(node and node.publishes for node in nodes))
@@ -160,7 +160,7 @@ class Model:
         )  # fmt: skip
 
     def history(self, pair: tuple[str, str] | None) -> list[tuple[int, int]]:
-        """Give (second, packets) of the last ten minutes, of a pair or of all."""
+        """Return (second, packets) of the last ten minutes, of a pair or of all."""
         end = int(time.time())  # noqa: TID251  packets and drops have the time of day
         found = []
         for second, pairs in sorted(self.watch.window.by_second(end - 600, end).items()):
@@ -174,7 +174,7 @@ class Model:
 
 
 def positions(topology: Topology) -> tuple[dict[str, int], dict[str, float]]:
-    """Give the column and the row of each place, from the way in on the left to the stores on the right."""
+    """Return the column and the row of each place, from the way in on the left to the stores on the right."""
     columns = {WORLD: 0, HOST: 0}
     columns |= {node.name: _COLUMNS.get(node.runs or "", _BESIDE) for node in topology.nodes}
     columns = dict(sorted(columns.items(), key=lambda item: item[1]))

@@ -16,7 +16,7 @@ from monitoring.health.checks import DEGRADED, DOWN
 
 REFRESH_MILLISECONDS = 1000
 RANGES = {"last 5 s": 5, "last minute": 60, "last 10 minutes": 600}
-_MOST_DROPS = 12
+_MAX_DROPS = 12
 
 
 def layout(model: Model) -> html.Div:
@@ -126,7 +126,7 @@ def drop_table(scene: Scene) -> Any:
             f"{drop.source or '?'} \u2192 {drop.destination or '?'}",
             f"{drop.protocol}/{drop.port}" if drop.port else drop.protocol,
         )
-        for drop in scene.drops[:_MOST_DROPS]
+        for drop in scene.drops[:_MAX_DROPS]
     ]
     return table(Rows("", ("time", "policy line", "from \u2192 to", "what"), cells))
 

@@ -34,7 +34,7 @@ _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
 _AGAIN_SECONDS, _HEALTH_SECONDS, _LOG_SECONDS, _TABLE_SECONDS = 1.0, 1.0, 0.5, 2.0
 _HEALTH_TIMEOUT = 1.0
 _SHOP_ROUNDS = 5  # the shop is asked in each fifth: the map is to show customers' requests
-_MOST_DROPS, _DROPS_AT_ONCE = 500, 2000
+_MAX_DROPS, _DROPS_AT_ONCE = 500, 2000
 _HEADER, _PORTS = 20, 4
 _log = logging.getLogger("dashboard")
 
@@ -130,7 +130,7 @@ class DropWatcher(Watcher):
 
     def __init__(self) -> None:
         super().__init__()
-        self.drops: deque[Drop] = deque(maxlen=_MOST_DROPS)
+        self.drops: deque[Drop] = deque(maxlen=_MAX_DROPS)
         self.seconds: dict[int, Counter[tuple[str, str, str]]] = {}  # source, destination, policy id
 
     def look(self) -> None:

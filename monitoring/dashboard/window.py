@@ -12,7 +12,7 @@ import numpy as np
 from monitoring.traffic.packets import ACK, NANOSECONDS, RST, SYN, TCP, UNKNOWN, AddressBook, Packets
 
 KEPT_SECONDS = 600
-_MOST_PAIRS = 2000  # in a second; a scan of addresses fills no memory
+_MAX_PAIRS = 2000  # in a second; a scan of addresses fills no memory
 _BITS = 16
 _PAIR = (1 << 2 * _BITS) - 1
 
@@ -54,7 +54,7 @@ class Window:
         with self._lock:
             for index, key in enumerate(keys.tolist()):
                 second = self._seconds.setdefault(key >> 2 * _BITS, {})
-                if key & _PAIR in second or len(second) < _MOST_PAIRS:
+                if key & _PAIR in second or len(second) < _MAX_PAIRS:
                     count = Count(*(column[index] for column in sums))
                     second.setdefault(key & _PAIR, Count()).add(count)
             newest = max(self._seconds)
@@ -70,16 +70,16 @@ class Window:
                     found[key].add(count)
             names = self._book.names
             return {
-                (names[key >> _BITS], names[key & AddressBook.MOST]): count for key, count in found.items()
+                (names[key >> _BITS], names[key & AddressBook.MAX]): count for key, count in found.items()
             }
 
     def by_second(self, begin: int, end: int) -> dict[int, dict[tuple[str, str], int]]:
-        """Give the packets of each second, by addresses."""
+        """Return the packets of each second, by addresses."""
         with self._lock:
             names = self._book.names
             return {
                 second: {
-                    (names[key >> _BITS], names[key & AddressBook.MOST]): count.packets
+                    (names[key >> _BITS], names[key & AddressBook.MAX]): count.packets
                     for key, count in counts.items()
                 }
                 for second, counts in self._between(begin, end)

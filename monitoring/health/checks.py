@@ -24,10 +24,10 @@ UP, DEGRADED, DOWN = "up", "degraded", "down"
 _HTTP_OK = 200
 _SSL_REQUEST = 80877103  # PostgreSQL's code for it
 _CLOSED = "it closed the connection"
-_MOST_CHARACTERS = 120  # of a service's own explanation
+_MAX_CHARACTERS = 120  # of a service's own explanation
 
 
-class Unwell(Exception):
+class UnhealthyError(Exception):
     """A service answered that it is unhealthy, or not as expected; the message says what it answered."""
 
 
@@ -138,7 +138,7 @@ def _reason(error: Exception) -> str:
 
 def _one_line(text: str) -> str:
     """Shorten a service's explanation, and replace characters that a terminal would obey."""
-    return "".join(character if character.isprintable() else "?" for character in text[:_MOST_CHARACTERS])
+    return "".join(character if character.isprintable() else "?" for character in text[:_MAX_CHARACTERS])
 
 
 def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes]:
@@ -149,10 +149,10 @@ def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes
 
 
 def ask_http(address: str, port: int, timeout: float) -> None:
-    """Ask /health, and read all of the answer. Raises Unwell, OSError or HTTPException."""
+    """Ask /health, and read all of the answer. Raises UnhealthyError, OSError or HTTPException."""
     status, _ = _get(address, port, timeout, "/health")
     if status != _HTTP_OK:
-        raise Unwell(f"/health answered {status}")
+        raise UnhealthyError(f"/health answered {status}")
 
 
 def ask_ready(address: str, port: int, timeout: float) -> str:
@@ -173,12 +173,12 @@ def ask_ready(address: str, port: int, timeout: float) -> str:
 
 
 def ask_shop(address: str, port: int, timeout: float) -> None:
-    """Ask for the catalogue as a customer does. Raises Unwell, OSError or HTTPException."""
+    """Ask for the catalogue as a customer does. Raises UnhealthyError, OSError or HTTPException."""
     status, body = _get(address, port, timeout, "/api/products")
     if status != _HTTP_OK:
-        raise Unwell(f"GET /api/products answered {status}")
+        raise UnhealthyError(f"GET /api/products answered {status}")
     if not json.loads(body).get("products"):
-        raise Unwell("GET /api/products has no products")
+        raise UnhealthyError("GET /api/products has no products")
 
 
 def ask_tcp(address: str, port: int, timeout: float) -> None:
@@ -187,18 +187,18 @@ def ask_tcp(address: str, port: int, timeout: float) -> None:
 
 
 def ask_redis(address: str, port: int, timeout: float) -> None:
-    """Send PING; an answer that asks for a password is good, too. Raises Unwell or OSError."""
+    """Send PING; an answer that asks for a password is good, too. Raises UnhealthyError or OSError."""
     with Exchange(address, port, timeout) as connection:
         connection.sendall(b"PING\r\n")
         answer = connection.read_line()
     if not answer.startswith((b"+PONG", b"-NOAUTH")):
-        raise Unwell(answer[:60].decode("ascii", "replace").strip() or _CLOSED)
+        raise UnhealthyError(answer[:60].decode("ascii", "replace").strip() or _CLOSED)
 
 
 def ask_postgres(address: str, port: int, timeout: float) -> None:
-    """Ask whether it encrypts: yes and no are good, and neither leaves a line in its log. Raises Unwell or OSError."""
+    """Ask PostgreSQL whether it encrypts; yes and no are good, it logs neither. Raises UnhealthyError, OSError."""
     with Exchange(address, port, timeout) as connection:
         connection.sendall(struct.pack("!II", 8, _SSL_REQUEST))
         answer = connection.recv(1024)
     if answer[:1] not in (b"S", b"N"):
-        raise Unwell(answer[:60].decode("utf-8", "replace") or _CLOSED)
+        raise UnhealthyError(answer[:60].decode("utf-8", "replace") or _CLOSED)

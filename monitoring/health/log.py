@@ -16,7 +16,7 @@ from monitoring.health.checks import TIMEOUT_SECONDS, Check
 COLUMNS = ("time", "service", "up", "milliseconds", "why")
 _GAP = 3  # times the usual pause between two rounds
 _YEARS = range(1970, 9999)  # whatever the time zone, Python has a date for these in UTC
-_MOST_MILLISECONDS = 60_000  # a check ends at its deadline of two seconds, on a busy machine a little later
+_MAX_MILLISECONDS = 60_000  # a check ends at its deadline of two seconds, on a busy machine a little later
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
 
@@ -111,7 +111,7 @@ def _check(row: Mapping[str, str]) -> Check:
     if time.tzinfo is None or row["up"] not in ("0", "1") or not row["service"]:
         raise ValueError
     # "nan" fails this comparison too
-    if time.year not in _YEARS or not 0 <= milliseconds <= _MOST_MILLISECONDS:
+    if time.year not in _YEARS or not 0 <= milliseconds <= _MAX_MILLISECONDS:
         raise ValueError
     return Check(row["service"], time.timestamp(), row["up"] == "1", milliseconds, row["why"])
 

@@ -12,14 +12,14 @@ from lab.figures import plt, save
 from monitoring.colours import BLUE, VERMILION
 from monitoring.health.log import Logged
 
-MOST_PANELS = 20  # more would leave no room for their names
+MAX_PANELS = 20  # more would leave no room for their names
 HEIGHT_MM = 110  # on the page
 _WIDTH_INCHES, _HIGHEST_INCHES = 10.6, HEIGHT_MM / 25.4  # between the margins of a page
 _PANEL_INCHES, _AXIS_INCHES, _LETTER_INCHES = 0.5, 0.7, 0.065
 
 
 def draw(services: Mapping[str, Sequence[Logged]], path: Path) -> None:
-    """Draw the latencies of at most MOST_PANELS services, with a cross for each check without an answer."""
+    """Draw the latencies of at most MAX_PANELS services, with a cross for each check without an answer."""
     height = min(_PANEL_INCHES * len(services) + _AXIS_INCHES, _HIGHEST_INCHES)
     figure, all_axes = plt.subplots(
         len(services), 1, figsize=(_WIDTH_INCHES, height), sharex=True, squeeze=False
@@ -47,7 +47,7 @@ def draw(services: Mapping[str, Sequence[Logged]], path: Path) -> None:
 
 
 def _line(checks: Sequence[Logged]) -> tuple[list[float], list[float]]:
-    """Give the points of a line that is broken where there was no answer, and where the log has a break."""
+    """Return the points of a line that is broken where there was no answer, and where the log has a break."""
     points = [(check.elapsed, check.milliseconds if check.up else math.nan) for check in checks[:1]]
     for before, check in pairwise(checks):
         if before.part != check.part:

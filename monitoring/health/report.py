@@ -15,8 +15,8 @@ from monitoring.quantiles import quantile
 _SLOW = 3  # times the median
 _ENOUGH = 20  # answers, the fewest of which a 95th percentile is judged
 _UNNOTICED_MS = 10  # faster answers are never called uneven
-_MOST_SPANS = _MOST_UNEVEN = _MOST_BREAKS = 40
-_MOST_ROWS, _MOST_NAMED = 100, 20  # services in the table, and in a sentence
+_MAX_SPANS = _MAX_UNEVEN = _MAX_BREAKS = 40
+_MAX_ROWS, _MAX_NAMED = 100, 20  # services in the table, and in a sentence
 _HEADINGS = (
     "service", "checks", "answered", "half answered in", "95 % answered in", "slowest answer", "outages",
     "longest outage",
@@ -32,7 +32,7 @@ def report(path: Path, folder: Path) -> Path:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     made = f"Generated on {now} by python -m monitoring.health --csv {path.name} --report {folder.name}"
     sections = [Section("Executive summary", [_summary(log.services)]), *_found(log, folder, path.name)]
-    breaks = _at_most(_MOST_BREAKS, map(str, log.breaks), "breaks")
+    breaks = _at_most(_MAX_BREAKS, map(str, log.breaks), "breaks")
     if remarks := [*breaks, *log.unread.remarks()]:
         sections.insert(1, Section("What the log does not tell", remarks))
     pdf = folder / "health_report.pdf"
@@ -48,7 +48,7 @@ def _found(log: Log, folder: Path, name: str) -> Iterator[Section]:
     ranked = dict(sorted(log.services.items(), key=lambda item: _trouble(item[1]), reverse=True))
     even = "Every service answered every check, evenly."
     yield Section("Observations", list(_observations(log.services)) or [even])
-    shown = _first(_MOST_ROWS, ranked, log.services)
+    shown = _first(_MAX_ROWS, ranked, log.services)
     rows = [_row(*item) for item in shown.items()]
     table: list[Block] = [Rows(_HEADINGS, rows, _WIDTHS)]
     if left := len(log.services) - len(shown):
@@ -57,7 +57,7 @@ def _found(log: Log, folder: Path, name: str) -> Iterator[Section]:
             f"{_many(left, 'more row')} would follow; {name} has every check."
         )
     yield Section("Services", table)
-    drawn = _first(pictures.MOST_PANELS, ranked, log.services)
+    drawn = _first(pictures.MAX_PANELS, ranked, log.services)
     pictures.draw(drawn, picture)
     heading = "Latency over time"
     if len(drawn) < len(log.services):
@@ -67,7 +67,7 @@ def _found(log: Log, folder: Path, name: str) -> Iterator[Section]:
 
 
 def _trouble(checks: Sequence[Logged]) -> tuple[int, float]:
-    """Give what services are ordered by: checks without an answer, then the latency of the slow answers."""
+    """Return what services are ordered by: checks without an answer, then the latency of the slow answers."""
     latencies = [check.milliseconds for check in checks if check.up]
     return len(checks) - len(latencies), quantile(latencies, 0.95) or 0.0
 
@@ -75,12 +75,12 @@ def _trouble(checks: Sequence[Logged]) -> tuple[int, float]:
 def _first(
     most: int, ranked: Mapping[str, Sequence[Logged]], all_services: Mapping[str, Sequence[Logged]]
 ) -> Mapping[str, Sequence[Logged]]:
-    """Give the first of the ranked services, or all in the order of the log if there are no more."""
+    """Return the first of the ranked services, or all in the order of the log if there are no more."""
     return all_services if len(all_services) <= most else dict(list(ranked.items())[:most])
 
 
 def _at_most(most: int, sentences: Iterable[str], what: str) -> list[str]:
-    """Give the first sentences, and one that says how many more there are."""
+    """Return the first sentences, and one that says how many more there are."""
     said = list(sentences)
     left = len(said) - most
     return [*said[:most], f"{left:,} more {what} are not listed."] if left > 0 else said
@@ -117,14 +117,14 @@ def _summary(found: Mapping[str, Sequence[Logged]]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    left = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {left:,} more" if left > 0 else "")
+    left = len(names) - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {left:,} more" if left > 0 else "")
 
 
 def _observations(services: Mapping[str, Sequence[Logged]]) -> Iterator[str]:
     yield from _not_well(services)
     uneven = (said for item in services.items() if (said := _uneven(*item)))
-    yield from _at_most(_MOST_UNEVEN, uneven, "services that are uneven")
+    yield from _at_most(_MAX_UNEVEN, uneven, "services that are uneven")
 
 
 def _not_well(services: Mapping[str, Sequence[Logged]]) -> Iterator[str]:
@@ -135,9 +135,9 @@ def _not_well(services: Mapping[str, Sequence[Logged]]) -> Iterator[str]:
         for state in (DOWN, DEGRADED)
         for span in spans(checks, state)
     ]
-    if left := len(found[_MOST_SPANS:]):
+    if left := len(found[_MAX_SPANS:]):
         found.sort(key=lambda one: (one[1] != DOWN, -one[0].seconds))
-    for span, state, name in found[:_MOST_SPANS]:
+    for span, state, name in found[:_MAX_SPANS]:
         yield _said(name, state, span)
     if left:
         count = sum(state == DOWN for _, state, _ in found)

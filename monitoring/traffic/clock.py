@@ -17,7 +17,7 @@ _DIGITS = 9  # of nanoseconds
 _NO_TIME = int(np.iinfo(np.int64).min)
 _LATEST = int(np.iinfo(np.int64).max) // _NANOSECONDS  # seconds since 1970 that 64 bits of nanoseconds hold
 _HOURS, _MINUTES, _SECONDS = 24, 60, 61  # one may be a leap second
-_LONGEST_QUOTE = 40
+_MAX_QUOTE = 40
 _ZERO, _MINUS = ord("0"), ord("-")
 _SIGNS, _TIMELESS = (b" ", b"-"), (b"", b"[")  # "[Error converting time]"
 _RELATIVE_BEGIN = 10**18  # where relative times begin, so that none is negative
@@ -39,7 +39,7 @@ class Clock:
         self._days, self._last = 0, 0
 
     def times(self, texts: Sequence[bytes]) -> Integers:
-        """Give nanoseconds for each; UNKNOWN for one that tells no time."""
+        """Return nanoseconds for each; UNKNOWN for one that tells no time."""
         if not texts:
             return np.zeros(0, np.int64)
         if len(set(map(len, texts))) == 1 and texts[0][:1] not in _TIMELESS:
@@ -55,7 +55,7 @@ class Clock:
         wrong = times == _NO_TIME
         if not wrong.any():
             return self._of_style(stamps[0], times)
-        where = stamps[int(np.argmax(wrong))].decode().strip()[:_LONGEST_QUOTE]
+        where = stamps[int(np.argmax(wrong))].decode().strip()[:_MAX_QUOTE]
         self._unread.note("time that no calendar has", where, int(wrong.sum()))
         found = np.full(len(times), UNKNOWN, np.int64)
         if not wrong.all():
@@ -133,7 +133,7 @@ class Clock:
 
 
 def _second(text: bytes) -> int:
-    """Give the seconds of what stands before the point; _NO_TIME where it makes no sense."""
+    """Return the seconds of what stands before the point; _NO_TIME where it makes no sense."""
     day, _, clock = text.strip(b" -").rpartition(b" ")
     try:
         if b":" not in clock:

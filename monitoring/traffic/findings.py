@@ -9,7 +9,7 @@ from monitoring.traffic.tables import Tables
 
 _MANY_AGAIN, _MANY_RESETS, _SLOW_MILLISECONDS = 0.01, 0.02, 100
 _TWENTY = 20  # handshakes, the fewest of which "one in twenty" can be said
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 def summary(tables: Tables) -> str:
@@ -60,7 +60,7 @@ def _unanswered(tables: Tables) -> Iterator[str]:
         missing = count.asked - (back.answered if back else 0)
         if missing > 0:
             rows.append((missing, count.asked, source, destination))
-    for missing, asked, source, destination in sorted(rows, reverse=True)[:_MOST_NAMED]:
+    for missing, asked, source, destination in sorted(rows, reverse=True)[:_MAX_NAMED]:
         yield (
             f"Not answered within the capture: {missing:,} of {_many(asked, 'connection')} from {source} to "
             f"{destination}. They were dropped, or nobody listens. "
@@ -74,7 +74,7 @@ def _sent_again(tables: Tables) -> Iterator[str]:
         for pair, count in tables.pairs.items()
         if count.retransmissions > _MANY_AGAIN * count.packets
     ]
-    named = sorted(rows, reverse=True)[:_MOST_NAMED]
+    named = sorted(rows, reverse=True)[:_MAX_NAMED]
     for share, times, (source, destination) in named:
         yield (
             f"{source} sent {_many(times, 'packet')} to {destination} again ({100 * share:.1f} % of its packets): "

@@ -61,7 +61,7 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
     (re.compile(rb"\s*<(?:\?xml|!DOCTYPE|html|pdml|psml)", re.IGNORECASE), "XML or HTML", _EXPORTED),
 )
 _CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r\x0b\x0c\x1b")
-_MOST_CONTROL = 20  # one control character in so many bytes; only damaged text has any
+_MAX_CONTROL = 20  # one control character in so many bytes; only damaged text has any
 
 
 class NotACaptureError(OSError):
@@ -88,6 +88,6 @@ def _reason(head: bytes) -> str:
         if pattern.match(head):
             return f"this is {what}; {advice}"
     control = len(head) - len(head.translate(None, _CONTROL))
-    if control * _MOST_CONTROL > len(head):
+    if control * _MAX_CONTROL > len(head):
         return f"this is neither a known capture nor text; if Wireshark reads it, {_CONVERT}"
     return ""

@@ -14,19 +14,19 @@ from monitoring.traffic.frames import Bytes, gathered
 from monitoring.traffic.packets import Integers
 
 _LANES, _WINDOW = 512, 640  # the window: bytes in which each lane looks for its first record
-_LEAST = 1 << 19  # bytes; fewer are read sooner record by record
-_MOST_STEPS = 4096
+_MIN_BYTES = 1 << 19  # bytes; fewer are read sooner record by record
+_MAX_STEPS = 4096
 
 
 def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> tuple[Integers, int] | None:
     """Return where each whole record begins and where the last one ends, or None when the lanes do not join."""
-    if size < _LEAST:
+    if size < _MIN_BYTES:
         return None
     starts = _starts(view, size, order, longest, header)
     ends = np.append(starts[1:], size)
     rows = []
     at = starts.copy()
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         going = (at < ends) & (at + header <= size)
         length = np.where(going, gathered(view, np.where(going, at + 8, 0), 4, order), 0)
         if (length > longest).any():

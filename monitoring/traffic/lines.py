@@ -93,7 +93,7 @@ def _pattern(number: bytes, time: bytes, begin: bytes, link: bytes, verbose: byt
 
 
 def styles(begin: bytes) -> tuple[re.Pattern[bytes], ...]:
-    """Give patterns, the plainest first: the fewer parts to look for, the quicker. Any of them reads all styles."""
+    """Return patterns, the plainest first: the fewer parts to look for, the quicker. Any of them reads all styles."""
     time = TIME if begin == TIMED else b""
     return (
         _pattern(b"", time, begin, b"", b""),

@@ -19,16 +19,16 @@ Carried = tuple[Integers, Integers]
 
 ETHERNET = 1
 # IEEE 802.3, 3.2.6: an EtherType is at least 0x600, a length at most 1500; what lies between is neither.
-_LEAST_ETHERTYPE, _MOST_LENGTH = 0x600, 1500
+_MIN_ETHERTYPE, _MAX_LENGTH = 0x600, 1500
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
-_MOST_TAGS = 8
+_MAX_TAGS = 8
 _SNAP, _UNNUMBERED, _OSI = 0xAA, 3, 0xFE
 _COOKED_LLC, _NETLINK = 4, 824  # of Linux cooked headers: a protocol, and a type of interface (ARPHRD)
 _MPLS = 0x8847
 _PPP_KINDS = {0x21: IPV4, 0x57: IPV6, 0x281: _MPLS, 0x283: _MPLS}
 _CISCO_OSI, _CISCO_SLARP = 0xFEFE, 0x8035
 _FAMILIES = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}  # AF_INET; AF_INET6 of Linux and of the BSDs
-_PACKET_HEADER, _PAYLOAD, _TYPE, _MOST_ATTRIBUTES = 1, 9, 0x3FFF, 32  # of NFLOG
+_PACKET_HEADER, _PAYLOAD, _TYPE, _MAX_ATTRIBUTES = 1, 9, 0x3FFF, 32  # of NFLOG
 
 
 def carried(frames: Frames, unread: Unread) -> Carried:
@@ -51,7 +51,7 @@ def _told(link_type: int, frames: Frames, unread: Unread) -> Carried:
     """Read the headers of one link type; note short frames and unknown protocols apart."""
     name, read = LINKS[link_type]
     kind, at = read(frames)
-    whole, known = at <= frames.end, kind >= _LEAST_ETHERTYPE
+    whole, known = at <= frames.end, kind >= _MIN_ETHERTYPE
     unread.note("frame shorter than its link header", "", int((~whole).sum()))
     unread.note(f"{name} frame of a protocol that is not known", "", int((whole & ~known).sum()))
     return np.where(whole & known, kind, UNKNOWN), at
@@ -59,12 +59,12 @@ def _told(link_type: int, frames: Frames, unread: Unread) -> Carried:
 
 def _ethernet(frames: Frames) -> Carried:
     kind, at = _after_tags(frames, frames.short(frames.at + 12), frames.at + 14)
-    return _after_llc(frames, kind, at, (kind >= 0) & (kind <= _MOST_LENGTH))
+    return _after_llc(frames, kind, at, (kind >= 0) & (kind <= _MAX_LENGTH))
 
 
 def _after_tags(frames: Frames, kind: Integers, at: Integers) -> Carried:
     """Skip VLAN tags."""
-    for _ in range(_MOST_TAGS):
+    for _ in range(_MAX_TAGS):
         tagged = np.isin(kind, _VLAN_TAGS)
         if not tagged.any():
             return kind, at
@@ -109,7 +109,7 @@ def _linux_cooked_2(frames: Frames) -> Carried:
 def _cooked(frames: Frames, kind: Integers, interface: Integers, at: Integers) -> Carried:
     kind = np.where(interface == _NETLINK, UNKNOWN, kind)
     kind, after = _after_tags(frames, kind, at)
-    is_length = (after > at) & (kind >= 0) & (kind <= _MOST_LENGTH)
+    is_length = (after > at) & (kind >= 0) & (kind <= _MAX_LENGTH)
     return _after_llc(frames, kind, after, is_length | (kind == _COOKED_LLC))
 
 
@@ -150,7 +150,7 @@ def _nflog(frames: Frames) -> Carried:
         return np.where(little, frames.byte(where) | frames.byte(where + 1) << 8, frames.short(where))
 
     going = at + 4 <= frames.end
-    for _ in range(_MOST_ATTRIBUTES):
+    for _ in range(_MAX_ATTRIBUTES):
         length, attribute = number(at), number(at + 2) & _TYPE
         going = going & (length >= 4) & (at + 4 <= frames.end)  # noqa: PLR2004 - an attribute's own header
         if not going.any():

@@ -63,7 +63,7 @@ def distinct(values: Integers) -> tuple[Integers, Integers]:
 class AddressBook:
     """Numbers addresses with 16 bits. When it is full, all new addresses share the last number: memory is bounded."""
 
-    MOST = 0xFFFF
+    MAX = 0xFFFF
     OTHERS = "others"
 
     def __init__(self) -> None:
@@ -83,14 +83,14 @@ class AddressBook:
     def _new_number(self, name: str) -> int:
         if name in self._numbers:  # another thread was quicker
             return self._numbers[name]
-        if len(self.names) < self.MOST:
+        if len(self.names) < self.MAX:
             self._numbers[name] = len(self.names)
             self.names.append(name)
             return len(self.names) - 1
         if not self.overflowed:
             self.names.append(self.OTHERS)
         self.overflowed += 1
-        return self.MOST
+        return self.MAX
 
 
 @dataclass
@@ -129,5 +129,5 @@ class Packets:
 
     @property
     def addressed(self) -> Truths:
-        """Tell which packets have IP addresses."""
+        """Return which packets have IP addresses."""
         return np.asarray(self.source != NO_ADDRESS)

@@ -14,7 +14,7 @@ import numpy as np
 from monitoring.traffic import lanes
 from monitoring.traffic.frames import Bytes, Frames, gathered_rows, padded
 from monitoring.traffic.packets import NANOSECONDS, UNKNOWN, Integers
-from monitoring.traffic.records import Damaged
+from monitoring.traffic.records import DamagedError
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ MAGICS = {
     b"\xa1\xb2\xcd\x34": Form(">", 1000, 24),
 }
 FILE_HEADER = 24
-LONGEST_FRAME = 1 << 20  # bytes; a longer one is damage
+MAX_FRAME = 1 << 20  # bytes; a longer one is damage
 _LINK_TYPE = 0x03FFFFFF  # the bits above give the length of the frame check sequence
 _SWAPPED_VERSIONS = ((2, 0), (2, 1), (2, 2))  # which have the size of a frame before its captured length
 
@@ -51,10 +51,10 @@ class Pcap:
         self.used = 0
 
     def frames(self, data: bytes) -> Iterator[Frames]:
-        """Yield the frames of all whole records, at once. Raises Damaged after those before the damage."""
+        """Yield the frames of all whole records, at once. Raises DamagedError after those before the damage."""
         view, damage = padded(data), None
         header = self._form.header
-        quickly = not self._swapped and lanes.positions(view, len(data), self.order, LONGEST_FRAME, header)
+        quickly = not self._swapped and lanes.positions(view, len(data), self.order, MAX_FRAME, header)
         if quickly:
             at, self.used = quickly
         else:
@@ -64,7 +64,7 @@ class Pcap:
         if damage:
             raise damage
 
-    def _positions(self, data: bytes) -> tuple[list[int], Damaged | None]:
+    def _positions(self, data: bytes) -> tuple[list[int], DamagedError | None]:
         captured_length = struct.Struct(self.order + "I").unpack_from
         header, place = self._form.header, 12 if self._swapped else 8
         found: list[int] = []
@@ -73,8 +73,8 @@ class Pcap:
         damage = None
         while at <= last:
             captured = captured_length(data, at + place)[0]
-            if captured > LONGEST_FRAME:
-                damage = Damaged(f"a frame of {captured} bytes", at)
+            if captured > MAX_FRAME:
+                damage = DamagedError(f"a frame of {captured} bytes", at)
                 break
             following = at + header + captured
             if following > end:

@@ -51,7 +51,7 @@ _BAD_IPV4 = re.compile(rb"IP\d(?:,[ ]wrong[ ]|[ ]\(invalid\))|IP[ ]bad-hlen[ ]")
 
 
 def type_of_words(text: bytes) -> int:
-    """Give the EtherType, or LLC + DSAP, of a packet by how it begins; UNKNOWN."""
+    """Return the EtherType, or LLC + DSAP, of a packet by how it begins; UNKNOWN."""
     if _REVERSE.match(text):
         return _RARP
     if found := _SNAP_TYPE.match(text):
@@ -80,7 +80,7 @@ _LEADING = re.compile(rb"(?>(?:\[(?!\|)[^\]\n]{0,80}\][ ])*)")  # [udp sum ok], 
 
 
 def carried(text: bytes) -> int:
-    """Give the IP protocol by how the text of what IP carries begins; UNKNOWN."""
+    """Return the IP protocol by how the text of what IP carries begins; UNKNOWN."""
     found = _WORD.match(text, _LEADING.match(text).end())  # type: ignore[union-attr] # it matches anything
     if not found:
         return UNKNOWN
@@ -90,7 +90,7 @@ def carried(text: bytes) -> int:
 
 
 def by_database(name: bytes) -> int:
-    """Give an IP protocol by its name in /etc/protocols, which tcpdump prints without -n; UNKNOWN."""
+    """Return an IP protocol by its name in /etc/protocols, which tcpdump prints without -n; UNKNOWN."""
     try:
         return socket.getprotobyname(name.decode("ascii"))
     except (OSError, ValueError):

@@ -21,7 +21,7 @@ class Stream(Protocol):
         """Return at most `size` bytes, none at the end."""
 
 
-class Damaged(Exception):
+class DamagedError(Exception):
     """A record is damaged, and so where the next begins is unknown; `at` is its position in the data."""
 
     def __init__(self, reason: str, at: int) -> None:
@@ -33,7 +33,7 @@ class Format(Protocol):
     """A format of records."""
 
     def frames(self, data: bytes) -> Iterator[Frames]:
-        """Yield the frames of all whole records in the data. Raises Damaged after those before the damage."""
+        """Yield the frames of all whole records in the data. Raises DamagedError after those before the damage."""
 
     @property
     def used(self) -> int:
@@ -48,7 +48,7 @@ def read(stream: Stream, head: bytes, position: int, records: Format, unread: Un
         try:
             for frames in records.frames(data):
                 yield _possible(frames, position, unread)
-        except Damaged as damage:
+        except DamagedError as damage:
             unread.note(f"damaged from some byte on: {damage}", f"byte {position + damage.at}")
             return
         position += records.used

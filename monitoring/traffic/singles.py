@@ -14,7 +14,7 @@ from monitoring.traffic.packets import ARP, IPV4, IPV6, TCP, UNKNOWN, Packets
 from monitoring.traffic.text_ip import Datagram, read_datagram
 from monitoring.traffic.text_link import Link, read_link
 
-_LONGEST_QUOTE = 80
+_MAX_QUOTE = 80
 _BARE_IP = re.compile(rb"\S++[ ]>[ ]\S++(?<=:)[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ]")
 _LENGTH = re.compile(rb"\A[^\n]*?, length (" + lines.LENGTH + rb")")
 _TOO_LARGE = re.compile(rb"[ ](?:length:?|tcp)[ ]\d{10}|[ ]seq[ ](?:\d{1,10}+:)?\d{11}")
@@ -35,7 +35,7 @@ def quoted(text: bytes) -> str:
     shown = "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line[:200]
     )
-    return shown if len(shown) <= _LONGEST_QUOTE else shown[: _LONGEST_QUOTE - 3] + "..."
+    return shown if len(shown) <= _MAX_QUOTE else shown[: _MAX_QUOTE - 3] + "..."
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ def _split(end: int) -> tuple[int, int]:
 
 
 def flag_bits(letters: bytes) -> int:
-    """Give TCP's flags by their letters."""
+    """Return TCP's flags by their letters."""
     return sum(lines.FLAG_BITS.get(letter, 0) for letter in set(letters)) if letters != b"none" else 0
 
 

@@ -39,7 +39,7 @@ def check(name: str) -> None:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Give an OSError its file's name."""
+    """Return an OSError its file's name."""
     try:
         yield
     except OSError as error:

@@ -25,9 +25,9 @@ from monitoring.traffic.packets import (
 )
 from monitoring.traffic.sequences import HandshakeTimes, Retransmissions
 
-_MOST_PAIRS = 100_000  # later pairs are counted together, as "others"
+_MAX_PAIRS = 100_000  # later pairs are counted together, as "others"
 STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each is a multiple of the one before
-_MOST_STEPS = 100_000  # of a second: 28 hours; of ten days: more than 64 bits of nanoseconds hold
+_MAX_STEPS = 100_000  # of a second: 28 hours; of ten days: more than 64 bits of nanoseconds hold
 _BITS = 16  # of an address' number
 
 
@@ -48,12 +48,12 @@ class PairCount:
 
     @property
     def asked(self) -> int:
-        """Give the connections asked for: a SYN sent again is none of its own."""
+        """Return the connections asked for: a SYN sent again is none of its own."""
         return self.syn - self.syn_again
 
     @property
     def answered(self) -> int:
-        """Give the connections answered."""
+        """Return the connections answered."""
         return self.syn_ack - self.syn_ack_again
 
     def add(self, other: PairCount) -> None:
@@ -127,14 +127,14 @@ class Tally:
             self._pair(key).handshakes.note(found.duration[keys == key])
 
     def _pair(self, key: int) -> PairCount:
-        pair = (key >> _BITS, key & AddressBook.MOST)
+        pair = (key >> _BITS, key & AddressBook.MAX)
         known = self.pairs.get(pair)
         if known is None:
-            if len(self.pairs) >= _MOST_PAIRS:
+            if len(self.pairs) >= _MAX_PAIRS:
                 self.unread.note(
-                    "more pairs than are kept apart: counted as others", f"pair {_MOST_PAIRS + 1}"
+                    "more pairs than are kept apart: counted as others", f"pair {_MAX_PAIRS + 1}"
                 )
-                pair = (AddressBook.MOST, AddressBook.MOST)
+                pair = (AddressBook.MAX, AddressBook.MAX)
             known = self.pairs.setdefault(pair, PairCount())
         return known
 
@@ -158,9 +158,9 @@ class Tally:
             self.rates[step] = (before[0] + count, before[1] + amount)
 
     def _widen_step(self) -> None:
-        """Choose the least step that divides the capture into at most _MOST_STEPS, and merge the counts so far."""
+        """Choose the least step that divides the capture into at most _MAX_STEPS, and merge the counts so far."""
         seconds = (self.last - self.first) // NANOSECONDS
-        step = next((step for step in STEPS if seconds // step < _MOST_STEPS), STEPS[-1])
+        step = next((step for step in STEPS if seconds // step < _MAX_STEPS), STEPS[-1])
         if step == self.step:
             return
         narrow, times = self.rates, step // self.step

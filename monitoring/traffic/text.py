@@ -18,7 +18,7 @@ from monitoring.traffic.text_link import read_link
 from monitoring.traffic.text_rows import Rows
 
 _CHUNK = 4 << 20
-_LONGEST_PACKET = 4 << 20
+_MAX_PACKET = 4 << 20
 _LINES_OF_STYLE = 1000  # are looked at to tell whether a text has times
 _UTF_8_MARK = b"\xef\xbb\xbf"
 _LINE, _TIMED, _NUMBER = (
@@ -34,7 +34,7 @@ _INNER = re.compile(
 
 
 def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iterator[Packets]:
-    """Give the packets of a text; raises NotACaptureError for one of -A."""
+    """Return the packets of a text; raises NotACaptureError for one of -A."""
     text = _Text(book, unread)
     data, chunk = head.removeprefix(_UTF_8_MARK), stream.read(_CHUNK)
     while chunk:
@@ -51,7 +51,7 @@ def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iter
 
 
 def _is_timed(data: bytes) -> bool | None:
-    """Tell whether a text's packets have times; None where no packet is found."""
+    """Return whether a text's packets have times; None where no packet is found."""
     timed = untimed = 0
     for found in islice(_LINE.finditer(data), _LINES_OF_STYLE):
         if _TIMED.match(data, found.start()) and b"[Invalid header:" not in found[0]:
@@ -90,10 +90,10 @@ class _Text:
         return 0
 
     def packets(self, data: bytes, cut: int) -> Iterator[Packets]:
-        """Give the packets before the cut."""
+        """Return the packets before the cut."""
         self.left, begin = data[cut:], self._line
         self._line += data.count(b"\n", 0, cut)
-        if len(self.left) > _LONGEST_PACKET:
+        if len(self.left) > _MAX_PACKET:
             self._unread.note("packet of more than 4 megabytes of text", f"line {self._line}")
             self._line += self.left.count(b"\n")
             self.left = b"\t"  # the rest of it continues nothing

@@ -138,7 +138,7 @@ def _protocol(found: Datagram, rest: bytes, has_ports: bool | None) -> int:
 
 
 def _with_ports(rest: bytes, *, certain: bool) -> int | None:
-    """Tell which of the protocols with ports it is; whatever UDP carries is UDP."""
+    """Return which of the protocols with ports it is; whatever UDP carries is UDP."""
     if rest.startswith(_TCP_WORDS):
         return TCP
     if rest.startswith((b"sctp", b"[|sctp]", b" [|sctp]")):
@@ -166,7 +166,7 @@ def _is_later_fragment(found: Datagram, rest: bytes, has_ports: bool | None) -> 
 
 
 def _has_ports(source: bytes, destination: bytes) -> bool | None:
-    """Tell whether addresses are followed by ports; None where they are names, of which nobody can tell."""
+    """Return whether addresses are followed by ports; None where they are names, of which nobody can tell."""
     told = (_has_port(source), _has_port(destination))
     return told[0] if told[0] is not None else told[1]
 
@@ -182,7 +182,7 @@ def _has_port(end: bytes) -> bool | None:
 
 
 def _is_service(*ends: bytes) -> bool:
-    """Tell whether a name ends in a port or in the name of a service."""
+    """Return whether a name ends in a port or in the name of a service."""
     for end in ends:
         port = end.rpartition(b".")[2]
         if port.isdigit() or service_port(port) is not None:

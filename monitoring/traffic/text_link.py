@@ -124,7 +124,7 @@ def _number(found: re.Match[bytes]) -> int:
 
 
 def _padded(size: int) -> int:
-    """Give a size that was worked out of the length of what 802.3 carries; a short frame may be padded."""
+    """Return a size that was worked out of the length of what 802.3 carries; a short frame may be padded."""
     return size if size >= _SHORTEST else UNKNOWN
 
 

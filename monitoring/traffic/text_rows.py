@@ -34,7 +34,7 @@ class Rows:
         self._flags, self._numbers = Memory(flag_bits), Memory(_number)
 
     def packets(self, text: bytes, line: int) -> Packets:
-        """Give the packets of a piece that holds whole packets and begins at a line's number."""
+        """Return the packets of a piece that holds whole packets and begins at a line's number."""
         rows = self._rows(text)
         if not rows:
             return Packets.empty(0)
@@ -147,14 +147,14 @@ def _network(network: bytes, tagged: bytes, kind: bytes) -> int:
 
 
 def _link_size(interface: bytes, tags: bytes) -> int:
-    """Give the bytes before the packet, as far as they are told without -e."""
+    """Return the bytes before the packet, as far as they are told without -e."""
     if interface:
         return COOKED_2 + (4 if tags else 0)
     return 20 if tags else ETHERNET  # only -i any, in its first form, prints tags without -e
 
 
 def _told_size(frame: bytes, total: bytes, payload: bytes, interface: bytes, tags: bytes) -> int:
-    """Give the frame's size, as -e or -v tell it."""
+    """Return the frame's size, as -e or -v tell it."""
     if frame:
         return int(frame)
     if total and total != b"0":

@@ -14,7 +14,7 @@ from monitoring.traffic import records
 from monitoring.traffic.records import Stream
 
 _PIECE = 1 << 16  # bytes unpacked, or read, at once
-_MOST_MEMORY = 1 << 28  # bytes that xz may use
+_MAX_MEMORY = 1 << 28  # bytes that xz may use
 _ZSTD_FRAME, _ZSTD_CHECKED, _ZSTD_SINGLE, _ZSTD_RUN = b"\x28\xb5\x2f\xfd", 4, 0x20, 1
 _ZSTD_SKIPPED = tuple(bytes((0x50 + number,)) + b"\x2a\x4d\x18" for number in range(16))
 
@@ -109,7 +109,7 @@ def _bzip2(stream: _Begun) -> Iterator[bytes]:
 def _xz(stream: _Begun) -> Iterator[bytes]:
     import lzma  # noqa: PLC0415
 
-    return _members(stream, lambda: lzma.LZMADecompressor(memlimit=_MOST_MEMORY), lzma.LZMAError)
+    return _members(stream, lambda: lzma.LZMADecompressor(memlimit=_MAX_MEMORY), lzma.LZMAError)
 
 
 def _members(

@@ -18,7 +18,7 @@ def test_an_explanation_that_hangs_is_ended_and_undoes_what_it_made(
     script.write_text(f"#!/usr/bin/env bash\ntrap 'touch {undone}' EXIT\nsleep 30\n")
     script.chmod(0o755)
     monkeypatch.setattr(details, "_EXPLAIN", script)
-    monkeypatch.setattr(details, "_PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(details, "_TIMEOUT_SECONDS", 1)
     begin = time.monotonic()
     nobody: Any = None
     told = details.story(nobody, ("a", "b", "tcp", 80))

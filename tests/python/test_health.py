@@ -415,7 +415,7 @@ def test_five_hundred_services_are_reported_in_seconds_with_a_picture_of_the_wor
     written = reported(log_of(tmp_path, *rows, ""), tmp_path)
     assert time.monotonic() - began < 15
     assert drawn[0][:3] == ["s-400", "s-300", "s-0"]
-    assert len(drawn[0]) == pictures.MOST_PANELS
+    assert len(drawn[0]) == pictures.MAX_PANELS
     assert "## Latency over time: the 20 of 500 with the most failures, then the slowest" in written
     assert written.count("\n| s-") == 100
     assert "400 more rows would follow; health.csv has every check." in written

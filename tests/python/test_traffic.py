@@ -373,5 +373,5 @@ def test_memory_is_bounded_whoever_talks() -> None:
     ]
     tables = analysed(crafted.pcap(frames))
     assert tables.tally.packets == 70_000
-    assert len(tables.tally.book.names) == AddressBook.MOST + 1
+    assert len(tables.tally.book.names) == AddressBook.MAX + 1
     assert dict(tables.talkers())["others"] > 4_000
