@@ -22,7 +22,7 @@ from monitoring.dashboard.window import KEPT_SECONDS, Window
 from monitoring.distribution import log_of_gateway, to_products
 from monitoring.health.checks import SHOP, Check, check_all, targets
 from monitoring.health.history import Histories
-from monitoring.traffic import pcap, records
+from monitoring.traffic import frames, pcap
 from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, protocol_name
 from monitoring.traffic.pcap import Pcap
@@ -95,13 +95,13 @@ class PacketWatcher(Watcher):
         ) as process:
             self._process = process
             pipe = _Pipe(process.stdout.fileno())  # type: ignore[union-attr] # it is a pipe
-            header = records.exactly(pipe, pcap.FILE_HEADER)
+            header = frames.exactly(pipe, pcap.FILE_HEADER)
             if len(header) < pcap.FILE_HEADER:
                 raise OSError("tcpdump ended at once: sudo monitoring/capture.sh run 1 says why")
             self.trouble = ""
-            for frames in records.read(pipe, b"", len(header), Pcap(header), Unread()):
-                if len(frames.at):
-                    self._window.add(self._decoder.decode(frames))
+            for batch in frames.read(pipe, b"", len(header), Pcap(header), Unread()):
+                if len(batch.at):
+                    self._window.add(self._decoder.decode(batch))
                 if self.stopping.is_set():
                     break
             process.terminate()

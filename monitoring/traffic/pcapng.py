@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from monitoring.traffic.frames import Bytes, Frames, gathered, padded, swapped
+from monitoring.traffic.frames import Bytes, DamagedError, Frames, gathered, padded, swapped
 from monitoring.traffic.packets import NANOSECONDS, UNKNOWN, Integers
 from monitoring.traffic.pcap import MAX_FRAME
-from monitoring.traffic.records import DamagedError
 
 MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6

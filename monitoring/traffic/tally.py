@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lab.unread import Unread
-from monitoring.traffic.durations import Durations
+from monitoring.quantiles import rank
 from monitoring.traffic.packets import (
     ACK,
     FIN,
@@ -29,6 +30,45 @@ _MAX_PAIRS = 100_000  # later pairs are counted together, as "others"
 STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each is a multiple of the one before
 _MAX_STEPS = 100_000  # of a second: 28 hours; of ten days: more than 64 bits of nanoseconds hold
 _BITS = 16  # of an address' number
+
+
+_RATIO = 1.02  # of the limits of a class of durations
+_LOG = math.log(_RATIO)
+
+
+class Durations:
+    """A histogram of durations in nanoseconds, in bounded memory: its classes are 2 % wide."""
+
+    def __init__(self) -> None:
+        self._classes: Counter[int] = Counter()
+        self.longest = 0
+
+    @property
+    def count(self) -> int:
+        """Return the number of durations."""
+        return self._classes.total()
+
+    def note(self, durations: Integers) -> None:
+        """Count durations, in nanoseconds."""
+        if not len(durations):
+            return
+        self.longest = max(self.longest, int(durations.max()))
+        classes, counts = np.unique(np.ceil(np.log(np.maximum(durations, 1)) / _LOG), return_counts=True)
+        self._classes.update(dict(zip(classes.astype(int).tolist(), counts.tolist(), strict=True)))
+
+    def add(self, other: Durations) -> None:
+        """Add the counts of another histogram."""
+        self._classes.update(other._classes)
+        self.longest = max(self.longest, other.longest)
+
+    def quantile(self, share: float) -> float:
+        """Return the nanoseconds that `share` (0 to 1) of them do not exceed, at most 2 % too many; 0.0 of none."""
+        wanted, seen = rank(share, self.count), 0
+        for number, count in sorted(self._classes.items()):
+            seen += count
+            if seen >= wanted:
+                return min(_RATIO**number, float(self.longest))
+        return 0.0
 
 
 @dataclass

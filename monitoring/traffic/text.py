@@ -12,8 +12,8 @@ from itertools import islice
 
 from lab.unread import Unread
 from monitoring.traffic import lines
+from monitoring.traffic.frames import Stream
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
-from monitoring.traffic.records import Stream
 from monitoring.traffic.text_link import read_link
 from monitoring.traffic.text_rows import Rows
 

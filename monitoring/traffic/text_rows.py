@@ -13,7 +13,7 @@ from monitoring.traffic.clock import Clock
 from monitoring.traffic.memory import PORT, PORT_BITS, Ends, Memory
 from monitoring.traffic.packets import IPV4, IPV6, TCP, UDP, UNKNOWN, AddressBook, Integers, Packets, Truths
 from monitoring.traffic.singles import Single, Singles, flag_bits
-from monitoring.traffic.sizes import HEADERS, LARGEST_WHOLE, UDP_HEADER, options_size
+from monitoring.traffic.text_ip import HEADERS, LARGEST_WHOLE, UDP_HEADER, options_size
 from monitoring.traffic.text_link import COOKED_2, ETHERNET
 
 _TCP_HEADER = 20

@@ -7,11 +7,10 @@ memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any
 
 from lab.unread import Unread
-from monitoring.traffic import records
-from monitoring.traffic.records import Stream
+from monitoring.traffic.frames import Stream, exactly
 
 _PIECE = 1 << 16  # bytes unpacked, or read, at once
 _MAX_MEMORY = 1 << 28  # bytes that xz may use
@@ -85,21 +84,6 @@ def _gzip(stream: _Begun) -> Iterator[bytes]:
         raise BrokenError(str(error)) from error
 
 
-class _Decompressor(Protocol):
-    """What bz2 and lzma have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def needs_input(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
-
-
 def _bzip2(stream: _Begun) -> Iterator[bytes]:
     import bz2  # noqa: PLC0415
 
@@ -112,9 +96,7 @@ def _xz(stream: _Begun) -> Iterator[bytes]:
     return _members(stream, lambda: lzma.LZMADecompressor(memlimit=_MAX_MEMORY), lzma.LZMAError)
 
 
-def _members(
-    stream: _Begun, begin: Callable[[], _Decompressor], error_type: type[Exception]
-) -> Iterator[bytes]:
+def _members(stream: _Begun, begin: Callable[[], Any], error_type: type[Exception]) -> Iterator[bytes]:
     """Unpack one member after another; zeros between members are skipped."""
     rest = stream.read()
     while rest:
@@ -137,7 +119,7 @@ def _zstandard(stream: _Begun) -> Iterator[bytes]:
     """Unpack block by block: the library does not report an early end, and a block unpacks to 128 KiB at most."""
     import zstandard  # noqa: PLC0415
 
-    while magic := records.exactly(stream, len(_ZSTD_FRAME)):
+    while magic := exactly(stream, len(_ZSTD_FRAME)):
         if magic in _ZSTD_SKIPPED:
             _skip(stream, int.from_bytes(_whole(stream, 4), "little"))
         elif magic == _ZSTD_FRAME:
@@ -167,7 +149,7 @@ def _zstandard_frame(stream: _Begun, decompress: Callable[[bytes], bytes]) -> It
 
 
 def _whole(stream: Stream, size: int) -> bytes:
-    data = records.exactly(stream, size)
+    data = exactly(stream, size)
     if len(data) < size:
         raise BrokenError("it ends too early")
     return data
