@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from lab.messages import print_message
 from lab.ruleset.iptables import live_rules
 from lab.topology import LINK_GROUP, Topology, TopologyError, load
-from monitoring.connections.tracker import tracking_table
+from monitoring.connections.tracker import read_tracking_table
 from monitoring.health.checks import SHOP, UP, check_all, targets
 from monitoring.live import LiveError, need_root, run
 from monitoring.local_only import refusal
@@ -80,7 +80,7 @@ class LabCollector(Collector):
         yield up
 
     def _conntrack(self) -> Iterator[Metric]:
-        table = tracking_table()
+        table = read_tracking_table()
         yield GaugeMetricFamily(
             "cnet_conntrack_entries", "Connections that the host tracks", value=table.entries
         )

@@ -72,7 +72,7 @@ class Snapshot:
     unread: Unread = field(default_factory=Unread)
 
     def alarms(self) -> Iterator[str]:
-        """Say what must be acted on."""
+        """Yield what somebody must act on."""
         table = self.table
         if table.fill >= ALARM_FILL:
             yield (
@@ -88,41 +88,49 @@ class Snapshot:
                 yield f"{name}: {table.counters[name]} {meaning}, since the machine started"
 
 
-def take(topology: Topology) -> Snapshot:
-    """Look at everything now. Raises LiveError when a command is missing or fails."""
+def take_snapshot(topology: Topology) -> Snapshot:
+    """Read both now. Raises LiveError when a command is missing or fails."""
     names, unread = Names(topology), Unread()
     tracked = list(connections(run("conntrack", "-L", "-o", "extended").splitlines(), unread))
     with ThreadPoolExecutor(_WORKERS) as pool:
         established = tuple(pool.map(lambda node: _established(node, unread), topology.nodes))
     return Snapshot(
-        by_pair(tracked, names), established, tuple(translations(tracked, names)), tracking_table(), unread
+        count_pairs(tracked, names),
+        established,
+        tuple(find_translations(tracked, names)),
+        read_tracking_table(),
+        unread,
     )
 
 
-def by_pair(tracked: Iterable[Connection], names: Names) -> Counter[tuple[str, str, str, int, str]]:
+def count_pairs(tracked: Iterable[Connection], names: Names) -> Counter[tuple[str, str, str, int, str]]:
     """Count connections by who opened them to whom: the service that answers, not the address that was asked for."""
-    found: Counter[tuple[str, str, str, int, str]] = Counter()
-    for each in tracked:
-        port = each.reply.source_port
-        ends = (names.of(each.original.source), names.of(each.reply.source))
-        found[*ends, each.protocol, port, each.state or _STATELESS] += 1
-    return found
+    return Counter(
+        (
+            names.of(connection.original.source),
+            names.of(connection.reply.source),
+            connection.protocol,
+            connection.reply.source_port,
+            connection.state or _STATELESS,
+        )
+        for connection in tracked
+    )
 
 
-def translations(tracked: Iterable[Connection], names: Names) -> Iterator[Translation]:
-    """Return the connections that are answered from, or to, another address than was asked."""
-    for each in tracked:
-        sent, back = each.original, each.reply
+def find_translations(tracked: Iterable[Connection], names: Names) -> Iterator[Translation]:
+    """Yield the connections that are answered from, or to, another address than was asked."""
+    for connection in tracked:
+        sent, back = connection.original, connection.reply
         dnat = (sent.destination, sent.destination_port) != (back.source, back.source_port)
         snat = (sent.source, sent.source_port) != (back.destination, back.destination_port)
         if dnat or snat:
             kind = " and ".join(name for name, is_it in (("DNAT", dnat), ("SNAT", snat)) if is_it)
             ends = [
-                f"{names.of(each_way.source)}:{each_way.source_port} \u2192 "
-                f"{names.of(each_way.destination)}:{each_way.destination_port}"
-                for each_way in (sent, back)
+                f"{names.of(way.source)}:{way.source_port} \u2192 "
+                f"{names.of(way.destination)}:{way.destination_port}"
+                for way in (sent, back)
             ]
-            yield Translation(kind, each.protocol, each.state or _STATELESS, *ends)
+            yield Translation(kind, connection.protocol, connection.state or _STATELESS, *ends)
 
 
 def _established(node: Node, unread: Unread) -> Established:
@@ -152,8 +160,8 @@ def count_established(node: Node, listed: str, unread: Unread) -> Established:
     return Established(node.name, incoming, outgoing)
 
 
-def tracking_table() -> Table:
-    """Look at the table. Raises LiveError."""
+def read_tracking_table() -> Table:
+    """Read how full the table is. Raises LiveError."""
 
     def limit(name: str) -> int:
         try:

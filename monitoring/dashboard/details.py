@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.table import TableError
-from monitoring.connections.tracker import take
+from monitoring.connections.tracker import take_snapshot
 from monitoring.dashboard.model import Model, Scene
 from monitoring.health.checks import DEGRADED, DOWN, UP
 from monitoring.live import LiveError
@@ -82,7 +82,7 @@ def _facts(model: Model, scene: Scene, name: str) -> Rows:
 
 def _connections(model: Model, names: set[str]) -> Rows:
     try:
-        pairs = take(model.watch.topology).pairs
+        pairs = take_snapshot(model.watch.topology).pairs
     except LiveError as error:
         return Rows("Connections", (), (), str(error))
     cells = [
