@@ -28,8 +28,7 @@ from lab.messages import print_line, print_message
 from lab.terminal import Console
 from lab.topology import TopologyError, load
 from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP, Check, Target, check_all, targets
-from monitoring.health.history import Histories
-from monitoring.health.log import COLUMNS, row_of, when
+from monitoring.health.history import COLUMNS, Histories, row_of, when
 from monitoring.quantiles import quantile
 
 _EVERY_SECONDS = 10.0
