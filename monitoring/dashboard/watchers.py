@@ -19,7 +19,6 @@ from lab.topology import Topology, table_path
 from lab.unread import Unread
 from monitoring import gateway_log
 from monitoring.dashboard.window import KEPT_SECONDS, Window
-from monitoring.distribution import log_of_gateway, to_products
 from monitoring.health.checks import SHOP, Check, check_all, targets
 from monitoring.health.history import Histories
 from monitoring.traffic import frames, pcap
@@ -206,7 +205,7 @@ class BalanceWatcher(Watcher):
 
     def __init__(self, topology: Topology) -> None:
         super().__init__()
-        self._path = log_of_gateway(topology)
+        self._path = gateway_log.log_of_gateway(topology)
         self._rest, self._unread = b"", Unread()
         self.seconds: dict[int, Counter[str]] = {}
 
@@ -221,7 +220,7 @@ class BalanceWatcher(Watcher):
     def _note(self, data: bytes) -> None:
         whole, _, self._rest = (self._rest + data).rpartition(b"\n")
         routed, _ = gateway_log.read(whole.decode("utf-8", "replace").splitlines(), self._unread)
-        for request in to_products(routed):
+        for request in gateway_log.to_products(routed):
             self.seconds.setdefault(int(request.time), Counter())[request.instance] += 1
         oldest = time.time() - KEPT_SECONDS  # noqa: TID251  the log has the time of day
         for old in [second for second in self.seconds if second < oldest]:
