@@ -1,4 +1,4 @@
-"""The picture in graphviz's language: every state is a line style; colour only repeats it.
+"""The picture and the policy in graphviz's language: every state is a line style; colour only repeats it.
 
     card ---- veth ---- | host               | ---- veth ---- card
     card ---- veth ---- |   plug bridge plug | ---- veth ---- card
@@ -14,11 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.escape import for_graphviz
+from lab.escape import for_graphviz, quoted_for_graphviz
+from lab.topology import Topology
 from lab.whole_file import draft_of
 from monitoring.colours import BLUE, VERMILION
 from monitoring.live import LiveError
 from monitoring.picture import DOWN, MISSING, Card, Picture, words_of
+from security.policy.model import ACCEPT, HOST, WORLD, Line, Policy
 
 GREY = "#6B6B6B"
 ONE_SIDE = 4  # up to so many nodes, all are on one side of the host
@@ -29,6 +31,12 @@ GRAPH = f"""graph lab {{
   graph [rankdir=LR, bgcolor=white, pad=0.15, nodesep=0.1, ranksep=0.1, dpi={DOTS_PER_INCH}]
   node [shape=plain, fontname="DejaVu Sans,Arial,sans-serif", fontsize=11]
   edge [penwidth=1.6]
+"""
+_POLICY_GRAPH = """digraph policy {
+  graph [rankdir=LR, bgcolor=white, pad=0.2, nodesep=0.35, ranksep=1.6, dpi=160, fontname="DejaVu Sans"]
+  node [shape=box, style="rounded,filled", fillcolor=white, color="#0072B2", penwidth=2]
+  node [fontname="DejaVu Sans", fontsize=12]
+  edge [fontname="DejaVu Sans", fontsize=10, penwidth=1.4]
 """
 
 
@@ -150,6 +158,55 @@ def _card_lines(card: Card) -> list[str]:
 
 def _broken(text: str) -> list[str]:
     return [for_graphviz(line) for line in textwrap.wrap(text, MAX_LINE)]
+
+
+def policy_edges(policy: Policy) -> Iterator[tuple[str, str, Line]]:
+    """Yield (from, to, line), with the names as the table has them."""
+    for line in policy.lines:
+        sources, destinations = (names.split(",") for names in line.as_written)
+        for source in sources:
+            for destination in destinations:
+                yield source, destination, line
+
+
+def policy_source(policy: Policy) -> str:
+    """Return the policy in graphviz's language: an arrow a line; what it drops is dashed and ends in a bar."""
+    found = list(policy_edges(policy))
+    names = dict.fromkeys(name for source, destination, _ in found for name in (source, destination))
+    lines = [
+        f"  {quoted_for_graphviz(name)} [label=<{_policy_label(name, policy.topology)}>]" for name in names
+    ]
+    lines += [
+        f"  {quoted_for_graphviz(source)} -> {quoted_for_graphviz(destination)} [{_edge_attributes(line)}]"
+        for source, destination, line in found
+    ]
+    return _POLICY_GRAPH + "\n".join(lines) + "\n}\n"
+
+
+def _policy_label(name: str, topology: Topology) -> str:
+    if name in (HOST, WORLD):
+        return f"<B>{name}</B>"
+    if bridge := topology.bridge(name):
+        return f"<B>every node of {for_graphviz(name)}</B><BR/>{bridge.address.network}"
+    if name == "any":
+        return "<B>any node</B>"
+    members = topology.nodes_running(name)
+    node = topology.node(name)
+    what = [str(node.address.ip)] if node else [f"{member.name} {member.address.ip}" for member in members]
+    return "<BR/>".join((f"<B>{for_graphviz(name)}</B>", *what))
+
+
+def _edge_attributes(line: Line) -> str:
+    ports = ",".join(str(first) if first == last else f"{first}:{last}" for first, last in line.ports)
+    what = (
+        "/".join(line.protocols)
+        + (f" {ports}" if ports else "")
+        + (f" at most {line.rate}" if line.rate else "")
+    )
+    colour = BLUE if line.verdict == ACCEPT else VERMILION
+    shape = "" if line.verdict == ACCEPT else ", style=dashed, arrowhead=tee"
+    verdict = "" if line.verdict == ACCEPT else "dropped: "
+    return f'label="{verdict}{line.id}\\n{what}", color="{colour}", fontcolor="{colour}"{shape}'
 
 
 def draw(source: str, kind: str, file: Path) -> None:

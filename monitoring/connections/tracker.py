@@ -16,14 +16,13 @@ from pathlib import Path
 from lab.conntrack import Connection, connections
 from lab.topology import Node, Topology
 from lab.unread import Unread
-from monitoring.live import LiveError, run
+from monitoring.live import LiveError, parse_sockets, run
 from monitoring.names import Names
 
 _LIMITS = Path("/proc/sys/net/netfilter")
 _COUNTER = re.compile(r"(\w+)=(\d+)")
 ALARM_FILL = 0.8  # of the table: the next burst may not fit
 _STATELESS = "-"
-_LOCAL = 2  # column of ss: the address and port of this side
 _WORKERS = 8
 
 
@@ -146,14 +145,10 @@ def count_established(node: Node, listed: str, unread: Unread) -> Established:
     """Count the lines of `ss -Htn state established` that have the node's address; -H: no header line."""
     ports = {listener.port for listener in node.listens if listener.protocol == "tcp"}
     incoming = outgoing = 0
-    for line in listed.splitlines():
-        words = line.split()
-        address, _, port = words[_LOCAL].rpartition(":") if len(words) > _LOCAL else ("", "", "")
-        if not port.isdigit():
-            unread.note("a line of ss", f"{node.name}: {line}")
-        elif address.strip("[]").removeprefix("::ffff:") != str(node.address.ip):
+    for address, port, _ in parse_sockets(listed, unread, node.name):
+        if address.strip("[]").removeprefix("::ffff:") != str(node.address.ip):
             continue
-        elif int(port) in ports:
+        if port in ports:
             incoming += 1
         else:
             outgoing += 1

@@ -228,4 +228,4 @@ def test_a_line_of_ss_that_cannot_be_read_is_named_and_the_rest_is_shown() -> No
     unread = Unread()
     text = 'LISTEN 0 5 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=1,fd=3))\nodd\nLISTEN 0 5 *:* *:*\n'
     assert list(parse_listeners(text, unread, "a")) == [Listener(80, "nginx", "0.0.0.0")]
-    assert list(unread.sentences()) == ["not read: a line of ss -Hltnp, 2 times (first at a: odd)"]
+    assert list(unread.sentences()) == ["not read: a line of ss, 2 times (first at a: odd)"]
