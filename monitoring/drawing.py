@@ -3,7 +3,7 @@
     card ---- veth ---- | host               | ---- veth ---- card
     card ---- veth ---- |   plug bridge plug | ---- veth ---- card
 
-The host is one table with a cell (plug) for each wire, so that the wires run level and never cross.
+The host is one table with a cell (plug) for each link, so that the links run level and never cross.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def dot_source(picture: Picture) -> str:
     lines = [f"  host [label=<{_host(picture)}>]"]
     for group in _groups(picture):
         for plug, card in group.plugs():
-            lines += _card_and_wire(plug, card)
+            lines += _card_and_link(plug, card)
     return GRAPH + "\n".join(lines) + "\n}\n"
 
 
@@ -67,7 +67,7 @@ class Group:
 
 def _groups(picture: Picture) -> list[Group]:
     bridges = {bridge.name: ["bridge", *words_of(bridge)] for bridge in picture.lab.bridges}
-    titles = {**bridges, "": ["in no bridge"]}
+    titles = {**bridges, "": ["on no bridge"]}
     two_sides = len(picture.cards) > ONE_SIDE
     groups = []
     for number, (name, words) in enumerate(titles.items()):
@@ -112,24 +112,24 @@ def _plug_row(group: Group, row: int, height: int, middle: str) -> str:
     return f"<TR>{west}{middle}{east}</TR>"
 
 
-def _card_and_wire(plug: str, card: Card) -> list[str]:
+def _card_and_link(plug: str, card: Card) -> list[str]:
     node, side = f"card_{plug}", plug[0]
     ends = [f"{node}:{'e' if side == 'w' else 'w'}", f"host:{plug}:{side}"]
     lines = [f"  {node} [label=<{_card_table(card)}>]"]
-    wire = f"wire_{plug}"
+    link = f"link_{plug}"
     if MISSING in card.remarks:
         style, label = "style=invis", " "
     elif DOWN in card.remarks:
-        style, label = f'style=dashed, color="{VERMILION}"', _wire_label(card, side)
+        style, label = f'style=dashed, color="{VERMILION}"', _link_label(card, side)
     else:
-        style, label = "", _wire_label(card, side)
-    lines.append(f"  {wire} [label=<{label}>, fontsize=10, margin=0]")
-    path = [ends[0], wire, ends[1]] if side == "w" else [ends[1], wire, ends[0]]
+        style, label = "", _link_label(card, side)
+    lines.append(f"  {link} [label=<{label}>, fontsize=10, margin=0]")
+    path = [ends[0], link, ends[1]] if side == "w" else [ends[1], link, ends[0]]
     lines.append(f"  {' -- '.join(path)} [{style}]")
     return lines
 
 
-def _wire_label(card: Card, side: str) -> str:
+def _link_label(card: Card, side: str) -> str:
     names = (card.interface, card.port) if side == "w" else (card.port, card.interface)
     label = for_graphviz(" = ".join(names))
     return f'{label}<BR/><B><FONT COLOR="{VERMILION}">{DOWN}</FONT></B>' if DOWN in card.remarks else label
@@ -148,15 +148,15 @@ def _card_table(card: Card) -> str:
 
 
 def _card_lines(card: Card) -> list[str]:
-    lines = [f"<B>{line}</B>" for line in _broken(card.name)]
-    lines += _broken(f"namespace {card.namespace}")
+    lines = [f"<B>{line}</B>" for line in _wrapped(card.name)]
+    lines += _wrapped(f"namespace {card.namespace}")
     lines += map(for_graphviz, card.addresses or ["no address"])
     if MISSING not in card.remarks:
         lines += map(for_graphviz, card.programs() or ["nothing listens"])
     return lines + [f"<B>{for_graphviz(remark)}</B>" for remark in card.remarks if remark != DOWN]
 
 
-def _broken(text: str) -> list[str]:
+def _wrapped(text: str) -> list[str]:
     return [for_graphviz(line) for line in textwrap.wrap(text, MAX_LINE)]
 
 

@@ -1,6 +1,6 @@
 """A TCP connection for one question and its answer: one deadline for the whole exchange, and a limit of bytes.
 
-A socket's own timeout is for each read, so a peer that sends a byte before each one ends is never given up.
+A socket's own timeout (and that of requests) is for each read: a peer that sends a byte now and then never times out.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Exchange(socket.socket):
             raise
 
     def _limit_wait(self) -> None:
-        """Let the next call wait for the seconds that are left."""
+        """Set the timeout of the next call to the seconds that are left."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
         self.settimeout(left)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
-        """Send everything; Python's own deadline of sendall is for all of it."""
+        """Send everything; the timeout of sendall is for all of it."""
         self._limit_wait()
         super().sendall(data, flags)
 

@@ -28,7 +28,7 @@ _MAX_CHARACTERS = 120  # of a service's own explanation
 
 
 class UnhealthyError(Exception):
-    """A service answered that it is unhealthy, or not as expected; the message says what it answered."""
+    """A service answered that it is unhealthy, or not as expected; the message is its answer."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ def targets(topology: Topology) -> list[Target]:
     return [
         *shops[:1],
         *(
-            Target(node.name, str(node.address.ip), port, *_ways_to_ask(node))
+            Target(node.name, str(node.address.ip), port, *_askers(node))
             for node in topology.nodes
             for port in [listener.port for listener in node.listens if listener.protocol == "tcp"][:1]
         ),
     ]
 
 
-def _ways_to_ask(
+def _askers(
     node: Node,
 ) -> tuple[Callable[[str, int, float], None], Callable[[str, int, float], str] | None]:
     if node.runs is None:
@@ -111,7 +111,7 @@ def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
         now,
         up=True,
         milliseconds=milliseconds,
-        why=_lacks(target, timeout - milliseconds / 1000),
+        why=_missing(target, timeout - milliseconds / 1000),
     )
 
 
@@ -119,7 +119,7 @@ def _since(begin: float) -> float:
     return (time.perf_counter() - begin) * 1000
 
 
-def _lacks(target: Target, seconds: float) -> str:
+def _missing(target: Target, seconds: float) -> str:
     if target.ask_ready is None:
         return ""
     try:
@@ -159,17 +159,15 @@ def ask_ready(address: str, port: int, timeout: float) -> str:
     """Ask /ready; return what the service is missing, "" for nothing. Raises OSError or HTTPException."""
     status, body = _get(address, port, timeout, "/ready")
     try:
-        said = json.loads(body)
+        answer = json.loads(body)
     except (ValueError, RecursionError):
-        said = None
-    said = said if isinstance(said, dict) else {}
-    away, degraded = said.get("dependencies"), said.get("degraded")
-    words = [f"without {', '.join(map(str, away))}"] if isinstance(away, list) and away else []
-    words += (
-        [f"{name}: {trouble}" for name, trouble in degraded.items()] if isinstance(degraded, dict) else []
-    )
-    lacks = "; ".join(words) or ("" if status == _HTTP_OK else f"/ready answered {status}")
-    return _one_line(lacks)
+        answer = None
+    answer = answer if isinstance(answer, dict) else {}
+    missing, degraded = answer.get("dependencies"), answer.get("degraded")
+    reasons = [f"without {', '.join(map(str, missing))}"] if isinstance(missing, list) and missing else []
+    if isinstance(degraded, dict):
+        reasons += [f"{name}: {trouble}" for name, trouble in degraded.items()]
+    return _one_line("; ".join(reasons) or ("" if status == _HTTP_OK else f"/ready answered {status}"))
 
 
 def ask_shop(address: str, port: int, timeout: float) -> None:

@@ -41,7 +41,7 @@ def report(path: Path, folder: Path) -> Path:
     made = f"Generated on {now} by python -m monitoring.health --csv {path.name} --report {folder.name}"
     sections = [Section("Executive summary", [_summary(log.checks)]), *_sections(log, folder, path.name)]
     if remarks := [*_at_most(map(str, log.breaks), "breaks"), *log.unread.remarks()]:
-        sections.insert(1, Section("What the log does not tell", remarks))
+        sections.insert(1, Section("What the log does not show", remarks))
     pdf = folder / "health_report.pdf"
     write(Document("Health", made, sections), pdf.with_suffix(".md"), pdf)
     return pdf

@@ -1,4 +1,4 @@
-"""Analyses captures: CSV files, PNGs and a PDF report.
+"""Analyse captures: write CSV files, PNGs and a PDF report.
 
     python -m monitoring.traffic [--reports FOLDER] [--only-csv] [--format json|parquet] CAPTURE...
 
@@ -57,11 +57,11 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except (OSError, TopologyError) as error:
-        _say(_one_line(error))
+        _print(_one_line(error))
         return 1
     finally:
-        if gone := [path.name for path in removed if not path.exists()]:
-            _say(f"removed an earlier run's files from {options.reports}: {' '.join(gone)}")
+        if removed_names := [path.name for path in removed if not path.exists()]:
+            _print(f"removed an earlier run's files from {options.reports}: {' '.join(removed_names)}")
 
 
 def _result_files(folder: Path) -> Iterator[Path]:
@@ -96,7 +96,7 @@ def _remove_results(folder: Path) -> list[Path]:
     return existing
 
 
-def _say(sentence: str) -> None:
+def _print(sentence: str) -> None:
     print_message("traffic", sentence)
 
 
@@ -105,9 +105,9 @@ def _analyse(options: argparse.Namespace) -> int:
     names = Names(load(options.topology))
     tally = _count(options.captures, console)
     for sentence in tally.unread.sentences():
-        _say(sentence)
+        _print(sentence)
     if not tally.packets:
-        _say(f"no packet in {' '.join(options.captures)}")
+        _print(f"no packet in {' '.join(options.captures)}")
         return 1
     tables = Tables(tally, names)
     written = [*tables.all(), unread_table(tally)]

@@ -1,4 +1,4 @@
-"""Recognise files that are no captures by their first bytes, and say what to do with them."""
+"""Recognise files that are no captures by their first bytes, with advice for each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ HEAD = 264  # bytes that are compared; tar has its magic number at byte 257
 _CONVERT = "convert it: editcap -F pcap FILE FILE.pcap"
 _UNPACK = "unpack it, and give the captures in it"
 _INSTEAD = "give pcap, pcapng, or what tcpdump prints"
-_EXPORTED = "give the capture that it was made of"
+_EXPORTED = "give the capture that it was made from"
 
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"snoop\0\0\0", "a snoop capture", _CONVERT),

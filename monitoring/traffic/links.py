@@ -1,4 +1,4 @@
-"""Link layers: which protocol each frame carries, and where in the frame it begins.
+"""Link layers: the protocol that each frame carries, and its position in the frame.
 
 Layouts: IEEE 802.3, 802.1Q and 802.2, RFC 1042 (SNAP), RFC 1661 and 1662 (PPP), and the link types of
 https://www.tcpdump.org/linktypes.html.
@@ -35,25 +35,25 @@ def carried(frames: Frames, unread: Unread) -> Carried:
     """Return what each frame carries; note frames whose link type or protocol is unknown."""
     link_types = frames.link_type
     if len(link_types) and link_types[0] in LINKS and (link_types == link_types[0]).all():
-        return _told(int(link_types[0]), frames, unread)
+        return _read_link_type(int(link_types[0]), frames, unread)
     kind, at = np.full(len(link_types), UNKNOWN, np.int64), frames.at.copy()
     for link_type, count in zip(*(found.tolist() for found in np.unique_counts(link_types)), strict=True):
         if link_type in LINKS:
             rows = np.flatnonzero(link_types == link_type)
-            kind[rows], at[rows] = _told(link_type, frames.only(rows), unread)
+            kind[rows], at[rows] = _read_link_type(link_type, frames.only(rows), unread)
         else:
             name = f" ({UNREAD_LINKS[link_type]})" if link_type in UNREAD_LINKS else ""
-            unread.note(f"link type {link_type}{name} is not known", "the first such frame", count)
+            unread.note(f"unknown link type {link_type}{name}", "the first such frame", count)
     return kind, at
 
 
-def _told(link_type: int, frames: Frames, unread: Unread) -> Carried:
+def _read_link_type(link_type: int, frames: Frames, unread: Unread) -> Carried:
     """Read the headers of one link type; note short frames and unknown protocols apart."""
     name, read = LINKS[link_type]
     kind, at = read(frames)
     whole, known = at <= frames.end, kind >= _MIN_ETHERTYPE
     unread.note("frame shorter than its link header", "", int((~whole).sum()))
-    unread.note(f"{name} frame of a protocol that is not known", "", int((whole & ~known).sum()))
+    unread.note(f"{name} frame of an unknown protocol", "", int((whole & ~known).sum()))
     return np.where(whole & known, kind, UNKNOWN), at
 
 
@@ -80,14 +80,14 @@ def _after_llc(frames: Frames, kind: Integers, at: Integers, is_llc: Truths) -> 
     snap = (frames.short(at) == _SNAP << 8 | _SNAP) & (frames.byte(at + 2) == _UNNUMBERED)
     organization = frames.word(at + 2) & 0xFFFFFF
     of_ethernet = snap & (organization == 0)
-    told = np.where(of_ethernet, frames.short(at + 6), LLC + access_point)
-    return np.where(is_llc, told, kind), np.where(is_llc, at + np.where(snap, 8, 3), at)
+    carried_kind = np.where(of_ethernet, frames.short(at + 6), LLC + access_point)
+    return np.where(is_llc, carried_kind, kind), np.where(is_llc, at + np.where(snap, 8, 3), at)
 
 
 def _raw(frames: Frames) -> Carried:
     version = frames.byte(frames.at) >> 4
-    told = np.select([version == 4, version == 6], [IPV4, IPV6], UNKNOWN)  # noqa: PLR2004 - IP's version
-    return told, np.where(frames.captured > 0, frames.at, frames.at + 1)
+    kind = np.select([version == 4, version == 6], [IPV4, IPV6], UNKNOWN)  # noqa: PLR2004 - IP's version
+    return kind, np.where(frames.captured > 0, frames.at, frames.at + 1)
 
 
 def _ipv4(frames: Frames) -> Carried:

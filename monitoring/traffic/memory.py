@@ -43,7 +43,7 @@ class Ends(Memory):
         return self.addresses[address] << PORT_BITS | number
 
     def _port(self, digits: bytes) -> int:
-        """Return a port; none, noted once for each end, for what is larger than ports are."""
+        """Return a port; 0 for a number that is too large, which is noted."""
         port = int(digits[:9])
         if port <= PORT:
             return port

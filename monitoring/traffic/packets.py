@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Truths = NDArray[np.bool_]
 
-UNKNOWN = -1  # a time, size or protocol that the capture does not tell
+UNKNOWN = -1  # a time, size or protocol that the capture does not have
 NO_ADDRESS = 0
 NANOSECONDS = 1_000_000_000  # of a second
 # Protocols are numbers of one space: those of IP (IANA), up to 255; EtherTypes, from 0x600; and the service access

@@ -17,7 +17,7 @@ from monitoring.traffic.packets import NANOSECONDS, UNKNOWN, Integers
 
 @dataclass(frozen=True)
 class Form:
-    """The form of a pcap, as its first four bytes tell."""
+    """The form of a pcap, by its first four bytes."""
 
     order: str  # of bytes: "<" or ">"
     unit: int  # nanoseconds of one unit in which fractions of a second are counted

@@ -73,7 +73,7 @@ def _share(count: int, whole: int) -> str:
 
 def _title(what: str, counted: Sequence[tuple[str, int]], whole: int) -> str:
     if not counted:
-        return f"No packet tells its {what}"
+        return f"The {what} of no packet are known"
     name, count = counted[0]
     if len(counted) == 1:
         return f"All packets ({whole:,}): {name}"
@@ -85,7 +85,7 @@ def _rate(table: Table, table_step: int) -> Figure:
     rates = frame_of(table)
     figure, panels = plt.subplots(2, 1, figsize=(_WIDTH, 4.6), layout="constrained", sharex=True)
     if rates.empty:
-        panels[1].set_xlabel("the capture tells no times")
+        panels[1].set_xlabel("the capture has no times")
         _head(figure, "Traffic over time: not known")
         return figure
     step = next(

@@ -34,7 +34,7 @@ _WIDE, _NARROW = 3.0, 1.2
 
 
 def report(tables: Tables, written: Sequence[Table], folder: Path, made: str) -> Path:
-    """Write the report as PDF and Markdown, and give the PDF's path."""
+    """Write the report as PDF and Markdown; return the PDF's path."""
     sections = [
         Section("Executive summary", [findings.summary(tables)]),
         Section("Observations", findings.observations(tables)),

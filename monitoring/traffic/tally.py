@@ -88,12 +88,12 @@ class PairCount:
 
     @property
     def asked(self) -> int:
-        """Return the connections asked for: a SYN sent again is none of its own."""
+        """Return the connections asked for: SYNs without retransmissions."""
         return self.syn - self.syn_again
 
     @property
     def answered(self) -> int:
-        """Return the connections answered."""
+        """Return the connections answered: SYN-ACKs without retransmissions."""
         return self.syn_ack - self.syn_ack_again
 
     def add(self, other: PairCount) -> None:
@@ -171,9 +171,7 @@ class Tally:
         known = self.pairs.get(pair)
         if known is None:
             if len(self.pairs) >= _MAX_PAIRS:
-                self.unread.note(
-                    "more pairs than are kept apart: counted as others", f"pair {_MAX_PAIRS + 1}"
-                )
+                self.unread.note("more pairs than are counted: counted as others", f"pair {_MAX_PAIRS + 1}")
                 pair = (AddressBook.MAX, AddressBook.MAX)
             known = self.pairs.setdefault(pair, PairCount())
         return known

@@ -95,7 +95,7 @@ def test_a_narrow_terminal_gets_whole_words_in_lines_a_wide_one_a_table() -> Non
     )
     shown = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).replace("\r", "")
     narrow, wide = shown.split("node ", 1)
-    assert "\norder-service: up\n" in re.sub("nobody listens.*", "up", narrow)
+    assert "\norder-service: up\n" in re.sub("nothing listens.*", "up", narrow)
     assert "  namespace order-service, address 10.0.0.40/16\n" in narrow
     assert "veth-order-s-br = veth-order-s" in wide
     assert "\u2026" not in shown
