@@ -1,9 +1,9 @@
-"""Runs a module as a command of the shell: Ctrl+C, a reader that has gone and a full disk end it without a traceback.
+"""Run a module as a shell command: Ctrl+C, a closed pipe and a full disk end it without a traceback.
 
 python -m lab.as_command MODULE ARGUMENT...
 
 Exit status as of a command that the signal ended: 130 for SIGINT, 141 for SIGPIPE; 1 for a full disk. SIGPIPE itself
-stays ignored, for a program that speaks over sockets must not die of a peer that closed one.
+stays ignored, because a program that uses sockets must not die when a peer closes one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> int:
             raise
         forget_output()
         print(
-            f"{sys.argv[0].rpartition('.')[2]}: not all of it could be written: {error.strerror}",
+            f"{sys.argv[0].rpartition('.')[2]}: could not write all output: {error.strerror}",
             file=sys.stderr,
         )
         return 1
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def forget_output() -> None:
-    """Drop what waits to be written: else it is flushed at the end, and fails once more."""
+    """Drop the buffered output; else it is flushed at exit, and fails again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

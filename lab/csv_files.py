@@ -15,7 +15,7 @@ from lab.unread import Unread
 from lab.whole_file import draft_of
 
 _Record = TypeVar("_Record")
-_MOST_CHARACTERS = 1 << 17  # of a line; the csv module takes no longer field
+_MAX_CHARACTERS = 1 << 17  # of a line; the csv module takes no longer field
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -75,7 +75,7 @@ def open_to_append(path: Path, columns: Sequence[str]) -> TextIO:
     heading = ",".join(columns)
     with path.open("a+b") as there:
         there.seek(0)
-        first = there.readline(_MOST_CHARACTERS).removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
+        first = there.readline(_MAX_CHARACTERS).removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
         if there.seek(0, os.SEEK_END):
             if first != heading.encode():
                 raise CsvError(f"{path}: line 1 is not {heading}; write to another file")
@@ -113,7 +113,7 @@ def read_lines(
 ) -> Iterator[_Record]:
     """Read an open CSV file as `read` does; `name` is for messages."""
     try:
-        heading = _fields(lines.readline(_MOST_CHARACTERS))
+        heading = _fields(lines.readline(_MAX_CHARACTERS))
     except ValueError:
         heading = []
     if missing := [column for column in columns if column not in heading]:
@@ -121,11 +121,11 @@ def read_lines(
             f"{name}: line 1 is no heading with {','.join(columns)}: no column {', '.join(missing)}"
         )
     number = 1
-    while line := lines.readline(_MOST_CHARACTERS):
+    while line := lines.readline(_MAX_CHARACTERS):
         number += 1
         end = line
-        while len(end) == _MOST_CHARACTERS and not end.endswith("\n"):  # the rest of a line that is too long
-            end = lines.readline(_MOST_CHARACTERS)
+        while len(end) == _MAX_CHARACTERS and not end.endswith("\n"):  # the rest of a line that is too long
+            end = lines.readline(_MAX_CHARACTERS)
         try:
             fields = _fields(line)
             if not fields or fields == heading:  # a heading comes again where logs were joined
@@ -150,7 +150,7 @@ def _fields(line: str) -> list[str]:
         raise _LineError("a line with NUL bytes")
     if not line.endswith("\n"):
         raise _LineError(
-            "a line that is too long" if len(line) == _MOST_CHARACTERS else "a line that is cut short"
+            "a line that is too long" if len(line) == _MAX_CHARACTERS else "a line that is cut short"
         )
     try:
         line.encode()

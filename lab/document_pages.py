@@ -86,7 +86,7 @@ class _Pages(SimpleDocTemplate):
 
     @property
     def last_is_nearly_empty(self) -> bool:
-        """Tell whether there are several pages and the last is hardly used."""
+        """Return whether there are several pages and the last is hardly used."""
         return self.page > 1 and self.used.get(self.page, 0.0) < _NEARLY_EMPTY * _HEIGHT
 
 

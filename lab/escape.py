@@ -12,8 +12,8 @@ from html import escape
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
 _FORMULA = re.compile(r"['\s]*[-=+@\uff1d\uff0b\uff0d\uff20]")  # also fullwidth, and after apostrophes
-_MOST_OF_WORD, _MOST_OF_TEXT, _MOST_OF_LABEL = 255, 2000, 60  # characters; a DNS name has at most 253
-_LONG_WORD = re.compile(rf"\S{{{_MOST_OF_WORD + 1},}}")
+_MAX_WORD, _MAX_TEXT, _MAX_LABEL = 255, 2000, 60  # characters; a DNS name has at most 253
+_LONG_WORD = re.compile(rf"\S{{{_MAX_WORD + 1},}}")
 _MARKDOWN = re.compile(r"[\\`*\[\]<|]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 _MARKDOWN_BLOCK = re.compile(r"^(#+|[-+>]|\d+[.)])(?=\s)")
 
@@ -49,12 +49,12 @@ def from_csv(cell: str) -> str:
 
 def for_picture(text: str) -> str:
     """Return a short label on one line; a dollar needs no escape, because lab/figures.py turns mathtext off."""
-    return shortened(on_one_line(text), _MOST_OF_LABEL)
+    return shortened(on_one_line(text), _MAX_LABEL)
 
 
-def for_pdf(text: str, most: int = _MOST_OF_TEXT) -> str:
+def for_pdf(text: str, most: int = _MAX_TEXT) -> str:
     """Return the markup of a reportlab paragraph: `most` characters at most, and no word too long for a page."""
-    short = _LONG_WORD.sub(lambda word: shortened(word[0], _MOST_OF_WORD), on_one_line(text))
+    short = _LONG_WORD.sub(lambda word: shortened(word[0], _MAX_WORD), on_one_line(text))
     # The letters of cp1252 are those that the standard fonts of a PDF have.
     printable = shortened(short, most).replace("\u2192", "->").encode("cp1252", "replace")
     return escape(printable.decode("cp1252"), quote=False)
@@ -77,9 +77,9 @@ def code_for_markdown(text: str) -> str:
 
 def for_graphviz(text: str) -> str:
     """Return a text as HTML for a label of graphviz."""
-    return escape(shortened(on_one_line(text), _MOST_OF_LABEL)) or " "
+    return escape(shortened(on_one_line(text), _MAX_LABEL)) or " "
 
 
 def quoted_for_graphviz(text: str) -> str:
     """Return a text as a quoted identifier of graphviz."""
-    return '"' + shortened(on_one_line(text), _MOST_OF_WORD).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + shortened(on_one_line(text), _MAX_WORD).replace("\\", "\\\\").replace('"', '\\"') + '"'

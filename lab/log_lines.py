@@ -1,7 +1,7 @@
 """Print log lines for people: time, level, node, message; of an exception its last line.
 
 tail -v FILE... | python3 -m lab.log_lines             all lines
-tail -v FILE... | python3 -m lab.log_lines problems    the last lines that tell of a problem, else the last ones
+tail -v FILE... | python3 -m lab.log_lines problems    the last problems, or the last lines if there are none
 tail FILE | python3 -m lab.log_lines repeated          the error that came three times, if any; 1 if none
 tail FILE | python3 -m lab.log_lines last-error        the last error that may be a cause, if any
 
@@ -23,7 +23,7 @@ from pathlib import PurePath
 from lab.escape import on_one_line
 
 FEW = 5
-TIMES = 3  # that the same error comes before nobody waits for a better one
+TIMES = 3  # so often the same error means that waiting longer is useless
 HEADING = re.compile(r"==> (.*) <==")
 TEXT = re.compile(
     r"""^(?:\d+:[A-Z]\ )?                                      # Redis: process and role
@@ -45,7 +45,7 @@ ERROR_LINE = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception)(?::|$)|Fatal|FATAL")
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a log; what it does not tell is empty."""
+    """A line of a log; a missing field is empty."""
 
     node: str
     time: str
@@ -54,7 +54,7 @@ class Line:
 
     @property
     def is_problem(self) -> bool:
-        """Whether it tells of an error: by its level, or by the form of an exception."""
+        """Return whether it is an error, by its level or by the form of an exception."""
         return self.level in PROBLEMS or ERROR_LINE.match(self.message) is not None
 
     def __str__(self) -> str:
@@ -92,26 +92,24 @@ def read_line(node: str, text: str) -> Line:
 
 
 def message(fields: dict[str, object]) -> str:
-    """Say in a line what the fields of a JSON line tell."""
-    said = [str(fields["message"])] if fields.get("message") not in (None, "request") else []
+    """Return the fields of a JSON line as text."""
+    parts = [str(fields["message"])] if fields.get("message") not in (None, "request") else []
     if "path" in fields:
         took = f"{fields['ms']} ms" if "ms" in fields else f"{fields.get('seconds', '?')} s"
-        said.append(f"{fields.get('method', '?')} {fields['path']} {fields.get('status', '?')} {took}")
+        parts.append(f"{fields.get('method', '?')} {fields['path']} {fields.get('status', '?')} {took}")
     if exception := str(fields.get("exception", "")).strip():
-        said.append(exception.splitlines()[-1])
-    return "; ".join(said)
+        parts.append(exception.splitlines()[-1])
+    return "; ".join(parts)
 
 
 def problems(lines: Iterable[Line]) -> list[Line]:
-    """Choose the last few lines that tell of a problem, each once; the last few of all if there are none."""
+    """Return the last few problems, each once; or the last few lines if there are none."""
     found: deque[Line] = deque(maxlen=FEW)
     last: deque[Line] = deque(maxlen=FEW)
     for line in lines:
         last.append(line)
         if line.is_problem:
-            alike = [each for each in found if each.message == line.message]
-            for each in alike:
-                found.remove(each)
+            found = deque((one for one in found if one.message != line.message), maxlen=FEW)
             found.append(line)
     return list(found or last)
 

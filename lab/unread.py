@@ -1,4 +1,4 @@
-"""What a reader could not read, counted by reason, so that nothing is left out silently."""
+"""Count what a reader could not read, by reason, so that nothing is skipped silently."""
 
 from __future__ import annotations
 

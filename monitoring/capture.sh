@@ -1,27 +1,30 @@
 #!/usr/bin/env bash
-# Phase 3.1: tcpdump on the lab's wires, each packet once: where a node sent it, or where the host sent it into the lab.
+# Phase 3.1: tcpdump on the lab's links. Each packet is captured once: where a node sent it, or where the host sent it
+# into the lab.
 #
-#   namespace ==veth==> | br-app | <==veth== namespace     +--> reports/captures/traffic_log_YYYYmmdd_HHMMSS.pcap0, 1, ...
-#               in      |   ^    |      in                 |
+#   namespace ==veth==> | br-app | <==veth== namespace   +--> reports/captures/traffic_log_DATE_TIME.pcap0, 1, ...
+#               in      |   ^    |      in               |
 #                           | out: from the host and the world
-#                        tcpdump -i any -----------------+
+#                        tcpdump -i any ---------------+
 #
 #   monitoring/capture.sh up [--text]              begin, in the background
-#   monitoring/capture.sh down                     end; says what was captured, received and dropped; 1 if any was dropped
-#   monitoring/capture.sh status                   what runs, and how much it has; 1 if nothing runs
-#   monitoring/capture.sh run [SECONDS] [--text]   begin, wait so long or for Ctrl+C, end
+#   monitoring/capture.sh down                     end; print what was captured, received, dropped; 1 if any was dropped
+#   monitoring/capture.sh status                   what runs, and the size of its files; 1 if nothing runs
+#   monitoring/capture.sh run [SECONDS] [--text]   begin, wait SECONDS or for Ctrl+C, end
 #   monitoring/capture.sh files                    the last capture's files
 #   monitoring/capture.sh filter                   which packets: a filter for tcpdump -i any
 #   monitoring/capture.sh help
 #
-# A capture holds what was sent, passwords too: its files are for root alone, in a folder for root alone.
-# Pcap, headers only (SNAPLEN=256 bytes of a frame, 0: all), at most KEEP=10 files of ROTATE=50 MB: the oldest goes
-# first. --text writes what tcpdump prints, for people; it is slow and grows without bound, so give it seconds.
+# A capture holds what was sent, passwords too: only root can read its files and their folder.
+# The files are pcap with SNAPLEN=256 bytes of each frame (0: all), at most KEEP=10 files of ROTATE=50 MB; the oldest is
+# overwritten. --text writes what tcpdump prints; it is slow and its file has no limit, so give it seconds.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
 # shellcheck source=scripts/lib/processes.sh
 source "$ROOT/scripts/lib/processes.sh"
+# shellcheck source=monitoring/counts.sh
+source "$ROOT/monitoring/counts.sh"
 
 OTHER_FOLDER=${CAPTURES:-}
 CAPTURES=${CAPTURES:-${REPORTS:-$ROOT/reports}/captures}
@@ -34,26 +37,24 @@ TEXT=
 # meets the host's rules a second time. A node's frames come in at its port of the bridge; what the host sends, or
 # routes from outside the lab, goes out at the bridge (what it routes from another bridge came in at a port already).
 filter() {
-  local ports bridges bridge networks=() hosts=()
-  ports=$(ip -j link show group "$LINK_GROUP" | jq -r '.[] | select(.master) | .ifindex')
-  [[ -n $ports ]] || die "no node is on a bridge; sudo make network"
-  bridges=$(for bridge in "${BRIDGES[@]}"; do ip -j link show dev "$bridge" | jq -r '.[0].ifindex'; done)
+  local ports bridge bridges=() networks=() hosts=()
+  mapfile -t ports < <(ip -j link show group "$LINK_GROUP" | jq -r '.[] | select(.master) | "ifindex \(.ifindex)"')
+  ((${#ports[@]} > 0)) || die "no node is on a bridge; sudo make network"
   for bridge in "${BRIDGES[@]}"; do
+    bridges+=("ifindex $(ip -j link show dev "$bridge" | jq '.[0].ifindex')")
     networks+=("src net $(network_cidr "${ADDRESS[$bridge]}")")
     hosts+=("src host ${ADDRESS[$bridge]%/*}")
   done
-  printf '(inbound and (%s)) or (outbound and (%s) and (not (%s) or %s))\n' "$(either "ifindex " "$ports")" \
-    "$(either "ifindex " "$bridges")" "$(either "" "$(printf '%s\n' "${networks[@]}")")" "$(either "" "$(printf '%s\n' "${hosts[@]}")")"
+  printf '(inbound and (%s)) or (outbound and (%s) and (not (%s) or %s))\n' \
+    "$(any_of "${ports[@]}")" "$(any_of "${bridges[@]}")" "$(any_of "${networks[@]}")" "$(any_of "${hosts[@]}")"
 }
 
-either() { # PREFIX LINES: "PREFIXa or PREFIXb"
-  local line words=()
-  while read -r line; do words+=("$1$line"); done <<<"$2"
-  printf '%s' "${words[0]}"
-  ((${#words[@]} == 1)) || printf ' or %s' "${words[@]:1}"
+any_of() { # TERM...: "TERM or TERM"
+  printf '%s' "$1"
+  (($# == 1)) || printf ' or %s' "${@:2}"
 }
 
-pid() { # of the tcpdump that runs: it holds a lock on this file for as long as it lives
+pid() { # of the running tcpdump, which holds a lock on this file until it ends
   [[ ! -e $RUNNING/pid ]] || flock --nonblock --shared "$RUNNING/pid" true || cat "$RUNNING/pid"
 }
 
@@ -80,9 +81,9 @@ start() {
   retry_until 5 listens || die "tcpdump: $(tail -1 "$RUNNING/log")"
 }
 
-listens() { grep -qs 'listening on' "$RUNNING/log"; } # the log is there a moment later
+listens() { grep -qs 'listening on' "$RUNNING/log"; } # tcpdump creates its log a moment after its start
 
-# The folder of its own is closed even if it was open before; another one, that was there, stays as it was.
+# The default folder is closed to others even if it was open before; another folder that exists stays as it is.
 make_folders() {
   [[ -n $OTHER_FOLDER && -d $CAPTURES ]] || install -d -m 700 "$CAPTURES"
   install -d -m 700 "$RUNNING"
@@ -101,7 +102,7 @@ prepare() {
 up() {
   prepare
   take_lock
-  [[ -z $(pid) ]] || { say "a capture runs already; monitoring/capture.sh status" && return 0; }
+  [[ -z $(pid) ]] || { say "a capture runs already; see: monitoring/capture.sh status" && return 0; }
   [[ -n ${DRY_RUN:-} ]] || make_folders
   start
 }
@@ -109,51 +110,22 @@ up() {
 down() {
   need_root
   need_tools tcpdump
-  local number
+  local number failed=0
   number=$(pid)
-  if [[ -n $number ]]; then
-    # The kernel hands packets over in blocks, a second late at most (tcpdump's to_ms): what was sent is to be in.
-    [[ -n ${DRY_RUN:-} ]] || read -rt 1.2 <> <(:) || :
-    run kill -INT "$number"
-    [[ -n ${DRY_RUN:-} ]] || retry_until 10 process_ended "$number" || die "tcpdump ($number) does not end; kill -9 $number"
-  fi
+  [[ -z $number ]] || end_tcpdump "$number"
   [[ -z ${DRY_RUN:-} ]] || return 0
   [[ -e $RUNNING/log ]] || { say "no capture runs" && return 0; }
-  local failed=0
-  say_counts || failed=1
+  check_counts || failed=1
   files | sed 's/^/  /' >&2
   rm -f "$RUNNING/log" # so that a second `down` does not print these counts again
   return "$failed"
 }
 
-# The packets in the files of the capture. tcpdump itself reports no error of write(2) before its counts, so they are
-# counted. Prints nothing for text, and when old files may have been overwritten (rotation).
-written_packets() {
-  local file found
-  mapfile -t found < <(files)
-  ((${#found[@]} > 0)) || { echo 0 && return; }
-  [[ ${found[0]} == *.pcap* ]] && ((${#found[@]} < KEEP)) || return 0
-  for file in "${found[@]}"; do tcpdump --count -r "$file" 2>/dev/null || :; done | awk '/^[0-9]+ packets?$/ { sum += $1 } END { print sum + 0 }'
-}
-
-# tcpdump's last words.
-say_counts() {
-  local counts dropped captured written
-  counts=$(awk '
-    / packets? captured$/ { captured += $1 } / received by filter$/ { received += $1 } / dropped by kernel$/ { dropped += $1 }
-    END { printf "%d captured, %d received by filter, %d dropped by kernel", captured, received, dropped }' "$RUNNING/log")
-  if ! grep -q ' packets\? captured$' "$RUNNING/log"; then
-    say "${YELLOW}tcpdump ended without its counts: $(tail -n 1 "$RUNNING/log")$PLAIN"
-    return 1
-  fi
-  say "packets: $counts"
-  captured=${counts%% *} written=$(written_packets)
-  if [[ -n $written ]] && ((written < captured)); then
-    say "${YELLOW}tcpdump could not write $((captured - written)) of $captured packets: $(df -h --output=avail "$CAPTURES" | tail -n 1 | tr -d ' ') of disk space is free in $CAPTURES$PLAIN"
-    return 1
-  fi
-  dropped=${counts##*filter, }
-  [[ ${dropped%% *} == 0 ]] || { say "${YELLOW}some were dropped: the disk or this machine is too slow; SNAPLEN=96 takes less${PLAIN}" && return 1; }
+end_tcpdump() { # PID
+  # The kernel hands packets over in blocks, at most a second late (tcpdump's to_ms): wait for those that were sent.
+  [[ -n ${DRY_RUN:-} ]] || read -rt 1.2 <> <(:) || :
+  run kill -INT "$1"
+  [[ -n ${DRY_RUN:-} ]] || retry_until 10 process_ended "$1" || die "tcpdump ($1) does not end; kill -9 $1"
 }
 
 files() {
@@ -174,11 +146,6 @@ status() {
   files | xargs -r du -h
 }
 
-print_filter() {
-  prepare
-  filter
-}
-
 run_for() { # SECONDS, none: until Ctrl+C
   local end=$((SECONDS + ${1:-0}))
   up
@@ -188,7 +155,7 @@ run_for() { # SECONDS, none: until Ctrl+C
   INTERRUPTED=
   say "capturing${1:+ for $1 s}; Ctrl+C ends it"
   until [[ -n $INTERRUPTED ]] || { [[ -n ${1:-} ]] && ((SECONDS >= end)); }; do
-    sleep 0.2 & # in the background: a signal ends `wait` at once, a sleep in front not
+    sleep 0.2 & # in the background, because a signal ends `wait` at once but not a foreground sleep
     wait $! || :
   done
   trap - INT TERM
@@ -211,7 +178,7 @@ for argument; do
 done
 case $COMMAND in
   up | down | status | files) "$COMMAND" ;;
-  filter) print_filter ;;
+  filter) prepare && filter ;;
   run) run_for ${WANTED:+"$WANTED"} ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$COMMAND\"" ;;

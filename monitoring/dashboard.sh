@@ -7,7 +7,8 @@
 #   monitoring/dashboard.sh status   whether it answers; 1 if not
 #   monitoring/dashboard.sh help
 #
-# DASHBOARD_PORT=8051 takes another port. tcpdump reads the bridges, NFLOG tells of drops, each service is asked each second.
+# DASHBOARD_PORT=8051 uses another port. The page shows what tcpdump sees on the bridges, the drops that NFLOG reports,
+# and each service's health, checked once a second.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
@@ -17,10 +18,10 @@ source "$ROOT/scripts/lib/processes.sh"
 DASHBOARD_PORT=${DASHBOARD_PORT:-8050}
 PID_FILE=$RUN_DIR/dashboard.pid LOG=$STATE_DIR/log/dashboard.log
 
-serve() { # OPTION...: gunicorn with one worker, for what was watched is in its memory
+serve() { # OPTION...: gunicorn with one worker, because what it has seen is in its memory
   cd "$ROOT"
-  exec "$VENV/bin/gunicorn" --bind "127.0.0.1:$DASHBOARD_PORT" --workers 1 --worker-class gthread --threads 8 --timeout 60 \
-    --graceful-timeout 2 --no-control-socket --pid "$PID_FILE" "$@" 'monitoring.dashboard.app:serve()' 9>&-
+  exec "$VENV/bin/gunicorn" --bind "127.0.0.1:$DASHBOARD_PORT" --workers 1 --worker-class gthread --threads 8 \
+    --timeout 60 --graceful-timeout 2 --no-control-socket --pid "$PID_FILE" "$@" 'monitoring.dashboard.app:serve()' 9>&-
 }
 
 prepare() {
@@ -28,16 +29,17 @@ prepare() {
   need_tools tcpdump conntrack ss
   need_environment
   load_topology
-  need_lab # and no table is named: when the running lab's is another one, the page begins anew with that
+  need_lab # do not export TOPOLOGY: when the lab changes its table, the page restarts with the new one
   install -d -m 711 "$RUN_DIR" "$STATE_DIR"
   install -d -m 700 "$STATE_DIR/log"
   [[ -z $(pid) ]] || die "it runs already (process $(pid)): http://localhost:$DASHBOARD_PORT"
   local holder
   holder=$(ss -Hltnp "sport = :$DASHBOARD_PORT" | sed -n 's/.*users:((\("[^"]*",pid=[0-9]*\).*/\1/p; q')
-  [[ -z $holder ]] || die "port $DASHBOARD_PORT is taken by $holder; end it, or take another: DASHBOARD_PORT=8051 monitoring/dashboard.sh run"
+  [[ -z $holder ]] ||
+    die "port $DASHBOARD_PORT is taken by $holder; end it, or use another port: DASHBOARD_PORT=8051"
 }
 
-pid() { # of the one that runs
+pid() { # of the running dashboard
   local number
   number=$(cat "$PID_FILE" 2>/dev/null) || return 0
   ! grep -qa dashboard "/proc/$number/cmdline" 2>/dev/null || echo "$number"

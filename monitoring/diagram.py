@@ -24,8 +24,7 @@ from lab import topology
 from lab.messages import print_message
 from lab.table import TableError
 from lab.terminal import Console
-from monitoring import policy_map
-from monitoring.drawing import dot_source, draw
+from monitoring.drawing import dot_source, draw, policy_edges, policy_source
 from monitoring.live import LiveError, collect, need_root
 from monitoring.picture import DOWN, MISSING, UNKNOWN, Card, Picture, compose, words_of
 from security.policy.model import Policy
@@ -86,14 +85,14 @@ def _style(card: Card) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks; 0 done, 1 refused, 2 bad usage."""
+    """Do what the command line asks; 0 done, 1 an error, 2 bad usage."""
     options = _options(arguments)
     try:
         _check_dot(options)
         need_root()
         table = topology.load()
         policy = load_policy(table) if policy_path(table) else None
-        _give(compose(collect(), table), policy, options)
+        _show_and_draw(compose(collect(), table), policy, options)
     except (LiveError, TableError, OSError) as error:
         print_message("diagram", error)
         return 1
@@ -106,13 +105,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw it as SVG too")
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw it as PNG too")
     parser.add_argument(
-        "--policy",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="draw the policy too: .svg, .png",
-    )
+        "--policy", type=Path, action="append", default=[], metavar="FILE", help="draw the policy too: .svg, .png"
+    )  # fmt: skip
     return parser.parse_args(arguments)
 
 
@@ -121,9 +115,9 @@ def _check_dot(options: argparse.Namespace) -> None:
         raise LiveError("`dot` draws SVG and PNG and is missing; sudo apt-get install graphviz")
 
 
-def _give(picture: Picture, policy: Policy | None, options: argparse.Namespace) -> None:
+def _show_and_draw(picture: Picture, policy: Policy | None, options: argparse.Namespace) -> None:
     if options.json:
-        lines = policy_map.edges(policy) if policy else ()
+        lines = policy_edges(policy) if policy else ()
         flows = [
             {
                 "source": source,
@@ -142,7 +136,7 @@ def _give(picture: Picture, policy: Policy | None, options: argparse.Namespace) 
             draw(dot_source(picture), kind, file)
     for file in options.policy:
         if policy:
-            draw(policy_map.dot_source(policy), file.suffix.lstrip("."), file)
+            draw(policy_source(policy), file.suffix.lstrip("."), file)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ rotation; after a return the picture shows the slow start.
 """
 
 import argparse
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.axes import Axes
 from rich.table import Table
 
@@ -21,10 +21,9 @@ from lab.terminal import Console
 from lab.topology import Topology, load, table_path
 from lab.unread import Unread
 from monitoring.colours import COLOURS
-from monitoring.gateway_log import Routed, lines_of, read
+from monitoring.gateway_log import lines_of, log_of_gateway, read, to_products
 
-LOGS = Path("/var/opt/cnet/log")
-ENOUGH = 300
+ENOUGH = 300  # requests, the fewest that are judged
 
 
 @dataclass(frozen=True)
@@ -43,18 +42,15 @@ def shares(requests: Iterable[tuple[float, str]]) -> list[Share]:
     An instance that answered in a second is due an even share of that second's requests. So an instance that ran only
     part of the time is judged by that time, and a slow start shows.
     """
-    seconds: dict[int, Counter[str]] = {}
-    for time, instance in requests:
-        seconds.setdefault(int(time), Counter())[instance] += 1
-    got: Counter[str] = Counter()
-    due: dict[str, float] = {}
-    for counts in seconds.values():
-        got.update(counts)
-        for instance in counts:
-            due[instance] = due.get(instance, 0.0) + counts.total() / len(counts)
+    frame = pd.DataFrame(list(requests), columns=["time", "instance"])
+    counts = frame.groupby([frame["time"].astype(int), "instance"]).size()
+    by_second = counts.groupby(level=0)
+    even = by_second.transform("sum") / by_second.transform("size")
+    sums = pd.DataFrame({"got": counts, "due": even}).groupby(level=1).sum()
+    total = int(sums["got"].sum())
     return [
-        Share(name, count, 100 * count / got.total(), 100 * (count - due[name]) / due[name])
-        for name, count in sorted(got.items())
+        Share(str(name), int(got), 100 * got / total, 100 * (got - due) / due)
+        for name, got, due in sums.itertuples()
     ]
 
 
@@ -72,17 +68,6 @@ def names_by_url(topology: Topology) -> dict[str, str]:
     }
 
 
-def log_of_gateway(topology: Topology) -> Path:
-    """Return where the supervisor writes the gateway's log."""
-    gateways = topology.nodes_running("api-gateway")
-    return LOGS / f"{gateways[0].name if gateways else 'api-gateway'}.log"
-
-
-def to_products(routed: Iterable[Routed]) -> list[Routed]:
-    """Return the requests for products, which have several instances to go to."""
-    return [request for request in routed if request.path.startswith("/api/products")]
-
-
 def draw(requests: Sequence[tuple[float, str]], path: Path, seconds: float = 0.5) -> None:
     """Write a PNG: requests a second by instance, stacked, over time."""
     figure, axes = plt.subplots(figsize=(10, 4), layout="constrained")
@@ -95,15 +80,13 @@ def draw(requests: Sequence[tuple[float, str]], path: Path, seconds: float = 0.5
 
 def stack(axes: Axes, requests: Sequence[tuple[float, str]], begin: float, seconds: float) -> None:
     """Draw requests, as time and instance, stacked by instance."""
-    names = sorted({name for _, name in requests})
-    last = int((max((time for time, _ in requests), default=begin) - begin) / seconds)
-    counts = {name: [0.0] * (last + 1) for name in names}
-    for time, name in requests:
-        if time >= begin:
-            counts[name][int((time - begin) / seconds)] += 1 / seconds
-    edges = [number * seconds for number in range(last + 1)]
-    colours = [COLOURS[number % len(COLOURS)] for number in range(len(names))]
-    axes.stackplot(edges, *counts.values(), labels=names, colors=colours, linewidth=0)
+    frame = pd.DataFrame(list(requests), columns=["time", "instance"])
+    steps = ((frame["time"] - begin) // seconds).astype(int)
+    counts = frame.groupby([steps, "instance"]).size().unstack(fill_value=0)
+    counts = counts.reindex(range(max(int(steps.max()) + 1, 1)), fill_value=0) / seconds
+    edges = [number * seconds for number in counts.index]
+    colours = [COLOURS[number % len(COLOURS)] for number in range(len(counts.columns))]
+    axes.stackplot(edges, *counts.T.to_numpy(), labels=counts.columns, colors=colours, linewidth=0)
     axes.set_ylabel("requests/s")
     axes.set_xlim(0, max(edges[-1], seconds))
     axes.spines[["top", "right"]].set_visible(False)
@@ -119,8 +102,8 @@ def show(shared: Sequence[Share], unread: Unread) -> None:
         table.add_row(share.instance, f"{share.requests:,}", f"{share.share:.2f}", f"{share.deviation:+.2f}")
     console = Console()
     console.print(table)
-    for said in unread.sentences():
-        console.print(said, soft_wrap=True)
+    for sentence in unread.sentences():
+        console.print(sentence, soft_wrap=True)
     if sum(share.requests for share in shared) < ENOUGH:
         console.print(f"too few requests to judge: fewer than {ENOUGH}")
         return
@@ -130,7 +113,9 @@ def show(shared: Sequence[Share], unread: Unread) -> None:
 def write_csv(shared: Sequence[Share], path: Path) -> None:
     """Write the table as CSV."""
     columns = ("instance", "requests", "share_percent", "deviation_percent")
-    rows = [(each.instance, each.requests, round(each.share, 3), round(each.deviation, 3)) for each in shared]
+    rows = [
+        (share.instance, share.requests, round(share.share, 3), round(share.deviation, 3)) for share in shared
+    ]
     write_rows(path, columns, rows)
 
 

@@ -1,9 +1,9 @@
-"""The picture in graphviz's language: every state is a line style; colour only repeats it.
+"""The picture and the policy in graphviz's language: every state is a line style; colour only repeats it.
 
     card ---- veth ---- | host               | ---- veth ---- card
     card ---- veth ---- |   plug bridge plug | ---- veth ---- card
 
-The host is one table with a cell (plug) for each wire, so that the wires run level and never cross.
+The host is one table with a cell (plug) for each link, so that the links run level and never cross.
 """
 
 from __future__ import annotations
@@ -14,21 +14,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.escape import for_graphviz
+from lab.escape import for_graphviz, quoted_for_graphviz
+from lab.topology import Topology
 from lab.whole_file import draft_of
 from monitoring.colours import BLUE, VERMILION
 from monitoring.live import LiveError
 from monitoring.picture import DOWN, MISSING, Card, Picture, words_of
+from security.policy.model import ACCEPT, HOST, WORLD, Line, Policy
 
 GREY = "#6B6B6B"
 ONE_SIDE = 4  # up to so many nodes, all are on one side of the host
-LONGEST_LINE = 26  # characters on a card
+MAX_LINE = 26  # characters on a card
 LINE_HEIGHT, CARD_MARGIN = 15, 26  # points
 DOTS_PER_INCH = 192  # twice that of a screen, for print
 GRAPH = f"""graph lab {{
   graph [rankdir=LR, bgcolor=white, pad=0.15, nodesep=0.1, ranksep=0.1, dpi={DOTS_PER_INCH}]
   node [shape=plain, fontname="DejaVu Sans,Arial,sans-serif", fontsize=11]
   edge [penwidth=1.6]
+"""
+_POLICY_GRAPH = """digraph policy {
+  graph [rankdir=LR, bgcolor=white, pad=0.2, nodesep=0.35, ranksep=1.6, dpi=160, fontname="DejaVu Sans"]
+  node [shape=box, style="rounded,filled", fillcolor=white, color="#0072B2", penwidth=2]
+  node [fontname="DejaVu Sans", fontsize=12]
+  edge [fontname="DejaVu Sans", fontsize=10, penwidth=1.4]
 """
 
 
@@ -37,7 +45,7 @@ def dot_source(picture: Picture) -> str:
     lines = [f"  host [label=<{_host(picture)}>]"]
     for group in _groups(picture):
         for plug, card in group.plugs():
-            lines += _card_and_wire(plug, card)
+            lines += _card_and_link(plug, card)
     return GRAPH + "\n".join(lines) + "\n}\n"
 
 
@@ -59,7 +67,7 @@ class Group:
 
 def _groups(picture: Picture) -> list[Group]:
     bridges = {bridge.name: ["bridge", *words_of(bridge)] for bridge in picture.lab.bridges}
-    titles = {**bridges, "": ["in no bridge"]}
+    titles = {**bridges, "": ["on no bridge"]}
     two_sides = len(picture.cards) > ONE_SIDE
     groups = []
     for number, (name, words) in enumerate(titles.items()):
@@ -104,24 +112,24 @@ def _plug_row(group: Group, row: int, height: int, middle: str) -> str:
     return f"<TR>{west}{middle}{east}</TR>"
 
 
-def _card_and_wire(plug: str, card: Card) -> list[str]:
+def _card_and_link(plug: str, card: Card) -> list[str]:
     node, side = f"card_{plug}", plug[0]
     ends = [f"{node}:{'e' if side == 'w' else 'w'}", f"host:{plug}:{side}"]
     lines = [f"  {node} [label=<{_card_table(card)}>]"]
-    wire = f"wire_{plug}"
+    link = f"link_{plug}"
     if MISSING in card.remarks:
         style, label = "style=invis", " "
     elif DOWN in card.remarks:
-        style, label = f'style=dashed, color="{VERMILION}"', _wire_label(card, side)
+        style, label = f'style=dashed, color="{VERMILION}"', _link_label(card, side)
     else:
-        style, label = "", _wire_label(card, side)
-    lines.append(f"  {wire} [label=<{label}>, fontsize=10, margin=0]")
-    path = [ends[0], wire, ends[1]] if side == "w" else [ends[1], wire, ends[0]]
+        style, label = "", _link_label(card, side)
+    lines.append(f"  {link} [label=<{label}>, fontsize=10, margin=0]")
+    path = [ends[0], link, ends[1]] if side == "w" else [ends[1], link, ends[0]]
     lines.append(f"  {' -- '.join(path)} [{style}]")
     return lines
 
 
-def _wire_label(card: Card, side: str) -> str:
+def _link_label(card: Card, side: str) -> str:
     names = (card.interface, card.port) if side == "w" else (card.port, card.interface)
     label = for_graphviz(" = ".join(names))
     return f'{label}<BR/><B><FONT COLOR="{VERMILION}">{DOWN}</FONT></B>' if DOWN in card.remarks else label
@@ -140,16 +148,65 @@ def _card_table(card: Card) -> str:
 
 
 def _card_lines(card: Card) -> list[str]:
-    lines = [f"<B>{line}</B>" for line in _broken(card.name)]
-    lines += _broken(f"namespace {card.namespace}")
+    lines = [f"<B>{line}</B>" for line in _wrapped(card.name)]
+    lines += _wrapped(f"namespace {card.namespace}")
     lines += map(for_graphviz, card.addresses or ["no address"])
     if MISSING not in card.remarks:
         lines += map(for_graphviz, card.programs() or ["nothing listens"])
     return lines + [f"<B>{for_graphviz(remark)}</B>" for remark in card.remarks if remark != DOWN]
 
 
-def _broken(text: str) -> list[str]:
-    return [for_graphviz(line) for line in textwrap.wrap(text, LONGEST_LINE)]
+def _wrapped(text: str) -> list[str]:
+    return [for_graphviz(line) for line in textwrap.wrap(text, MAX_LINE)]
+
+
+def policy_edges(policy: Policy) -> Iterator[tuple[str, str, Line]]:
+    """Yield (from, to, line), with the names as the table has them."""
+    for line in policy.lines:
+        sources, destinations = (names.split(",") for names in line.as_written)
+        for source in sources:
+            for destination in destinations:
+                yield source, destination, line
+
+
+def policy_source(policy: Policy) -> str:
+    """Return the policy in graphviz's language: an arrow a line; what it drops is dashed and ends in a bar."""
+    found = list(policy_edges(policy))
+    names = dict.fromkeys(name for source, destination, _ in found for name in (source, destination))
+    lines = [
+        f"  {quoted_for_graphviz(name)} [label=<{_policy_label(name, policy.topology)}>]" for name in names
+    ]
+    lines += [
+        f"  {quoted_for_graphviz(source)} -> {quoted_for_graphviz(destination)} [{_edge_attributes(line)}]"
+        for source, destination, line in found
+    ]
+    return _POLICY_GRAPH + "\n".join(lines) + "\n}\n"
+
+
+def _policy_label(name: str, topology: Topology) -> str:
+    if name in (HOST, WORLD):
+        return f"<B>{name}</B>"
+    if bridge := topology.bridge(name):
+        return f"<B>every node of {for_graphviz(name)}</B><BR/>{bridge.address.network}"
+    if name == "any":
+        return "<B>any node</B>"
+    members = topology.nodes_running(name)
+    node = topology.node(name)
+    what = [str(node.address.ip)] if node else [f"{member.name} {member.address.ip}" for member in members]
+    return "<BR/>".join((f"<B>{for_graphviz(name)}</B>", *what))
+
+
+def _edge_attributes(line: Line) -> str:
+    ports = ",".join(str(first) if first == last else f"{first}:{last}" for first, last in line.ports)
+    what = (
+        "/".join(line.protocols)
+        + (f" {ports}" if ports else "")
+        + (f" at most {line.rate}" if line.rate else "")
+    )
+    colour = BLUE if line.verdict == ACCEPT else VERMILION
+    shape = "" if line.verdict == ACCEPT else ", style=dashed, arrowhead=tee"
+    verdict = "" if line.verdict == ACCEPT else "dropped: "
+    return f'label="{verdict}{line.id}\\n{what}", color="{colour}", fontcolor="{colour}"{shape}'
 
 
 def draw(source: str, kind: str, file: Path) -> None:

@@ -1,6 +1,6 @@
 """A TCP connection for one question and its answer: one deadline for the whole exchange, and a limit of bytes.
 
-A socket's own timeout is for each read, so a peer that sends a byte before each one ends is never given up.
+A socket's own timeout (and that of requests) is for each read: a peer that sends a byte now and then never times out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-MOST_BYTES = 1 << 16
+MAX_BYTES = 1 << 16
 
 
 class TooLongError(OSError):
@@ -21,12 +21,12 @@ class TooLongError(OSError):
 
 
 class Exchange(socket.socket):
-    """A connection to (host, port). Raises TimeoutError after `seconds`, TooLongError after MOST_BYTES were read."""
+    """A connection to (host, port). Raises TimeoutError after `seconds`, TooLongError after MAX_BYTES were read."""
 
     def __init__(self, host: str, port: int, seconds: float) -> None:
         super().__init__(socket.AF_INET, socket.SOCK_STREAM)
         self._deadline = time.monotonic() + seconds
-        self._unread = MOST_BYTES
+        self._unread = MAX_BYTES
         try:
             self._limit_wait()
             self.connect((host, port))
@@ -35,14 +35,14 @@ class Exchange(socket.socket):
             raise
 
     def _limit_wait(self) -> None:
-        """Let the next call wait for the seconds that are left."""
+        """Set the timeout of the next call to the seconds that are left."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
         self.settimeout(left)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
-        """Send everything; Python's own deadline of sendall is for all of it."""
+        """Send everything; the timeout of sendall is for all of it."""
         self._limit_wait()
         super().sendall(data, flags)
 
@@ -57,7 +57,7 @@ class Exchange(socket.socket):
         read = super().recv_into(buffer, nbytes, flags)
         self._unread -= read
         if self._unread < 0:
-            raise TooLongError(f"its answer is longer than {MOST_BYTES >> 10} KiB")
+            raise TooLongError(f"its answer is longer than {MAX_BYTES >> 10} KiB")
         return read
 
     def read_line(self) -> bytes:

@@ -1,9 +1,9 @@
-"""Figures of the lab for Prometheus: links, connection tracking, what the policy dropped, health.
+"""Metrics of the lab for Prometheus: links, connection tracking, drops of the policy, health.
 
     python -m monitoring.exporter [--port 9105]
 
-Bound to loopback, and answers only requests that name it so. /metrics has the figures, made anew for each scrape;
-/targets lists what else to scrape: the services, in Prometheus' HTTP service discovery format
+Bound to loopback, and answers only requests to a loopback name. /metrics has the metrics, read anew for each scrape;
+/targets lists what else to scrape, the services, in Prometheus' HTTP service discovery format
 (https://prometheus.io/docs/prometheus/latest/http_sd/), so that no configuration holds an address.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -24,10 +24,10 @@ from prometheus_client.registry import Collector
 
 from lab.messages import print_message
 from lab.ruleset.iptables import live_rules
-from lab.topology import LINK_GROUP, Topology, TopologyError, load
-from monitoring.connections.tracker import tracking_table
+from lab.topology import Topology, TopologyError, load
+from monitoring.connections.tracker import read_tracking_table
 from monitoring.health.checks import SHOP, UP, check_all, targets
-from monitoring.live import LiveError, need_root, run
+from monitoring.live import LiveError, lab_links, need_root, read_links
 from monitoring.local_only import refusal
 from security.policy.compiler import drop_chain
 
@@ -38,13 +38,13 @@ _STATISTICS = ("packets", "bytes", "errors", "dropped")
 
 
 class LabCollector(Collector):
-    """Looks at the lab each time it is scraped."""
+    """Reads the lab at each scrape."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
 
     def collect(self) -> Iterable[Metric]:
-        """Give all figures; a source that cannot be read is counted, the others go on."""
+        """Yield all metrics; of a source that cannot be read only `cnet_source_failed`."""
         failed = GaugeMetricFamily(
             "cnet_source_failed", "1 when a source could not be read", labels=["source"]
         )
@@ -63,15 +63,13 @@ class LabCollector(Collector):
         nodes = {node.bridge_interface: node.name for node in self._topology.nodes}
         counters = {
             (direction, what): CounterMetricFamily(
-                f"cnet_link_{said}_{what}", f"{what} that a link of the lab {said}", labels=["link", "node"]
+                f"cnet_link_{verb}_{what}", f"{what} that a link of the lab {verb}", labels=["link", "node"]
             )
-            for direction, said in (("rx", "received"), ("tx", "sent"))
+            for direction, verb in (("rx", "received"), ("tx", "sent"))
             for what in _STATISTICS
         }
         up = GaugeMetricFamily("cnet_link_up", "1 when both ends of a link are up", labels=["link", "node"])
-        for link in json.loads(run("ip", "-s", "-j", "link", "show", "group", str(LINK_GROUP)) or "[]"):
-            if "ifname" not in link:
-                continue  # ip prints an empty object for each link of another group
+        for link in lab_links(read_links()):
             labels = [link["ifname"], nodes.get(link["ifname"], "")]
             up.add_metric(labels, int(link["operstate"] == "UP"))
             for (direction, what), counter in counters.items():
@@ -80,7 +78,7 @@ class LabCollector(Collector):
         yield up
 
     def _conntrack(self) -> Iterator[Metric]:
-        table = tracking_table()
+        table = read_tracking_table()
         yield GaugeMetricFamily(
             "cnet_conntrack_entries", "Connections that the host tracks", value=table.entries
         )
@@ -99,15 +97,13 @@ class LabCollector(Collector):
         volume = CounterMetricFamily(
             "cnet_policy_dropped_bytes", "Dropped, by line of the policy", labels=["id"]
         )
-        counted: Counter[str] = Counter()
-        weighed: Counter[str] = Counter()
+        sums: dict[str, Counter[str]] = defaultdict(Counter)
         for rule in live_rules():
             if rule.target == "DROP" and rule.chain.startswith(drop_chain("")):
-                counted[rule.chain.removeprefix(drop_chain(""))] += rule.packets
-                weighed[rule.chain.removeprefix(drop_chain(""))] += rule.bytes
-        for policy_id in sorted(counted):
-            packets.add_metric([policy_id], counted[policy_id])
-            volume.add_metric([policy_id], weighed[policy_id])
+                sums[rule.chain.removeprefix(drop_chain(""))].update(packets=rule.packets, bytes=rule.bytes)
+        for policy_id, counts in sorted(sums.items()):
+            packets.add_metric([policy_id], counts["packets"])
+            volume.add_metric([policy_id], counts["bytes"])
         yield from (packets, volume)
 
     def _health(self) -> Iterator[Metric]:
@@ -133,7 +129,7 @@ class LabCollector(Collector):
 
 
 def scrape_targets(topology: Topology) -> list[dict[str, object]]:
-    """List each service that has metrics of its own."""
+    """Return each service that has metrics of its own."""
     return [
         {
             "targets": [f"{node.address.ip}:{listener.port}"],
@@ -148,11 +144,11 @@ def scrape_targets(topology: Topology) -> list[dict[str, object]]:
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing of each scrape."""
+        """Log no scrape."""
 
 
 def application(topology: Topology) -> Callable[..., Iterable[bytes]]:
-    """Make the WSGI application."""
+    """Return the WSGI application."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(LabCollector(topology))
     metrics = make_wsgi_app(registry)

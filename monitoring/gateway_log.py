@@ -7,8 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lab.topology import Topology
 from lab.unread import Unread
 
+LOGS = Path("/var/opt/cnet/log")
 ROUTED = "Routing request to: "
 
 
@@ -34,6 +36,17 @@ class Change:
     reason: str
 
 
+def log_of_gateway(topology: Topology) -> Path:
+    """Return where the supervisor writes the gateway's log."""
+    gateways = topology.nodes_running("api-gateway")
+    return LOGS / f"{gateways[0].name if gateways else 'api-gateway'}.log"
+
+
+def to_products(routed: Iterable[Routed]) -> list[Routed]:
+    """Return the requests for products, which have several instances to go to."""
+    return [request for request in routed if request.path.startswith("/api/products")]
+
+
 def lines_of(log: Path) -> Iterator[str]:
     """Yield the lines of a log and its rotated predecessors (log.2, log.1), the oldest first."""
     rotated = [path for path in log.parent.glob(f"{log.name}.*") if path.suffix[1:].isdecimal()]
@@ -55,18 +68,18 @@ def read(lines: Iterable[str], unread: Unread) -> tuple[list[Routed], list[Chang
             )
             continue
         try:
-            found = _of(record)
+            entry = _entry(record)
         except (ValueError, KeyError, TypeError):
             unread.note("a record with a value that is missing or cannot be read", f"line {number}")
             continue
-        if isinstance(found, Routed):
-            routed.append(found)
-        elif found:
-            changes.append(found)
+        if isinstance(entry, Routed):
+            routed.append(entry)
+        elif entry:
+            changes.append(entry)
     return routed, changes
 
 
-def _of(record: Any) -> Routed | Change | None:
+def _entry(record: Any) -> Routed | Change | None:
     """Return a record as Routed or Change, None for another kind. Raises ValueError, KeyError, TypeError."""
     when = datetime.fromisoformat(record["time"])
     if when.tzinfo is None:

@@ -1,4 +1,4 @@
-"""The lab as the kernel has it, whatever the table says: read from ip, ss, iptables-save and nft.
+"""Read the live lab, whatever its table says: from ip, ss, iptables-save and nft.
 
 The two ends of a veth pair name each other by index. The host's end has the lab's link group and the number (netnsid)
 of the namespace with the other end, which `ip netns list` translates to a name.
@@ -27,7 +27,8 @@ Link = dict[str, Any]  # one link as `ip -j` prints it
 
 _PROGRAM = re.compile(r'\("([^"]*)",pid=')
 _TIMEOUT_SECONDS = 30  # for one command
-_LOCAL = 3  # column of ss: the address and port of this side
+# A line of `ss -Htn`: the state if it lists several, two queue lengths, then the local address and port.
+_SOCKET = re.compile(r"(?:[A-Z][A-Z0-9-]* +)?\d+ +\d+ +(\S+):(\d+) ")
 _WORKERS = 8  # commands at once; they mostly wait for the kernel
 
 
@@ -91,9 +92,9 @@ def run(*command: str) -> str:
         done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=_TIMEOUT_SECONDS)
         return done.stdout
     except FileNotFoundError:
-        raise LiveError(f"{command[0]} is missing; sudo scripts/install.sh up") from None
+        raise LiveError(f"{command[0]} is missing; install it: sudo scripts/install.sh up") from None
     except subprocess.TimeoutExpired:
-        raise LiveError(f"`{shlex.join(command)}` gave no answer in {_TIMEOUT_SECONDS} s") from None
+        raise LiveError(f"`{shlex.join(command)}` did not end within {_TIMEOUT_SECONDS} s") from None
     except subprocess.CalledProcessError as error:
         reason = (error.stderr.strip() or f"exit status {error.returncode}").splitlines()[0]
         raise LiveError(f"`{shlex.join(command)}`: {reason}") from None
@@ -101,8 +102,8 @@ def run(*command: str) -> str:
 
 def collect(run: Run = run) -> Lab:
     """Read the live system. Raises LiveError when it cannot be read or no lab is up."""
-    links: list[Link] = json.loads(run("ip", "-j", "-d", "addr", "show"))
-    ours = [link for link in links if link.get("group") == str(LINK_GROUP)]
+    links = read_links(run)
+    ours = lab_links(links)
     if not ours:
         raise LiveError("the lab is not up: sudo make up")
     bridges = tuple(_bridge(link) for link in ours if _is_bridge(link))
@@ -112,16 +113,28 @@ def collect(run: Run = run) -> Lab:
     return Lab(host, bridges, nodes, published.ports, (*published.others, *unread.sentences()))
 
 
+def read_links(run: Run = run, namespace: str = "") -> list[Link]:
+    """Return the links of the host or of a namespace, with their addresses and statistics."""
+    options = ["-n", namespace] if namespace else []
+    links: list[Link] = json.loads(run("ip", *options, "-j", "-d", "-s", "addr", "show"))
+    return links
+
+
+def lab_links(links: Iterable[Link]) -> list[Link]:
+    """Return those of the host's links that the lab made."""
+    return [link for link in links if link.get("group") == str(LINK_GROUP)]
+
+
 def need_root() -> None:
     """Raise LiveError for a user who may not enter namespaces."""
     if os.geteuid() != 0:
-        raise LiveError("needs root to look into namespaces; start it with sudo")
+        raise LiveError("only root can enter namespaces; start it with sudo")
 
 
 def addresses_of(link: Link) -> tuple[str, ...]:
     """Return the addresses of a link with their prefix lengths, without loopback addresses."""
-    found = (f"{item['local']}/{item['prefixlen']}" for item in link["addr_info"] if "local" in item)
-    return tuple(address for address in found if not ip_interface(address).is_loopback)
+    addresses = (f"{item['local']}/{item['prefixlen']}" for item in link["addr_info"] if "local" in item)
+    return tuple(address for address in addresses if not ip_interface(address).is_loopback)
 
 
 def _is_bridge(link: Link) -> bool:
@@ -140,8 +153,7 @@ def _nodes(ours: Iterable[Link], run: Run, unread: Unread) -> tuple[Node, ...]:
 
 
 def _node(namespace: str, port: Link, run: Run, unread: Unread) -> Node:
-    links: list[Link] = json.loads(run("ip", "-n", namespace, "-j", "addr", "show"))
-    inside = next(link for link in links if link["ifindex"] == port["link_index"])
+    inside = next(link for link in read_links(run, namespace) if link["ifindex"] == port["link_index"])
     listening = run("nsenter", f"--net=/run/netns/{namespace}", "ss", "-Hltnp")
     return Node(
         namespace=namespace,
@@ -155,15 +167,19 @@ def _node(namespace: str, port: Link, run: Run, unread: Unread) -> Node:
 
 
 def parse_listeners(text: str, unread: Unread, namespace: str) -> Iterator[Listener]:
-    """Yield the listeners of `ss -Hltnp`: state, two queue lengths, local and peer address, processes."""
-    for line in text.splitlines():
-        words = line.split()
-        address, _, port = words[_LOCAL].rpartition(":") if len(words) > _LOCAL else ("", "", "")
-        if not port.isdigit():
-            unread.note("a line of ss -Hltnp", f"{namespace}: {line}")
-            continue
+    """Yield the listeners of `ss -Hltnp`."""
+    for address, port, line in parse_sockets(text, unread, namespace):
         program = _PROGRAM.search(line)
-        yield Listener(int(port), program[1] if program else "?", address)
+        yield Listener(port, program[1] if program else "?", address)
+
+
+def parse_sockets(text: str, unread: Unread, where: str) -> Iterator[tuple[str, int, str]]:
+    """Yield the local address and port, and the line, of each socket that `ss -Htn` prints."""
+    for line in text.splitlines():
+        if socket := _SOCKET.match(line):
+            yield socket[1], int(socket[2]), line
+        else:
+            unread.note("a line of ss", f"{where}: {line}")
 
 
 def _publications(run: Run, bridges: Iterable[Bridge]) -> Publications:

@@ -1,7 +1,7 @@
-"""Who may ask a page that is bound to loopback: whoever calls it by a loopback name, from a page that is called so.
+"""Answer requests to a page on loopback only if they name it by a loopback name, and come from such a page.
 
-A page of another site may have its name resolve to 127.0.0.1 (DNS rebinding): the browser then asks here, and says in
-Host whom it thinks it asks. A script of another site says where it comes from in Origin.
+Another site may have its name resolve to 127.0.0.1 (DNS rebinding): the browser then sends its requests here, with that
+name in Host. A script of another site sends its site in Origin.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Refusal:
 
 
 def refusal(host: str, origin: str | None) -> Refusal | None:
-    """Judge the headers Host and Origin; None when the request may be answered."""
+    """Check the headers Host and Origin; return None when the request may be answered."""
     for header, value, pattern in (("Host", host, _HOST), ("Origin", origin, _ORIGIN)):
         if value is None:
             continue

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Phase 3: capture while the lab is used, then reports of traffic, connections and health.
 #
-#   monitoring/monitor.sh run      DURATION=30 seconds; visits the lab itself when nobody else does
+#   monitoring/monitor.sh run      DURATION=30 seconds; visits the lab itself when it has no other traffic
 #                                  FORMAT=json or parquet: also write the tables of traffic in that format
 #   monitoring/monitor.sh help
 #
@@ -19,7 +19,7 @@ HELPERS=() REPORTED=() CAPTURE=
 # Everything that the reports on connections and health write; monitoring.traffic removes its own old files.
 WRITTEN=(connections.csv established_by_service.csv nat_translations.csv tracking_table.csv connection_report.{md,pdf}
   health.csv health_latency.png health_report.{md,pdf})
-NOT_USED=20 # packets a second at the way in: the registry's checks alone
+NOT_USED=20 # packets a second at the published node: only the registry's checks
 
 page() { (start_page "$@"); }
 
@@ -42,7 +42,7 @@ way_in() { # sets WAY_IN to the node that serves the published HTTP port, and UR
 
 packets_in() { ip -s -j link show dev "${PORT[$WAY_IN]}" | jq '.[0].stats64.tx.packets'; }
 
-is_used() { # whether there are more packets than without customers, in a second
+is_used() { # 0 if more packets pass in a second than without customers
   local before
   before=$(packets_in)
   read -rt 1 <> <(:) || :
@@ -51,7 +51,7 @@ is_used() { # whether there are more packets than without customers, in a second
 
 visit() {
   if ! way_in; then
-    say "no nginx publishes a port: use the lab yourself meanwhile"
+    say "no published port found, so no traffic is generated; send some requests yourself"
   elif is_used; then
     say "the lab is in use: no visits of our own"
   else
@@ -117,7 +117,8 @@ run_monitor() {
   defer end_helpers
   start_capture
   visit
-  start_page monitoring.health --every 2 --rounds $((DURATION / 2 + 1)) --csv "$health_log" --report "$REPORTS" >/dev/null &
+  start_page monitoring.health --every 2 --rounds $((DURATION / 2 + 1)) --csv "$health_log" --report "$REPORTS" \
+    >/dev/null &
   health=$!
   HELPERS+=("$health")
   progress

@@ -22,7 +22,7 @@ class Names:
         return HOST if address.startswith(_LOOPBACK) else self._known.get(address, address)
 
     def are_checking(self, one: str, other: str) -> bool:
-        """Tell whether packets between two names are the lab's own checks.
+        """Return whether packets between two names are the lab's own checks.
 
         These are packets of a registry (probes, heartbeats, discovery), and packets between the host and a node that
         publishes no port: health checks. To a node with a published port, customers' requests come from the host, too.

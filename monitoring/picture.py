@@ -12,12 +12,12 @@ from monitoring.live import Bridge, Lab, Listener, Node
 from monitoring.publications import Publication
 
 DOWN, MISSING, UNKNOWN = "down", "missing", "not in the table"
-_MOST_NOT_SHOWN = 5  # rules that are listed
+_MAX_NOT_SHOWN = 5  # rules that are listed
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is drawn for a node; `remarks` is empty when it is as the table says."""
+    """What is drawn for a node; `remarks` is empty when it matches the table."""
 
     name: str
     namespace: str
@@ -59,8 +59,8 @@ class Picture:
         if not found:
             return []
         what = f"rules that lead, or may lead, into the lab, but not one port to one port: {len(found):,}"
-        more = len(found) - _MOST_NOT_SHOWN
-        return [what, *found[:_MOST_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
+        more = len(found) - _MAX_NOT_SHOWN
+        return [what, *found[:_MAX_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
 
     def name_at(self, publication: Publication) -> str:
         """Return the name of the node that a published port leads to, or the address if no node has it."""
@@ -90,12 +90,12 @@ def _with_drift(card: Card, planned: topology.Node, *, serves: bool) -> Card:
         return card
     drift = []
     if str(planned.address) not in card.addresses:
-        drift.append(f"has not {planned.address}")
+        drift.append(f"{planned.address} is missing")
     if card.bridge != planned.bridge:
-        drift.append(f"not in {planned.bridge}")
+        drift.append(f"not on {planned.bridge}")
     ports = {listener.port for listener in card.listeners}
     tcp = [listener.port for listener in planned.listens if listener.protocol == "tcp"]
-    drift += [f"nobody listens on {port}" for port in tcp if serves and port not in ports]
+    drift += [f"nothing listens on {port}" for port in tcp if serves and port not in ports]
     return replace(card, remarks=(*drift, *card.remarks))
 
 
@@ -146,7 +146,7 @@ def _card(name: str, node: Node, remarks: tuple[str, ...]) -> Card:
 
 
 def _is_shown(address: str) -> bool:
-    """Tell whether an address is worth showing: every interface has an IPv6 link-local one."""
+    """Return whether to show an address; link-local ones of IPv6 are not shown, because every interface has one."""
     parsed = ip_interface(address)
     return parsed.version == 4 or not parsed.is_link_local  # noqa: PLR2004 - IPv4
 

@@ -1,52 +1,50 @@
-"""Gentle traffic for a lab that nobody uses: some requests a second, an order now and then.
+"""Visit a lab that nobody uses: some requests a second, an order now and then.
 
     python -m monitoring.visit URL SECONDS
 
-Open loop: each visit has its moment, whether the one before was quick or not. Prints how many were answered.
+Each visit has its moment, whether the one before was quick or not. Prints how many were answered.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
-from urllib.parse import urlsplit
 
-from monitoring.exchange import http_connection
+import requests
 
 PER_SECOND, ORDER_EACH = 5, 10  # visits; every tenth is an order
 _TIMEOUT_SECONDS = 2.0
-_WELL = 400
-_ORDER = {"customer_id": "visitor", "product_id": "2", "quantity": 1, "total_price": 29.99}
+_ORDER: dict[str, str | float] = {
+    "customer_id": "visitor",
+    "product_id": "2",
+    "quantity": 1,
+    "total_price": 29.99,
+}
 _PATHS = ("/api/products", "/api/products/1", "/api/products/3", "/health")
 
 
-def visit(host: str, port: int, number: int) -> bool:
-    """Make one visit on a connection of its own; tell whether it was answered well, and in time."""
-    try:
-        with closing(http_connection(host, port, _TIMEOUT_SECONDS)) as connection:
+def visit(url: str, number: int) -> bool:
+    """Make one visit on a connection of its own; return whether the answer was good and in time."""
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy
+        try:
             if number % ORDER_EACH == ORDER_EACH - 1:
-                headers = {"Content-Type": "application/json", "Connection": "close"}
-                connection.request("POST", "/api/orders", json.dumps(_ORDER), headers)
+                response = session.post(f"{url}/api/orders", json=_ORDER, timeout=_TIMEOUT_SECONDS)
             else:
-                connection.request("GET", _PATHS[number % len(_PATHS)], headers={"Connection": "close"})
-            return connection.getresponse().status < _WELL
-    except (OSError, http.client.HTTPException):
-        return False
+                response = session.get(url + _PATHS[number % len(_PATHS)], timeout=_TIMEOUT_SECONDS)
+        except requests.RequestException:
+            return False
+        return response.ok
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Visit; 0 when all were answered."""
+    """Visit; 0 when all visits were answered."""
     url, seconds = arguments
-    parts, begin = urlsplit(url), time.monotonic()
-    answered = 0
-    count = int(float(seconds) * PER_SECOND)
+    begin, answered, count = time.monotonic(), 0, int(float(seconds) * PER_SECOND)
     for number in range(count):
         time.sleep(max(begin + number / PER_SECOND - time.monotonic(), 0))
-        answered += visit(parts.hostname or "", parts.port or 80, number)
+        answered += visit(url, number)
     print(f"{answered} of {count} visits were answered")
     return 0 if answered == count else 1
 

@@ -23,8 +23,8 @@ from lab.document import Document, Picture, Rows, Section, write_pdf
 from lab.terminal import Console
 from lab.topology import Topology, load, table_path
 from lab.unread import Unread
-from monitoring.distribution import Share, names_by_url, shares, to_products, unevenness
-from monitoring.gateway_log import Change, Routed, lines_of, read
+from monitoring.distribution import Share, names_by_url, shares, unevenness
+from monitoring.gateway_log import Change, Routed, lines_of, read, to_products
 
 SAMPLE = [field.name for field in fields(Sample)]
 EVEN_PERCENT, EVEN_REQUESTS = 1.0, 2.0  # each of the gateway's two workers goes round by itself

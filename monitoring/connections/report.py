@@ -2,121 +2,109 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
+
 from lab.csv_files import Table
 from lab.document import Document, Rows, Section, write
-from monitoring.connections.tables import csv_tables
+from monitoring.connections.tables import HEADINGS, TITLES, csv_tables
 from monitoring.connections.tracker import Snapshot
 
-_TITLES = {
-    "connections": "Connections by service and state",
-    "established_by_service": "Established connections of each service",
-    "nat_translations": "Address translations, both ways",
-    "tracking_table": "The tracking table",
-}
 _WIDE = {"source", "destination", "sent", "answered", "service", "metric"}
-_HEADINGS = {
-    "source": "from", "destination": "to", "sent": "as it was sent", "answered": "as answers come back",
-    "metric": "figure", "fill_percent": "% of the limit",
-}  # fmt: skip
-_CLIENT_PORT, _CLIENT_PORT_BACK = re.compile(r"^(.*?):\d+(?= )"), re.compile(r":\d+$")
-_MOST_ROWS, _MANY_WAITING, _HALF = 30, 10, 0.5
-_CHECKING = {"host", "service-registry"}  # health checks and heartbeats open a connection each, and should
+_MAX_ROWS, _MANY_WAITING, _HALF = 30, 10, 0.5
+_CHECKING = ("host", "service-registry")  # health checks and heartbeats open a connection each, and should
 
 
 def report(snapshot: Snapshot, folder: Path) -> Path:
-    """Write connection_report.pdf and its Markdown; give the PDF's path."""
+    """Write connection_report.pdf and its Markdown; return the PDF's path."""
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     unread = snapshot.unread.remarks()
+    observations = [*snapshot.alarms(), *_observations(snapshot)]
     sections = [
         Section("Executive summary", [_summary(snapshot)]),
-        Section(
-            "Observations", [*snapshot.alarms(), *_observations(snapshot)] or ["Nothing deserves attention."]
-        ),
+        Section("Observations", observations or ["No problem was found."]),
         *([Section("What could not be read", unread)] if unread else []),
+        *(_section(table) for table in csv_tables(snapshot) if table.rows),
     ]
-    for table in csv_tables(snapshot):
-        if table.rows:
-            sections.append(_section(_alike(table) if table.name == "nat_translations" else table))
     path = folder / "connection_report.pdf"
     made = f"Generated on {when} by python -m monitoring.connections --reports {folder.name}"
     write(Document("Connection tracking", made, sections), path.with_suffix(".md"), path)
     return path
 
 
+def _frame(table: Table) -> pd.DataFrame:
+    return pd.DataFrame(table.rows, columns=list(table.columns))
+
+
 def _section(table: Table) -> Section:
-    headings = [_HEADINGS.get(column, column) for column in table.columns]
-    ports = [number for number, column in enumerate(table.columns) if column == "port"]
-    rows = [
-        tuple(str(cell) if at in ports else cell for at, cell in enumerate(row))
-        for row in table.rows[:_MOST_ROWS]
-    ]
-    widths = [3 if column in _WIDE else 1.3 for column in table.columns]
-    more = len(table.rows) - _MOST_ROWS
+    frame = _frame(table)
+    if table.name == "nat_translations":
+        frame = _without_client_ports(frame)
+    if "port" in frame:
+        frame["port"] = frame["port"].astype(str)  # no separators of thousands
+    rows = [row.tolist() for _, row in frame.head(_MAX_ROWS).astype(object).iterrows()]
+    headings = [HEADINGS.get(column, column) for column in frame.columns]
+    widths = [3 if column in _WIDE else 1.3 for column in frame.columns]
+    more = len(frame) - _MAX_ROWS
     note = [f"{more:,} more rows like these are in the CSV file."] if more > 0 else []
-    return Section(_TITLES[table.name], [Rows(headings, rows, widths), *note])
+    return Section(TITLES[table.name], [Rows(headings, rows, widths), *note])
 
 
-def _alike(translations: Table) -> Table:
-    """Count translations that differ in the client's port alone as one."""
-    counts = Counter(
-        (*kind, _CLIENT_PORT.sub(r"\1", sent), _CLIENT_PORT_BACK.sub("", back))
-        for *kind, sent, back in (map(str, row) for row in translations.rows)
-    )
-    rows = [(*alike, count) for alike, count in counts.most_common()]
-    return Table(translations.name, (*translations.columns, "connections"), rows)
-
-
-def _states(snapshot: Snapshot) -> Counter[str]:
-    states: Counter[str] = Counter()
-    for (*_, state), count in snapshot.pairs.items():
-        states[state] += count
-    return states
+def _without_client_ports(translations: pd.DataFrame) -> pd.DataFrame:
+    """Count translations that differ only in the client's port as one."""
+    sent = translations["sent"].str.replace(r":\d+(?= )", "", n=1, regex=True)
+    answered = translations["answered"].str.replace(r":\d+$", "", regex=True)
+    return translations.assign(sent=sent, answered=answered).value_counts().reset_index(name="connections")
 
 
 def _summary(snapshot: Snapshot) -> str:
-    states = ", ".join(
-        f"{count:,} {state}" for state, count in _states(snapshot).most_common() if state != "-"
-    )
-    open_ones = sum(each.incoming for each in snapshot.established)
+    pairs, services = (_frame(table) for table in csv_tables(snapshot)[:2])
+    counts = pairs[pairs["state"] != "-"].groupby("state")["connections"].sum().sort_values(ascending=False)
+    states = ", ".join(f"{count:,} {state}" for state, count in counts.items())
     return (
         f"The host tracks {snapshot.table.entries:,} connections of at most {snapshot.table.limit:,}"
-        f"{': ' + states if states else ''}. Services have {open_ones:,} established connections that others opened, "
-        f"and {len(snapshot.translations):,} connections have their addresses rewritten."
+        f"{': ' + states if states else ''}. Services have {services['incoming'].sum():,} established connections that "
+        f"others opened, and {len(snapshot.translations):,} connections have their addresses rewritten."
     )
 
 
 def _observations(snapshot: Snapshot) -> Iterator[str]:
-    if not snapshot.pairs:
+    pairs = _frame(csv_tables(snapshot)[0])
+    if pairs.empty:
         yield (
             "No connection between nodes is tracked: without a policy in force, what crosses a bridge is not handed "
             "to iptables. sudo make policies"
         )
-    for (source, destination, _, port, state), count in snapshot.pairs.most_common():
-        if state == "SYN_SENT":
-            yield (
-                f"{count:,} connections from {source} to {destination} wait for an answer: dropped, or nobody listens. "
-                f"sudo make explain FROM={source} TO={destination} PORT={port}"
-            )
-        elif state == "CLOSE_WAIT" and count >= _MANY_WAITING:
-            yield f"{count:,} connections from {source} to {destination} wait for one side's program to close them."
-    ends = Counter[tuple[str, str]]()
-    for (source, destination, _, _, state), count in snapshot.pairs.items():
-        if state == "TIME_WAIT" and not _CHECKING & {source, destination}:
-            ends[source, destination] += count
-    waiting, total = sum(ends.values()), sum(snapshot.pairs.values())
-    if total >= _MANY_WAITING and waiting > _HALF * total:
-        (source, destination), count = ends.most_common(1)[0]
+    for pair in pairs[pairs["state"] == "SYN_SENT"].itertuples():
         yield (
-            f"{waiting:,} of {total:,} connections are closed already (TIME_WAIT), {count:,} of them from {source} to "
-            f"{destination}: it seems to open one for each request. "
-            "A pool of connections, or keep-alive, would spare the handshakes."
+            f"{pair.connections:,} connections from {pair.source} to {pair.destination} wait for an answer: they were "
+            f"dropped, or nothing listens. sudo make explain FROM={pair.source} TO={pair.destination} PORT={pair.port}"
         )
-    busiest = max(snapshot.established, key=lambda each: each.incoming, default=None)
+    open_ones = pairs[(pairs["state"] == "CLOSE_WAIT") & (pairs["connections"] >= _MANY_WAITING)]
+    for pair in open_ones.itertuples():
+        yield (
+            f"{pair.connections:,} connections from {pair.source} to {pair.destination} wait for one side's program to "
+            "close them."
+        )
+    yield from _many_closed(pairs)
+    busiest = max(snapshot.established, key=lambda service: service.incoming, default=None)
     if busiest and busiest.incoming:
         yield f"{busiest.service} holds most of the established connections: {busiest.incoming:,} that others opened."
+
+
+def _many_closed(pairs: pd.DataFrame) -> Iterator[str]:
+    """Yield an observation when most connections are closed ones of clients that keep none open."""
+    is_check = pairs["source"].isin(_CHECKING) | pairs["destination"].isin(_CHECKING)
+    closed = pairs[(pairs["state"] == "TIME_WAIT") & ~is_check]
+    ends = closed.groupby(["source", "destination"])["connections"].sum().sort_values(ascending=False)
+    waiting, total = ends.sum(), pairs["connections"].sum()
+    if total >= _MANY_WAITING and waiting > _HALF * total:
+        pair = ends.reset_index().iloc[0]
+        yield (
+            f"{waiting:,} of {total:,} connections are closed already (TIME_WAIT), {pair['connections']:,} of them "
+            f"from {pair['source']} to {pair['destination']}: it seems to open one for each request. "
+            "A pool of connections, or keep-alive, would spare the handshakes."
+        )

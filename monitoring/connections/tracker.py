@@ -16,14 +16,13 @@ from pathlib import Path
 from lab.conntrack import Connection, connections
 from lab.topology import Node, Topology
 from lab.unread import Unread
-from monitoring.live import LiveError, run
+from monitoring.live import LiveError, parse_sockets, run
 from monitoring.names import Names
 
 _LIMITS = Path("/proc/sys/net/netfilter")
 _COUNTER = re.compile(r"(\w+)=(\d+)")
 ALARM_FILL = 0.8  # of the table: the next burst may not fit
 _STATELESS = "-"
-_LOCAL = 2  # column of ss: the address and port of this side
 _WORKERS = 8
 
 
@@ -72,7 +71,7 @@ class Snapshot:
     unread: Unread = field(default_factory=Unread)
 
     def alarms(self) -> Iterator[str]:
-        """Say what must be acted on."""
+        """Yield what somebody must act on."""
         table = self.table
         if table.fill >= ALARM_FILL:
             yield (
@@ -88,41 +87,49 @@ class Snapshot:
                 yield f"{name}: {table.counters[name]} {meaning}, since the machine started"
 
 
-def take(topology: Topology) -> Snapshot:
-    """Look at everything now. Raises LiveError when a command is missing or fails."""
+def take_snapshot(topology: Topology) -> Snapshot:
+    """Read both now. Raises LiveError when a command is missing or fails."""
     names, unread = Names(topology), Unread()
     tracked = list(connections(run("conntrack", "-L", "-o", "extended").splitlines(), unread))
     with ThreadPoolExecutor(_WORKERS) as pool:
         established = tuple(pool.map(lambda node: _established(node, unread), topology.nodes))
     return Snapshot(
-        by_pair(tracked, names), established, tuple(translations(tracked, names)), tracking_table(), unread
+        count_pairs(tracked, names),
+        established,
+        tuple(find_translations(tracked, names)),
+        read_tracking_table(),
+        unread,
     )
 
 
-def by_pair(tracked: Iterable[Connection], names: Names) -> Counter[tuple[str, str, str, int, str]]:
+def count_pairs(tracked: Iterable[Connection], names: Names) -> Counter[tuple[str, str, str, int, str]]:
     """Count connections by who opened them to whom: the service that answers, not the address that was asked for."""
-    found: Counter[tuple[str, str, str, int, str]] = Counter()
-    for each in tracked:
-        port = each.reply.source_port
-        ends = (names.of(each.original.source), names.of(each.reply.source))
-        found[*ends, each.protocol, port, each.state or _STATELESS] += 1
-    return found
+    return Counter(
+        (
+            names.of(connection.original.source),
+            names.of(connection.reply.source),
+            connection.protocol,
+            connection.reply.source_port,
+            connection.state or _STATELESS,
+        )
+        for connection in tracked
+    )
 
 
-def translations(tracked: Iterable[Connection], names: Names) -> Iterator[Translation]:
-    """Give the connections that are answered from, or to, another address than was asked."""
-    for each in tracked:
-        sent, back = each.original, each.reply
+def find_translations(tracked: Iterable[Connection], names: Names) -> Iterator[Translation]:
+    """Yield the connections that are answered from, or to, another address than was asked."""
+    for connection in tracked:
+        sent, back = connection.original, connection.reply
         dnat = (sent.destination, sent.destination_port) != (back.source, back.source_port)
         snat = (sent.source, sent.source_port) != (back.destination, back.destination_port)
         if dnat or snat:
             kind = " and ".join(name for name, is_it in (("DNAT", dnat), ("SNAT", snat)) if is_it)
             ends = [
-                f"{names.of(each_way.source)}:{each_way.source_port} \u2192 "
-                f"{names.of(each_way.destination)}:{each_way.destination_port}"
-                for each_way in (sent, back)
+                f"{names.of(way.source)}:{way.source_port} \u2192 "
+                f"{names.of(way.destination)}:{way.destination_port}"
+                for way in (sent, back)
             ]
-            yield Translation(kind, each.protocol, each.state or _STATELESS, *ends)
+            yield Translation(kind, connection.protocol, connection.state or _STATELESS, *ends)
 
 
 def _established(node: Node, unread: Unread) -> Established:
@@ -138,22 +145,18 @@ def count_established(node: Node, listed: str, unread: Unread) -> Established:
     """Count the lines of `ss -Htn state established` that have the node's address; -H: no header line."""
     ports = {listener.port for listener in node.listens if listener.protocol == "tcp"}
     incoming = outgoing = 0
-    for line in listed.splitlines():
-        words = line.split()
-        address, _, port = words[_LOCAL].rpartition(":") if len(words) > _LOCAL else ("", "", "")
-        if not port.isdigit():
-            unread.note("a line of ss", f"{node.name}: {line}")
-        elif address.strip("[]").removeprefix("::ffff:") != str(node.address.ip):
+    for address, port, _ in parse_sockets(listed, unread, node.name):
+        if address.strip("[]").removeprefix("::ffff:") != str(node.address.ip):
             continue
-        elif int(port) in ports:
+        if port in ports:
             incoming += 1
         else:
             outgoing += 1
     return Established(node.name, incoming, outgoing)
 
 
-def tracking_table() -> Table:
-    """Look at the table. Raises LiveError."""
+def read_tracking_table() -> Table:
+    """Read how full the table is. Raises LiveError."""
 
     def limit(name: str) -> int:
         try:

@@ -1,4 +1,4 @@
-"""The page: a map of services and what flows between them, drops in red, details of what is chosen.
+"""The dashboard's page: a map of services and their traffic, drops in red, details of the chosen service or flow.
 
 Bound to loopback, and answers only requests that name it by a loopback name (monitoring/local_only.py).
 """
@@ -12,7 +12,7 @@ from dash import Dash, Input, Output, State, ctx, html, no_update
 from flask import Flask, Response, request
 
 from lab.topology import load
-from monitoring.dashboard import details, look, page
+from monitoring.dashboard import details, page, style
 from monitoring.dashboard.model import Model
 from monitoring.dashboard.watchers import Watch
 from monitoring.local_only import refusal
@@ -21,16 +21,16 @@ PORT = 8050
 
 
 def serve() -> Flask:
-    """Start to watch the running lab, and give the page to a WSGI server."""
+    """Watch the running lab, and return the page as a WSGI application."""
     watch = Watch(load())
     watch.start()
-    atexit.register(watch.stop)  # killed, it takes its tcpdump along with the next packet: nobody reads it
+    atexit.register(watch.stop)  # after SIGKILL, tcpdump ends at its next packet: nobody reads its pipe
     server: Flask = make(Model(watch)).server
     return server
 
 
 def make(model: Model) -> Dash:
-    """Make the page."""
+    """Return the Dash application."""
     app = Dash("monitoring.dashboard", title="Container networking lab", update_title="")
     app.server.before_request(_refuse_strangers)
     app.layout = page.layout(model)
@@ -40,14 +40,14 @@ def make(model: Model) -> Dash:
     _follow_browser(app, "width", "(max-width: 800px)", "narrow", "wide")
 
     @app.callback(Output("map", "stylesheet"), Input("theme", "data"))
-    def theme(name: str) -> list[look.Element]:
-        return look.style_sheet(name)
+    def theme(name: str) -> list[style.Element]:
+        return style.style_sheet(name)
 
     return app
 
 
 def _follow_browser(app: Dash, store: str, query: str, if_so: str, if_not: str) -> None:
-    """Keep what a media query says in a store, as it changes."""
+    """Keep the result of a media query in a store."""
     app.clientside_callback(  # type: ignore[no-untyped-call] # dash has no type for it
         "function(_, now) {"
         f"  const found = window.matchMedia('{query}').matches ? '{if_so}' : '{if_not}';"
@@ -64,7 +64,7 @@ def _refuse_strangers() -> Response | None:
     return Response(refused.text, refused.status, mimetype="text/plain") if refused else None
 
 
-# --- what is live --------------------------------------------------------------------------------
+# --- the live part -------------------------------------------------------------------------------
 
 
 def _add_live(app: Dash, model: Model) -> None:
@@ -90,13 +90,13 @@ def _add_live(app: Dash, model: Model) -> None:
         pair = (chosen[0], chosen[1]) if chosen and len(chosen) == 2 else None  # noqa: PLR2004 - a way
         options, new_layout = page.way_options(scene), page.map_layout(width)
         return (
-            look.elements(scene, narrow=width == "narrow"), no_update if layout == new_layout else new_layout,
+            style.elements(scene, narrow=width == "narrow"), no_update if layout == new_layout else new_layout,
             page.headline(scene), page.drop_table(scene), page.balance(scene),
             page.history(model.history(pair), pair), no_update if options == ways else options,
         )  # fmt: skip
 
 
-# --- what was chosen -----------------------------------------------------------------------------
+# --- the chosen service or flow -----------------------------------------------------------------------------
 
 
 def _add_details(app: Dash, model: Model) -> None:
@@ -118,13 +118,13 @@ def _add_details(app: Dash, model: Model) -> None:
             "way.value": way.split("|") if way else None,
         }
         chosen = given[ctx.triggered[0]["prop_id"]]
-        if not chosen or not set(chosen) <= {each.name for each in model.scene(1).places}:
+        if not chosen or not set(chosen) <= {place.name for place in model.scene(1).places}:
             return None, html.P("Choose a service or a flow.", className="faint")
         scene = model.scene(max(page.RANGES[wanted], 60))
         if len(chosen) == 1:
-            return chosen, [page.table(rows) for rows in details.of_place(model, scene, chosen[0])]
+            return chosen, [page.table(rows) for rows in details.place_tables(model, scene, chosen[0])]
         source, destination = chosen
-        flow = next(details.asked_about(model, scene, source, destination), None)
-        told = page.story(details.story(model, flow)) if flow else []
-        tables = [page.table(rows) for rows in details.of_way(model, scene, source, destination)]
-        return chosen, [html.H2(f"{source} \u2194 {destination}"), *told, *tables]
+        flow = next(details.flows_to_explain(model, scene, source, destination), None)
+        story = page.story(details.explain(flow)) if flow else []
+        tables = [page.table(rows) for rows in details.way_tables(model, scene, source, destination)]
+        return chosen, [html.H2(f"{source} \u2194 {destination}"), *story, *tables]

@@ -1,4 +1,4 @@
-"""What is told of a place or a way that was chosen: connections, the policy's lines, drops, a packet's story."""
+"""Details of the chosen service or flow: connections, lines of the policy, drops, a packet's path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.table import TableError
-from monitoring.connections.tracker import take
+from monitoring.connections.tracker import take_snapshot
 from monitoring.dashboard.model import Model, Scene
 from monitoring.health.checks import DEGRADED, DOWN, UP
 from monitoring.live import LiveError
@@ -22,13 +22,13 @@ from security.policy.table import load as load_policy
 from security.policy.table import policy_path
 
 _EXPLAIN = Path(__file__).resolve().parents[2] / "security" / "explain.sh"
-_PATIENCE_SECONDS = 10
-_MOST_CONNECTIONS, _MOST_DROPS = 12, 12
+_TIMEOUT_SECONDS = 10
+_MAX_CONNECTIONS, _MAX_DROPS = 12, 12
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A small table; `empty` is said in its place when it has no row."""
+    """A small table; `empty` is shown in its place when it has no row."""
 
     title: str
     headings: Sequence[str]
@@ -36,8 +36,8 @@ class Rows:
     empty: str = "none"
 
 
-def of_place(model: Model, scene: Scene, name: str) -> list[Rows]:
-    """Tell of a place."""
+def place_tables(model: Model, scene: Scene, name: str) -> list[Rows]:
+    """Return the tables of a place."""
     return [
         _facts(model, scene, name),
         _connections(model, {name}),
@@ -46,8 +46,8 @@ def of_place(model: Model, scene: Scene, name: str) -> list[Rows]:
     ]
 
 
-def of_way(model: Model, scene: Scene, source: str, destination: str) -> list[Rows]:
-    """Tell of what is between two places."""
+def way_tables(model: Model, scene: Scene, source: str, destination: str) -> list[Rows]:
+    """Return the tables of the traffic between two places."""
     ends = {source, destination}
     return [
         _connections(model, ends),
@@ -70,7 +70,7 @@ def _facts(model: Model, scene: Scene, name: str) -> Rows:
         DEGRADED: f"degraded: {place.why}",
         DOWN: f"down: {place.why}",
     }
-    rows = [("state", states.get(place.state or "", "not asked"))]
+    rows = [("state", states.get(place.state or "", "not checked"))]
     if node:
         listens = ", ".join(map(str, node.listens)) or "nothing"
         rows += [("address", str(node.address)), ("namespace", node.namespace), ("listens", listens)]
@@ -82,7 +82,7 @@ def _facts(model: Model, scene: Scene, name: str) -> Rows:
 
 def _connections(model: Model, names: set[str]) -> Rows:
     try:
-        pairs = take(model.watch.topology).pairs
+        pairs = take_snapshot(model.watch.topology).pairs
     except LiveError as error:
         return Rows("Connections", (), (), str(error))
     cells = [
@@ -90,29 +90,22 @@ def _connections(model: Model, names: set[str]) -> Rows:
         for (source, destination, protocol, port, state), count in pairs.most_common()
         if ({source, destination} >= names if len(names) > 1 else names & {source, destination})
     ]
-    return Rows(
-        "Connections (conntrack)", ("from", "to", "port", "state", "count"), cells[:_MOST_CONNECTIONS]
-    )
+    return Rows("Connections (conntrack)", ("from", "to", "port", "state", "count"), cells[:_MAX_CONNECTIONS])
 
 
 def _drops(scene: Scene, names: set[str], *, both: bool) -> Rows:
     cells = [
-        (
-            drop.policy_id,
-            drop.source,
-            drop.destination,
-            f"{drop.protocol}/{drop.port}" if drop.port else drop.protocol,
-        )
+        (drop.policy_id, drop.source, drop.destination, drop.what)
         for drop in scene.drops
         if ({drop.source, drop.destination} >= names if both else names & {drop.source, drop.destination})
     ]
-    return Rows("Dropped lately", ("policy line", "from", "to", "what"), cells[:_MOST_DROPS])
+    return Rows("Dropped lately", ("policy line", "from", "to", "what"), cells[:_MAX_DROPS])
 
 
-def _lines(model: Model, spoken_of: Callable[[Line], bool]) -> Rows:
+def _lines(model: Model, is_wanted: Callable[[Line], bool]) -> Rows:
     policy = policy_of(model)
     if policy is None:
-        return Rows("Policy", (), (), "there is no policy: everybody may talk to everybody")
+        return Rows("Policy", (), (), "no policy: all traffic between nodes is allowed")
     cells = [
         (
             line.id,
@@ -121,23 +114,23 @@ def _lines(model: Model, spoken_of: Callable[[Line], bool]) -> Rows:
             line.reason,
         )
         for line in policy.lines
-        if spoken_of(line)
+        if is_wanted(line)
     ]
     return Rows("Lines of the policy", ("line", "verdict", "what", "reason"), cells)
 
 
 def policy_of(model: Model) -> Policy | None:
-    """Give the policy that belongs to the topology."""
+    """Return the policy of the topology, or None."""
     try:
         return load_policy(model.watch.topology) if policy_path(model.watch.topology) else None
     except (TableError, OSError):
         return None
 
 
-def asked_about(
+def flows_to_explain(
     model: Model, scene: Scene, source: str, destination: str
 ) -> Iterator[tuple[str, str, str, int]]:
-    """Give flows between two places worth explaining: what was dropped first, then what the right one listens on."""
+    """Yield flows between two places that are worth explaining: drops first, then the ports that a node listens on."""
     for drop in scene.drops:
         if {drop.source, drop.destination} == {source, destination} and drop.port:
             yield drop.source, drop.destination, drop.protocol, drop.port
@@ -147,38 +140,30 @@ def asked_about(
             yield first, second, listener.protocol, listener.port
 
 
-def story(model: Model, flow: tuple[str, str, str, int]) -> dict[str, Any]:
-    """Have a packet's way explained; {"error": why} when that cannot be."""
+def explain(flow: tuple[str, str, str, int]) -> dict[str, Any]:
+    """Return what security/explain.sh prints for a flow, or {"error": why}."""
     source, destination, protocol, port = flow
-    command = [
-        str(_EXPLAIN),
-        source,
-        destination,
-        str(port),
-        "--json",
-        *(["--udp"] if protocol == "udp" else []),
-    ]
+    options = ["--json", *(["--udp"] if protocol == "udp" else [])]
     try:
-        output, said = _run_for_a_while(command)
-        found: dict[str, Any] = json.loads(output)
+        output, errors = _run_within_timeout([str(_EXPLAIN), source, destination, str(port), *options])
+        explanation: dict[str, Any] = json.loads(output)
     except OSError as error:
         return {"error": str(error)}
     except ValueError:
-        return {
-            "error": (said.strip().splitlines() or [f"explain gave no answer in {_PATIENCE_SECONDS} s"])[-1]
-        }
-    return found
+        no_answer = f"explain gave no answer in {_TIMEOUT_SECONDS} s"
+        return {"error": (errors.strip().splitlines() or [no_answer])[-1]}
+    return explanation
 
 
-def _run_for_a_while(command: Sequence[str]) -> tuple[str, str]:
-    """Give what it prints; all its processes get a SIGTERM when time is up, so that it undoes what it made."""
+def _run_within_timeout(command: Sequence[str]) -> tuple[str, str]:
+    """Return what a command prints. At the timeout send SIGTERM to all its processes, so that it can clean up."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=_PATIENCE_SECONDS)
+            return process.communicate(timeout=_TIMEOUT_SECONDS)
         for ending in (signal.SIGTERM, signal.SIGKILL):
             os.killpg(process.pid, ending)
             with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=_PATIENCE_SECONDS)
+                process.communicate(timeout=_TIMEOUT_SECONDS)
                 break
     return "", ""

@@ -1,4 +1,4 @@
-"""What the page shows at one moment, made of what the watchers saw; nothing here knows how it looks."""
+"""What the page shows at one moment, computed from what the watchers saw."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ipaddress import IPv4Address, ip_address
 
 from lab.topology import Topology
 from monitoring.dashboard.watchers import Drop, Watch
-from monitoring.dashboard.window import Count
 from monitoring.health.checks import SHOP, Check
 from monitoring.names import HOST, Names
 
 WORLD = "world"
 _COLUMNS = {"nginx": 1, "api-gateway": 2, "service-registry": 2, "product-service": 3, "order-service": 3,
             "redis": 4, "postgres": 4}  # fmt: skip
-_BESIDE = 2  # the column of nodes that run nothing of ours
+_BESIDE = 2  # the column of nodes that run no service of the lab
+_MEASURES = ("packets", "bytes", "opened")  # of a way, in the window
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Place:
     name: str
     column: int
     row: float  # 0 is the middle
-    state: str | None  # of health; None: not asked
+    state: str | None  # of health; None: not checked
     milliseconds: float
     why: str
     packets_per_second: float
@@ -34,7 +34,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Way:
-    """Two places that speak; `source` is on the left of the map. The registry's and the host's are `control`."""
+    """Traffic of two places; `source` is left of the other. Traffic of the registry and of the host is `control`."""
 
     source: str
     destination: str
@@ -56,14 +56,14 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Scene:
-    """All of it."""
+    """All that the page shows."""
 
     places: tuple[Place, ...]
     ways: tuple[Way, ...]
     blocked: tuple[Blocked, ...]
     drops: tuple[Drop, ...]  # the latest first, addresses named
     balance: Counter[str]
-    shop: Check | None  # None: not asked yet, or nothing is published
+    shop: Check | None  # None: not checked yet, or no port is published
     troubles: tuple[str, ...]
 
 
@@ -76,7 +76,7 @@ class Model:
         self._columns, self._rows = positions(watch.topology)
 
     def place_of(self, address: str) -> str:
-        """Name the place an address belongs to; empty for none (broadcast, an address that nobody has)."""
+        """Return the place that has an address; "" for none (broadcast, an unused address of the lab)."""
         if not address:
             return ""
         name = self._names.of(address)
@@ -88,30 +88,25 @@ class Model:
         return "" if any(parsed in bridge.address.network for bridge in self._topology.bridges) else WORLD
 
     def scene(self, seconds: int) -> Scene:
-        """Look at the last seconds; the current one is not over yet, so it does not count."""
+        """Return the scene of the last seconds, without the current one, which is not over."""
         end = int(time.time())  # noqa: TID251  packets and drops have the time of day
         begin = end - seconds
-        looked = int(time.monotonic() - self.watch.started)
-        seconds = max(min(seconds, looked), 1)
+        watched = int(time.monotonic() - self.watch.started)
+        seconds = max(min(seconds, watched), 1)
         ways = self._ways(begin, end)
         packets: Counter[str] = Counter()
         for (source, destination), count in ways.items():
-            packets[source] += count.packets
-            packets[destination] += count.packets
+            packets[source] += count["packets"]
+            packets[destination] += count["packets"]
         named = tuple(
-            Way(
-                *pair,
-                self._is_control(*pair),
-                count.packets / seconds,
-                count.bytes / seconds,
-                count.opened / seconds,
-            )
-            for pair, count in sorted(ways.items())
+            Way(*pair, self._is_control(*pair), *(ways[pair][name] / seconds for name in _MEASURES))
+            for pair in sorted(ways)
         )
         return Scene(
             tuple(self._place(name, packets[name] / seconds) for name in self._columns),
             named, self._blocked(begin, end + 1), self._drops(begin),
-            self.watch.balance.between(begin, end), self.watch.health.last.get(SHOP), tuple(self.watch.troubles()),
+            self.watch.balance.counts.between(begin, end), self.watch.health.last.get(SHOP),
+            tuple(self.watch.troubles()),
         )  # fmt: skip
 
     def _place(self, name: str, packets_per_second: float) -> Place:
@@ -121,28 +116,29 @@ class Model:
             check.milliseconds if check else 0.0, check.why if check else "", packets_per_second,
         )  # fmt: skip
 
-    def _ways(self, begin: int, end: int) -> dict[tuple[str, str], Count]:
-        found: defaultdict[tuple[str, str], Count] = defaultdict(Count)
-        for addresses, count in self.watch.window.pairs(begin, end).items():
-            source, destination = map(self.place_of, addresses)
-            if source and destination and source != destination:
-                found[self.from_left(source, destination)].add(count)
+    def _ways(self, begin: int, end: int) -> dict[tuple[str, str], Counter[str]]:
+        found: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        for name in _MEASURES:
+            for addresses, count in getattr(self.watch.window, name).between(begin, end).items():
+                source, destination = map(self.place_of, addresses)
+                if source and destination and source != destination:
+                    found[self.from_left(source, destination)][name] += count
         return found
 
     def _is_control(self, *ends: str) -> bool:
-        """Tell whether it is registration and health, not customers' traffic."""
+        """Return whether traffic is registration and health checks, not customers' requests."""
         nodes = [self._topology.node(name) for name in ends]
         registry = any(node and node.runs == "service-registry" for node in nodes)
         return registry or (HOST in ends and not any(node and node.publishes for node in nodes))
 
     def from_left(self, one: str, other: str) -> tuple[str, str]:
-        """Order two places as they are on the map."""
+        """Return two places in their order on the map."""
         order = list(self._columns)
         return (one, other) if order.index(one) <= order.index(other) else (other, one)
 
     def _blocked(self, begin: int, end: int) -> tuple[Blocked, ...]:
         found: Counter[tuple[str, str, str]] = Counter()
-        for (source, destination, policy_id), count in self.watch.drops.between(begin, end).items():
+        for (source, destination, policy_id), count in self.watch.drops.counts.between(begin, end).items():
             found[self.place_of(source), self.place_of(destination), policy_id] += count
         return tuple(
             Blocked(*key, count)
@@ -160,10 +156,10 @@ class Model:
         )  # fmt: skip
 
     def history(self, pair: tuple[str, str] | None) -> list[tuple[int, int]]:
-        """Give (second, packets) of the last ten minutes, of a pair or of all."""
+        """Return (second, packets) of the last ten minutes, of a pair or of all."""
         end = int(time.time())  # noqa: TID251  packets and drops have the time of day
         found = []
-        for second, pairs in sorted(self.watch.window.by_second(end - 600, end).items()):
+        for second, pairs in sorted(self.watch.window.packets.by_second(end - 600, end).items()):
             wanted = (
                 packets
                 for (source, destination), packets in pairs.items()
@@ -174,7 +170,7 @@ class Model:
 
 
 def positions(topology: Topology) -> tuple[dict[str, int], dict[str, float]]:
-    """Give the column and the row of each place, from the way in on the left to the stores on the right."""
+    """Return the column and the row of each place, from the way in on the left to the stores on the right."""
     columns = {WORLD: 0, HOST: 0}
     columns |= {node.name: _COLUMNS.get(node.runs or "", _BESIDE) for node in topology.nodes}
     columns = dict(sorted(columns.items(), key=lambda item: item[1]))
@@ -184,5 +180,5 @@ def positions(topology: Topology) -> tuple[dict[str, int], dict[str, float]]:
         if name not in registries:
             members[column].append(name)
     rows = {name: at - (len(names) - 1) / 2 for names in members.values() for at, name in enumerate(names)}
-    below = max(rows.values()) + 0.6  # everybody speaks to the registry
+    below = max(rows.values()) + 0.6  # all services use the registry
     return columns, rows | {name: below + number for number, name in enumerate(sorted(registries))}

@@ -1,4 +1,4 @@
-"""What the page is made of: its layout, and how each part is written."""
+"""The parts of the page as Dash components."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import dash_cytoscape as cyto  # type: ignore[import-untyped] # it has no types
 from dash import dcc, html
 
 from monitoring.colours import BLUE, VERMILION
-from monitoring.dashboard import look
+from monitoring.dashboard import style
 from monitoring.dashboard.details import Rows
 from monitoring.dashboard.model import Model, Scene
 from monitoring.health.checks import DEGRADED, DOWN
 
 REFRESH_MILLISECONDS = 1000
 RANGES = {"last 5 s": 5, "last minute": 60, "last 10 minutes": 600}
-_MOST_DROPS = 12
+_MAX_DROPS = 12
 
 
 def layout(model: Model) -> html.Div:
-    """Lay the page out."""
+    """Return the layout of the page."""
     places = [place.name for place in model.scene(1).places]
     return html.Div(
         className="page",
@@ -38,21 +38,7 @@ def layout(model: Model) -> html.Div:
             html.Main(
                 [
                     html.Section(_map(), className="map-card", title="Map of services"),
-                    html.Section(
-                        [
-                            html.Div(
-                                [
-                                    html.Label("Service", htmlFor="place"),
-                                    dcc.Dropdown(places, id="place", placeholder="choose, or click on the map"),
-                                    html.Label("Flow", htmlFor="way"),
-                                    dcc.Dropdown([], id="way", placeholder="choose, or click on the map"),
-                                ],
-                                className="choose",
-                            ),
-                            dcc.Loading(html.Div(id="details", className="details"), type="dot", delay_show=300),
-                        ],
-                        className="side",
-                    ),
+                    _side(places),
                     html.Section(
                         [html.H2("Dropped by the policy"), html.Div(id="drops")], className="card drops-card"
                     ),
@@ -70,14 +56,33 @@ def layout(model: Model) -> html.Div:
     )  # fmt: skip
 
 
+def _side(places: list[str]) -> html.Section:
+    """Return the choice of a service or flow, and its details."""
+    return html.Section(
+        [
+            html.Div(
+                [
+                    html.Label("Service", htmlFor="place"),
+                    dcc.Dropdown(places, id="place", placeholder="choose, or click on the map"),
+                    html.Label("Flow", htmlFor="way"),
+                    dcc.Dropdown([], id="way", placeholder="choose, or click on the map"),
+                ],
+                className="choose",
+            ),
+            dcc.Loading(html.Div(id="details", className="details"), type="dot", delay_show=300),
+        ],
+        className="side",
+    )  # fmt: skip
+
+
 def map_layout(width: str) -> dict[str, Any]:
-    """Have the map fit its room; asked again when the page's width makes it another one."""
+    """Return the map's layout; it differs by `width`, so that a change of the width fits the map anew."""
     return {"name": "preset", "fit": True, "padding": 24, "width": width}
 
 
 def _map() -> cyto.Cytoscape:
     return cyto.Cytoscape(
-        id="map", elements=[], stylesheet=look.style_sheet("light"),
+        id="map", elements=[], stylesheet=style.style_sheet("light"),
         layout=map_layout("wide"),
         style={"width": "100%", "height": "100%"}, minZoom=0.3, maxZoom=2.5, responsive=True,
         userPanningEnabled=True, boxSelectionEnabled=False,
@@ -85,8 +90,8 @@ def _map() -> cyto.Cytoscape:
 
 
 def way_options(scene: Scene) -> list[dict[str, str]]:
-    """List the flows that can be chosen."""
-    blocked = {f"{each.source}|{each.destination}" for each in scene.blocked}
+    """Return the flows that can be chosen."""
+    blocked = {f"{flow.source}|{flow.destination}" for flow in scene.blocked}
     ways = {f"{way.source}|{way.destination}" for way in scene.ways}
     return [
         {"value": pair, "label": pair.replace("|", " \u2192 ") + ("  (dropped)" if pair in blocked else "")}
@@ -95,28 +100,28 @@ def way_options(scene: Scene) -> list[dict[str, str]]:
 
 
 def headline(scene: Scene) -> list[Any]:
-    """Say in one line how it is."""
-    asked = [place for place in scene.places if place.state]
-    down = [place.name for place in asked if place.state == DOWN]
-    degraded = [f"{place.name} ({place.why})" for place in asked if place.state == DEGRADED]
-    dropped = sum(each.packets for each in scene.blocked)
-    said: list[Any] = []
+    """Return the state of the lab in one line."""
+    checked = [place for place in scene.places if place.state]
+    down = [place.name for place in checked if place.state == DOWN]
+    degraded = [f"{place.name} ({place.why})" for place in checked if place.state == DEGRADED]
+    dropped = sum(flow.packets for flow in scene.blocked)
+    parts: list[Any] = []
     if scene.shop and scene.shop.up:
-        said = ["The shop is open \u00b7 "]
+        parts = ["The shop is open \u00b7 "]
     elif scene.shop:
-        said = [html.Strong(f"The shop is closed: {scene.shop.why}", className="bad"), " \u00b7 "]
-    said.append(
-        html.Strong(f"DOWN: {', '.join(down)}", className="bad") if down else f"{len(asked)} services up"
+        parts = [html.Strong(f"The shop is closed: {scene.shop.why}", className="bad"), " \u00b7 "]
+    parts.append(
+        html.Strong(f"DOWN: {', '.join(down)}", className="bad") if down else f"{len(checked)} services up"
     )
     if degraded:
-        said.append(html.Strong(f" \u00b7 DEGRADED: {', '.join(degraded)}", className="half"))
-    said += [f" \u00b7 {look.amount(sum(way.packets_per_second for way in scene.ways))} packets/s"]
-    said.append(html.Span(f" \u00b7 {dropped} dropped", className="bad" if dropped else ""))
-    return [*said, *(html.Div(trouble, className="bad") for trouble in scene.troubles)]
+        parts.append(html.Strong(f" \u00b7 DEGRADED: {', '.join(degraded)}", className="half"))
+    parts += [f" \u00b7 {style.amount(sum(way.packets_per_second for way in scene.ways))} packets/s"]
+    parts.append(html.Span(f" \u00b7 {dropped} dropped", className="bad" if dropped else ""))
+    return [*parts, *(html.Div(trouble, className="bad") for trouble in scene.troubles)]
 
 
 def drop_table(scene: Scene) -> Any:
-    """List what was dropped last."""
+    """Return the table of the last drops."""
     if not scene.drops:
         return html.P("Nothing was dropped in this time.", className="faint")
     cells = [
@@ -124,15 +129,15 @@ def drop_table(scene: Scene) -> Any:
             datetime.fromtimestamp(drop.time).strftime("%H:%M:%S"),
             drop.policy_id,
             f"{drop.source or '?'} \u2192 {drop.destination or '?'}",
-            f"{drop.protocol}/{drop.port}" if drop.port else drop.protocol,
+            drop.what,
         )
-        for drop in scene.drops[:_MOST_DROPS]
+        for drop in scene.drops[:_MAX_DROPS]
     ]
     return table(Rows("", ("time", "policy line", "from \u2192 to", "what"), cells))
 
 
 def balance(scene: Scene) -> Any:
-    """Draw each instance's share of the requests."""
+    """Return a bar for each instance's share of the requests."""
     total = scene.balance.total()
     if not total:
         return html.P("No request for products in this time.", className="faint")
@@ -155,7 +160,7 @@ def balance(scene: Scene) -> Any:
 
 
 def history(points: list[tuple[int, int]], pair: tuple[str, str] | None) -> Any:
-    """Draw packets a second, of one pair or of all."""
+    """Return the graph of packets a second, of one pair or of all."""
     figure = {
         "data": [
             {
@@ -177,7 +182,7 @@ def history(points: list[tuple[int, int]], pair: tuple[str, str] | None) -> Any:
 
 
 def story(story: dict[str, Any]) -> list[Any]:
-    """Tell a packet's story, hop by hop."""
+    """Return a packet's path hop by hop, its verdict and how to fix it."""
     if "error" in story:
         return [html.P(story["error"], className="bad")]
     flow, truth = story["flow"], story["outcome"]
@@ -195,7 +200,7 @@ def story(story: dict[str, Any]) -> list[Any]:
     ]
     ending = [html.P([html.Strong("Why: "), f"{truth['policy_id']} {truth['why']}".strip()])]
     if truth["fix"]:
-        ending.append(html.P([html.Strong("If it is not meant: "), truth["fix"]]))
+        ending.append(html.P([html.Strong("To change it: "), truth["fix"]]))
     good = truth["kind"] == "allowed"
     return [
         html.Div(
@@ -207,7 +212,7 @@ def story(story: dict[str, Any]) -> list[Any]:
 
 
 def table(rows: Rows) -> html.Div:
-    """Write a small table."""
+    """Return a small table."""
     head = html.Thead(html.Tr([html.Th(heading, scope="col") for heading in rows.headings]))
     body = html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows.cells])
     title = [html.H3(rows.title)] if rows.title else []

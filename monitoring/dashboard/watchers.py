@@ -1,4 +1,4 @@
-"""Threads that look at the lab all the time: its wires, the policy's drops, health, the gateway's log."""
+"""Threads that watch the lab: packets on its links, drops of the policy, health, the gateway's log."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from pathlib import Path
 from lab.topology import Topology, table_path
 from lab.unread import Unread
 from monitoring import gateway_log
-from monitoring.dashboard.window import KEPT_SECONDS, Window
-from monitoring.distribution import log_of_gateway, to_products
+from monitoring.dashboard.window import Seconds, Window
 from monitoring.health.checks import SHOP, Check, check_all, targets
 from monitoring.health.history import Histories
-from monitoring.traffic import pcap, records
+from monitoring.traffic import frames, pcap
 from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, protocol_name
 from monitoring.traffic.pcap import Pcap
@@ -33,14 +32,14 @@ _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
 _AGAIN_SECONDS, _HEALTH_SECONDS, _LOG_SECONDS, _TABLE_SECONDS = 1.0, 1.0, 0.5, 2.0
 _HEALTH_TIMEOUT = 1.0
-_SHOP_ROUNDS = 5  # the shop is asked in each fifth: the map is to show customers' requests
-_MOST_DROPS, _DROPS_AT_ONCE = 500, 2000
+_SHOP_ROUNDS = 5  # check the shop in each fifth round only: the map is to show customers' requests
+_MAX_DROPS, _DROPS_AT_ONCE = 500, 2000
 _HEADER, _PORTS = 20, 4
 _log = logging.getLogger("dashboard")
 
 
 class Watcher(threading.Thread):
-    """A thread that looks until it is told to stop; what goes wrong is said, and it looks again."""
+    """A thread that watches until it is stopped; after an error it sets `trouble` and tries again."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True, name=type(self).__name__)
@@ -48,26 +47,26 @@ class Watcher(threading.Thread):
         self.trouble = ""
 
     def run(self) -> None:
-        """Look."""
+        """Watch until stopped."""
         while not self.stopping.is_set():
             try:
-                self.look()
+                self.watch()
             except Exception as error:
                 self.trouble = str(error) or type(error).__name__
                 _log.warning("%s: %s", self.name, self.trouble)
             self.stopping.wait(_AGAIN_SECONDS)
 
-    def look(self) -> None:
-        """Look, for as long as it goes well."""
+    def watch(self) -> None:
+        """Watch until stopped, or raise an error."""
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End soon."""
+        """Have the thread end."""
         self.stopping.set()
 
 
 class _Pipe:
-    """A pipe that gives what is there."""
+    """A pipe whose `read` returns what is there and does not wait for more."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -77,37 +76,37 @@ class _Pipe:
 
 
 class PacketWatcher(Watcher):
-    """Counts what tcpdump sees on the lab's wires."""
+    """Counts what tcpdump sees on the lab's links."""
 
     def __init__(self, window: Window, decoder: Decoder) -> None:
         super().__init__()
         self._window, self._decoder = window, decoder
         self._process: subprocess.Popen[bytes] | None = None
 
-    def look(self) -> None:
+    def watch(self) -> None:
         """Read tcpdump until it ends."""
-        wires = subprocess.run([_CAPTURE, "filter"], capture_output=True, text=True, check=False)
-        if wires.returncode:
-            raise OSError((wires.stderr.strip().splitlines() or ["there is no lab"])[-1])
-        options = ["-i", "any", "-nn", "-s", _SNAPLEN, "-B", _BUFFER, "-U", "-w", "-", wires.stdout.strip()]
+        links = subprocess.run([_CAPTURE, "filter"], capture_output=True, text=True, check=False)
+        if links.returncode:
+            raise OSError((links.stderr.strip().splitlines() or ["there is no lab"])[-1])
+        options = ["-i", "any", "-nn", "-s", _SNAPLEN, "-B", _BUFFER, "-U", "-w", "-", links.stdout.strip()]
         with subprocess.Popen(
             ["tcpdump", *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
             self._process = process
             pipe = _Pipe(process.stdout.fileno())  # type: ignore[union-attr] # it is a pipe
-            header = records.exactly(pipe, pcap.FILE_HEADER)
+            header = frames.exactly(pipe, pcap.FILE_HEADER)
             if len(header) < pcap.FILE_HEADER:
-                raise OSError("tcpdump ended at once: sudo monitoring/capture.sh run 1 says why")
+                raise OSError("tcpdump ended at once; to see why: sudo monitoring/capture.sh run 1")
             self.trouble = ""
-            for frames in records.read(pipe, b"", len(header), Pcap(header), Unread()):
-                if len(frames.at):
-                    self._window.add(self._decoder.decode(frames))
+            for batch in frames.read(pipe, b"", len(header), Pcap(header), Unread()):
+                if len(batch.at):
+                    self._window.add(self._decoder.decode(batch))
                 if self.stopping.is_set():
                     break
             process.terminate()
 
     def stop(self) -> None:
-        """End, and tcpdump with it."""
+        """Have the thread and tcpdump end."""
         super().stop()
         if self._process and self._process.poll() is None:
             self._process.terminate()
@@ -124,17 +123,22 @@ class Drop:
     protocol: str
     port: int
 
+    @property
+    def what(self) -> str:
+        """Return the protocol and, if it has one, the port: "tcp/80"."""
+        return f"{self.protocol}/{self.port}" if self.port else self.protocol
+
 
 class DropWatcher(Watcher):
     """Listens to the policy's drop chains (NFLOG)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.drops: deque[Drop] = deque(maxlen=_MOST_DROPS)
-        self.seconds: dict[int, Counter[tuple[str, str, str]]] = {}  # source, destination, policy id
+        self.drops: deque[Drop] = deque(maxlen=_MAX_DROPS)
+        self.counts = Seconds[tuple[str, str, str]]()  # source, destination, policy id
 
-    def look(self) -> None:
-        """Listen until told to stop."""
+    def watch(self) -> None:
+        """Listen until stopped."""
         try:
             log = DropLog(NFLOG_GROUP)
         except GroupTakenError as occupied:
@@ -149,22 +153,14 @@ class DropWatcher(Watcher):
 
     def _note(self, logged: Iterator[Logged]) -> None:
         now = time.time()  # noqa: TID251  the time of day, as packets have it
-        counts = self.seconds.setdefault(int(now), Counter())
-        for number, each in enumerate(logged):
-            drop = _drop_of(each, now)
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for number, packet in enumerate(logged):
+            drop = _drop_of(packet, now)
             counts[drop.source, drop.destination, drop.policy_id] += 1
             if number < _DROPS_AT_ONCE:
                 self.drops.append(drop)
-        for old in [second for second in self.seconds if second < now - KEPT_SECONDS]:
-            del self.seconds[old]
-
-    def between(self, begin: int, end: int) -> Counter[tuple[str, str, str]]:
-        """Sum the seconds from `begin` up to `end`."""
-        found: Counter[tuple[str, str, str]] = Counter()
-        for second, counts in list(self.seconds.items()):
-            if begin <= second < end:
-                found.update(counts)
-        return found
+        if counts:
+            self.counts.add(int(now), counts)
 
 
 def _drop_of(logged: Logged, now: float) -> Drop:
@@ -180,7 +176,7 @@ def _drop_of(logged: Logged, now: float) -> Drop:
 
 
 class HealthWatcher(Watcher):
-    """Asks every service each second, and the shop now and then."""
+    """Checks every service each second, and the shop every fifth second."""
 
     def __init__(self, topology: Topology) -> None:
         super().__init__()
@@ -188,13 +184,14 @@ class HealthWatcher(Watcher):
         self.histories = Histories()
         self.last: dict[str, Check] = {}
 
-    def look(self) -> None:
-        """Ask until told to stop."""
+    def watch(self) -> None:
+        """Check until stopped."""
         for round_number in itertools.count():
             if self.stopping.is_set():
                 break
             begin = time.monotonic()
-            asked = [each for each in self._targets if each.node != SHOP or round_number % _SHOP_ROUNDS == 0]
+            with_shop = round_number % _SHOP_ROUNDS == 0
+            asked = [target for target in self._targets if target.node != SHOP or with_shop]
             checks = check_all(asked, _HEALTH_TIMEOUT)
             self.histories.note(checks)
             self.last = self.last | {check.node: check for check in checks}
@@ -206,12 +203,12 @@ class BalanceWatcher(Watcher):
 
     def __init__(self, topology: Topology) -> None:
         super().__init__()
-        self._path = log_of_gateway(topology)
+        self._path = gateway_log.log_of_gateway(topology)
         self._rest, self._unread = b"", Unread()
-        self.seconds: dict[int, Counter[str]] = {}
+        self.counts = Seconds[str]()  # instance
 
-    def look(self) -> None:
-        """Follow the file until it is another one (rotated) or told to stop."""
+    def watch(self) -> None:
+        """Follow the file until it is rotated or this is stopped."""
         with self._path.open("rb") as log:
             log.seek(0, os.SEEK_END)
             self.trouble = ""
@@ -221,19 +218,8 @@ class BalanceWatcher(Watcher):
     def _note(self, data: bytes) -> None:
         whole, _, self._rest = (self._rest + data).rpartition(b"\n")
         routed, _ = gateway_log.read(whole.decode("utf-8", "replace").splitlines(), self._unread)
-        for request in to_products(routed):
-            self.seconds.setdefault(int(request.time), Counter())[request.instance] += 1
-        oldest = time.time() - KEPT_SECONDS  # noqa: TID251  the log has the time of day
-        for old in [second for second in self.seconds if second < oldest]:
-            del self.seconds[old]
-
-    def between(self, begin: int, end: int) -> Counter[str]:
-        """Sum the seconds from `begin` up to `end`."""
-        found: Counter[str] = Counter()
-        for second, counts in list(self.seconds.items()):
-            if begin <= second < end:
-                found.update(counts)
-        return found
+        for request in gateway_log.to_products(routed):
+            self.counts.add(int(request.time), {request.instance: 1})
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
@@ -244,10 +230,10 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 class TableWatcher(Watcher):
-    """Ends this process when the lab runs by another table (scaled, moved to tiers): a new one begins with that."""
+    """Ends this process when the lab gets another table (scaled, moved to tiers); gunicorn starts a new one."""
 
-    def look(self) -> None:
-        """Look until it changes or told to stop."""
+    def watch(self) -> None:
+        """Compare the table until it changes or this is stopped."""
         begun_with = _table()
         while not self.stopping.wait(_TABLE_SECONDS):
             if _table() != begun_with:
@@ -276,15 +262,15 @@ class Watch:
         self._watchers: list[Watcher] = [TableWatcher(), self.drops, self.health, self.balance, packets]
 
     def start(self) -> None:
-        """Begin."""
+        """Start all watchers."""
         for watcher in self._watchers:
             watcher.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop all watchers."""
         for watcher in self._watchers:
             watcher.stop()
 
     def troubles(self) -> list[str]:
-        """Say what cannot be seen, and why."""
+        """Return what cannot be watched, and why."""
         return [watcher.trouble for watcher in self._watchers if watcher.trouble]

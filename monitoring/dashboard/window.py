@@ -1,45 +1,60 @@
-"""What went over the bridges in the last ten minutes, by second and by pair of addresses."""
+"""Counts of the last ten minutes by second: what watchers saw, for the page."""
 
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from monitoring.traffic.packets import ACK, NANOSECONDS, RST, SYN, TCP, UNKNOWN, AddressBook, Packets
 
 KEPT_SECONDS = 600
-_MOST_PAIRS = 2000  # in a second; a scan of addresses fills no memory
+_MAX_KEYS = 2000  # in a second, so that a scan of addresses fills no memory
 _BITS = 16
-_PAIR = (1 << 2 * _BITS) - 1
+Pair = tuple[str, str]  # addresses of source and destination
+Key = TypeVar("Key")
 
 
-@dataclass
-class Count:
-    """What one sent to another in some time."""
+class Seconds(Generic[Key]):
+    """Counts by second and key; one thread writes, others read."""
 
-    packets: int = 0
-    bytes: int = 0
-    opened: int = 0  # connections asked for
-    resets: int = 0
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[int, Counter[Key]] = {}
 
-    def add(self, other: Count) -> None:
-        """Count another's too."""
-        self.packets += other.packets
-        self.bytes += other.bytes
-        self.opened += other.opened
-        self.resets += other.resets
+    def add(self, second: int, counts: Mapping[Key, int]) -> None:
+        """Add to the counts of a second, and drop those that are too old."""
+        with self._lock:
+            known = self._counts.setdefault(second, Counter())
+            for key, count in counts.items():
+                if key in known or len(known) < _MAX_KEYS:
+                    known[key] += count
+            newest = max(self._counts)
+            for old in [each for each in self._counts if each < newest - KEPT_SECONDS]:
+                del self._counts[old]
+
+    def by_second(self, begin: int, end: int) -> dict[int, Counter[Key]]:
+        """Return the counts of the seconds from `begin` up to `end`."""
+        with self._lock:
+            return {at: Counter(counts) for at, counts in self._counts.items() if begin <= at < end}
+
+    def between(self, begin: int, end: int) -> Counter[Key]:
+        """Sum the seconds from `begin` up to `end`."""
+        sums: Counter[Key] = Counter()
+        for counts in self.by_second(begin, end).values():
+            sums.update(counts)
+        return sums
 
 
 class Window:
-    """Counts by second; written by the readers of captures, read by the page."""
+    """Packets, bytes and new connections of each pair of addresses on the lab's links."""
 
     def __init__(self, book: AddressBook) -> None:
-        self._book, self._lock = book, threading.Lock()
-        self._seconds: dict[int, dict[int, Count]] = {}
+        self._book = book
+        self.packets, self.bytes, self.opened = Seconds[Pair](), Seconds[Pair](), Seconds[Pair]()
 
     def add(self, batch: Packets) -> None:
         """Count a batch."""
@@ -49,41 +64,14 @@ class Window:
         pairs = (batch.source[rows] << _BITS) | batch.destination[rows]
         keys, inverse = np.unique((batch.time[rows] // NANOSECONDS << 2 * _BITS) | pairs, return_inverse=True)
         flags = np.where(batch.protocol[rows] == TCP, batch.flags[rows], 0)
-        columns = (np.ones(len(rows)), batch.size[rows], flags & (SYN | ACK) == SYN, flags & RST != 0)
-        sums = [np.bincount(inverse, column, len(keys)).astype(int).tolist() for column in columns]
-        with self._lock:
-            for index, key in enumerate(keys.tolist()):
-                second = self._seconds.setdefault(key >> 2 * _BITS, {})
-                if key & _PAIR in second or len(second) < _MOST_PAIRS:
-                    count = Count(*(column[index] for column in sums))
-                    second.setdefault(key & _PAIR, Count()).add(count)
-            newest = max(self._seconds)
-            for old in [second for second in self._seconds if second < newest - KEPT_SECONDS]:
-                del self._seconds[old]
-
-    def pairs(self, begin: int, end: int) -> dict[tuple[str, str], Count]:
-        """Sum the seconds from `begin` up to `end`, by addresses."""
-        found: defaultdict[int, Count] = defaultdict(Count)
-        with self._lock:
-            for _, counts in self._between(begin, end):
-                for key, count in counts.items():
-                    found[key].add(count)
-            names = self._book.names
-            return {
-                (names[key >> _BITS], names[key & AddressBook.MOST]): count for key, count in found.items()
-            }
-
-    def by_second(self, begin: int, end: int) -> dict[int, dict[tuple[str, str], int]]:
-        """Give the packets of each second, by addresses."""
-        with self._lock:
-            names = self._book.names
-            return {
-                second: {
-                    (names[key >> _BITS], names[key & AddressBook.MOST]): count.packets
-                    for key, count in counts.items()
-                }
-                for second, counts in self._between(begin, end)
-            }
-
-    def _between(self, begin: int, end: int) -> Iterator[tuple[int, dict[int, Count]]]:
-        return ((second, counts) for second, counts in self._seconds.items() if begin <= second < end)
+        opened = flags & (SYN | ACK | RST) == SYN
+        columns = ((self.packets, np.ones(len(rows))), (self.bytes, batch.size[rows]), (self.opened, opened))
+        names = self._book.names
+        for seconds, column in columns:
+            sums = np.bincount(inverse, column, len(keys)).astype(int).tolist()
+            found: defaultdict[int, dict[Pair, int]] = defaultdict(dict)
+            for key, count in zip(keys.tolist(), sums, strict=True):
+                source, destination = names[key >> _BITS & AddressBook.MAX], names[key & AddressBook.MAX]
+                found[key >> 2 * _BITS][source, destination] = count
+            for second, counts in found.items():
+                seconds.add(second, counts)

@@ -1,4 +1,4 @@
-"""Watches the shop and every service: up, degraded (and why) or down; latency and uptime.
+"""Watch the shop and every service: up, degraded (and why) or down; latency and uptime.
 
     python -m monitoring.health [--once] [--json] [--every SECONDS] [--rounds N] [--csv FILE] [--report FOLDER]
 
@@ -28,8 +28,7 @@ from lab.messages import print_line, print_message
 from lab.terminal import Console
 from lab.topology import TopologyError, load
 from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP, Check, Target, check_all, targets
-from monitoring.health.history import Histories
-from monitoring.health.log import COLUMNS, row_of, when
+from monitoring.health.history import COLUMNS, Histories, row_of, when
 from monitoring.quantiles import quantile
 
 _EVERY_SECONDS = 10.0
@@ -56,7 +55,7 @@ class Monitor:
             while True:
                 begin = time.monotonic()
                 checks = check_all(self._targets)
-                healthy = _all_well(checks)
+                healthy = _is_healthy(checks)
                 self._note(checks, live)
                 round_number += 1
                 if round_number == (1 if self._options.once else self._options.rounds):
@@ -95,7 +94,7 @@ class Monitor:
         return table
 
 
-def _all_well(checks: Sequence[Check]) -> bool:
+def _is_healthy(checks: Sequence[Check]) -> bool:
     return all(check.state == UP for check in checks)
 
 
@@ -109,13 +108,13 @@ def _line(check: Check) -> str:
 
 
 def _round(checks: Sequence[Check]) -> dict[str, object]:
-    shop = next((_said(check) for check in checks if check.node == SHOP), None)
-    services = [{"service": check.node, **_said(check)} for check in checks if check.node != SHOP]
+    shop = next((_fields(check) for check in checks if check.node == SHOP), None)
+    services = [{"service": check.node, **_fields(check)} for check in checks if check.node != SHOP]
     now = when(time.time())  # noqa: TID251  to be shown
-    return {"time": now, "healthy": _all_well(checks), "shop": shop, "services": services}
+    return {"time": now, "healthy": _is_healthy(checks), "shop": shop, "services": services}
 
 
-def _said(check: Check) -> dict[str, object]:
+def _fields(check: Check) -> dict[str, object]:
     return {
         "state": check.state, "up": check.up, "milliseconds": round(check.milliseconds, 3), "why": check.why,
     }  # fmt: skip
@@ -143,7 +142,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m monitoring.health", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--once", action="store_true", help="ask once; exit with 1 unless all is well")
+    parser.add_argument("--once", action="store_true", help="check once; exit with 1 unless all is up")
     parser.add_argument("--json", action="store_true", help="a line of JSON a round")
     parser.add_argument(
         "--every", type=_seconds, default=_EVERY_SECONDS, metavar="SECONDS", help="default 10"

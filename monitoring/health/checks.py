@@ -24,11 +24,11 @@ UP, DEGRADED, DOWN = "up", "degraded", "down"
 _HTTP_OK = 200
 _SSL_REQUEST = 80877103  # PostgreSQL's code for it
 _CLOSED = "it closed the connection"
-_MOST_CHARACTERS = 120  # of a service's own explanation
+_MAX_CHARACTERS = 120  # of a service's own explanation
 
 
-class Unwell(Exception):
-    """A service answered that it is unhealthy, or not as expected; the message says what it answered."""
+class UnhealthyError(Exception):
+    """A service answered that it is unhealthy, or not as expected; the message is its answer."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ def targets(topology: Topology) -> list[Target]:
     return [
         *shops[:1],
         *(
-            Target(node.name, str(node.address.ip), port, *_ways_to_ask(node))
+            Target(node.name, str(node.address.ip), port, *_askers(node))
             for node in topology.nodes
             for port in [listener.port for listener in node.listens if listener.protocol == "tcp"][:1]
         ),
     ]
 
 
-def _ways_to_ask(
+def _askers(
     node: Node,
 ) -> tuple[Callable[[str, int, float], None], Callable[[str, int, float], str] | None]:
     if node.runs is None:
@@ -111,7 +111,7 @@ def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
         now,
         up=True,
         milliseconds=milliseconds,
-        why=_lacks(target, timeout - milliseconds / 1000),
+        why=_missing(target, timeout - milliseconds / 1000),
     )
 
 
@@ -119,7 +119,7 @@ def _since(begin: float) -> float:
     return (time.perf_counter() - begin) * 1000
 
 
-def _lacks(target: Target, seconds: float) -> str:
+def _missing(target: Target, seconds: float) -> str:
     if target.ask_ready is None:
         return ""
     try:
@@ -138,7 +138,7 @@ def _reason(error: Exception) -> str:
 
 def _one_line(text: str) -> str:
     """Shorten a service's explanation, and replace characters that a terminal would obey."""
-    return "".join(character if character.isprintable() else "?" for character in text[:_MOST_CHARACTERS])
+    return "".join(character if character.isprintable() else "?" for character in text[:_MAX_CHARACTERS])
 
 
 def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes]:
@@ -149,36 +149,34 @@ def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes
 
 
 def ask_http(address: str, port: int, timeout: float) -> None:
-    """Ask /health, and read all of the answer. Raises Unwell, OSError or HTTPException."""
+    """Ask /health, and read all of the answer. Raises UnhealthyError, OSError or HTTPException."""
     status, _ = _get(address, port, timeout, "/health")
     if status != _HTTP_OK:
-        raise Unwell(f"/health answered {status}")
+        raise UnhealthyError(f"/health answered {status}")
 
 
 def ask_ready(address: str, port: int, timeout: float) -> str:
     """Ask /ready; return what the service is missing, "" for nothing. Raises OSError or HTTPException."""
     status, body = _get(address, port, timeout, "/ready")
     try:
-        said = json.loads(body)
+        answer = json.loads(body)
     except (ValueError, RecursionError):
-        said = None
-    said = said if isinstance(said, dict) else {}
-    away, degraded = said.get("dependencies"), said.get("degraded")
-    words = [f"without {', '.join(map(str, away))}"] if isinstance(away, list) and away else []
-    words += (
-        [f"{name}: {trouble}" for name, trouble in degraded.items()] if isinstance(degraded, dict) else []
-    )
-    lacks = "; ".join(words) or ("" if status == _HTTP_OK else f"/ready answered {status}")
-    return _one_line(lacks)
+        answer = None
+    answer = answer if isinstance(answer, dict) else {}
+    missing, degraded = answer.get("dependencies"), answer.get("degraded")
+    reasons = [f"without {', '.join(map(str, missing))}"] if isinstance(missing, list) and missing else []
+    if isinstance(degraded, dict):
+        reasons += [f"{name}: {trouble}" for name, trouble in degraded.items()]
+    return _one_line("; ".join(reasons) or ("" if status == _HTTP_OK else f"/ready answered {status}"))
 
 
 def ask_shop(address: str, port: int, timeout: float) -> None:
-    """Ask for the catalogue as a customer does. Raises Unwell, OSError or HTTPException."""
+    """Ask for the catalogue as a customer does. Raises UnhealthyError, OSError or HTTPException."""
     status, body = _get(address, port, timeout, "/api/products")
     if status != _HTTP_OK:
-        raise Unwell(f"GET /api/products answered {status}")
+        raise UnhealthyError(f"GET /api/products answered {status}")
     if not json.loads(body).get("products"):
-        raise Unwell("GET /api/products has no products")
+        raise UnhealthyError("GET /api/products has no products")
 
 
 def ask_tcp(address: str, port: int, timeout: float) -> None:
@@ -187,18 +185,18 @@ def ask_tcp(address: str, port: int, timeout: float) -> None:
 
 
 def ask_redis(address: str, port: int, timeout: float) -> None:
-    """Send PING; an answer that asks for a password is good, too. Raises Unwell or OSError."""
+    """Send PING; an answer that asks for a password is good, too. Raises UnhealthyError or OSError."""
     with Exchange(address, port, timeout) as connection:
         connection.sendall(b"PING\r\n")
         answer = connection.read_line()
     if not answer.startswith((b"+PONG", b"-NOAUTH")):
-        raise Unwell(answer[:60].decode("ascii", "replace").strip() or _CLOSED)
+        raise UnhealthyError(answer[:60].decode("ascii", "replace").strip() or _CLOSED)
 
 
 def ask_postgres(address: str, port: int, timeout: float) -> None:
-    """Ask whether it encrypts: yes and no are good, and neither leaves a line in its log. Raises Unwell or OSError."""
+    """Ask PostgreSQL whether it encrypts; yes and no are good, it logs neither. Raises UnhealthyError, OSError."""
     with Exchange(address, port, timeout) as connection:
         connection.sendall(struct.pack("!II", 8, _SSL_REQUEST))
         answer = connection.recv(1024)
     if answer[:1] not in (b"S", b"N"):
-        raise Unwell(answer[:60].decode("utf-8", "replace") or _CLOSED)
+        raise UnhealthyError(answer[:60].decode("utf-8", "replace") or _CLOSED)

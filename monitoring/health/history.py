@@ -1,23 +1,25 @@
-"""What a service answered over time: uptime and latencies, over the last hour or so."""
+"""What services answered over time: the last hour in memory, and the rows of the CSV log."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from monitoring.health.checks import Check
 
-KEPT = 360  # checks: an hour of one every 10 s
-_STEPS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
-_DOWN = "\u00d7"
+COLUMNS = ("time", "service", "up", "milliseconds", "why")  # of the log
+_MAX_CHECKS = 360  # an hour of one every 10 s
+_BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+_CROSS = "\u00d7"
 
 
 @dataclass
 class History:
     """The last checks of one service."""
 
-    checks: deque[Check] = field(default_factory=lambda: deque(maxlen=KEPT))
+    checks: deque[Check] = field(default_factory=lambda: deque(maxlen=_MAX_CHECKS))
 
     @property
     def latencies(self) -> list[float]:
@@ -33,11 +35,9 @@ class History:
         """Return the last latencies as block characters, with a cross for no answer."""
         shown = list(self.checks)[-width:]
         highest = max((check.milliseconds for check in shown if check.up), default=1.0) or 1.0
+        steps = [min(int(check.milliseconds / highest * len(_BLOCKS)), len(_BLOCKS) - 1) for check in shown]
         return "".join(
-            _STEPS[min(int(check.milliseconds / highest * len(_STEPS)), len(_STEPS) - 1)]
-            if check.up
-            else _DOWN
-            for check in shown
+            _BLOCKS[step] if check.up else _CROSS for check, step in zip(shown, steps, strict=True)
         )
 
 
@@ -51,3 +51,13 @@ class Histories:
         """Add checks to the histories of their services."""
         for check in checks:
             self.by_node.setdefault(check.node, History()).checks.append(check)
+
+
+def row_of(check: Check) -> tuple[str, str, int, str, str]:
+    """Return a check as a row of the log."""
+    return (when(check.time), check.node, int(check.up), f"{check.milliseconds:.3f}", check.why)
+
+
+def when(seconds: float) -> str:
+    """Format seconds since 1970 as in the log."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

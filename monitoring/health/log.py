@@ -1,31 +1,24 @@
-"""The monitor's CSV log: written row by row, and read back with times that never go back."""
+"""Read the monitor's CSV log: a table of checks on one clock that never goes back."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
+
 from lab.csv_files import read as read_csv
 from lab.unread import Unread
 from monitoring.health.checks import TIMEOUT_SECONDS, Check
+from monitoring.health.history import COLUMNS
 
-COLUMNS = ("time", "service", "up", "milliseconds", "why")
 _GAP = 3  # times the usual pause between two rounds
 _YEARS = range(1970, 9999)  # whatever the time zone, Python has a date for these in UTC
-_MOST_MILLISECONDS = 60_000  # a check ends at its deadline of two seconds, on a busy machine a little later
+_MAX_MILLISECONDS = 60_000  # a check ends at its deadline of two seconds, on a busy machine a little later
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
-
-
-@dataclass(frozen=True)
-class Logged(Check):
-    """A check read from the log: `elapsed` is seconds since the first check, `part` the number of breaks before it."""
-
-    elapsed: float = 0.0
-    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,37 +42,12 @@ class Break:
 
 
 @dataclass(frozen=True)
-class Span:
-    """A time in one state, `begin` in seconds since 1970; not `whole` if there is a break in it: it was longer."""
-
-    begin: float
-    seconds: float
-    why: str
-    whole: bool = True
-
-    def __str__(self) -> str:
-        if self.whole:
-            return f"about {duration(self.seconds)}"
-        return f"at least {duration(self.seconds)}" if self.seconds else "an unknown time"
-
-
-@dataclass(frozen=True)
 class Log:
-    """The checks of a log by service, in order; its breaks, and what could not be read."""
+    """The checks in order, as on_one_clock returns them; the breaks, and what could not be read."""
 
-    services: dict[str, list[Logged]]
+    checks: pd.DataFrame
     breaks: Sequence[Break] = ()
     unread: Unread = field(default_factory=Unread)
-
-
-def row_of(check: Check) -> tuple[str, str, int, str, str]:
-    """Return a check as a row of the log."""
-    return (when(check.time), check.node, int(check.up), f"{check.milliseconds:.3f}", check.why)
-
-
-def when(seconds: float) -> str:
-    """Format seconds since 1970 as in the log."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def moment(seconds: float) -> str:
@@ -100,10 +68,7 @@ def read(path: Path) -> Log:
     """Read a log. Raises CsvError for another kind of file, OSError if it cannot be opened."""
     unread = Unread()
     checks, breaks = on_one_clock(list(read_csv(path, COLUMNS, _check, unread)))
-    services: dict[str, list[Logged]] = {}
-    for check in checks:
-        services.setdefault(check.node, []).append(check)
-    return Log(services, breaks, unread)
+    return Log(checks, breaks, unread)
 
 
 def _check(row: Mapping[str, str]) -> Check:
@@ -111,62 +76,62 @@ def _check(row: Mapping[str, str]) -> Check:
     if time.tzinfo is None or row["up"] not in ("0", "1") or not row["service"]:
         raise ValueError
     # "nan" fails this comparison too
-    if time.year not in _YEARS or not 0 <= milliseconds <= _MOST_MILLISECONDS:
+    if time.year not in _YEARS or not 0 <= milliseconds <= _MAX_MILLISECONDS:
         raise ValueError
     return Check(row["service"], time.timestamp(), row["up"] == "1", milliseconds, row["why"])
 
 
-def on_one_clock(checks: Sequence[Check]) -> tuple[list[Logged], list[Break]]:
-    """Return checks with their elapsed time, and breaks: where the clock was set or nothing was recorded."""
-    rounds = list(_rounds(checks))
-    steps = [later[0].time - earlier[0].time for earlier, later in pairwise(rounds)]
-    usual = statistics.median([step for step in steps if step >= 0] or [0.0])
-    longest = _GAP * usual + TIMEOUT_SECONDS
-    placed: list[Logged] = []
-    breaks: list[Break] = []
-    elapsed, previous = 0.0, rounds[0][0].time if rounds else 0.0
-    for each in rounds:
-        begin = each[0].time
-        if 0 <= begin - previous <= longest:
-            elapsed += begin - previous
-        else:
-            breaks.append(Break(previous, begin))
-        for check in each:
-            placed.append(
-                Logged(**vars(check), elapsed=elapsed + max(check.time - begin, 0.0), part=len(breaks))
-            )
-        previous = begin
-    return placed, breaks
+def on_one_clock(checks: Sequence[Check]) -> tuple[pd.DataFrame, list[Break]]:
+    """Return a row for each check, and the breaks: where the clock was set or nothing was recorded.
+
+    The columns are those of a Check, its `state`, `elapsed` (seconds since the first check) and `part` (the number of
+    breaks before it).
+    """
+    rows = [{**asdict(check), "state": str(check.state)} for check in checks]
+    frame = pd.DataFrame(rows, columns=["node", "time", "up", "milliseconds", "why", "state"])
+    rounds = pd.Series(_round_numbers(checks), dtype=int)
+    begins = frame.groupby(rounds)["time"].first()
+    steps = begins.diff().fillna(0.0)
+    usual = steps[1:][steps[1:] >= 0].median() if (steps[1:] >= 0).any() else 0.0
+    joined = steps.between(0, _GAP * usual + TIMEOUT_SECONDS)
+    late = (frame["time"] - rounds.map(begins)).clip(lower=0)
+    frame["elapsed"] = rounds.map(steps.where(joined, 0.0).cumsum()) + late
+    frame["part"] = rounds.map((~joined).cumsum())
+    return frame, [Break(*ends) for ends in zip(begins.shift()[~joined], begins[~joined], strict=True)]
 
 
-def _rounds(checks: Iterable[Check]) -> Iterator[list[Check]]:
-    """Group checks of one round: it ends where a service comes again or the time jumps."""
-    current: dict[str, Check] = {}
-    begin = 0.0
+def _round_numbers(checks: Iterable[Check]) -> list[int]:
+    """Return the number of each check's round: a new one begins where a service comes again or the time jumps."""
+    numbers: list[int] = []
+    nodes: set[str] = set()
+    number, begin = -1, 0.0
     for check in checks:
-        if current and (check.node in current or abs(check.time - begin) > TIMEOUT_SECONDS):
-            yield list(current.values())
-            current = {}
-        begin = begin if current else check.time
-        current[check.node] = check
-    if current:
-        yield list(current.values())
+        if not nodes or check.node in nodes or abs(check.time - begin) > TIMEOUT_SECONDS:
+            number, begin, nodes = number + 1, check.time, set()
+        nodes.add(check.node)
+        numbers.append(number)
+    return numbers
 
 
-def spans(checks: Sequence[Logged], state: str) -> list[Span]:
-    """Return each span in which the checks of one service were in `state`."""
-    found: list[Span] = []
-    since: Logged | None = None
-    for check in checks:
-        if check.state == state and since is None:
-            since = check
-        elif check.state != state and since is not None:
-            found.append(_span(since, check))
-            since = None
-    if since is not None:
-        found.append(_span(since, checks[-1]))
-    return found
+def spans(checks: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each time that a service was in one state: until its first check in another, or its last one.
+
+    Columns: node, state, begin (seconds since 1970), seconds, why, whole (False: a break in it makes it longer).
+    """
+    by_node = checks.groupby("node", sort=False)
+    numbers = (checks["state"] != by_node["state"].shift()).groupby(checks["node"]).cumsum().rename("number")
+    found = checks.groupby(["node", numbers], sort=False).agg(
+        state=("state", "first"), begin=("time", "first"), why=("why", "first"), first=("elapsed", "first"),
+        last=("elapsed", "last"), part=("part", "first"), last_part=("part", "last"),
+    )  # fmt: skip
+    following = found.groupby("node", sort=False)[["first", "part"]].shift(-1)
+    found["seconds"] = (following["first"].fillna(found["last"]) - found["first"]).clip(lower=0)
+    found["whole"] = found["part"] == following["part"].fillna(found["last_part"])
+    return found.reset_index()[["node", "state", "begin", "seconds", "why", "whole"]]
 
 
-def _span(first: Logged, last: Logged) -> Span:
-    return Span(first.time, max(last.elapsed - first.elapsed, 0.0), first.why, whole=first.part == last.part)
+def length(seconds: float, *, whole: bool) -> str:
+    """Format the length of a span."""
+    if whole:
+        return f"about {duration(seconds)}"
+    return f"at least {duration(seconds)}" if seconds else "an unknown time"

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
+
 from lab.document import Block, Document, Picture, Rows, Section, write
-from monitoring.health import pictures
-from monitoring.health.checks import DEGRADED, DOWN, SHOP
-from monitoring.health.log import Log, Logged, Span, duration, moment, read, spans
+from lab.escape import for_picture
+from lab.figures import plt, save
+from monitoring.colours import BLUE, VERMILION
+from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP
+from monitoring.health.log import Log, duration, length, moment, read, spans
 from monitoring.quantiles import quantile
 
 _SLOW = 3  # times the median
 _ENOUGH = 20  # answers, the fewest of which a 95th percentile is judged
 _UNNOTICED_MS = 10  # faster answers are never called uneven
-_MOST_SPANS = _MOST_UNEVEN = _MOST_BREAKS = 40
-_MOST_ROWS, _MOST_NAMED = 100, 20  # services in the table, and in a sentence
+_MAX_SENTENCES = 40  # of one kind
+_MAX_ROWS, _MAX_NAMED = 100, 20  # services in the table, and in a sentence
+_MAX_PANELS = 20  # of the picture: more would leave no room for their names
+PICTURE_MM = 110  # its greatest height on the page
+_WIDTH_INCHES, _MAX_INCHES = 10.6, PICTURE_MM / 25.4  # between the margins of a page
+_PANEL_INCHES, _AXIS_INCHES, _LETTER_INCHES = 0.5, 0.7, 0.065
 _HEADINGS = (
     "service", "checks", "answered", "half answered in", "95 % answered in", "slowest answer", "outages",
     "longest outage",
@@ -31,164 +39,193 @@ def report(path: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     made = f"Generated on {now} by python -m monitoring.health --csv {path.name} --report {folder.name}"
-    sections = [Section("Executive summary", [_summary(log.services)]), *_found(log, folder, path.name)]
-    breaks = _at_most(_MOST_BREAKS, map(str, log.breaks), "breaks")
-    if remarks := [*breaks, *log.unread.remarks()]:
-        sections.insert(1, Section("What the log does not tell", remarks))
+    sections = [Section("Executive summary", [_summary(log.checks)]), *_sections(log, folder, path.name)]
+    if remarks := [*_at_most(map(str, log.breaks), "breaks"), *log.unread.remarks()]:
+        sections.insert(1, Section("What the log does not show", remarks))
     pdf = folder / "health_report.pdf"
     write(Document("Health", made, sections), pdf.with_suffix(".md"), pdf)
     return pdf
 
 
-def _found(log: Log, folder: Path, name: str) -> Iterator[Section]:
+def _sections(log: Log, folder: Path, name: str) -> Iterator[Section]:
     picture = folder / "health_latency.png"
     picture.unlink(missing_ok=True)
-    if not log.services:
+    if log.checks.empty:
         return
-    ranked = dict(sorted(log.services.items(), key=lambda item: _trouble(item[1]), reverse=True))
+    services = _statistics(log.checks)
     even = "Every service answered every check, evenly."
-    yield Section("Observations", list(_observations(log.services)) or [even])
-    shown = _first(_MOST_ROWS, ranked, log.services)
-    rows = [_row(*item) for item in shown.items()]
-    table: list[Block] = [Rows(_HEADINGS, rows, _WIDTHS)]
-    if left := len(log.services) - len(shown):
+    yield Section("Observations", list(_observations(log.checks)) or [even])
+    shown = _worst(services, _MAX_ROWS)
+    table: list[Block] = [Rows(_HEADINGS, [_row(service) for _, service in shown.iterrows()], _WIDTHS)]
+    if left := len(services) - len(shown):
         table.append(
-            f"These are the {len(shown)} of {len(log.services):,} with the most failures, then the slowest. "
+            f"These are the {len(shown)} of {len(services):,} with the most failures, then the slowest. "
             f"{_many(left, 'more row')} would follow; {name} has every check."
         )
     yield Section("Services", table)
-    drawn = _first(pictures.MOST_PANELS, ranked, log.services)
-    pictures.draw(drawn, picture)
+    drawn = _worst(services, _MAX_PANELS)
+    _draw(log.checks, list(drawn.index), picture)
     heading = "Latency over time"
-    if len(drawn) < len(log.services):
-        heading += f": the {len(drawn)} of {len(log.services):,} with the most failures, then the slowest"
-    latency = Picture(picture, "Latency of each service; crosses: no answer", pictures.HEIGHT_MM)
-    yield Section(heading, [latency])
+    if len(drawn) < len(services):
+        heading += f": the {len(drawn)} of {len(services):,} with the most failures, then the slowest"
+    yield Section(heading, [Picture(picture, "Latency of each service; crosses: no answer", PICTURE_MM)])
 
 
-def _trouble(checks: Sequence[Logged]) -> tuple[int, float]:
-    """Give what services are ordered by: checks without an answer, then the latency of the slow answers."""
-    latencies = [check.milliseconds for check in checks if check.up]
-    return len(checks) - len(latencies), quantile(latencies, 0.95) or 0.0
-
-
-def _first(
-    most: int, ranked: Mapping[str, Sequence[Logged]], all_services: Mapping[str, Sequence[Logged]]
-) -> Mapping[str, Sequence[Logged]]:
-    """Give the first of the ranked services, or all in the order of the log if there are no more."""
-    return all_services if len(all_services) <= most else dict(list(ranked.items())[:most])
-
-
-def _at_most(most: int, sentences: Iterable[str], what: str) -> list[str]:
-    """Give the first sentences, and one that says how many more there are."""
-    said = list(sentences)
-    left = len(said) - most
-    return [*said[:most], f"{left:,} more {what} are not listed."] if left > 0 else said
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def _summary(found: Mapping[str, Sequence[Logged]]) -> str:
-    services = {name: checks for name, checks in found.items() if name != SHOP}
-    checks = [check for each in services.values() for check in each]
-    shop = found.get(SHOP, [])
-    if not checks and not shop:
-        return "The log has no check: nothing was recorded."
-    ends = [
-        f"{word} at the end: {_listed(names)}."
-        for state, word in ((DOWN, "Down"), (DEGRADED, "Degraded"))
-        if (names := [name for name, each in services.items() if each[-1].state == state])
-    ]
-    opening = (
-        f"The shop was open in {sum(check.up for check in shop):,} of {len(shop):,} checks. " if shop else ""
+def _statistics(checks: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each service, in the order of the log; latencies in milliseconds."""
+    latencies = checks[checks["up"]].groupby("node")["milliseconds"]
+    outages = spans(checks).query("state == @DOWN").sort_values(["seconds", "whole"], ascending=[False, True])
+    by_node = checks.groupby("node", sort=False)
+    longest = outages.groupby("node").first()
+    return by_node.agg(checks=("up", "size"), answered=("up", "sum"), last=("state", "last")).assign(
+        median=latencies.agg(lambda values: quantile(values, 0.5)),
+        high=latencies.agg(lambda values: quantile(values, 0.95)),
+        slowest=latencies.max(),
+        outages=outages.groupby("node").size(),
+        longest=longest["seconds"],
+        whole=longest["whole"],
     )
-    if not checks:
+
+
+def _worst(services: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return the services with the most failures, then the slowest; or all as they are if there are no more."""
+    if len(services) <= most:
+        return services
+    failures = (services["answered"] - services["checks"]).rename("failures")
+    order = pd.DataFrame({"failures": failures, "high": -services["high"].fillna(0.0)})
+    return services.loc[order.sort_values(["failures", "high"], kind="stable").index[:most]]
+
+
+def _at_most(sentences: Iterable[str], what: str) -> list[str]:
+    """Return the first sentences, and one that says how many more there are."""
+    found = list(sentences)
+    left = len(found) - _MAX_SENTENCES
+    return [*found[:_MAX_SENTENCES], f"{left:,} more {what} are not listed."] if left > 0 else found
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _summary(checks: pd.DataFrame) -> str:
+    if checks.empty:
+        return "The log has no check: nothing was recorded."
+    is_shop = checks["node"] == SHOP
+    shop, others = checks[is_shop], checks[~is_shop]
+    opening = "" if shop.empty else f"The shop was open in {shop['up'].sum():,} of {len(shop):,} checks. "
+    if others.empty:
         return f"{opening}No service was checked."
-    seconds = max(check.elapsed for check in checks) - min(check.elapsed for check in checks)
-    share = _percent(sum(check.up for check in checks), len(checks))
-    asked = "was asked" if len(services) == 1 else "were asked"
-    times = "once" if len(checks) == 1 else f"{len(checks):,} times in {duration(seconds)}"
+    last = others.groupby("node", sort=False)["state"].last()
+    ends = [
+        f"{word} at the end: {_listed(list(last.index[last == state]))}."
+        for state, word in ((DOWN, "Down"), (DEGRADED, "Degraded"))
+        if (last == state).any()
+    ]
+    asked = "was asked" if len(last) == 1 else "were asked"
+    seconds = others["elapsed"].max() - others["elapsed"].min()
+    share = _percent(int(others["up"].sum()), len(others))
+    times = "once" if len(others) == 1 else f"{len(others):,} times in {duration(seconds)}"
     return (
-        f"{opening}{_many(len(services), 'service')} {asked} {times}; "
-        f"{share} of the answers were good. {' '.join(ends) or 'All were well at the end.'}"
+        f"{opening}{_many(len(last), 'service')} {asked} {times}; {share} of the answers were "
+        f"good. {' '.join(ends) or 'All were up at the end.'}"
     )
 
 
 def _listed(names: Sequence[str]) -> str:
-    left = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {left:,} more" if left > 0 else "")
+    left = len(names) - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {left:,} more" if left > 0 else "")
 
 
-def _observations(services: Mapping[str, Sequence[Logged]]) -> Iterator[str]:
-    yield from _not_well(services)
-    uneven = (said for item in services.items() if (said := _uneven(*item)))
-    yield from _at_most(_MOST_UNEVEN, uneven, "services that are uneven")
+def _observations(checks: pd.DataFrame) -> Iterator[str]:
+    yield from _failures(checks)
+    uneven = (sentence for item in _statistics(checks).iterrows() if (sentence := _uneven(*item, checks)))
+    yield from _at_most(uneven, "services that are uneven")
 
 
-def _not_well(services: Mapping[str, Sequence[Logged]]) -> Iterator[str]:
-    """Say each time that a service was down or degraded; of many only the longest, those down first."""
-    found = [
-        (span, state, name)
-        for name, checks in services.items()
-        for state in (DOWN, DEGRADED)
-        for span in spans(checks, state)
-    ]
-    if left := len(found[_MOST_SPANS:]):
-        found.sort(key=lambda one: (one[1] != DOWN, -one[0].seconds))
-    for span, state, name in found[:_MOST_SPANS]:
-        yield _said(name, state, span)
-    if left:
-        count = sum(state == DOWN for _, state, _ in found)
+def _failures(checks: pd.DataFrame) -> Iterator[str]:
+    """Yield each time that a service was down or degraded; of many only the longest, those down first."""
+    found = spans(checks)
+    found = found[found["state"] != UP]
+    is_down = found["state"] == DOWN
+    left = len(found) - _MAX_SENTENCES
+    if left > 0:
+        order = pd.DataFrame({"up": ~is_down, "seconds": -found["seconds"]})
+        found = found.loc[order.sort_values(["up", "seconds"], kind="stable").index]
+    for _, span in found.head(_MAX_SENTENCES).iterrows():
+        yield _failure(span)
+    if left > 0:
         yield (
             f"{_many(left, 'more time')} without an answer or degraded, none longer than those above of its kind, are "
-            f"not listed. In all, services were without an answer {count:,} times and degraded "
-            f"{len(found) - count:,} times."
+            f"not listed. In all, services were without an answer {is_down.sum():,} times and degraded "
+            f"{(~is_down).sum():,} times."
         )
 
 
-def _said(name: str, state: str, span: Span) -> str:
-    word = "was degraded" if state != DOWN else "was closed" if name == SHOP else "did not answer"
-    why = f" ({span.why})" if span.why else ""
+def _failure(span: pd.Series[str]) -> str:
+    name = str(span["node"])
+    what = "was degraded" if span["state"] != DOWN else "was closed" if name == SHOP else "did not answer"
+    why = f" ({span['why']})" if span["why"] else ""
     log = "" if name == SHOP else f" Its log: sudo make logs NODE={name}"
-    return f"{name} {word} from {moment(span.begin)} for {span}{why}.{log}"
+    took = length(float(span["seconds"]), whole=bool(span["whole"]))
+    return f"{name} {what} from {moment(float(span['begin']))} for {took}{why}.{log}"
 
 
-def _uneven(name: str, checks: Sequence[Logged]) -> str:
-    latencies = [check.milliseconds for check in checks if check.up]
-    median, high = quantile(latencies, 0.5), quantile(latencies, 0.95)
-    if median is None or high is None or len(latencies) < _ENOUGH:
+def _uneven(name: object, service: pd.Series[float], checks: pd.DataFrame) -> str:
+    median, high, answered = service["median"], service["high"], int(service["answered"])
+    if answered < _ENOUGH or high <= _SLOW * median or high <= _UNNOTICED_MS:
         return ""
-    if high <= _SLOW * median or high <= _UNNOTICED_MS:
-        return ""
-    slow = sum(latency >= high for latency in latencies)
+    slow = ((checks["node"] == name) & checks["up"] & (checks["milliseconds"] >= high)).sum()
     return (
-        f"{name} is uneven: {slow:,} of {len(latencies):,} answers took {_shown(high)} or more, "
+        f"{name} is uneven: {slow:,} of {answered:,} answers took {_shown(high)} or more, "
         f"half of them at most {_shown(median)}."
     )
 
 
-def _row(name: str, checks: Sequence[Logged]) -> tuple[str, ...]:
-    latencies = [check.milliseconds for check in checks if check.up]
-    found = spans(checks, DOWN)
-    spread = (quantile(latencies, 0.5), quantile(latencies, 0.95), max(latencies, default=None))
-    longest = max(found, key=lambda span: (span.seconds, not span.whole), default=None)
+def _row(service: pd.Series[float]) -> tuple[str, ...]:
+    has_outage = not pd.isna(service["outages"])
     return (
-        name,
-        f"{len(checks):,}",
-        _percent(len(latencies), len(checks)),
-        *map(_shown, spread),
-        f"{len(found):,}",
-        str(longest) if longest else _UNKNOWN,
+        str(service.name),
+        f"{service['checks']:,}",
+        _percent(int(service["answered"]), int(service["checks"])),
+        *(_shown(service[name]) for name in ("median", "high", "slowest")),
+        f"{service['outages']:,.0f}" if has_outage else "0",
+        length(service["longest"], whole=bool(service["whole"])) if has_outage else _UNKNOWN,
     )
 
 
-def _shown(milliseconds: float | None) -> str:
-    return _UNKNOWN if milliseconds is None else f"{milliseconds:,.1f} ms"
+def _shown(milliseconds: float) -> str:
+    return _UNKNOWN if pd.isna(milliseconds) else f"{milliseconds:,.1f} ms"
 
 
 def _percent(part: int, whole: int) -> str:
     """Format a share, rounded down so that only all is 100 %."""
-    hundredths = part * 10_000 // whole
-    return f"{hundredths / 100:.2f} %"
+    return f"{part * 10_000 // whole / 100:.2f} %"
+
+
+def _draw(checks: pd.DataFrame, names: Sequence[str], path: Path) -> None:
+    """Draw the latencies of services, a panel each, with a cross for each check without an answer."""
+    height = min(_PANEL_INCHES * len(names) + _AXIS_INCHES, _MAX_INCHES)
+    figure, all_axes = plt.subplots(
+        len(names), 1, figsize=(_WIDTH_INCHES, height), sharex=True, squeeze=False
+    )
+    # matplotlib's own layouts give up on so many low panels
+    left = _LETTER_INCHES * (4 + max(len(for_picture(name)) for name in names))
+    figure.subplots_adjust(
+        left=left / _WIDTH_INCHES, right=0.93, top=1 - 0.1 / height, bottom=0.4 / height, hspace=0.3
+    )
+    for axes, name in zip(all_axes[:, 0], names, strict=True):
+        own = checks[checks["node"] == name]
+        answered, down = own[own["up"]], own[~own["up"]]
+        for _, part in own.groupby("part"):
+            axes.plot(part["elapsed"], part["milliseconds"].where(part["up"]), ".-", color=BLUE, ms=3, lw=1)
+        axes.plot(down["elapsed"], [0] * len(down), "x", color=VERMILION, ms=4, clip_on=False)
+        slowest = 0.0 if answered.empty else answered["milliseconds"].max()
+        axes.set_ylim(0, 1.1 * max(slowest, 0.1))
+        axes.set_yticks([] if answered.empty else [slowest])
+        axes.yaxis.set_major_formatter("{x:,.1f} ms")
+        axes.yaxis.tick_right()
+        axes.set_ylabel(for_picture(name), rotation=0, ha="right", va="center", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    all_axes[-1, 0].set_xlabel("seconds since the first check; right: the slowest answer", fontsize=8)
+    save(figure, path)

@@ -1,4 +1,4 @@
-"""Analyses captures: CSV files, PNGs and a PDF report.
+"""Analyse captures: write CSV files, PNGs and a PDF report.
 
     python -m monitoring.traffic [--reports FOLDER] [--only-csv] [--format json|parquet] CAPTURE...
 
@@ -11,10 +11,11 @@ capture that a result would overwrite is refused.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,14 +26,20 @@ from lab.messages import print_line, print_message
 from lab.terminal import Console
 from lab.topology import TopologyError, load
 from lab.unread import Unread
+from lab.whole_file import draft_path
 from monitoring.names import Names
-from monitoring.traffic import earlier, source
-from monitoring.traffic.ahead import ahead
-from monitoring.traffic.captures import in_order
+from monitoring.traffic import source
 from monitoring.traffic.packets import AddressBook
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
 
+# The files that a run may write.
+_TABLES = (
+    "packets_per_service_pair", "protocol_distribution", "top_talkers", "traffic_summary", "conversations",
+    "traffic_rate", "unread",
+)  # fmt: skip
+_PICTURES = ("protocol_distribution", "top_service_pairs", "top_talkers", "traffic_rate")
+_REPORT = "traffic_analysis_report"
 OTHER_FORMATS = ("json", "parquet")
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 
@@ -44,20 +51,52 @@ def main(arguments: Sequence[str]) -> int:
     try:
         for capture in options.captures:
             source.check(capture)
-        earlier.check(options.reports, options.captures)
-        removed = earlier.remove(options.reports)
+        _check_results(options.reports, options.captures)
+        removed = _remove_results(options.reports)
         return _analyse(options)
     except BrokenPipeError:
         raise
     except (OSError, TopologyError) as error:
-        _say(_one_line(error))
+        _print(_one_line(error))
         return 1
     finally:
-        if gone := [path.name for path in removed if not path.exists()]:
-            _say(f"removed an earlier run's files from {options.reports}: {' '.join(gone)}")
+        if removed_names := [path.name for path in removed if not path.exists()]:
+            _print(f"removed an earlier run's files from {options.reports}: {' '.join(removed_names)}")
 
 
-def _say(sentence: str) -> None:
+def _result_files(folder: Path) -> Iterator[Path]:
+    """Yield every path that a run may write in `folder`."""
+    yield from (folder / f"{name}{ending}" for name in _TABLES for ending in (".csv", ".json", ".parquet"))
+    yield from (folder / f"{name}.png" for name in _PICTURES)
+    yield from (folder / f"{_REPORT}{ending}" for ending in (".md", ".pdf"))
+
+
+def _check_results(folder: Path, captures: Iterable[str]) -> None:
+    """Raise FileExistsError when a run would remove or overwrite one of its captures."""
+    read = {(path.stat().st_dev, path.stat().st_ino): path for path in map(Path, captures) if path.is_file()}
+    for result in _result_files(folder):
+        for path in (result, draft_path(result)):
+            if path.is_file() and (capture := read.get((path.stat().st_dev, path.stat().st_ino))):
+                raise FileExistsError(
+                    errno.EEXIST,
+                    f"this capture would be overwritten by a result; write to another folder than {folder}",
+                    str(capture),
+                )
+
+
+def _remove_results(folder: Path) -> list[Path]:
+    """Remove the files and drafts of an earlier run from `folder`, so that nobody takes them for new results.
+
+    Return the files that existed.
+    """
+    existing = [path for path in _result_files(folder) if path.is_file()]
+    for path in _result_files(folder):
+        path.unlink(missing_ok=True)
+        draft_path(path).unlink(missing_ok=True)
+    return existing
+
+
+def _print(sentence: str) -> None:
     print_message("traffic", sentence)
 
 
@@ -66,9 +105,9 @@ def _analyse(options: argparse.Namespace) -> int:
     names = Names(load(options.topology))
     tally = _count(options.captures, console)
     for sentence in tally.unread.sentences():
-        _say(sentence)
+        _print(sentence)
     if not tally.packets:
-        _say(f"no packet in {' '.join(options.captures)}")
+        _print(f"no packet in {' '.join(options.captures)}")
         return 1
     tables = Tables(tally, names)
     written = [*tables.all(), unread_table(tally)]
@@ -104,8 +143,8 @@ def _count(captures: Sequence[str], console: Console) -> Tally:
     book, unread = AddressBook(), Unread()
     tally = Tally(book, unread)
     with console.status("reading") as status:
-        for capture in in_order(captures, book, unread):
-            for packets in ahead(capture.packets):
+        for capture in source.in_order(captures, book, unread):
+            for packets in source.read_ahead(capture.packets):
                 tally.add(packets)
                 progress = f"reading {capture.name}: {tally.packets:,} packets"
                 status.update(Text(progress))  # a string would be markup

@@ -17,19 +17,16 @@ _DIGITS = 9  # of nanoseconds
 _NO_TIME = int(np.iinfo(np.int64).min)
 _LATEST = int(np.iinfo(np.int64).max) // _NANOSECONDS  # seconds since 1970 that 64 bits of nanoseconds hold
 _HOURS, _MINUTES, _SECONDS = 24, 60, 61  # one may be a leap second
-_LONGEST_QUOTE = 40
+_MAX_QUOTE = 40
 _ZERO, _MINUS = ord("0"), ord("-")
 _SIGNS, _TIMELESS = (b" ", b"-"), (b"", b"[")  # "[Error converting time]"
-_RELATIVE_BEGIN = 10**18  # where relative times begin, so that none is negative
-_FEW = 8  # a text in which times rise so much more often than they fall counts from its first packet
-_BOTH, _ENOUGH = (
-    2,
-    8,
-)  # packets: for two, -ttt and -ttttt are the same; as few as a SYN is repeated may rise by chance
+_RELATIVE_BEGIN = 10**18  # the start of relative times, so that none is negative
+_FEW = 8  # if times rise so many times as often as they fall, the text counts from its first packet
+_BOTH, _ENOUGH = 2, 8  # packets: of two, -ttt and -ttttt are the same; a few may rise by chance
 
 
 class Clock:
-    """Reads the timestamps of one text, in order: some count from the one before, some begin anew at midnight."""
+    """Reads timestamps in order: -ttt counts from the packet before, a time of day wraps at midnight."""
 
     def __init__(self, unread: Unread) -> None:
         self._unread = unread
@@ -39,28 +36,28 @@ class Clock:
         self._days, self._last = 0, 0
 
     def times(self, texts: Sequence[bytes]) -> Integers:
-        """Give nanoseconds for each; UNKNOWN for one that tells no time."""
+        """Return the nanoseconds of each timestamp; UNKNOWN for one without a time."""
         if not texts:
             return np.zeros(0, np.int64)
         if len(set(map(len, texts))) == 1 and texts[0][:1] not in _TIMELESS:
-            return self._told(texts)
-        told = [index for index, text in enumerate(texts) if text[:1] not in _TIMELESS]
-        found = np.full(len(texts), UNKNOWN, np.int64)
-        if told:
-            found[told] = self._told([texts[index] for index in told])
-        return found
+            return self._valid_times(texts)
+        timed = [index for index, text in enumerate(texts) if text[:1] not in _TIMELESS]
+        times = np.full(len(texts), UNKNOWN, np.int64)
+        if timed:
+            times[timed] = self._valid_times([texts[index] for index in timed])
+        return times
 
-    def _told(self, stamps: Sequence[bytes]) -> Integers:
+    def _valid_times(self, stamps: Sequence[bytes]) -> Integers:
         times = self._read(stamps)
         wrong = times == _NO_TIME
         if not wrong.any():
             return self._of_style(stamps[0], times)
-        where = stamps[int(np.argmax(wrong))].decode().strip()[:_LONGEST_QUOTE]
-        self._unread.note("time that no calendar has", where, int(wrong.sum()))
-        found = np.full(len(times), UNKNOWN, np.int64)
+        where = stamps[int(np.argmax(wrong))].decode().strip()[:_MAX_QUOTE]
+        self._unread.note("invalid time", where, int(wrong.sum()))
+        valid = np.full(len(times), UNKNOWN, np.int64)
         if not wrong.all():
-            found[~wrong] = self._of_style(stamps[0], times[~wrong])
-        return found
+            valid[~wrong] = self._of_style(stamps[0], times[~wrong])
+        return valid
 
     def _of_style(self, first: bytes, times: Integers) -> Integers:
         if first[:1] in _SIGNS:
@@ -68,13 +65,13 @@ class Clock:
         return self._of_days(times) if b":" in first and b"-" not in first else times
 
     def _relative(self, times: Integers) -> Integers:
-        """Tell -ttttt, since the first packet, which rises, from -ttt, since the one before."""
+        """Distinguish -ttttt (since the first packet), which rises, from -ttt (since the packet before)."""
         if self._since_first is None:
             steps = np.diff(times)
             rises, falls = int((steps > 0).sum()), int(((steps < 0) & (steps > -_HALF_DAY)).sum())
             rising = rises * 2 > len(times) - 1 and falls * _FEW <= rises
             if rising and _BOTH < len(times) < _ENOUGH:
-                self._unread.note("times that may be of -ttt and of -ttttt", "so few do not tell", len(times))
+                self._unread.note("times of either -ttt or -ttttt", "too few to decide", len(times))
                 return np.full(len(times), UNKNOWN, np.int64)
             self._since_first = rising
         if self._since_first:
@@ -123,7 +120,7 @@ class Clock:
         return self._seconds[text]
 
     def _of_days(self, times: Integers) -> Integers:
-        """Count days: a time of day that is far before the last one is of the next day."""
+        """Add days: a time of day far before the last one is of the next day."""
         with_last = np.concatenate(([self._last], times))
         midnights = np.cumsum(np.diff(with_last) < -_HALF_DAY)
         self._last = int(times[-1])
@@ -133,7 +130,7 @@ class Clock:
 
 
 def _second(text: bytes) -> int:
-    """Give the seconds of what stands before the point; _NO_TIME where it makes no sense."""
+    """Return the seconds of the text before the decimal point; _NO_TIME if it is invalid."""
     day, _, clock = text.strip(b" -").rpartition(b" ")
     try:
         if b":" not in clock:

@@ -18,7 +18,7 @@ from monitoring.traffic.packets import IPV4, IPV6, TCP, UDP, UNKNOWN, AddressBoo
 _SCTP, _UDP_LITE = 132, 136
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 43, 44, 51, 60
 _EXTENSIONS = (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION)
-_MOST_EXTENSIONS = 8
+_MAX_EXTENSIONS = 8
 _IPV4_HEADER, _IPV6_HEADER, _PORTS, _TCP_FLAGS = 20, 40, 4, 14
 _WORD_BITS = 32
 
@@ -104,7 +104,7 @@ class Decoder:
     def _number_of_ipv6(self, raw: bytes) -> int:
         if raw not in self._ipv6:
             number = self._book.number(str(IPv6Address(raw)))
-            if len(self._ipv6) >= AddressBook.MOST:
+            if len(self._ipv6) >= AddressBook.MAX:
                 return number
             self._ipv6[raw] = number
         return self._ipv6[raw]
@@ -114,7 +114,7 @@ def _after_extensions(frames: Frames, at: Integers, end: Integers) -> tuple[Inte
     """Skip IPv6 extension headers; return the protocol, where its header begins, and which are later fragments."""
     protocol, start = frames.byte(at + 6), at + _IPV6_HEADER
     fragment = np.zeros(len(at), np.bool_)
-    for _ in range(_MOST_EXTENSIONS):
+    for _ in range(_MAX_EXTENSIONS):
         extended = np.isin(protocol, _EXTENSIONS) & ~fragment
         if not extended.any():
             return protocol, start, fragment
@@ -143,7 +143,7 @@ class _Numbers:
         new = np.unique(values[self._values[where] != values])
         if not len(new):
             return self._numbers[where]
-        if len(self._values) + len(new) > 2 * AddressBook.MOST:
+        if len(self._values) + len(new) > 2 * AddressBook.MAX:
             self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # the book still has them
             new = np.unique(values)
         at = np.searchsorted(self._values, new)

@@ -1,4 +1,4 @@
-"""What the figures of a capture mean, and what to do about it."""
+"""Summary and observations of a capture, and what to do about them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from monitoring.traffic.packets import UNKNOWN
 from monitoring.traffic.tables import Tables
 
 _MANY_AGAIN, _MANY_RESETS, _SLOW_MILLISECONDS = 0.01, 0.02, 100
-_TWENTY = 20  # handshakes, the fewest of which "one in twenty" can be said
-_MOST_NAMED = 5
+_TWENTY = 20  # handshakes, the fewest for "one in twenty"
+_MAX_NAMED = 5
 
 
 def summary(tables: Tables) -> str:
@@ -19,35 +19,35 @@ def summary(tables: Tables) -> str:
         return "The capture holds no packet."
     when = f" in {duration:,.1f} seconds ({_rate(tally.packets / duration)} packets/s)" if duration else ""
     pairs = tables.service_pairs()
-    said = [
+    sentences = [
         f"{_many(tally.packets, 'packet')} with {_bytes(tally.bytes)} were seen{when}, between "
         f"{_many(len(pairs), 'pair')} of sender and receiver."
     ]
     protocol, count = tables.protocols()[0]
     share = f"{protocol} ({100 * count / tally.packets:.1f} %)"
-    said.append(
+    sentences.append(
         f"The most frequent protocol is {share}." if count < tally.packets else f"All of them are {protocol}."
     )
     if pairs:
         source, destination, packets = pairs[0]
-        said.append(f"The busiest pair is {source} to {destination}: {_many(packets, 'packet')}.")
+        sentences.append(f"The busiest pair is {source} to {destination}: {_many(packets, 'packet')}.")
     if asked := tables.total("asked"):
-        said.append(
+        sentences.append(
             f"Connections asked for (SYN): {asked:,}; answered (SYN-ACK): {tables.total('answered'):,}."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def observations(tables: Tables) -> list[str]:
-    """Return what deserves attention, the worst first, then what the capture does not tell."""
-    found = [*_unanswered(tables), *_sent_again(tables), *_resets(tables), *_slow(tables)]
-    return [*found, *([] if found else [_good(tables)]), *_checks(tables), *_unread(tables)]
+    """Return the problems, the worst first, then what the capture does not show."""
+    problems = [*_unanswered(tables), *_sent_again(tables), *_resets(tables), *_slow(tables)]
+    return [*(problems or [_no_problem(tables)]), *_checks(tables), *_unread(tables)]
 
 
-def _good(tables: Tables) -> str:
-    """Say that no problem was found, as far as that can be said."""
+def _no_problem(tables: Tables) -> str:
+    """Return that no problem was found, as far as the capture shows."""
     if not tables.pairs:
-        return "No packet's IP addresses could be read, so nothing can be said of connections."
+        return "No packet's IP addresses could be read, so nothing is known of connections."
     where = " in what could be read" if tables.tally.unread.counts else ""
     asked = "every connection was answered" if tables.total("syn") else "no connection was asked for"
     return f"No problem was found{where}: {asked}, and no segment was sent again."
@@ -60,10 +60,10 @@ def _unanswered(tables: Tables) -> Iterator[str]:
         missing = count.asked - (back.answered if back else 0)
         if missing > 0:
             rows.append((missing, count.asked, source, destination))
-    for missing, asked, source, destination in sorted(rows, reverse=True)[:_MOST_NAMED]:
+    for missing, asked, source, destination in sorted(rows, reverse=True)[:_MAX_NAMED]:
         yield (
             f"Not answered within the capture: {missing:,} of {_many(asked, 'connection')} from {source} to "
-            f"{destination}. They were dropped, or nobody listens. "
+            f"{destination}. They were dropped, or nothing listens. "
             f"Ask why: sudo make explain FROM={source} TO={destination} PORT=..."
         )
 
@@ -74,7 +74,7 @@ def _sent_again(tables: Tables) -> Iterator[str]:
         for pair, count in tables.pairs.items()
         if count.retransmissions > _MANY_AGAIN * count.packets
     ]
-    named = sorted(rows, reverse=True)[:_MOST_NAMED]
+    named = sorted(rows, reverse=True)[:_MAX_NAMED]
     for share, times, (source, destination) in named:
         yield (
             f"{source} sent {_many(times, 'packet')} to {destination} again ({100 * share:.1f} % of its packets): "
@@ -130,8 +130,8 @@ def _unread(tables: Tables) -> Iterator[str]:
     yield from tally.unread.remarks()
     if unknown := tally.protocols[UNKNOWN]:
         yield (
-            f"The protocol of {_many(unknown, 'packet')} is unknown: the capture does not tell it, as text does not of "
-            "a later fragment."
+            f"The protocol of {_many(unknown, 'packet')} is unknown: the capture does not show it, as text does not "
+            "for a later fragment."
         )
     if tally.without_size:
         yield (

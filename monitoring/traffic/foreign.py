@@ -1,4 +1,4 @@
-"""Recognise files that are no captures by their first bytes, and say what to do with them."""
+"""Recognise files that are no captures by their first bytes, with advice for each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ HEAD = 264  # bytes that are compared; tar has its magic number at byte 257
 _CONVERT = "convert it: editcap -F pcap FILE FILE.pcap"
 _UNPACK = "unpack it, and give the captures in it"
 _INSTEAD = "give pcap, pcapng, or what tcpdump prints"
-_EXPORTED = "give the capture that it was made of"
+_EXPORTED = "give the capture that it was made from"
 
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"snoop\0\0\0", "a snoop capture", _CONVERT),
@@ -61,7 +61,7 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
     (re.compile(rb"\s*<(?:\?xml|!DOCTYPE|html|pdml|psml)", re.IGNORECASE), "XML or HTML", _EXPORTED),
 )
 _CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r\x0b\x0c\x1b")
-_MOST_CONTROL = 20  # one control character in so many bytes; only damaged text has any
+_MAX_CONTROL = 20  # one control character in so many bytes; only damaged text has any
 
 
 class NotACaptureError(OSError):
@@ -88,6 +88,6 @@ def _reason(head: bytes) -> str:
         if pattern.match(head):
             return f"this is {what}; {advice}"
     control = len(head) - len(head.translate(None, _CONTROL))
-    if control * _MOST_CONTROL > len(head):
+    if control * _MAX_CONTROL > len(head):
         return f"this is neither a known capture nor text; if Wireshark reads it, {_CONVERT}"
     return ""

@@ -1,15 +1,18 @@
-"""Positions of frames in the bytes of a capture, and functions that gather a field of all frames in one step."""
+"""Frames in the bytes of a capture: read in blocks of whole records, each field gathered for all frames in one step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.unread import Unread
 from monitoring.traffic.packets import Integers, Truths
 
+BLOCK_BYTES = 4 << 20  # read at once
 PADDING = 64  # zero bytes after the data, so that reading a header beyond a frame's end is safe
 
 Bytes = NDArray[np.uint8]
@@ -73,3 +76,63 @@ class Frames:
     def word(self, at: Integers) -> Integers:
         """Gather 32 bits in network byte order for each position."""
         return gathered(self.data, np.minimum(at, len(self.data) - 4), 4, ">")
+
+
+class Stream(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes, none at the end."""
+
+
+class DamagedError(Exception):
+    """A record is damaged, and so where the next begins is unknown; `at` is its position in the data."""
+
+    def __init__(self, reason: str, at: int) -> None:
+        super().__init__(reason)
+        self.at = at
+
+
+class Format(Protocol):
+    """A format of records."""
+
+    def frames(self, data: bytes) -> Iterator[Frames]:
+        """Yield the frames of all whole records in the data. Raises DamagedError after those before the damage."""
+
+    @property
+    def used(self) -> int:
+        """Return the number of bytes of the whole records in the last data."""
+
+
+def read(stream: Stream, head: bytes, position: int, form: Format, unread: Unread) -> Iterator[Frames]:
+    """Yield the frames of a stream; `head` was read from it already, and begins at byte `position`."""
+    data = head
+    while (block := stream.read(BLOCK_BYTES)) or head:
+        data, head = data + block, b""
+        try:
+            for frames in form.frames(data):
+                yield _possible(frames, position, unread)
+        except DamagedError as damage:
+            unread.note(f"damaged from some byte on: {damage}", f"byte {position + damage.at}")
+            return
+        position += form.used
+        data = data[form.used :]
+    unread.note("the capture ends in the middle of a record", f"byte {position}", len(data) > 0)
+
+
+def _possible(frames: Frames, position: int, unread: Unread) -> Frames:
+    """Correct sizes below the captured length; `position` is where the data begin in the stream."""
+    wrong = np.flatnonzero(frames.size < frames.captured)
+    if not len(wrong):
+        return frames
+    where = f"byte {position + int(frames.at[wrong[0]])}"
+    unread.note("original length below the captured", where, len(wrong))
+    return replace(frames, size=np.maximum(frames.size, frames.captured))
+
+
+def exactly(stream: Stream, size: int) -> bytes:
+    """Read `size` bytes, fewer only at the end."""
+    data = stream.read(size)
+    while len(data) < size and (more := stream.read(size - len(data))):
+        data += more
+    return data

@@ -59,8 +59,8 @@ _PLAIN = (
     + rb")(?=\n)"
 )  # -q: tcp
 
-# Where a packet begins: with its time; without times (-t), where nothing is indented, for what continues a packet is.
-# But a direction is put to the right of three letters.
+# The start of a packet: its time; without times (-t), a line that is not indented, as continuation lines are. But a
+# direction is aligned to the right of three letters.
 TIMED = rb"(?:" + NUMBER + TIME + rb")"
 FLUSH = rb"(?=\S|[ ]\[\||[ ]{1,2}" + DIRECTION + rb"[ ])"
 UNTIMED = rb"(?:[ ]*+\d++[ ]{2}(?=\S)|" + FLUSH + rb")"
@@ -68,7 +68,7 @@ CONTINUED = rb"(?>(?:\n(?=[\t ])(?!%b)[^\n]*+)*)"
 
 
 def _pattern(number: bytes, time: bytes, begin: bytes, link: bytes, verbose: bytes) -> re.Pattern[bytes]:
-    """Make the pattern of a packet with all its lines. What is not TCP, or no packet, matches as `other`."""
+    """Return the pattern of a packet with all its lines. Anything but TCP matches as `other`."""
     network = rb"(?:(?P<network>IP6?)[ ]%b)" % (rb"|(?<=[:,][ ])" if link else b"")
     ends = rb"(?P<source>\S++)[ ]>[ ](?P<destination>\S++)(?<=:)[ ]"
     packet = (
@@ -93,7 +93,7 @@ def _pattern(number: bytes, time: bytes, begin: bytes, link: bytes, verbose: byt
 
 
 def styles(begin: bytes) -> tuple[re.Pattern[bytes], ...]:
-    """Give patterns, the plainest first: the fewer parts to look for, the quicker. Any of them reads all styles."""
+    """Return patterns, the plainest and quickest first. Each of them reads all styles."""
     time = TIME if begin == TIMED else b""
     return (
         _pattern(b"", time, begin, b"", b""),

@@ -1,4 +1,4 @@
-"""Link layers: which protocol each frame carries, and where in the frame it begins.
+"""Link layers: the protocol that each frame carries, and its position in the frame.
 
 Layouts: IEEE 802.3, 802.1Q and 802.2, RFC 1042 (SNAP), RFC 1661 and 1662 (PPP), and the link types of
 https://www.tcpdump.org/linktypes.html.
@@ -19,52 +19,52 @@ Carried = tuple[Integers, Integers]
 
 ETHERNET = 1
 # IEEE 802.3, 3.2.6: an EtherType is at least 0x600, a length at most 1500; what lies between is neither.
-_LEAST_ETHERTYPE, _MOST_LENGTH = 0x600, 1500
+_MIN_ETHERTYPE, _MAX_LENGTH = 0x600, 1500
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
-_MOST_TAGS = 8
+_MAX_TAGS = 8
 _SNAP, _UNNUMBERED, _OSI = 0xAA, 3, 0xFE
 _COOKED_LLC, _NETLINK = 4, 824  # of Linux cooked headers: a protocol, and a type of interface (ARPHRD)
 _MPLS = 0x8847
 _PPP_KINDS = {0x21: IPV4, 0x57: IPV6, 0x281: _MPLS, 0x283: _MPLS}
 _CISCO_OSI, _CISCO_SLARP = 0xFEFE, 0x8035
 _FAMILIES = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}  # AF_INET; AF_INET6 of Linux and of the BSDs
-_PACKET_HEADER, _PAYLOAD, _TYPE, _MOST_ATTRIBUTES = 1, 9, 0x3FFF, 32  # of NFLOG
+_PACKET_HEADER, _PAYLOAD, _TYPE, _MAX_ATTRIBUTES = 1, 9, 0x3FFF, 32  # of NFLOG
 
 
 def carried(frames: Frames, unread: Unread) -> Carried:
     """Return what each frame carries; note frames whose link type or protocol is unknown."""
     link_types = frames.link_type
     if len(link_types) and link_types[0] in LINKS and (link_types == link_types[0]).all():
-        return _told(int(link_types[0]), frames, unread)
+        return _read_link_type(int(link_types[0]), frames, unread)
     kind, at = np.full(len(link_types), UNKNOWN, np.int64), frames.at.copy()
     for link_type, count in zip(*(found.tolist() for found in np.unique_counts(link_types)), strict=True):
         if link_type in LINKS:
             rows = np.flatnonzero(link_types == link_type)
-            kind[rows], at[rows] = _told(link_type, frames.only(rows), unread)
+            kind[rows], at[rows] = _read_link_type(link_type, frames.only(rows), unread)
         else:
             name = f" ({UNREAD_LINKS[link_type]})" if link_type in UNREAD_LINKS else ""
-            unread.note(f"link type {link_type}{name} is not known", "the first such frame", count)
+            unread.note(f"unknown link type {link_type}{name}", "the first such frame", count)
     return kind, at
 
 
-def _told(link_type: int, frames: Frames, unread: Unread) -> Carried:
+def _read_link_type(link_type: int, frames: Frames, unread: Unread) -> Carried:
     """Read the headers of one link type; note short frames and unknown protocols apart."""
     name, read = LINKS[link_type]
     kind, at = read(frames)
-    whole, known = at <= frames.end, kind >= _LEAST_ETHERTYPE
+    whole, known = at <= frames.end, kind >= _MIN_ETHERTYPE
     unread.note("frame shorter than its link header", "", int((~whole).sum()))
-    unread.note(f"{name} frame of a protocol that is not known", "", int((whole & ~known).sum()))
+    unread.note(f"{name} frame of an unknown protocol", "", int((whole & ~known).sum()))
     return np.where(whole & known, kind, UNKNOWN), at
 
 
 def _ethernet(frames: Frames) -> Carried:
     kind, at = _after_tags(frames, frames.short(frames.at + 12), frames.at + 14)
-    return _after_llc(frames, kind, at, (kind >= 0) & (kind <= _MOST_LENGTH))
+    return _after_llc(frames, kind, at, (kind >= 0) & (kind <= _MAX_LENGTH))
 
 
 def _after_tags(frames: Frames, kind: Integers, at: Integers) -> Carried:
     """Skip VLAN tags."""
-    for _ in range(_MOST_TAGS):
+    for _ in range(_MAX_TAGS):
         tagged = np.isin(kind, _VLAN_TAGS)
         if not tagged.any():
             return kind, at
@@ -80,14 +80,14 @@ def _after_llc(frames: Frames, kind: Integers, at: Integers, is_llc: Truths) -> 
     snap = (frames.short(at) == _SNAP << 8 | _SNAP) & (frames.byte(at + 2) == _UNNUMBERED)
     organization = frames.word(at + 2) & 0xFFFFFF
     of_ethernet = snap & (organization == 0)
-    told = np.where(of_ethernet, frames.short(at + 6), LLC + access_point)
-    return np.where(is_llc, told, kind), np.where(is_llc, at + np.where(snap, 8, 3), at)
+    carried_kind = np.where(of_ethernet, frames.short(at + 6), LLC + access_point)
+    return np.where(is_llc, carried_kind, kind), np.where(is_llc, at + np.where(snap, 8, 3), at)
 
 
 def _raw(frames: Frames) -> Carried:
     version = frames.byte(frames.at) >> 4
-    told = np.select([version == 4, version == 6], [IPV4, IPV6], UNKNOWN)  # noqa: PLR2004 - IP's version
-    return told, np.where(frames.captured > 0, frames.at, frames.at + 1)
+    kind = np.select([version == 4, version == 6], [IPV4, IPV6], UNKNOWN)  # noqa: PLR2004 - IP's version
+    return kind, np.where(frames.captured > 0, frames.at, frames.at + 1)
 
 
 def _ipv4(frames: Frames) -> Carried:
@@ -109,7 +109,7 @@ def _linux_cooked_2(frames: Frames) -> Carried:
 def _cooked(frames: Frames, kind: Integers, interface: Integers, at: Integers) -> Carried:
     kind = np.where(interface == _NETLINK, UNKNOWN, kind)
     kind, after = _after_tags(frames, kind, at)
-    is_length = (after > at) & (kind >= 0) & (kind <= _MOST_LENGTH)
+    is_length = (after > at) & (kind >= 0) & (kind <= _MAX_LENGTH)
     return _after_llc(frames, kind, after, is_length | (kind == _COOKED_LLC))
 
 
@@ -150,7 +150,7 @@ def _nflog(frames: Frames) -> Carried:
         return np.where(little, frames.byte(where) | frames.byte(where + 1) << 8, frames.short(where))
 
     going = at + 4 <= frames.end
-    for _ in range(_MOST_ATTRIBUTES):
+    for _ in range(_MAX_ATTRIBUTES):
         length, attribute = number(at), number(at + 2) & _TYPE
         going = going & (length >= 4) & (at + 4 <= frames.end)  # noqa: PLR2004 - an attribute's own header
         if not going.any():

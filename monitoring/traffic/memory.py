@@ -11,18 +11,18 @@ from lab.unread import Unread
 from monitoring.traffic.packets import AddressBook
 
 PORT_BITS, PORT = 16, 0xFFFF
-_MOST = 1 << 17
+_MAX_ENTRIES = 1 << 17
 
 
 class Memory(dict[bytes, int]):
-    """A cache of make(token); it is cleared when it has _MOST entries."""
+    """A cache of make(token); it is cleared when it has _MAX_ENTRIES entries."""
 
     def __init__(self, make: Callable[[bytes], int]) -> None:
         super().__init__()
         self._make = make
 
     def __missing__(self, token: bytes) -> int:
-        if len(self) >= _MOST:
+        if len(self) >= _MAX_ENTRIES:
             self.clear()
         value = self[token] = self._make(token)
         return value
@@ -43,7 +43,7 @@ class Ends(Memory):
         return self.addresses[address] << PORT_BITS | number
 
     def _port(self, digits: bytes) -> int:
-        """Give a port; none, noted once for each end, for what is larger than ports are."""
+        """Return a port; 0 for a number that is too large, which is noted."""
         port = int(digits[:9])
         if port <= PORT:
             return port

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Truths = NDArray[np.bool_]
 
-UNKNOWN = -1  # a time, size or protocol that the capture does not tell
+UNKNOWN = -1  # a time, size or protocol that the capture does not have
 NO_ADDRESS = 0
 NANOSECONDS = 1_000_000_000  # of a second
 # Protocols are numbers of one space: those of IP (IANA), up to 255; EtherTypes, from 0x600; and the service access
@@ -63,7 +63,7 @@ def distinct(values: Integers) -> tuple[Integers, Integers]:
 class AddressBook:
     """Numbers addresses with 16 bits. When it is full, all new addresses share the last number: memory is bounded."""
 
-    MOST = 0xFFFF
+    MAX = 0xFFFF
     OTHERS = "others"
 
     def __init__(self) -> None:
@@ -83,14 +83,14 @@ class AddressBook:
     def _new_number(self, name: str) -> int:
         if name in self._numbers:  # another thread was quicker
             return self._numbers[name]
-        if len(self.names) < self.MOST:
+        if len(self.names) < self.MAX:
             self._numbers[name] = len(self.names)
             self.names.append(name)
             return len(self.names) - 1
         if not self.overflowed:
             self.names.append(self.OTHERS)
         self.overflowed += 1
-        return self.MOST
+        return self.MAX
 
 
 @dataclass
@@ -129,5 +129,5 @@ class Packets:
 
     @property
     def addressed(self) -> Truths:
-        """Tell which packets have IP addresses."""
+        """Return which packets have IP addresses."""
         return np.asarray(self.source != NO_ADDRESS)

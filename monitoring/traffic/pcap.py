@@ -11,15 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.traffic import lanes
-from monitoring.traffic.frames import Bytes, Frames, gathered_rows, padded
+from monitoring.traffic.frames import Bytes, DamagedError, Frames, gathered, gathered_rows, padded
 from monitoring.traffic.packets import NANOSECONDS, UNKNOWN, Integers
-from monitoring.traffic.records import Damaged
 
 
 @dataclass(frozen=True)
 class Form:
-    """The form of a pcap, as its first four bytes tell."""
+    """The form of a pcap, by its first four bytes."""
 
     order: str  # of bytes: "<" or ">"
     unit: int  # nanoseconds of one unit in which fractions of a second are counted
@@ -35,7 +33,10 @@ MAGICS = {
     b"\xa1\xb2\xcd\x34": Form(">", 1000, 24),
 }
 FILE_HEADER = 24
-LONGEST_FRAME = 1 << 20  # bytes; a longer one is damage
+MAX_FRAME = 1 << 20  # bytes; a longer one is damage
+_LANES, _WINDOW = 512, 640  # the window: bytes in which each lane looks for its first record
+_MIN_BYTES = 1 << 19  # fewer bytes are read sooner record by record
+_MAX_STEPS = 4096
 _LINK_TYPE = 0x03FFFFFF  # the bits above give the length of the frame check sequence
 _SWAPPED_VERSIONS = ((2, 0), (2, 1), (2, 2))  # which have the size of a frame before its captured length
 
@@ -51,10 +52,10 @@ class Pcap:
         self.used = 0
 
     def frames(self, data: bytes) -> Iterator[Frames]:
-        """Yield the frames of all whole records, at once. Raises Damaged after those before the damage."""
+        """Yield the frames of all whole records, at once. Raises DamagedError after those before the damage."""
         view, damage = padded(data), None
         header = self._form.header
-        quickly = not self._swapped and lanes.positions(view, len(data), self.order, LONGEST_FRAME, header)
+        quickly = not self._swapped and positions(view, len(data), self.order, MAX_FRAME, header)
         if quickly:
             at, self.used = quickly
         else:
@@ -64,7 +65,7 @@ class Pcap:
         if damage:
             raise damage
 
-    def _positions(self, data: bytes) -> tuple[list[int], Damaged | None]:
+    def _positions(self, data: bytes) -> tuple[list[int], DamagedError | None]:
         captured_length = struct.Struct(self.order + "I").unpack_from
         header, place = self._form.header, 12 if self._swapped else 8
         found: list[int] = []
@@ -73,8 +74,8 @@ class Pcap:
         damage = None
         while at <= last:
             captured = captured_length(data, at + place)[0]
-            if captured > LONGEST_FRAME:
-                damage = Damaged(f"a frame of {captured} bytes", at)
+            if captured > MAX_FRAME:
+                damage = DamagedError(f"a frame of {captured} bytes", at)
                 break
             following = at + header + captured
             if following > end:
@@ -92,3 +93,53 @@ class Pcap:
         time = np.where(fraction < NANOSECONDS, seconds * NANOSECONDS + fraction, UNKNOWN)
         link_type = np.full(len(at), self.link_type, np.int64)
         return Frames(view, at + self._form.header, captured, size, time, link_type)
+
+
+def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> tuple[Integers, int] | None:
+    """Return where each whole record begins and where the last one ends, or None when the lanes do not join.
+
+    A record's header tells where the next record begins. To follow many records at once, each of many lanes guesses
+    its first record by what looks like a header. Each lane must then end exactly where the next one began, and the
+    last one where no whole record follows: so all lanes are one chain from the first byte on.
+    """
+    if size < _MIN_BYTES:
+        return None
+    starts = _starts(view, size, order, longest, header)
+    ends = np.append(starts[1:], size)
+    rows = []
+    at = starts.copy()
+    for _ in range(_MAX_STEPS):
+        going = (at < ends) & (at + header <= size)
+        length = np.where(going, gathered(view, np.where(going, at + 8, 0), 4, order), 0)
+        if (length > longest).any():
+            return None
+        following = at + header + length
+        taken = going & (following <= size)
+        if not taken.any():
+            break
+        rows.append(np.where(taken, at, -1))
+        at = np.where(taken, following, at)
+    else:  # a lane has not reached its end
+        return None
+    if not rows or (at[:-1] != ends[:-1]).any():
+        return None
+    found = np.array(rows).T.ravel()
+    return found[found >= 0], int(at[-1])
+
+
+def _starts(view: Bytes, size: int, order: str, longest: int, header: int) -> Integers:
+    """Return where each lane begins: 0, then the first place in its window that looks like a record's header."""
+    nominal = np.arange(1, _LANES) * (size // _LANES)
+    candidates = nominal[:, None] + np.arange(_WINDOW)
+    day = slice(2, 4) if order == "<" else slice(0, 2)  # bytes of the seconds that change every 18 hours
+    first, second = (int(byte) for byte in view[day])
+    alike = (view[candidates + day.start] == first) & (view[candidates + day.start + 1] == second)
+    lanes, offsets = np.nonzero(alike)
+    at = nominal[lanes] + offsets
+    captured, whole = (gathered(view, at + offset, 4, order) for offset in (8, 12))
+    following = at + header + captured
+    inside = (captured <= longest) & (captured <= whole) & (following + header < size)
+    following = np.where(inside, following, 0)
+    good = inside & (view[following + day.start] == first) & (view[following + day.start + 1] == second)
+    _, earliest = np.unique(lanes[good], return_index=True)
+    return np.concatenate(([0], at[good][earliest])).astype(np.int64)

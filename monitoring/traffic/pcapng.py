@@ -11,20 +11,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from monitoring.traffic.frames import Bytes, Frames, gathered, padded, swapped
+from monitoring.traffic.frames import Bytes, DamagedError, Frames, gathered, padded, swapped
 from monitoring.traffic.packets import NANOSECONDS, UNKNOWN, Integers
-from monitoring.traffic.pcap import LONGEST_FRAME
-from monitoring.traffic.records import Damaged
+from monitoring.traffic.pcap import MAX_FRAME
 
 MAGIC = b"\x0a\x0d\x0d\x0a"
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
-_SHORTEST_BLOCK, _LONGEST_BLOCK = 12, 16 << 20
+_MIN_BLOCK, _MAX_BLOCK = 12, 16 << 20
 _END_OF_OPTIONS, _TIME_RESOLUTION, _TIME_OFFSET = 0, 9, 14  # opt_endofopt, if_tsresol, if_tsoffset
 _PACKET_HEADER, _SIMPLE_HEADER = 28, 12  # bytes before the frame
-_MOST_INTERFACES = 1 << 16
+_MAX_INTERFACES = 1 << 16
 _BINARY = 0x80  # of if_tsresol: the exponent is of 2, not of 10
-_NANO, _MOST_DIGITS, _MOST_BITS = 9, 27, 62
+_NANO, _MAX_DIGITS, _MAX_BITS = 9, 27, 62
 _LATEST = (1 << 63) - 1  # nanoseconds since 1970: in the year 2262
 
 
@@ -88,7 +87,7 @@ class Pcapng:
         self._section = 0  # index of the current section's first interface
 
     def frames(self, data: bytes) -> Iterator[Frames]:
-        """Yield the frames of all whole blocks, in order, at once. Raises Damaged after those before the damage."""
+        """Yield the frames of all whole blocks, in order. Raises DamagedError after those before the damage."""
         self.used = 0
         del self._interfaces[: self._section]
         self._section = 0
@@ -97,7 +96,7 @@ class Pcapng:
             while (block := self._block(data)) is not None:
                 self._take(data, *block, found)
                 self.used += block[1]
-        except Damaged as error:
+        except DamagedError as error:
             damage = error
         if found.at:
             yield self._frames_of(padded(data), found)
@@ -105,18 +104,18 @@ class Pcapng:
             raise damage
 
     def _block(self, data: bytes) -> tuple[int, int] | None:
-        """Return type and length of the next block, None when it is not complete yet. Raises Damaged."""
+        """Return type and length of the next block, None when it is not complete yet. Raises DamagedError."""
         at = self.used
-        if len(data) - at < _SHORTEST_BLOCK:
+        if len(data) - at < _MIN_BLOCK:
             return None
         if data[at : at + 4] == MAGIC:
             order = _BYTE_ORDERS.get(data[at + 8 : at + 12])
             if order is None:
-                raise Damaged("a section without a byte order", at)
+                raise DamagedError("a section without a byte order", at)
             self.order = order
         kind, length = struct.unpack_from(self.order + "II", data, at)
-        if length < _SHORTEST_BLOCK or length % 4 or length > _LONGEST_BLOCK:
-            raise Damaged(f"a block of {length} bytes", at)
+        if length < _MIN_BLOCK or length % 4 or length > _MAX_BLOCK:
+            raise DamagedError(f"a block of {length} bytes", at)
         return (kind, length) if at + length <= len(data) else None
 
     def _take(self, data: bytes, kind: int, length: int, found: _Found) -> None:
@@ -125,21 +124,21 @@ class Pcapng:
             interface, _, _, captured = struct.unpack_from(self.order + "IIII", data, at + 8)
             if kind == _OLD_PACKET:
                 interface = struct.unpack_from(self.order + "H", data, at + 8)[0]
-            if captured > min(length - _PACKET_HEADER - 4, LONGEST_FRAME):
-                raise Damaged(f"a frame of {captured} bytes in {length - _PACKET_HEADER - 4}", at)
+            if captured > min(length - _PACKET_HEADER - 4, MAX_FRAME):
+                raise DamagedError(f"a frame of {captured} bytes in {length - _PACKET_HEADER - 4}", at)
             found.add(self._owner(interface, at), at, simple=False)
         elif kind == _SIMPLE_PACKET and length >= _SIMPLE_HEADER + 4:
             found.add(self._owner(0, at), at, simple=True)
         elif kind == _INTERFACE and length >= 20:  # noqa: PLR2004 - its fixed part
-            if len(self._interfaces) - self._section >= _MOST_INTERFACES:
-                raise Damaged(f"more than {_MOST_INTERFACES} interfaces", at)
+            if len(self._interfaces) - self._section >= _MAX_INTERFACES:
+                raise DamagedError(f"more than {_MAX_INTERFACES} interfaces", at)
             self._interfaces.append(self._interface(data[at + 8 : at + length - 4]))
         elif kind == _SECTION:
             self._section = len(self._interfaces)
 
     def _owner(self, interface: int, at: int) -> int:
         if self._section + interface >= len(self._interfaces):
-            raise Damaged(f"a packet of interface {interface}, which was not described", at)
+            raise DamagedError(f"a packet of interface {interface}, which was not described", at)
         return self._section + interface
 
     def _interface(self, body: bytes) -> Interface:
@@ -149,8 +148,8 @@ class Pcapng:
         offset = options.get(_TIME_OFFSET, bytes(8))
         seconds = struct.unpack(self.order + "q", offset)[0] if len(offset) == 8 else 0  # noqa: PLR2004 - 64 bits
         is_binary, number = resolution & _BINARY, resolution & 0x7F
-        digits, bits = (0, min(number, _MOST_BITS)) if is_binary else (min(number, _MOST_DIGITS), 0)
-        return Interface(link_type, longest or LONGEST_FRAME, self.order, digits, bits, seconds)
+        digits, bits = (0, min(number, _MAX_BITS)) if is_binary else (min(number, _MAX_DIGITS), 0)
+        return Interface(link_type, longest or MAX_FRAME, self.order, digits, bits, seconds)
 
     def _options(self, body: bytes) -> Iterator[tuple[int, bytes]]:
         at = 0

@@ -17,9 +17,9 @@ from monitoring.traffic.data_frames import frame_of, resampled
 from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import STEPS
 
-_MOST_BARS, _MOST_STEPS = 10, 1000
+_MAX_BARS, _MAX_STEPS = 10, 1000
 _WIDTH = 8.5  # inches
-_MOST_OF_NAME = 28  # characters; two names and an arrow fit beside the bars
+_MAX_NAME = 28  # characters; two names and an arrow fit beside the bars
 _UNITS = ((86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
 _MANY_UNITS = 5  # the axis has the greatest unit of which the capture lasts so many
 
@@ -39,12 +39,12 @@ def draw(tables: Tables, folder: Path) -> None:
 
 
 def _name(name: str) -> str:
-    return shortened(for_picture(name), _MOST_OF_NAME)
+    return shortened(for_picture(name), _MAX_NAME)
 
 
 def _bars(what: str, counted: Sequence[tuple[str, int]]) -> Figure:
     """Draw a bar for each name with its packets, the most first; the label of the axis sums up the rest."""
-    shown, rest = counted[:_MOST_BARS], counted[_MOST_BARS:]
+    shown, rest = counted[:_MAX_BARS], counted[_MAX_BARS:]
     whole = sum(count for _, count in counted)
     figure, axes = plt.subplots(figsize=(_WIDTH, 1.5 + 0.34 * max(len(shown), 1)), layout="constrained")
     places = range(len(shown))  # two may have the same name when it is shortened
@@ -73,7 +73,7 @@ def _share(count: int, whole: int) -> str:
 
 def _title(what: str, counted: Sequence[tuple[str, int]], whole: int) -> str:
     if not counted:
-        return f"No packet tells its {what}"
+        return f"The {what} of no packet are known"
     name, count = counted[0]
     if len(counted) == 1:
         return f"All packets ({whole:,}): {name}"
@@ -85,11 +85,11 @@ def _rate(table: Table, table_step: int) -> Figure:
     rates = frame_of(table)
     figure, panels = plt.subplots(2, 1, figsize=(_WIDTH, 4.6), layout="constrained", sharex=True)
     if rates.empty:
-        panels[1].set_xlabel("the capture tells no times")
+        panels[1].set_xlabel("the capture has no times")
         _head(figure, "Traffic over time: not known")
         return figure
     step = next(
-        (s for s in STEPS if s >= table_step and len(rates) * table_step / s <= _MOST_STEPS), STEPS[-1]
+        (s for s in STEPS if s >= table_step and len(rates) * table_step / s <= _MAX_STEPS), STEPS[-1]
     )
     rates = resampled(rates, step)
     begin, end = int(rates["second"].iloc[0]), int(rates["second"].iloc[-1]) + step

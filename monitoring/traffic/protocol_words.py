@@ -1,4 +1,4 @@
-"""What tcpdump calls a protocol where it prints no number: -> EtherTypes, LLC + DSAP and IP protocols."""
+"""The words by which tcpdump prints a protocol: -> EtherTypes, LLC + DSAP and IP protocols."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ POINTS = {
     b"NetBeui": 0xF0, b"OSI": 0xFE,
 }  # fmt: skip
 
-# How a packet that is not IP begins, without -e.
+# The first words of packets other than IP, without -e.
 _FIRST_WORDS = {
     b"IP": IPV4, b"IP6": IPV6, b"ARP": ARP, b"LLDP": 0x88CC, b"EAP": 0x888E, b"EAPOL": 0x888E, b"MPLS": 0x8847,
     b"PPPoE": 0x8864, b"Loopback": 0x9000, b"LACPv1": _SLOW, b"MARKERv1": _SLOW, b"OAM": _SLOW, b"MPCP": 0x8808,
@@ -51,7 +51,7 @@ _BAD_IPV4 = re.compile(rb"IP\d(?:,[ ]wrong[ ]|[ ]\(invalid\))|IP[ ]bad-hlen[ ]")
 
 
 def type_of_words(text: bytes) -> int:
-    """Give the EtherType, or LLC + DSAP, of a packet by how it begins; UNKNOWN."""
+    """Return the EtherType, or LLC + DSAP, of a packet by its first words; UNKNOWN."""
     if _REVERSE.match(text):
         return _RARP
     if found := _SNAP_TYPE.match(text):
@@ -63,7 +63,7 @@ def type_of_words(text: bytes) -> int:
     return _FIRST_WORDS.get(_FIRST_WORD.match(text)[1], UNKNOWN)  # type: ignore[index] # it matches anything
 
 
-# How what IP carries begins, without the version.
+# The first words of packets within IP, without the version.
 _CARRIED = {
     b"ICMP": 1, b"icmp": 1, b"igmp": 2, b"mtrace": 2, b"mresp": 2, b"IP": 4, b"Flags": 6, b"tcp": 6, b"egp": 8,
     b"igrp": 9, b"udp": 17, b"UDP": 17, b"DCCP": 33, b"dccp": 33, b"IP6": 41, b"RSVP": 46, b"rsvp": 46,
@@ -80,7 +80,7 @@ _LEADING = re.compile(rb"(?>(?:\[(?!\|)[^\]\n]{0,80}\][ ])*)")  # [udp sum ok], 
 
 
 def carried(text: bytes) -> int:
-    """Give the IP protocol by how the text of what IP carries begins; UNKNOWN."""
+    """Return the IP protocol by the first words of its packet; UNKNOWN."""
     found = _WORD.match(text, _LEADING.match(text).end())  # type: ignore[union-attr] # it matches anything
     if not found:
         return UNKNOWN
@@ -90,7 +90,7 @@ def carried(text: bytes) -> int:
 
 
 def by_database(name: bytes) -> int:
-    """Give an IP protocol by its name in /etc/protocols, which tcpdump prints without -n; UNKNOWN."""
+    """Return an IP protocol by its name in /etc/protocols, which tcpdump prints without -n; UNKNOWN."""
     try:
         return socket.getprotobyname(name.decode("ascii"))
     except (OSError, ValueError):

@@ -14,7 +14,7 @@ from monitoring.traffic.columns import COLUMNS, METRICS, Kind
 from monitoring.traffic.data_frames import frame_of
 from monitoring.traffic.tables import Tables
 
-_MOST_ROWS = 15
+_MAX_ROWS = 15
 _PICTURE_WIDTH = 160  # mm: all pictures have letters of one size, and room for a narrow table beside them
 _TITLES = {
     "packets_per_service_pair": "Who sends to whom",
@@ -34,7 +34,7 @@ _WIDE, _NARROW = 3.0, 1.2
 
 
 def report(tables: Tables, written: Sequence[Table], folder: Path, made: str) -> Path:
-    """Write the report as PDF and Markdown, and give the PDF's path."""
+    """Write the report as PDF and Markdown; return the PDF's path."""
     sections = [
         Section("Executive summary", [findings.summary(tables)]),
         Section("Observations", findings.observations(tables)),
@@ -53,7 +53,7 @@ def _blocks(table: Table, folder: Path) -> list[Block]:
     blocks: list[Block] = []
     if name := _PICTURES.get(table.name):
         blocks.append(Picture(folder / f"{name}.png", _TITLES[table.name], width=_PICTURE_WIDTH))
-    most = len(METRICS) if table.name == "traffic_summary" else _MOST_ROWS
+    most = len(METRICS) if table.name == "traffic_summary" else _MAX_ROWS
     blocks.append(_rows(frame_of(table).head(most), table.name))
     if len(table.rows) > most:
         blocks.append(f"{len(table.rows) - most:,} more rows are in {table.name}.csv.")

@@ -1,7 +1,7 @@
-"""What TCP's sequence numbers tell: segments sent again, and how long handshakes took.
+"""Find retransmissions of TCP, and how long handshakes took.
 
-A segment is one sent again when it begins before what its sender has sent already (RFC 9293, 3.4: SND.NXT), as seen
-at the point of capture; a reordered one counts too. Works on batches; what is kept between them is bounded.
+A segment is a retransmission when it begins before the end of what its sender has sent (RFC 9293, 3.4: SND.NXT), as
+seen at the point of capture; a reordered one counts too. Works on batches; the memory between them is bounded.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 
 from monitoring.traffic.packets import ACK, FIN, RST, SYN, TCP, UNKNOWN, Integers, Packets, Truths
 
-_MOST_FLOWS = 1 << 17  # remembered between batches, the latest
-_JUMP = 1 << 24  # a sender's next segment is not so far from its last: then the numbers begin anew
+_MAX_FLOWS = 1 << 17  # remembered between batches, the latest
+_JUMP = 1 << 24  # a larger step between a sender's segments is a new connection
 _COLUMNS = 5
 _LIFT = 1 << 44  # more than any number of bytes in a batch: keeps running maxima of groups apart
 _HALF, _WHOLE = 1 << 31, 1 << 32
@@ -21,7 +21,7 @@ _PORT_BITS = 16
 
 
 def flow_keys(packets: Packets, rows: Integers, *, back: bool = False) -> Integers:
-    """Give one number for source, destination and ports of some packets; `back`: as their answers have them."""
+    """Return one number for the addresses and ports of some packets; `back`: as in their answers."""
     ends = (packets.source, packets.destination, packets.source_port, packets.destination_port)
     source, destination, source_port, destination_port = (end[rows] for end in ends)
     if back:
@@ -39,20 +39,20 @@ def _key(
 
 
 def _starts(groups: Integers) -> Truths:
-    """Tell where a new group begins in sorted numbers."""
+    """Return where a new group begins in sorted numbers."""
     first = np.ones(len(groups), np.bool_)
     first[1:] = groups[1:] != groups[:-1]
     return first
 
 
 def _signed(difference: Integers) -> Integers:
-    """See a difference of 32-bit numbers as they go round."""
+    """Return a difference of 32-bit numbers that wrap around, as a signed number."""
     return ((difference + _HALF) % _WHOLE) - _HALF
 
 
 @dataclass
 class _Segments:
-    """SYNs and segments with data or FIN, sorted by flow; `row` is UNKNOWN for what is remembered."""
+    """SYNs and segments with data or FIN, sorted by flow; `row` is UNKNOWN for those of earlier batches."""
 
     key: Integers
     row: Integers
@@ -68,7 +68,7 @@ class Retransmissions:
         self._known = _Segments(*(np.zeros(0, np.int64) for _ in range(_COLUMNS)))
 
     def find(self, packets: Packets) -> Truths:
-        """Tell which packets of the batch carry what was sent before."""
+        """Return which packets of the batch were sent before."""
         again = np.zeros(len(packets), np.bool_)
         segments = self._with_known(_segments_of(packets))
         if not len(segments.key):
@@ -97,7 +97,7 @@ class Retransmissions:
 
     @staticmethod
     def _same_syn(segments: _Segments) -> Truths:
-        """Tell which SYNs repeat the flow's last one."""
+        """Return which SYNs repeat the flow's last one."""
         same = np.zeros(len(segments.key), np.bool_)
         at = np.flatnonzero(segments.syn)
         same_flow = segments.key[at[1:]] == segments.key[at[:-1]]
@@ -105,7 +105,7 @@ class Retransmissions:
         return same
 
     def _remember(self, segments: _Segments, era: Integers, data: Integers, furthest: Integers) -> None:
-        """Keep the last SYN of each flow, and how far it has sent since."""
+        """Keep the last SYN of each flow, and the end of its data since."""
         syn = np.flatnonzero(segments.syn)
         last_syn = syn[np.append(segments.key[syn][1:] != segments.key[syn][:-1], True)] if len(syn) else syn
         keys = segments.key[data]
@@ -122,7 +122,7 @@ class Retransmissions:
             np.zeros(len(none), np.int64),
         )
         pairs = zip(_columns(self._known), _columns(fresh), strict=True)
-        joined = [np.concatenate((old[self._elsewhere], new))[-_MOST_FLOWS:] for old, new in pairs]
+        joined = [np.concatenate((old[self._elsewhere], new))[-_MAX_FLOWS:] for old, new in pairs]
         self._known = _Segments(*joined)
 
 
@@ -139,7 +139,7 @@ def _segments_of(packets: Packets) -> _Segments:
 
 
 def _running(era: Integers, sequence: Integers, length: Integers) -> tuple[Truths, Integers]:
-    """Tell which segments begin before the end of what came earlier in their era, and that end."""
+    """Return which segments begin before the end of what came earlier in their era, and that end."""
     step = np.zeros(len(era), np.int64)
     step[1:] = _signed(sequence[1:] - sequence[:-1])
     first = _starts(era) | (np.abs(step) > _JUMP)
@@ -158,7 +158,7 @@ def _running(era: Integers, sequence: Integers, length: Integers) -> tuple[Truth
 
 @dataclass(frozen=True)
 class Handshakes:
-    """Handshakes that were seen: who asked, who answered, nanoseconds from the first SYN to the SYN-ACK."""
+    """Completed handshakes: client, server, and nanoseconds from the first SYN to the SYN-ACK."""
 
     client: Integers
     server: Integers
@@ -192,8 +192,8 @@ class HandshakeTimes:
         duration = time[done] - time[begin[done]]
         last = np.append(key[1:] != key[:-1], True) if len(key) else first
         open_ones = np.flatnonzero(last & ~is_answer)
-        self._waiting_key = key[open_ones][-_MOST_FLOWS:]
-        self._waiting_time = time[begin[open_ones]][-_MOST_FLOWS:]
+        self._waiting_key = key[open_ones][-_MAX_FLOWS:]
+        self._waiting_time = time[begin[open_ones]][-_MAX_FLOWS:]
         return Handshakes(
             packets.destination[rows[done]], packets.source[rows[done]], np.maximum(duration, 0)
         )

@@ -1,4 +1,4 @@
-"""Packets that the pattern of TCP does not match, one by one: UDP, ICMP, ARP, tunnels, -q; and what is no packet."""
+"""Packets that the pattern of TCP does not match, one by one: UDP, ICMP, ARP, tunnels, -q; and other lines."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from monitoring.traffic.packets import ARP, IPV4, IPV6, TCP, UNKNOWN, Packets
 from monitoring.traffic.text_ip import Datagram, read_datagram
 from monitoring.traffic.text_link import Link, read_link
 
-_LONGEST_QUOTE = 80
+_MAX_QUOTE = 80
 _BARE_IP = re.compile(rb"\S++[ ]>[ ]\S++(?<=:)[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ]")
 _LENGTH = re.compile(rb"\A[^\n]*?, length (" + lines.LENGTH + rb")")
 _TOO_LARGE = re.compile(rb"[ ](?:length:?|tcp)[ ]\d{10}|[ ]seq[ ](?:\d{1,10}+:)?\d{11}")
 _HEADERS = 4000  # bytes of a packet's text in which they are
-_ALL_TOLD = (ARP, 0x88CC)  # and LLDP: the length is that of all that the frame carries
+_WHOLE_LENGTH = (ARP, 0x88CC)  # ARP and LLDP: the printed length is that of the whole payload
 
 
 # -A prints what IP carries as it is, line ends too: a request may forge a packet's line. Its mark is an IP header in
@@ -35,12 +35,12 @@ def quoted(text: bytes) -> str:
     shown = "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line[:200]
     )
-    return shown if len(shown) <= _LONGEST_QUOTE else shown[: _LONGEST_QUOTE - 3] + "..."
+    return shown if len(shown) <= _MAX_QUOTE else shown[: _MAX_QUOTE - 3] + "..."
 
 
 @dataclass(slots=True)
 class Single:
-    """What one packet's text tells."""
+    """One packet's text, parsed."""
 
     time: bytes
     link: Link
@@ -59,17 +59,17 @@ class Singles:
         )  # fmt: skip
 
     def read(self, row: bytes, line: Callable[[], int]) -> Single | None:
-        """Read a packet; None for notes, and for what is noted as unread; raises NotACaptureError for -A's."""
+        """Read a packet; None for tcpdump's notes and unreadable lines. Raises NotACaptureError for a text of -A."""
         begin = self._begin.match(row)
         if begin:
             link = read_link(row[begin.end() :])
-            if self._timed or link.told or link.kind != UNKNOWN:
+            if self._timed or link.certain or link.kind != UNKNOWN:
                 return self._packet(begin["time"], link, line)
         if not row or lines.NOTE.match(row):
             return None
         if _LETTERS.match(row):
             raise NotACaptureError(
-                f"this is text of tcpdump -A (line {line()} is an IP header in letters), in which what is sent can "
+                f"this is text of tcpdump -A (line {line()} is an IP header in letters), in which a payload can "
                 "forge packets; print it with -X instead, or give the capture itself"
             )
         self._note("line that is no packet", row, line)
@@ -78,14 +78,14 @@ class Singles:
     def _packet(self, time: bytes, link: Link, line: Callable[[], int]) -> Single:
         if link.kind not in (IPV4, IPV6) and not (link.kind == UNKNOWN and _BARE_IP.match(link.rest)):
             if link.kind == UNKNOWN:
-                self._note("protocol that the text does not tell", link.rest, line)
+                self._note("unknown protocol", link.rest, line)
             return Single(time, link, None)
         datagram = read_datagram(link.rest, link.kind)
         if datagram.damaged and not link.rest.startswith(b"bad-len "):
             version = 4 if datagram.network == IPV4 else 6
             self._note(f"IPv{version} header cut short or damaged", link.rest, line)
         elif datagram.protocol == UNKNOWN:
-            self._note("protocol that the text does not tell", link.rest, line)
+            self._note("unknown protocol", link.rest, line)
         elif _TOO_LARGE.search(link.rest, 0, _HEADERS):
             self._note("number that is too large", link.rest, line)
         return Single(time, link, datagram)
@@ -101,7 +101,7 @@ class Singles:
         found.size[index] = link.size
         can_add = link.size == UNKNOWN and link.header != UNKNOWN
         if datagram is None:
-            if can_add and link.kind in _ALL_TOLD and (length := _LENGTH.search(link.rest)):
+            if can_add and link.kind in _WHOLE_LENGTH and (length := _LENGTH.search(link.rest)):
                 found.size[index] = int(length[1]) + link.header
             return
         found.network[index] = datagram.network
@@ -128,12 +128,12 @@ def _split(end: int) -> tuple[int, int]:
 
 
 def flag_bits(letters: bytes) -> int:
-    """Give TCP's flags by their letters."""
+    """Return TCP's flags by their letters."""
     return sum(lines.FLAG_BITS.get(letter, 0) for letter in set(letters)) if letters != b"none" else 0
 
 
 def _put_segment(found: Packets, index: int, segment: re.Match[bytes]) -> None:
-    """Write TCP's flags and numbers; where the length is cut off, the range of sequence numbers tells it."""
+    """Write TCP's flags and numbers; a length that is cut off is computed from the sequence numbers."""
     found.flags[index] = flag_bits(segment["flags"])
     found.sequence[index] = int(segment["sequence"] or 0)
     if segment["length"]:

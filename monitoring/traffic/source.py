@@ -1,74 +1,137 @@
-"""Opens captures: pcap, pcapng or tcpdump's text, compressed or not, from a file, a pipe or standard input."""
+"""Open captures: pcap, pcapng or tcpdump's text, compressed or not, from files, pipes or standard input.
+
+Several captures are read as one, in the order of their first packets, such as the files of a rotated capture.
+"""
 
 from __future__ import annotations
 
+import queue
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from lab.unread import Unread
-from monitoring.traffic import foreign, pcap, pcapng, records, text
+from monitoring.traffic import foreign, frames, pcap, pcapng, text
 from monitoring.traffic.decoder import Decoder
-from monitoring.traffic.frames import Frames
-from monitoring.traffic.packets import AddressBook, Packets
+from monitoring.traffic.frames import Frames, Stream
+from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
 from monitoring.traffic.pcap import Pcap
 from monitoring.traffic.pcapng import Pcapng
-from monitoring.traffic.records import Stream
 from monitoring.traffic.unpacked import unpacked
 
 STANDARD_INPUT = "-"
 _MAGIC = 4  # bytes
+_BATCHES_AHEAD = 2  # in memory beside the one that is counted
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A capture, its packets in batches, and the time of its first packet in nanoseconds, or UNKNOWN."""
+
+    name: str
+    packets: Iterator[Packets]
+    first: int = UNKNOWN
+
+
+def in_order(names: Sequence[str], book: AddressBook, unread: Unread) -> list[Capture]:
+    """Return captures sorted by the time of their first packet. Raises OSError when one cannot be read."""
+    if len(names) == 1:
+        return [Capture(names[0], packets_of(names[0], book, unread))]
+    captures = []
+    for name in names:
+        try:
+            captures.append(_opened_capture(name, book, unread))
+        except foreign.EmptyCaptureError:  # tcpdump's newest file is empty until there is enough to write
+            unread.note("empty capture", name)
+    return sorted(captures, key=lambda capture: capture.first)
+
+
+def _opened_capture(name: str, book: AddressBook, unread: Unread) -> Capture:
+    """Read the first batch, for its time. A file is opened again later; a pipe cannot be, so its batch is kept."""
+    packets: Iterator[Packets] = packets_of(name, book, unread)
+    if name != STANDARD_INPUT and Path(name).is_file():
+        with closing(packets_of(name, AddressBook(), Unread())) as batches:
+            first = next(batches, None)
+    else:
+        first = next(packets, None)
+        packets = packets if first is None else chain([first], packets)
+    return Capture(name, packets, UNKNOWN if first is None or not len(first) else int(first.time[0]))
+
+
+def read_ahead(batches: Iterator[Packets]) -> Iterator[Packets]:
+    """Yield the same batches, made in a thread while the caller counts; numpy lets both run at once."""
+    made: queue.Queue[Packets | BaseException | None] = queue.Queue(_BATCHES_AHEAD)
+    ended = threading.Event()
+
+    def make() -> None:
+        last: BaseException | None = None
+        try:
+            for batch in batches:
+                if ended.is_set():
+                    return
+                made.put(batch)
+        except BaseException as error:
+            last = error
+        made.put(last)
+
+    threading.Thread(target=make, daemon=True).start()
+    try:
+        while (batch := made.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+    finally:
+        ended.set()
+        while not made.empty():
+            made.get_nowait()
 
 
 def packets_of(name: str, book: AddressBook, unread: Unread) -> Generator[Packets]:
     """Yield a capture's packets in batches. Raises OSError, with its name, when it cannot be read."""
-    with _named(name), opened(name) as raw:
+    with _opened(name) as raw:
         yield from read(raw, book, unread)
 
 
 def check(name: str) -> None:
-    """Raise OSError, with its name, for a capture that cannot be opened. Pipes are left: they can be opened once."""
+    """Raise OSError, with its name, for a capture that cannot be opened. Skip pipes: they can be opened once."""
     path = Path(name)
     if name == STANDARD_INPUT or (path.exists() and not path.is_file() and not path.is_dir()):
         return
-    with _named(name), opened(name):
+    with _opened(name):
         pass
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Give an OSError its file's name."""
+def _opened(name: str) -> Iterator[BinaryIO]:
+    """Open a file, or standard input for "-"; an OSError gets the name of the file."""
     try:
-        yield
+        if name == STANDARD_INPUT:
+            if sys.stdin is None:  # Python's value for a closed one
+                raise foreign.NotACaptureError("standard input is closed")
+            yield sys.stdin.buffer
+        elif not name:
+            raise foreign.NotACaptureError("an empty name names no file")
+        elif Path(name).is_dir():
+            raise foreign.NotACaptureError("this is a folder; give the captures in it")
+        else:
+            with Path(name).open("rb") as stream:
+                yield stream
     except OSError as error:
         if not error.filename:
             error.filename, error.strerror = name or "''", error.strerror or str(error)
         raise
 
 
-@contextmanager
-def opened(name: str) -> Iterator[BinaryIO]:
-    """Open a file, or standard input for "-"."""
-    if name == STANDARD_INPUT:
-        if sys.stdin is None:  # as Python has it where it is closed
-            raise foreign.NotACaptureError("standard input is closed")
-        yield sys.stdin.buffer
-    elif not name:
-        raise foreign.NotACaptureError("an empty name names no file")
-    elif Path(name).is_dir():
-        raise foreign.NotACaptureError("this is a folder; give the captures in it")
-    else:
-        with Path(name).open("rb") as stream:
-            yield stream
-
-
 def read(raw: Stream, book: AddressBook, unread: Unread) -> Iterator[Packets]:
     """Yield a stream's packets in batches. Raises NotACaptureError, an OSError, when it is no capture."""
-    stream, head = raw, records.exactly(raw, foreign.HEAD)
+    stream, head = raw, frames.exactly(raw, foreign.HEAD)
     if inner := unpacked(raw, head, unread):
-        stream, head = inner, records.exactly(inner, foreign.HEAD)
+        stream, head = inner, frames.exactly(inner, foreign.HEAD)
         if inner.broken and not head:
             return
     if head[:_MAGIC] in pcap.MAGICS:
@@ -76,16 +139,16 @@ def read(raw: Stream, book: AddressBook, unread: Unread) -> Iterator[Packets]:
         if len(header) < pcap.FILE_HEADER:
             unread.note("the capture ends within its file header", "byte 0")
             return
-        yield from _decoded(records.read(stream, rest, len(header), Pcap(header), unread), book, unread)
+        yield from _decoded(frames.read(stream, rest, len(header), Pcap(header), unread), book, unread)
     elif head[:_MAGIC] == pcapng.MAGIC:
-        yield from _decoded(records.read(stream, head, 0, Pcapng(), unread), book, unread)
+        yield from _decoded(frames.read(stream, head, 0, Pcapng(), unread), book, unread)
     else:
         foreign.refuse(head)
         yield from text.read(stream, head, book, unread)
 
 
-def _decoded(frames: Iterator[Frames], book: AddressBook, unread: Unread) -> Iterator[Packets]:
+def _decoded(batches: Iterator[Frames], book: AddressBook, unread: Unread) -> Iterator[Packets]:
     decoder = Decoder(book, unread)
-    for batch in frames:
+    for batch in batches:
         if len(batch.at):
             yield decoder.decode(batch)

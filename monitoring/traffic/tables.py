@@ -23,7 +23,7 @@ class Tables:
             self.pairs.setdefault(pair, PairCount()).add(count)
 
     def all(self) -> list[Table]:
-        """Return all tables that are counted; unread_table is apart."""
+        """Return all tables except unread_table."""
         return [
             Table("packets_per_service_pair", ("source", "destination", "packets"), self.service_pairs()),
             Table("protocol_distribution", ("protocol", "packets"), self.protocols()),
@@ -83,7 +83,7 @@ class Tables:
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the first packet to the last; None when the capture tells no times."""
+        """Seconds from the first packet to the last; None when the capture has no times."""
         known = self.tally.first != UNKNOWN
         return (self.tally.last - self.tally.first) / NANOSECONDS if known else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lab.unread import Unread
-from monitoring.traffic.durations import Durations
+from monitoring.quantiles import rank
 from monitoring.traffic.packets import (
     ACK,
     FIN,
@@ -25,10 +26,49 @@ from monitoring.traffic.packets import (
 )
 from monitoring.traffic.sequences import HandshakeTimes, Retransmissions
 
-_MOST_PAIRS = 100_000  # later pairs are counted together, as "others"
+_MAX_PAIRS = 100_000  # later pairs are counted together, as "others"
 STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each is a multiple of the one before
-_MOST_STEPS = 100_000  # of a second: 28 hours; of ten days: more than 64 bits of nanoseconds hold
+_MAX_STEPS = 100_000  # of a second: 28 hours; of ten days: more than 64 bits of nanoseconds hold
 _BITS = 16  # of an address' number
+
+
+_RATIO = 1.02  # of the limits of a class of durations
+_LOG = math.log(_RATIO)
+
+
+class Durations:
+    """A histogram of durations in nanoseconds, in bounded memory: its classes are 2 % wide."""
+
+    def __init__(self) -> None:
+        self._classes: Counter[int] = Counter()
+        self.longest = 0
+
+    @property
+    def count(self) -> int:
+        """Return the number of durations."""
+        return self._classes.total()
+
+    def note(self, durations: Integers) -> None:
+        """Count durations, in nanoseconds."""
+        if not len(durations):
+            return
+        self.longest = max(self.longest, int(durations.max()))
+        classes, counts = np.unique(np.ceil(np.log(np.maximum(durations, 1)) / _LOG), return_counts=True)
+        self._classes.update(dict(zip(classes.astype(int).tolist(), counts.tolist(), strict=True)))
+
+    def add(self, other: Durations) -> None:
+        """Add the counts of another histogram."""
+        self._classes.update(other._classes)
+        self.longest = max(self.longest, other.longest)
+
+    def quantile(self, share: float) -> float:
+        """Return the nanoseconds that `share` (0 to 1) of them do not exceed, at most 2 % too many; 0.0 of none."""
+        wanted, seen = rank(share, self.count), 0
+        for number, count in sorted(self._classes.items()):
+            seen += count
+            if seen >= wanted:
+                return min(_RATIO**number, float(self.longest))
+        return 0.0
 
 
 @dataclass
@@ -48,12 +88,12 @@ class PairCount:
 
     @property
     def asked(self) -> int:
-        """Give the connections asked for: a SYN sent again is none of its own."""
+        """Return the connections asked for: SYNs without retransmissions."""
         return self.syn - self.syn_again
 
     @property
     def answered(self) -> int:
-        """Give the connections answered."""
+        """Return the connections answered: SYN-ACKs without retransmissions."""
         return self.syn_ack - self.syn_ack_again
 
     def add(self, other: PairCount) -> None:
@@ -127,14 +167,12 @@ class Tally:
             self._pair(key).handshakes.note(found.duration[keys == key])
 
     def _pair(self, key: int) -> PairCount:
-        pair = (key >> _BITS, key & AddressBook.MOST)
+        pair = (key >> _BITS, key & AddressBook.MAX)
         known = self.pairs.get(pair)
         if known is None:
-            if len(self.pairs) >= _MOST_PAIRS:
-                self.unread.note(
-                    "more pairs than are kept apart: counted as others", f"pair {_MOST_PAIRS + 1}"
-                )
-                pair = (AddressBook.MOST, AddressBook.MOST)
+            if len(self.pairs) >= _MAX_PAIRS:
+                self.unread.note("more pairs than are counted: counted as others", f"pair {_MAX_PAIRS + 1}")
+                pair = (AddressBook.MAX, AddressBook.MAX)
             known = self.pairs.setdefault(pair, PairCount())
         return known
 
@@ -158,9 +196,9 @@ class Tally:
             self.rates[step] = (before[0] + count, before[1] + amount)
 
     def _widen_step(self) -> None:
-        """Choose the least step that divides the capture into at most _MOST_STEPS, and merge the counts so far."""
+        """Choose the least step that divides the capture into at most _MAX_STEPS, and merge the counts so far."""
         seconds = (self.last - self.first) // NANOSECONDS
-        step = next((step for step in STEPS if seconds // step < _MOST_STEPS), STEPS[-1])
+        step = next((step for step in STEPS if seconds // step < _MAX_STEPS), STEPS[-1])
         if step == self.step:
             return
         narrow, times = self.rates, step // self.step

@@ -1,7 +1,7 @@
 """tcpdump's text -> packets, in every timestamp style, with and without -n, -e, -v, -q, -S, -X.
 
-Where a size is not printed (-e or -v print it) it is worked out of what is; where that cannot be done, it is UNKNOWN.
-A text of -A is refused: what a packet carries stands in it as it is, and may look like other packets.
+A size that is not printed (-e or -v print it) is computed from what is printed, or UNKNOWN. A text of -A is refused: it
+contains the payloads unchanged, and a payload may look like other packets.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from itertools import islice
 
 from lab.unread import Unread
 from monitoring.traffic import lines
+from monitoring.traffic.frames import Stream
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
-from monitoring.traffic.records import Stream
 from monitoring.traffic.text_link import read_link
 from monitoring.traffic.text_rows import Rows
 
 _CHUNK = 4 << 20
-_LONGEST_PACKET = 4 << 20
-_LINES_OF_STYLE = 1000  # are looked at to tell whether a text has times
+_MAX_PACKET = 4 << 20
+_LINES_OF_STYLE = 1000  # decide whether a text has times
 _UTF_8_MARK = b"\xef\xbb\xbf"
 _LINE, _TIMED, _NUMBER = (
     re.compile(rb"^[^\n]++", re.MULTILINE),
@@ -27,14 +27,14 @@ _LINE, _TIMED, _NUMBER = (
     re.compile(lines.NUMBER),
 )
 _BEGINS = re.compile(lines.TIMED + rb"|" + lines.UNTIMED)
-# The packet within a VXLAN's stands on a line of its own, like any other, and has no time.
+# A packet within VXLAN is printed on a line of its own, without a time.
 _INNER = re.compile(
     rb"(VXLAN,[ ]flags[ ]\[[^\]\n]{0,20}+\][^\n]{0,40}?[ ]vni[ ]\d++\n)(?=\S)(?!" + lines.TIMED + rb")"
 )
 
 
 def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iterator[Packets]:
-    """Give the packets of a text; raises NotACaptureError for one of -A."""
+    """Yield the packets of a text. Raises NotACaptureError for one of -A."""
     text = _Text(book, unread)
     data, chunk = head.removeprefix(_UTF_8_MARK), stream.read(_CHUNK)
     while chunk:
@@ -51,19 +51,19 @@ def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iter
 
 
 def _is_timed(data: bytes) -> bool | None:
-    """Tell whether a text's packets have times; None where no packet is found."""
+    """Return whether a text's packets have times; None if it has no packet."""
     timed = untimed = 0
     for found in islice(_LINE.finditer(data), _LINES_OF_STYLE):
         if _TIMED.match(data, found.start()) and b"[Invalid header:" not in found[0]:
             timed += 1
         elif not found[0].startswith(b"\t"):
             link = read_link(found[0][_NUMBER.match(found[0]).end() :])  # type: ignore[union-attr] # it matches anything
-            untimed += link.told or link.kind != UNKNOWN
+            untimed += link.certain or link.kind != UNKNOWN
     return timed >= untimed if timed or untimed else None
 
 
 class _Text:
-    """One text, piece by piece; what is left of one piece begins the next."""
+    """One text, piece by piece; the rest of one piece is the start of the next."""
 
     def __init__(self, book: AddressBook, unread: Unread) -> None:
         self._book, self._unread = book, unread
@@ -73,7 +73,7 @@ class _Text:
         self.left = b""
 
     def piece(self, data: bytes) -> bytes:
-        """Make all line ends one kind, and a packet within a packet a line that continues."""
+        """Make all line ends newlines, and indent a packet within a packet, so that it continues the outer one."""
         if not self._line_end:
             self._line_end = b"\n" if b"\n" in data else b"\r" if b"\r" in data else b""
         if b"\r" in data:
@@ -81,7 +81,7 @@ class _Text:
         return _INNER.sub(rb"\1\t", data) if b" vni " in data else data
 
     def cut(self, data: bytes) -> int:
-        """Find where the last packet begins: it may go on in the next piece."""
+        """Return where the last packet begins: it may continue in the next piece."""
         end = len(data)
         while (at := data.rfind(b"\n", 0, end)) >= 0:
             if _BEGINS.match(data, at + 1):
@@ -90,13 +90,13 @@ class _Text:
         return 0
 
     def packets(self, data: bytes, cut: int) -> Iterator[Packets]:
-        """Give the packets before the cut."""
+        """Yield the packets before the cut."""
         self.left, begin = data[cut:], self._line
         self._line += data.count(b"\n", 0, cut)
-        if len(self.left) > _LONGEST_PACKET:
+        if len(self.left) > _MAX_PACKET:
             self._unread.note("packet of more than 4 megabytes of text", f"line {self._line}")
             self._line += self.left.count(b"\n")
-            self.left = b"\t"  # the rest of it continues nothing
+            self.left = b"\t"  # skip the rest of the packet
         if not cut:
             return
         if self._rows is None:

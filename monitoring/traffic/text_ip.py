@@ -12,8 +12,19 @@ from monitoring.traffic.memory import service_port
 from monitoring.traffic.packets import IPV4 as VERSION_4
 from monitoring.traffic.packets import IPV6 as VERSION_6
 from monitoring.traffic.packets import TCP, UDP, UNKNOWN
-from monitoring.traffic.sizes import HEADERS, length_of
 
+HEADERS = {VERSION_4: 20, VERSION_6: 40}  # bytes
+UDP_HEADER, _TCP_HEADER = 8, 20
+LARGEST_WHOLE = 1500  # bytes; a larger length may be the whole datagram's, printed with its first fragment
+_OPTION_SIZES = {b"nop": 1, b"eol": 1, b"mss": 4, b"wscale": 3, b"sackOK": 2, b"TS": 10, b"md5": 18}
+_USUAL_OPTIONS, _USUAL_SIZE = b"nop,nop,TS val ", 12  # bytes, when no option follows the timestamps
+_DATAGRAM = re.compile(
+    rb"(?:\[[^\]\n]{0,40}\][ ])?(?:(?:UDP|NTPv\d|BOOTP/DHCP|SYSLOG)\b[^\n]{0,80}?,[ ]length[ ](?P<whole>"
+    + LENGTH
+    + rb")"
+    rb"|\d++[^\n]*[ ]\((?P<question>" + LENGTH + rb")\)\Z)"  # DNS
+)
+_MESSAGE = re.compile(rb"(?:ICMP|ICMP6|GREv0)\b[^\n]*?,[ ]length[ ](" + LENGTH + rb")")
 _SCTP, _DCCP, _PGM = 132, 33, 113
 _EXTENSIONS = (0, 43, 44, 51, 60)
 _HEAD = re.compile(
@@ -39,13 +50,13 @@ _INNER = re.compile(rb"(?P<source>\S++)[ ]>[ ]\S++(?<=:)(?:[ ]|\Z)")
 _INNER_HEADER = re.compile(rb"\((tos|class|flowlabel|hlim)[ ]")  # of -v
 _IPV4_END = re.compile(rb"(?:\d{1,3}\.){3}\d{1,3}(?:\.|\Z)")
 _BY_NAME = re.compile(rb"[ ]?([\w.+-]+)(?:[ ]\d++)?\Z")
-_QUIET = (b"igmp", b"pim")  # of which -q prints no more, so that later fragments look the same
+_QUIET = (b"igmp", b"pim")  # -q prints only these names, as for a later fragment
 _DIGITS = 4  # dots of an IPv4 address with a port
 
 
 @dataclass(slots=True)
 class Datagram:
-    """What the text tells of one packet of IP."""
+    """The fields of one packet of IP, as far as the text has them."""
 
     network: int
     protocol: int = UNKNOWN
@@ -122,7 +133,7 @@ def _read_carried(found: Datagram, rest: bytes, *, extended: bool) -> None:
 
 
 def _protocol(found: Datagram, rest: bytes, has_ports: bool | None) -> int:
-    """Tell the protocol by how the text of what IP carries begins."""
+    """Return the protocol by the first words of what IP carries."""
     if has_ports is not False and (protocol := _with_ports(rest, certain=has_ports is True)):
         return protocol
     if inner := _INNER_HEADER.match(rest):
@@ -138,7 +149,7 @@ def _protocol(found: Datagram, rest: bytes, has_ports: bool | None) -> int:
 
 
 def _with_ports(rest: bytes, *, certain: bool) -> int | None:
-    """Tell which of the protocols with ports it is; whatever UDP carries is UDP."""
+    """Return which of the protocols with ports it is; whatever UDP carries is UDP."""
     if rest.startswith(_TCP_WORDS):
         return TCP
     if rest.startswith((b"sctp", b"[|sctp]", b" [|sctp]")):
@@ -149,14 +160,14 @@ def _with_ports(rest: bytes, *, certain: bool) -> int | None:
 
 
 def _tunnel(source: bytes) -> int:
-    """Tell 6in4 from IPIP by the inner source, where -e leaves their names out."""
+    """Distinguish 6in4 and IPIP by the inner source address, because -e omits their names."""
     if b":" in source:
         return 41
     return 4 if _IPV4_END.match(source) else UNKNOWN
 
 
 def _is_later_fragment(found: Datagram, rest: bytes, has_ports: bool | None) -> bool:
-    """Tell a later fragment of IPv4: of it only the protocol is printed."""
+    """Return whether it is a later fragment of IPv4, of which tcpdump prints only the protocol."""
     if found.network != VERSION_4 or has_ports:
         return False
     name = re.fullmatch(rb"(?:ip-proto-(\d+)|([\w.+-]+))", rest)
@@ -166,9 +177,9 @@ def _is_later_fragment(found: Datagram, rest: bytes, has_ports: bool | None) -> 
 
 
 def _has_ports(source: bytes, destination: bytes) -> bool | None:
-    """Tell whether addresses are followed by ports; None where they are names, of which nobody can tell."""
-    told = (_has_port(source), _has_port(destination))
-    return told[0] if told[0] is not None else told[1]
+    """Return whether addresses are followed by ports; None if unknown, because they are names."""
+    has_port = _has_port(source)
+    return _has_port(destination) if has_port is None else has_port
 
 
 @lru_cache(maxsize=1 << 16)
@@ -182,9 +193,38 @@ def _has_port(end: bytes) -> bool | None:
 
 
 def _is_service(*ends: bytes) -> bool:
-    """Tell whether a name ends in a port or in the name of a service."""
+    """Return whether a name ends in a port or in the name of a service."""
     for end in ends:
         port = end.rpartition(b".")[2]
         if port.isdigit() or service_port(port) is not None:
             return True
     return False
+
+
+def length_of(rest: bytes, protocol: int, header: int, segment: re.Match[bytes] | None) -> int:
+    """Return the bytes of an IP packet with an IP header of `header` bytes; UNKNOWN if it cannot be computed."""
+    size = UNKNOWN
+    if segment and segment["whole"]:
+        options = options_size(segment["options"]) if segment["options"] else 0
+        return UNKNOWN if options == UNKNOWN else header + _TCP_HEADER + options + int(segment["length"])
+    if protocol == UDP and (found := _DATAGRAM.match(rest)):
+        size = header + UDP_HEADER + int(found["whole"] or found["question"])
+    elif found := _MESSAGE.match(rest):
+        size = header + int(found[1])
+    return size if size <= LARGEST_WHOLE else UNKNOWN
+
+
+def options_size(options: bytes) -> int:
+    """Return the bytes of TCP options, padded to words; UNKNOWN when one of them is unknown."""
+    if options[:15] == _USUAL_OPTIONS and options.count(b",") == 2:  # noqa: PLR2004 - nothing follows
+        return _USUAL_SIZE
+    size = 0
+    for option in options.split(b","):
+        name = option.split(b" ", 1)[0]
+        if name == b"sack":
+            size += 2 + 8 * option.count(b"{")
+        elif name in _OPTION_SIZES:
+            size += _OPTION_SIZES[name]
+        else:
+            return UNKNOWN
+    return (size + 3) // 4 * 4

@@ -47,34 +47,32 @@ _HDLC = re.compile(rb"(?:unicast|bcast|0x[0-9a-f]{2}),[ ](?=ethertype[ ])")
 
 @dataclass(slots=True)
 class Link:
-    """What a line tells before the packet itself."""
+    """The link header of a line."""
 
     kind: int  # EtherType, LLC + DSAP; UNKNOWN
     size: int  # of the frame; UNKNOWN
-    header: (
-        int  # bytes before the packet, as far as it is told; UNKNOWN for LLC's frames, which may be padded
-    )
+    header: int  # bytes before the packet; UNKNOWN for frames of LLC, which may be padded
     rest: bytes
-    told: bool  # that it is a link header, and not only the first word of a packet
+    certain: bool  # that it is a link header, not the first word of a packet
 
 
 def read_link(text: bytes) -> Link:
-    """Read what stands between the time and the packet."""
+    """Read the text between the time and the packet."""
     if plain := _PLAIN.match(text):
-        return Link(IPV6 if plain[1] else IPV4, UNKNOWN, ETHERNET, text[plain.end() :], told=False)
-    header, told = ETHERNET, False
+        return Link(IPV6 if plain[1] else IPV4, UNKNOWN, ETHERNET, text[plain.end() :], certain=False)
+    header, certain = ETHERNET, False
     if found := _COOKED.match(text):
-        text, told = text[found.end() :], True
+        text, certain = text[found.end() :], True
         header = COOKED_2 if found["interface"] else 16
     if found := _ENDS.match(text):
-        text, told = text[found.end() :], True
+        text, certain = text[found.end() :], True
     if found := _BARE.match(text):
         family = IPV6 if found["family"] in (b"IPv6", b"IP6") else IPV4 if found["family"] else UNKNOWN
-        return Link(family, int(found["frame"] or UNKNOWN), 0, text[found.end() :], told=True)
+        return Link(family, int(found["frame"] or UNKNOWN), 0, text[found.end() :], certain=True)
     if found := _HDLC.match(text):
-        text, told = text[found.end() :], True
-    kind, size, text, tags = _kind(text, cooked=header != ETHERNET) if told else _tags(text, UNKNOWN)
-    if header == ETHERNET and tags and not told:
+        text, certain = text[found.end() :], True
+    kind, size, text, tags = _kind(text, cooked=header != ETHERNET) if certain else _tags(text, UNKNOWN)
+    if header == ETHERNET and tags and not certain:
         header += 2  # only -i any names the EtherType behind a tag without -e
     header += tags * _TAG
     if kind == LLC or text.startswith(b"LLC, dsap "):
@@ -82,10 +80,10 @@ def read_link(text: bytes) -> Link:
     elif kind == UNKNOWN:
         if named := _LLC_NAMES.match(text):
             size = _padded(int(named["length"]) + header)
-            return Link(_point_by_name(named["dsap"]), size, header, text, told=True)
-        kind = ARP if told and text.startswith(_QUIET_ARP) else protocol_words.type_of_words(text)
-    told |= tags > 0 or size != UNKNOWN
-    return Link(kind, size, header, text.removeprefix(_WORDS.get(kind, b"")), told)
+            return Link(_point_by_name(named["dsap"]), size, header, text, certain=True)
+        kind = ARP if certain and text.startswith(_QUIET_ARP) else protocol_words.type_of_words(text)
+    certain |= tags > 0 or size != UNKNOWN
+    return Link(kind, size, header, text.removeprefix(_WORDS.get(kind, b"")), certain)
 
 
 def _kind(text: bytes, *, cooked: bool) -> tuple[int, int, bytes, int]:
@@ -124,7 +122,7 @@ def _number(found: re.Match[bytes]) -> int:
 
 
 def _padded(size: int) -> int:
-    """Give a size that was worked out of the length of what 802.3 carries; a short frame may be padded."""
+    """Return a size that was computed from the length of 802.3; UNKNOWN for a short frame, which may be padded."""
     return size if size >= _SHORTEST else UNKNOWN
 
 

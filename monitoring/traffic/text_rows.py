@@ -1,4 +1,4 @@
-"""Packets of tcpdump's text -> columns: what most are, TCP and plain UDP, all at once; the rest one by one."""
+"""Packets of tcpdump's text -> columns: TCP and plain UDP all at once, the rest one by one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitoring.traffic.clock import Clock
 from monitoring.traffic.memory import PORT, PORT_BITS, Ends, Memory
 from monitoring.traffic.packets import IPV4, IPV6, TCP, UDP, UNKNOWN, AddressBook, Integers, Packets, Truths
 from monitoring.traffic.singles import Single, Singles, flag_bits
-from monitoring.traffic.sizes import HEADERS, LARGEST_WHOLE, UDP_HEADER, options_size
+from monitoring.traffic.text_ip import HEADERS, LARGEST_WHOLE, UDP_HEADER, options_size
 from monitoring.traffic.text_link import COOKED_2, ETHERNET
 
 _TCP_HEADER = 20
@@ -24,7 +24,7 @@ Row = tuple[bytes, ...]
 
 
 class Rows:
-    """Reads pieces of one text; `begin` is the pattern of where its packets begin."""
+    """Reads pieces of one text; `begin` is the pattern of the start of a packet."""
 
     def __init__(self, book: AddressBook, unread: Unread, begin: bytes) -> None:
         self._clock, self._ends = Clock(unread), Ends(book, unread)
@@ -34,7 +34,7 @@ class Rows:
         self._flags, self._numbers = Memory(flag_bits), Memory(_number)
 
     def packets(self, text: bytes, line: int) -> Packets:
-        """Give the packets of a piece that holds whole packets and begins at a line's number."""
+        """Return the packets of a piece that holds whole packets and begins at a line's number."""
         rows = self._rows(text)
         if not rows:
             return Packets.empty(0)
@@ -48,7 +48,7 @@ class Rows:
         return self._mixed(columns, lambda index: line + self._lines_before(text, index))
 
     def _rows(self, text: bytes) -> list[Row]:
-        """Match a piece; the first decides which of the styles, and so the quickest of the patterns, it is."""
+        """Match a piece. The first piece decides the style, and so the quickest pattern that reads it."""
         if self._style is not None:
             return self._styles[self._style].findall(text)
         found: list[list[Row]] = []
@@ -68,7 +68,7 @@ class Rows:
         return text.count(b"\n", 0, row.start())
 
     def _mixed(self, columns: Columns, line: Callable[[int], int]) -> Packets:
-        """Read a piece in which not everything is matched."""
+        """Read a piece with packets that the pattern does not match."""
         matched = np.array([*map(bool, columns["destination"])])
         singles: dict[int, Single] = {}
         keep = matched.copy()
@@ -95,7 +95,7 @@ class Rows:
         def column(name: str) -> Sequence[bytes]:
             return columns.get(name, nothing)
 
-        network = _worked_out(_network, *map(column, ("network", "tagged", "kind")))
+        network = _computed(_network, *map(column, ("network", "tagged", "kind")))
         found.protocol[at], found.network[at] = TCP, network
         source, destination = (_looked_up(self._ends, column(name)) for name in ("source", "destination"))
         found.source[at], found.source_port[at] = source >> PORT_BITS, source & PORT
@@ -103,19 +103,19 @@ class Rows:
         found.flags[at] = _looked_up(self._flags, column("flags"))
         found.sequence[at] = _each(_sequence if b"" in column("sequence") else int, column("sequence"))
         found.payload[at] = payload = _looked_up(self._numbers, column("length"))
-        size = _worked_out(_told_size, *map(column, ("frame", "total", "payload", "interface", "tags")))
-        told = size != UNKNOWN
-        if not told.all():
+        size = _computed(_printed_size, *map(column, ("frame", "total", "payload", "interface", "tags")))
+        sized = size != UNKNOWN
+        if not sized.all():
             options = _each(_options, column("options")) if any(column("options")) else 0
-            link = _worked_out(_link_size, column("interface"), column("tags"))
+            link = _computed(_link_size, column("interface"), column("tags"))
             header = np.where(network == IPV6, HEADERS[IPV6], HEADERS[IPV4]) + _TCP_HEADER + options
-            worked_out = np.where(options == UNKNOWN, UNKNOWN, link + header + payload)
-            size = np.where(size == UNKNOWN, worked_out, size)
+            computed = np.where(options == UNKNOWN, UNKNOWN, link + header + payload)
+            size = np.where(size == UNKNOWN, computed, size)
         found.size[at] = size
         if any(column("plain")):
-            self._put_plain(found, columns, at, told=told)
+            self._put_plain(found, columns, at, sized=sized)
 
-    def _put_plain(self, found: Packets, columns: Columns, at: Integers, *, told: Truths) -> None:
+    def _put_plain(self, found: Packets, columns: Columns, at: Integers, *, sized: Truths) -> None:
         """Write what differs for datagrams of UDP, and for TCP with -q, whose header is not printed."""
         plain = np.array([bool(text) for text in columns["plain"]])
         udp = np.array([text.startswith(b"UDP") for text in columns["plain"]])
@@ -123,11 +123,9 @@ class Rows:
         found.protocol[at[udp]] = UDP
         found.payload[at[plain]] = np.where(udp[plain], 0, UNKNOWN)
         packet = np.where(found.network[at] == IPV6, HEADERS[IPV6], HEADERS[IPV4]) + UDP_HEADER + amount
-        link = _worked_out(
-            _link_size, *(columns.get(name, (b"",) * len(at)) for name in ("interface", "tags"))
-        )
-        worked_out = np.where(udp & (packet <= LARGEST_WHOLE), packet + link, UNKNOWN)
-        found.size[at[plain & ~told]] = worked_out[plain & ~told]
+        link = _computed(_link_size, *(columns.get(name, (b"",) * len(at)) for name in ("interface", "tags")))
+        computed = np.where(udp & (packet <= LARGEST_WHOLE), packet + link, UNKNOWN)
+        found.size[at[plain & ~sized]] = computed[plain & ~sized]
 
 
 def _sequence(text: bytes) -> int:
@@ -147,14 +145,14 @@ def _network(network: bytes, tagged: bytes, kind: bytes) -> int:
 
 
 def _link_size(interface: bytes, tags: bytes) -> int:
-    """Give the bytes before the packet, as far as they are told without -e."""
+    """Return the bytes of the link header, without -e."""
     if interface:
         return COOKED_2 + (4 if tags else 0)
     return 20 if tags else ETHERNET  # only -i any, in its first form, prints tags without -e
 
 
-def _told_size(frame: bytes, total: bytes, payload: bytes, interface: bytes, tags: bytes) -> int:
-    """Give the frame's size, as -e or -v tell it."""
+def _printed_size(frame: bytes, total: bytes, payload: bytes, interface: bytes, tags: bytes) -> int:
+    """Return the frame's size, if -e or -v print it."""
     if frame:
         return int(frame)
     if total and total != b"0":
@@ -164,12 +162,12 @@ def _told_size(frame: bytes, total: bytes, payload: bytes, interface: bytes, tag
     )
 
 
-def _worked_out(work_out: Callable[..., int], *columns: Sequence[bytes]) -> Integers:
-    """Work something out of several columns; where all rows are the same, once."""
+def _computed(function: Callable[..., int], *columns: Sequence[bytes]) -> Integers:
+    """Apply a function to several columns; only once if all rows are the same."""
     distinct = [set(column) for column in columns]
     if all(len(values) == 1 for values in distinct):
-        return np.full(len(columns[0]), work_out(*(values.pop() for values in distinct)), np.int64)
-    return _each(work_out, *columns)
+        return np.full(len(columns[0]), function(*(values.pop() for values in distinct)), np.int64)
+    return _each(function, *columns)
 
 
 def _looked_up(memory: Memory, tokens: Sequence[bytes]) -> Integers:

@@ -7,15 +7,15 @@ memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any
 
 from lab.unread import Unread
-from monitoring.traffic import records
-from monitoring.traffic.records import Stream
+from monitoring.traffic.frames import Stream
 
 _PIECE = 1 << 16  # bytes unpacked, or read, at once
-_MOST_MEMORY = 1 << 28  # bytes that xz may use
-_ZSTD_FRAME, _ZSTD_CHECKED, _ZSTD_SINGLE, _ZSTD_RUN = b"\x28\xb5\x2f\xfd", 4, 0x20, 1
+_MAX_MEMORY = 1 << 28  # bytes that xz may use
+_ZSTD_BYTES = 128  # read at once: 32 blocks
+_ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPED = tuple(bytes((0x50 + number,)) + b"\x2a\x4d\x18" for number in range(16))
 
 
@@ -85,21 +85,6 @@ def _gzip(stream: _Begun) -> Iterator[bytes]:
         raise BrokenError(str(error)) from error
 
 
-class _Decompressor(Protocol):
-    """What bz2 and lzma have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def needs_input(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
-
-
 def _bzip2(stream: _Begun) -> Iterator[bytes]:
     import bz2  # noqa: PLC0415
 
@@ -109,12 +94,10 @@ def _bzip2(stream: _Begun) -> Iterator[bytes]:
 def _xz(stream: _Begun) -> Iterator[bytes]:
     import lzma  # noqa: PLC0415
 
-    return _members(stream, lambda: lzma.LZMADecompressor(memlimit=_MOST_MEMORY), lzma.LZMAError)
+    return _members(stream, lambda: lzma.LZMADecompressor(memlimit=_MAX_MEMORY), lzma.LZMAError)
 
 
-def _members(
-    stream: _Begun, begin: Callable[[], _Decompressor], error_type: type[Exception]
-) -> Iterator[bytes]:
+def _members(stream: _Begun, begin: Callable[[], Any], error_type: type[Exception]) -> Iterator[bytes]:
     """Unpack one member after another; zeros between members are skipped."""
     rest = stream.read()
     while rest:
@@ -134,48 +117,22 @@ def _members(
 
 
 def _zstandard(stream: _Begun) -> Iterator[bytes]:
-    """Unpack block by block: the library does not report an early end, and a block unpacks to 128 KiB at most."""
+    """Unpack frame after frame, from few bytes at once: each block of a few bytes may unpack to 128 KiB."""
     import zstandard  # noqa: PLC0415
 
-    while magic := records.exactly(stream, len(_ZSTD_FRAME)):
-        if magic in _ZSTD_SKIPPED:
-            _skip(stream, int.from_bytes(_whole(stream, 4), "little"))
-        elif magic == _ZSTD_FRAME:
+    rest = stream.read(_ZSTD_BYTES)
+    while rest:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        while not frame.eof:
+            if not rest and not (rest := stream.read(_ZSTD_BYTES)):
+                raise BrokenError("it ends too early")
             try:
-                yield from _zstandard_frame(stream, zstandard.ZstdDecompressor().decompressobj().decompress)
+                data = frame.decompress(rest)
             except zstandard.ZstdError as error:
                 raise BrokenError(str(error)) from error
-        else:
-            raise BrokenError("what follows the last frame is not a frame")
-
-
-def _zstandard_frame(stream: _Begun, decompress: Callable[[bytes], bytes]) -> Iterator[bytes]:
-    """Unpack a frame (RFC 8878, 3.1.1)."""
-    descriptor = _whole(stream, 1)
-    flags = descriptor[0]
-    single = bool(flags & _ZSTD_SINGLE)
-    size = (not single) + (0, 1, 2, 4)[flags & 3] + (int(single), 2, 4, 8)[flags >> 6]
-    yield decompress(_ZSTD_FRAME + descriptor + _whole(stream, size))
-    is_last = False
-    while not is_last:
-        header = _whole(stream, 3)
-        fields = int.from_bytes(header, "little")
-        is_last, kind, size = bool(fields & 1), fields >> 1 & 3, fields >> 3
-        yield decompress(header + _whole(stream, 1 if kind == _ZSTD_RUN else size))
-    if flags & _ZSTD_CHECKED:
-        yield decompress(_whole(stream, 4))
-
-
-def _whole(stream: Stream, size: int) -> bytes:
-    data = records.exactly(stream, size)
-    if len(data) < size:
-        raise BrokenError("it ends too early")
-    return data
-
-
-def _skip(stream: Stream, size: int) -> None:
-    while size:
-        size -= len(_whole(stream, min(size, _PIECE)))
+            rest = b""
+            yield data
+        rest = frame.unused_data or stream.read(_ZSTD_BYTES)
 
 
 _FORMATS: tuple[tuple[tuple[bytes, ...], str, Callable[[_Begun], Iterator[bytes]]], ...] = (

@@ -44,7 +44,7 @@ _OPTIONS = (
     b"\x83\x07\x04\x0a\0\0\1",
 )
 _LEAST_ETHER_TYPE = 0x600  # below it is a length
-_MOST_LENGTH = 1500
+_MAX_LENGTH = 1500
 _SMALLEST = 60  # bytes of a frame on a wire: shorter ones are padded
 
 
@@ -137,7 +137,7 @@ _other = st.builds(
 
 
 def _llc(content: Packet) -> Carried:
-    data = bytes(content)[:_MOST_LENGTH]
+    data = bytes(content)[:_MAX_LENGTH]
     return Carried(len(data), data)
 
 

@@ -42,7 +42,7 @@ def test_a_command_ends_without_a_traceback(tmp_path: Path, program: str, reader
 def test_a_full_disk_is_named_in_one_line(tmp_path: Path) -> None:
     done = run(tmp_path, "print('flushed at the end')", "cat", output="/dev/full")
     assert done.returncode == 1
-    assert done.stderr == "program: not all of it could be written: No space left on device\n"
+    assert done.stderr == "program: could not write all output: No space left on device\n"
 
 
 def test_any_other_error_is_shown(tmp_path: Path) -> None:

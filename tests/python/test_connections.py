@@ -18,9 +18,9 @@ from monitoring.connections.tracker import (
     Established,
     Snapshot,
     Table,
-    by_pair,
     count_established,
-    translations,
+    count_pairs,
+    find_translations,
 )
 from monitoring.names import Names
 
@@ -48,7 +48,7 @@ SS = """\
 def snapshot(entries: int = 4, limit: int = 100, **counters: int) -> Snapshot:
     tracked = list(connections(CONNTRACK.splitlines()))
     return Snapshot(
-        by_pair(tracked, NAMES), (Established("postgres-db", 2, 1),), tuple(translations(tracked, NAMES)),
+        count_pairs(tracked, NAMES), (Established("postgres-db", 2, 1),), tuple(find_translations(tracked, NAMES)),
         Table(entries, limit, dict(counters)),
     )  # fmt: skip
 

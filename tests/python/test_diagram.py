@@ -95,7 +95,7 @@ def test_a_narrow_terminal_gets_whole_words_in_lines_a_wide_one_a_table() -> Non
     )
     shown = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).replace("\r", "")
     narrow, wide = shown.split("node ", 1)
-    assert "\norder-service: up\n" in re.sub("nobody listens.*", "up", narrow)
+    assert "\norder-service: up\n" in re.sub("nothing listens.*", "up", narrow)
     assert "  namespace order-service, address 10.0.0.40/16\n" in narrow
     assert "veth-order-s-br = veth-order-s" in wide
     assert "\u2026" not in shown
@@ -228,4 +228,4 @@ def test_a_line_of_ss_that_cannot_be_read_is_named_and_the_rest_is_shown() -> No
     unread = Unread()
     text = 'LISTEN 0 5 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=1,fd=3))\nodd\nLISTEN 0 5 *:* *:*\n'
     assert list(parse_listeners(text, unread, "a")) == [Listener(80, "nginx", "0.0.0.0")]
-    assert list(unread.sentences()) == ["not read: a line of ss -Hltnp, 2 times (first at a: odd)"]
+    assert list(unread.sentences()) == ["not read: a line of ss, 2 times (first at a: odd)"]

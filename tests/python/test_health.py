@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from lab.csv_files import CsvError, open_to_append
 from lab.figures import plt
 from lab.heartbeat import renew
 from monitoring.health import __main__ as command
-from monitoring.health import pictures
 from monitoring.health import report as report_module
 from monitoring.health.checks import (
     DEGRADED,
@@ -34,8 +34,8 @@ from monitoring.health.checks import (
     check,
     check_all,
 )
-from monitoring.health.history import History
-from monitoring.health.log import COLUMNS, Logged, duration, on_one_clock, read, row_of, spans
+from monitoring.health.history import COLUMNS, History, row_of
+from monitoring.health.log import duration, length, on_one_clock, read, spans
 from monitoring.health.report import report
 
 
@@ -208,8 +208,10 @@ def checks(*ups: bool) -> list[Check]:
     return [Check("x", 100.0 + n, up, 1.0 + n, "" if up else "gone") for n, up in enumerate(ups)]
 
 
-def logged(*ups: bool) -> list[Logged]:
-    return on_one_clock(checks(*ups))[0]
+def down_spans(rows: list[Check]) -> list[tuple[float, float, str, str]]:
+    found = spans(on_one_clock(rows)[0]).query("state == @DOWN")
+    columns = zip(found["begin"], found["seconds"], found["why"], found["whole"], strict=True)
+    return [(begin, seconds, why, length(seconds, whole=whole)) for begin, seconds, why, whole in columns]
 
 
 def test_uptime_and_the_line_of_blocks() -> None:
@@ -221,12 +223,11 @@ def test_uptime_and_the_line_of_blocks() -> None:
 
 
 def test_outages_begin_and_end_with_checks() -> None:
-    found = spans(logged(True, False, False, True, False), DOWN)
-    assert [(span.begin, span.seconds, span.why, str(span)) for span in found] == [
+    assert down_spans(checks(True, False, False, True, False)) == [
         (101.0, 2.0, "gone", "about 2 s"),
         (104.0, 0.0, "gone", "about 0 s"),
     ]
-    assert spans(logged(True, True), DOWN) == []
+    assert down_spans(checks(True, True)) == []
 
 
 # --- the log and its report ----------------------------------------------------------------------
@@ -254,7 +255,7 @@ def test_a_log_is_read_up_to_its_half_last_line_and_reported(tmp_path: Path) -> 
         "2026-01-01T00:00:20+00:00,redis-cache,1,1234.5,",
         "2026-01-01T00:00:3",
     )
-    assert [check.up for check in read(log).services["redis-cache"]] == [True, False, True]
+    assert read(log).checks["up"].tolist() == [True, False, True]
     written = reported(log, tmp_path)
     assert (
         "redis-cache did not answer from 2026-01-01 00:00:10 UTC for about 10 s (no answer in time)"
@@ -279,11 +280,9 @@ def test_a_clock_that_was_set_back_within_an_outage_leaves_what_was_seen_of_it()
     ups = (True, False, False, False, False, True)
     rows = [Check(node, time, up, 1.0) for time, up in zip(times, ups, strict=True) for node in "ab"]
     placed, breaks = on_one_clock(rows)
-    assert [check.elapsed for check in placed if check.node == "b"] == [0, 10, 20, 20, 30, 40]
+    assert placed.query("node == 'b'")["elapsed"].tolist() == [0, 10, 20, 20, 30, 40]
     assert [(one.before, one.after) for one in breaks] == [(120, 20)]
-    assert [
-        str(span) for node in "ab" for span in spans([one for one in placed if one.node == node], DOWN)
-    ] == ["at least 30 s"] * 2
+    assert [took for *_, took in down_spans(rows)] == ["at least 30 s"] * 2
 
 
 def test_a_time_without_checks_is_named_and_belongs_to_no_outage(tmp_path: Path) -> None:
@@ -329,7 +328,7 @@ def test_an_empty_log_says_that_nothing_was_recorded(tmp_path: Path) -> None:
 )
 def test_damaged_logs_are_read_and_what_is_not_read_is_named(name: str, count: int, said: list[str]) -> None:
     log = read(CAPTURES / name)
-    assert len(log.services["redis-cache"]) == count
+    assert log.checks["node"].tolist() == ["redis-cache"] * count
     assert list(log.unread.sentences()) == said
 
 
@@ -349,7 +348,7 @@ def test_damaged_logs_are_read_and_what_is_not_read_is_named(name: str, count: i
 )
 def test_an_unreadable_row_loses_no_other_row(tmp_path: Path, line: str) -> None:
     log = read(log_of(tmp_path, line, "2026-01-01T00:00:02+00:00,redis-cache,1,1.5,", ""))
-    assert len(log.services["redis-cache"]) == 1
+    assert log.checks["node"].tolist() == ["redis-cache"]
     assert log.unread.counts.total() == 1
 
 
@@ -357,7 +356,7 @@ def test_a_log_goes_on_after_a_half_line_and_no_other_file_is_added_to(tmp_path:
     log = log_of(tmp_path, "2026-01-01T00:00:0")
     with open_to_append(log, COLUMNS) as stream:
         stream.write("2026-01-01T00:00:02+00:00,redis-cache,1,1.5,\n")
-    assert len(read(log).services["redis-cache"]) == 1
+    assert read(log).checks["node"].tolist() == ["redis-cache"]
     other = tmp_path / "other.csv"
     other.write_text("a,b\n")
     with pytest.raises(
@@ -382,13 +381,12 @@ def test_a_length_of_time_is_shown_in_its_two_greatest_units(seconds: float, sai
 
 
 def test_one_answer_in_twenty_is_spoken_of_when_there_are_twenty() -> None:
-    def checks(count: int) -> dict[str, list[Logged]]:
-        return {"a": [Logged("a", 10.0 * n, True, 19.8 if n < 2 else 1.0) for n in range(count)]}
+    def uneven(count: int) -> list[str]:
+        rows = [Check("a", 10.0 * n, True, 19.8 if n < 2 else 1.0) for n in range(count)]
+        return [line for line in report_module._observations(on_one_clock(rows)[0]) if "uneven" in line]
 
-    assert [line for line in report_module._observations(checks(16)) if "uneven" in line] == []
-    assert [line for line in report_module._observations(checks(20)) if "uneven" in line] == [
-        "a is uneven: 2 of 20 answers took 19.8 ms or more, half of them at most 1.0 ms."
-    ]
+    assert uneven(16) == []
+    assert uneven(20) == ["a is uneven: 2 of 20 answers took 19.8 ms or more, half of them at most 1.0 ms."]
 
 
 # --- much to report ----------------------------------------------------------------------------------------------
@@ -403,19 +401,19 @@ def test_five_hundred_services_are_reported_in_seconds_with_a_picture_of_the_wor
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[list[str]] = []
-    draw = pictures.draw
+    draw = report_module._draw
 
-    def note(services: dict[str, list[Logged]], path: Path) -> None:
-        drawn.append(list(services))
-        draw(services, path)
+    def note(checks: pd.DataFrame, names: list[str], path: Path) -> None:
+        drawn.append(names)
+        draw(checks, names, path)
 
-    monkeypatch.setattr(pictures, "draw", note)
+    monkeypatch.setattr(report_module, "_draw", note)
     rows = [row(10 * n, f"s-{i}", i != 400, 5.0 if i == 300 else 1.0) for n in range(3) for i in range(500)]
     began = time.monotonic()
     written = reported(log_of(tmp_path, *rows, ""), tmp_path)
     assert time.monotonic() - began < 15
     assert drawn[0][:3] == ["s-400", "s-300", "s-0"]
-    assert len(drawn[0]) == pictures.MOST_PANELS
+    assert len(drawn[0]) == report_module._MAX_PANELS
     assert "## Latency over time: the 20 of 500 with the most failures, then the slowest" in written
     assert written.count("\n| s-") == 100
     assert "400 more rows would follow; health.csv has every check." in written
@@ -433,7 +431,7 @@ def test_a_day_of_flapping_lists_the_longest_outages_and_says_how_many_more(tmp_
 def test_the_picture_is_as_wide_as_the_page(tmp_path: Path) -> None:
     reported(log_of(tmp_path, *(row(0, f"s-{i}", up=True) for i in range(12)), ""), tmp_path)
     height, width = plt.imread(tmp_path / "reports/health_latency.png").shape[:2]
-    assert width / height * pictures.HEIGHT_MM > 260  # of the 269 mm between the margins
+    assert width / height * report_module.PICTURE_MM > 260  # of the 269 mm between the margins
 
 
 def test_one_check_of_one_service_is_said_in_the_singular_and_no_reason_leaves_no_brackets(

@@ -13,7 +13,7 @@ from scipy import stats
 
 from bench.common.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN, interval, levels, ratios
 from monitoring.quantiles import quantile, rank
-from monitoring.traffic.durations import Durations
+from monitoring.traffic.tally import Durations
 
 SHARES = st.integers(0, 1000).map(lambda thousandth: thousandth / 1000)
 VALUES = st.lists(st.floats(0, 1e9), min_size=1, max_size=300)

@@ -319,7 +319,7 @@ def test_what_cannot_be_read_is_counted_and_named() -> None:
     short = analysed(crafted.pcap([Captured(everything()[0].frame, 10**18, kept=20)]))
     assert short.tally.unread.counts == {"IPv4 header cut short or damaged": 1}
     unknown = analysed(crafted.pcap(everything(), link=147))
-    assert (unknown.tally.packets, list(unknown.tally.unread.counts)) == (46, ["link type 147 is not known"])
+    assert (unknown.tally.packets, list(unknown.tally.unread.counts)) == (46, ["unknown link type 147"])
     broken = analysed(gzip.compress(capture)[:-20])
     assert any(reason.startswith("gzip") for reason in broken.tally.unread.counts)
 
@@ -373,5 +373,5 @@ def test_memory_is_bounded_whoever_talks() -> None:
     ]
     tables = analysed(crafted.pcap(frames))
     assert tables.tally.packets == 70_000
-    assert len(tables.tally.book.names) == AddressBook.MOST + 1
+    assert len(tables.tally.book.names) == AddressBook.MAX + 1
     assert dict(tables.talkers())["others"] > 4_000

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reading import CAPTURES, PLAIN, PLAIN_6, enhanced, option, rows_of, section, simple, unread_of
 from test_traffic import analysed, tables_of, whole
 
-from monitoring.traffic import lanes, pcap
+from monitoring.traffic import pcap
 from monitoring.traffic.frames import padded
 from monitoring.traffic.packets import UNKNOWN
 
@@ -147,7 +147,7 @@ def test_lanes_find_what_stepping_finds_or_nothing(kinds: list[str], cut: int) -
     pattern = b"".join(each for kind in kinds for each in RECORDS[kind])
     data = pattern * (600_000 // len(pattern) + 1)
     data = data[: len(data) - cut]
-    found = lanes.positions(padded(data), len(data), "<", pcap.LONGEST_FRAME, 16)
+    found = pcap.positions(padded(data), len(data), "<", pcap.MAX_FRAME, 16)
     if found is not None:
         assert found[0].tolist() == stepped(data)
         last = stepped(data)[-1]
@@ -162,7 +162,7 @@ def test_a_changed_byte_in_a_long_capture_makes_lanes_and_steps_differ_nowhere(d
     kept = bytearray(crafted.pcap(slow(9_000, 0))[24:])
     for _ in range(data.draw(st.integers(1, 4))):
         kept[data.draw(st.integers(0, len(kept) - 1))] = data.draw(st.integers(0, 255))
-    found = lanes.positions(padded(bytes(kept)), len(kept), "<", pcap.LONGEST_FRAME, 16)
+    found = pcap.positions(padded(bytes(kept)), len(kept), "<", pcap.MAX_FRAME, 16)
     assert found is None or found[0].tolist() == stepped(bytes(kept))
 
 

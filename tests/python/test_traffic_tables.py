@@ -116,7 +116,7 @@ def test_a_capture_without_times_says_so() -> None:
     tables = analysed(b"IP 10.0.0.10.1 > 10.0.0.20.2: UDP, length 1\n")
     assert tables.rates() == []
     figure = pictures._rate(tables.rate_table(), tables.tally.step)
-    assert figure.axes[1].get_xlabel() == "the capture tells no times"
+    assert figure.axes[1].get_xlabel() == "the capture has no times"
     assert [line for line in findings.observations(tables) if line.startswith("Without a time: 1 packet,")]
 
 
@@ -283,7 +283,7 @@ def test_of_packets_whose_addresses_could_not_be_read_nothing_good_is_said() -> 
     good = b"12:00:00.000001 IP 10.0.0.10.1 > 10.0.0.20.2: UDP, length 1\n"
     said = [findings.observations(analysed(text))[0] for text in (damaged * 3, damaged + good, good)]
     assert said == [
-        "No packet's IP addresses could be read, so nothing can be said of connections.",
+        "No packet's IP addresses could be read, so nothing is known of connections.",
         "No problem was found in what could be read: no connection was asked for, and no segment was sent again.",
         "No problem was found: no connection was asked for, and no segment was sent again.",
     ]

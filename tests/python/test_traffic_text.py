@@ -204,8 +204,8 @@ def test_a_protocol_that_the_text_does_not_tell_is_unknown_and_counted() -> None
     )
     assert [(row[0], row[3]) for row in rows_of(text)] == [("unknown", UNKNOWN)] * 3
     unread = analysed(text).tally.unread
-    assert unread.counts == {"protocol that the text does not tell": 3}
-    assert unread.first["protocol that the text does not tell"].startswith("line 1: fd00::1 > fd00::2: frag")
+    assert unread.counts == {"unknown protocol": 3}
+    assert unread.first["unknown protocol"].startswith("line 1: fd00::1 > fd00::2: frag")
 
 
 def test_a_foreign_line_is_quoted_shortened_and_passed_over() -> None:
@@ -292,7 +292,7 @@ def test_a_time_that_no_calendar_has_is_unknown_and_noted(stamp: str, others: st
     for order in ([line.format(stamp)], [line.format(stamp), *good], [*good, line.format(stamp)]):
         tables = analysed("".join(order).encode())
         assert tables.tally.packets == len(order)
-        assert tables.tally.unread.counts == {"time that no calendar has": 1}
+        assert tables.tally.unread.counts == {"invalid time": 1}
         assert tables.duration in ((None,) if len(order) == 1 else (0, 2))
         assert sum(row[1] for row in tables.rates()) == len(order) - 1
 
@@ -300,7 +300,7 @@ def test_a_time_that_no_calendar_has_is_unknown_and_noted(stamp: str, others: st
 def test_few_rising_times_may_be_of_both_styles_and_are_unknown() -> None:
     frames = [Captured(each.frame, 10**18 + n * n * 10**9) for n, each in enumerate(everything()[:4])]
     text = printed(crafted.pcap(frames), "-n", "-ttttt")
-    assert unread_of(text) == {"times that may be of -ttt and of -ttttt": 4}
+    assert unread_of(text) == {"times of either -ttt or -ttttt": 4}
     assert summary_of(tables_of(analysed(text)))["duration_seconds"] == "unknown"
 
 
@@ -377,4 +377,4 @@ def test_the_number_of_a_line_counts_all_before_it() -> None:
 
 
 def test_an_ethertype_without_a_name_is_passed_over() -> None:
-    assert unread_of(b"12:00:00.000000  In ethertype !!\n") == {"protocol that the text does not tell": 1}
+    assert unread_of(b"12:00:00.000000  In ethertype !!\n") == {"unknown protocol": 1}

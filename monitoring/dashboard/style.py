@@ -1,8 +1,7 @@
-"""How the map is drawn: the style sheet of cytoscape, for light and dark.
+"""The map's elements and style sheet for cytoscape, light and dark.
 
-Colour never speaks alone: a service that is down says DOWN and has a dashed, thick border, one that lacks something
-says what and has a double border; what is dropped is dotted
-and carries the policy's id. The colours are Okabe and Ito's.
+Every state is a word and a line style; colour only repeats it. A service that is down says DOWN and has a dashed
+border, a degraded one says why and has a double border; a dropped flow is dashed and has the id of the policy line.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ _RED = {"light": VERMILION, "dark": "#ff8a50"}
 _COLUMN_WIDTH, _ROW_HEIGHT = 172, 104  # points of the map
 _NARROW_WIDTH, _NARROW_HEIGHT = 142, 150
 _THINNEST, _THICKEST = 1.5, 7.0
-_BUSY = 500.0  # packets/s that are drawn thickest
+_BUSY = 500.0  # packets/s of the thickest line
 Element = dict[str, Any]
 
 
 def style_sheet(theme: str) -> list[Element]:
-    """Give the style sheet for "light" or "dark"."""
+    """Return the style sheet for "light" or "dark"."""
     ink, paper, faint, red = _INK[theme], _PAPER[theme], _FAINT[theme], _RED[theme]
     return [
         {
@@ -36,7 +35,7 @@ def style_sheet(theme: str) -> list[Element]:
                 "background-color": paper, "border-width": 2, "border-color": BLUE,
             },
         },
-        {"selector": "node.unasked", "style": {"border-color": faint, "border-style": "dotted"}},
+        {"selector": "node.unchecked", "style": {"border-color": faint, "border-style": "dotted"}},
         {
             "selector": "node.down",
             "style": {"border-color": red, "border-width": 5, "border-style": "dashed", "color": red},
@@ -45,6 +44,13 @@ def style_sheet(theme: str) -> list[Element]:
             "selector": "node.degraded",
             "style": {"border-color": ORANGE, "border-width": 6, "border-style": "double"},
         },
+        *_edge_styles(ink, paper, faint, red),
+        {"selector": ":selected", "style": {"border-color": BLUE, "line-color": BLUE, "border-width": 4}},
+    ]  # fmt: skip
+
+
+def _edge_styles(ink: str, paper: str, faint: str, red: str) -> list[Element]:
+    return [
         {
             "selector": "edge",
             "style": {
@@ -63,12 +69,11 @@ def style_sheet(theme: str) -> list[Element]:
                 "control-point-weights": [0.5], "font-weight": "bold",
             },
         },
-        {"selector": ":selected", "style": {"border-color": BLUE, "line-color": BLUE, "border-width": 4}},
     ]  # fmt: skip
 
 
 def elements(scene: Scene, *, narrow: bool) -> list[Element]:
-    """Give the map's nodes and edges; from left to right, or where it is narrow from top to bottom."""
+    """Return the map's nodes and edges: from left to right, or from top to bottom if the page is narrow."""
     return [
         *(_node(place, narrow=narrow) for place in scene.places),
         *map(_edge, scene.ways),
@@ -91,7 +96,7 @@ def _node(place: Place, *, narrow: bool) -> Element:
     return {
         "data": {"id": place.name, "label": label},
         "position": {"x": place.row * _NARROW_WIDTH, "y": place.column * _NARROW_HEIGHT} if narrow else wide,
-        "classes": place.state or "unasked",
+        "classes": place.state or "unchecked",
         "grabbable": False,
     }
 
@@ -114,17 +119,17 @@ def _dropped(scene: Scene) -> list[Element]:
     return [
         {
             "data": {
-                "id": f"{each.source}|{each.destination}|{each.policy_id}", "source": each.source,
-                "target": each.destination, "label": f"{each.policy_id}: {each.packets} dropped", "width": 3,
+                "id": f"{flow.source}|{flow.destination}|{flow.policy_id}", "source": flow.source,
+                "target": flow.destination, "label": f"{flow.policy_id}: {flow.packets} dropped", "width": 3,
             },
             "classes": "dropped",
         }
-        for each in scene.blocked
+        for flow in scene.blocked
     ]  # fmt: skip
 
 
 def amount(value: float) -> str:
-    """Write a number in at most four characters and a unit."""
+    """Format a number in at most four characters and a unit."""
     for unit in ("", "k", "M", "G"):
         if abs(value) < 1000 or unit == "G":  # noqa: PLR2004 - SI
             return f"{value:.1f}{unit}" if 0 < abs(value) < 10 else f"{value:.0f}{unit}"  # noqa: PLR2004 - two digits
