@@ -10,7 +10,8 @@ foreign_host_rules() {
 
 name_foreign_rules() { # print a line for each; return 1 if there is any
   local rules rule advice status=0
-  rules=$(foreign_host_rules) || { echo "${RED}unreadable${PLAIN}  firewall rules of the host: the error is above" && return 1; }
+  rules=$(foreign_host_rules) ||
+    { echo "${RED}unreadable${PLAIN}  firewall rules of the host: the error is above" && return 1; }
   while IFS=$'\t' read -r rule advice; do
     [[ -n $rule ]] || continue
     echo "${YELLOW}foreign${PLAIN}  rule $rule; it is not the lab's, $advice"
