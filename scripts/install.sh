@@ -3,6 +3,7 @@
 #
 #   scripts/install.sh up       install what is missing; nothing to do on a second run
 #   scripts/install.sh dev      the same, and what the tests, the linters and the benchmarks need
+#   scripts/install.sh common   install services/common again if its sources changed
 #   scripts/install.sh down     remove the virtual environment (packages stay: others may use them)
 #   scripts/install.sh status   name what is missing; 1 if anything is
 #   scripts/install.sh help
@@ -19,6 +20,7 @@ TOOLS=(ip:iproute2 bridge:iproute2 ss:iproute2 iptables:iptables ebtables:iptabl
 DEV_TOOLS=(bats:bats socat:socat shellcheck:shellcheck shfmt:shfmt ab:apache2-utils pdftoppm:poppler-utils newuidmap:uidmap)
 OPTIONAL_DEV_TOOLS=(tshark:tshark chromium:chromium promtool:prometheus) # Ubuntu has chromium as a snap only
 SERVERS=(nginx redis-server postgresql prometheus)
+COMMON=$ROOT/services/common
 
 has() {
   case $1 in
@@ -89,7 +91,7 @@ install_packages() { # PACKAGE...
   disable_new_servers "$@"
 }
 
-requirements() { # FILE...: the files that pip is given
+requirements() { # FILE...: the requirement files for pip
   local file
   for file in "$ROOT"/requirements.txt "$ROOT"/services/*/requirements.txt "$@"; do
     [[ ! -f $file ]] || printf '%s\n' --requirement "$file"
@@ -100,13 +102,23 @@ requirements() { # FILE...: the files that pip is given
 install_python() { # FILE...
   local files digest
   mapfile -t files < <(requirements "$@")
-  digest=$(cat "${files[@]/--requirement//dev/null}" | sha256sum | cut -d' ' -f1)
+  digest=$(cat "${files[@]/--requirement//dev/null}" "$COMMON/pyproject.toml" | sha256sum | cut -d' ' -f1)
   ! grep -qxF "$digest" "$VENV/digests" 2>/dev/null || return 0
   say "making the virtual environment $VENV (about a minute)"
   [[ -x $VENV/bin/python ]] || run "$(python)" -m venv "$VENV"
-  run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}"
+  run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" "$COMMON"
   echo "$digest" >>"$VENV/digests"
   chmod -R o+rX "$VENV"
+}
+
+# A service's container shows .venv, not services/common: install a copy, and again when its sources change.
+install_common() {
+  local digests
+  digests=$(sha256sum "$COMMON"/pyproject.toml "$COMMON"/cnet_service/*.py)
+  [[ $digests != "$(cat "$VENV/common" 2>/dev/null)" ]] || return 0
+  run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall "$COMMON"
+  chmod -R o+rX "$VENV"/lib/python3*/site-packages/cnet_service*
+  echo "$digests" >"$VENV/common"
 }
 
 up() {
@@ -117,6 +129,7 @@ up() {
   mapfile -t packages < <(missing_packages "${TOOLS[@]}" "${EXTRA[@]}")
   install_packages "${packages[@]}"
   install_python "${EXTRA_REQUIREMENTS[@]}"
+  install_common
 }
 
 status() {
@@ -135,6 +148,7 @@ case ${1:-help} in
     EXTRA+=("${DEV_TOOLS[@]}") EXTRA_REQUIREMENTS=("$ROOT/requirements-dev.txt")
     up
     ;;
+  common) install_common ;;
   down) run rm -rf "$VENV" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

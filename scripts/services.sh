@@ -189,6 +189,7 @@ up() {
   write_names
   while read -r node state _; do RAN[$node]=$state; done < <(supervisor_states)
   note_log_sizes
+  "$ROOT/scripts/install.sh" common
   start_supervisor
   restart_astray
   local failed=() reason

@@ -28,8 +28,8 @@ check() {
   check_pipes "${bash_files[@]}" || failed=1
   "$VENV/bin/ruff" check --quiet "${python_files[@]}" || failed=1
   "$VENV/bin/ruff" format --quiet --check "${python_files[@]}" || failed=1
-  # Each service is a program of its own with modules of the same names, so it is checked by itself.
-  for service in services/*/app.py; do
+  # Services have modules of the same names, so each is checked by itself; what they share, once more.
+  for service in services/*/app.py services/common/cnet_service/app.py; do
     (cd "${service%/*}" && "$VENV/bin/mypy" --config-file "$ROOT/pyproject.toml" --no-error-summary .) || failed=1
   done
   # shellcheck disable=SC2046 # file names without spaces

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from discovery import Watch
+from cnet_service.app import create_service_app
+from cnet_service.discovery import Watch
 from flask import Flask, Response, g, request
 from instance import Answer
 from upstreams import UNAVAILABLE, Upstream
-from web import create_web_app
+
+DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
@@ -26,7 +28,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         "product-service": lambda: products.ask("GET", "/health", {}).status == 200,  # noqa: PLR2004  OK
         "order-service": lambda: orders.ask("GET", "/health", {}).status == 200,  # noqa: PLR2004  OK
     }
-    app = create_web_app("api-gateway", settings.get("INSTANCE_ID", "api-gateway"), checks)
+    app = create_service_app("api-gateway", settings.get("INSTANCE_ID", "api-gateway"), DOCUMENT, checks)
     for upstream, urls in ((products, "PRODUCT_SERVICE_URLS"), (orders, "ORDER_SERVICE")):
         find_instances(upstream, settings, settings.get(urls, ""))
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import os
 import re
 import time
@@ -10,9 +11,8 @@ from dataclasses import dataclass
 
 import gevent
 from client import connect
-from fetch import NoAnswerError
+from cnet_service.fetch import NoAnswerError
 from prometheus_client import Counter
-from web import log
 
 GOOD = (range(200, 300), range(400, 500))  # done, or wrong with the request
 FAILURES_TO_EJECT = 3  # answers that are not good; one that does not answer at all is out at once
@@ -26,6 +26,8 @@ ATTEMPTS = Counter(
 CHANGES = Counter(
     "upstream_rotation_changes_total", "Times an instance left rotation or came back", ["instance", "change"]
 )
+
+log = logging.getLogger("service")
 
 
 @dataclass(frozen=True)

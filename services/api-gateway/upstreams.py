@@ -1,15 +1,18 @@
 """Upstream services: who is asked, for how long, and how often again."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 import gevent
 from balancer import Balancer
 from budget import RetryBudget
-from discovery import Listed
-from fetch import NoAnswerError
+from cnet_service.discovery import Listed
+from cnet_service.errors import UnavailableError
+from cnet_service.fetch import NoAnswerError
 from instance import ATTEMPTS, SLOW_START_SECONDS, Answer, Instance, is_json
-from web import Unavailable, log
+
+log = logging.getLogger("service")
 
 CHECK_SECONDS = 0.5
 CHECK_TIMEOUT_SECONDS = 0.4
@@ -124,7 +127,7 @@ class Upstream:
             else:
                 self._note(instance, "bad answer", f"gave a bad answer, status {answer.status}")
         if refusal is None:
-            raise Unavailable(f"The {self.name} is unavailable; try again")
+            raise UnavailableError(f"The {self.name} is unavailable; try again")
         return refusal
 
     def _note(self, instance: Instance, outcome: str, what: str) -> None:

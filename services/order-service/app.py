@@ -4,12 +4,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from cnet_service.app import create_service_app
+from cnet_service.body import read_json_object
+from cnet_service.discovery import Listed, Watch
+from cnet_service.errors import InvalidError, error_response
 from database import Database
-from discovery import Listed, Watch
 from flask import Flask, Response, request
 from orders import Conflict, create_order, find_order, read_key, read_order
 from products import Products
-from web import Invalid, create_web_app, error, json_object
+
+DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
@@ -23,24 +27,24 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         settings.get("DB_PASSWORD", ""),
     )
     checks = {"postgres": lambda: database.run(lambda cursor: cursor.execute("SELECT 1 FROM orders LIMIT 1"))}
-    app = create_web_app("order-service", settings.get("INSTANCE_ID", "order-service"), checks)
+    app = create_service_app("order-service", settings.get("INSTANCE_ID", "order-service"), DOCUMENT, checks)
     products = find_products(settings)
 
     @app.post("/orders")
     def create() -> tuple[dict[str, object], int] | Response:
         key = read_key(request.headers.get("Idempotency-Key"))
-        order = read_order(json_object())
+        order = read_order(read_json_object())
         if products and not products.exists(order.product_id):
-            raise Invalid("product_id", "there is no such product")
+            raise InvalidError("product_id", "there is no such product")
         try:
             order_id = create_order(database, order, key)
         except Conflict:
-            return error(409, "This Idempotency-Key was used for another order")
+            return error_response(409, "This Idempotency-Key was used for another order")
         return {"order_id": order_id, "status": "created"}, 201
 
     @app.get("/orders/<order_id>")
     def show(order_id: str) -> dict[str, object] | Response:
-        return find_order(database, order_id) or error(404, "Order not found")
+        return find_order(database, order_id) or error_response(404, "Order not found")
 
     return app
 

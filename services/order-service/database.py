@@ -1,5 +1,6 @@
 """Transactions in PostgreSQL over a few connections that are replaced when they break."""
 
+import logging
 import queue
 import select
 import threading
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg2
+from cnet_service.errors import UnavailableError
 from psycopg2 import errors
 from psycopg2.extensions import POLL_OK, POLL_READ, set_wait_callback
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
-from web import Unavailable, log
+
+log = logging.getLogger("service")
 
 CONNECTIONS = 8
 SECONDS = 1.9  # the deadline of a transaction with its second try; the gateway gives an order 3 s
@@ -80,20 +83,20 @@ class Database:
         """Return what `work` returns after its transaction is committed.
 
         A connection that breaks before the commit is replaced. One that breaks during it leaves
-        the outcome unknown: that is Unavailable, and a retry with the same Idempotency-Key finds out.
+        the outcome unknown: that is UnavailableError, and a retry with the same Idempotency-Key finds out.
         Every failure but RefusedError is Unavailable: PostgreSQL has more of them than a list could name.
         """
         set_deadline(SECONDS)
         try:
             return self._run(work)
-        except (RefusedError, Unavailable):
+        except (RefusedError, UnavailableError):
             raise
         except (psycopg2.Error, BrokenError) as failure:
             log.warning("PostgreSQL does not do it: %s", describe(failure))
-            raise Unavailable(AWAY) from failure
+            raise UnavailableError(AWAY) from failure
         except Exception as failure:
             log.warning("PostgreSQL's answer cannot be read", exc_info=failure)
-            raise Unavailable(AWAY) from failure
+            raise UnavailableError(AWAY) from failure
 
     def _run(self, work: Callable[[Cursor], Result]) -> Result:
         for _ in range(2):  # a broken connection, then tables that are missing
@@ -126,7 +129,9 @@ class Database:
         except Exception as failure:
             log.warning("PostgreSQL does not confirm a commit: %s", describe(failure))
             connection.close()
-            raise Unavailable("The outcome is unknown; try again with the same Idempotency-Key") from failure
+            raise UnavailableError(
+                "The outcome is unknown; try again with the same Idempotency-Key"
+            ) from failure
         self._give_back(connection)
         return result
 
@@ -162,13 +167,13 @@ class Database:
 
     def _connect(self) -> Connection:
         if time.monotonic() < self._rest_until:
-            raise Unavailable(AWAY)
+            raise UnavailableError(AWAY)
         try:
             connection: Connection = psycopg2.connect(**self._settings)
         except Exception as failure:
             self._rest_until = time.monotonic() + REST_SECONDS
             log.warning("no connection to the database: %s", describe(failure))
-            raise Unavailable(AWAY) from failure
+            raise UnavailableError(AWAY) from failure
         return connection
 
 

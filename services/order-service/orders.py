@@ -7,9 +7,9 @@ import re
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
+from cnet_service.errors import InvalidError
 from database import Database, RefusedError
 from psycopg2.extensions import cursor as Cursor
-from web import Invalid
 
 MAX_TEXT = 100
 MAX_QUANTITY = 1_000_000
@@ -38,10 +38,12 @@ def read_order(body: dict[str, object]) -> Order:
     """Return the order in a request's body, or raise Invalid with the first wrong field."""
     unknown = sorted(body.keys() - set(FIELDS))
     if unknown:
-        raise Invalid(unknown[0][:MAX_TEXT], f"is not a field of an order; those are {', '.join(FIELDS)}")
+        raise InvalidError(
+            unknown[0][:MAX_TEXT], f"is not a field of an order; those are {', '.join(FIELDS)}"
+        )
     for field in FIELDS:
         if field not in body:
-            raise Invalid(field, "is missing")
+            raise InvalidError(field, "is missing")
     customer_id, product_id = read_text(body, "customer_id"), read_text(body, "product_id")
     quantity = read_quantity(body)
     return Order(customer_id, product_id, quantity, read_price(body, quantity))
@@ -51,9 +53,9 @@ def read_text(body: dict[str, object], field: str) -> str:
     """Return a text of 1 to 100 characters that PostgreSQL can hold."""
     value = body[field]
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_TEXT:
-        raise Invalid(field, f"must be a text of 1 to {MAX_TEXT} characters")
+        raise InvalidError(field, f"must be a text of 1 to {MAX_TEXT} characters")
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise Invalid(field, "must not contain NUL or half of a surrogate pair")
+        raise InvalidError(field, "must not contain NUL or half of a surrogate pair")
     return value
 
 
@@ -61,7 +63,7 @@ def read_quantity(body: dict[str, object]) -> int:
     """Return a whole number in range; true is no number here, though it is one to Python."""
     value = body["quantity"]
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_QUANTITY:
-        raise Invalid("quantity", f"must be a whole number from 1 to {MAX_QUANTITY}")
+        raise InvalidError("quantity", f"must be a whole number from 1 to {MAX_QUANTITY}")
     return value
 
 
@@ -73,20 +75,20 @@ def read_price(body: dict[str, object], quantity: int) -> Decimal:
     """
     value = body["total_price"]
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float(MAX_PRICE) + 1:
-        raise Invalid("total_price", f"must be a number from 0 to {MAX_PRICE}")
+        raise InvalidError("total_price", f"must be a number from 0 to {MAX_PRICE}")
     exact = Decimal(value)
     amount = round(exact, 2)
     if amount > MAX_PRICE:
-        raise Invalid("total_price", f"must be a number from 0 to {MAX_PRICE}")
+        raise InvalidError("total_price", f"must be a number from 0 to {MAX_PRICE}")
     if abs(exact - amount) > min(quantity * Decimal(math.ulp(value)), HALF_A_CENT):
-        raise Invalid("total_price", "must have at most two decimal places")
+        raise InvalidError("total_price", "must have at most two decimal places")
     return amount
 
 
 def read_key(header: str | None) -> str | None:
     """Return the Idempotency-Key, None when there is none."""
     if header is not None and not KEY.fullmatch(header):
-        raise Invalid("Idempotency-Key", "must be 1 to 255 printable ASCII characters without spaces")
+        raise InvalidError("Idempotency-Key", "must be 1 to 255 printable ASCII characters without spaces")
     return header
 
 

@@ -6,15 +6,18 @@ few may wait for one: orders for known products always find a free thread.
 
 import http.client
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import quote
 
-from discovery import Listed
-from fetch import Answer, NoAnswerError, fetch
-from web import Unavailable, log
+from cnet_service.discovery import Listed
+from cnet_service.errors import UnavailableError
+from cnet_service.fetch import Answer, NoAnswerError, fetch
+
+log = logging.getLogger("service")
 
 BELIEVED_SECONDS = 60.0
 MISSING_SECONDS = 5.0  # a product that is new is refused for no longer than this
@@ -62,7 +65,7 @@ class Products:
             return found
         with self._lock:
             if product_id not in self._found:
-                raise Unavailable("The product service is unavailable; try again")
+                raise UnavailableError("The product service is unavailable; try again")
             # It did exist. Believe so a little longer, or each order until then would wait in vain, too.
             remember(self._found, product_id, self._clock() + RETRY_SECONDS)
         return True

@@ -2,11 +2,15 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from cache import Cache
 from catalogue import PRODUCTS, encode, is_product, is_product_list
+from cnet_service.app import create_service_app
+from cnet_service.errors import error_response
 from flask import Flask, Response
-from web import create_web_app, error
+
+DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
@@ -19,7 +23,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         settings.get("REDIS_PASSWORD") or None,
     )
     # Redis is no dependency of /ready, which only tells of it: the service answers without it.
-    app = create_web_app("product-service", instance, helpers={"cache": cache.trouble})
+    app = create_service_app("product-service", instance, DOCUMENT, helpers={"cache": cache.trouble})
     head = b'{"instance":' + encode(instance) + b',"products":'
 
     @app.get("/products")
@@ -31,7 +35,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     @app.get("/products/<product_id>")
     def product(product_id: str) -> Response:
         if product_id not in PRODUCTS:
-            return error(404, "Product not found")
+            return error_response(404, "Product not found")
         found = cache.get(
             f"product_{product_id}", lambda: encode(PRODUCTS[product_id]), is_product(product_id)
         )

@@ -1,6 +1,7 @@
 """A cache in Redis that never costs an answer: what it cannot give is taken from the source."""
 
 import json
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.connection import DefaultParser
 from redis.retry import Retry
-from web import log
+
+log = logging.getLogger("service")
 
 TTL_SECONDS = 300
 SECONDS = 0.2  # the deadline of a command with its answer, and with the connection where one is made for it

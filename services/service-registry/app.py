@@ -6,16 +6,20 @@ from pathlib import Path
 
 import dns_server
 from checks import answers, check_for_ever
+from cnet_service.app import create_service_app
+from cnet_service.body import read_json_object
+from cnet_service.errors import error_response
 from fields import read_all, read_configured, read_index, read_instance, read_wait
 from flask import Flask, Response, g, request
 from instances import Instance
 from owners import NotOwnerError, Owners
 from registry import Refused, Registry
 from store import Store
-from web import create_web_app, error, json_object
 from zone import Zone
 
 NOT_FOUND = "Service not found"
+
+DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
@@ -30,7 +34,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     store = Store(state / "registry.sqlite")
     registry = Registry(store, read_configured(settings.get("CONFIGURED", "")), owners)
     operators = settings.get("OPERATORS", "").split(",")
-    app = create_web_app("service-registry", settings.get("INSTANCE_ID", "service-registry"))
+    app = create_service_app("service-registry", settings.get("INSTANCE_ID", "service-registry"), DOCUMENT)
     add_registration(app, registry, operators)
     add_discovery(app, registry)
     check_for_ever(registry)
@@ -48,23 +52,25 @@ def add_registration(app: Flask, registry: Registry, operators: list[str]) -> No
 
     @app.post("/register")
     def register() -> Response | dict[str, object]:
-        instance = read_instance(json_object())
+        instance = read_instance(read_json_object())
         if instance.ip != request.remote_addr:
-            return error(403, f"ip: {instance.ip} is not your address, {request.remote_addr}", field="ip")
+            return error_response(
+                403, f"ip: {instance.ip} is not your address, {request.remote_addr}", field="ip"
+            )
         instance.answers = answers(instance)
         try:
             registry.register(instance)
         except NotOwnerError as failure:
-            return error(403, str(failure))
+            return error_response(403, str(failure))
         except Refused as failure:
-            return error(409, str(failure))
+            return error_response(409, str(failure))
         return {"status": "registered", "service": instance.name, "instance_id": instance.instance_id}
 
     @app.put("/heartbeat/<name>/<instance_id>")
     def heartbeat(name: str, instance_id: str) -> Response | dict[str, str]:
         instance = registry.find(name, instance_id)
         if instance is None:
-            return error(404, NOT_FOUND)
+            return error_response(404, NOT_FOUND)
         if instance.ip != request.remote_addr:
             return not_yours()
         registry.renew(name, instance_id)
@@ -83,7 +89,7 @@ def add_registration(app: Flask, registry: Registry, operators: list[str]) -> No
     def remove(found: list[Instance]) -> Response | dict[str, str]:
         registered = [instance for instance in found if not instance.permanent]
         if not registered:
-            return error(404, NOT_FOUND)
+            return error_response(404, NOT_FOUND)
         address = request.remote_addr
         if address not in operators:
             registered = [instance for instance in registered if instance.ip == address]
@@ -96,7 +102,7 @@ def add_registration(app: Flask, registry: Registry, operators: list[str]) -> No
 
 def not_yours() -> Response:
     """Refuse what concerns another address."""
-    return error(403, f"no such instance is at your address, {request.remote_addr}")
+    return error_response(403, f"no such instance is at your address, {request.remote_addr}")
 
 
 def add_discovery(app: Flask, registry: Registry) -> None:
@@ -119,12 +125,12 @@ def add_discovery(app: Flask, registry: Registry) -> None:
         wait_for_change()
         known = registry.instances(name)
         if not known:
-            return error(404, NOT_FOUND)
+            return error_response(404, NOT_FOUND)
         if wants_all:
             return [instance.shown_in_list() for instance in known]
         chosen = registry.choose(name)
         if chosen is None:
-            return error(503, f"No instance of {name} is healthy", {"Retry-After": "1"})
+            return error_response(503, f"No instance of {name} is healthy", {"Retry-After": "1"})
         return chosen.shown()
 
     def wait_for_change() -> None:

@@ -1,13 +1,15 @@
 """Active checks: each instance is asked twice a second, leases are looked at four times."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
-from exchange import ask_status, connect
+from cnet_service.exchange import ask_status, connect
 from instances import Instance
 from registry import Registry
-from web import log
+
+log = logging.getLogger("service")
 
 INTERVAL_SECONDS = 0.5
 SWEEP_SECONDS = 0.25

@@ -1,5 +1,6 @@
 """DNS over UDP and TCP (RFC 1035, RFC 7766): the zone's own answers, everything else forwarded as it is."""
 
+import logging
 import socket
 import socketserver
 import struct
@@ -8,11 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from cnet_service.exchange import time_left
+from cnet_service.worker import ClientLimit
 from dnslib import CLASS, EDNS0, OPCODE, QTYPE, RCODE, DNSError, DNSHeader, DNSRecord
-from exchange import time_left
-from web import log
-from worker import ClientLimit
 from zone import Zone
+
+log = logging.getLogger("service")
 
 FORWARD_SECONDS = 1.5  # for a forwarder's whole answer
 MESSAGE_SECONDS = 5.0  # for a client's whole message over TCP, the pause before it included
@@ -54,7 +56,7 @@ class Resolver:
         try:
             return self._ask_forwarders(packet, ask_tcp if over_tcp else ask_udp)
         finally:
-            self._forwarded.give_back(client)
+            self._forwarded.release(client)
 
     def _ask_forwarders(self, packet: bytes, ask: Callable[[str, bytes], bytes]) -> bytes:
         for address in self._forwarders:
@@ -203,4 +205,4 @@ class TcpServer(LoggedErrors, socketserver.ThreadingTCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._limit.give_back(client_address[0])
+            self._limit.release(client_address[0])

@@ -4,12 +4,15 @@ Each line is ADDRESS, PORT, PROGRAM, LABEL of a node, with tabs between them. Th
 read again when it is another. Without a file every address may register itself under any name.
 """
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cnet_service.errors import UnavailableError
 from instances import Instance
-from web import Unavailable, log
+
+log = logging.getLogger("service")
 
 
 class NotOwnerError(Exception):
@@ -44,7 +47,7 @@ class Owners:
             return False
         self._read_again(self._path)
         if self._places is None:
-            raise Unavailable("The table of who may register cannot be read; try again")
+            raise UnavailableError("The table of who may register cannot be read; try again")
         place = self._places.get(instance.ip)
         if place is None:
             if any(instance.name in (other.program, other.label) for other in self._places.values()):

@@ -1,14 +1,17 @@
 """Who is where, and healthy: instances of each name, their leases, and waiting for a change."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
+from cnet_service.errors import UnavailableError
 from instances import PASSING, Instance
 from owners import NotOwnerError, Owners
 from store import Store
-from web import Unavailable, log
+
+log = logging.getLogger("service")
 
 DEREGISTER_AFTER_SECONDS = 3.0
 MAX_INSTANCES = 1000
@@ -50,7 +53,7 @@ class Registry:
         except NotOwnerError as failure:
             log.warning("%s: %s is not restored: %s", instance.name, instance.instance_id, failure)
             return False
-        except Unavailable:
+        except UnavailableError:
             pass  # It was allowed when it was stored.
         return True
 

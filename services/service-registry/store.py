@@ -3,6 +3,7 @@
 Heartbeats bring every registration back, so no failure of the disk or of the file is a failure of the registry.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -10,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+from cnet_service.errors import InvalidError
 from fields import read_instance
 from instances import Instance
-from web import Invalid, log
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS registrations (
@@ -36,6 +37,8 @@ DISK_ERRORS = frozenset(
         sqlite3.SQLITE_NOMEM,
     )
 )
+
+log = logging.getLogger("service")
 
 Row = tuple[object, ...]
 Result = TypeVar("Result")
@@ -69,7 +72,7 @@ class Store:
         registered_at = fields.pop("registered_at")
         try:
             instance = read_instance(fields)
-        except Invalid as failure:
+        except InvalidError as failure:
             log.error("a damaged row of %s is left out: %s", self._path, failure)
             return None
         instance.registered_at = str(registered_at)

@@ -303,7 +303,7 @@ def test_a_known_product_stays_known_while_nobody_answers_and_is_not_waited_for_
     assert known.exists("1")
     known._ask = None  # would raise
     assert known.exists("1")
-    with pytest.raises(products.Unavailable):
+    with pytest.raises(products.UnavailableError):
         knows(products, url, clock).exists("1")
 
 

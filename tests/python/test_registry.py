@@ -158,7 +158,7 @@ def test_an_endless_answer_does_not_hold_up_a_stopping_service(
     service_folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with service_folder("order-service") as load, peer(drip_head) as slow:
-        registration = load("registration").Registration(
+        registration = load("cnet_service.registration").Registration(
             f"http://127.0.0.1:{slow.port}", "shop", "shop-1", "127.0.0.1", 80
         )
         registration.begin()
@@ -380,7 +380,7 @@ def test_without_the_expected_table_nobody_registers(
 ) -> None:
     store = registry("store").Store(tmp_path / "other.sqlite")
     known = registry("registry").Registry(store, owners=registry("owners").Owners(tmp_path / "missing"))
-    with pytest.raises(registry("web").Unavailable):
+    with pytest.raises(registry("cnet_service.errors").UnavailableError):
         known.register(instance(registry, "new-service", "192.0.2.99", 80))
 
 

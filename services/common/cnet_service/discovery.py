@@ -1,12 +1,12 @@
-"""The instances of a service: those of the last run at first, then as the registry lists them.
+"""The instances of a service: at first those of the last run, then the registry's list.
 
-The registry is asked once and then waited on for changes, in a thread of its own. While it is silent, frozen
-or wrong, what is known stays: no request ever waits for the registry.
-The same file lies in each service's folder that uses it, for each stands alone; a test holds the copies equal.
+A thread asks the registry once and then waits for changes. While the registry does not answer or answers wrongly,
+the last list stays in use: no request waits for the registry.
 """
 
 import ipaddress
 import json
+import logging
 import os
 import random
 import threading
@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from fetch import fetch
-from web import log
+from cnet_service.fetch import fetch
 
-WAIT_SECONDS = 10  # how long the registry may hold an answer back while nothing changes
-ANSWER_SECONDS = 2.0  # the deadline of an answer, beyond the wait that was asked for
-MOST_BYTES = 1024 * 1024  # a thousand instances, the registry's limit, are a fifth of it
-PAUSE_SECONDS = 0.05  # so that a registry that does not wait is not asked without end
-AWAY_SECONDS = 0.25
+WAIT_SECONDS = 10  # the registry may delay its answer so long while nothing changes
+ANSWER_SECONDS = 2.0  # the deadline of an answer, after that delay
+MAX_BYTES = 1024 * 1024  # five times a list of 1000 instances, the registry's limit
+PAUSE_SECONDS = 0.05  # between two questions, if the registry answers at once
+RETRY_SECONDS = 0.25
 MAX_PORT = 65535
 OK, NOT_FOUND = 200, 404
+
+log = logging.getLogger("service")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Listed:
 
 
 def read_list(body: bytes) -> list[Listed]:
-    """Return the instances in an answer of /discover/NAME?all=1; raise ValueError for what is none."""
+    """Return the instances in an answer of /discover/NAME?all=1; raise ValueError if it is not such a list."""
     try:
         return [read_instance(item) for item in json.loads(body)]
     except (KeyError, TypeError, RecursionError) as failure:
@@ -47,7 +48,7 @@ def read_list(body: bytes) -> list[Listed]:
 
 
 def read_instance(item: dict[str, object]) -> Listed:
-    """Return one instance of the list; raise for one that nobody could connect to."""
+    """Return one instance of the list; raise if its address or port is invalid."""
     name, port = item["instance_id"], item["port"]
     if not isinstance(name, str) or not isinstance(port, int) or not 1 <= port <= MAX_PORT:
         raise ValueError("not a list of instances: an instance without a name or a port")
@@ -60,7 +61,7 @@ def url_of(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> str:
 
 
 class Watch:
-    """Calls `changed` with the list that is remembered in the file `memory`, then with each new one."""
+    """Calls `changed` with the list saved in the file `memory`, then with each new list."""
 
     def __init__(
         self, registry: str, service: str, memory: Path, changed: Callable[[list[Listed]], None]
@@ -73,7 +74,7 @@ class Watch:
         self._can_remember = True
 
     def begin(self) -> None:
-        """Call `changed` with what is remembered, then watch for ever."""
+        """Call `changed` with the saved list, then watch in a thread."""
         self._recall()
         threading.Thread(target=self._watch, name=f"watch {self._service}", daemon=True).start()
 
@@ -88,21 +89,23 @@ class Watch:
             log.warning("ignoring the remembered instances in %s: %s", self._memory, failure)
 
     def _watch(self) -> None:
-        index, away = "", False
+        index, is_failing = "", False
         while True:
             try:
                 index = self._ask(index)
-                away = False
-            except Exception as failure:  # whatever it is, the next answer may be better
-                if not away:
-                    log.warning("no list of %s, going on with the last one: %s", self._service, failure)
-                index, away = "", True
-            time.sleep(AWAY_SECONDS * random.uniform(0.5, 1) if away else PAUSE_SECONDS)  # noqa: S311  no secret
+                is_failing = False
+            except Exception as failure:  # the next answer may be valid
+                if not is_failing:
+                    log.warning(
+                        "the registry gives no list of %s, keeping the last one: %s", self._service, failure
+                    )
+                index, is_failing = "", True
+            time.sleep(RETRY_SECONDS * random.uniform(0.5, 1) if is_failing else PAUSE_SECONDS)  # noqa: S311  no secret
 
     def _ask(self, index: str) -> str:
         wait = WAIT_SECONDS if index else 0
         query = f"&index={quote(index)}&wait={wait}" if index else ""
-        answer = fetch(self._url + query, wait + ANSWER_SECONDS, MOST_BYTES)
+        answer = fetch(self._url + query, wait + ANSWER_SECONDS, MAX_BYTES)
         if answer.status == OK:
             self._changed(read_list(answer.body))
             self._remember(answer.body)
@@ -111,7 +114,7 @@ class Watch:
         return answer.headers.get("X-Index", "")
 
     def _remember(self, body: bytes) -> None:
-        """Write the list by rename, so that the file is whole after a crash; a full disk costs nothing else."""
+        """Write the list by rename, so that the file is complete after a crash; go on if the disk is full."""
         if body == self._remembered:
             return
         new = self._memory.with_suffix(f".{os.getpid()}.new")

@@ -1,7 +1,4 @@
-"""The OpenAPI document of a service: its own part, and what all services have in common.
-
-The same file lies in each service's folder, for each stands alone; a test holds the copies equal.
-"""
+"""The OpenAPI document of a service: its own part, and what all services have in common."""
 
 from typing import Any
 
