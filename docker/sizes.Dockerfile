@@ -33,6 +33,6 @@ RUN python -m pip install --no-cache-dir --no-compile --find-links /wheels --tar
 FROM ${BASE_IMAGE} AS two-stages
 ARG NAME
 COPY --from=build /packages /packages
-COPY ${NAME}/*.py ${NAME}/*.json /srv/
+COPY ${NAME}/*.py /srv/
 ENV PYTHONPATH=/packages
 WORKDIR /srv

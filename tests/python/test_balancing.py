@@ -47,7 +47,7 @@ def test_one_that_comes_back_begins_with_a_small_share_that_grows(gateway: Load)
     clock = Clock()
     known = instances(gateway, 3, clock)
     known[0].eject("test")
-    known[0].take_back()
+    known[0].readmit()
     shares = []
     for _ in range(6):
         shares.append(turns(gateway, known, 300)["i1"])

@@ -19,17 +19,16 @@ import pytest
 import requests
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData
-from peers import SERVICES, service, wait_until
+from peers import service, wait_until
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 Load = Callable[[str], ModuleType]
-DOCUMENT = SERVICES / "product-service/openapi.json"
 
 
 @pytest.fixture
 def client(registry: Load) -> Any:
-    app = registry("cnet_service.app").create_service_app("test", "test-1", DOCUMENT)
+    app = registry("cnet_service.app").create_service_app("test", "test-1", "Test.")
     app.post("/read", endpoint="read")(registry("cnet_service.body").read_json_object)
     app.get("/get", endpoint="get")(lambda: {})
     return app.test_client()
@@ -252,7 +251,7 @@ def test_errors_are_json(client: Any) -> None:
 def test_ready_tells_of_a_helper_that_is_away_and_stays_ready(registry: Load) -> None:
     troubles = iter(["redis refused the password", ""])
     app = registry("cnet_service.app").create_service_app(
-        "test", "test-1", DOCUMENT, helpers={"cache": lambda: next(troubles)}
+        "test", "test-1", "Test.", helpers={"cache": lambda: next(troubles)}
     )
     first, second = (app.test_client().get("/ready") for _ in range(2))
     assert (first.status_code, first.get_json()["degraded"]) == (200, {"cache": "redis refused the password"})

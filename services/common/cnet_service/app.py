@@ -1,21 +1,20 @@
 """The application that each service builds on: JSON errors, request ids, a log line a request, metrics, /health."""
 
-import json
 import logging
 import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from flask import Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from cnet_service.body import read_body
-from cnet_service.description import describe
+from cnet_service.description import DescribedApp
 from cnet_service.errors import MAX_BODY_BYTES, UnavailableError, add_error_handlers, error_response
 from cnet_service.logs import set_up_logging
 from cnet_service.metrics import exposition, observe_request
+from cnet_service.models import State, Unavailable
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
@@ -29,18 +28,16 @@ Helpers = Mapping[str, Callable[[], str]]
 
 
 def create_service_app(
-    name: str, instance: str, document: Path, checks: Checks | None = None, helpers: Helpers | None = None
-) -> Flask:
+    name: str, instance: str, description: str, checks: Checks | None = None, helpers: Helpers | None = None
+) -> DescribedApp:
     """Return a Flask application with what every service has; logs show `name` and `instance`."""
     set_up_logging(name, instance)
-    app = Flask(name, static_folder=None)
+    app = DescribedApp(name, description)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1  # read_body refuses the byte that is too many
     app.url_map.merge_slashes = False
     add_error_handlers(app)
     add_request_log(app, name, instance)
     add_common_endpoints(app, name, checks or {}, helpers or {})
-    described = describe(json.loads(document.read_text()))
-    app.get("/openapi.json", endpoint="openapi")(lambda: described)
     return app
 
 
@@ -80,14 +77,14 @@ def request_fields(response: Response, seconds: float) -> dict[str, object]:
     }
 
 
-def add_common_endpoints(app: Flask, name: str, checks: Checks, helpers: Helpers) -> None:
-    """Serve /health (alive), /ready (dependencies answer) and /metrics (for Prometheus)."""
+def add_common_endpoints(app: DescribedApp, name: str, checks: Checks, helpers: Helpers) -> None:
+    """Serve /health, /ready, /metrics and /openapi.json."""
 
-    @app.get("/health")
+    @app.get("/health", summary="The service runs", responses={200: State})
     def health() -> dict[str, str]:
         return {"service": name, "status": "healthy"}
 
-    @app.get("/ready")
+    @app.get("/ready", summary="Its dependencies answer", responses={200: State, 503: Unavailable})
     def ready() -> Response | dict[str, object]:
         failed = [dependency for dependency, check in checks.items() if not is_available(check)]
         if failed:
@@ -96,9 +93,17 @@ def add_common_endpoints(app: Flask, name: str, checks: Checks, helpers: Helpers
         degraded = {helper: trouble for helper, check in helpers.items() if (trouble := check())}
         return {"service": name, "status": "ready", **({"degraded": degraded} if degraded else {})}
 
-    @app.get("/metrics")
+    text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+
+    @app.get("/metrics", summary="Metrics for Prometheus", responses={200: text})
     def metrics() -> Response:
         return Response(exposition(), content_type=CONTENT_TYPE_LATEST)
+
+    document = {"content": {"application/json": {"schema": {"type": "object"}}}}
+
+    @app.get("/openapi.json", summary="This document", responses={200: document})
+    def openapi() -> dict[str, object]:
+        return app.document
 
 
 def is_available(check: Callable[[], object]) -> bool:

@@ -1,53 +1,53 @@
-"""The OpenAPI document of a service: its own part, and what all services have in common."""
+"""The OpenAPI document, generated from the endpoints and their models by flask-openapi3; strict JSON requests."""
 
+import functools
 from typing import Any
 
+from flask import Request
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+from flask_openapi3.types import ResponseDict
 
-def describe(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with the endpoints and answers that every service has (OpenAPI 3.1)."""
-    text = {"type": "string"}
-    failure = {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": text, "field": text, "dependencies": {"type": "array", "items": text}},
-        "additionalProperties": False,
-    }
-    state = {
-        "type": "object",
-        "required": ["service", "status"],
-        "properties": {
-            "service": text,
-            "status": text,
-            # /ready: what the service does without now, and why
-            "degraded": {"type": "object", "additionalProperties": text},
-        },
-        "additionalProperties": False,
-    }
-    json_of = {
-        "Error": {"$ref": "#/components/schemas/Error"},
-        "State": {"$ref": "#/components/schemas/State"},
-    }
+from cnet_service.body import read_json_object
+from cnet_service.errors import raise_invalid
+from cnet_service.models import Error
 
-    def answer(description: str, schema: object, **more: object) -> dict[str, object]:
-        return {"description": description, "content": {"application/json": {"schema": schema}}, **more}
+# The answers of an endpoint: a model for each status.
+Responses = ResponseDict
 
-    retry_after = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
-    document["openapi"] = "3.1.0"
-    document["components"]["schemas"] |= {"Error": failure, "State": state}
-    document["components"]["responses"] = {
-        "Invalid": answer("The input is wrong; `field` says where", json_of["Error"]),
-        "NotFound": answer("There is no such thing", json_of["Error"]),
-        "TooLarge": answer("The body is longer than 64 KiB", json_of["Error"]),
-        "Unavailable": answer("A dependency is away; try again", json_of["Error"], headers=retry_after),
-    }
-    ready = {"200": answer("Ready", json_of["State"]), "503": {"$ref": "#/components/responses/Unavailable"}}
-    metrics = {"description": "For Prometheus", "content": {"text/plain": {"schema": text}}}
-    document["paths"] |= {
-        "/health": {"get": {"summary": "Alive", "responses": {"200": answer("Alive", json_of["State"])}}},
-        "/ready": {"get": {"summary": "Its dependencies answer", "responses": ready}},
-        "/metrics": {"get": {"summary": "Measurements", "responses": {"200": metrics}}},
-        "/openapi.json": {
-            "get": {"summary": "This document", "responses": {"200": answer("OpenAPI", {"type": "object"})}}
-        },
-    }
-    return document
+# flask-openapi3 documents its own answer to invalid input in every operation; no operation of ours has this status.
+UNUSED_STATUS = "422"
+
+
+class JsonRequest(Request):
+    """A request whose body is read by `read_json_object`."""
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        """Return the body; raise InvalidError if it is not a JSON object."""
+        return read_json_object()
+
+
+class DescribedApp(OpenAPI):
+    """A Flask application that checks requests with pydantic models and describes itself."""
+
+    request_class = JsonRequest
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(
+            name,
+            info=Info(title=name, description=description, version="1"),
+            security_schemes={},
+            doc_ui=False,
+            static_folder=None,
+            validation_error_status=UNUSED_STATUS,
+            validation_error_model=Error,
+            validation_error_callback=raise_invalid,
+        )
+
+    @functools.cached_property
+    def document(self) -> dict[str, Any]:
+        """Return the OpenAPI document (3.1)."""
+        for path in self.api_doc["paths"].values():
+            for operation in path.values():
+                del operation["responses"][UNUSED_STATUS]
+        return self.api_doc

@@ -4,8 +4,6 @@ A thread asks the registry once and then waits for changes. While the registry d
 the last list stays in use: no request waits for the registry.
 """
 
-import ipaddress
-import json
 import logging
 import os
 import random
@@ -17,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from pydantic import BaseModel, Field, IPvAnyAddress, TypeAdapter, ValidationError
+
+from cnet_service.errors import describe_failure
 from cnet_service.fetch import fetch
 
 WAIT_SECONDS = 10  # the registry may delay its answer so long while nothing changes
@@ -39,25 +40,31 @@ class Listed:
     passing: bool
 
 
+class ListItem(BaseModel):
+    """An instance in an answer of /discover/NAME?all=1; other fields of it are ignored."""
+
+    instance_id: str
+    ip: IPvAnyAddress
+    port: int = Field(ge=1, le=MAX_PORT, strict=True)
+    health: str
+
+
+LIST = TypeAdapter(list[ListItem])
+
+
 def read_list(body: bytes) -> list[Listed]:
     """Return the instances in an answer of /discover/NAME?all=1; raise ValueError if it is not such a list."""
     try:
-        return [read_instance(item) for item in json.loads(body)]
-    except (KeyError, TypeError, RecursionError) as failure:
-        raise ValueError(f"not a list of instances: {type(failure).__name__} {failure}") from failure
+        items = LIST.validate_json(body)
+    except ValidationError as failure:
+        raise ValueError(f"not a list of instances: {' '.join(describe_failure(failure))}") from None
+    return [Listed(item.instance_id, url_of(item), item.health == "passing") for item in items]
 
 
-def read_instance(item: dict[str, object]) -> Listed:
-    """Return one instance of the list; raise if its address or port is invalid."""
-    name, port = item["instance_id"], item["port"]
-    if not isinstance(name, str) or not isinstance(port, int) or not 1 <= port <= MAX_PORT:
-        raise ValueError("not a list of instances: an instance without a name or a port")
-    return Listed(name, url_of(ipaddress.ip_address(str(item["ip"])), port), item["health"] == "passing")
-
-
-def url_of(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> str:
-    """Return the URL of an address."""
-    return f"http://[{ip}]:{port}" if ip.version == 6 else f"http://{ip}:{port}"  # noqa: PLR2004  IPv6
+def url_of(item: ListItem) -> str:
+    """Return the URL of an instance."""
+    host = f"[{item.ip}]" if item.ip.version == 6 else item.ip  # noqa: PLR2004  IPv6
+    return f"http://{host}:{item.port}"
 
 
 class Watch:

@@ -2,9 +2,12 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
+from typing import NoReturn
 
 from flask import Flask, Response
+from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 MAX_BODY_BYTES = 64 * 1024
@@ -22,6 +25,25 @@ class InvalidError(Exception):
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field = field
+
+
+def raise_invalid(failure: ValidationError) -> NoReturn:
+    """Raise InvalidError with the first wrong field."""
+    raise InvalidError(*describe_failure(failure)) from None
+
+
+def describe_failure(failure: ValidationError) -> tuple[str, str]:
+    """Return the name of the first wrong field, and what is wrong with it."""
+    first = failure.errors(include_url=False, include_input=False)[0]
+    field = ".".join(map(str, first["loc"]))[:100] or "body"
+    match first["type"]:
+        case "missing":
+            return field, "is missing"
+        case "extra_forbidden":
+            return field, "is not a field of this request"
+        case "value_error":
+            return field, str(first["ctx"]["error"])
+    return field, re.sub(r"^\w+ should ", "must ", first["msg"])
 
 
 def error_response(

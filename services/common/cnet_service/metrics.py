@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import REGISTRY, CollectorRegistry, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -36,6 +36,20 @@ def observe_request(service: str, method: str, route: str, status: int, seconds:
 def measurement(service: str, method: str, route: str, status: int) -> Histogram:
     """Return the histogram with these labels; keep it, because the look-up is slow and there are few."""
     return REQUESTS.labels(service, method, route, status)
+
+
+def count(counter: Counter, *labels: str) -> None:
+    """Add one to a counter with these labels."""
+    try:
+        labelled(counter, *labels).inc()
+    except Exception as failure:
+        report("an event cannot be counted", failure)
+
+
+@functools.cache
+def labelled(counter: Counter, *labels: str) -> Counter:
+    """Return the counter with these labels; keep it, because the look-up is slow."""
+    return counter.labels(*labels)
 
 
 def report(what: str, failure: Exception) -> None:
