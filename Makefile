@@ -1,152 +1,168 @@
-# An index: each target calls one script, and every script also works by hand.
+# An index: each target calls one script, and each script also works by hand.
 .DEFAULT_GOAL := help
-.PHONY: help up down clean network services policies prove prove-mutants explain isolation status verify doctor logs shell rules documents topology distribution \
-        monitor capture health connections dashboard exporter scale chaos soak kills docker-up docker-down docker-clean docker-verify docker-diff docker-sizes swarm swarm-verify swarm-down kubernetes test lint bench bench-hops \
-        bench-network bench-services bench-policy bench-analysis install
+.PHONY: help up down clean network services policies isolation install doctor shell \
+        status logs explain rules documents topology monitor capture health connections distribution dashboard exporter \
+        verify prove prove-mutants scale chaos soak kills \
+        docker-up docker-down docker-clean docker-verify docker-diff docker-sizes swarm swarm-verify swarm-down kubernetes \
+        bench bench-hops bench-network bench-services bench-policy bench-analysis test lint
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
-up: ## everything: install, policy, network, NAT, services, proof
+## Start
+
+up: ## install what is missing, then policy, network, NAT, services, and the proof
 	@scripts/lab.sh up
 
-down: ## take everything away again; the database's contents stay
+down: ## remove the lab; orders, passwords and logs stay
 	@scripts/lab.sh down
 
-clean: ## the same, and the data, passwords and logs
+clean: ## remove the lab with its orders, passwords and logs
 	@scripts/lab.sh clean
 
-network: ## phase 1: namespaces, bridge, NAT, port forwarding, and the proof
+doctor: ## check this machine before `up`: privileges, tools, kernel, Docker, firewalls, VPNs, ports
+	@scripts/doctor.sh check
+
+install: ## install the packages and the Python environment, nothing else
+	@scripts/install.sh up
+
+network: ## phase 1: namespaces, bridge, NAT, port forwarding, and their proof
 	@scripts/lab.sh network
 
 services: ## phase 2: nginx, gateway, products, orders, Redis, PostgreSQL, registry
 	@scripts/lab.sh services
 
-policies: ## phase 4.3: who may talk to whom, as rules, and proven by trying
+policies: ## phase 4.3: compile the policy table to rules, load them, prove them
 	@scripts/lab.sh policies
 
-isolation: ## phase 4.4: move over to three tiers (BACK=1: back to the flat lab); data stays
+isolation: ## phase 4.4: move the platform to three tiers (BACK=1: back to one bridge); data stays
 	@scripts/lab.sh isolation
 
-explain: ## why is this dropped? make explain FROM=redis-cache TO=postgres-db PORT=5432 (TO=host for a published port; OPTIONS=--udp)
-	@security/explain.sh "$(FROM)" "$(TO)" "$(PORT)" $(OPTIONS)
+## Look
 
-prove-mutants: ## break each rule in turn: the proof must notice (in a sandbox; TOPOLOGY=tiers for the tiers)
-	@security/mutants.sh
-
-prove: ## try every flow there could be, and compare with the policy (CSV and PNG in reports/)
-	@scripts/report.sh proof
-
-status: ## one screen: nodes, services, rules, counters; non-zero when anything drifted
+status: ## one screen: nodes, services, rules, counters; exits 1 if anything differs from the tables
 	@scripts/lab.sh status
 
-verify: ## prove by trying: ping matrix, the way out and in, every endpoint, an order
-	@scripts/verify.sh all
-
-doctor: ## look before `up`: privileges, tools, kernel, Docker, firewalls, VPNs, ports
-	@scripts/doctor.sh check
-
-logs: ## the last log lines (NODE=api-gateway for one, FOLLOW=1 to go on, RAW=1 as they were written)
+logs: ## the last log lines (NODE=api-gateway: of one node; FOLLOW=1: and new ones; RAW=1: as written)
 	@scripts/services.sh logs $(NODE)
 
 shell: ## a shell in a namespace: make shell NS=redis-cache
 	@scripts/lab.sh shell $(NS)
 
-rules: ## every live rule, its meaning and counters (text; Markdown and PDF in reports/)
+explain: ## what happens to a packet, and why: make explain FROM=redis-cache TO=postgres-db PORT=5432 (TO=host, OPTIONS=--udp)
+	@security/explain.sh "$(FROM)" "$(TO)" "$(PORT)" $(OPTIONS)
+
+rules: ## every live rule with its meaning and counters (also reports/rules.md, .pdf)
 	@scripts/report.sh rules
 
-documents: ## the security policy, isolation and routing, proven while they are written (reports/)
+documents: ## the security policy, isolation and routing, with a new proof (reports/*.pdf)
 	@scripts/report.sh documents
 
-topology: ## the live system as a diagram (text; SVG and PNG in reports/)
+topology: ## a diagram of the live system: text, SVG, PNG (reports/)
 	@scripts/report.sh topology
 
-distribution: ## how the gateway spread requests over instances (CSV and PNG in reports/)
-	@scripts/report.sh distribution
-
-monitor: ## phase 3: capture for DURATION=30 s, analyse, reports of traffic, connections, health (reports/; FORMAT=json, parquet: tables for a notebook, too)
+monitor: ## capture for DURATION=30 s, analyse, write all reports (reports/; FORMAT=json or parquet: tables for a notebook)
 	@monitoring/monitor.sh run
 
-capture: ## tcpdump on the lab's wires until Ctrl+C (DURATION=10: so many seconds)
+capture: ## tcpdump on the bridges until Ctrl+C (DURATION=10: for 10 s)
 	@monitoring/capture.sh run $(DURATION)
 
-health: ## every service (up, degraded, down) and whether the shop is open; goes on until Ctrl+C (ONCE=1: once, with an exit status)
+health: ## state and latency of each service every 10 s (ONCE=1: once, with an exit status)
 	@scripts/report.sh health
 
-connections: ## connections by service and state, address translations, the tracking table
+connections: ## connections by service and state, address translations, the conntrack table
 	@scripts/report.sh connections
 
-dashboard: ## phase 3.7: a live map at http://localhost:8050, until Ctrl+C
+distribution: ## requests for each instance over time (CSV, PNG in reports/)
+	@scripts/report.sh distribution
+
+dashboard: ## a live map at http://localhost:8050, until Ctrl+C
 	@monitoring/dashboard.sh run
 
-exporter: ## phase 3.8: figures for Prometheus at http://localhost:9105/metrics, until Ctrl+C
+exporter: ## metrics for Prometheus at http://localhost:9105/metrics, until Ctrl+C
 	@monitoring/exporter.sh run
 
-scale: ## more or fewer instances under load: make scale PROGRAM=product-service COUNT=5
+## Prove
+
+verify: ## try everything: ping matrix, NAT, published ports, each endpoint, an order
+	@scripts/verify.sh all
+
+prove: ## try each possible flow and compare with the policy (CSV, PNG in reports/)
+	@scripts/report.sh proof
+
+prove-mutants: ## break each rule in turn: the proof must fail (in a sandbox; TOPOLOGY=tiers: on the tiers)
+	@security/mutants.sh
+
+## Break
+
+scale: ## add or remove instances under load: make scale PROGRAM=product-service COUNT=5
 	@scripts/scale.sh $(PROGRAM) $(COUNT)
 
-chaos: ## faults under a constant load: kill, stop, cut, starve each part; a report (in a sandbox)
-	@chaos/run.sh
+chaos: ## kill, freeze, cut off and starve each part under constant load; a report (in a sandbox; QUICK=1)
+	@faults/chaos/run.sh
 
-soak: ## ten minutes at 100 requests/s: no error, memory and descriptors flat (MINUTES=10; in a sandbox)
-	@chaos/soak.sh
+soak: ## MINUTES=10 at 100 requests/s: no error, no growth of memory or descriptors (in a sandbox)
+	@faults/chaos/soak.sh
 
-kills: ## kill -9 the lab's commands at random moments: up converges, clean leaves nothing (COUNT=40 SEED=1; in a sandbox)
+kills: ## kill -9 the lab's commands at random moments, then `up` and `clean` (COUNT=40 SEED=1; in a sandbox)
 	@tests/lab/kills.sh $(or $(COUNT),40) $(or $(SEED),1)
 
-docker-up: ## phase 5: the same services in Docker: images, passwords, containers, until all are healthy
+## Docker
+
+docker-up: ## phase 5: the same services in Docker at http://localhost:8081
 	@docker/compose.sh up
 
-docker-down: ## take the containers and networks away; the orders stay
+docker-down: ## remove the containers and networks; orders stay
 	@docker/compose.sh down
 
-docker-clean: ## the same, and the orders, passwords and images
+docker-clean: ## remove containers, networks, orders, passwords and images
 	@docker/compose.sh clean
 
-docker-verify: ## prove by trying: every endpoint, an order, who reaches whom, limits, a killed container
+docker-verify: ## try everything in Docker: endpoints, an order, isolation, limits, a killed container
 	@docker/compose.sh verify
 
-docker-diff: ## the lab's live network and Docker's, line by line, and why each is there (reports/docker_diff.pdf)
+docker-diff: ## the lab's network beside Docker's, line by line (reports/docker_diff.pdf)
 	@docker/diff.sh run
 
-docker-sizes: ## what each optimisation of the images is worth (reports/docker_sizes.pdf)
+docker-sizes: ## what each optimisation of the images saves (reports/docker_sizes.pdf)
 	@docker/sizes.sh run
 
-swarm: ## beyond one machine: two engines joined by a cable, a Swarm on them, the platform across both
+swarm: ## two Docker engines joined by a cable, and the platform across both
 	@docker/swarm.sh up
 
-swarm-verify: ## traffic between nodes, a rolling update under load, a node cut off and back
+swarm-verify: ## traffic between the engines, a rolling update under load, an engine cut off and back
 	@docker/swarm.sh verify
 
-swarm-down: ## both engines and all they have
+swarm-down: ## remove both engines
 	@docker/swarm.sh down
 
-kubernetes: ## the manifests in docker/kubernetes/: are they what the tables say, and valid?
+kubernetes: ## check the manifests in docker/kubernetes/ against the tables and the API's schemas
 	@docker/kubernetes.sh check
 
-bench: ## namespaces against Docker, fairly: throughput, latency, CPU, memory (QUICK=1; reports/bench_report.pdf)
-	@bench/compare.sh run
+## Measure
+
+bench: ## namespaces against Docker under the same limits (QUICK=1; reports/bench_report.pdf)
+	@bench/compare/run.sh run
 
 bench-hops: ## what each hop costs, from loopback to the whole chain (QUICK=1; reports/bench_hops.png)
-	@bench/hops.sh run
+	@bench/hops/run.sh run
 
-test: ## all tests, bats and pytest, the lab for real in a sandbox
+bench-network: ## 10, 100, 500 nodes against `ip -batch`, single commands, the CNI plugin, mininet
+	@bench/network/run.sh
+
+bench-services: ## requests/s of nginx, gunicorn and gevent against a development server
+	@bench/services/run.sh
+
+bench-policy: ## the time to load 16, 100, 1,000 policy lines, and their cost for each connection
+	@bench/policy/run.sh
+
+bench-analysis: ## a million packets into tables, against tshark (BEFORE=COMMIT: and an earlier commit)
+	@bench/analysis/run.sh run
+
+## Develop
+
+test: ## all tests (bats and pytest), each on the real lab in a sandbox
 	@tests/run.sh
 
 lint: ## shellcheck, shfmt, ruff, mypy --strict
 	@tests/lint.sh
-
-bench-network: ## 10, 100, 500 nodes against ip -batch, single commands, CNI and mininet
-	@bench/network.sh
-
-bench-services: ## requests a second through nginx against the development server's way
-	@bench/services.sh
-
-bench-policy: ## what a policy costs: to apply 16, 100, 1,000 lines, and on the packet's path
-	@bench/policy.sh
-
-bench-analysis: ## a million packets into tables: against tshark, text against a regex a line, -X, memory (BEFORE=COMMIT)
-	@bench/analysis.sh run
-
-install: ## what the lab needs on this machine
-	@scripts/install.sh up

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Phase 5: the same platform in Docker. docker/compose.yml has the picture.
+# Phase 5: the same platform in Docker, as docker/compose.yml describes it.
 #
-#   docker/compose.sh up       images and passwords, then all containers, until each is healthy
-#   docker/compose.sh down     containers and networks go; the orders and passwords stay
-#   docker/compose.sh clean    the same, and volumes, passwords and images
+#   docker/compose.sh up       images and passwords, then all containers, until all are healthy
+#   docker/compose.sh down     remove containers and networks; orders and passwords stay
+#   docker/compose.sh clean    remove these, and volumes, passwords and images
 #   docker/compose.sh status   each container; 1 if one is not healthy
-#   docker/compose.sh verify   prove by trying: every endpoint, an order, limits, who reaches whom
-#   docker/compose.sh secrets  the passwords alone, where there are none yet
+#   docker/compose.sh verify   try every endpoint, an order, limits, which service reaches which
+#   docker/compose.sh secrets  make the passwords that are missing
 #   docker/compose.sh help
 #
 # Where Docker's engine has a network namespace of its own, DOCKER_NETNS names it.
@@ -16,7 +16,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
 
 SERVICES=(nginx api-gateway product-service order-service service-registry redis postgres)
 
-make_secrets() { # once; readable in the container by whoever runs there, on the host by nobody but the owner
+make_secrets() { # once; in the container any user may read them, on the host only the owner
   local name
   install -d -m 700 "$SECRETS"
   for name in redis_password db_password; do
@@ -34,7 +34,7 @@ up() {
   make_secrets
   compose up --detach --wait --wait-timeout 180 --remove-orphans || {
     compose ps >&2
-    die "not every container became healthy; docker compose -p $PROJECT logs"
+    die "not every container became healthy; see docker compose -p $PROJECT logs"
   }
   local url
   url=http://localhost:${NGINX_PORT:-8081}
@@ -60,13 +60,15 @@ clean() {
 
 status() {
   need_compose
-  local service state drift=0
+  local service state name word health colour drift=0
   for service in "${SERVICES[@]}"; do
     state=$(compose ps --format '{{.Name}} {{.State}} {{.Health}}' "$service" 2>/dev/null)
     [[ -n $state ]] || state="$service missing -"
     while read -r name word health; do
       [[ $word == running && $health == healthy ]] || drift=1
-      printf '%s%-10s%s %-10s %s\n' "$([[ $health == healthy ]] && echo "$GREEN" || echo "$RED")" "$word" "$PLAIN" "$health" "$name"
+      colour=$RED
+      [[ $health != healthy ]] || colour=$GREEN
+      printf '%s%-10s%s %-10s %s\n' "$colour" "$word" "$PLAIN" "$health" "$name"
     done <<<"$state"
   done
   return "$drift"

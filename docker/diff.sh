@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# The same, two ways: the lab's live links, addresses, routes and rules beside Docker's, and why each is there.
+# Compare the live links, addresses, routes and rules of the lab and of Docker, with the reason for each.
 #
 #   docker/diff.sh [run]     on the terminal, and as reports/docker_diff.md and .pdf
 #   docker/diff.sh --json    for programs
 #   docker/diff.sh help
 #
 # The platform must run in Docker (make docker-up); the lab is brought up in a sandbox, as TOPOLOGY says (tiers, as in
-# docker/compose.yml), and is gone at the end. 1 when a line is there that is not explained.
+# docker/compose.yml), and removed at the end. Exits with 1 if a line is not explained.
 
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
-# shellcheck source=scripts/lab_in_sandbox.sh
-source "$ROOT/scripts/lab_in_sandbox.sh"
+# shellcheck source=scripts/lib/lab_in_sandbox.sh
+source "$ROOT/scripts/lib/lab_in_sandbox.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 export TOPOLOGY=${TOPOLOGY:-tiers}
@@ -24,7 +24,7 @@ compare() { # OPTION...
   [[ -n $(compose ps --quiet) ]] || die "the platform does not run in Docker; make docker-up"
   cd "$ROOT"
   local namespaces
-  namespaces=$(python3 -m scripts.topology dump | awk -F'\t' '$1 == "node" && !seen[$3]++ { print $3 }' | paste -sd,)
+  namespaces=$(python3 -m lab.topology dump | awk -F'\t' '$1 == "node" && !seen[$3]++ { print $3 }' | paste -sd,)
   start_lab security/policy.sh scripts/network.sh scripts/nat.sh scripts/services.sh
   watch "$VENV/bin/python" -m docker.diff --lab "$LAB_INSIDE" --namespaces "$namespaces" --project "$PROJECT" "$@"
 }

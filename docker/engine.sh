@@ -1,18 +1,20 @@
 # shellcheck shell=bash
-# What the scripts of this folder share: the engine, its network, the images. Sourced, never run.
+# Shared by the scripts of this folder: the engine, its network, the images. Sourced, never run.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 
+# Programs with an image of service.Dockerfile; nginx has its own.
 # shellcheck disable=SC2034 # used by those who source this
-PROGRAMS=(service-registry product-service order-service api-gateway) # with an image of service.Dockerfile; nginx has its own
+PROGRAMS=(service-registry product-service order-service api-gateway)
 PROJECT=${COMPOSE_PROJECT_NAME:-cnet}
 SECRETS=${SECRETS:-$ROOT/docker/secrets}
 export PROJECT SECRETS
 
 need_engine() {
   command -v docker >/dev/null || die "docker is not installed; see https://docs.docker.com/engine/install/"
-  docker info &>/dev/null || die "no Docker engine answers at ${DOCKER_HOST:-the default socket}: $(docker info 2>&1 >/dev/null | tail -1)"
+  docker info &>/dev/null ||
+    die "no Docker engine answers at ${DOCKER_HOST:-the default socket}: $(docker info 2>&1 >/dev/null | tail -1)"
 }
 
 need_compose() {

@@ -1,4 +1,4 @@
-"""What a host has for its containers, read live, as normalised lines: the same questions to the lab and to Docker.
+"""The live network of a host's containers as normalised lines, read in the same way from the lab and from Docker.
 
 rule nat POSTROUTING -s NETWORK ! -o BRIDGE -j MASQUERADE
 inside route default via GATEWAY
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from docker.normal import Names
-from security.iptables import saved_state
+from lab.ruleset.iptables import live_ruleset
 
 SYSCTLS = ("net/ipv4/ip_forward", "net/ipv4/conf/BRIDGE/forwarding", "net/ipv4/conf/BRIDGE/route_localnet")
 _FRAMES = "net/bridge/bridge-nf-call-iptables"
@@ -29,26 +29,26 @@ _FRAMES = "net/bridge/bridge-nf-call-iptables"
 
 @dataclass(frozen=True)
 class Namespace:
-    """A network namespace: the command that enters it, and where who lives there finds its resolv.conf."""
+    """A network namespace: the command that enters it, and the paths of its resolv.conf."""
 
     enter: tuple[str, ...]
     resolvers: tuple[Path, ...] = ()
 
     def json(self, *command: str) -> list[dict[str, Any]]:
-        """Run a command there that prints JSON."""
+        """Run a command in it and return the JSON that it prints."""
         found: list[dict[str, Any]] = json.loads(self.text(*command) or "[]")
         return found
 
     def text(self, *command: str) -> str:
-        """Run a command there."""
+        """Run a command in it and return its output."""
         return subprocess.run([*self.enter, *command], capture_output=True, text=True, check=True).stdout
 
     def wires(self) -> list[dict[str, Any]]:
-        """Give the ends of veth pairs."""
+        """Return the ends of veth pairs."""
         return self.json("ip", "-j", "link", "show", "type", "veth")
 
     def addresses(self) -> dict[str, list[IPv4Interface]]:
-        """Give the addresses of each interface that has one, without loopback."""
+        """Return the addresses of each interface that has one, without loopback."""
         return {
             link["ifname"]: [IPv4Interface(f"{one['local']}/{one['prefixlen']}") for one in link["addr_info"]]
             for link in self.json("ip", "-j", "-4", "addr")
@@ -56,21 +56,21 @@ class Namespace:
         }
 
     def sysctl(self, key: str) -> str:
-        """Give a sysctl's value; empty where the kernel has none of that name."""
+        """Return a sysctl's value; empty if the kernel has none of that name."""
         try:
             return self.text("sysctl", "-n", key).strip()
         except subprocess.CalledProcessError:
             return ""
 
-    def asked_for_names(self) -> list[str]:
-        """Give the addresses in its resolv.conf."""
+    def name_servers(self) -> list[str]:
+        """Return the addresses in its resolv.conf."""
         file = next((path for path in self.resolvers if path.exists()), None)
         return re.findall(r"^nameserver\s+(\S+)", file.read_text(), re.MULTILINE) if file else []
 
 
 @dataclass(frozen=True)
 class Host:
-    """The namespace that has the bridges of some containers, the containers', and its processes that carry bytes."""
+    """The namespace with the bridges of some containers, the containers', and the number of its proxies."""
 
     outside: Namespace
     inside: tuple[Namespace, ...]
@@ -78,7 +78,7 @@ class Host:
 
     @cached_property
     def names(self) -> Names:
-        """Find its bridges, those that hold a container's wire, and the containers' addresses."""
+        """Return the bridges with a container's port, and the containers' addresses."""
         addresses = self.outside.addresses()
         used = {str(link.get("master")) for link in self.ports} & set(addresses)
         nodes = (one.ip for inside in self.inside for found in inside.addresses().values() for one in found)
@@ -86,12 +86,12 @@ class Host:
 
     @cached_property
     def ports(self) -> list[dict[str, Any]]:
-        """Give the host's ends of the containers' wires."""
+        """Return the host's ends of the containers' veth pairs."""
         others = {link["link_index"] for one in self.inside for link in one.wires()}
         return [link for link in self.outside.wires() if link["ifindex"] in others]
 
     def lines(self) -> Counter[str]:
-        """Give all of it, each normalised line with how often it is there."""
+        """Return each normalised line with the number of times it occurs."""
         outside = (*self._links(), *self._rules(), *self._settings())
         return Counter([*outside, *(line for one in self.inside for line in self._inside(one))])
 
@@ -106,7 +106,7 @@ class Host:
                 yield f"route {self.names.word(route['dst'])} dev BRIDGE src {source}"
 
     def _rules(self) -> Iterator[str]:
-        saved = saved_state(self.outside.enter)
+        saved = live_ruleset(self.outside.enter)
         for rule in saved.rules:
             if self.names.concerns(rule):
                 yield f"rule {self.names.rule(rule)}"
@@ -139,15 +139,15 @@ class Host:
                 yield f"inside address NODE/{address.network.prefixlen}"
         for route in one.json("ip", "-j", "route", "show", "default"):
             yield f"inside route default via {self.names.word(route['gateway'])}"
-        for asked in one.asked_for_names():
+        for asked in one.name_servers():
             yield f"inside names are asked of {self.names.word(asked)}"
-        saved = saved_state(one.enter)
+        saved = live_ruleset(one.enter)
         yield from (f"inside rule {self.names.rule(rule)}" for rule in saved.rules)
         yield from (f"inside rule not read: {unread.text}" for unread in saved.unread)
 
 
 def lab_host(pid: int, namespaces: Sequence[str]) -> Host:
-    """Describe the lab in the sandbox whose first process is `pid`."""
+    """Return the lab in the sandbox whose first process is `pid`."""
     root = Path(f"/proc/{pid}/root")
     enter = ("nsenter", f"--target={pid}", "--mount")
     inside = (
@@ -161,7 +161,7 @@ def lab_host(pid: int, namespaces: Sequence[str]) -> Host:
 
 
 def docker_host(project: str) -> Host:
-    """Describe the engine's host, and the running containers of a Compose project."""
+    """Return the engine's host and the running containers of a Compose project."""
     netns = os.environ.get("DOCKER_NETNS")
     outside = ("nsenter", f"--net=/run/netns/{netns}", "--") if netns else ()
     here = Namespace(())
@@ -180,11 +180,11 @@ def _mac_of(address: IPv4Address) -> str:
 
 
 def _processes(name: str) -> int:
-    """Count the processes of a name of up to 15 characters, proc(5)."""
+    """Return the number of processes with a name of up to 15 characters, proc(5)."""
     found = 0
     for path in Path("/proc").glob("[0-9]*/comm"):
         try:
             found += path.read_text().strip() == name
         except OSError:
-            continue  # it ended meanwhile
+            continue  # it has ended
     return found

@@ -1,29 +1,21 @@
 #!/usr/bin/env bash
-# The lab for Kubernetes: topology/flat.tsv and security/flat.tsv as manifests in docker/kubernetes/. Needs no cluster.
+# Check the manifests in docker/kubernetes/: valid for Kubernetes, and equal to the two tables. Needs no cluster.
 #
-#   docker/kubernetes.sh write   write the manifests anew from the tables
-#   docker/kubernetes.sh check   are they what the tables say, and what Kubernetes' own schemas ask for? 1 if not
+#   docker/kubernetes.sh check
 #   docker/kubernetes.sh help
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
-cd "$ROOT"
-
-write() {
-  scripts/install.sh dev
-  "$VENV/bin/python" -m docker.kubernetes write
-  git diff --stat -- docker/kubernetes 2>/dev/null || :
-}
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 
 check() {
+  cd "$ROOT"
   scripts/install.sh dev
-  "$VENV/bin/python" -m docker.kubernetes check
   "$VENV/bin/kubernetes-validate" --strict --quiet docker/kubernetes/*.yaml
-  say "$(cat docker/kubernetes/*.yaml | grep -c '^kind:') objects as the tables say, and as Kubernetes' schemas ask for"
+  "$VENV/bin/python" -m pytest --quiet tests/python/test_kubernetes.py
 }
 
 case ${1:-help} in
-  write | check) "$1" ;;
+  check) check ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

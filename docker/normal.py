@@ -1,4 +1,4 @@
-"""Rules of iptables with what their names and addresses are, so that rules that do the same are the same text. Pure.
+"""Rules of iptables with roles for names and addresses, so that equivalent rules are the same text. Pure.
 
 -A POSTROUTING -s 192.0.2.0/26 ! -o br-1f2e3d4c5b6a -j MASQUERADE         and
 -A CNET-POSTROUTING -s 192.0.2.64/26 ! -o br-frontend -j MASQUERADE   are
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
-from security.iptables import Rule
-from security.rules import is_ours
+from lab.ruleset.iptables import Rule
+from security.rules.described import is_ours
 
-# Chains of one's own, by what they are for: named after the kernel's chain that calls them.
+# Own chains by their function: named after the kernel's chain that jumps to them.
 _CHAINS = {
     "nat DOCKER": "PUBLISH",
     "nat CNET-PUBLISH": "PUBLISH",
@@ -38,13 +38,13 @@ _RESOLVER = re.compile(r"(127\.0\.0\.11):\d+")
 
 @dataclass(frozen=True)
 class Names:
-    """What a host's names and addresses stand for: its bridges with their addresses, its containers' addresses."""
+    """The roles of a host's names and addresses: its bridges with their addresses, its containers' addresses."""
 
     bridges: Mapping[str, IPv4Interface]
     nodes: frozenset[IPv4Address]
 
     def word(self, word: str) -> str:
-        """Give what a name or an address is; anything else as it is."""
+        """Return the role of a name or an address; any other word unchanged."""
         host, colon, port = word.removesuffix("/32").partition(":")
         if word in self.bridges:
             return "BRIDGE"
@@ -57,7 +57,7 @@ class Names:
         return "MAC" if _MAC.fullmatch(word) else _RESOLVER.sub(r"\1:PORT", word)
 
     def rule(self, rule: Rule) -> str:
-        """Write a rule, without its comment."""
+        """Format a rule, without its comment."""
         words = [*rule.matches]
         if rule.target:
             words += ["-g" if rule.goto else "-j", _chain(rule.table, rule.target), *rule.target_options]
@@ -74,7 +74,7 @@ class Names:
         return "PREFIX" if option in _PREFIXES else self.word(word)
 
     def concerns(self, rule: Rule) -> bool:
-        """Tell whether a rule is the lab's, or Docker's and of no other network than these."""
+        """Tell whether a rule is the lab's, or Docker's and only about these networks."""
         if is_ours(rule):
             return True
         named = [word for flag, word in zip(rule.matches, rule.matches[1:], strict=False) if flag in _WHERE]
@@ -83,7 +83,7 @@ class Names:
         loopback = [word for word in named if word in _LOOPBACK]
         only_known = len(ours) + len(loopback) == len(named)
         dockers = rule.chain.startswith("DOCKER") or rule.target.startswith("DOCKER")
-        guard = rule.table == "raw" and bool(loopback)  # of ports published on loopback, whosoever they are
+        guard = rule.table == "raw" and bool(loopback)  # of ports published on loopback
         return only_known if dockers or guard else bool(ours)
 
 

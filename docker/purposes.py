@@ -1,4 +1,4 @@
-"""What each line of a container network is for (purposes.toml), and the two sides' lines put side by side."""
+"""The purpose of each line of a container network (purposes.toml), and both sides' lines by purpose."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ RELATIONS = ("the same", "equivalent", "different", "only in Docker", "only in t
 
 @dataclass(frozen=True)
 class Purpose:
-    """One thing a network does: patterns of the lines that do it, on whichever side, and the reason.
+    """One function of a network: patterns of the lines that implement it on either side, and the reason.
 
-    Lines that are not the same do it in another way; where that is not so, the purpose is `at_odds`.
+    Two sides with other lines are equivalent, unless the purpose is `at_odds`.
     """
 
     topic: str
@@ -27,20 +27,20 @@ class Purpose:
     at_odds: bool = False
 
     def serves(self, line: str) -> bool:
-        """Tell whether a normalised line is one of its own."""
+        """Tell whether a normalised line has this purpose."""
         return any(re.fullmatch(pattern, line) for pattern in self.lines)
 
 
 UNEXPLAINED = Purpose(
     "Not explained",
-    "Made by somebody else",
+    "Made by another program",
     (".*",),
     "Or by a version of Docker that this page does not know; iptables-save shows it whole.",
 )
 
 
 def purposes() -> list[Purpose]:
-    """Read them, in the order of the file."""
+    """Return the purposes, in the order of the file."""
     read = tomllib.loads(_FILE.read_text(encoding="utf-8"))["purpose"]
     return [
         Purpose(**one | {"lines": tuple(one["lines"]), "why": " ".join(one["why"].split())}) for one in read
@@ -57,7 +57,7 @@ class Row:
 
     @property
     def relation(self) -> str:
-        """Say how the two sides stand: `the same` is word for word."""
+        """Return one of RELATIONS; `the same` is word for word."""
         if self.purpose is UNEXPLAINED:
             return "not explained"
         if set(self.lab) == set(self.docker):
@@ -68,7 +68,7 @@ class Row:
 
 
 def compare(lab: Mapping[str, int], docker: Mapping[str, int]) -> list[Row]:
-    """Put the lines of both sides side by side, by what they are for."""
+    """Return the lines of both sides by purpose."""
     known = [*purposes(), UNEXPLAINED]
     found: dict[Purpose, tuple[dict[str, int], dict[str, int]]] = {one: ({}, {}) for one in known}
     for side, lines in enumerate((lab, docker)):
@@ -78,6 +78,6 @@ def compare(lab: Mapping[str, int], docker: Mapping[str, int]) -> list[Row]:
 
 
 def by_topic(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Give the rows of each topic."""
+    """Yield the rows of each topic."""
     for topic, of_topic in groupby(rows, key=lambda row: row.purpose.topic):
         yield topic, list(of_topic)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What each optimisation of the images is worth: sizes before and after, over the base image.
+# What each optimisation of the images saves: sizes over the base image.
 #
 #   docker/sizes.sh [run]   builds each step of one service, measures; reports/docker_sizes.csv, .md and .pdf
 #   docker/sizes.sh help
 #
-# NAME (product-service) is the service. The images of the steps are removed again.
+# NAME (product-service) is the service. The images of the steps are removed at the end.
 
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
@@ -13,24 +13,26 @@ REPORTS=${REPORTS:-$ROOT/reports}
 NAME=${NAME:-product-service}
 BASE=${PYTHON_IMAGE:-python:3.11-slim}
 STEPS=(everything own no-cache two-stages)
-IMPORTS=5 # how often the service's modules are loaded, to see what bytecode is worth
+IMPORTS=5 # how often the service's modules are loaded, to measure what bytecode saves
 
 size_of() { docker image inspect --format '{{.Size}}' "$1"; }
 
 build_step() { # STEP
   say "building $1"
-  local said
-  said=$(docker build --quiet --file "$ROOT/docker/sizes.Dockerfile" --target "$1" --tag "cnet-sizes/$1" --build-arg "NAME=$NAME" \
-    --build-arg "BASE_IMAGE=$BASE" --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" "$ROOT/services" 2>&1) ||
-    die "docker build: $(tail -5 <<<"$said")"
+  local output
+  output=$(docker build --quiet --file "$ROOT/docker/sizes.Dockerfile" --target "$1" --tag "cnet-sizes/$1" \
+    --build-arg "NAME=$NAME" --build-arg "BASE_IMAGE=$BASE" \
+    --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" "$ROOT/services" 2>&1) ||
+    die "docker build: $(tail -5 <<<"$output")"
 }
 
 remove_steps() { docker image rm --force "${STEPS[@]/#/cnet-sizes/}" &>/dev/null || :; }
 
 # Seconds to load the service's modules, in a container that cannot keep bytecode.
 loading() { # IMAGE
-  docker run --rm --read-only --network none --env STATE_DIR=/tmp --env PYTHONDONTWRITEBYTECODE=1 --entrypoint python "$1" -c \
-    'import time; began = time.perf_counter(); import app; print(f"{time.perf_counter() - began:.3f}")'
+  docker run --rm --read-only --network none --env STATE_DIR=/tmp --env PYTHONDONTWRITEBYTECODE=1 \
+    --entrypoint python "$1" \
+    -c 'import time; began = time.perf_counter(); import app; print(f"{time.perf_counter() - began:.3f}")'
 }
 
 measure() { # -> figure,image,value

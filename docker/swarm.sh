@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Beyond one machine: two Docker engines, each in a network namespace of its own, joined by a veth pair; a Swarm on them.
+# Beyond one machine: two Docker engines, each in its own network namespace, joined by a veth pair; a Swarm on them.
 #
 #   +- cnet-swarm-1: dockerd, manager -+                     +- cnet-swarm-2: dockerd, worker -+
 #   |  nginx, gateway, stores          |==== veth, VXLAN ====|  products, orders               |
 #   +- 192.0.2.1 ----------------------+                     +- 192.0.2.2 ---------------------+
 #
 #   docker/swarm.sh up       engines, swarm, images (from the engine that answers), docker/stack.yml
-#   docker/swarm.sh down     all of it goes; what the machine's own engine has stays
-#   docker/swarm.sh status   nodes and tasks; 1 if one is not there
-#   docker/swarm.sh verify   cross-node traffic, a rolling update without a failed request, a node cut off and back
+#   docker/swarm.sh down     remove all of it; the machine's own engine keeps what it has
+#   docker/swarm.sh status   nodes and tasks; 1 if one is missing
+#   docker/swarm.sh verify   cross-node traffic, a rolling update, a node cut off and restored
 #   docker/swarm.sh on NODE COMMAND...   docker COMMAND at node 1 or 2
 #   docker/swarm.sh help
 #
-# This kernel needs no IPVS for it. Data of the two engines: /var/opt/cnet-swarm.
+# It needs no IPVS in the kernel. The two engines' data is in /var/opt/cnet-swarm.
 
 # shellcheck source=docker/swarm_nodes.sh
 source "$(dirname "${BASH_SOURCE[0]}")/swarm_nodes.sh"
@@ -25,32 +25,36 @@ make_wire() {
     [[ -e /run/netns/$(namespace "$node") ]] || run ip netns add "$(namespace "$node")"
     run ip -n "$(namespace "$node")" link set lo up
   done
-  ip -n "$(namespace 1)" link show wire &>/dev/null || run ip -n "$(namespace 1)" link add wire type veth peer name wire netns "$(namespace 2)"
+  ip -n "$(namespace 1)" link show wire &>/dev/null ||
+    run ip -n "$(namespace 1)" link add wire type veth peer name wire netns "$(namespace 2)"
   for node in 1 2; do
     run ip -n "$(namespace "$node")" addr replace "${ADDRESSES[$node]}/24" dev wire
     run ip -n "$(namespace "$node")" link set wire up
   done
 }
 
-# Its own host name, for Swarm knows nodes by it; its own place for everything an engine writes.
+# Swarm knows nodes by their host name, so each engine has its own; and its own folder for all that it writes.
 start_engine() { # NODE
-  local home=$DATA/$1
+  local home=$DATA/$1 name
   ! answers "$1" || return 0
   mkdir -p "$home"
-  echo_command nsenter --net="/run/netns/$(namespace "$1")" dockerd --data-root "$home/data" --host "unix://$home/docker.sock"
+  name=$(namespace "$1")
+  echo_command nsenter --net="/run/netns/$name" dockerd --data-root "$home/data" --host "unix://$home/docker.sock"
   # shellcheck disable=SC2016 # the inner shell's words
-  setsid nsenter --net="/run/netns/$(namespace "$1")" -- unshare --uts -- "$BASH" -c 'hostname "$0"; exec "$@"' "$(namespace "$1")" \
+  setsid nsenter --net="/run/netns/$name" -- unshare --uts -- "$BASH" -c 'hostname "$0"; exec "$@"' "$name" \
     dockerd --data-root "$home/data" --exec-root "$home/run" --pidfile "$home/pid" --host "unix://$home/docker.sock" \
-    --containerd-namespace "$(namespace "$1")" --containerd-plugins-namespace "$(namespace "$1")-plugins" \
+    --containerd-namespace "$name" --containerd-plugins-namespace "$name-plugins" \
     &>"$home/log" </dev/null 9>&- &
   retry_until 30 answers "$1" || die "the engine of node $1 did not start: $(tail -1 "$home/log")"
 }
 
 copy_images() { # NODE
-  local image wanted=()
+  local image here there wanted=()
   for image in "${BASE_IMAGES[@]}" "${PROGRAMS[@]/#/cnet/}" cnet/nginx; do
     [[ $image == *:* ]] || image+=:1
-    [[ $(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null) == "$(on "$1" image inspect --format '{{.Id}}' "$image" 2>/dev/null)" ]] || wanted+=("$image")
+    here=$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null) || :
+    there=$(on "$1" image inspect --format '{{.Id}}' "$image" 2>/dev/null) || :
+    [[ $here == "$there" ]] || wanted+=("$image")
   done
   ((${#wanted[@]} > 0)) || return 0
   say "copying ${#wanted[@]} images to node $1"
@@ -58,13 +62,15 @@ copy_images() { # NODE
 }
 
 join_swarm() {
-  [[ $(on 1 info --format '{{.Swarm.LocalNodeState}}') == active ]] || on 1 swarm init --advertise-addr "${ADDRESSES[1]}" >/dev/null
-  [[ $(on 2 info --format '{{.Swarm.LocalNodeState}}') == active ]] ||
-    on 2 swarm join --token "$(on 1 swarm join-token -q worker)" --advertise-addr "${ADDRESSES[2]}" "${ADDRESSES[1]}:2377" >/dev/null
+  is_active 1 || on 1 swarm init --advertise-addr "${ADDRESSES[1]}" >/dev/null
+  is_active 2 || on 2 swarm join --token "$(on 1 swarm join-token -q worker)" \
+    --advertise-addr "${ADDRESSES[2]}" "${ADDRESSES[1]}:2377" >/dev/null
   retry_until 20 both_ready || die "the nodes do not find each other: $(on 1 node ls)"
   on 1 node update --label-add role=edge "$(namespace 1)" >/dev/null
   on 1 node update --label-add role=inner "$(namespace 2)" >/dev/null
 }
+is_active() { [[ $(on "$1" info --format '{{.Swarm.LocalNodeState}}') == active ]]; } # NODE
+
 make_secrets() {
   local name
   "$ROOT/docker/compose.sh" secrets
@@ -87,7 +93,8 @@ up() {
   copy_images 2
   make_secrets
   run on 1 stack deploy --resolve-image never --compose-file "$ROOT/docker/stack.yml" "$STACK"
-  retry_until 120 all_run || die "not every task came up: $(on 1 stack services "$STACK" --format '{{.Name}} {{.Replicas}}' | tr '\n' ' ')"
+  retry_until 120 all_run ||
+    die "not every task runs: $(on 1 stack services "$STACK" --format '{{.Name}} {{.Replicas}}' | tr '\n' ' ')"
   retry_until 60 works || die "the platform does not answer at $URL"
   status
 }
@@ -99,7 +106,7 @@ down() {
     ! answers "$node" || run on "$node" swarm leave --force || :
     if pid=$(cat "$DATA/$node/pid" 2>/dev/null) && [[ -e /proc/$pid ]]; then
       run kill "$pid"
-      retry_until 30 gone "$pid" || die "dockerd ($pid) of node $node does not end; kill -9 $pid"
+      retry_until 30 process_ended "$pid" || die "dockerd ($pid) of node $node does not end; end it with kill -9 $pid"
     fi
     mounts_under "$DATA/$node" | xargs -r umount --lazy
     [[ ! -e /run/netns/$(namespace "$node") ]] || run ip netns del "$(namespace "$node")"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Proof that the platform works in Docker, by trying it: the lab's own checks, then what only a container has.
+# Check that the platform works in Docker, by trying it: the lab's own checks, then those of containers.
 #
 #   docker/verify.sh all          all of the following (the default)
 #   docker/verify.sh services     every endpoint through the published ports; an order read back from PostgreSQL
-#   docker/verify.sh isolation    who reaches whom, tried from inside each container's network namespace
+#   docker/verify.sh isolation    which service reaches which, tried from each container's network namespace
 #   docker/verify.sh containers   no root, no capability, nothing writable, no build tools, limits that bite
 #   docker/verify.sh help
 #
@@ -11,21 +11,22 @@
 
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
-# shellcheck source=scripts/checks.sh
-source "$ROOT/scripts/checks.sh"
+# shellcheck source=scripts/lib/checks.sh
+source "$ROOT/scripts/lib/checks.sh"
 
 FROM=(engine_host)
 HOST=127.0.0.1
 WAY_IN=http://$HOST:${NGINX_PORT:-8081} GATEWAY=http://$HOST:3000 REGISTRY=http://$HOST:8501
 
 read_order() { # ID
-  docker exec "$(container_of postgres)" sh -c 'PGCONNECT_TIMEOUT=5 PGPASSWORD=$(cat /run/secrets/db_password) exec psql -XAt -h 127.0.0.1 -U orders -d orders -c "$0"' \
+  docker exec "$(container_of postgres)" sh -c 'export PGCONNECT_TIMEOUT=5 PGPASSWORD=$(cat /run/secrets/db_password)
+    exec psql -XAt -h 127.0.0.1 -U orders -d orders -c "$0"' \
     "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
 }
 
-# The namespace of a container, entered from here: no tool needs to be in the image.
+# Run a command in a container's network namespace; the image needs no tool for it.
 inside() { # CONTAINER COMMAND...
-  nsenter --target "$(docker inspect --format '{{.State.Pid}}' "$1")" --net -- "${@:2}"
+  nsenter --target "$(pid_of "$1")" --net -- "${@:2}"
 }
 
 verify_services() {
@@ -35,7 +36,8 @@ verify_services() {
   local program wanted
   for program in product-service:2 order-service:1; do
     wanted=${program#*:} program=${program%:*}
-    expect "$wanted of $program registered and passing" 200 "[.[] | select(.health == \"passing\")] | length == $wanted" "$REGISTRY/discover/$program?all=1"
+    expect "$wanted of $program registered and passing" 200 \
+      "[.[] | select(.health == \"passing\")] | length == $wanted" "$REGISTRY/discover/$program?all=1"
   done
   title "The platform at $WAY_IN"
   verify_way_in "$WAY_IN"
@@ -43,88 +45,90 @@ verify_services() {
   verify_orders "$WAY_IN"
 }
 
-# SERVICE SERVICE PORT: each that the other must reach; all other pairs below must fail.
-ALLOWED="nginx api-gateway 3000
-api-gateway product-service 5000
-api-gateway order-service 5000
-api-gateway service-registry 8500
-product-service redis 6379
-product-service service-registry 8500
-order-service postgres 5432
-order-service product-service 5000
-order-service service-registry 8500"
-CLOSED="nginx redis 6379
-nginx postgres 5432
-nginx product-service 5000
-nginx order-service 5000
-api-gateway redis 6379
-api-gateway postgres 5432
-product-service postgres 5432
-order-service redis 6379
-redis postgres 5432
-postgres redis 6379"
+# FROM TO PORT: connections that must work (yes) or must fail (no).
+PATHS="yes nginx api-gateway 3000
+yes api-gateway product-service 5000
+yes api-gateway order-service 5000
+yes api-gateway service-registry 8500
+yes product-service redis 6379
+yes product-service service-registry 8500
+yes order-service postgres 5432
+yes order-service product-service 5000
+yes order-service service-registry 8500
+no nginx redis 6379
+no nginx postgres 5432
+no nginx product-service 5000
+no nginx order-service 5000
+no api-gateway redis 6379
+no api-gateway postgres 5432
+no product-service postgres 5432
+no order-service redis 6379
+no redis postgres 5432
+no postgres redis 6379"
 
 reaches() { # SERVICE SERVICE PORT: by any of the other's addresses
-  local address
-  while read -r address; do
+  local address addresses format='{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{end}}'
+  addresses=$(docker inspect --format "$format" "$(container_of "$2")")
+  for address in $addresses; do
     ! inside "$(container_of "$1")" timeout 1 "$BASH" -c "</dev/tcp/$address/$3" &>/dev/null || return 0
-  done < <(docker inspect --format '{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{end}}' "$(container_of "$2")" | grep .)
+  done
   return 1
 }
+does_not_reach() { ! reaches "$@"; }
 
 verify_isolation() {
-  local from to port
-  title "Who reaches whom"
-  while read -r from to port; do
-    if reaches "$from" "$to" "$port"; then passed "$from -> $to:$port"; else failed "$from does not reach $to:$port"; fi
-  done <<<"$ALLOWED"
-  while read -r from to port; do
-    if reaches "$from" "$to" "$port"; then failed "$from reaches $to:$port, and must not"; else passed "$from has no way to $to:$port"; fi
-  done <<<"$CLOSED"
+  local wanted from to port
+  title "Which service reaches which"
+  while read -r wanted from to port; do
+    if [[ $wanted == yes ]]; then
+      check "$from -> $to:$port" "$from does not reach $to:$port" reaches "$from" "$to" "$port"
+    else
+      check "$from has no way to $to:$port" "$from reaches $to:$port, and must not" does_not_reach "$from" "$to" "$port"
+    fi
+  done <<<"$PATHS"
 }
 
-status_of() { awk -v key="$2:" '$1 == key { print $2 }' "/proc/$(docker inspect --format '{{.State.Pid}}' "$1")/status"; } # CONTAINER KEY
+pid_of() { docker inspect --format '{{.State.Pid}}' "$1"; }                              # CONTAINER
+status_of() { awk -v key="$2:" '$1 == key { print $2 }' "/proc/$(pid_of "$1")/status"; } # CONTAINER KEY
 
-# The file of a limit: of cgroup v2, or of v1.
+# The value of a limit, from cgroup v2 or v1.
 limit_of() { # CONTAINER V2_FILE V1_CONTROLLER/FILE
   local pid path
-  pid=$(docker inspect --format '{{.State.Pid}}' "$1")
+  pid=$(pid_of "$1")
   if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
     cat "/sys/fs/cgroup$(awk -F: '$1 == 0 { print $3 }' "/proc/$pid/cgroup")/$2"
   else
-    path=$(awk -F: -v controller="${3%%/*}" '("," $2 ",") ~ "," controller "," { print $3 }' "/proc/$pid/cgroup")
+    path=$(awk -F: -v one="${3%%/*}" '("," $2 ",") ~ "," one "," { print $3 }' "/proc/$pid/cgroup")
     cat "/sys/fs/cgroup/${3%%/*}$path/${3#*/}"
   fi
 }
 
+in_container() { docker exec "$(container_of "$1")" "${@:2}" &>/dev/null; } # SERVICE COMMAND...
+fails_in_container() { ! in_container "$@"; }
+
 verify_container() { # SERVICE
-  local container seen
+  local container uid caps privileges limit
   container=$(container_of "$1")
-  seen="uid $(status_of "$container" Uid), capabilities $(status_of "$container" CapEff), no new privileges $(status_of "$container" NoNewPrivs)"
-  if [[ $seen == 'uid 0,'* || $seen != *'capabilities 0000000000000000, no new privileges 1' ]]; then failed "$1: $seen"; else passed "$1: $seen"; fi
-  if docker exec "$container" sh -c 'echo x >/written' 2>/dev/null; then failed "$1: its root file system can be written"; else passed "$1: its root file system is read-only"; fi
-  seen="memory $(limit_of "$container" memory.max memory/memory.limit_in_bytes)"
-  if [[ $seen == "memory $((256 * 1024 * 1024))" ]]; then passed "$1: $seen"; else failed "$1: $seen"; fi
+  uid=$(status_of "$container" Uid) caps=$(status_of "$container" CapEff)
+  privileges=$(status_of "$container" NoNewPrivs)
+  limit=$(limit_of "$container" memory.max memory/memory.limit_in_bytes)
+  check "$1: uid $uid, not root" "$1: runs as root" test "$uid" != 0
+  check "$1: no capability, no new privileges" "$1: capabilities $caps, no new privileges $privileges" \
+    test "$caps $privileges" == '0000000000000000 1'
+  check "$1: its root file system is read-only" "$1: its root file system can be written" \
+    fails_in_container "$1" sh -c 'echo x >/written'
+  check "$1: memory limit $limit" "$1: memory limit $limit" test "$limit" == $((256 * 1024 * 1024))
 }
 
-# Asks for more than the limit, and is killed for it; the container itself lives on.
-verify_memory_bites() {
-  local container
-  container=$(container_of product-service)
-  if docker exec "$container" python -c 'held = bytearray(400 << 20)' &>/dev/null; then
-    failed 'product-service: 400 MB fit into its limit of 256 MB'
-  else passed 'product-service: a process that asks for 400 MB is killed'; fi
-}
-
-# Wants a whole core for two seconds, and gets half of one.
-verify_cpu_bites() {
-  local container share
-  container=$(container_of product-service)
-  share=$(docker exec "$container" python -c 'import time
+# A loop that asks for a whole core for two seconds gets half of one.
+verify_cpu_limit() {
+  local share
+  share=$(docker exec "$(container_of product-service)" python -c 'import time
 begin = time.monotonic()
 while time.monotonic() - begin < 2: pass
 print(round(time.process_time() / 2 * 100))')
-  if ((share <= 60)); then passed "product-service: a loop gets $share % of a core, the limit is 50"; else failed "product-service: a loop gets $share % of a core"; fi
+  check "product-service: a loop gets $share % of a core, the limit is 50" \
+    "product-service: a loop gets $share % of a core" test "$share" -le 60
 }
 
 verify_containers() {
@@ -132,11 +136,14 @@ verify_containers() {
   title "Containers"
   for service in nginx "${PROGRAMS[@]}" redis postgres; do verify_container "$service"; done
   for service in "${PROGRAMS[@]}"; do
-    if docker exec "$(container_of "$service")" python -c 'import pip' &>/dev/null; then failed "$service: pip is in the image"; else passed "$service: no pip in the image"; fi
+    check "$service: no pip in the image" "$service: pip is in the image" \
+      fails_in_container "$service" python -c 'import pip'
   done
   title "Limits"
-  verify_memory_bites
-  verify_cpu_bites
+  check 'product-service: a process that allocates 400 MB is killed' \
+    'product-service: 400 MB fit into its limit of 256 MB' \
+    fails_in_container product-service python -c 'held = bytearray(400 << 20)'
+  verify_cpu_limit
 }
 
 main() {
@@ -148,8 +155,8 @@ main() {
   [[ $1 != all && $1 != isolation ]] || verify_isolation
   [[ $1 != all && $1 != containers ]] || verify_containers
   echo
-  ((FAILED == 0)) || die "not everything worked; the lines marked FAIL say what"
-  say "${GREEN}all of it works${PLAIN}"
+  ((FAILED == 0)) || die "not everything worked; see the lines marked FAIL"
+  say "${GREEN}everything works${PLAIN}"
 }
 
 case ${1:-all} in

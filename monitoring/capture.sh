@@ -20,8 +20,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/watchers.sh
-source "$ROOT/scripts/watchers.sh"
+# shellcheck source=scripts/lib/processes.sh
+source "$ROOT/scripts/lib/processes.sh"
 
 OTHER_FOLDER=${CAPTURES:-}
 CAPTURES=${CAPTURES:-${REPORTS:-$ROOT/reports}/captures}
@@ -115,7 +115,7 @@ down() {
     # The kernel hands packets over in blocks, a second late at most (tcpdump's to_ms): what was sent is to be in.
     [[ -n ${DRY_RUN:-} ]] || read -rt 1.2 <> <(:) || :
     run kill -INT "$number"
-    [[ -n ${DRY_RUN:-} ]] || retry_until 10 gone "$number" || die "tcpdump ($number) does not end; kill -9 $number"
+    [[ -n ${DRY_RUN:-} ]] || retry_until 10 process_ended "$number" || die "tcpdump ($number) does not end; kill -9 $number"
   fi
   [[ -z ${DRY_RUN:-} ]] || return 0
   [[ -e $RUNNING/log ]] || { say "no capture runs" && return 0; }

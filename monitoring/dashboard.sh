@@ -11,8 +11,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/watchers.sh
-source "$ROOT/scripts/watchers.sh"
+# shellcheck source=scripts/lib/processes.sh
+source "$ROOT/scripts/lib/processes.sh"
 
 DASHBOARD_PORT=${DASHBOARD_PORT:-8050}
 PID_FILE=$RUN_DIR/dashboard.pid LOG=$STATE_DIR/log/dashboard.log
@@ -65,7 +65,7 @@ down() {
   number=$(pid)
   [[ -n $number ]] || { say "it does not run" && return 0; }
   run kill -TERM "$number"
-  retry_until 10 gone "$number" || die "process $number does not end; kill -9 $number"
+  retry_until 10 process_ended "$number" || die "process $number does not end; kill -9 $number"
 }
 
 status() {

@@ -20,17 +20,17 @@ from rich.box import SIMPLE_HEAD, Box
 from rich.table import Table
 from rich.text import Text
 
+from lab import topology
+from lab.messages import print_message
+from lab.table import TableError
+from lab.terminal import Console
 from monitoring import policy_map
 from monitoring.drawing import dot_source, draw
 from monitoring.live import LiveError, collect, need_root
 from monitoring.picture import DOWN, MISSING, UNKNOWN, Card, Picture, compose, words_of
-from scripts import topology
-from scripts.messages import print_message
-from scripts.table import TableError
-from scripts.terminal import Console
-from security.policy import Policy
-from security.policy_table import load as load_policy
-from security.policy_table import policy_path
+from security.policy.model import Policy
+from security.policy.table import load as load_policy
+from security.policy.table import policy_path
 
 STYLES = {DOWN: "bold red", MISSING: "dim", UNKNOWN: "yellow"}
 PIPE_WIDTH = 1000  # characters: a pipe has no edge to wrap at

@@ -15,13 +15,13 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from rich.table import Table
 
+from lab.csv_files import write_rows
+from lab.figures import plt, save
+from lab.terminal import Console
+from lab.topology import Topology, load, table_path
+from lab.unread import Unread
 from monitoring.colours import COLOURS
 from monitoring.gateway_log import Routed, lines_of, read
-from scripts.csv_files import write_rows
-from scripts.figures import plt, save
-from scripts.terminal import Console
-from scripts.topology import Topology, load, table_path
-from scripts.unread import Unread
 
 LOGS = Path("/var/opt/cnet/log")
 ENOUGH = 300

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.escape import for_graphviz
+from lab.whole_file import draft_of
 from monitoring.colours import BLUE, VERMILION
 from monitoring.live import LiveError
 from monitoring.picture import DOWN, MISSING, Card, Picture, words_of
-from scripts.escape import for_graphviz
-from scripts.whole_file import draft_of
 
 GREY = "#6B6B6B"
 ONE_SIDE = 4  # up to so many nodes, all are on one side of the host

@@ -22,14 +22,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
+from lab.messages import print_message
+from lab.ruleset.iptables import live_rules
+from lab.topology import LINK_GROUP, Topology, TopologyError, load
 from monitoring.connections.tracker import tracking_table
 from monitoring.health.checks import SHOP, UP, check_all, targets
 from monitoring.live import LiveError, need_root, run
 from monitoring.local_only import refusal
-from scripts.messages import print_message
-from scripts.topology import LINK_GROUP, Topology, TopologyError, load
-from security.compiler import drop_chain
-from security.iptables import saved_rules
+from security.policy.compiler import drop_chain
 
 PORT = 9105
 _HTTP_PROGRAMS_WITHOUT_METRICS = ("nginx", "redis", "postgres")
@@ -101,7 +101,7 @@ class LabCollector(Collector):
         )
         counted: Counter[str] = Counter()
         weighed: Counter[str] = Counter()
-        for rule in saved_rules():
+        for rule in live_rules():
             if rule.target == "DROP" and rule.chain.startswith(drop_chain("")):
                 counted[rule.chain.removeprefix(drop_chain(""))] += rule.packets
                 weighed[rule.chain.removeprefix(drop_chain(""))] += rule.bytes

@@ -9,8 +9,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/watchers.sh
-source "$ROOT/scripts/watchers.sh"
+# shellcheck source=scripts/lib/processes.sh
+source "$ROOT/scripts/lib/processes.sh"
 
 run_exporter() {
   need_root

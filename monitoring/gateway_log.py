@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scripts.unread import Unread
+from lab.unread import Unread
 
 ROUTED = "Routing request to: "
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 from typing import Any
 
+from lab.ruleset.iptables import parse
+from lab.topology import LINK_GROUP
+from lab.unread import Unread
 from monitoring.publications import Publication, Publications, publications
-from scripts.topology import LINK_GROUP
-from scripts.unread import Unread
-from security.iptables import parse
 
 Run = Callable[..., str]
 Link = dict[str, Any]  # one link as `ip -j` prints it

@@ -10,8 +10,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/watchers.sh
-source "$ROOT/scripts/watchers.sh"
+# shellcheck source=scripts/lib/processes.sh
+source "$ROOT/scripts/lib/processes.sh"
 
 DURATION=${DURATION:-30}
 export REPORTS=${REPORTS:-$ROOT/reports}
@@ -27,7 +27,7 @@ page() { (start_page "$@"); }
 # even if that is killed.
 start_page() {
   cd "$ROOT"
-  exec setpriv --pdeathsig TERM "$VENV/bin/python" -m scripts.as_command "$@" 9>&-
+  exec setpriv --pdeathsig TERM "$VENV/bin/python" -m lab.as_command "$@" 9>&-
 }
 
 way_in() { # sets WAY_IN to the node that serves the published HTTP port, and URL
@@ -84,9 +84,9 @@ start_capture() {
   CAPTURE=$!
   defer end_capture
   retry_until 20 capture_began || die "tcpdump did not begin"
-  ! gone "$CAPTURE" || wait "$CAPTURE" || die "the capture ended at once; the lines above say why"
+  ! process_ended "$CAPTURE" || wait "$CAPTURE" || die "the capture ended at once; the lines above say why"
 }
-capture_began() { gone "$CAPTURE" || "$ROOT/monitoring/capture.sh" status &>/dev/null; }
+capture_began() { process_ended "$CAPTURE" || "$ROOT/monitoring/capture.sh" status &>/dev/null; }
 end_capture() {
   kill -TERM "$CAPTURE" 2>/dev/null || : # it has ended by itself
   wait "$CAPTURE"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.topology import Topology
+from lab.topology import Topology
 
 HOST = "host"
 _LOOPBACK = "127."  # the host's source address when it uses a published port by localhost

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 
+from lab import topology
+from lab.topology import Topology
 from monitoring.live import Bridge, Lab, Listener, Node
 from monitoring.publications import Publication
-from scripts import topology
-from scripts.topology import Topology
 
 DOWN, MISSING, UNKNOWN = "down", "missing", "not in the table"
 _MOST_NOT_SHOWN = 5  # rules that are listed

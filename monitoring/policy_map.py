@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.escape import for_graphviz, quoted_for_graphviz
+from lab.topology import Topology
 from monitoring.colours import BLUE, VERMILION
-from scripts.escape import for_graphviz, quoted_for_graphviz
-from scripts.topology import Topology
-from security.policy import ACCEPT, HOST, WORLD, Line, Policy
+from security.policy.model import ACCEPT, HOST, WORLD, Line, Policy
 
 _GRAPH = """digraph policy {
   graph [rankdir=LR, bgcolor=white, pad=0.2, nodesep=0.35, ranksep=1.6, dpi=160, fontname="DejaVu Sans"]

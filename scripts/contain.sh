@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# One service in its container: its own view of the system and its own user, then the program.
+# Run one service in its container: its own view of the system, its own user, then the program.
 #
 #   root on the host  ->  limits  ->  own namespaces  ->  own root  ->  own user, no capabilities  ->  program
 #
 #   scripts/contain.sh start NAMESPACE PROGRAM   (the supervisor runs this, with the service's environment)
 #   scripts/contain.sh exec NODE COMMAND...      run a command in a node's container, as the service's user
-#   scripts/contain.sh show NODE                 list what a service can see and use, now
+#   scripts/contain.sh show NODE                 list what a running service can see and use
 #   scripts/contain.sh help
 #
-# PROGRAM is a folder of services/: its start.sh, or its Flask app under gunicorn. scripts/container.sh is what
-# happens within the new namespaces.
+# PROGRAM is a folder of services/: its start.sh, or its Flask app under gunicorn. scripts/lib/container.sh runs inside
+# the new namespaces.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-# shellcheck source=scripts/limits.sh
-source "$ROOT/scripts/limits.sh"
-# shellcheck source=scripts/supervise.sh
-source "$ROOT/scripts/supervise.sh"
+# shellcheck source=scripts/lib/limits.sh
+source "$ROOT/scripts/lib/limits.sh"
+# shellcheck source=scripts/lib/supervise.sh
+source "$ROOT/scripts/lib/supervise.sh"
 
 start() { # NAMESPACE PROGRAM
   export_secrets "$2"
@@ -31,15 +31,16 @@ start() { # NAMESPACE PROGRAM
   export OWN_FOLDER CAPABILITIES
   trap - EXIT
   exec setpriv --pdeathsig TERM nsenter --net="/run/netns/$1" \
-    unshare --mount --ipc --uts --pid "$BASH" "$ROOT/scripts/container.sh" "$ROOT" "$2" "$1"
+    unshare --mount --ipc --uts --pid "$BASH" "$ROOT/scripts/lib/container.sh" "$ROOT" "$2" "$1"
 }
 
-# A container whose watcher was killed ends by itself, but not at once; two PostgreSQLs must never share their files.
+# A container whose parent was killed ends by itself after a moment. Wait for that: two PostgreSQLs must not share files.
 end_leftovers() { # NAMESPACE
   local pids
   mapfile -t pids < <(leftovers "$1")
   ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" 2>/dev/null || :
-  retry_until 10 no_leftovers "$1" || die "$INSTANCE_ID: processes of its last start do not end: $(leftovers "$1" | tr '\n' ' ')"
+  retry_until 10 no_leftovers "$1" ||
+    die "$INSTANCE_ID: processes of its previous start do not end: $(leftovers "$1" | tr '\n' ' ')"
 }
 leftovers() { ip netns pids "$1" | xargs -r ps -o pid=,uid= -p | awk -v user="$SERVICE_USER" '$2 == user { print $1 }'; }
 no_leftovers() { [[ -z $(leftovers "$1") ]]; }
@@ -49,7 +50,8 @@ share_groups() { # PID
   local controllers path root
   while IFS=: read -r _ controllers path; do
     for root in "$CGROUPS/$controllers" "$CGROUPS"; do
-      [[ $path != */cnet/* && $path != /cnet/* || ! -w $root$path/cgroup.procs ]] || echo "$$" >"$root$path/cgroup.procs"
+      [[ $path != */cnet/* && $path != /cnet/* || ! -w $root$path/cgroup.procs ]] ||
+        echo "$$" >"$root$path/cgroup.procs"
     done
   done <"/proc/$1/cgroup"
 }
@@ -60,14 +62,14 @@ exec_in() { # NODE COMMAND...
   pid=$(program_pid "$1") || die "$1 does not run; scripts/services.sh status"
   user=$(stat -c %u "$STATE_DIR/nodes/$1")
   share_groups "$pid"
-  for fd in /proc/"$$"/fd/*; do # a service may take what another process of its user has open, the lock for one
+  for fd in /proc/"$$"/fd/*; do # a service can open the files of another process of its user: the lock, for example
     fd=${fd##*/}
     ((fd <= 2)) || exec {fd}>&-
   done
   local command=(nsenter --target "$pid" --mount --net --pid --ipc --uts
     env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/state LANG=C.UTF-8
     setsid setpriv --pdeathsig KILL --reuid "$user" --regid "$user" --clear-groups --no-new-privs --inh-caps -all --bounding-set -all -- "${@:2}")
-  # Never the terminal: whoever has it open can type into the shell of root (TIOCSTI).
+  # Never pass the terminal on: who has it open can type into root's shell (TIOCSTI, ioctl_tty(2)).
   [[ ! -t 0 ]] || exec </dev/null
   if [[ -t 1 || -t 2 ]]; then
     { "${command[@]}" 2>&1 >&3 3>&- | cat >&2 3>&-; } 3>&1 | cat
@@ -77,13 +79,13 @@ exec_in() { # NODE COMMAND...
   exec "${command[@]}"
 }
 
-# Each store's password is given to the store and to its clients, to nobody else.
+# Only a store and its clients get the store's password.
 export_secrets() {
   local name
   for name in $(secrets_of "$1"); do export "$name=$(secret "$name")"; done
 }
 
-# Only a port below 1024 takes a capability.
+# Only a port below 1024 needs a capability.
 capabilities() { if ((SERVICE_PORT < 1024 || ${DNS_PORT:-1024} < 1024)); then echo -all,+net_bind_service; else echo -all; fi; }
 
 show_container() { # NODE

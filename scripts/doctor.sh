@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Looks, before `up` does, at what real machines bring. It changes nothing.
+# Check this machine before `up`. Changes nothing.
 #
-#   scripts/doctor.sh [check] [--json] [CHECK...]   look at everything, or only at the checks named
+#   scripts/doctor.sh [check] [--json] [CHECK...]   run all checks, or only those named
 #   scripts/doctor.sh help                          this, and the list of checks
 #
 # One line for each finding, and below it the fix where there is something to do or to know:
 #   ok        as it should be
-#   note      works, but know this
+#   note      works, but there is something to know
 #   problem   `up` will fail; the exit status is 1
-# What needs root is left out without it, and named. Kernel features are tried in a network namespace
-# that ends at once; the kernel may load a module for that (br_netfilter, which would change the way of
-# other bridges' packets, is never among them). TOPOLOGY=NAME|PATH looks at another table.
+# Without root, checks that need it are skipped and named. Kernel features are tried in a temporary network namespace;
+# the kernel may load modules for that, but never br_netfilter, which would send other bridges' packets through iptables.
+# TOPOLOGY=NAME|PATH checks another table.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/preconditions.sh
-source "$(dirname "${BASH_SOURCE[0]}")/preconditions.sh"
+# shellcheck source=scripts/lib/preconditions.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/preconditions.sh"
 # shellcheck source=scripts/doctor/machine.sh
 source "$ROOT/scripts/doctor/machine.sh"
 # shellcheck source=scripts/doctor/tools.sh
@@ -29,8 +29,8 @@ source "$ROOT/scripts/doctor/network.sh"
 # shellcheck source=scripts/doctor/lab.sh
 source "$ROOT/scripts/doctor/lab.sh"
 
-# Each check, in the order in which it is shown: NAME, what it NEEDS (see lacks), what it looks at.
-# The function is check_NAME; it says what it finds by ok, note and problem.
+# Each check in the order of the output: NAME, its NEEDS (see first_unmet_need), what it checks.
+# Its function is check_NAME, which reports by ok, note and problem.
 CHECKS='
 privileges  unshare                  root and its capabilities, or what the sandbox needs without root
 machine     -                        distribution, kernel, WSL2, container, cgroups, SELinux, clock
@@ -54,11 +54,11 @@ subnets     root,ip,jq,table         routes, interfaces and namespaces in the wa
 ports       root,ip,jq,ss,conntrack,iptables,table   published ports that are taken, by whom
 services    table                    what scripts/services.sh needs
 '
-PATIENCE=${DOCTOR_PATIENCE:-10} # seconds for one check
+TIMEOUT_SECONDS=${DOCTOR_TIMEOUT_SECONDS:-10} # for one check
 
-# --- what a check says: LEVEL, CHECK, text and fix, one tab between them --------------------------
+# --- findings: LEVEL, CHECK, text and fix, separated by tabs ------------------------------------
 
-# shellcheck disable=SC2031 # NAME is the check's own, wherever it runs
+# shellcheck disable=SC2031 # NAME is the running check's
 finding() { printf '%s\t%s\t%s\t%s\n' "$1" "$NAME" "$(tr -s '\t\n' '  ' <<<"$2" | sed 's/ *$//')" "${3:-}"; }
 ok() { finding ok "$1"; }
 note() { finding note "$1" "$2"; }
@@ -67,7 +67,7 @@ problem_of() { problem "${1%; *}" "${1##*; }"; } # "WHAT; FIX"
 
 check_names() { awk 'NF { print $1 }' <<<"$CHECKS"; }
 
-meets() { # NEED
+is_met() { # NEED
   case $1 in
     -) ;;
     root) ((EUID == 0)) ;;
@@ -77,39 +77,39 @@ meets() { # NEED
   esac
 }
 
-# The first of a check's needs that is not met, empty when all are.
-lacks() { # NEEDS
+# Print the first of a check's needs that is not met, nothing if all are.
+first_unmet_need() { # NEEDS
   local need
   for need in ${1//,/ }; do
-    meets "$need" || { echo "$need" && return; }
+    is_met "$need" || { echo "$need" && return; }
   done
 }
 
-# One check, in a process of its own (see look).
+# Run one check; run_check calls this in another process.
 one() { # NAME
   local missing
   NAME=$1
-  missing=$(lacks "$(awk -v name="$NAME" '$1 == name { print $2 }' <<<"$CHECKS")")
+  missing=$(first_unmet_need "$(awk -v name="$NAME" '$1 == name { print $2 }' <<<"$CHECKS")")
   if [[ -n $missing ]]; then finding skipped "$missing"; else "check_$NAME"; fi
 }
 
-# A check that hangs or breaks is itself a finding, and holds up nobody.
-look() { # NAME
+# A check that hangs or fails becomes a finding itself.
+run_check() { # NAME
   local said status=0
-  said=$(timeout --kill-after=1 "$PATIENCE" "$BASH" "$ROOT/scripts/doctor.sh" one "$1" 2>&1 </dev/null) || status=$?
-  grep -E $'^(ok|note|problem|skipped)\t' <<<"$said" || true # it may have found nothing
+  said=$(timeout --kill-after=1 "$TIMEOUT_SECONDS" "$BASH" "$ROOT/scripts/doctor.sh" one "$1" 2>&1 </dev/null) || status=$?
+  grep -E $'^(ok|note|problem|skipped)\t' <<<"$said" || true # there may be none
   case $status in
     0) ;;
-    124 | 137) NAME=$1 note "no answer within $PATIENCE s" "bash -x scripts/doctor.sh one $1 shows where it waits" ;;
-    *) NAME=$1 note "could not be looked at: $(tail -n 1 <<<"$said")" "bash -x scripts/doctor.sh one $1 shows where it breaks" ;;
+    124 | 137) NAME=$1 note "no answer within $TIMEOUT_SECONDS s" "bash -x scripts/doctor.sh one $1 shows where it waits" ;;
+    *) NAME=$1 note "the check failed: $(tail -n 1 <<<"$said")" "bash -x scripts/doctor.sh one $1 shows where" ;;
   esac
 }
 
-# All at once; read in order.
-look_at() { # NAME...
+# Run all checks at the same time; print their findings in order.
+run_checks() { # NAME...
   local name stream streams=()
   for name; do
-    exec {stream}< <(look "$name")
+    exec {stream}< <(run_check "$name")
     streams+=("$stream")
   done
   for stream in "${streams[@]}"; do cat <&"$stream"; done | gather_skipped
@@ -120,12 +120,12 @@ gather_skipped() {
     $1 != "skipped" { print; next }
     { checks[$3] = checks[$3] (checks[$3] ? ", " : "") $2; if (!($3 in seen)) { seen[$3]; order[++count] = $3 } }
     END { for (i = 1; i <= count; i++) {
-      fix = order[i] == "root" ? "sudo make doctor" : "repair that first, then sudo make doctor"
-      what = order[i] == "table" ? "a good table" : order[i]
-      printf "note\tskipped\tnot looked at without %s: %s\t%s\n", what, checks[order[i]], fix } }'
+      fix = order[i] == "root" ? "sudo make doctor" : "fix this first, then run sudo make doctor again"
+      what = order[i] == "table" ? "a valid table" : order[i]
+      printf "note\tskipped\tnot checked without %s: %s\t%s\n", what, checks[order[i]], fix } }'
 }
 
-# --- what is shown --------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 show_text() {
   local level name text fix colour rest problems=0 notes=0
@@ -144,13 +144,13 @@ show_text() {
 
 count() { echo "$1 $2$( (($1 == 1)) || echo s)"; } # NUMBER WORD
 
-split_finding() { # `read` would take two tabs for one
+split_finding() { # `read` treats two tabs as one separator
   level=${line%%$'\t'*} rest=${line#*$'\t'}
   name=${rest%%$'\t'*} rest=${rest#*$'\t'}
   text=${rest%%$'\t'*} fix=${rest#*$'\t'}
 }
 
-show_json() { # without jq, which may be what is missing
+show_json() { # without jq, which may be missing
   local level name text fix rest comma='' problems=0 notes=0
   printf '{"findings":['
   while IFS= read -r line; do
@@ -180,8 +180,8 @@ check() { # [--json] [CHECK...]
     fi
   done
   ((${#names[@]} > 0)) || mapfile -t names < <(check_names)
-  findings=$(look_at "${names[@]}")
-  [[ -n $findings ]] || findings=$'ok\tall\tnothing to say'
+  findings=$(run_checks "${names[@]}")
+  [[ -n $findings ]] || findings=$'ok\tall\tno findings'
   "$show" <<<"$findings"
   ! grep -q ^problem <<<"$findings"
 }
@@ -189,8 +189,8 @@ check() { # [--json] [CHECK...]
 case ${1:-check} in
   check) check "${@:2}" ;;
   --json) check "$@" ;;
-  one) one "$2" ;;              # only for itself: a check in a process of its own
-  try_features) try_features ;; # only for itself, in the namespace that ends at once
+  one) one "$2" ;;              # internal: a check in its own process
+  try_features) try_features ;; # internal: runs in a temporary namespace
   help)
     print_help
     awk 'NF { name = $1; $1 = $2 = ""; printf "  %-11s%s\n", name, $0 }' <<<"$CHECKS"

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# What the lab needs on the machine: Debian packages and a Python virtual environment in the checkout.
+# Install what the lab needs: Debian packages, and a Python virtual environment in the checkout.
 #
-#   scripts/install.sh up       install what is missing; nothing to do on a second run
-#   scripts/install.sh dev      the same, and what the tests, the linters and the benchmarks need
+#   scripts/install.sh up       install what is missing
+#   scripts/install.sh dev      the same, and what tests, linters and benchmarks need
 #   scripts/install.sh common   install services/common again if its sources changed
-#   scripts/install.sh down     remove the virtual environment (packages stay: others may use them)
+#   scripts/install.sh down     remove the virtual environment; packages stay, other programs may need them
 #   scripts/install.sh status   name what is missing; 1 if anything is
 #   scripts/install.sh help
 #
-# No server that a package brings is left running on the host: the lab starts its own, in namespaces.
+# Servers that packages install are not started on the host: the lab starts its own, in namespaces.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-# COMMAND:PACKAGE on Debian and Ubuntu; what a user's path lacks is looked for with ours.
+# COMMAND:PACKAGE on Debian and Ubuntu.
 TOOLS=(ip:iproute2 bridge:iproute2 ss:iproute2 iptables:iptables ebtables:iptables nft:nftables conntrack:conntrack jq:jq curl:curl
   ping:iputils-ping fping:fping sysctl:procps fuser:psmisc setpriv:util-linux nsenter:util-linux flock:util-linux hostname:hostname
   nginx:nginx-light redis-server:redis-server postgres:postgresql dot:graphviz tcpdump:tcpdump python3:python3 git:git)
@@ -36,7 +36,7 @@ missing_packages() { # COMMAND:PACKAGE...
   "$(python)" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
-# Print those that this distribution has a package of.
+# Print the tools that this distribution has a package for.
 available() { # COMMAND:PACKAGE...
   local tool
   for tool; do
@@ -48,16 +48,16 @@ available() { # COMMAND:PACKAGE...
   done
 }
 
-has_candidate() { # PACKAGE: asked again with fresh lists, where apt has none yet
+has_candidate() { # PACKAGE: update apt's lists once if it is not in them
   can_install "$1" || { ((EUID == 0)) && apt-get update -qq >&2 && can_install "$1"; }
 }
 
 can_install() { apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [^(]' >/dev/null; } # PACKAGE
 
-# The distribution's Python: one of a user's own (pyenv, conda) lies in a home that services cannot read.
+# Use the distribution's Python: a user's own (pyenv, conda) is in a home folder that services cannot read.
 python() { if [[ -x /usr/bin/python3 ]]; then echo /usr/bin/python3; else command -v python3 || echo python3; fi; }
 
-# While packages are configured, invoke-rc.d asks this policy before it starts a server (101: it may not).
+# invoke-rc.d asks this program before it starts a server; 101 forbids it.
 START_POLICY=/usr/sbin/policy-rc.d
 START_POLICY_MARK='# cnet: while packages are installed; scripts/install.sh up removes this file'
 forbid_starting_servers() {
@@ -66,23 +66,25 @@ forbid_starting_servers() {
   printf '#!/bin/sh\n%s\nexit 101\n' "$START_POLICY_MARK" >"$START_POLICY"
   chmod +x "$START_POLICY"
 }
-restore_start_policy() { # also what a killed run left
+restore_start_policy() { # also after a killed run
   ! grep -qsxF -- "$START_POLICY_MARK" "$START_POLICY" || rm "$START_POLICY"
   [[ ! -e $START_POLICY.before-cnet ]] || mv "$START_POLICY.before-cnet" "$START_POLICY"
 }
 
-# Nor shall they start with the next boot; only those that this run brought.
+# Disable the servers that this run installed, or they would start at the next boot.
 disable_new_servers() { # PACKAGE...
   local server
   [[ -d /run/systemd/system ]] || return 0
   for server in "${SERVERS[@]}"; do
-    [[ " $* " != *" $server"* ]] || run systemctl disable --now "$server.service" || say "could not disable $server.service"
+    [[ " $* " != *" $server"* ]] || run systemctl disable --now "$server.service" ||
+      say "could not disable $server.service"
   done
 }
 
 install_packages() { # PACKAGE...
   (($# > 0)) || return 0
-  command -v apt-get >/dev/null || die "missing packages (Debian's names): $*; install them with this distribution's tools"
+  command -v apt-get >/dev/null ||
+    die "missing packages (Debian's names): $*; install them with this distribution's tools"
   need_root
   say "installing: $*"
   forbid_starting_servers
@@ -98,7 +100,7 @@ requirements() { # FILE...: the requirement files for pip
   done
 }
 
-# The digest of what was installed is kept in the environment: a known one means that there is nothing to do.
+# The environment keeps a digest of what was installed: if it is known, there is nothing to do.
 install_python() { # FILE...
   local files digest
   mapfile -t files < <(requirements "$@")

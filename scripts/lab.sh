@@ -1,56 +1,58 @@
 #!/usr/bin/env bash
-# The whole lab: each phase's script in its order.
+# The whole lab: runs each phase's script in order.
 #
-#   scripts/lab.sh up         install what is missing, look for what is in the way, policy, network, NAT, services, proof
-#   scripts/lab.sh down       take all of it away; data stays
-#   scripts/lab.sh clean      the same, and the data
-#   scripts/lab.sh network    phase 1 alone: namespaces, bridge, NAT, port forwarding, and its proof
-#   scripts/lab.sh services   phase 2 alone: the programs, and their proof
-#   scripts/lab.sh policies   phase 4.3: the policy on what is up, and its proof
-#   scripts/lab.sh isolation [back]   phase 4.4: move over to three tiers, or back to the flat lab (also BACK=1); data stays
-#   scripts/lab.sh status     one screen: nodes, services, rules and their counters; 1 when anything drifted
+#   scripts/lab.sh up         install what is missing, check the machine, then policy, network, NAT, services, proof
+#   scripts/lab.sh down       remove the lab; data stays
+#   scripts/lab.sh clean      remove the lab and its data
+#   scripts/lab.sh network    phase 1: namespaces, bridge, NAT, port forwarding, and their proof
+#   scripts/lab.sh services   phase 2: the programs, and their proof
+#   scripts/lab.sh policies   phase 4.3: load the policy, and prove it
+#   scripts/lab.sh isolation [back]   phase 4.4: move to three tiers, or back to one bridge (also BACK=1); data stays
+#   scripts/lab.sh status     one screen: nodes, services, rules, counters; exits 1 if anything differs from the tables
 #   scripts/lab.sh shell NAMESPACE   a shell in a namespace
 #   scripts/lab.sh help
 #
-# TOPOLOGY=NAME|PATH takes another table.
+# TOPOLOGY=NAME|PATH selects another table.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/rules.sh
-source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
-# shellcheck source=scripts/preconditions.sh
-source "$(dirname "${BASH_SOURCE[0]}")/preconditions.sh"
-# shellcheck source=scripts/foreign.sh
-source "$(dirname "${BASH_SOURCE[0]}")/foreign.sh"
-# shellcheck source=scripts/watchers.sh
-source "$(dirname "${BASH_SOURCE[0]}")/watchers.sh"
+# shellcheck source=scripts/lib/rules.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
+# shellcheck source=scripts/lib/preconditions.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/preconditions.sh"
+# shellcheck source=scripts/lib/foreign.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/foreign.sh"
+# shellcheck source=scripts/lib/processes.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/processes.sh"
+# shellcheck source=scripts/lib/screen.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/screen.sh"
 
 call() { "$ROOT/scripts/$1.sh" "${@:2}"; }
 policy() { "$ROOT/security/policy.sh" "$@"; }
 
 step() { say "$BOLD== $1$PLAIN"; }
 
-prepare() { # COMMAND; all that can refuse, refuses before anything changes
+prepare() { # COMMAND: all checks, before the first change
   need_root
   load_topology
   step "install what is missing"
   call install up
   export TOPOLOGY=$TABLE
   take_lock
-  step "look for what is in the way"
+  step "check the machine"
   require_preconditions "$1"
-  name_foreign_rules >&2 || : # they may stand in nobody's way; the proof tells
+  name_foreign_rules >&2 || : # they may be harmless; the proof finds out
   call network check
   call nat check
 }
 
-# First of all, so that there is no moment without it; a table of one's own may have none.
+# Load the policy before the network exists, so that no packet passes without it. A table may have no policy.
 make_policy() {
   if [[ -n $(policy path) ]]; then
-    step "policy: who may talk to whom"
+    step "policy: which connections are allowed"
     policy up
   else
-    say "${YELLOW}there is no policy for $TABLE: everybody may talk to everybody${PLAIN}"
+    say "${YELLOW}no policy for $TABLE: all traffic between nodes is allowed${PLAIN}"
     ! policy_is_wanted || policy down # of another table
   fi
 }
@@ -58,7 +60,7 @@ make_policy() {
 make_network() {
   step "network: namespaces, veth pairs, bridge"
   call network up
-  step "NAT: the way out, the way in"
+  step "NAT: masquerading and published ports"
   call nat up
 }
 
@@ -83,20 +85,20 @@ up() {
   prepare up
   [[ -z $(policy path) ]] || policy check
   call services check
-  leave_other_table
+  remove_other_lab
   make_policy
   make_network
   step "services"
   call services up
   [[ -z ${DRY_RUN:-} ]] || return 0
   step "proof"
-  export PROVEN=$RUN_DIR/proven
-  : >"$PROVEN"
+  export PROOF_COUNTS=$RUN_DIR/proof-counts
+  : >"$PROOF_COUNTS"
   prove_all || {
     name_foreign_rules >&2
     return 1
   }
-  farewell
+  print_next_steps
 }
 
 prove_all() {
@@ -104,14 +106,14 @@ prove_all() {
   ! policy_in_force || "$ROOT/security/prove.sh"
 }
 
-# From one table to another by way of nothing: what is half one and half the other has a policy for neither.
-leave_other_table() {
+# Remove the lab of another table first; a mixture of both would have no policy.
+remove_other_lab() {
   local running
   running=$(running_table)
   [[ $running != "$SCALED" ]] || running=$(TABLE=$SCALED base_table)
   [[ -n $running && $running != "$(base_table)" ]] || return 0
-  step "take down what is up by $running"
-  take_down
+  step "remove the lab of $running"
+  remove_lab
 }
 
 isolation() { # [back]
@@ -130,7 +132,7 @@ policies() {
   [[ -n ${DRY_RUN:-} ]] || "$ROOT/security/prove.sh"
 }
 
-farewell() {
+print_next_steps() {
   local node url
   for node in "${NODES[@]}"; do
     [[ ${PUBLISHES[$node]} == - || ${RUNS[$node]} != nginx ]] || url=http://localhost:${PUBLISHES[$node]%%:*}
@@ -139,27 +141,12 @@ farewell() {
   say "$(summary)"
   say "${BOLD}The lab is up${url:+: $url/api/products}$PLAIN"
   say "  try:  ${url:+curl $url/api/products}"
-  ((${#NODES[@]} == 0)) || say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
+  ((${#NODES[@]} == 0)) ||
+    say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
   say "        sudo make status                        # everything on one screen"
 }
 
-count() { echo "$1 $2$( (($1 == 1)) || echo s)"; } # NUMBER NOUN
-
-# What was built, and how often it was tried: both proofs write lines "NUMBER NOUN" into PROVEN.
-summary() {
-  local rules node number noun programs=0 tried=''
-  local -A namespaces=()
-  for node in "${NODES[@]}"; do
-    namespaces[${NAMESPACE[$node]}]=1
-    [[ ${RUNS[$node]} == - ]] || ((++programs))
-  done
-  rules=$({ iptables-save && ebtables-save; } | grep -c '^-A.*CNET-') || : # there may be none
-  while read -r number noun; do tried+="${tried:+, }$(count "$number" "$noun")"; done <"$PROVEN"
-  echo "$(count ${#namespaces[@]} namespace), $(count ${#BRIDGES[@]} bridge), $(count "$rules" rule), $(count $programs program);" \
-    "$tried: all passed ($SECONDS s)"
-}
-
-take_down() {
+remove_lab() {
   call services down
   call nat down
   call network down
@@ -169,44 +156,14 @@ take_down() {
 down() {
   need_root
   take_lock
-  end_watchers
-  take_down
-  run rm -rf --one-file-system "$RUN_DIR" # also what a killed run left there half-made
+  end_processes watchers
+  remove_lab
+  run rm -rf --one-file-system "$RUN_DIR" # also incomplete files of a killed run
 }
 
 clean() {
   down
   call services clean
-}
-
-show_nodes() {
-  local node
-  printf '%s%-18s %-18s %-18s %-16s %-10s %s%s\n' "$BOLD" node namespace address interface bridge listens "$PLAIN"
-  for node in "${NODES[@]}"; do
-    printf '%-18s %-18s %-18s %-16s %-10s %s\n' "$node" "${NAMESPACE[$node]}" "${ADDRESS[$node]}" "${INTERFACE[$node]}" \
-      "${BRIDGE[$node]}" "${LISTENS[$node]}${PUBLISHES[$node]:+$([[ ${PUBLISHES[$node]} == - ]] || echo "  host:${PUBLISHES[$node]}")}"
-  done
-}
-
-show_rules() { # packets, bytes, chain, why; the policy's are many: make rules shows them
-  printf '\n%s%10s %12s  %-7s %-17s %s%s\n' "$BOLD" packets bytes table chain rule "$PLAIN"
-  iptables-save -c | awk '
-    /^\*/ { table = substr($0, 2) }
-    table != "security" && table != "raw" && /^\[/ && / CNET-/ && !/"cnet: before up: / {
-      split(substr($1, 2), count, /[:\]]/)
-      why = $0; if (!sub(/.*--comment "cnet: /, "", why)) next
-      sub(/".*/, "", why)
-      printf "%10s %12s  %-7s %-17s %s\n", count[1], count[2], table, $3, why
-    }'
-}
-
-# What the policy has dropped, by id.
-show_drops() {
-  policy_in_force || return 0
-  printf '\n%sdropped by the policy since the last proof%s\n' "$BOLD" "$PLAIN"
-  { iptables-save -c && ebtables-save -c; } | awk '
-    $3 ~ /^CNET-DROP-/ && / -j DROP/ { split(substr($1, 2), count, ":"); dropped[substr($3, 11)] += count[1] }
-    END { for (id in dropped) if (dropped[id]) { printf "%10s  %s\n", dropped[id], id; any = 1 } if (!any) print "         0  packets" }' | sort -rn
 }
 
 status() {
@@ -216,7 +173,7 @@ status() {
   need_lab
   export TOPOLOGY=$TABLE
   local said foreign status=0
-  exec {foreign}< <(name_foreign_rules) # meanwhile
+  exec {foreign}< <(name_foreign_rules) # at the same time
   show_nodes
   show_rules
   show_drops
@@ -232,30 +189,13 @@ status() {
     exit "$failed"
   ) || status=1
   echo "$said"
-  tell_drift "$said" && return "$status"
-}
-
-# What to do about what status says: only what is missing, surplus or in the wrong place is repaired by `up`.
-tell_drift() { # TEXT; 1 if there is anything
-  local word name rest unwell='' repairable='' foreign='' other=''
-  while read -r word name rest; do
-    word=${word#$'\e[3'?m}
-    case ${word%$'\e[0m'} in
-      missing | surplus | behind | stopped | astray | old-password) repairable=1 ;;
-      foreign) foreign=1 ;;
-      disk-full | unreadable) other=1 ;; # their lines say all
-      not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) unwell+=" $name" ;;
-    esac
-  done <<<"$1"
-  [[ -z $repairable ]] || say "${RED}drift:${PLAIN} the lines above that begin with missing, surplus, behind, stopped or astray differ from $TABLE; repair with: sudo make up"
-  for name in $unwell; do say "${RED}not well:${PLAIN} $name does not answer as it should; see: sudo make logs NODE=$name"; done
-  [[ -z $foreign ]] || say "${RED}foreign:${PLAIN} up does not change what is not the lab's; each such line above has the command that does"
-  [[ -z $repairable$unwell$foreign$other ]]
+  print_advice "$said" && return "$status"
 }
 
 shell() { # NAMESPACE
   need_root
-  [[ -n ${1:-} && -e /run/netns/$1 ]] || bad_usage "shell needs one of the namespaces: $(ip netns list | awk '{ print $1 }' | tr '\n' ' ')"
+  [[ -n ${1:-} && -e /run/netns/$1 ]] ||
+    bad_usage "shell needs one of the namespaces: $(ip netns list | awk '{ print $1 }' | tr '\n' ' ')"
   trap - EXIT
   PS1="[$1] \w # " exec ip netns exec "$1" "$BASH" --norc
 }

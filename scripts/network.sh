@@ -7,209 +7,98 @@
 #   |   `-veth-redis-br ============== default via br-app    |
 #   +-----------------+               +----------------------+
 #
-#   scripts/network.sh up       make what is missing, mend what differs, remove what is surplus
+#   scripts/network.sh up       make what is missing, repair what differs, remove what is not in the table
 #   scripts/network.sh down     remove all of it, whichever table it came from
 #   scripts/network.sh status   name each difference between the table and the kernel; 1 if any
 #   scripts/network.sh check    look for what would be in the way, change nothing
 #   scripts/network.sh help
 #
+# lab/network compares the table with the kernel and prints commands; this script shows and runs them.
 # TOPOLOGY=NAME|PATH takes another table, DRY_RUN=1 shows the commands without running them.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/facts.sh
-source "$ROOT/scripts/facts.sh"
-# shellcheck source=scripts/plan.sh
-source "$ROOT/scripts/plan.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/live.sh
+source "$ROOT/scripts/lib/live.sh"
+# shellcheck source=scripts/lib/batches.sh
+source "$ROOT/scripts/lib/batches.sh"
 
-# --- what would be in the way --------------------------------------------------------------------
+NEW='' REMOVALS=() COMMANDS=()
 
-foreign_links() { # a line for each interface of the host that has a name of ours and is not ours, or not in our group
-  local link wanted=" ${BRIDGES[*]} ${PORT[*]} "
-  for link in "${LEFT_LINKS[@]}"; do
-    [[ $wanted != *" $link "* ]] ||
-      echo "interface $link of the lab is no more in its group, by which the lab knows it; sudo ip link set dev $link group $LINK_GROUP"
-  done
-  for link in "${FOREIGN_LINKS[@]}"; do
-    [[ $wanted != *" $link "* ]] ||
-      echo "the host has an interface $link that is not the lab's; rename it, or take another name in $TABLE"
-  done
-  for link in "${FOREIGN_ALTNAMES[@]}"; do
-    [[ $wanted != *" ${link% *} "* ]] ||
-      echo "${link% *} is an alternative name of interface ${link#* }, which is not the lab's; ip link property del dev ${link#* } altname ${link% *}, or take another name in $TABLE"
-  done
-}
-
-MOST_PORTS=1023 # of one bridge (BR_MAX_PORTS of the kernel)
-check_ports_of_bridges() {
-  local node
-  local -A seen=() ports=()
-  for node in "${NODES[@]}"; do
-    [[ -n ${seen[${PORT[$node]}]:-} ]] || ports[${BRIDGE[$node]}]=$((${ports[${BRIDGE[$node]}]:-0} + 1))
-    seen[${PORT[$node]}]=1
-  done
-  for node in "${!ports[@]}"; do
-    ((ports[$node] <= MOST_PORTS)) || die "$TABLE:${LINE_OF[$node]}: bridge $node would have ${ports[$node]} ports, the kernel takes $MOST_PORTS; spread the nodes over several bridges"
-  done
-}
-
-# "DESTINATION DEVICE ROUTE" of each route of the host that overlaps with a network. A default route, also one in two halves
-# as VPNs have it, is in nobody's way.
-routes_over() { # ADDRESS/LENGTH
-  local line kind destination device words first last
-  network_of "$1"
-  first=$NETWORK last=$NETWORK_END
-  for line in "${HOST_ROUTING[@]}"; do
-    read -r kind destination device words <<<"$line"
-    [[ $kind == route && $destination != 0.0.0.0/1 && $destination != 128.0.0.0/1 ]] || continue
-    [[ $destination == */* ]] || destination+=/32
-    network_of "$destination"
-    ((last < NETWORK || first > NETWORK_END)) || echo "$destination $device $words"
-  done
-}
-
-foreign_routes() { # a line for each that overlaps with a network of the lab: what, and what to do
-  local name destination device words
-  for name in "${BRIDGES[@]}"; do
-    while read -r destination device words; do
-      echo "$TABLE:${LINE_OF[$name]}: address: ${ADDRESS[$name]} of $name overlaps with the host's route $destination by $device; take another network: \
-$(other_network "${ADDRESS[$name]}")${words:+, or remove the route: sudo ip route del $words}"
-    done < <(routes_over "${ADDRESS[$name]}")
-  done
-}
-
-other_network() { # ADDRESS/LENGTH: how to take one that is free
-  local octets=2 from to
-  case ${1#*/} in
-    16) ;;
-    24) octets=3 ;;
-    *) echo "change it in a copy of $TABLE" && return ;;
-  esac
-  from=$(cut -d. -f "1-$octets" <<<"$1")
-  for to in 10.200.0 10.222.0 172.30.0 192.168.0; do
-    to=$(cut -d. -f "1-$octets" <<<"$to")
-    [[ -n $(routes_over "$to.${1#"$from."}") ]] || { with_own_table "s/\t${from//./\\.}\./\t$to./" && return; }
-  done
-  echo "change it in a copy of $TABLE"
-}
-
-is_of_lab() { # INTERFACE|PREFIX
-  local name first last
-  [[ $1 != - ]] || return 1
-  [[ " ${BRIDGES[*]} ${PORT[*]} " != *" $1 "* ]] || return 0
-  [[ $1 == [0-9]* && $1 != 0/* ]] || return 1
-  network_of "$1"
-  first=$NETWORK last=$NETWORK_END
-  for name in "${BRIDGES[@]}"; do
-    network_of "${ADDRESS[$name]}"
-    ((last < NETWORK || first > NETWORK_END)) || return 0
-  done
-  return 1
-}
-
-foreign_routing_rules() { # a line for each of `ip rule` on the host that names a lab address or interface
-  local line kind from to interface words
-  for line in "${HOST_ROUTING[@]}"; do
-    read -r kind from to interface words <<<"$line"
-    [[ $kind == rule ]] || continue
-    ! is_of_lab "$from" && ! is_of_lab "$to" && ! is_of_lab "$interface" ||
-      echo "a routing rule of the host that is not the lab's: $words; remove it: sudo ip rule del $words"
-  done
-}
-
-foreign_namespaces() { # a line for each name of the table that something else has
-  local fact
-  for fact in "${SURPLUS[@]}"; do
-    case $fact in
-      'foreign '*) echo "there is a namespace ${fact#* } that is not the lab's: \`ip netns del ${fact#* }\`, or take another name in $TABLE" ;;
-      'linked '*) echo "/run/netns/${fact#* } is a symbolic link that is not the lab's: \`rm /run/netns/${fact#* }\`, or take another name in $TABLE" ;;
+read_plan() { # plan|removal; sets NEW (nothing is up), REMOVALS, COMMANDS
+  local lines line
+  lines=$(run_python -m lab.network "$1") || exit 1
+  NEW='' REMOVALS=() COMMANDS=()
+  while IFS= read -r line; do
+    case $line in
+      new) NEW=1 ;;
+      'remove '*) REMOVALS+=("${line#remove }") ;;
+      'make '*) COMMANDS+=("${line#make }") ;;
     esac
+  done <<<"$lines"
+}
+
+# Report the processes in namespaces that REMOVALS deletes: they are not the lab's to end.
+report_processes() {
+  local pid namespace removals=("${REMOVALS[@]}") deleted=()
+  for namespace in "${removals[@]}"; do
+    [[ $namespace != 'ip netns del '* ]] || deleted+=("${namespace#ip netns del }")
   done
+  while read -r pid namespace; do
+    say "process $pid ($(cat "/proc/$pid/comm" 2>/dev/null || :)) is not the lab's and keeps running; its namespace $namespace has lost its name and its network"
+  done < <(processes_in "${deleted[@]}")
 }
 
-# What is the host's and stands in the way, a line each, with what to do.
-foreign_things() { foreign_links && foreign_namespaces && foreign_routes && foreign_routing_rules; }
-
-check_foreign() {
-  local found
-  found=$(foreign_things)
-  [[ -z $found ]] || die "$(sed -n 1p <<<"$found")"
+# What is removed takes other facts with it, and may have hidden some; only the kernel knows which.
+converge() {
+  local round
+  report_processes
+  for ((round = 1; ${#REMOVALS[@]} > 0; round++)); do
+    ((round < 4)) || die "what is surplus cannot be removed (scripts/network.sh status names it): $COMPLAINTS"
+    run_commands remove "${REMOVALS[@]}"
+    if [[ -n ${DRY_RUN:-} ]]; then say "# what goes with these is made again, too" && break; fi
+    read_plan plan
+  done
+  run_commands make "${COMMANDS[@]}"
 }
-
-check_network() {
-  check_ports_of_bridges
-  check_foreign
-}
-
-check() {
-  need_tools ip bridge jq python3
-  load_topology
-  compare_facts
-  check_network
-}
-
-# --- commands ------------------------------------------------------------------------------------
 
 up() {
   [[ -n ${DRY_RUN:-} ]] || need_root
-  need_tools ip bridge jq python3
-  load_topology
+  need_tools ip bridge python3
   take_lock
-  compare_facts
-  check_network
-  [[ -n $LIVE ]] || defer remove_network
+  read_plan plan
+  [[ -z $NEW ]] || defer remove_network
   trap 'exit 129' HUP # a trap waits for the batch that runs, so that undoing does not race with it
   trap 'exit 143' TERM
   converge
   forget_undo
 }
 
-# Namespaces before links: a `down` cut short leaves links, by which the next one knows which are ours.
 remove_network() {
-  local HOST=() FORWARDING=() SYSCTLS=() ORDER=() OTHERS=() names
-  names=$(our_namespaces)
-  [[ -z $names ]] || mapfile -t HOST <<<"$names"
-  tell_of_processes "${HOST[@]}"
-  HOST=("${HOST[@]/#/netns del }")
-  [[ -z $(ip link show group "$LINK_GROUP" 2>/dev/null) ]] || host "link del group $LINK_GROUP"
-  carry_out removing
-  [[ -z $COMPLAINTS || -z $(our_namespaces)$(ip link show group "$LINK_GROUP" 2>/dev/null) ]] || die "not all of it could be removed: $COMPLAINTS"
+  read_plan removal
+  report_processes
+  run_commands remove "${REMOVALS[@]}"
+  [[ -n $COMPLAINTS ]] || return 0
+  read_plan removal
+  ((${#REMOVALS[@]} == 0)) || die "not all of it could be removed: $COMPLAINTS"
 }
 
 down() {
   [[ -n ${DRY_RUN:-} ]] || need_root
-  need_tools ip bridge jq python3
+  need_tools ip bridge python3
   take_lock
   remove_network
 }
 
-# The outside of a proof that runs meanwhile is no drift.
-leave_out_proof() {
-  local fact kept=()
-  [[ " ${SURPLUS[*]} " == *" $OUTSIDE_NAMESPACE "* && -e $RUN_DIR/lock ]] && ! flock --nonblock --shared "$RUN_DIR/lock" true || return 0
-  for fact in "${SURPLUS[@]}"; do [[ " $fact " == *" $OUTSIDE_NAMESPACE "* ]] || kept+=("$fact"); done
-  SURPLUS=("${kept[@]}")
+status() {
+  need_root
+  need_tools ip bridge python3
+  run_python -m lab.network status
 }
 
-status() {
-  local fact found
-  need_root
-  need_tools ip bridge jq python3
-  load_topology
-  compare_facts
-  leave_out_proof
-  for fact in "${MISSING[@]}"; do echo "${RED}missing${PLAIN}  $(in_words "$fact")"; done
-  for fact in "${SURPLUS[@]}"; do
-    case $fact in
-      'foreign '* | 'linked '*) ;; # see foreign_things
-      'no-rule '*) echo "${RED}missing${PLAIN}  $(in_words "$fact")" ;;
-      *) echo "${YELLOW}surplus${PLAIN}  $(in_words "$fact")" ;;
-    esac
-  done
-  found=$(foreign_things)
-  [[ -z $found ]] || echo "${YELLOW}foreign${PLAIN}  ${found//$'\n'/$'\n'${YELLOW}foreign$PLAIN  }"
-  [[ -z $found ]] && ((${#MISSING[@]} + ${#SURPLUS[@]} == 0)) || return 1
-  echo "${GREEN}network${PLAIN}  ${#NODES[@]} nodes as $TABLE says"
+check() {
+  need_tools ip bridge python3
+  run_python -m lab.network check
 }
 
 case ${1:-help} in

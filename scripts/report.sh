@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Pages made from the live system: on the terminal, and as files in reports/.
+# Reports of the live system: on the terminal, and as files in reports/.
 #
-#   scripts/report.sh rules      every live rule, its meaning, why it is there, its counters (Markdown, PDF)
-#   scripts/report.sh topology   what is connected to what (SVG, PNG)
+#   scripts/report.sh rules      each live rule, its meaning and counters (Markdown, PDF)
+#   scripts/report.sh topology   a diagram of the live system, and of the policy (SVG, PNG)
 #   scripts/report.sh distribution   which instance answered how many requests, and when (CSV, PNG)
-#   scripts/report.sh proof      the policy, tried; 1 when anything differs (CSV, PNG)
+#   scripts/report.sh proof      try each possible flow; 1 if any differs from the policy (CSV, PNG)
 #   scripts/report.sh documents  the security policy, isolation and routing, with their proof (Markdown, PDF)
-#   scripts/report.sh health [OPTION...]   is each service well: --once (or ONCE=1), --json, --csv FILE, --report FOLDER
-#   scripts/report.sh connections [OPTION...]   who is connected to whom: --watch SECONDS, --json
+#   scripts/report.sh health [OPTION...]   state and latency of each service: --once (or ONCE=1), --json, --csv FILE, --report FOLDER
+#   scripts/report.sh connections [OPTION...]   connections by service and state: --watch SECONDS, --json
 #   scripts/report.sh help
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-# shellcheck source=scripts/watchers.sh
-source "$ROOT/scripts/watchers.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/processes.sh
+source "$ROOT/scripts/lib/processes.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 
@@ -23,18 +23,18 @@ page() { # MODULE OPTION...
   need_lab
   mark_watcher
   cd "$ROOT"
-  "$VENV/bin/python" -m scripts.as_command "$@"
+  "$VENV/bin/python" -m lab.as_command "$@"
 }
 
 rules() {
-  page security.rules_page --markdown "$REPORTS/rules.md" --pdf "$REPORTS/rules.pdf"
+  page security.rules --markdown "$REPORTS/rules.md" --pdf "$REPORTS/rules.pdf"
   say "also: $REPORTS/rules.md and $REPORTS/rules.pdf"
 }
 
 topology() {
   page monitoring.diagram --svg "$REPORTS/topology.svg" --png "$REPORTS/topology.png" \
     --policy "$REPORTS/policy.svg" --policy "$REPORTS/policy.png"
-  say "also: $REPORTS/topology.svg, .png, and who may talk to whom: $REPORTS/policy.svg, .png"
+  say "also: $REPORTS/topology.svg, .png, and the policy: $REPORTS/policy.svg, .png"
 }
 
 distribution() {

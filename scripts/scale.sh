@@ -1,35 +1,42 @@
 #!/usr/bin/env bash
-# More or fewer instances of a service while it is used: namespaces, addresses and programs come and go.
+# Add or remove instances of a service while it is used: their namespaces, addresses and programs.
 #
 #   scripts/scale.sh PROGRAM COUNT   product-service or order-service, 1 to 100 instances
-#   scripts/scale.sh status          how many instances each program has
+#   scripts/scale.sh status          print the number of instances of each program
 #   scripts/scale.sh help
 #
-# More:  a namespace each, then the program; it registers, and the gateway gives it a growing share.
-# Fewer: the program deregisters, serves who comes yet, ends; then its namespace goes.
+# Scaling up:   create the namespace, start the program; it registers, and the gateway sends it a growing share.
+# Scaling down: deregister, finish open requests, stop, delete the namespace.
 #
-# New nodes are named after the last one (product-3 -> product-4) and take the next free addresses. The
-# lab's table is then a copy in /run/cnet, until `down`. DRY_RUN=1 shows that table, and does nothing.
+# New nodes are numbered after the last one (product-3 -> product-4) and get the next free addresses. Until `down`, the
+# lab's table is a copy in /run/cnet. DRY_RUN=1 prints that table and does nothing.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/rules.sh
-source "$(dirname "${BASH_SOURCE[0]}")/rules.sh"
+# shellcheck source=scripts/lib/rules.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
 
-MOST=100
+MAX_INSTANCES=100
 
 successor() { # NAME: one number higher, or -2: product-3 -> product-4, order-service -> order-service-2
   local base=${1%"${1##*[!0-9]}"}
   if [[ $base == "$1" || -z $base ]]; then echo "$1-2"; else echo "$base$((10#${1#"$base"} + 1))"; fi
 }
 
-# Interfaces have at most 15 characters and may end in -br: the number goes before that.
+# Interface names have at most 15 characters; the number goes before a -br at the end.
 successor_interface() {
   local base=${1%-br} suffix=''
   [[ $base == "$1" ]] || suffix=-br
   base=$(successor "$base")
   ((${#base} + ${#suffix} <= 15)) || base=$(successor "${base:0:$((10 - ${#suffix}))}")
   echo "$base$suffix"
+}
+
+ip_to_number() { # A.B.C.D; sets REPLY
+  local IFS=.
+  # shellcheck disable=SC2086 # split at dots
+  set -- $1
+  REPLY=$((($1 << 24) + ($2 << 16) + ($3 << 8) + $4))
 }
 
 successor_address() { # CIDR: the next one that no node has
@@ -45,13 +52,13 @@ successor_address() { # CIDR: the next one that no node has
   echo "$REPLY/${1#*/}"
 }
 
-row_after() { # NODE: the row of one more like it
+row_after() { # NODE: print the row of one more instance
   printf 'node\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t-\t%s\n' "$(successor "$1")" "$(place_after "$1" successor NAMESPACE)" \
     "$(successor_address "${ADDRESS[$1]}")" "$(place_after "$1" successor_interface INTERFACE)" \
     "$(place_after "$1" successor_interface PORT)" "${BRIDGE[$1]}" "${LISTENS[$1]}" "${RUNS[$1]}"
 }
 
-# A node that shares its namespace gets one more address there; others a namespace of their own.
+# If the node shares its namespace, the new one gets an address there; otherwise its own namespace.
 place_after() { # NODE SUCCESSOR COLUMN
   local -n column=$3
   if [[ $(printf '%s\n' "${NAMESPACE[@]}" | grep -cxF -- "${NAMESPACE[$1]}") -gt 1 ]]; then echo "${column[$1]}"; else "$2" "${column[$1]}"; fi
@@ -59,9 +66,9 @@ place_after() { # NODE SUCCESSOR COLUMN
 
 rows() { "$ROOT/scripts/topology.sh" dump "$1"; } # TABLE
 
-# Write the table with COUNT nodes that run PROGRAM: first those of the base table, in their places, then those
-# that are up, then new ones. All other rows stay as they are now.
-write_scaled_table() { # PROGRAM COUNT BASE TABLE; loads it
+# Write and load the table with COUNT nodes that run PROGRAM: first those of the base table, in its order, then those
+# that are up, then new ones. All other rows stay.
+write_scaled_table() { # PROGRAM COUNT BASE TABLE
   local nodes table=$4
   printf '# %s %s, made by scripts/scale.sh from\n# %s\n' "$2" "$1" "$3" >"$table"
   awk -F'\t' -v program="$1" -v count="$2" '
@@ -70,11 +77,11 @@ write_scaled_table() { # PROGRAM COUNT BASE TABLE; loads it
     file == 2 { base[$2] = 1 }                           # the base table
     file == 3 && $2 in base { next }                     # the running table again: what is over the base
     $10 == program ? n++ < count : $2 in up' <(rows "$TABLE") <(rows "$3") <(rows "$TABLE") >>"$table"
-  load_topology "$table"
+  load_table "$table"
   mapfile -t nodes < <(nodes_running "$1")
   while ((${#nodes[@]} < $2)); do
     row_after "${nodes[-1]}" >>"$table"
-    load_topology "$table"
+    load_table "$table"
     mapfile -t nodes < <(nodes_running "$1")
   done
 }
@@ -92,16 +99,18 @@ same_nodes() { cmp -s <(rows "$1") <(rows "$2"); }
 check() { # PROGRAM COUNT
   case $1 in
     product-service | order-service) ;;
-    *) bad_usage "scale product-service or order-service: \"$1\" is not found by its clients through the registry" ;;
+    *) bad_usage "scale product-service or order-service; clients do not look up \"$1\" in the registry" ;;
   esac
-  [[ $2 =~ ^[1-9][0-9]{0,2}$ && $2 -le $MOST ]] || bad_usage "\"$2\" is not a number of instances from 1 to $MOST"
+  [[ $2 =~ ^[1-9][0-9]{0,2}$ && $2 -le $MAX_INSTANCES ]] ||
+    bad_usage "\"$2\" is not a number of instances from 1 to $MAX_INSTANCES"
 }
 
 scale() { # PROGRAM COUNT
   check "$@"
   load_topology
   [[ -n $(nodes_running "$1") ]] || die "$TABLE has no node that runs $1"
-  [[ -n $(nodes_running service-registry) ]] || die "$TABLE has no service-registry, by which clients would learn of new instances"
+  [[ -n $(nodes_running service-registry) ]] ||
+    die "$TABLE has no service-registry, so clients would not find new instances"
   local base
   base=$(base_table)
   if [[ -n ${DRY_RUN:-} ]]; then show_scaled_table "$1" "$2" "$base" && return; fi
@@ -116,7 +125,7 @@ scale() { # PROGRAM COUNT
   [[ $TOPOLOGY == "$SCALED" ]] || rm -f "$SCALED"
 }
 
-# First what comes, last what goes: a program never lacks its namespace, and is never left without one.
+# Create before, delete after: a program always has its namespace.
 apply() { # PROGRAM
   local before address_before after node address
   mapfile -t before < <(nodes_running "$1")
@@ -128,14 +137,14 @@ apply() { # PROGRAM
   "$ROOT/scripts/network.sh" up
   adapt_policy
   while read -r node address; do
-    [[ " ${after[*]} " == *" $node "* ]] || forget "$node" "$address"
+    [[ " ${after[*]} " == *" $node "* ]] || remove_traces "$node" "$address"
   done <<<"$address_before"
   say "$1: ${#before[@]} -> ${#after[@]} instances"
 }
 
-adapt_policy() { ! policy_in_force || "$ROOT/security/policy.sh" up; } # its lines speak of programs: new nodes are meant
+adapt_policy() { ! policy_in_force || "$ROOT/security/policy.sh" up; } # a policy line for a program covers new nodes
 
-forget() { # NODE ADDRESS: what remains of one that went: its files, and connections that the host remembers
+remove_traces() { # NODE ADDRESS: its files, and its conntrack entries
   rm -rf "$STATE_DIR/nodes/$1" "$STATE_DIR/log/$1".log*
   local end
   for end in -s -d; do forget_tracked "$end" "$2"; done
@@ -151,7 +160,8 @@ case ${1:-} in
   status) status ;;
   help) print_help ;;
   *)
-    (($# == 2)) || bad_usage "needs a program and a number of instances: sudo make scale PROGRAM=product-service COUNT=5"
+    (($# == 2)) ||
+      bad_usage "needs a program and a number of instances: sudo make scale PROGRAM=product-service COUNT=5"
     scale "$@"
     ;;
 esac

@@ -11,12 +11,12 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
-# shellcheck source=scripts/outside.sh
-source "$ROOT/scripts/outside.sh"
-# shellcheck source=scripts/checks.sh
-source "$ROOT/scripts/checks.sh"
-# shellcheck source=scripts/names.sh
-source "$(dirname "${BASH_SOURCE[0]}")/names.sh"
+# shellcheck source=scripts/lib/outside.sh
+source "$ROOT/scripts/lib/outside.sh"
+# shellcheck source=scripts/lib/checks.sh
+source "$ROOT/scripts/lib/checks.sh"
+# shellcheck source=scripts/lib/names.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/names.sh"
 
 OUTSIDE_PORT=80 # one that the policy lets out
 
@@ -36,7 +36,7 @@ is_reachable() { if [[ $1 == udp ]]; then answers_udp "${@:2}"; else connects "$
 
 # A server for the time of the proof, whose pid is SERVER: serve NAMESPACE ADDRESS PORT PROTOCOL
 serve() {
-  nsenter --net="/run/netns/$1" -- python3 "$ROOT/scripts/echo_address.py" "$2" "$3" "$4" 9>&- &
+  nsenter --net="/run/netns/$1" -- python3 "$ROOT/lab/echo_address.py" "$2" "$3" "$4" 9>&- &
   SERVER=$!
   defer kill "$SERVER"
   retry_until 10 is_reachable "$4" "$2" "$3" in_namespace "$1" || die "could not listen on $2:$3 in namespace $1"
@@ -96,7 +96,7 @@ show_matrix() {
     done
     if [[ -n ${BRIEF:-} ]]; then :; elif ((${#NODES[@]} > 20)); then printf '\r  %s pings so far' "${#pings[@]}" >&2; else printf '  %2s %-18s%s\n' "$((++number))" "$from" "$row"; fi
   done
-  echo "$answers ping" >>"${PROVEN:-/dev/null}"
+  echo "$answers ping" >>"${PROOF_COUNTS:-/dev/null}"
   if ((${#lost[@]} == 0)); then passed "$answers of $answers pings answered$( ((closed == 0)) || echo "; the policy closes $closed pairs (.), make prove tries them")"; else
     failed "${#lost[@]} pings of ${#pings[@]} got no answer"
     tell_lost
@@ -238,7 +238,11 @@ registered_name() { # of a node: what it registers as, or is configured as
   case ${RUNS[$1]} in nginx | redis | postgres | service-registry) label "$1" ;; *) echo "${RUNS[$1]}" ;; esac
 }
 
-running_nodes() { dump_topology | awk -F'\t' '$1 == "node" && $10 != "-"' | wc -l; }
+running_nodes() { # how many nodes run a program
+  local node count=0
+  for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || count=$((count + 1)); done
+  echo "$count"
+}
 all_pass() { [[ $(ask -m 2 "$1/services" | jq '[.[][] | select(.health == "passing")] | length') -ge $2 ]]; } # BASE COUNT
 
 verify_discovery() { # BASE

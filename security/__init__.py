@@ -1,1 +1,1 @@
-"""What may talk to whom: the live rules read, explained and put on a page."""
+"""The policy, its rules, its proof, and the explanation of a packet."""

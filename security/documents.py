@@ -14,17 +14,17 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from scripts.document import Document, Picture, Rows, Section, write
-from scripts.table import TableError
-from scripts.topology import Topology
-from security.heatmap import write_png
-from security.iptables import saved_rules
-from security.nflog import Occupied
-from security.policy import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
-from security.policy_table import load
-from security.proof import Proof, open_flows, prove
-from security.prove import outside_of_proof
-from security.snapshot import Place, take_snapshot
+from lab.document import Document, Picture, Rows, Section, write
+from lab.ruleset.iptables import live_rules
+from lab.table import TableError
+from lab.topology import Topology
+from security.explain.snapshot import Place, take_snapshot
+from security.policy.model import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
+from security.policy.table import load
+from security.proof.__main__ import outside_of_proof
+from security.proof.heatmap import write_png
+from security.proof.nflog import Occupied
+from security.proof.report import Proof, open_flows, prove
 
 COMMAND = "make documents"
 _KINDS = ("CNET-WIRE-", "CNET-TO-", "CNET-DROP-")
@@ -148,7 +148,7 @@ def _built_in() -> Rows:
 
 def _dropped() -> Counter[str]:
     found: Counter[str] = Counter()
-    for rule in saved_rules():
+    for rule in live_rules():
         if rule.chain.startswith("CNET-DROP-") and rule.target == "DROP":
             found[rule.chain.removeprefix("CNET-DROP-")] += rule.packets
     return found
@@ -163,7 +163,7 @@ def _enforcement() -> Iterator[str | Rows]:
     )
     rules: Counter[tuple[str, str]] = Counter()
     chains: dict[tuple[str, str], set[str]] = {}
-    for rule in saved_rules():
+    for rule in live_rules():
         if rule.chain.startswith("CNET-") and rule.table in ("raw", "security", "ebtables nat"):
             kind = rule.table, next((each for each in _KINDS if rule.chain.startswith(each)), rule.chain)
             rules[kind] += 1

@@ -17,8 +17,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/outside.sh
-source "$ROOT/scripts/outside.sh"
+# shellcheck source=scripts/lib/outside.sh
+source "$ROOT/scripts/lib/outside.sh"
 
 explain() {
   need_environment
@@ -36,7 +36,7 @@ explain() {
     [[ ! " $* " =~ ^\ (--[a-z]+\ )*world\  || " $* " == *" host "* ]] || know_the_way_in
   fi
   cd "$ROOT"
-  "$VENV/bin/python" -m scripts.as_command security.explain "$@"
+  "$VENV/bin/python" -m lab.as_command security.explain "$@"
 }
 
 case ${1-help} in

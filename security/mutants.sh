@@ -8,8 +8,8 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/outside.sh
-source "$ROOT/scripts/outside.sh"
+# shellcheck source=scripts/lib/outside.sh
+source "$ROOT/scripts/lib/outside.sh"
 
 # The policy and the wires are enough: an answer is an answer, also from a port where nobody listens.
 inside() {
@@ -24,7 +24,7 @@ inside() {
   export STRANGER
   forward_as_a_stranger
   meddle_between_nodes
-  (cd "$ROOT" && "$VENV/bin/python" -m security.mutants)
+  (cd "$ROOT" && "$VENV/bin/python" -m security.proof.mutation)
 }
 
 # As Docker would: rules of somebody else open ports of nodes. Of the published node one that is near to the

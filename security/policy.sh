@@ -15,29 +15,24 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/rules.sh
-source "$ROOT/scripts/rules.sh"
+# shellcheck source=scripts/lib/rules.sh
+source "$ROOT/scripts/lib/rules.sh"
 
-CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*' # whichever table they came from: these names are nobody else's
+CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*' # of any policy table: only the policy uses these names
 TABLES=(ip/raw ip/security bridge/nat)
 
-policy() { (cd "$ROOT" && python3 -m "security.$1" "${@:2}"); }
+policy() { (cd "$ROOT" && python3 -m security.policy "$@"); }
 
-# Fills LIVE_* and WANTED_* of both tools.
+# Compare the wanted rules with the live ones; CHANGE, DIFFERENCES, LIVE_RULES and WANTED_RULES then hold the result.
 compare() {
   local rules
-  LIVE_IPTABLES=$(live_policy iptables) LIVE_EBTABLES=$(live_policy ebtables)
-  rules=$(policy policies compile "$(chains_before policy "$LIVE_IPTABLES" "${TABLES[@]}")") || exit 1
-  WANTED_IPTABLES=$(spelled iptables "$rules")
-  WANTED_EBTABLES=$(spelled ebtables "$rules")
+  rules=$(policy compile "$(state_before_up policy "${TABLES[@]}")") || exit 1
+  compare_rules lab.ruleset iptables,ebtables "$CHAINS" <<<"$rules"
 }
 
-live_policy() { TOOL=$1 live_rules "$CHAINS"; }                     # TOOL
-spelled() { sed -n "s/^$1 //p" <<<"$2" | TOOL=$1 spell "$CHAINS"; } # TOOL RULES
-
-load() { # WANTED_IPTABLES WANTED_EBTABLES; each whole or not at all
-  TOOL=ebtables apply_rules "$2" "$LIVE_EBTABLES"
-  TOOL=iptables apply_rules "$1" "$LIVE_IPTABLES"
+load() { # each tool's rules whole or not at all
+  apply_rules ebtables
+  apply_rules iptables
 }
 
 # --- the bridges ----------------------------------------------------------------------------------
@@ -79,7 +74,7 @@ prepare() {
   need_tools ip jq python3 iptables-save iptables-restore ebtables-save ebtables-restore unshare conntrack
   load_topology
   export TOPOLOGY=$TABLE
-  [[ -n $(policy policies path) ]] ||
+  [[ -n $(policy path) ]] ||
     die "there is no policy for $TABLE; write security/$(basename "$(base_table)") (security/flat.tsv explains the columns), or POLICY=PATH"
 }
 
@@ -89,10 +84,10 @@ up() {
   take_lock
   load_br_netfilter
   compare
-  [[ -n $LIVE_IPTABLES$LIVE_EBTABLES ]] || defer remove_policy
-  keep_memory policy "$(chains_before policy "$LIVE_IPTABLES" "${TABLES[@]}")"
-  if TOOL=iptables rules_differ "$WANTED_IPTABLES" "$LIVE_IPTABLES" || TOOL=ebtables rules_differ "$WANTED_EBTABLES" "$LIVE_EBTABLES"; then
-    load "$WANTED_IPTABLES" "$WANTED_EBTABLES"
+  ((LIVE_RULES > 0)) || defer remove_policy
+  write_state policy "$(state_before_up policy "${TABLES[@]}")"
+  if [[ -n ${CHANGE[iptables]}${CHANGE[ebtables]} ]]; then
+    load
     filter_bridges 1
     forget_denied
   else
@@ -106,7 +101,7 @@ forget_denied() {
   local tracked denied connection failed=0
   [[ -z ${DRY_RUN:-} ]] || return 0
   tracked=$(conntrack -L 2> >(grep -v 'flow entries have been shown' >&2)) # its count is no error
-  denied=$(policy policies stale <<<"$tracked")
+  denied=$(policy stale <<<"$tracked")
   while read -r connection; do
     # shellcheck disable=SC2086 # words
     [[ -z $connection ]] || forget_tracked $connection || failed=1
@@ -115,14 +110,14 @@ forget_denied() {
 }
 
 remove_policy() {
-  LIVE_IPTABLES=$(live_policy iptables) LIVE_EBTABLES=$(live_policy ebtables)
   local before
-  before=$(remembered policy "$LIVE_IPTABLES")
-  [[ -z $before ]] || keep_memory policy "$before"
+  compare_rules lab.ruleset iptables,ebtables "$CHAINS" </dev/null
+  before=$(saved_state policy)
+  [[ -z $before ]] || write_state policy "$before"
   filter_bridges 0
-  load '' ''
-  [[ -z $before ]] || give_back_chains "$before" "${TABLES[@]}"
-  forget_memory policy
+  load
+  [[ -z $before ]] || remove_empty_builtin_chains "$before" "${TABLES[@]}"
+  remove_state policy
 }
 
 down() {
@@ -136,23 +131,21 @@ status() {
   need_root
   prepare
   compare
-  local drift bridge
-  [[ -n $LIVE_IPTABLES$LIVE_EBTABLES ]] ||
-    { echo "${RED}missing${PLAIN}  the whole policy: $(grep -c -- ' -A ' <<<"$WANTED_IPTABLES"$'\n'"$WANTED_EBTABLES") rules" && return 1; }
-  drift=$(
-    rule_differences "$WANTED_IPTABLES" "$LIVE_IPTABLES"
-    rule_differences "$WANTED_EBTABLES" "$LIVE_EBTABLES"
-    for bridge in $(differing_bridges 1); do echo "${RED}missing${PLAIN}  $bridge hands its frames to the rules"; done
-  )
-  [[ -z $drift ]] || { echo "$drift" && return 1; }
-  echo "${GREEN}policy${PLAIN}   $(grep -c -- ' -A ' <<<"$LIVE_IPTABLES"$'\n'"$LIVE_EBTABLES") rules as $(policy policies path) says"
+  local bridge drift=0
+  ((LIVE_RULES > 0)) || { echo "${RED}missing${PLAIN}  the whole policy: $WANTED_RULES rules" && return 1; }
+  [[ -z $DIFFERENCES ]] || { print_differences && drift=1; }
+  for bridge in $(differing_bridges 1); do
+    echo "${RED}missing${PLAIN}  $bridge hands its frames to the rules" && drift=1
+  done
+  ((drift == 0)) || return 1
+  echo "${GREEN}policy${PLAIN}   $LIVE_RULES rules as $(policy path) says"
 }
 
 case ${1:-help} in
   up | down | status) "$1" ;;
-  check) prepare && policy policies check ;;
-  allowed) prepare && policy policies "$@" ;;
-  path) load_topology && TOPOLOGY=$TABLE policy policies path ;;
+  check) prepare && policy check ;;
+  allowed) prepare && policy "$@" ;;
+  path) load_topology && TOPOLOGY=$TABLE policy path ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

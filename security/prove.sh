@@ -14,10 +14,10 @@
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
-# shellcheck source=scripts/outside.sh
-source "$ROOT/scripts/outside.sh"
-# shellcheck source=scripts/rules.sh
-source "$ROOT/scripts/rules.sh"
+# shellcheck source=scripts/lib/outside.sh
+source "$ROOT/scripts/lib/outside.sh"
+# shellcheck source=scripts/lib/rules.sh
+source "$ROOT/scripts/lib/rules.sh"
 
 prove() {
   need_root
@@ -33,9 +33,9 @@ prove() {
   cd "$ROOT"
   defer forget_proof
   if [[ ${1:-} == documents ]]; then
-    "$VENV/bin/python" -m scripts.as_command security.documents "${2:?documents needs a directory}"
+    "$VENV/bin/python" -m lab.as_command security.documents "${2:?documents needs a directory}"
   else
-    "$VENV/bin/python" -m scripts.as_command security.prove "$@"
+    "$VENV/bin/python" -m lab.as_command security.proof "$@"
   fi
 }
 

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# What the linters say of every file git knows: shellcheck, shfmt, ruff, mypy --strict. No output is good output.
+# Run every linter on every file git knows: shellcheck, shfmt, ruff, mypy --strict, sizes, rooms.
+# It prints only what is wrong.
 #
-#   tests/lint.sh [check]   look
-#   tests/lint.sh fix       let shfmt and ruff mend what they can
+#   tests/lint.sh [check]   report
+#   tests/lint.sh fix       let shfmt and ruff fix what they can; remove exceptions that are no longer needed
 #   tests/lint.sh help
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 cd "$ROOT"
+
+TYPED=(lab monitoring security bench faults docker tests/python tests/lab) # folders that mypy checks together
 
 files() { git ls-files -co --exclude-standard -- "$@" | while read -r file; do [[ ! -f $file ]] || echo "$file"; done; }
 
@@ -15,7 +18,13 @@ files() { git ls-files -co --exclude-standard -- "$@" | while read -r file; do [
 # then looks like none. `grep ... >/dev/null` and `sed -n 1p` read to the end.
 check_pipes() { # FILE...
   ! grep -nE '(^|[^|])[|]&? *([ef]?grep +(-[^ ]+ +)*(-[a-zA-Z]*q|--quiet|--silent)|head +-(n|[0-9]))' "$@" ||
-    { say "the pipes above end early, which pipefail makes wrong; write \`grep ... >/dev/null\` or \`sed -n 1p\`" && return 1; }
+    { say "a reader of the pipes above ends early; write \`grep ... >/dev/null\` or \`sed -n 1p\`" && return 1; }
+}
+
+# The sizes of files and functions, and who may use whom. tests/python/exceptions.tsv has today's exceptions.
+check_house() {
+  local results
+  results=$("$VENV/bin/python" -m pytest tests/python/test_{sizes,rooms}.py) || { echo "$results" && return 1; }
 }
 
 check() {
@@ -26,6 +35,7 @@ check() {
   shellcheck --external-sources --source-path=SCRIPTDIR --source-path="$ROOT" "${bash_files[@]}" || failed=1
   shfmt -i 2 -ci -d "${bash_files[@]}" || failed=1
   check_pipes "${bash_files[@]}" || failed=1
+  check_house || failed=1
   "$VENV/bin/ruff" check --quiet "${python_files[@]}" || failed=1
   "$VENV/bin/ruff" format --quiet --check "${python_files[@]}" || failed=1
   # Services have modules of the same names, so each is checked by itself; what they share, once more.
@@ -33,8 +43,9 @@ check() {
     (cd "${service%/*}" && "$VENV/bin/mypy" --config-file "$ROOT/pyproject.toml" --no-error-summary .) || failed=1
   done
   # shellcheck disable=SC2046 # file names without spaces
-  "$VENV/bin/mypy" --no-error-summary $(files 'scripts/*.py' 'monitoring/*.py' 'security/*.py' 'bench/*.py' 'chaos/*.py' 'docker/*.py' 'tests/python/*.py' 'tests/lab/*.py' | grep -v original) || failed=1
-  ((failed == 0)) || die "the lines above say what to mend; tests/lint.sh fix does what is mechanical"
+  "$VENV/bin/mypy" --no-error-summary $(files "${TYPED[@]/%//*.py}" | grep -v original) || failed=1
+  "$VENV/bin/kubernetes-validate" --strict --quiet docker/kubernetes/*.yaml || failed=1
+  ((failed == 0)) || die "fix the lines above; tests/lint.sh fix does what is mechanical"
 }
 
 fix() {
@@ -45,6 +56,7 @@ fix() {
   run shfmt -i 2 -ci -w "${bash_files[@]}"
   run "$VENV/bin/ruff" check --quiet --fix "${python_files[@]}" || :
   run "$VENV/bin/ruff" format --quiet "${python_files[@]}"
+  SHRINK=1 check_house
 }
 
 case ${1:-check} in

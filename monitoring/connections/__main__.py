@@ -21,13 +21,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from lab.csv_files import write
+from lab.messages import print_line, print_message
+from lab.terminal import Console
+from lab.topology import TopologyError, load
 from monitoring.connections.tables import csv_tables
 from monitoring.connections.tracker import ALARM_FILL, Snapshot, take
 from monitoring.live import LiveError, need_root
-from scripts.csv_files import write
-from scripts.messages import print_line, print_message
-from scripts.terminal import Console
-from scripts.topology import TopologyError, load
 
 _MOST_ROWS = 20
 
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.reports:
             _report(snapshot, options.reports)
     except BrokenPipeError:
-        raise  # see scripts/as_command.py
+        raise  # see lab/as_command.py
     except (LiveError, TopologyError, OSError) as error:
         print_message("connections", error)
         return 1

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lab.csv_files import Table
+from lab.document import Document, Rows, Section, write
 from monitoring.connections.tables import csv_tables
 from monitoring.connections.tracker import Snapshot
-from scripts.csv_files import Table
-from scripts.document import Document, Rows, Section, write
 
 _TITLES = {
     "connections": "Connections by service and state",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lab.csv_files import Table
 from monitoring.connections.tracker import Snapshot
-from scripts.csv_files import Table
 
 
 def csv_tables(snapshot: Snapshot) -> list[Table]:

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab.conntrack import Connection, connections
+from lab.topology import Node, Topology
+from lab.unread import Unread
 from monitoring.live import LiveError, run
 from monitoring.names import Names
-from scripts.conntrack import Connection, connections
-from scripts.topology import Node, Topology
-from scripts.unread import Unread
 
 _LIMITS = Path("/proc/sys/net/netfilter")
 _COUNTER = re.compile(r"(\w+)=(\d+)")

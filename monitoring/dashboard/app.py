@@ -11,11 +11,11 @@ from typing import Any
 from dash import Dash, Input, Output, State, ctx, html, no_update
 from flask import Flask, Response, request
 
+from lab.topology import load
 from monitoring.dashboard import details, look, page
 from monitoring.dashboard.model import Model
 from monitoring.dashboard.watchers import Watch
 from monitoring.local_only import refusal
-from scripts.topology import load
 
 PORT = 8050
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.table import TableError
 from monitoring.connections.tracker import take
 from monitoring.dashboard.model import Model, Scene
 from monitoring.health.checks import DEGRADED, DOWN, UP
 from monitoring.live import LiveError
-from scripts.table import TableError
-from security.policy import Line, Policy
-from security.policy_table import load as load_policy
-from security.policy_table import policy_path
+from security.policy.model import Line, Policy
+from security.policy.table import load as load_policy
+from security.policy.table import policy_path
 
 _EXPLAIN = Path(__file__).resolve().parents[2] / "security" / "explain.sh"
 _PATIENCE_SECONDS = 10

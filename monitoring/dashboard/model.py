@@ -7,11 +7,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 
+from lab.topology import Topology
 from monitoring.dashboard.watchers import Drop, Watch
 from monitoring.dashboard.window import Count
 from monitoring.health.checks import SHOP, Check
 from monitoring.names import HOST, Names
-from scripts.topology import Topology
 
 WORLD = "world"
 _COLUMNS = {"nginx": 1, "api-gateway": 2, "service-registry": 2, "product-service": 3, "order-service": 3,

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.topology import Topology, table_path
+from lab.unread import Unread
 from monitoring import gateway_log
 from monitoring.dashboard.window import KEPT_SECONDS, Window
 from monitoring.distribution import log_of_gateway, to_products
@@ -24,10 +26,8 @@ from monitoring.traffic import pcap, records
 from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, protocol_name
 from monitoring.traffic.pcap import Pcap
-from scripts.topology import Topology, table_path
-from scripts.unread import Unread
-from security.compiler import LOG_PREFIX, NFLOG_GROUP
-from security.nflog import DropLog, Logged, Occupied
+from security.policy.compiler import LOG_PREFIX, NFLOG_GROUP
+from security.proof.nflog import DropLog, Logged, Occupied
 
 _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB

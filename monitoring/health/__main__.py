@@ -22,15 +22,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from lab.csv_files import CsvError, Writer, open_to_append
+from lab.escape import on_one_line
+from lab.messages import print_line, print_message
+from lab.terminal import Console
+from lab.topology import TopologyError, load
 from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP, Check, Target, check_all, targets
 from monitoring.health.history import Histories
 from monitoring.health.log import COLUMNS, row_of, when
 from monitoring.quantiles import quantile
-from scripts.csv_files import CsvError, Writer, open_to_append
-from scripts.escape import on_one_line
-from scripts.messages import print_line, print_message
-from scripts.terminal import Console
-from scripts.topology import TopologyError, load
 
 _EVERY_SECONDS = 10.0
 _STYLES = {UP: "green", DEGRADED: "yellow", DOWN: "bold red"}

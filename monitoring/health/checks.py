@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
+from lab.topology import Node, Topology
 from monitoring.exchange import Exchange, http_connection
-from scripts.topology import Node, Topology
 
 TIMEOUT_SECONDS = 2.0
 SHOP = "the shop"  # a node's name has no blank

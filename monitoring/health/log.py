@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+from lab.csv_files import read as read_csv
+from lab.unread import Unread
 from monitoring.health.checks import TIMEOUT_SECONDS, Check
-from scripts.csv_files import read as read_csv
-from scripts.unread import Unread
 
 COLUMNS = ("time", "service", "up", "milliseconds", "why")
 _GAP = 3  # times the usual pause between two rounds

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from lab.escape import for_picture
+from lab.figures import plt, save
 from monitoring.colours import BLUE, VERMILION
 from monitoring.health.log import Logged
-from scripts.escape import for_picture
-from scripts.figures import plt, save
 
 MOST_PANELS = 20  # more would leave no room for their names
 HEIGHT_MM = 110  # on the page

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lab.document import Block, Document, Picture, Rows, Section, write
 from monitoring.health import pictures
 from monitoring.health.checks import DEGRADED, DOWN, SHOP
 from monitoring.health.log import Log, Logged, Span, duration, moment, read, spans
 from monitoring.quantiles import quantile
-from scripts.document import Block, Document, Picture, Rows, Section, write
 
 _SLOW = 3  # times the median
 _ENOUGH = 20  # answers, the fewest of which a 95th percentile is judged

@@ -20,6 +20,11 @@ from pathlib import Path
 
 from rich.text import Text
 
+from lab.csv_files import Table, write
+from lab.messages import print_line, print_message
+from lab.terminal import Console
+from lab.topology import TopologyError, load
+from lab.unread import Unread
 from monitoring.names import Names
 from monitoring.traffic import earlier, source
 from monitoring.traffic.ahead import ahead
@@ -27,11 +32,6 @@ from monitoring.traffic.captures import in_order
 from monitoring.traffic.packets import AddressBook
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
-from scripts.csv_files import Table, write
-from scripts.messages import print_line, print_message
-from scripts.terminal import Console
-from scripts.topology import TopologyError, load
-from scripts.unread import Unread
 
 OTHER_FORMATS = ("json", "parquet")
 REPORTS = Path(__file__).resolve().parents[2] / "reports"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from lab.unread import Unread
 from monitoring.traffic.foreign import EmptyCaptureError
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
 from monitoring.traffic.source import STANDARD_INPUT, packets_of
-from scripts.unread import Unread
 
 
 @dataclass(frozen=True)

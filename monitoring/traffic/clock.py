@@ -7,8 +7,8 @@ from datetime import date
 
 import numpy as np
 
+from lab.unread import Unread
 from monitoring.traffic.packets import UNKNOWN, Integers
-from scripts.unread import Unread
 
 _DAY, _NANOSECONDS = 86400, 1_000_000_000
 _HALF_DAY = _DAY // 2 * _NANOSECONDS

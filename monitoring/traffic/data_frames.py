@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from lab.csv_files import Table
+from lab.whole_file import draft_of
 from monitoring.traffic.columns import COLUMNS, Kind
-from scripts.csv_files import Table
-from scripts.whole_file import draft_of
 
 
 def frame_of(table: Table) -> pd.DataFrame:

@@ -10,10 +10,10 @@ from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
 
+from lab.unread import Unread
 from monitoring.traffic.frames import Frames
 from monitoring.traffic.links import carried
 from monitoring.traffic.packets import IPV4, IPV6, TCP, UDP, UNKNOWN, AddressBook, Integers, Packets, Truths
-from scripts.unread import Unread
 
 _SCTP, _UDP_LITE = 132, 136
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 43, 44, 51, 60

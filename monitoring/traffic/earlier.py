@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from scripts.whole_file import draft_path
+from lab.whole_file import draft_path
 
 _TABLES = (
     "packets_per_service_pair", "protocol_distribution", "top_talkers", "traffic_summary", "conversations",

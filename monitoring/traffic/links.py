@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lab.unread import Unread
 from monitoring.traffic.frames import Frames, swapped
 from monitoring.traffic.packets import IPV4, IPV6, LLC, UNKNOWN, Integers, Truths
-from scripts.unread import Unread
 
 # For each frame a protocol number of packets.py, or UNKNOWN, and the position of what it carries.
 Carried = tuple[Integers, Integers]

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
+from lab.unread import Unread
 from monitoring.traffic.packets import AddressBook
-from scripts.unread import Unread
 
 PORT_BITS, PORT = 16, 0xFFFF
 _MOST = 1 << 17

@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lab.csv_files import Table
+from lab.escape import for_picture, shortened
+from lab.figures import plain_numbers, plt, save
 from monitoring.colours import BLUE, VERMILION
 from monitoring.traffic.data_frames import frame_of, resampled
 from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import STEPS
-from scripts.csv_files import Table
-from scripts.escape import for_picture, shortened
-from scripts.figures import plain_numbers, plt, save
 
 _MOST_BARS, _MOST_STEPS = 10, 1000
 _WIDTH = 8.5  # inches

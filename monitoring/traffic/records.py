@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from lab.unread import Unread
 from monitoring.traffic.frames import Frames
-from scripts.unread import Unread
 
 BLOCK_BYTES = 4 << 20  # read at once
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from lab.csv_files import Table
+from lab.document import Block, Document, Picture, Rows, Section, write
 from monitoring.traffic import findings
 from monitoring.traffic.columns import COLUMNS, METRICS, Kind
 from monitoring.traffic.data_frames import frame_of
 from monitoring.traffic.tables import Tables
-from scripts.csv_files import Table
-from scripts.document import Block, Document, Picture, Rows, Section, write
 
 _MOST_ROWS = 15
 _PICTURE_WIDTH = 160  # mm: all pictures have letters of one size, and room for a narrow table beside them

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lab.unread import Unread
 from monitoring.traffic import lines
 from monitoring.traffic.foreign import NotACaptureError
 from monitoring.traffic.memory import PORT, PORT_BITS, Ends
 from monitoring.traffic.packets import ARP, IPV4, IPV6, TCP, UNKNOWN, Packets
 from monitoring.traffic.text_ip import Datagram, read_datagram
 from monitoring.traffic.text_link import Link, read_link
-from scripts.unread import Unread
 
 _LONGEST_QUOTE = 80
 _BARE_IP = re.compile(rb"\S++[ ]>[ ]\S++(?<=:)[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ]")

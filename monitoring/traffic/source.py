@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from lab.unread import Unread
 from monitoring.traffic import foreign, pcap, pcapng, records, text
 from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.frames import Frames
@@ -16,7 +17,6 @@ from monitoring.traffic.pcap import Pcap
 from monitoring.traffic.pcapng import Pcapng
 from monitoring.traffic.records import Stream
 from monitoring.traffic.unpacked import unpacked
-from scripts.unread import Unread
 
 STANDARD_INPUT = "-"
 _MAGIC = 4  # bytes

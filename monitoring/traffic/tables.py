@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from lab.csv_files import Table
 from monitoring.names import Names
 from monitoring.traffic.packets import ICMP, ICMP6, NANOSECONDS, TCP, UDP, UNKNOWN, protocol_name
 from monitoring.traffic.tally import COUNTS, PairCount, Tally
-from scripts.csv_files import Table
 
 _MILLISECOND = 1e6
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lab.unread import Unread
 from monitoring.traffic.durations import Durations
 from monitoring.traffic.packets import (
     ACK,
@@ -23,7 +24,6 @@ from monitoring.traffic.packets import (
     distinct,
 )
 from monitoring.traffic.sequences import HandshakeTimes, Retransmissions
-from scripts.unread import Unread
 
 _MOST_PAIRS = 100_000  # later pairs are counted together, as "others"
 STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each is a multiple of the one before

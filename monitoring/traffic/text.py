@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
+from lab.unread import Unread
 from monitoring.traffic import lines
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
 from monitoring.traffic.records import Stream
 from monitoring.traffic.text_link import read_link
 from monitoring.traffic.text_rows import Rows
-from scripts.unread import Unread
 
 _CHUNK = 4 << 20
 _LONGEST_PACKET = 4 << 20

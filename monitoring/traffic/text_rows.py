@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 
+from lab.unread import Unread
 from monitoring.traffic import lines
 from monitoring.traffic.clock import Clock
 from monitoring.traffic.memory import PORT, PORT_BITS, Ends, Memory
@@ -14,7 +15,6 @@ from monitoring.traffic.packets import IPV4, IPV6, TCP, UDP, UNKNOWN, AddressBoo
 from monitoring.traffic.singles import Single, Singles, flag_bits
 from monitoring.traffic.sizes import HEADERS, LARGEST_WHOLE, UDP_HEADER, options_size
 from monitoring.traffic.text_link import COOKED_2, ETHERNET
-from scripts.unread import Unread
 
 _TCP_HEADER = 20
 _STRANGE = 4  # a text of which every fourth packet is not matched may be of another style

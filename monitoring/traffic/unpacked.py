@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from lab.unread import Unread
 from monitoring.traffic import records
 from monitoring.traffic.records import Stream
-from scripts.unread import Unread
 
 _PIECE = 1 << 16  # bytes unpacked, or read, at once
 _MOST_MEMORY = 1 << 28  # bytes that xz may use

@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# doctor: who else filters on this machine. Sourced.
+# doctor: other firewalls on this machine. Sourced.
 
 runs() { pgrep -x "${1:0:15}" >/dev/null; } # the kernel keeps 15 characters of a name
 
-# The name of the backend that is not in use.
+# Print the iptables backend that is not in use.
 other_backend() { if [[ $(iptables -V) == *nf_tables* ]]; then echo iptables-legacy; else echo iptables-nft; fi; }
 
 save_other_backend() {
   local save
   save=$(other_backend)-save
-  ! command -v "$save" >/dev/null || "$save" 2>/dev/null || true # a backend that the kernel has not has no rules
+  ! command -v "$save" >/dev/null || "$save" 2>/dev/null || true # a kernel without this backend has no rules in it
 }
 
-# What `nft` itself made (nftables.service, firewalld, libvirt): not the tables iptables-nft keeps there.
+# Print rules and chains made by `nft` (nftables.service, firewalld, libvirt), not those of iptables-nft.
 native_nft() {
   command -v nft >/dev/null && command -v jq >/dev/null || return 0
   nft -j list ruleset 2>/dev/null | jq -c '.nftables[] | (.rule // .chain) as $it |
@@ -26,7 +26,7 @@ check_iptables() {
   other=$(save_other_backend)
   native=$(native_nft)
   ok "$mine, $(count "$(iptables-save | grep -c '^-A')" rule)"
-  count=$(grep -c '^-A' <<<"$other") || true # none: it prints 0, and its status is 1
+  count=$(grep -c '^-A' <<<"$other") || true # grep exits 1 if it counts 0
   backend_findings "$count" "$other"
   count=$(jq -s 'map(select(.rule)) | length' <<<"$native")
   native_findings "$count" "$native"
@@ -39,11 +39,12 @@ backend_findings() { # COUNT LINES
     problem "$name, the other backend, has FORWARD set to DROP and $(count "$1" rule): it drops what the lab forwards" \
       "sudo $name -P FORWARD ACCEPT, or move all rules to one backend (update-alternatives --config iptables)"
   elif (($1 > 0)); then
-    note "$name, the other backend, holds $(count "$1" rule) that packets meet too" "$name-save shows them; if nobody needs them, sudo $name -F"
+    note "$name, the other backend, holds $(count "$1" rule) that also apply to packets" \
+      "$name-save shows them; if you do not need them, sudo $name -F"
   fi
 }
 
-lets_lab_pass() { # FAMILY TABLE CHAIN, which drops what it does not know
+accepts_lab() { # FAMILY TABLE CHAIN with a policy of drop
   local rules bridge
   (load_topology) &>/dev/null || return 1
   load_topology
@@ -58,13 +59,13 @@ native_findings() { # COUNT LINES
   tables=$(jq -rs '[.[] | (.rule // .chain) | "\(.family) \(.table)"] | unique | join(", ")' <<<"$2")
   while read -r chain; do
     # shellcheck disable=SC2086 # its words
-    [[ -z $chain ]] || lets_lab_pass $chain || dropping+="${dropping:+, }$chain"
+    [[ -z $chain ]] || accepts_lab $chain || dropping+="${dropping:+, }$chain"
   done < <(jq -r '.chain | select(. and .hook == "forward" and .policy == "drop") | "\(.family) \(.table) \(.name)"' <<<"$2")
   if [[ -n $dropping ]]; then
-    problem "the nft chain $dropping drops what it does not know: the lab's packets too" \
-      "let the lab's bridges through there: sudo nft insert rule $dropping iifname BRIDGE accept, and the same with oifname"
+    problem "the nft chain $dropping drops what no rule accepts: the lab's packets too" \
+      "accept the lab's bridges there: sudo nft insert rule $dropping iifname BRIDGE accept, and the same with oifname"
   elif (($1 > 0)); then
-    note "nft tables ($tables) hold $(count "$1" rule) that packets meet too" "sudo nft list ruleset shows them"
+    note "nft tables ($tables) hold $(count "$1" rule) that also apply to packets" "sudo nft list ruleset shows them"
   fi
 }
 
@@ -78,15 +79,15 @@ check_firewall() {
   [[ $before != *problem$'\t'* ]] || return 0
   for chain in FORWARD INPUT OUTPUT; do said+="${said:+, }$chain $(policy_of "$chain" "$filter" | grep . || echo ACCEPT)"; done
   case $tried in
-    answered) said+="; the host is answered (tried)" ;;
-    untried*) said+="; whether the host is answered was not tried: ${tried#* }" ;;
+    answered) said+="; the host reaches its nodes (tried)" ;;
+    untried*) said+="; whether the host reaches its nodes was not tried: ${tried#* }" ;;
   esac
   ok "policies: $said"
 }
 
 firewalld_findings() {
-  ! runs firewalld || note "firewalld is active: its zones also decide what the lab's bridges forward" \
-    "sudo firewall-cmd --zone=trusted --add-interface=BRIDGE for each bridge of the table, once it is up"
+  ! runs firewalld || note "firewalld is active: its zones also filter what the lab's bridges forward" \
+    "sudo firewall-cmd --zone=trusted --add-interface=BRIDGE for each bridge of the table, when the lab is up"
 }
 
 ufw_findings() {
@@ -95,11 +96,11 @@ ufw_findings() {
     "nothing to do; after \`ufw reload\`, sudo make up puts them first again"
 }
 
-# The lab's hook is the first rule of FORWARD, so a policy there does not bite; in INPUT it lets nothing in.
+# The lab's hook is the first rule of FORWARD, so a policy of DROP there does not affect the lab; in INPUT it does.
 policy_findings() { # FILTER TRIED
   local closed
   [[ $(policy_of FORWARD "$1") != DROP ]] || grep -q '^:DOCKER-USER ' <<<"$1" ||
-    note "the policy of FORWARD is DROP: handled, the lab's rules come first there" "nothing to do"
+    note "the policy of FORWARD is DROP: handled, the lab's rules come first" "nothing to do"
   closed=$(answers_in_words "$2")
   [[ -z $closed ]] || problem_of "$closed"
 }
@@ -108,7 +109,8 @@ check_docker() {
   local filter
   filter=$(save_filter)
   if grep -q '^:DOCKER-USER ' <<<"$filter"; then
-    note "Docker is here, the policy of FORWARD is $(policy_of FORWARD "$filter"): handled, \`up\` also hooks CNET-FORWARD into DOCKER-USER" "nothing to do"
+    note "Docker is installed, the policy of FORWARD is $(policy_of FORWARD "$filter"): handled, \`up\` also hooks CNET-FORWARD into DOCKER-USER" \
+      "nothing to do"
   elif runs dockerd; then
     note "Docker runs, but has no DOCKER-USER in this iptables backend" \
       "if nodes do not reach the outside, put both on one backend (update-alternatives --config iptables) and restart Docker"

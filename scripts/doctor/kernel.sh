@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# doctor: what the kernel can do, tried and not guessed. Sourced.
+# doctor: kernel features, each tried. Sourced.
 
 THROW_AWAY=(--net --mount)
 ((EUID == 0)) || THROW_AWAY+=(--user --map-root-user)
 
-# LEVEL when it fails | what | kernel module | CONFIG_ | command. The policies of phase 4 need what is only a note.
+# LEVEL of a failure | what | kernel module | CONFIG_ | command. Only the policies of phase 4 need those with `note`.
 FEATURES='
 problem|network namespaces|-|NET_NS|ip netns add probe
 problem|veth pairs|veth|VETH|ip link add probe0 group 1 type veth peer name probe1 netns probe
@@ -27,7 +27,7 @@ note|physdev|xt_physdev|NETFILTER_XT_MATCH_PHYSDEV|physdev
 note|bridge filtering by bridge|br_netfilter|BRIDGE_NETFILTER|filter_one_bridge
 '
 
-# xt_physdev brings br_netfilter with it, and that would change the way of every other bridge's packets.
+# xt_physdev loads br_netfilter, which would send other bridges' packets through iptables.
 physdev() { [[ ! -d /proc/sys/net/bridge ]] || iptables -A PROBE -m physdev --physdev-is-bridged; }
 
 filter_one_bridge() {
@@ -35,7 +35,7 @@ filter_one_bridge() {
   ip -j -d link show probebr | jq -e '.[0].linkinfo.info_data.nf_call_iptables == 1'
 }
 
-# Inside the namespace that ends at once: what fails, as LEVEL|WHAT|MODULE|CONFIG|WHY.
+# In the temporary namespace: print each failure as LEVEL|WHAT|MODULE|CONFIG|WHY.
 try_features() {
   local level what module config command why
   mount -t tmpfs tmpfs /run
@@ -58,14 +58,14 @@ check_kernel() {
 check_bridging() {
   local switch=/proc/sys/net/bridge/bridge-nf-call-iptables
   if [[ -e $switch && $(<"$switch") == 1 ]]; then
-    note "br_netfilter hands the frames of every bridge to iptables (net.bridge.bridge-nf-call-iptables = 1): FORWARD also decides between nodes of one bridge" \
-      "nothing to do, the lab's rules let its nodes through; a rule of your own in FORWARD meets their packets too"
+    note "br_netfilter passes frames of all bridges to iptables (net.bridge.bridge-nf-call-iptables = 1): FORWARD also filters between nodes of one bridge" \
+      "nothing to do: the lab's rules accept its nodes' packets; your own rules in FORWARD match them too"
   elif [[ -e $switch ]]; then
-    ok "br_netfilter is there and off: the policies switch it on for the lab's bridges alone"
+    ok "br_netfilter is available and off: the policies switch it on for the lab's bridges only"
   elif command -v modprobe >/dev/null && modprobe --dry-run --quiet br_netfilter; then
-    ok "br_netfilter is not loaded: frames between nodes do not meet iptables until the policies load it"
+    ok "br_netfilter is not loaded: frames between nodes do not pass iptables until the policies load it"
   else
-    note "no br_netfilter: the lab works, but no policy can hold between nodes of one bridge" \
+    note "no br_netfilter: the lab works, but no policy can filter between nodes of one bridge" \
       "sudo modprobe br_netfilter, or a kernel with CONFIG_BRIDGE_NETFILTER"
   fi
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# doctor: what would be in the lab's own way; each script's own check is asked. Sourced.
+# doctor: conflicts with the lab's table, by each script's own check. Sourced.
 
-ask() { # SCRIPT, OK: its refusal "SCRIPT: what; what to do" becomes a finding
+report_check() { # SCRIPT OK: the last line of a failed `SCRIPT check`, "SCRIPT: what; how to fix it", is the finding
   local said
   if said=$("$ROOT/scripts/$1.sh" check 2>&1); then
     ok "$2"
@@ -12,11 +12,11 @@ ask() { # SCRIPT, OK: its refusal "SCRIPT: what; what to do" becomes a finding
   fi
 }
 
-check_subnets() { ask network "no route, interface or namespace of the host is in the way"; }
+check_subnets() { report_check network "no route, interface or namespace of the host conflicts with the table"; }
 
 check_ports() {
   load_topology
-  ask nat "free: $(published_ports)"
+  report_check nat "free: $(published_ports)"
 }
 
 published_ports() {
@@ -25,33 +25,34 @@ published_ports() {
   echo "${list:-none to publish}"
 }
 
-# What its check would say of missing tools is said by tools and python already.
+# Missing tools are reported by the checks tools and python.
 check_services() {
   path_of nginx >/dev/null && path_of redis-server >/dev/null && path_of postgres >/dev/null && [[ -x $VENV/bin/supervisord ]] || return 0
-  ask services "their code and the virtual environment can be read by their users"
+  report_check services "their code and the virtual environment can be read by their users"
 }
 
 check_table() {
   local running others
   if ! running=$(load_topology 2>&1); then
-    problem "${running#*.sh: }" "mend the table; its columns are explained in topology/flat.tsv"
+    problem "${running#*.sh: }" "correct the table; topology/flat.tsv explains the columns"
     return
   fi
   load_topology
   running=$(running_tables | sort -u)
-  others=$(grep -vxF -- "$TABLE" <<<"$running" | paste -sd' ') || true # there is no other
+  others=$(grep -vxF -- "$TABLE" <<<"$running" | paste -sd' ') || true # none
   if [[ -n $others ]]; then
-    note "a lab made from $others is up: \`up\` would turn it into $TABLE" "go on with it: TOPOLOGY=${others%% *}; or take it down first: sudo make down"
+    note "a lab made from $others is up: \`up\` would replace it by $TABLE" \
+      "keep it: TOPOLOGY=${others%% *}; or remove it first: sudo make down"
   else
     ok "$TABLE: nodes ${#NODES[@]}, bridges ${#BRIDGES[@]}; $([[ -n $running ]] && echo "its lab is up" || echo "no lab is up")"
   fi
 }
 
-# `ip netns` binds names in this shell's mount namespace; others see them only if that is everyone's.
+# `ip netns` creates names in this shell's mount namespace; other processes see them only if they share it.
 check_namespaces() {
   local name stale=()
   if [[ $(readlink /proc/self/ns/mnt) != "$(readlink /proc/1/ns/mnt 2>/dev/null || readlink /proc/self/ns/mnt)" ]]; then
-    note "this shell has a mount namespace of its own (ip netns exec makes one): namespaces named here are seen here alone" \
+    note "this shell has its own mount namespace (ip netns exec creates one): namespaces created here are visible only here" \
       "leave it, and enter a network with nsenter --net=/run/netns/NAME instead"
   fi
   for name in /run/netns/*; do
@@ -60,25 +61,25 @@ check_namespaces() {
   if ((${#stale[@]} > 0)); then
     note "/run/netns holds names without a namespace: ${stale[*]##*/}" "sudo rm ${stale[*]}"
   else
-    ok "/run/netns is $(findmnt -no PROPAGATION /run/netns 2>/dev/null || echo 'not there yet, ip makes it')"
+    ok "/run/netns is $(findmnt -no PROPAGATION /run/netns 2>/dev/null || echo 'not there yet, ip creates it')"
   fi
 }
 
 read_number() { cat "/proc/sys/net/$1" 2>/dev/null || echo "$2"; }
 
 conntrack_finding() {
-  local tracked most
-  most=$(read_number netfilter/nf_conntrack_max -1) tracked=$(read_number netfilter/nf_conntrack_count 0)
-  ((most < 0 || (most >= 32768 && tracked * 5 < most * 4))) ||
-    note "connection tracking holds $tracked of at most $most: a benchmark fills it, and new connections are dropped" \
+  local tracked max
+  max=$(read_number netfilter/nf_conntrack_max -1) tracked=$(read_number netfilter/nf_conntrack_count 0)
+  ((max < 0 || (max >= 32768 && tracked * 5 < max * 4))) ||
+    note "conntrack holds $tracked of at most $max connections: a benchmark fills it, and new connections are dropped" \
       "sudo sysctl -w net.netfilter.nf_conntrack_max=262144"
 }
 
-neighbours_finding() { # every node of a ping matrix keeps every other's address
-  local pairs most
-  pairs=$((${#NODES[@]} * ${#NODES[@]})) most=$(read_number ipv4/neigh/default/gc_thresh3 -1)
-  ((most < 0 || pairs < most)) ||
-    note "a ping matrix of ${#NODES[@]} nodes needs $pairs neighbour entries, the kernel keeps $most for all namespaces" \
+neighbours_finding() { # in a ping matrix each node has a neighbour entry for each other
+  local pairs max
+  pairs=$((${#NODES[@]} * ${#NODES[@]})) max=$(read_number ipv4/neigh/default/gc_thresh3 -1)
+  ((max < 0 || pairs < max)) ||
+    note "a ping matrix of ${#NODES[@]} nodes needs $pairs neighbour entries; the kernel keeps at most $max for all namespaces" \
       "sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=$((pairs * 2))"
 }
 
@@ -86,7 +87,7 @@ check_limits() {
   local said
   load_topology
   said=$(conntrack_finding && neighbours_finding)
-  if [[ -n $said ]]; then echo "$said"; else ok "connection tracking and neighbours suffice"; fi
+  if [[ -n $said ]]; then echo "$said"; else ok "the conntrack and neighbour tables are large enough"; fi
 }
 
 check_resolver() {
@@ -96,9 +97,9 @@ check_resolver() {
   if [[ -n $short ]]; then
     problem_of "$short"
   elif [[ -z $(resolvers) ]]; then
-    note "every resolver of the host is on loopback, where no namespace reaches it: in the lab, names from outside are not resolved" \
-      "put a nameserver that is not on loopback into /etc/resolv.conf; names of the lab work without it"
+    note "all resolvers of the host are on loopback, which no namespace reaches: the lab resolves no outside names" \
+      "add a nameserver that is not on loopback to /etc/resolv.conf; the lab's own names work without it"
   else
-    ok "namespaces can have a resolv.conf of their own; the host asks $(resolvers)"
+    ok "each namespace can have its own resolv.conf; the host uses $(resolvers)"
   fi
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# doctor: who runs it, and on what kind of machine. Sourced.
+# doctor: privileges and the kind of machine. Sourced.
 
 # Bits of a capability set, as linux/capability.h numbers them.
 NEEDED_CAPABILITIES=(net_admin:12 net_raw:13 sys_admin:21)
@@ -15,17 +15,19 @@ check_privileges() {
   if ((EUID == 0)); then
     missing=$(missing_capabilities | tr '\n' ' ')
     if [[ -n $missing ]]; then
-      problem "root, but without ${missing^^}" "run it outside of this container, or start that with --privileged"
+      problem "root, but without ${missing^^}" "run it outside this container, or start the container with --privileged"
     elif said=$(unshare --net --mount --pid --fork true 2>&1); then
       ok "root$([[ $(</proc/self/uid_map) =~ ^\ *0\ +0\ +4294967295 ]] || echo " of a user namespace")"
     else
-      problem "root, but the kernel refuses namespaces: $said" "run it outside of this container, or start that with --privileged"
+      problem "root, but the kernel refuses namespaces: $said" \
+        "run it outside this container, or start the container with --privileged"
     fi
   elif said=$("$ROOT/scripts/sandbox.sh" run true 2>&1); then
     note "not root: \`up\` needs it, the sandbox does not" "sudo make up, or scripts/sandbox.sh run make up"
   else
     said=$(tail -n 1 <<<"${said#sandbox.sh: }")
-    problem "not root, and no sandbox either: ${said%: sudo*}" "sudo make up$([[ $said != *': sudo '* ]] || echo "; for the sandbox: sudo ${said##*: sudo }")"
+    problem "not root, and no sandbox either: ${said%: sudo*}" \
+      "sudo make up$([[ $said != *': sudo '* ]] || echo "; for the sandbox: sudo ${said##*: sudo }")"
   fi
 }
 
@@ -42,20 +44,22 @@ container_kind() { # docker, podman, lxc..., empty outside
 check_machine() {
   local release system container
   release=$(</proc/sys/kernel/osrelease)
-  system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}") || true # without the file it is unknown, as is said below
+  system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}") || true # reported as unknown below
   ok "${system:-unknown system}, kernel $release, cgroup $([[ $(stat -fc %T /sys/fs/cgroup 2>/dev/null) == cgroup2fs ]] && echo v2 || echo v1)"
   container=$(container_kind)
-  [[ -z $container ]] || note "inside a container ($container): its capabilities, its /proc/sys and its kernel modules are what its host allows" \
-    "nothing to do while privileges, kernel and forwarding are ok; else start it with --privileged"
+  [[ -z $container ]] ||
+    note "inside a container ($container): its host decides about capabilities, /proc/sys and kernel modules" \
+      "nothing to do if privileges, kernel and forwarding are ok; otherwise start it with --privileged"
   [[ ${release,,} != *microsoft* ]] || wsl_findings "$release"
-  [[ $(cat /sys/fs/selinux/enforce 2>/dev/null) != 1 ]] || note "SELinux is enforcing: it may refuse nginx or PostgreSQL their files in $STATE_DIR" \
-    "if a service does not start, sudo ausearch -m avc -ts recent says why"
+  [[ $(cat /sys/fs/selinux/enforce 2>/dev/null) != 1 ]] ||
+    note "SELinux is enforcing: it may deny nginx or PostgreSQL access to $STATE_DIR" \
+      "if a service does not start, sudo ausearch -m avc -ts recent shows why"
   clock_findings
 }
 
 wsl_findings() { # RELEASE: 4.4.0-19041-Microsoft is WSL1, 5.15.167.4-microsoft-standard-WSL2 is not
   if [[ $1 != *-Microsoft ]]; then
-    note "WSL2: published ports are rules and not listening programs, so Windows' own localhost does not see them" \
+    note "WSL2: published ports are rules, not listening programs, so Windows' localhost does not reach them" \
       "from Windows, open http://ADDRESS:PORT with an address of \`ip -4 addr show eth0\`; inside WSL, localhost works"
   else
     problem "WSL1 has no network namespaces" "in Windows: wsl --set-version DISTRIBUTION 2"
@@ -64,11 +68,11 @@ wsl_findings() { # RELEASE: 4.4.0-19041-Microsoft is WSL1, 5.15.167.4-microsoft-
     "clone it into the Linux file system, for example into ~"
 }
 
-# Files from the future mean that the clock is behind: certificates then fail, and make is confused.
+# Files from the future mean that the clock is behind; then certificates fail, and make misjudges what is new.
 clock_findings() {
   local newest
   newest=$(find "$ROOT/scripts" "$ROOT/topology" -type f -printf '%T@\n' | sort -n | tail -1)
-  ((${newest%.*} < EPOCHSECONDS + 3600)) || note "the clock says $(date '+%F %T'), the checkout has files that are newer" \
+  ((${newest%.*} < EPOCHSECONDS + 3600)) || note "the clock says $(date '+%F %T'), but the checkout has newer files" \
     "sudo timedatectl set-ntp true (in WSL2: sudo hwclock --hctosys)"
 }
 
@@ -82,7 +86,8 @@ check_space() {
   if [[ -n $short ]]; then
     problem_of "$short"
   elif ((disk < 2000 || memory < 500)); then
-    note "$said: little for PostgreSQL and the logs (1 GB and 500 MB are comfortable)" "free some, or take a table with fewer services"
+    note "$said: little for PostgreSQL and the logs (1 GB and 500 MB are comfortable)" \
+      "free some, or use a table with fewer services"
   else
     ok "$said"
   fi

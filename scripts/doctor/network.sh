@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# doctor: how this machine's own network is set. Sourced.
+# doctor: this machine's network settings. Sourced.
 
-setting_of() { # INTERFACE NAME: as sysctl(8) names it; a dot in the interface's name (eth0.100) is kept between slashes
+setting_of() { # INTERFACE NAME: print the sysctl(8) key; with slashes if the interface's name has a dot (eth0.100)
   local key=net/ipv4/conf/$1/$2
   if [[ $1 == *.* ]]; then echo "$key"; else echo "${key//\//.}"; fi
 }
@@ -13,13 +13,13 @@ strict_reverse_path() { # the larger of "all" and the device's own value counts
   ((all == 2 || own == 2)) || ((all == 1 || own == 1))
 }
 
-stopped_forwarding() { # interfaces that the lab needs, while it is up
+stopped_forwarding() { # print interfaces that must forward while the lab is up, and do not
   local interface needed
   needed=$(bridges_up)
   [[ -z $needed ]] || for interface in $needed $(ways_out); do forwards "$interface" || echo "$interface"; done
 }
 
-closed_ways_in() { # interfaces with an address by which clients could come, and that forward nothing
+interfaces_without_forwarding() { # other interfaces by which clients could come, and that do not forward
   local interface others ours
   ours=" $(ways_out | paste -sd' ') lo "
   others=$(ip -j -4 addr show up scope global | jq -r --arg group "$LINK_GROUP" '.[] | select(.ifname and .group != $group) | .ifname')
@@ -30,26 +30,30 @@ check_forwarding() {
   local forward=/proc/sys/net/ipv4/ip_forward strict='' device said stopped closed
   for device in $(ways_out); do ! strict_reverse_path "$device" || strict+=" $device"; done
   said="ip_forward is $(<"$forward")"
-  [[ $(<"$forward") == 1 ]] || said+=" and stays so: up switches forwarding on only for the lab's bridges and the interfaces of the default routes"
+  [[ $(<"$forward") == 1 ]] || said+=" and stays 0: up switches forwarding on only for the lab's bridges and the interfaces of default routes"
   if ((EUID == 0)) && [[ ! -w $forward ]]; then
-    problem "$said, and /proc/sys is read-only" "run it outside of this container, or start that with --privileged"
+    problem "$said, and /proc/sys is read-only" \
+      "run it outside this container, or start the container with --privileged"
   else
     ok "$said, rp_filter is $([[ -n $strict ]] && echo "strict on$strict" || echo 'not strict')"
   fi
-  stopped=$(stopped_forwarding | paste -sd' ') closed=$(closed_ways_in | paste -sd' ')
-  [[ -z $stopped ]] || note "the lab is up, and what enters by $stopped is not forwarded ($(setting_of "${stopped%% *}" forwarding) is 0)" "sudo make up"
-  [[ -z $closed ]] || note "clients that come by $closed do not reach published ports: no default route leaves by it, so up does not switch forwarding on for it" \
-    "sudo sysctl -w $(setting_of "${closed%% *}" forwarding)=1"
+  stopped=$(stopped_forwarding | paste -sd' ') closed=$(interfaces_without_forwarding | paste -sd' ')
+  [[ -z $stopped ]] ||
+    note "the lab is up, but packets that enter by $stopped are not forwarded ($(setting_of "${stopped%% *}" forwarding) is 0)" \
+      "sudo make up"
+  [[ -z $closed ]] ||
+    note "clients on $closed do not reach published ports: it has no default route, so up does not switch forwarding on for it" \
+      "sudo sysctl -w $(setting_of "${closed%% *}" forwarding)=1"
   [[ -z $strict || $(ways_out | wc -l) -lt 2 ]] ||
-    note "rp_filter is strict on$strict and there are several default routes: answers that come by the other one are dropped" \
+    note "rp_filter is strict on$strict and there are several default routes: answers that arrive by the other one are dropped" \
       "sudo sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"
 }
 
 check_ipv6() {
   if [[ $(cat /proc/sys/net/ipv6/conf/all/disable_ipv6 2>/dev/null || echo 1) == 1 ]]; then
-    ok "off; nothing in the lab needs it"
+    ok "off; the lab does not need it"
   else
-    ok "on; the lab speaks IPv4 alone, so for localhost clients try ::1 and then 127.0.0.1"
+    ok "on; the lab uses only IPv4, so clients of localhost try ::1, then 127.0.0.1"
   fi
 }
 
@@ -57,21 +61,22 @@ check_uplink() {
   local device mtu
   device=$(ways_out | sed -n 1p)
   if [[ -z $device ]]; then
-    note "no default route: nodes reach this machine, and no further" "ip route add default via GATEWAY; the proof of the way out fails until then"
+    note "no default route: nodes reach only this machine" \
+      "ip route add default via GATEWAY; the proof of masquerading fails until then"
     return
   fi
   mtu=$(ip -j link show dev "$device" | jq '.[0].mtu')
   if ((mtu < 1500)); then
-    note "the way out is $device with an MTU of $mtu (a VPN, a cloud): nodes send 1500, and where ICMP is filtered large answers hang" \
+    note "the default route uses $device with an MTU of $mtu (a VPN, a cloud): nodes send 1500, and large packets hang where ICMP is filtered" \
       "sudo iptables -t mangle -A FORWARD -o $device -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
   else
-    ok "the way out is $device, MTU $mtu"
+    ok "the default route uses $device, MTU $mtu"
   fi
 }
 
 host_interfaces() { printf '%s\n' "${BRIDGES[@]}" "${PORT[@]}"; }
 
-# FILE of systemd-networkd that matches an interface of ours by name.
+# Print a .network file of systemd-networkd that matches one of the lab's interfaces.
 matching_network_file() {
   local file pattern interface
   for file in /etc/systemd/network/*.network /run/systemd/network/*.network /usr/lib/systemd/network/*.network; do
@@ -87,11 +92,12 @@ check_managers() {
   local file
   load_topology
   if runs NetworkManager && ! grep -qsE "^unmanaged-devices=.*(${BRIDGES[0]}|veth)" /etc/NetworkManager/NetworkManager.conf /etc/NetworkManager/conf.d/*; then
-    note "NetworkManager runs and may take the lab's interfaces for its own" \
+    note "NetworkManager is running and may configure the lab's interfaces" \
       "in /etc/NetworkManager/conf.d/lab.conf: [keyfile] unmanaged-devices=$(printf 'interface-name:%s;' "${BRIDGES[@]}")interface-name:veth*"
   fi
   file=$(matching_network_file)
   if runs systemd-networkd && [[ -n $file ]]; then
-    note "systemd-networkd runs, and $file matches interfaces of the lab" "add a file before it that matches them, with Unmanaged=yes in [Link]"
+    note "systemd-networkd is running, and $file matches interfaces of the lab" \
+      "add a file before it that matches them, with Unmanaged=yes in [Link]"
   fi
 }

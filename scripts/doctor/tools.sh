@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# doctor: the programs the lab calls, and Python. Sourced.
+# doctor: the lab's programs, and Python. Sourced.
 
-# COMMAND, least version (- any) and what asks for it, package in Debian, Fedora and Arch.
-# Least versions: bash EPOCHREALTIME and inherit_errexit; iptables its nft variant; unshare --kill-child and
-# setpriv --pdeathsig; env --default-signal; fping -4's default and -C with -q; Redis maxmemory-clients; PostgreSQL client_connection_check_interval; ip is tried instead (see ip_speaks).
+# COMMAND, minimum version (- for any) and the option that prints it, package in Debian, Fedora and Arch.
+# Reasons for the versions: bash EPOCHREALTIME and inherit_errexit; iptables its nft variant; unshare --kill-child and
+# setpriv --pdeathsig; env --default-signal; fping -4's default and -C with -q; Redis maxmemory-clients; PostgreSQL client_connection_check_interval.
+# ip is tried instead (see has_recent_ip).
 TOOLS='
 bash          5.0   --version  bash         bash                 bash
 ip            -     -          iproute2     iproute              iproute2
@@ -35,13 +36,13 @@ python3       -     -          python3      python3              python
 git           -     -          git          git                  git
 '
 
-# Debian keeps PostgreSQL's programs off PATH, a folder for each version.
+# Debian has PostgreSQL's programs outside PATH, in a folder for each version.
 path_of() {
   command -v "$1" || { [[ $1 == postgres ]] && compgen -G '/usr/lib/postgresql/*/bin/postgres' | sort -V | tail -1 | grep .; }
 }
 
-# Of iproute2 the version says little (it was a date for years): what is used is tried.
-ip_speaks() {
+# iproute2's version was a date for years, so try the options that the lab uses.
+has_recent_ip() {
   command -v jq >/dev/null || return 0
   ip -j link show lo 2>/dev/null | jq -e '.[0].ifname == "lo"' &>/dev/null && ip -batch - <<<'link show lo' &>/dev/null
 }
@@ -59,7 +60,7 @@ check_tools() {
     elif [[ $least != - ]]; then
       have=$(version_of "$path" "$flag") || have=0
       seen+=", $tool $have"
-      not_older "$least" "$have" || problem "$tool is $have, at least $least is needed" "install a newer $debian"
+      not_older "$least" "$have" || problem "$tool is $have; at least $least is needed" "install a newer $debian"
     fi
   done <<<"$TOOLS"
   if [[ -n $missing ]]; then
@@ -67,12 +68,13 @@ check_tools() {
   else
     ok "${seen#, }"
   fi
-  ! command -v ip >/dev/null || ip_speaks || problem "ip does not know -j or -batch" "install a newer iproute2 (4.18 or later)"
+  ! command -v ip >/dev/null || has_recent_ip ||
+    problem "ip does not know -j or -batch" "install a newer iproute2 (4.18 or later)"
 }
 
 each_once() { tr ' ' '\n' <<<"$1" | awk 'NF && !seen[$0]++' | paste -sd' '; }
 
-# Where there is apt-get, `make up` installs them first; elsewhere it can only name them.
+# With apt-get, `make up` installs them first; elsewhere it only names them.
 missing_tools() { # NAMES DEBIAN FEDORA ARCH
   if command -v apt-get >/dev/null; then
     note "missing: $1" "make up installs them, or sudo apt-get install $2 (Fedora: $3; Arch: $4)"
@@ -81,18 +83,18 @@ missing_tools() { # NAMES DEBIAN FEDORA ARCH
   fi
 }
 
-# The distribution's Python first, as scripts/install.sh does.
+# Check the Python that scripts/install.sh uses.
 check_python() {
   local python=/usr/bin/python3 version
   [[ -x $python ]] || python=$(command -v python3) || { problem "no python3" "install Python 3.11 or newer" && return; }
   version=$("$python" -c 'import platform; print(platform.python_version())')
   if ! not_older 3.11 "$version"; then
-    problem "$python is $version, at least 3.11 is needed" "install python3.11 or newer"
+    problem "$python is $version; at least 3.11 is needed" "install python3.11 or newer"
   elif [[ -x $VENV/bin/supervisord ]]; then
     ok "$python $version, $VENV"
   elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null && ! command -v apt-get >/dev/null; then
-    problem "$python $version cannot make virtual environments" "install its venv and ensurepip modules"
+    problem "$python $version cannot create virtual environments" "install its venv and ensurepip modules"
   else
-    note "$python $version, no virtual environment in $VENV yet" "make up makes it, or sudo scripts/install.sh up"
+    note "$python $version, no virtual environment in $VENV yet" "make up creates it, or sudo scripts/install.sh up"
   fi
 }

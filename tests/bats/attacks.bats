@@ -65,7 +65,7 @@ ATTACKED='source tests/bats/inside_policy.bash; policed_network; watch_drops
 
 @test "mail may not leave, HTTP may" {
   sandboxed "$ATTACKED"'
-    ip netns exec world python3 scripts/echo_address.py 203.0.113.2 25 & ip netns exec world python3 scripts/echo_address.py 203.0.113.2 80 &
+    ip netns exec world python3 lab/echo_address.py 203.0.113.2 25 & ip netns exec world python3 lab/echo_address.py 203.0.113.2 80 &
     way_out() { in_node redis-cache timeout 1 bash -c "</dev/tcp/203.0.113.2/$1" 2>/dev/null; }
     retry 5 way_out 80
     stopped default way_out 25
@@ -81,7 +81,7 @@ ATTACKED='source tests/bats/inside_policy.bash; policed_network; watch_drops
     stopped database-closed from_53 api-gateway 2>/dev/null
     fragmented() { in_node "$1" timeout 10 .venv/bin/python -c "
 import socket, time
-from security import packets
+from security.proof import packets
 own, to = \"$(address_of "$1")\", \"10.0.0.60\"
 tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); tap.settimeout(1)
 out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)

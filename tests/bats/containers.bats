@@ -18,7 +18,7 @@ nodes="api-gateway nginx-lb order-service postgres-db product-1 product-2 produc
     for node in $nodes; do
       scripts/contain.sh show "$node" >/run/view; cat /run/view
       folder=$(ls /proc/$(pid_of $node)/root/services)
-      grep "^sees " /run/view | sed "s, /scripts , ," | grep -xE "sees +/bin /dev /etc /lib (/lib32 )?(/lib64 )?(/libx32 )?/proc /sbin /services /state /tmp /usr /venv /services/$folder"
+      grep "^sees " /run/view | sed "s, /lab , ," | grep -xE "sees +/bin /dev /etc /lib (/lib32 )?(/lib64 )?(/libx32 )?/proc /sbin /services /state /tmp /usr /venv /services/$folder"
       grep -xE "writes +/dev/full /dev/null /dev/random /dev/shm /dev/urandom /dev/zero /state /tmp" /run/view
       grep -xE "host name +$node" /run/view
       grep -xE "user.s name +none on the host" /run/view

@@ -39,7 +39,7 @@ state() {
 }
 
 @test "make bench refuses at once while the platform holds the ports that it needs, and names the holder" {
-  run env -u COMPOSE_PROJECT_NAME "$ROOT/bench/compare.sh"
+  run env -u COMPOSE_PROJECT_NAME "$ROOT/bench/compare/run.sh"
   ((status == 1))
   says "ports that the comparison needs are held: 8081 3000 8501 6380 5433 (8081 by container cnet-test-nginx-1 of project cnet-test); free them"
 }

@@ -112,9 +112,9 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
     cured "the rule -A MINE -s 10.0.0.0/8 -j DROP drops answers to" "-N MINE" "-A INPUT -j MINE" "-A MINE -s 10.0.0.0/8 -j DROP"
     cured "the policy of OUTPUT is DROP, and drops what the host sends to br-app (tried)" "-P OUTPUT DROP"
     cured "the rule -A OUTPUT -j REJECT --reject-with icmp-port-unreachable drops what the host sends to br-app (tried)" "-A OUTPUT -j REJECT" "-A INPUT -j REJECT" "-I INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"
-    cured "the host does not reach its own test address: something in INPUT, no counter tells what" "-A INPUT -j NFQUEUE"'
+    cured "the host does not reach its test address: a rule of INPUT that no counter shows" "-A INPUT -j NFQUEUE"'
   succeeds
-  finds ok firewall 'FORWARD ACCEPT, INPUT ACCEPT, OUTPUT DROP; the host is answered \(tried\)'
+  finds ok firewall 'FORWARD ACCEPT, INPUT ACCEPT, OUTPUT DROP; the host reaches its nodes \(tried\)'
 }
 
 @test "a rule that no packet between the host and its nodes meets is no problem, and what cannot be tried is said to be untried" {
@@ -124,8 +124,8 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
     echo "/usr/sbin/iptables-save \"\$@\"; printf \"*filter\n-A INPUT -m set --match-set none src -j DROP\nCOMMIT\n\"" | fake iptables-save
     doctor check firewall; DRY_RUN=1 scripts/lab.sh up >/run/up 2>&1 || { cat /run/up; exit 1; }'
   succeeds
-  finds ok firewall 'FORWARD DROP, INPUT DROP, OUTPUT ACCEPT; the host is answered \(tried\)'
-  finds ok firewall 'FORWARD DROP, INPUT DROP, OUTPUT ACCEPT; whether the host is answered was not tried: .*iptables-restore'
+  finds ok firewall 'FORWARD DROP, INPUT DROP, OUTPUT ACCEPT; the host reaches its nodes \(tried\)'
+  finds ok firewall 'FORWARD DROP, INPUT DROP, OUTPUT ACCEPT; whether the host reaches its nodes was not tried: .*iptables-restore'
 }
 
 @test "a resolv.conf that is a link to nothing, and an /etc that cannot be written, are refused; loopback alone is noted" {
@@ -139,7 +139,7 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
   finds problem resolver '/etc cannot be written'
   in_sandbox 'echo nameserver 127.0.0.53 >/etc/resolv.conf; doctor check resolver'
   succeeds
-  finds note resolver 'every resolver of the host is on loopback'
+  finds note resolver 'all resolvers of the host are on loopback'
 }
 
 @test "a name of the table that is an alternative name of the host's interface is refused" {
@@ -207,7 +207,7 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
 @test "a tool that is too old is a problem" {
   in_sandbox 'echo "echo fping: Version 3.2" | fake fping; doctor check tools'
   ((status == 1))
-  finds problem tools 'fping is 3.2, at least 4.0'
+  finds problem tools 'fping is 3.2; at least 4.0'
   in_sandbox 'echo "echo fping: Version 10.2" | fake fping; doctor check tools'
   succeeds
 }
@@ -257,10 +257,10 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
     doctor check forwarding'
   succeeds
   [[ ${output#*dotted} == *"sudo sysctl -w net/ipv4/conf/eth0.100/forwarding=1"*"ok "* && ${output##*eth0.100} != *"note "* ]]
-  finds ok forwarding 'ip_forward is 0 and stays so'
+  finds ok forwarding 'ip_forward is 0 and stays 0'
   [[ ${output%%stopped*} != *"note "* ]]
-  finds note forwarding 'what enters by br-app is not forwarded'
-  finds note forwarding 'clients that come by two do not reach published ports'
+  finds note forwarding 'packets that enter by br-app are not forwarded'
+  finds note forwarding 'clients on two do not reach published ports'
 }
 
 @test "a read-only /proc/sys is a problem" {
@@ -279,9 +279,9 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
 @test "br_netfilter for every bridge is noted, for none is not" {
   in_sandbox '[[ -e /proc/sys/net/bridge ]] || exit 77; sysctl -qw net.bridge.bridge-nf-call-iptables=1; doctor check bridging'
   ((status != 77)) || skip_by_kernel "br_netfilter is not loaded"
-  finds note bridging 'frames of every bridge'
+  finds note bridging 'frames of all bridges'
   in_sandbox 'sysctl -qw net.bridge.bridge-nf-call-iptables=0; doctor check bridging'
-  finds ok bridging 'there and off'
+  finds ok bridging 'available and off'
 }
 
 @test "not root is named, with what the sandbox wants, and what was left out" {
@@ -318,7 +318,7 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
 }
 
 @test "a clock behind the checkout's files is noted" {
-  cp -r "$ROOT/scripts" "$ROOT/topology" .
+  cp -r "$ROOT/scripts" "$ROOT/lab" "$ROOT/topology" .
   touch -d '+2 days' topology/flat.tsv
   run scripts/doctor.sh check machine
   finds note machine 'the clock says'
@@ -354,7 +354,7 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
     mkdir -p /run/systemd/network; printf "[Match]\nName=en* veth*\n[Network]\nDHCP=yes\n" >/run/systemd/network/all.network
     doctor check managers'
   succeeds
-  finds note managers 'NetworkManager runs'
+  finds note managers 'NetworkManager is running'
   fix_is 'unmanaged-devices=interface-name:br-app;'
   finds note managers '/run/systemd/network/all.network matches'
   in_sandbox 'doctor check managers'
@@ -363,7 +363,7 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
 
 @test "a private mount namespace and stale names are noted" {
   in_sandbox 'unshare --mount scripts/doctor.sh check namespaces'
-  finds note namespaces 'mount namespace of its own'
+  finds note namespaces 'its own mount namespace'
   in_sandbox 'touch /run/netns/left; doctor check namespaces'
   finds note namespaces 'without a namespace: left'
   finds_no note 'namespaces +this shell'
@@ -399,7 +399,7 @@ wide_table() { # NODES, all on one bridge
   wide_table 1001 >wide.tsv
   TOPOLOGY=$PWD/wide.tsv run "$ROOT/scripts/doctor.sh" check limits
   succeeds
-  finds note limits "1001 nodes needs 1002001 neighbour entries, the kernel keeps $most"
+  finds note limits "1001 nodes needs 1002001 neighbour entries; the kernel keeps at most $most"
 }
 
 @test "a lab from another table is noted" {
@@ -414,7 +414,7 @@ wide_table() { # NODES, all on one bridge
   TOPOLOGY=$PWD/bad.tsv in_sandbox 'doctor check table ports subnets'
   ((status == 1))
   finds problem table "bad.tsv:1: namespace: the header line lacks"
-  finds note skipped 'without a good table: ports, subnets'
+  finds note skipped 'without a valid table: ports, subnets'
   finds_no problem '(ports|subnets)'
 }
 
@@ -437,10 +437,10 @@ wide_table() { # NODES, all on one bridge
 
 @test "a check that hangs is ended and named, one that breaks too; the others go on" {
   in_sandbox 'echo "exec sleep 60" | fake nft; echo "echo broken >&2; exit 3" | fake df
-    DOCTOR_PATIENCE=2 doctor check iptables space ipv6; ! pgrep -x sleep'
+    DOCTOR_TIMEOUT_SECONDS=2 doctor check iptables space ipv6; ! pgrep -x sleep'
   succeeds
   finds note iptables 'no answer within 2 s'
-  finds note space 'could not be looked at: broken'
+  finds note space 'the check failed: broken'
   finds ok ipv6 ''
 }
 

@@ -71,12 +71,12 @@ load helpers
 }
 
 @test "a deadline does not move when the clock is set" {
-  run timeout 20 bash -c 'source "$0"; unset EPOCHREALTIME; EPOCHREALTIME=1.000000; retry_until 1 false' "$ROOT/scripts/lib.sh"
+  run timeout 20 bash -c 'source "$0"; unset EPOCHREALTIME; EPOCHREALTIME=1.000000; retry_until 1 false' "$ROOT/scripts/lib/common.sh"
   [[ $status == 1 ]]
 }
 
 @test "a measurement during which the clock was set is refused" {
-  run bash -c 'source "$0"; offset=$(clock_offset); need_same_clock "$offset" && need_same_clock $((offset - 3600))' "$ROOT/scripts/lib.sh"
+  run bash -c 'source "$0"; offset=$(clock_offset); need_same_clock "$offset" && need_same_clock $((offset - 3600))' "$ROOT/scripts/lib/common.sh"
   [[ $status == 1 ]]
   says "the clock was set by 3600 s during the measurement, so its times are wrong; run it again"
 }

@@ -63,7 +63,7 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
     iptables -D FORWARD -d 10.0.0.60 -p tcp -j REJECT --reject-with tcp-reset
     iptables -t mangle -I PREROUTING -s 10.0.0.40 -j DROP; foreign; iptables -t mangle -D PREROUTING -s 10.0.0.40 -j DROP
     in_node postgres-db iptables -I INPUT -p tcp --dport 5432 -j DROP; foreign; in_node postgres-db iptables -F INPUT
-    iptables -D FORWARD -m comment --comment "cnet: what passes through" -j CNET-FORWARD; iptables -P FORWARD DROP; foreign
+    iptables -D FORWARD -m comment --comment "cnet: forwarded packets" -j CNET-FORWARD; iptables -P FORWARD DROP; foreign
     iptables -P FORWARD ACCEPT
     told allowed database order-service postgres-db 5432
     nft "add table inet others; add chain inet others forward { type filter hook forward priority 10; }; add rule inet others forward ip daddr 10.0.0.60 drop"

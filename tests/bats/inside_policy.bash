@@ -14,7 +14,7 @@ in_node() { nsenter --net="/run/netns/$(namespace_of "$1")" -- "${@:2}"; }      
 
 # A server on a port of a node; it ends with the sandbox.
 listen() { # NODE PORT
-  in_node "$1" python3 scripts/echo_address.py "$(address_of "$1")" "$2" &
+  in_node "$1" python3 lab/echo_address.py "$(address_of "$1")" "$2" &
   retry 5 in_node "$1" bash -c "</dev/tcp/$(address_of "$1")/$2" 2>/dev/null
 }
 

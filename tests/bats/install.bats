@@ -91,7 +91,7 @@ without_overlay() { ((status != 77)) || skip_by_kernel 'no overlay file system';
 
 @test "an unknown command exits with 2 and shows the usage, for every script" {
   for script in scripts/{network,nat,services,lab,verify,install,sandbox,doctor,report,topology,contain} \
-    security/{policy,mutants} monitoring/{capture,monitor,dashboard,exporter} bench/analysis; do
+    security/{policy,mutants} monitoring/{capture,monitor,dashboard,exporter} bench/analysis/run; do
     run "$ROOT/$script.sh" nonsense
     ((status == 2))
     says "$script.sh"

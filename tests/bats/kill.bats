@@ -17,7 +17,7 @@ load helpers
     scripts/network.sh up >/dev/null
     mkdir -p /etc/netns/product9; touch /etc/netns/product9/resolv.conf.cnet /run/cnet/{scaled.tsv,scaled.tsv.new,supervisord.conf.new}
     mkdir -p /etc/netns/other; touch /etc/netns/other/resolv.conf
-    take() { (source scripts/lib.sh; SCRIPT=$1 && take_lock 2>"/run/$1"; "${@:2}"); }
+    take() { (source scripts/lib/common.sh; SCRIPT=$1 && take_lock 2>"/run/$1"; "${@:2}"); }
     remove() { retry 5 grep waiting /run/second; rm -rf "$RUN_DIR"; }
     holds() { refute flock --nonblock "$RUN_DIR/lock" true; }
     take first remove & sleep 0.5; take second holds; wait
@@ -81,7 +81,7 @@ load helpers
     security/policy.sh up &>/run/up || { cat /run/up; exit 1; }
     conntrack -L -d 10.0.0.60 2>/dev/null | awk "{ print \$1, \$5 }" | grep -xF "tcp src=10.0.0.40"
     [[ $(conntrack -L -d 10.0.0.60 2>/dev/null | wc -l) == 1 ]]
-    source scripts/lib.sh; source scripts/rules.sh
+    source scripts/lib/common.sh; source scripts/lib/rules.sh
     forget_tracked -s 10.0.0.99 # there is none
     mkdir /run/bin; printf "#!/bin/sh\necho \"conntrack v1: Operation failed\" >&2; exit 1" >/run/bin/conntrack; chmod +x /run/bin/conntrack
     PATH=/run/bin:$PATH; hash -r; status=0

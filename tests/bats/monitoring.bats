@@ -207,7 +207,7 @@ UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
     for node in product-2 product-3; do grep "cnet_service_up{service=\"$node\"} 0.0" /run/metrics; done
     code() { curl -s -o /dev/null -w "%{http_code}" -m 5 "$@" http://127.0.0.1:9105/targets; }
     [[ $(code) == 200 && $(code -H "Host: localhost:9105") == 200 && $(code -H "Host: evil.example") == 403 && $(code -H "Host;") == 400 ]]
-    source scripts/lib.sh; source scripts/checks.sh
+    source scripts/lib/common.sh; source scripts/lib/checks.sh
     for address in 10.0.0.31 10.0.0.32; do
       begin=$EPOCHSECONDS status=0
       expect "GET /health" 200 . "http://$address:5000/health" | tee /run/said

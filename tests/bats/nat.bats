@@ -6,7 +6,7 @@ load helpers
 
 # A network with NAT, and a web server in nginx-lb in place of nginx.
 NAT_UP='scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null
-nsenter --net=/run/netns/nginx-lb python3 scripts/echo_address.py 10.0.0.10 80 & retry 10 listens 80 nginx-lb
+nsenter --net=/run/netns/nginx-lb python3 lab/echo_address.py 10.0.0.10 80 & retry 10 listens 80 nginx-lb
 '
 
 # Three more interfaces of the host, each with a namespace behind it that is its neighbour.
@@ -18,9 +18,9 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
 
 @test "a namespace reaches the outside, and is seen there with the host'\''s address" {
   sandboxed "$NAT_UP"'
-    ip netns exec world python3 scripts/echo_address.py 203.0.113.2 80 & retry 10 listens 80 world
+    ip netns exec world python3 lab/echo_address.py 203.0.113.2 80 & retry 10 listens 80 world
     [[ $(ip netns exec redis-cache curl -fsS -m 3 http://203.0.113.2/) == 203.0.113.1 ]]
-    iptables -t nat -D CNET-POSTROUTING -s 10.0.0.0/16 ! -o br-app -m comment --comment "cnet: br-app: nodes leave with the address of the host: nobody outside knows theirs" -j MASQUERADE
+    iptables -t nat -D CNET-POSTROUTING -s 10.0.0.0/16 ! -o br-app -m comment --comment "cnet: br-app: masquerade: outgoing traffic uses the address of the host" -j MASQUERADE
     conntrack -F 2>/dev/null
     refute ip netns exec redis-cache curl -fsS -m 1 http://203.0.113.2/ # without the rule there is no answer
   '
@@ -43,7 +43,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
 
 @test "route_localnet opens no loopback service of the host to a node" {
   sandboxed "$NAT_UP"'
-    python3 scripts/echo_address.py 127.0.0.1 9000 & retry 10 listens 9000
+    python3 lab/echo_address.py 127.0.0.1 9000 & retry 10 listens 9000
     curl -fsS -m 2 http://127.0.0.1:9000/
     ip -n redis-cache route add 127.0.0.0/8 via 10.0.0.1 table 100; ip -n redis-cache rule add pref 0 to 127.0.0.1 dport 9000 lookup 100
     ip netns exec redis-cache sysctl -qw net.ipv4.conf.veth-redis.route_localnet=1
@@ -219,7 +219,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
     [[ $(forwarding all default br-app uplink eth1 eth2 eth3) == "0 0 1 1 1 1 0" ]]
     pings far1 192.168.2.2; refute pings far3 192.168.1.2; refute pings world 192.168.1.2
     ip netns exec world curl -fsS -m 3 http://203.0.113.1:8080/; pings redis-cache 203.0.113.2 # the lab'\''s own traffic passes there
-    iptables -D CNET-FORWARD -i uplink -m comment --comment "cnet: uplink did not forward before up: it opens no connection to other interfaces" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+    iptables -D CNET-FORWARD -i uplink -m comment --comment "cnet: uplink did not forward before up: drop its new connections to other interfaces" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
     pings world 192.168.1.2 # the twin: it is that rule
     scripts/nat.sh up >/dev/null; refute pings world 192.168.1.2
     kill %1; wait

@@ -267,9 +267,9 @@ refuses() { # TEXT PREPARATION: up and check say so
 }
 
 @test "a missing tool is named" {
-  refuses "network.sh: missing: jq; sudo scripts/install.sh up" '
+  refuses "network.sh: missing: python3; sudo scripts/install.sh up" '
     mkdir /run/bin
-    for tool in /usr/bin/* /usr/sbin/ip; do [[ $tool == */jq ]] || ln -s "$tool" /run/bin/ 2>/dev/null || :; done
+    for tool in /usr/bin/* /usr/sbin/ip; do [[ $tool == */python3* ]] || ln -s "$tool" /run/bin/ 2>/dev/null || :; done
     PATH=/run/bin
   '
 }
@@ -327,7 +327,7 @@ END
 @test "the outside of a proof that runs is no drift; one that a killed proof left is" {
   on_a_host '
     network up >/dev/null
-    ( source scripts/topology.sh; source scripts/outside.sh; take_lock; make_outside; touch /run/made; exec sleep 30 ) & proof=$!
+    ( source scripts/topology.sh; source scripts/lib/outside.sh; take_lock; make_outside; touch /run/made; exec sleep 30 ) & proof=$!
     retry 10 test -e /run/made
     network status
     kill -9 "$proof"
@@ -553,7 +553,7 @@ surplus  MTU 400 on veth-api-br of the host, wanted 1500"
     network up >/dev/null
     for alias in garbage "cnet garbage" "my own bridge"; do
       ip link set br-app alias "$alias"
-      diff <(scripts/topology.sh dump) <(/usr/bin/python3 -m scripts.topology dump)
+      diff <(scripts/topology.sh dump) <(scripts/topology.sh dump flat)
       drifted "missing  $ROOT/topology/flat.tsv as the table of bridge br-app
 surplus  alias \"$alias\" of bridge br-app"
     done

@@ -55,14 +55,14 @@ load helpers
 
 @test "a second terminal enters a sandbox that runs, and names them when there are several" {
   run -1 unshare --pid --fork --mount-proc "$ROOT/scripts/sandbox.sh" enter
-  says "no sandbox runs"
+  says "no sandbox is running"
   run unshare --pid --fork --mount-proc bash -c '
     cd "$ROOT"
     scripts/sandbox.sh run bash -c "ip link add marked type bridge; sleep 20" & first=$!
     until entered=$(echo "hostname; ip -br link show marked" | scripts/sandbox.sh enter 2>/dev/null) && [[ $entered == *marked* ]]; do sleep 0.1; done
     echo "$entered"
     scripts/sandbox.sh run sleep 20 & second=$!
-    text=; until [[ $text == *"several sandboxes run"* ]]; do text=$(scripts/sandbox.sh enter 2>&1 </dev/null) || :; done
+    text=; until [[ $text == *"several sandboxes are running"* ]]; do text=$(scripts/sandbox.sh enter 2>&1 </dev/null) || :; done
     echo "$text"
     pid=${text##*of } pid=${pid%% *}
     echo hostname | scripts/sandbox.sh enter "$pid" 2>/dev/null
@@ -71,8 +71,8 @@ load helpers
   '
   succeeds
   says "marked"
-  says "several sandboxes run; name one: scripts/sandbox.sh enter PID, of"
-  says "process 1 is no sandbox"
+  says "several sandboxes are running; name one: scripts/sandbox.sh enter PID, of"
+  says "process 1 is not a sandbox"
   says "status 1"
 }
 
@@ -92,7 +92,7 @@ load helpers
     home=$(mktemp -d); cp -a /etc "$home/etc"; mount --bind "$home/etc" /etc; trap "umount -l /etc; rm -rf $home" EXIT
     useradd --uid 2001 --home-dir "$home/learner" --create-home learner
     usermod --add-subuids 300000-365535 --add-subgids 300000-365535 learner
-    mkdir "$home/learner/lab"; cp -r '"$ROOT"'/scripts '"$ROOT"'/topology '"$ROOT"'/services "$home/learner/lab"
+    mkdir "$home/learner/lab"; cp -r '"$ROOT"'/scripts '"$ROOT"'/lab '"$ROOT"'/topology '"$ROOT"'/services "$home/learner/lab"
     chown -R learner "$home/learner"; chmod 755 "$home"
     setpriv --reuid 2001 --regid 2001 --clear-groups env HOME="$home/learner" USER=learner "$home/learner/lab/scripts/sandbox.sh" run bash -c "
       cd $home/learner/lab; scripts/network.sh up >/dev/null && scripts/nat.sh up >/dev/null && scripts/verify.sh network"
@@ -124,7 +124,7 @@ load helpers
   succeeds
   [[ $(grep -cx "from within" <<<"$output") == 2 ]]
   says "127.0.0.1:9080"
-  says "cannot listen on 127.0.0.1:8050: Address already in use; take another port of the host: PUBLISH=8051:8050"
+  says "cannot listen on 127.0.0.1:8050: Address already in use; use another port of the machine: PUBLISH=8051:8050"
   says 'PUBLISH: "http" is not PORT or PORT:SANDBOX_PORT'
   [[ $(grep -c "status 1" <<<"$output") == 2 ]]
 }

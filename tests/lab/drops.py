@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import select
 
-from security.compiler import NFLOG_GROUP
-from security.nflog import DropLog
+from security.policy.compiler import NFLOG_GROUP
+from security.proof.nflog import DropLog
 
 
 def main() -> None:

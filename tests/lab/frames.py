@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
-from security import packets
+from security.proof import packets
 
 INVENTED = IPv4Address("192.0.2.1")  # TEST-NET-1, RFC 5737
 IGMP, QUERY, ALL_SYSTEMS = 2, 0x11, "224.0.0.1"

@@ -7,8 +7,8 @@
 #
 # The same seed gives the same commands, and the same shares of the time that each takes.
 
-# shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 # shellcheck source=tests/bats/inside.bash
 source "$ROOT/tests/bats/inside.bash"
 
@@ -30,8 +30,8 @@ kill_after() { # COMMAND MILLISECONDS
   begin=$(milliseconds)
   setsid "${words[@]}" &>/run/killed.log &
   pid=$!
-  until gone "$pid" || (($(milliseconds) - begin >= $2)); do sleep 0.02; done
-  if gone "$pid"; then TAKES[$1]=$(($(milliseconds) - begin)) ENDED=", it had ended"; fi
+  until process_ended "$pid" || (($(milliseconds) - begin >= $2)); do sleep 0.02; done
+  if process_ended "$pid"; then TAKES[$1]=$(($(milliseconds) - begin)) ENDED=", it had ended"; fi
   kill -9 -- "-$pid" 2>/dev/null || : # it had ended
   wait "$pid" 2>/dev/null || :
 }

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaos.analysis import balance
-from chaos.load import Load
-from chaos.report import read_samples_from
-from scripts.topology import ROOT, load, table_path
-from scripts.unread import Unread
+from faults.chaos.analysis import balance
+from faults.chaos.load import Load
+from faults.chaos.report import read_samples_from
+from lab.topology import ROOT, load, table_path
+from lab.unread import Unread
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "5"))
 TOPOLOGY = load(table_path())

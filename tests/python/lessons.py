@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("lessons", "measurements")
 SECONDS = 90
 MARK = "lesson-command-ended"
 
@@ -63,11 +64,12 @@ def read_lesson(path: Path) -> Lesson:
     text = path.read_text()
     start = re.search(r"^Start: `([^`]+)`(?:.*\n)*?\n", text, re.MULTILINE)
     not_run = re.search(r"Tests do not run these commands: ([^.]+)\.", re.sub(r"\s+", " ", text))
+    page = f"{path.parent.name}/{path.name}"
     return Lesson(
-        path.name,
+        page,
         start[1] if start else "",
         not_run[1] if not_run else "",
-        tuple(read_commands(path.name, text)),
+        tuple(read_commands(page, text)),
     )
 
 
@@ -94,7 +96,7 @@ def read_commands(page: str, text: str) -> Iterator[Command]:
 
 
 def lessons() -> list[Lesson]:
-    return [read_lesson(path) for path in sorted((ROOT / "docs").glob("*.md"))]
+    return [read_lesson(path) for folder in FOLDERS for path in sorted((ROOT / "docs" / folder).glob("*.md"))]
 
 
 # --- comparing ---------------------------------------------------------------------------------------------------

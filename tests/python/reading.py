@@ -10,9 +10,9 @@ import crafted
 from crafted import Captured, ipv4, ipv6, udp
 from test_traffic import analysed, tables_of
 
+from lab.unread import Unread
 from monitoring.traffic import source
 from monitoring.traffic.packets import AddressBook, protocol_name
-from scripts.unread import Unread
 
 CAPTURES = Path(__file__).parent.parent / "fixtures" / "captures"
 Row = tuple[str, str, str, int, int]

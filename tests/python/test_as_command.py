@@ -14,7 +14,9 @@ def run(
     tmp_path: Path, program: str, reader: str, output: str = "/dev/stdout"
 ) -> subprocess.CompletedProcess[str]:
     (tmp_path / "program.py").write_text(program)
-    command = f'"{sys.executable}" -m scripts.as_command program one two >{output} | {reader}; exit ${{PIPESTATUS[0]}}'
+    command = (
+        f'"{sys.executable}" -m lab.as_command program one two >{output} | {reader}; exit ${{PIPESTATUS[0]}}'
+    )
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{tmp_path}"}
     return subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment

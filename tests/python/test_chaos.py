@@ -18,15 +18,15 @@ from typing import ClassVar
 import gevent
 import pytest
 
-from chaos import report
-from chaos.analysis import Event, Fault, Result, balance, faults_of, is_allowed, judge
-from chaos.load import Load, Outcome, Sample, order_id_of
-from chaos.promises import Allowed, Promise, load_promises, nodes_of
+from faults.chaos import report
+from faults.chaos.analysis import Event, Fault, Result, balance, faults_of, is_allowed, judge
+from faults.chaos.load import Load, Outcome, Sample, order_id_of
+from faults.chaos.promises import Allowed, Promise, load_promises, nodes_of
+from lab.csv_files import CsvError
+from lab.topology import load
+from lab.unread import Unread
 from monitoring.distribution import Share
 from monitoring.gateway_log import Change, Routed
-from scripts.csv_files import CsvError
-from scripts.topology import load
-from scripts.unread import Unread
 
 ROOT = Path(__file__).parents[2]
 FLAT = load(ROOT / "topology/flat.tsv")
@@ -75,7 +75,9 @@ def verdict(
 
 
 def test_each_fault_of_the_table_has_its_begin_and_its_end() -> None:
-    functions = re.findall(r"^(begin|end)_(\w+)\(\)", (ROOT / "chaos/faults.sh").read_text(), re.MULTILINE)
+    functions = re.findall(
+        r"^(begin|end)_(\w+)\(\)", (ROOT / "faults/chaos/faults.sh").read_text(), re.MULTILINE
+    )
     for promise in PROMISES:
         assert ("begin", promise.fault) in functions
         assert ("end", promise.fault) in functions
@@ -89,7 +91,7 @@ def test_each_row_of_the_table_can_be_told_from_the_others() -> None:
 
 
 def test_a_promised_recovery_can_be_seen_before_the_next_fault_begins() -> None:
-    settle = re.search(r"SETTLE_SECONDS=\$\{QUICK:\+(\d+)\}", (ROOT / "chaos/run.sh").read_text())
+    settle = re.search(r"SETTLE_SECONDS=\$\{QUICK:\+(\d+)\}", (ROOT / "faults/chaos/run.sh").read_text())
     assert settle
     for promise in PROMISES[:-1]:
         assert promise.back <= float(settle[1])
@@ -97,7 +99,7 @@ def test_a_promised_recovery_can_be_seen_before_the_next_fault_begins() -> None:
 
 @pytest.mark.parametrize("cell", ["maybe", ""])
 def test_a_line_that_is_no_promise_is_refused_with_its_place(tmp_path: Path, cell: str) -> None:
-    text = (ROOT / "chaos/faults.tsv").read_text().replace("\tnone\t", f"\t{cell}\t", 1)
+    text = (ROOT / "faults/chaos/faults.tsv").read_text().replace("\tnone\t", f"\t{cell}\t", 1)
     table = tmp_path / "faults.tsv"
     table.write_text(text)
     with pytest.raises(ValueError, match=rf"{re.escape(str(table))}:\d+: "):
@@ -115,7 +117,7 @@ def test_a_fault_is_done_to_each_instance_in_turn_and_quickly_to_one() -> None:
 
 
 def test_the_plan_names_only_the_faults_that_are_asked_for() -> None:
-    command = [sys.executable, "-m", "chaos.promises"]
+    command = [sys.executable, "-m", "faults.chaos.promises"]
     asked = subprocess.run([*command, "slow"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [line.split()[:2] for line in asked.splitlines()] == [["calm", "-"], ["slow", "product-2"]]
     unknown = subprocess.run([*command, "flood"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -382,7 +384,7 @@ def samples_of(text: str) -> list[Sample]:
 # In a process of its own: gevent and this process' threads keep apart.
 STEPPED = """
 import sys, time
-from chaos.load import Load
+from faults.chaos.load import Load
 real, begin = time.time, time.time()
 time.time = lambda: real() + (0 if real() - begin < 0.5 else float(sys.argv[2]))
 load = Load(sys.argv[1], sys.stdout)
@@ -417,7 +419,7 @@ def test_a_step_of_the_wall_clock_changes_neither_rate_nor_latency(step: int) ->
 
 ORDERS = """
 import sys
-from chaos.load import Load
+from faults.chaos.load import Load
 load = Load(sys.argv[1], sys.stdout)
 load.order(__import__("time").monotonic())
 load.mistake(__import__("time").monotonic())

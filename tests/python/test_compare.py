@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.compare import Run
-from bench.compare_report import Results, conclusions
-from bench.intervals import Interval
-from bench.loads import BenchError, closed_loop, open_loop
+from bench.common.intervals import Interval
+from bench.common.loads import BenchError, closed_loop, open_loop
+from bench.compare.report import conclusions
+from bench.compare.results import Results, Run
 
 LAB, DOCKER = "lab, node's address", "Docker, container's address"
 

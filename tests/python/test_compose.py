@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.topology import ROOT, Topology, load
-from security.policy import ACCEPT
-from security.policy_table import load as load_policy
+from lab.topology import ROOT, Topology, load
+from security.policy.model import ACCEPT
+from security.policy.table import load as load_policy
 
 STORES = {"redis", "postgres"}
 

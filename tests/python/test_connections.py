@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.conntrack import connections
+from lab.topology import load
+from lab.unread import Unread
 from monitoring.connections import report as report_module
 from monitoring.connections.report import report
 from monitoring.connections.tables import csv_tables
@@ -20,9 +23,6 @@ from monitoring.connections.tracker import (
     translations,
 )
 from monitoring.names import Names
-from scripts.conntrack import connections
-from scripts.topology import load
-from scripts.unread import Unread
 
 FLAT = load("flat")
 NAMES = Names(FLAT)

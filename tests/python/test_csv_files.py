@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.csv_files import CsvError, Table, read, write
-from scripts.unread import Unread
+from lab.csv_files import CsvError, Table, read, write
+from lab.unread import Unread
 
 COLUMNS = ("name", "count")
 

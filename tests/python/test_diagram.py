@@ -12,11 +12,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from lab.ruleset.iptables import parse
+from lab.topology import load
+from lab.unread import Unread
 from monitoring.live import Listener, parse_listeners
 from monitoring.publications import Publications, publications
-from scripts.topology import load
-from scripts.unread import Unread
-from security.iptables import parse
 
 ROOT = Path(__file__).parents[2]
 FLAT = load(str(ROOT / "topology/flat.tsv"))

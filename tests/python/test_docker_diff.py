@@ -6,11 +6,11 @@ from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
-from docker.diff import as_json, counted, document_of, spoken
+from docker.diff import as_json, document_of, shown_lines, summary
 from docker.normal import Names
 from docker.purposes import UNEXPLAINED, compare, purposes
-from scripts.document import as_markdown
-from security.iptables import Rule, parse
+from lab.document import as_markdown
+from lab.ruleset.iptables import Rule, parse
 
 DOCKER = Names(
     {
@@ -128,7 +128,7 @@ def test_relations() -> None:
     found = {row.purpose.title: row.relation for row in rows}
     assert found["Nodes leave with the host's address"] == "the same"
     assert found["A published port"] == "equivalent"
-    assert found["What no rule decides"] == "different"
+    assert found["The chain's policy"] == "different"
     assert found["Networks do not reach each other"] == "only in Docker"
     assert found["Localhost leaves as the bridge"] == "only in the lab"
 
@@ -153,7 +153,7 @@ def test_a_rule_that_nobody_knows_is_named(rule: str, line: str) -> None:
     (row,) = compare({}, _lines(DOCKER, f"*filter\n-A {rule}\nCOMMIT\n"))
     assert row.relation == "not explained"
     assert f"rule filter {line}" in as_json([row])
-    assert counted([row]) == "1 not explained"
+    assert summary([row]) == "1 not explained"
 
 
 @pytest.mark.parametrize("line", ["rule not read: -A FORWARD", "inside rule not read: -A OUTPUT"])
@@ -185,7 +185,7 @@ def test_each_purpose_has_a_reason_and_is_found_once() -> None:
 
 
 def test_many_kinds_of_lines_are_summed_up() -> None:
-    said = spoken({f"rule security {number}": number for number in range(1, 8)})
+    said = shown_lines({f"rule security {number}": number for number in range(1, 8)})
     assert len(said) == 4
     assert said[-1] == "and 22 more of 4 other kinds"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from docker.sizes import main, read, rows_of, sentences
-from scripts.unread import Unread
 
 MEASURED = """figure,image,value
 size,base,100000000
@@ -35,7 +34,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_each_step_over_the_base_and_against_the_one_before(table: Path) -> None:
-    assert [row[:3] for row in rows_of(read(table, Unread()))] == [
+    assert [row[:3] for row in rows_of(read(table))] == [
         ("everything", "80.0 MB", ""),
         ("own", "50.0 MB", "-30.0 MB"),
         ("no-cache", "50.0 MB", "+0.0 MB"),
@@ -45,7 +44,7 @@ def test_each_step_over_the_base_and_against_the_one_before(table: Path) -> None
 
 
 def test_the_sentences_follow_from_the_figures(table: Path) -> None:
-    said = " ".join(sentences("product-service", read(table, Unread())))
+    said = " ".join(sentences("product-service", read(table)))
     assert "adds 25.0 MB to a base of 100.0 MB" in said
     assert "3.2 times as much" in said
     assert "all 2 services together need 100.0 + 45.0 MB" in said

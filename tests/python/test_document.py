@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.document import Document, Picture, Rows, Section, write_pdf
-from scripts.figures import plt, save
+from lab.document import Document, Picture, Rows, Section, write_pdf
+from lab.figures import plt, save
 
 
 def test_columns_of_numbers_are_told_from_text() -> None:

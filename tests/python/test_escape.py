@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
+from lab import escape
+from lab.csv_files import Table, Writer, write, write_rows
+from lab.document import Document, Rows, Section, as_markdown, write_pdf
+from lab.figures import plt, save
+from lab.terminal import Console
+from lab.whole_file import draft_of
 from monitoring.connections import __main__ as connections
 from monitoring.health import __main__ as health
 from monitoring.traffic import __main__ as traffic
-from scripts import escape
-from scripts.csv_files import Table, Writer, write, write_rows
-from scripts.document import Document, Rows, Section, as_markdown, write_pdf
-from scripts.figures import plt, save
-from scripts.terminal import Console
-from scripts.whole_file import draft_of
 
 HOSTILE = [
     "pc$a_$.lan", "fs-1$", "=cmd(1)", "+2", "@SUM(A1)", "<b>bold</b>", "a|b`c`", "[/red]", ":smile:", "a\x1b[31mred",

@@ -2,14 +2,14 @@
 
 import pytest
 
-from scripts.topology import load as load_topology
-from security.advice import setting_of
-from security.iptables import parse
-from security.matches import Packet
-from security.options import UsageError, read_options
-from security.trace import Met, _read
-from security.verdict import dropping
-from security.walk import Ruleset, Walk
+from lab.ruleset.iptables import parse
+from lab.topology import load as load_topology
+from security.explain.advice import setting_of
+from security.explain.kernel_trace import Met, _read
+from security.explain.options import UsageError, read_options
+from security.explain.verdict import dropping
+from security.rules.matches import Packet
+from security.rules.walk import Ruleset, Walk
 
 NODE, DATABASE, BRIDGE = "10.0.0.40", "10.0.0.60", "10.0.0.1"
 QUESTION = Packet("tcp", NODE, DATABASE, 5432, into="br-app", out="br-app")

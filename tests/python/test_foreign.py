@@ -6,20 +6,25 @@ from typing import Any
 
 import pytest
 
-from scripts.topology import load
-from security.foreign import Ruleset, Tables
-from security.iptables import parse
-from security.reach import Ours
+from lab.ruleset import from_iptables, from_nft
+from lab.ruleset.iptables import parse
+from lab.topology import load
+from security.rules.foreign import Foreign, foreign_rules
+from security.rules.reach import LabTraffic
 
 
 @pytest.fixture(scope="module")
-def ours() -> Ours:
-    return Ours(load("flat"))
+def ours() -> LabTraffic:
+    return LabTraffic(load("flat"))
 
 
-def removals(ours: Ours, rules: str, table: str = "filter") -> list[str]:
+def removals(ours: LabTraffic, rules: str, table: str = "filter") -> list[str]:
     lines = "".join(f"[0:0] {rule}\n" for rule in rules.splitlines())
-    return [each.removal for each in Tables(parse(f"*{table}\n{lines}COMMIT\n"), "iptables", ours).met()]
+    return [each.removal for each in met(ours, f"*{table}\n{lines}COMMIT\n")]
+
+
+def met(ours: LabTraffic, text: str, command: str = "iptables") -> list[Foreign]:
+    return list(foreign_rules(from_iptables.chains_of(parse(text), command), ours, command))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +38,7 @@ def removals(ours: Ours, rules: str, table: str = "filter") -> list[str]:
         "-A INPUT -m iprange --src-range 10.0.0.10-10.0.0.20 -j DROP",
     ],
 )
-def test_a_rule_that_names_something_of_the_lab_and_drops_is_met(ours: Ours, rule: str) -> None:
+def test_a_rule_that_names_something_of_the_lab_and_drops_is_met(ours: LabTraffic, rule: str) -> None:
     assert removals(ours, rule) == [f"sudo iptables {rule.replace('-A ', '-D ', 1)}"]
 
 
@@ -50,7 +55,7 @@ def test_a_rule_that_names_something_of_the_lab_and_drops_is_met(ours: Ours, rul
         "-A FORWARD -s 10.0.0.20/32",
     ],
 )
-def test_a_rule_of_nobody_in_particular_or_that_lets_pass_is_not(ours: Ours, rule: str) -> None:
+def test_a_rule_of_nobody_in_particular_or_that_lets_pass_is_not(ours: LabTraffic, rule: str) -> None:
     assert removals(ours, rule) == []
 
 
@@ -103,7 +108,7 @@ HOOKS = {
         ("filter", "-A OUTPUT -p tcp -m tcp --dport 6379 -j DROP"),
     ],
 )
-def test_a_rule_after_hooks_that_leave_it_packets_is_met(ours: Ours, table: str, rule: str) -> None:
+def test_a_rule_after_hooks_that_leave_it_packets_is_met(ours: LabTraffic, table: str, rule: str) -> None:
     assert removals(ours, f"{HOOKS[table]}{rule}", table) != []
 
 
@@ -120,7 +125,7 @@ def test_a_rule_after_hooks_that_leave_it_packets_is_met(ours: Ours, table: str,
         ("security", "-A FORWARD -s 10.0.0.20/32 -d 10.0.0.30/32 -j DROP"),
     ],
 )
-def test_a_rule_after_hooks_that_decide_is_not(ours: Ours, table: str, rule: str) -> None:
+def test_a_rule_after_hooks_that_decide_is_not(ours: LabTraffic, table: str, rule: str) -> None:
     assert removals(ours, f"{HOOKS[table]}{rule}", table) == []
     assert removals(ours, f"{rule}\n{HOOKS[table]}", table) != []
 
@@ -141,18 +146,18 @@ def test_a_rule_after_hooks_that_decide_is_not(ours: Ours, table: str, rule: str
         ("nat", "-A PREROUTING -m addrtype ! --dst-type LOCAL -p tcp -m tcp --dport 8080 -j REDIRECT"),
     ],
 )
-def test_a_port_alone_counts_where_packets_for_it_pass(ours: Ours, table: str, rule: str) -> None:
+def test_a_port_alone_counts_where_packets_for_it_pass(ours: LabTraffic, table: str, rule: str) -> None:
     assert removals(ours, rule, table) == []
 
 
-def test_a_port_alone_of_what_is_published_is_met_before_its_translation(ours: Ours) -> None:
+def test_a_port_alone_of_what_is_published_is_met_before_its_translation(ours: LabTraffic) -> None:
     local = "-m addrtype --dst-type LOCAL -p tcp -m tcp --dport 8080 -j REDIRECT"
     assert removals(ours, f"-A PREROUTING {local}", "nat") != []
     assert removals(ours, f"-A OUTPUT {local}", "nat") != []
     assert removals(ours, f"-A OUTPUT {local}") == []
 
 
-def test_a_rule_after_one_that_accepts_all_of_the_lab_is_not_met(ours: Ours) -> None:
+def test_a_rule_after_one_that_accepts_all_of_the_lab_is_not_met(ours: LabTraffic) -> None:
     drop = "-A INPUT -s 10.0.0.20/32 -j DROP"
     assert removals(ours, f"-A INPUT -i br-app -j ACCEPT\n{drop}") == []
     assert removals(ours, f"-A INPUT -s 10.0.0.30/32 -j ACCEPT\n{drop}") != []
@@ -161,7 +166,7 @@ def test_a_rule_after_one_that_accepts_all_of_the_lab_is_not_met(ours: Ours) -> 
 
 
 def test_hooks_decide_for_their_own_bridge() -> None:
-    tiers, drop = Ours(load("tiers")), "-A FORWARD -s 172.20.0.0/24 -d 172.21.0.0/24 -j DROP"
+    tiers, drop = LabTraffic(load("tiers")), "-A FORWARD -s 172.20.0.0/24 -d 172.21.0.0/24 -j DROP"
     names = sorted(tiers.bridges)
     hooks = [f"-A FORWARD -i {name} -j CNET-NODES" for name in names]
     assert len(names) > 1
@@ -169,28 +174,28 @@ def test_hooks_decide_for_their_own_bridge() -> None:
     assert removals(tiers, "\n".join([*hooks, drop]), "mangle") == []
 
 
-def test_a_chain_without_a_rule_harms_nobody(ours: Ours) -> None:
+def test_a_chain_without_a_rule_harms_nobody(ours: LabTraffic) -> None:
     text = "*filter\n:EMPTY - [0:0]\n[0:0] -A FORWARD -s 10.0.0.20/32 -j EMPTY\nCOMMIT\n"
-    assert list(Tables(parse(text), "iptables", ours).met()) == []
+    assert met(ours, text) == []
 
 
-def test_the_policy_of_the_other_backend_is_met_until_it_lets_the_lab_pass(ours: Ours) -> None:
+def test_the_policy_of_the_other_backend_is_met_until_it_lets_the_lab_pass(ours: LabTraffic) -> None:
     text = "*filter\n:FORWARD DROP [0:0]\n{}COMMIT\n"
-    (closed,) = Tables(parse(text.format("")), "iptables-legacy", ours).met()
+    (closed,) = met(ours, text.format(""), "iptables-legacy")
     assert closed.rule == "iptables-legacy -P FORWARD DROP"
     rules = [each.partition("-I ")[2] for each in closed.removal.split(" && ")]
     opened = text.format("".join(f"[0:0] -A {each}\n" for each in rules))
-    assert list(Tables(parse(opened), "iptables-legacy", ours).met()) == []
-    assert list(Tables(parse(text.format("")), "iptables", ours).met()) == []  # the hook comes before
+    assert met(ours, opened, "iptables-legacy") == []
+    assert met(ours, text.format("")) == []  # the hook comes before
 
 
-def test_a_rule_after_the_hook_is_not_met(ours: Ours) -> None:
+def test_a_rule_after_the_hook_is_not_met(ours: LabTraffic) -> None:
     rule = "-A FORWARD -s 10.0.0.20/32 -j DROP"
     assert removals(ours, f"-A FORWARD -j CNET-FORWARD\n{rule}") == []
     assert removals(ours, f"{rule}\n-A FORWARD -j CNET-FORWARD") != []
 
 
-def test_a_jump_is_met_when_its_chain_drops(ours: Ours) -> None:
+def test_a_jump_is_met_when_its_chain_drops(ours: LabTraffic) -> None:
     jump = "-A FORWARD -s 10.0.0.20/32 -j T"
     assert removals(ours, f"{jump}\n-A T -j REJECT") == ["sudo iptables -D FORWARD -s 10.0.0.20/32 -j T"]
     assert removals(ours, f"{jump}\n-A T -j ACCEPT") == []
@@ -199,7 +204,7 @@ def test_a_jump_is_met_when_its_chain_drops(ours: Ours) -> None:
     ]
 
 
-def test_a_redirection_of_a_published_port_is_met_by_protocol_and_range(ours: Ours) -> None:
+def test_a_redirection_of_a_published_port_is_met_by_protocol_and_range(ours: LabTraffic) -> None:
     redirect = "-j REDIRECT --to-ports 3128"
     assert removals(ours, f"-A PREROUTING -p tcp -m tcp --dport 8000:8100 {redirect}", "nat") != []
     assert removals(ours, f"-A PREROUTING -p tcp -m multiport --dports 1,8080 {redirect}", "nat") != []
@@ -229,7 +234,9 @@ def by_map(key: object, pairs: object) -> dict[str, Any]:
     return {"vmap": {"key": key, "data": pairs if isinstance(pairs, str) else {"set": pairs}}}
 
 
-def met_of_nft(ours: Ours, *rules: list[Any], hook: str = "forward", policy: str = "accept") -> list[Any]:
+def met_of_nft(
+    ours: LabTraffic, *rules: list[Any], hook: str = "forward", policy: str = "accept"
+) -> list[Any]:
     """Find those of chain f; a last word that is text names the chain, and the numbers begin at 1."""
     items: list[dict[str, Any]] = [
         {"chain": {**PLACE, "name": "f", "hook": hook, "prio": 0, "policy": policy}},
@@ -241,11 +248,11 @@ def met_of_nft(ours: Ours, *rules: list[Any], hook: str = "forward", policy: str
         chain = rule[-1] if isinstance(rule[-1], str) else "f"
         expression = [each for each in rule if not isinstance(each, str)]
         items.append({"rule": {**PLACE, "chain": chain, "handle": handle, "expr": expression}})
-    found = [each.removal for each in Ruleset(items, ours).met()]
+    found = [each.removal for each in foreign_rules(from_nft.chains_of(items), ours, "nft")]
     return [int(each.rpartition(" ")[2]) if "handle" in each else each for each in found]
 
 
-def test_nft_rules_are_met_by_address_set_port_and_interface(ours: Ours) -> None:
+def test_nft_rules_are_met_by_address_set_port_and_interface(ours: LabTraffic) -> None:
     rules = [
         [same(DADDR, "10.0.0.30"), DROP],
         [same(DADDR, "@bad"), DROP],
@@ -272,11 +279,13 @@ def test_nft_rules_are_met_by_address_set_port_and_interface(ours: Ours) -> None
         ([same({"concat": [SADDR, DPORT]}, {"set": [{"concat": ["10.0.0.20", 6379]}]}), DROP], True),
     ],
 )
-def test_verdict_maps_are_met_by_their_keys(ours: Ours, rule: list[Any], met: bool) -> None:
+def test_verdict_maps_are_met_by_their_keys(ours: LabTraffic, rule: list[Any], met: bool) -> None:
     assert met_of_nft(ours, rule) == ([1] if met else [])
 
 
-def test_of_a_chain_that_a_map_calls_the_rules_are_named_for_the_map_is_for_others_too(ours: Ours) -> None:
+def test_of_a_chain_that_a_map_calls_the_rules_are_named_for_the_map_is_for_others_too(
+    ours: LabTraffic,
+) -> None:
     calls = [by_map(IIFNAME, [["eth0", {"jump": {"target": "x"}}], ["br-app", {"jump": {"target": "x"}}]])]
     assert met_of_nft(ours, calls, [same(DPORT, 6379), DROP, "x"], [ACCEPT, "x"]) == [2]
     others = [by_map(IIFNAME, [["eth0", {"jump": {"target": "x"}}]])]
@@ -299,12 +308,12 @@ def test_of_a_chain_that_a_map_calls_the_rules_are_named_for_the_map_is_for_othe
     ],
 )
 def test_a_port_alone_of_nft_counts_where_packets_for_it_pass(
-    ours: Ours, hook: str, rule: list[Any], met: bool
+    ours: LabTraffic, hook: str, rule: list[Any], met: bool
 ) -> None:
     assert met_of_nft(ours, rule, hook=hook) == ([1] if met else [])
 
 
-def test_a_redirection_by_a_map_of_nft_is_met_by_its_keys(ours: Ours) -> None:
+def test_a_redirection_by_a_map_of_nft_is_met_by_its_keys(ours: LabTraffic) -> None:
     redirect = {"redirect": {"port": {"map": {"key": DPORT, "data": {"set": [[6379, 9]]}}}}}
     assert met_of_nft(ours, [redirect], hook="prerouting") == [1]
 
@@ -322,7 +331,7 @@ def test_a_redirection_by_a_map_of_nft_is_met_by_its_keys(ours: Ours) -> None:
     ],
 )
 def test_a_policy_of_nft_that_drops_what_is_forwarded_is_met_until_it_lets_the_lab_pass(
-    ours: Ours, rules: list[list[Any]], closed: bool
+    ours: LabTraffic, rules: list[list[Any]], closed: bool
 ) -> None:
     passage = (
         """sudo nft 'insert rule inet t f iifname { "br-app" } accept; """
@@ -332,12 +341,12 @@ def test_a_policy_of_nft_that_drops_what_is_forwarded_is_met_until_it_lets_the_l
     assert met_of_nft(ours, *rules, policy="drop", hook="input") == []
 
 
-def test_a_policy_of_nft_for_bridges_is_met_until_it_lets_the_ports_of_the_lab_pass(ours: Ours) -> None:
+def test_a_policy_of_nft_for_bridges_is_met_until_it_lets_the_ports_of_the_lab_pass(ours: LabTraffic) -> None:
     place = {"family": "bridge", "table": "t"}
     base: dict[str, Any] = {"chain": {**place, "name": "f", "hook": "forward", "policy": "drop"}}
-    (closed,) = Ruleset([base], ours).met()
+    (closed,) = foreign_rules(from_nft.chains_of([base]), ours, "nft")
     ports = ours.ports_of("br-app")
     listed = ", ".join(f'"{port}"' for port in ports)
     assert closed.removal == f"sudo nft 'insert rule bridge t f iifname {{ {listed} }} accept'"
     rule = {**place, "chain": "f", "handle": 1, "expr": [same(IIFNAME, {"set": ports}), ACCEPT]}
-    assert list(Ruleset([base, {"rule": rule}], ours).met()) == []
+    assert list(foreign_rules(from_nft.chains_of([base, {"rule": rule}]), ours, "nft")) == []

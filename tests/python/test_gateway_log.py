@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.unread import Unread
 from monitoring.gateway_log import Change, Routed, lines_of, read
-from scripts.unread import Unread
 
 ROUTED = {
     "time": "2026-01-01T00:00:00Z", "message": "Routing request to: http://a", "upstream": "a", "path": "/",

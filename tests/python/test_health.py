@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.csv_files import CsvError, open_to_append
+from lab.figures import plt
+from lab.heartbeat import renew
 from monitoring.health import __main__ as command
 from monitoring.health import pictures
 from monitoring.health import report as report_module
@@ -34,9 +37,6 @@ from monitoring.health.checks import (
 from monitoring.health.history import History
 from monitoring.health.log import COLUMNS, Logged, duration, on_one_clock, read, row_of, spans
 from monitoring.health.report import report
-from scripts.csv_files import CsvError, open_to_append
-from scripts.figures import plt
-from scripts.heartbeat import renew
 
 
 @contextmanager

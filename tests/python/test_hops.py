@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.hops import (
+from bench.common.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN, Interval
+from bench.hops.client import (
     HEADINGS,
     BadAnswerError,
     by_new_connections,
@@ -19,20 +20,17 @@ from bench.hops import (
     read_answer,
     used_us,
 )
-from bench.hops_picture import written
-from bench.hops_report import all_steps, conclusion, main
-from bench.hops_steps import (
+from bench.hops.picture import written
+from bench.hops.report import CPU, all_steps, conclusion, main, read_turns, table_of
+from bench.hops.steps import (
     FIRST,
-    Estimate,
     Step,
     amount,
-    drawn_totals,
     floating_bars,
+    resampled_totals,
     signed,
     steps_of,
 )
-from bench.hops_turns import CPU, read_turns, table_of
-from bench.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN
 
 ROOT = Path(__file__).parents[2]
 Way = Callable[[tuple[str, int]], Callable[[], int]]
@@ -45,7 +43,7 @@ def two(first: np.ndarray, second: np.ndarray) -> Step:
 
 
 def step(low: float, high: float) -> Step:
-    return Step("bridge", Estimate(50, 49, 51), Estimate((low + high) / 2, low, high))
+    return Step("bridge", Interval(50, 49, 51), Interval((low + high) / 2, low, high))
 
 
 class TestSteps:
@@ -115,7 +113,7 @@ class TestSteps:
         assert held >= 88
 
     def test_every_hop_is_drawn_in_the_same_rounds(self) -> None:
-        drawn = drawn_totals(np.array([ROUNDS, ROUNDS + 3]))
+        drawn = resampled_totals(np.array([ROUNDS, ROUNDS + 3]))
         assert drawn[1] - drawn[0] == pytest.approx(3)
         assert len(set(drawn[0])) > 5
 
@@ -129,7 +127,7 @@ class TestWaterfall:
     def test_the_words_beside_a_bar_tell_what_it_adds_and_the_total(self) -> None:
         assert written(step(1, 3)) == "+2.0 (+1.0 to +3.0) = 50.0"
         assert written(step(-1, 3)) == "no difference (-1.0 to +3.0)"
-        assert written(Step("loopback", Estimate(1234, 1, 2), None)) == "1,234"
+        assert written(Step("loopback", Interval(1234, 1, 2), None)) == "1,234"
 
 
 class TestWords:
@@ -209,7 +207,7 @@ class TestReport:
         assert len(all_steps(read_turns(raw), ["first", "second"])) == 6
 
     def test_the_ladder_ends_with_as_many_programs_as_the_picture_takes(self) -> None:
-        script = (ROOT / "bench/hops.sh").read_text()
+        script = (ROOT / "bench/hops/run.sh").read_text()
         found = {
             name: re.search(rf"^{name}=\(([^)]*)\)", script, re.MULTILINE) for name in ("HOPS", "PROGRAMS")
         }

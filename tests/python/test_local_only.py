@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from lab.topology import load
 from monitoring.exporter import application
 from monitoring.local_only import refusal
-from scripts.topology import load
 
 GOOD = ["localhost", "localhost:8050", "LOCALHOST:1", "127.0.0.1:8050", "[::1]:8050"]
 FOREIGN = ["evil.example", "evil.example:8050", "localhost.evil.example", "192.0.2.1", "[2001:db8::1]:80"]

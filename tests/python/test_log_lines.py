@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from scripts.log_lines import problems, read_lines, repeated
+from lab.log_lines import problems, read_lines, repeated
 
 JSON = '{"time": "2026-11-27T16:35:53.544Z", "level": "info", "service": "api-gateway", '
 

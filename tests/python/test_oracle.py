@@ -20,13 +20,13 @@ from oracle_scapy import Row, dissected
 from oracle_text import Style, styles, times, told
 from printing import printed
 
+from lab.topology import load
+from lab.unread import Unread
 from monitoring.names import Names
 from monitoring.traffic import source
 from monitoring.traffic.packets import TCP, UNKNOWN, AddressBook, Packets, protocol_name
 from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import Tally
-from scripts.topology import load
-from scripts.unread import Unread
 
 NAMES = Names(load("flat"))
 EXAMPLES = int(os.environ.get("ORACLE", "0"))

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts.conntrack import Connection, Tuple, connections
-from scripts.topology import Topology, load
-from security import packets
-from security.compiler import compiled
-from security.iptables import parse
-from security.matches import Packet
-from security.policy import DEFAULT, Policy
-from security.policy_table import COLUMNS, PolicyError
-from security.policy_table import load as load_policy
-from security.stale import as_arguments, stale
-from security.walk import Ruleset, Walk
+from lab.conntrack import Connection, Tuple, connections
+from lab.ruleset.iptables import parse
+from lab.topology import Topology, load
+from security.policy.compiler import compiled
+from security.policy.model import DEFAULT, Policy
+from security.policy.stale import as_arguments, stale
+from security.policy.table import COLUMNS, PolicyError
+from security.policy.table import load as load_policy
+from security.proof import packets
+from security.rules.matches import Packet
+from security.rules.walk import Ruleset, Walk
 
 GOOD = {
     "id": "a",
@@ -296,7 +296,7 @@ def test_a_connection_of_a_protocol_without_a_name_is_given_by_its_number() -> N
 
 
 def test_a_line_of_conntrack_that_is_no_connection_is_named_not_passed_over() -> None:
-    command = [sys.executable, "-m", "security.policies", "stale"]
+    command = [sys.executable, "-m", "security.policy", "stale"]
     done = subprocess.run(
         command, cwd=Path(__file__).parents[2], input="odd\n", capture_output=True, text=True, check=True
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 
-from scripts.terminal import Console
-from security.outcome import Outcome
-from security.policy_table import load
-from security.proof import Difference, Proof
-from security.prove import grouped, show
+from lab.terminal import Console
+from security.policy.table import load
+from security.proof.__main__ import grouped, show
+from security.proof.outcome import Outcome
+from security.proof.report import Difference, Proof
 
 ARRIVED = "the rule that should drop it is missing, or is not asked"
 

@@ -12,16 +12,26 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_the_readme_has_every_target_of_make() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_page_of_commands_has_every_target_of_make() -> None:
+    page = (ROOT / "docs/commands.md").read_text()
     assert len(TARGETS) > 40
-    missing = {name for name in TARGETS if not re.search(rf"make {name}\b|`{name}`", readme)}
+    missing = {name for name in TARGETS if not re.search(rf"make {name}\b|`{name}`", page)}
     assert missing <= {"help"}  # which is what make alone does
+
+
+def test_the_readme_is_read_in_a_minute() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 90
+
+
+def test_the_index_leads_to_every_page_of_the_documentation() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

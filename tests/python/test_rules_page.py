@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from scripts.terminal import Console
-from scripts.topology import Topology, load
-from security import rules_page
-from security.english import meaning
-from security.iptables import Saved, parse
+from lab.ruleset.iptables import Saved, parse
+from lab.terminal import Console
+from lab.topology import Topology, load
+from security.rules import __main__ as rules_page
+from security.rules.english import meaning
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures" / "iptables-save"
 SANDBOX = [str(ROOT / "scripts" / "sandbox.sh"), "run"]
-PAGE = [sys.executable, "-m", "security.rules_page"]
+PAGE = [sys.executable, "-m", "security.rules"]
 GARBLED = '[0:0] -A CNET-REST -m comment --comment "cnet: P0: unended -j ACCEPT'
 
 
@@ -165,7 +165,7 @@ def test_on_a_terminal_there_are_tables_and_no_colour_under_no_color(
     assert "\x1b[" in on_a_terminal(page)
     monkeypatch.setenv("NO_COLOR", "1")
     plain = on_a_terminal(page)
-    assert "nginx-lb: port 8080" in plain
+    assert "nginx-lb: forward port" in plain
     assert not any(f"\x1b[3{colour}m" in plain for colour in range(8))
 
 
@@ -204,8 +204,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Written:
     pdf, markdown, lines = folder / "rules.pdf", folder / "rules.md", folder.parent / "lines"
     script = (
         "{ scripts/network.sh up; scripts/nat.sh up; } >/dev/null 2>&1"
-        ' && "$1" -m security.rules_page --json --pdf "$2" --markdown "$3"'
-        ' && "$1" -m security.rules_page >"$4"'
+        ' && "$1" -m security.rules --json --pdf "$2" --markdown "$3"'
+        ' && "$1" -m security.rules >"$4"'
     )
     command = [*SANDBOX, "bash", "-c", script, "-", sys.executable, *map(str, (pdf, markdown, lines))]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
@@ -239,7 +239,7 @@ def test_pdf_and_markdown_hold_every_chain_and_how_they_were_made(live: Written)
     for text in (text_of(live.pdf), live.markdown):
         for row in live.json["rows"]:
             assert f"{row['table']} {row['chain']}\n" in text
-        assert "python -m security.rules_page --json --pdf" in text
+        assert "python -m security.rules --json --pdf" in text
         assert all(journey in text for journey in live.json["journeys"])
     assert "page 1" in text_of(live.pdf)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos import soak_picture
-from chaos.growth import growth_of
-from chaos.soak import MOST_DESCRIPTORS, MOST_MB, Sampler, Series, write_csv
+from faults.chaos import soak_picture
+from faults.chaos.growth import growth_of
+from faults.chaos.soak import MOST_DESCRIPTORS, MOST_MB, Sampler, Series, write_csv
 
 SECONDS = [5.0 * number for number in range(121)]  # ten minutes
 END = SECONDS[-1]

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN, interval, levels, ratios
+from bench.common.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN, interval, levels, ratios
 from monitoring.quantiles import quantile, rank
 from monitoring.traffic.durations import Durations
 
@@ -71,10 +71,12 @@ def test_an_interval_is_scipys_of_student_for_any_number_of_rounds(
 
 def test_an_interval_by_the_book() -> None:
     found = interval([9.0, 10.0, 11.0])  # mean 10, s = 1, t = 4.303 for two degrees of freedom
-    assert found.mean == 10
-    assert found.high - found.mean == found.mean - found.low == pytest.approx(4.303 / math.sqrt(3), rel=1e-3)
+    assert found.value == 10
+    assert (
+        found.high - found.value == found.value - found.low == pytest.approx(4.303 / math.sqrt(3), rel=1e-3)
+    )
     many = interval([float(number % 2) for number in range(32)])  # t = 2.040 for 31 degrees
-    assert many.high - many.mean == pytest.approx(2.040 * math.sqrt(8 / 31 / 32), rel=1e-3)
+    assert many.high - many.value == pytest.approx(2.040 * math.sqrt(8 / 31 / 32), rel=1e-3)
 
 
 def test_one_value_has_no_interval() -> None:
@@ -87,7 +89,7 @@ def test_one_value_has_no_interval() -> None:
 def test_the_ratio_of_a_series_to_itself_is_1_and_to_its_double_one_half(values: list[float]) -> None:
     same, half = ratios([(values, values), (values, [2 * value for value in values])])
     assert same.includes(1)
-    assert half.mean == pytest.approx(0.5, rel=1e-9)
+    assert half.value == pytest.approx(0.5, rel=1e-9)
     assert not half.includes(1)
 
 

@@ -7,14 +7,22 @@ from typing import Any
 
 import pytest
 
-from scripts.taken_ports import Nft, Packet, Saved
+from lab.ruleset import from_iptables, from_nft
+from lab.ruleset.iptables import parse
+from lab.ruleset.model import Step
+from lab.ruleset.taken_ports import Packet, first_taker
 
 PACKET = Packet(protocol="tcp", address=IPv4Address("203.0.113.1"), port=8080)
 PORT = {"payload": {"protocol": "tcp", "field": "dport"}}
 
 
+def _taker(*rules: str, command: str = "iptables") -> Step | None:
+    text = "\n".join(["*nat", *(f"[0:0] {rule}" for rule in rules), "COMMIT"])
+    return first_taker(from_iptables.chains_of(parse(text), command), PACKET)
+
+
 def _saved(*rules: str) -> bool:
-    return Saved("\n".join(["*nat", *rules, "COMMIT"]), "iptables").taker(PACKET) is not None
+    return _taker(*rules) is not None
 
 
 @pytest.mark.parametrize(
@@ -65,9 +73,9 @@ def test_chains_are_followed_as_the_kernel_does() -> None:
 
 def test_the_command_removes_the_rule() -> None:
     rule = '-A PREROUTING -p tcp -m tcp --dport 8080 -m comment --comment "it\\\'s mine" -j REDIRECT --to-ports 1'
-    found = Saved(f"*nat\n{rule}\nCOMMIT", "iptables-legacy").taker(PACKET)
+    found = _taker(rule, command="iptables-legacy")
     assert found
-    assert found.removal == (
+    assert found.rule.removal == (
         "sudo iptables-legacy -t nat -D PREROUTING -p tcp -m tcp --dport 8080 "
         "-m comment --comment 'it'\"'\"'s mine' -j REDIRECT --to-ports 1"
     )
@@ -84,7 +92,7 @@ def _nft(*expressions: list[dict[str, Any]], sets: dict[str, list[Any]] | None =
             for at, expression in enumerate(expressions)
         ),
     ]
-    return Nft(objects).taker(PACKET) is not None
+    return first_taker(from_nft.chains_of(objects), PACKET) is not None
 
 
 def _match(left: Any, right: Any, operator: str = "==") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The two loaders of topology tables, scripts/topology.sh and scripts/topology.py, are one."""
+"""The loader of topology tables: what it accepts, what it refuses and in which words, what bash gets of it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,35 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts import topology
-from scripts.topology import COLUMNS, Listener, Publication, TopologyError
-from security.policy_table import PolicyError
-from security.policy_table import load as load_policy
+from lab import topology
+from lab.topology import COLUMNS, Listener, Publication, TopologyError, __main__
+from security.policy.table import PolicyError
+from security.policy.table import load as load_policy
 
 ROOT = Path(__file__).parents[2]
 FLAT = ROOT / "topology" / "flat.tsv"
-BASH = [str(ROOT / "scripts" / "topology.sh")]
+COMMAND = [str(ROOT / "scripts" / "topology.sh")]
+LOAD = [
+    "bash",
+    "-c",
+    f'source {ROOT}/scripts/topology.sh; load_table "$1"; echo "${{NODES[*]}}"',
+    "load.sh",
+]
 SANDBOX = [str(ROOT / "scripts" / "sandbox.sh"), "run"]
-PYTHON = [sys.executable, "-m", "scripts.topology"]
-
+PYTHON = [sys.executable, "-m", "lab.topology"]
+# A script that prints the table from its arrays.
+PRINT = [
+    "bash",
+    "-c",
+    f"""source {ROOT}/scripts/topology.sh; load_table "$1"
+    IFS=$'\\t'; echo "{" ".join(COLUMNS)}" | tr " " "\\t"
+    for b in "${{BRIDGES[@]}}"; do row=(bridge "$b" - "${{ADDRESS[$b]}}" - - - - - -); echo "${{row[*]}}"; done
+    for n in "${{NODES[@]}}"; do
+      row=(node "$n" "${{NAMESPACE[$n]}}" "${{ADDRESS[$n]}}" "${{INTERFACE[$n]}}" "${{PORT[$n]}}" "${{BRIDGE[$n]}}")
+      row+=("${{LISTENS[$n]}}" "${{PUBLISHES[$n]}}" "${{RUNS[$n]}}"); echo "${{row[*]}}"
+    done""",
+    "load.sh",
+]
 
 PATHS_REFUSED = [f"a{foreign}b.tsv".encode() for foreign in ("  ", *"\"'\\\n\t\r\x1b#%$`\x7f")] + [
     b"a\xffb.tsv"
@@ -49,7 +67,7 @@ PATHS_TAKEN = [
 
 
 class Verdict(NamedTuple):
-    """What a loader said: its exit status, what it printed, and its refusal without its own name."""
+    """What the loader said: its exit status, what it printed, and its refusal without its own name."""
 
     status: int
     output: str
@@ -74,12 +92,12 @@ def run_here(*arguments: str) -> Verdict:
     """Python's verdict, without the price of a process."""
     output, refusal = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(refusal):
-        status = topology.main(arguments)
+        status = __main__.main(arguments)
     return Verdict(status, output.getvalue(), without_program(refusal.getvalue()))
 
 
 def without_program(refusal: str) -> str:
-    return re.sub(r"\Atopology\.(sh|py): ", "", refusal)
+    return re.sub(r"\A(load\.sh|topology\.py): ", "", refusal)
 
 
 def row(**fields: str) -> str:
@@ -153,28 +171,27 @@ def table_file(tmp_path: Path) -> Path:
 
 
 class TestGoodTables:
-    """Both print the same table."""
+    """Each is printed as it is."""
 
     @pytest.mark.parametrize("text", GOOD_TABLES.values(), ids=GOOD_TABLES.keys())
-    def test_both_dump_the_same(self, text: str, table_file: Path) -> None:
+    def test_bash_gets_every_value(self, text: str, table_file: Path) -> None:
         table_file.write_text(text, encoding="utf-8", newline="")
-        from_bash = run(BASH, "dump", str(table_file))
-        assert from_bash == run_here("dump", str(table_file))
-        assert (from_bash.status, from_bash.refusal) == (0, "")
+        dumped = run_here("dump", str(table_file))
+        assert (dumped.status, dumped.refusal) == (0, "")
+        assert run(PRINT, str(table_file)) == dumped
 
     @pytest.mark.parametrize(
         "how", ["shuffled columns", "comments", "aligned with several tabs", "no line feed at the end"]
     )
     def test_the_way_it_is_written_makes_no_difference(self, how: str, table_file: Path) -> None:
         table_file.write_text(GOOD_TABLES[how], encoding="utf-8", newline="")
-        assert run(BASH, "dump", str(table_file)) == Verdict(0, TWO_NODES, "")
-
-    def test_both_dump_flat_as_the_processes_people_start(self) -> None:
-        assert run(BASH, "dump", "flat") == run(PYTHON, "dump", "flat")
+        assert run_here("dump", str(table_file)) == Verdict(0, TWO_NODES, "")
 
     @pytest.mark.parametrize("path", sorted((ROOT / "topology").glob("*.tsv")), ids=lambda path: path.stem)
-    def test_both_take_each_table_of_the_repository(self, path: Path) -> None:
-        assert run(BASH, "dump", path.stem) == run_here("dump", str(path))
+    def test_each_table_of_the_repository_is_taken(self, path: Path) -> None:
+        assert (
+            run(COMMAND, "dump", path.stem) == run(PYTHON, "dump", path.stem) == run_here("dump", str(path))
+        )
         assert run_here("check", path.stem) == Verdict(0, "", "")
 
     def test_a_dump_is_a_table_and_dumps_as_itself(self, table_file: Path) -> None:
@@ -462,25 +479,29 @@ MALFORMED: dict[str, Case] = {
 
 
 class TestMalformedTables:
-    """Both refuse in the same words: file, line, column, reason."""
+    """Each is refused by file, line, column and reason."""
 
     @pytest.mark.parametrize(("content", "refusal"), MALFORMED.values(), ids=MALFORMED.keys())
-    def test_both_refuse(self, content: str | bytes, refusal: str, table_file: Path) -> None:
+    def test_it_is_refused(self, content: str | bytes, refusal: str, table_file: Path) -> None:
         table_file.write_bytes(content if isinstance(content, bytes) else content.encode())
-        expected = Verdict(1, "", f"{table_file}:{refusal}\n")
-        assert run(BASH, "check", str(table_file)) == expected
-        assert run_here("check", str(table_file)) == expected
+        assert run_here("check", str(table_file)) == Verdict(1, "", f"{table_file}:{refusal}\n")
 
-    def test_the_error_is_the_line_that_bash_prints(self, table_file: Path) -> None:
+    @pytest.mark.parametrize("name", ["NUL byte", "Latin-1", "port as arithmetic", "name as a command"])
+    def test_a_script_ends_with_the_refusal_and_status_1(self, name: str, table_file: Path) -> None:
+        content, refusal = MALFORMED[name]
+        table_file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        assert run(LOAD, str(table_file)) == Verdict(1, "", f"{table_file}:{refusal}\n")
+
+    def test_the_error_is_the_line_that_is_printed(self, table_file: Path) -> None:
         table_file.write_text(one(bridge="br9"))
         with pytest.raises(TopologyError) as caught:
             topology.load(table_file)
         assert str(caught.value) == f'{table_file}:3: bridge: there is no bridge "br9" in the table'
 
     def test_each_program_says_its_own_name(self, table_file: Path) -> None:
-        for command, name in ((BASH, "topology.sh"), (PYTHON, "topology.py")):
+        for command, name in ((LOAD, "load.sh"), ([*PYTHON, "check"], "topology.py")):
             ended = subprocess.run(
-                [*command, "check", table_file], cwd=ROOT, capture_output=True, text=True, check=False
+                [*command, table_file], cwd=ROOT, capture_output=True, text=True, check=False
             )
             assert ended.stderr.startswith(f"{name}: {table_file}: no such table; topology/ has ")
             assert (ended.returncode, ended.stdout) == (1, "")
@@ -514,39 +535,38 @@ class TestWhichTable:
             "./flat.tsv",
         ],
     )
-    def test_both_find_no_table_where_there_is_none(self, name: str) -> None:
-        from_bash = run(BASH, "check", name)
-        assert from_bash == run_here("check", name)
-        assert from_bash.status == 1
+    def test_no_table_is_found_where_there_is_none(self, name: str) -> None:
+        found = run_here("check", name)
+        assert found.status == 1
         assert re.fullmatch(
             r"/.*: no such table; topology/ has .*flat\.tsv.*, or give a path: TOPOLOGY=my\.tsv\n",
-            from_bash.refusal,
+            found.refusal,
         )
 
     @pytest.mark.parametrize("name", PATHS_REFUSED, ids=ascii)
-    def test_both_refuse_a_path_that_another_language_would_change(
+    def test_a_path_that_another_language_would_change_is_refused(
         self, name: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         table = tmp_path / os.fsdecode(name)
         table.write_text(TWO_NODES)
-        from_bash = run(BASH, "check", str(table))
-        assert from_bash == run_here("check", str(table))
-        assert from_bash.status == 1
+        refused_here = run(PYTHON, "check", str(table))
+        assert refused_here == run(LOAD, str(table))
+        assert refused_here.status == 1
         assert re.fullmatch(
-            r"/[^\n]*: (byte [0-9]+ of the path|the path is not UTF-8)[^\n]*rename it\n", from_bash.refusal
+            r"/[^\n]*: (byte [0-9]+ of the path|the path is not UTF-8)[^\n]*rename it\n", refused_here.refusal
         )
         monkeypatch.setenv("POLICY", str(table))
         with pytest.raises(PolicyError) as refused:
             load_policy(topology.load(FLAT))
-        assert f"{refused.value}\n" == from_bash.refusal
+        assert f"{refused.value}\n" == refused_here.refusal
 
     @pytest.mark.parametrize("name", PATHS_TAKEN)
-    def test_both_take_a_path_with_what_changes_nothing(self, name: str, tmp_path: Path) -> None:
+    def test_a_path_with_what_changes_nothing_is_taken(self, name: str, tmp_path: Path) -> None:
         table = tmp_path / name
         table.write_text(TWO_NODES)
-        assert run(BASH, "check", str(table)) == run_here("check", str(table)) == Verdict(0, "", "")
+        assert run(LOAD, str(table)) == Verdict(0, "node-1 node-2\n", "")
 
-    def test_both_take_a_path_of_240_bytes_and_none_of_241(self, tmp_path: Path) -> None:
+    def test_a_path_of_240_bytes_is_taken_and_one_of_241_is_refused(self, tmp_path: Path) -> None:
         begin = Path(f"{tmp_path}/" + "/".join(["\u00e9" * 20] * 3))  # two bytes each
         begin.mkdir(parents=True)
         for size, refusal in (
@@ -555,38 +575,36 @@ class TestWhichTable:
         ):
             table = begin / ("x" * (size - len(os.fsencode(begin)) - 1))
             table.write_text(TWO_NODES)
-            from_bash = run(BASH, "check", str(table))
-            assert from_bash == run_here("check", str(table))
-            assert from_bash.refusal == (f"{table}: {refusal}\n" if refusal else "")
+            assert run_here("check", str(table)).refusal == (f"{table}: {refusal}\n" if refusal else "")
 
     @pytest.mark.parametrize(
         "name", ["flat", "topology/flat.tsv", "./topology/../topology/flat.tsv", f"{FLAT}/", str(FLAT)]
     )
-    def test_both_find_flat(self, name: str) -> None:
-        assert run(BASH, "dump", name) == run(PYTHON, "dump", name) == run_here("dump", str(FLAT))
+    def test_flat_is_found(self, name: str) -> None:
+        assert run(COMMAND, "dump", name) == run(PYTHON, "dump", name) == run_here("dump", str(FLAT))
 
     def test_the_environment_names_it_when_the_command_line_does_not(
         self, table_file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         table_file.write_text(TWO_NODES)
         monkeypatch.setenv("TOPOLOGY", str(table_file))
-        assert run(BASH, "dump") == run_here("dump") == Verdict(0, TWO_NODES, "")
-        assert run(BASH, "dump", "flat") == run_here("dump", "flat") != run_here("dump")
+        assert run(COMMAND, "dump") == run_here("dump") == Verdict(0, TWO_NODES, "")
+        assert run(COMMAND, "dump", "flat") == run_here("dump", "flat") != run_here("dump")
 
     @pytest.mark.usefixtures("sandbox")
     def test_the_running_lab_names_it_by_its_bridges_alias(self, table_file: Path) -> None:
         table_file.write_text(TWO_NODES)
-        for command in (BASH, PYTHON):
+        for command in (COMMAND, PYTHON):
             assert run([*SANDBOX, "sh", "-c", LAB_FROM, "sh", str(table_file)], *command, "dump") == Verdict(
                 0, TWO_NODES, ""
             )
 
     @pytest.mark.usefixtures("sandbox")
     def test_flat_when_no_lab_runs(self) -> None:
-        for command in (BASH, PYTHON):
+        for command in (COMMAND, PYTHON):
             assert run([*SANDBOX, "env", "-u", "TOPOLOGY", *command, "dump"]) == run_here("dump", "flat")
 
-    def test_both_refuse_a_table_they_may_not_read(self) -> None:
+    def test_a_table_that_may_not_be_read_is_refused(self) -> None:
         nobody: dict[str, Any] = (
             {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
         )
@@ -595,17 +613,11 @@ class TestWhichTable:
             unreadable.write_text(TWO_NODES)
             unreadable.chmod(0)
             Path(directory).chmod(0o755)
-            for folder in ("scripts", "topology"):  # the checkout itself may be closed to others
+            for folder in ("scripts", "lab", "topology"):  # the checkout itself may be closed to others
                 shutil.copytree(ROOT / folder, Path(directory, folder))
-            bash, python = (
-                [f"{directory}/scripts/topology.sh"],
-                ["/usr/bin/python3", "-m", "scripts.topology"],
-            )
-            verdicts = [
-                run(command, "check", str(unreadable), cwd=directory, **nobody) for command in (bash, python)
-            ]
-        assert verdicts[0] == verdicts[1]
-        assert verdicts[0].refusal.startswith(f"{unreadable}: no such table; ")
+            command = [f"{directory}/scripts/topology.sh", "check"]
+            refused = run(command, str(unreadable), cwd=directory, **nobody)
+        assert refused.refusal.startswith(f"{unreadable}: no such table; ")
 
 
 LAB_FROM = """
@@ -619,21 +631,21 @@ class TestCommandLine:
 
     @pytest.mark.parametrize("arguments", [(), ("help",), ("",)], ids=str)
     def test_help_is_shown(self, arguments: tuple[str, ...]) -> None:
-        for command in (BASH, PYTHON):
+        for command in (COMMAND, PYTHON):
             shown = run(command, *arguments)
             assert (shown.status, shown.refusal) == (0, "")
             assert "dump [TABLE]" in shown.output
 
     @pytest.mark.parametrize("word", ["load", "--help", "-h"])
     def test_an_unknown_command_is_bad_usage(self, word: str) -> None:
-        for command in (BASH, PYTHON):
+        for command in (COMMAND, PYTHON):
             refused = run(command, word)
             assert (refused.status, refused.output) == (2, "")
             assert refused.refusal.startswith(f'unknown command "{word}"\n')
             assert "dump [TABLE]" in refused.refusal
 
     def test_neither_complains_when_the_reader_of_its_pipe_leaves(self) -> None:
-        for command in (BASH, PYTHON):
+        for command in (COMMAND, PYTHON):
             left = run(["bash", "-c", '"$@" | true', "bash"], *command, "dump", "flat")
             assert left == Verdict(0, "", "")
 
@@ -738,18 +750,17 @@ def moved(
 
 
 class TestAnyTable:
-    """Whatever is in the file, both say the same."""
+    """Whatever is in the file, it is taken or refused in one line."""
 
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(content=mutated_tables())
-    def test_both_give_one_verdict(self, content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def test_it_gets_one_verdict(self, content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
         path = tmp_path_factory.getbasetemp() / "mutated.tsv"
         path.write_bytes(content)
-        from_bash = run(BASH, "dump", str(path))
-        assert from_bash == run_here("dump", str(path))
-        if from_bash.status:
-            assert from_bash.status == 1
-            assert re.fullmatch(rf"{re.escape(str(path))}:[1-9][0-9]*: [^\n]+: [^\n]+\n", from_bash.refusal)
+        verdict = run_here("dump", str(path))
+        if verdict.status:
+            assert verdict.status == 1
+            assert re.fullmatch(rf"{re.escape(str(path))}:[1-9][0-9]*: [^\n]+: [^\n]+\n", verdict.refusal)
 
 
 MAY_HAVE_ADDRESSES = [

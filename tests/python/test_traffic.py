@@ -19,15 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from printing import printed
 
+from lab.csv_files import write
+from lab.topology import load
+from lab.unread import Unread
 from monitoring.names import Names
 from monitoring.traffic import source
 from monitoring.traffic.foreign import NotACaptureError
 from monitoring.traffic.packets import AddressBook
 from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import Tally
-from scripts.csv_files import write
-from scripts.topology import load
-from scripts.unread import Unread
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "traffic"
 ROOT = Path(__file__).resolve().parents[2]

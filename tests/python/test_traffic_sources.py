@@ -26,10 +26,10 @@ from hypothesis import strategies as st
 from reading import CAPTURES, unread_of
 from test_traffic import ROOT, analysed, tables_of
 
+from lab.unread import Unread
 from monitoring.traffic import foreign
 from monitoring.traffic.__main__ import main
 from monitoring.traffic.unpacked import unpacked
-from scripts.unread import Unread
 
 # --- what is compressed ------------------------------------------------------------------------------------------
 

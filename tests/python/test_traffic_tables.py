@@ -22,13 +22,13 @@ from matplotlib.patches import StepPatch
 from reading import CAPTURES
 from test_traffic import NAMES, ROOT, analysed
 
+from lab.figures import plt
+from lab.unread import Unread
 from monitoring.traffic import data_frames, findings, pictures, report, source
 from monitoring.traffic.columns import COLUMNS, METRICS
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
 from monitoring.traffic.tables import Tables, unread_table
 from monitoring.traffic.tally import Tally
-from scripts.figures import plt
-from scripts.unread import Unread
 
 SECOND = 10**9
 BEGIN = 1_700_000_000 * SECOND

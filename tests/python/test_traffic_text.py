@@ -12,11 +12,11 @@ from crafted import BROADCAST, SYN, Captured, arp, ethernet, everything, icmp, i
 from printing import printed
 from test_traffic import analysed, summary_of, tables_of
 
+from lab.unread import Unread
 from monitoring.traffic import source
 from monitoring.traffic.__main__ import main
 from monitoring.traffic.foreign import NotACaptureError
 from monitoring.traffic.packets import UNKNOWN, AddressBook, protocol_name
-from scripts.unread import Unread
 
 CAPTURES = Path(__file__).parent.parent / "fixtures" / "captures"
 BESIDE = sorted(CAPTURES.glob("*.pcap"), key=lambda path: len(path.stem))

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# How fast a capture becomes tables: ours against tshark, and tcpdump's text against a regular expression a line.
+#
+#   bench/analysis/run.sh run    1,000,000 packets, 5 rounds in turn; QUICK=1: 200,000 packets, 3 rounds
+#   bench/analysis/run.sh help
+#
+# With texts of several sizes that tcpdump -X printed, up to 100 MB: the time must grow as they do, the memory must not
+# (reports/bench_analysis.png). BEFORE=COMMIT measures an earlier commit of this repository in turn with this one.
+# Then the memory of ten times as many packets, from a pipe. Each run is in reports/bench_analysis.csv.
+
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
+
+REPORTS=${REPORTS:-$ROOT/reports}
+PACKETS=${PACKETS:-$([[ -n ${QUICK:-} ]] && echo 200000 || echo 1000000)}
+ROUNDS=${ROUNDS:-$([[ -n ${QUICK:-} ]] && echo 3 || echo 5)}
+PACKETS_OF_A_MEGABYTE=950 # of text with -X
+BODY=1200                 # bytes of an answer there
+
+python() { "$VENV/bin/python" -m "$@"; }
+
+# Peak memory in MB of reading a stream of packets, in the same way for both sizes.
+peak_of() { # PACKETS
+  python bench.analysis.made_traffic "$1" | "$VENV/bin/python" -c '
+import resource, sys
+from monitoring.traffic.__main__ import main
+main(["--only-csv", "--topology", "flat", "--reports", sys.argv[1], "-"])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)' "$FOLDER"
+}
+
+make_captures() {
+  say "making $PACKETS packets, as pcap and as text"
+  python bench.analysis.made_traffic "$PACKETS" >"$FOLDER/capture.pcap"
+  tcpdump -nnr "$FOLDER/capture.pcap" >"$FOLDER/capture.txt" 2>/dev/null
+  local megabytes
+  for megabytes in $([[ -n ${QUICK:-} ]] && echo 5 10 20 || echo 12 25 50 100); do
+    python bench.analysis.made_traffic $((megabytes * PACKETS_OF_A_MEGABYTE)) "$BODY" |
+      tcpdump -nnXr - >"$FOLDER/hex_$megabytes.txt" 2>/dev/null
+  done
+}
+
+# The tree of a commit, as git has it.
+check_out_before() {
+  git -C "$ROOT" rev-parse --verify --quiet "$BEFORE^{commit}" >/dev/null ||
+    die "BEFORE=$BEFORE is no commit; git log --oneline shows them"
+  mkdir "$FOLDER/before"
+  git -C "$ROOT" archive "$BEFORE" | tar -x -C "$FOLDER/before"
+}
+
+run_bench() {
+  "$ROOT/scripts/install.sh" dev
+  need_tools tcpdump tshark
+  cd "$ROOT"
+  FOLDER=$(mktemp -d)
+  defer rm -rf "$FOLDER"
+  mkdir -p "$REPORTS"
+  [[ -z ${BEFORE:-} ]] || check_out_before
+  make_captures
+  python bench.analysis.measure "$FOLDER" "$ROUNDS" "$REPORTS"
+  python bench.analysis.report "$REPORTS/bench_analysis.csv" "$REPORTS/bench_analysis.png" \
+    "$PACKETS" "$(wc -l <"$FOLDER/capture.txt")"
+  say "reading ten times as many packets from a pipe"
+  echo "peak memory, from a pipe: $(peak_of "$PACKETS") MB for $PACKETS packets," \
+    "$(peak_of $((10 * PACKETS))) MB for $((10 * PACKETS))"
+}
+
+case ${1:-help} in
+  run) run_bench ;;
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

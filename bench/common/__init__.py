@@ -1,0 +1,1 @@
+"""What several benchmarks share: statistics of rounds, loads, control groups."""

@@ -1,0 +1,127 @@
+"""The two sides of the comparison: the lab in its sandbox, and the same services in Docker.
+
+A contender is one way to one side. Limits and usage are those of the services' control groups.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.common.cgroups import Cgroup
+from lab.topology import ROOT, Topology
+
+CPUS, MEMORY = 0.5, 256 << 20  # of each service on both sides, as docker/compose.yml says
+LAB, DOCKER = "lab", "docker"
+PROJECT = "cnet-bench"  # a project of its own, so that no other volume is touched
+NETWORK = f"{PROJECT}_frontend"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A path to a side: the client's namespace (`enter`), the URL, and the elements between."""
+
+    name: str
+    side: str
+    enter: Sequence[str]
+    base: str
+    path: str
+    before: Sequence[str] = ()
+    after: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Side:
+    """A side's services, each in its control group."""
+
+    name: str
+    contenders: list[Contender]
+    groups: Mapping[str, Cgroup]
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of all its services."""
+        return sum(group.cpu_seconds() for group in self.groups.values())
+
+    def memory_bytes(self) -> int:
+        """Return the memory of all its services."""
+        return sum(group.memory_bytes() for group in self.groups.values())
+
+
+def lab_side(topology: Topology, pid: int) -> Side:
+    """Return the lab in the sandbox of process `pid`, with its services limited."""
+    groups = {}
+    for node in topology.nodes:
+        if node.runs:
+            groups[node.name] = Cgroup.make(node.name, CPUS, MEMORY)
+            groups[node.name].adopt(_processes_of(pid, node.namespace))
+    way_in = next(node for node in topology.nodes if node.runs == "nginx")
+    nsenter = ("nsenter", f"--target={pid}", "--net")
+    enter, policy = (*nsenter, "--"), (*nsenter, "--mount", "--pid", "--", str(ROOT / "security/policy.sh"))
+    direct = f"http://{way_in.address.ip}:{way_in.listens[0].port}"
+    published = f"http://localhost:{way_in.publishes[0].host_port}"
+    ways = [
+        Contender("lab, published port", LAB, enter, published, "DNAT in OUTPUT, bridge, veth"),
+        Contender("lab, node's address", LAB, enter, direct, "bridge, veth; no translation"),
+        Contender(
+            "lab, under its policy",
+            LAB,
+            enter,
+            direct,
+            "bridge, veth; each frame passes the policy's rules",
+            before=(*policy, "up"),
+            after=(*policy, "down"),
+        ),
+    ]
+    return Side(LAB, ways, groups)
+
+
+def _processes_of(pid: int, namespace: str) -> list[int]:
+    """Find the contained processes in a network namespace of the sandbox, by the namespaces' inodes.
+
+    The process that started a container is outside its PID namespace, as Docker's shim is, and is not counted.
+    """
+    wanted = os.stat(f"/proc/{pid}/root/run/netns/{namespace}").st_ino
+    outside = os.stat(f"/proc/{pid}/ns/pid").st_ino
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.stat(process / "ns/net").st_ino == wanted and os.stat(process / "ns/pid").st_ino != outside:
+                found.append(int(process.name))
+        except OSError:
+            continue  # it has ended
+    return found
+
+
+def docker_side(port: int, host_port: int) -> Side:
+    """Return the containers of the project; `host_port` is of the nginx that has the host's own network."""
+    containers = _inspected(
+        _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
+    )
+    groups = {one["Name"].strip("/"): Cgroup.of_process(one["State"]["Pid"]) for one in containers}
+    nginx = next(one for one in containers if one["Name"] == f"/{PROJECT}-nginx-1")
+    network = nginx["NetworkSettings"]["Networks"][NETWORK]
+    netns = os.environ.get("DOCKER_NETNS")
+    enter = ("nsenter", f"--net=/run/netns/{netns}", "--") if netns else ()
+    bridge, proxy = f"http://{network['Gateway']}:{port}", f"http://127.0.0.1:{port}"
+    direct, host = f"http://{network['IPAddress']}:80", f"http://127.0.0.1:{host_port}"
+    ways = [
+        ("Docker, published port", bridge, "DNAT in OUTPUT, bridge, veth"),
+        ("Docker, docker-proxy", proxy, "127.0.0.1 is docker-proxy's: two connections"),
+        ("Docker, container's address", direct, "bridge, veth; no translation"),
+        ("Docker, host network", host, "nginx has no namespace: loopback to it"),
+    ]
+    return Side(DOCKER, [Contender(name, DOCKER, enter, base, path) for name, base, path in ways], groups)
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def _inspected(containers: Sequence[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(_docker("inspect", *containers))
+    return found

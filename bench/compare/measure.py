@@ -1,0 +1,125 @@
+"""Measure the lab and Docker in turn; write each run to reports/bench_raw.csv and reports/bench_raw/.
+
+bench/compare/run.sh brings both sides up and calls: python -m bench.compare.measure --lab PID --reports FOLDER ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from bench.common.cgroups import busy_seconds
+from bench.common.loads import BenchError, Result, closed_loop, open_loop
+from bench.common.sides import Contender, Side, docker_side, lab_side
+from bench.compare.report import write_report
+from bench.compare.results import CLOSED, OPEN, Run
+from lab.csv_files import write_rows
+from lab.topology import load
+
+PATH = "/api/products"
+SEED = 8080
+SHARE_OF_SLOWEST = 0.5  # the open loop's rate: even the slowest way answers it with ease
+
+
+class Bench:
+    """All ways, and where the results go."""
+
+    def __init__(self, sides: list[Side], requests: int, seconds: float, folder: Path) -> None:
+        self._pairs = [(side, contender) for side in sides for contender in side.contenders]
+        self._requests, self._seconds, self._folder = requests, seconds, folder
+        self._random = random.Random(SEED)  # noqa: S311  an order, no secret
+        self.rate = 0.0
+        self.runs: list[Run] = []
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def warm_up(self) -> None:
+        """Run each once without counting; find the open loop's rate."""
+        slowest = min(self._run(0, *pair, CLOSED).per_second for pair in self._pairs)
+        self.rate = max(5.0, round(slowest * SHARE_OF_SLOWEST, -1))
+        self.runs.clear()
+
+    def round(self, number: int) -> None:
+        """Run each once, in another order each time."""
+        for pair in self._random.sample(self._pairs, len(self._pairs)):
+            for kind in (CLOSED, OPEN):
+                self._run(number, *pair, kind)
+
+    def _run(self, number: int, side: Side, contender: Contender, kind: str) -> Run:
+        with _prepared(contender):
+            used, busy = side.cpu_seconds(), busy_seconds()
+            result = self._load(number, contender, kind)
+            used, busy = side.cpu_seconds() - used, busy_seconds() - busy
+            memory = side.memory_bytes() / 1e6
+        used_ms, busy_ms = (1000 * seconds / result.requests for seconds in (used, busy))
+        figures = {**vars(result), "cpu_services": used_ms, "cpu_machine": busy_ms, "memory": memory}
+        run = Run(number, contender.name, side.name, kind, **figures)
+        self.runs.append(run)
+        shown = f"{run.per_second:8.1f}/s  p50 {run.p50:7.1f} ms  p99 {run.p99:7.1f} ms  {run.bad} bad"
+        print(f"  {number}  {contender.name:28} {kind:12} {shown}", file=sys.stderr)
+        return run
+
+    def _load(self, number: int, contender: Contender, kind: str) -> Result:
+        name = f"{number}_{re.sub('[^0-9A-Za-z]', '_', contender.name)}"
+        if kind == CLOSED:
+            raw = self._folder / f"{name}_ab.csv"
+            return closed_loop(contender.enter, contender.base + PATH, self._requests, raw)
+        raw = self._folder / f"{name}_open.csv"
+        return open_loop(contender.enter, contender.base, self.rate, self._seconds, raw)
+
+
+@contextmanager
+def _prepared(contender: Contender) -> Iterator[None]:
+    if contender.before:
+        subprocess.run(contender.before, stdout=subprocess.DEVNULL, check=True)
+    try:
+        yield
+    finally:
+        if contender.after:
+            subprocess.run(contender.after, stdout=subprocess.DEVNULL, check=True)
+
+
+def write_runs(runs: list[Run], path: Path) -> None:
+    """Write a line for each run."""
+    rows = ([f"{value:.4f}" if isinstance(value, float) else value for value in astuple(run)] for run in runs)
+    write_rows(path, [field.name for field in fields(Run)], rows)
+
+
+def main() -> None:
+    """Measure, write, report."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--lab", type=int, required=True, metavar="PID", help="first process of the lab's sandbox"
+    )
+    parser.add_argument("--docker", type=int, nargs=2, metavar=("PORT", "HOST_PORT"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--reports", type=Path, required=True)
+    options = parser.parse_args()
+    sides = [lab_side(load(), options.lab)]
+    if options.docker:
+        sides.append(docker_side(*options.docker))
+    bench = Bench(sides, options.requests, options.seconds, options.reports / "bench_raw")
+    try:
+        print("warming up", file=sys.stderr)
+        bench.warm_up()
+        for number in range(1, options.rounds + 1):
+            print(
+                f"round {number} of {options.rounds}; the open loop asks {bench.rate:.0f}/s", file=sys.stderr
+            )
+            bench.round(number)
+    except BenchError as failure:
+        raise SystemExit(f"bench: {failure}") from None
+    write_runs(bench.runs, options.reports / "bench_raw.csv")
+    write_report(bench.runs, sides, bench.rate, options.reports)
+
+
+if __name__ == "__main__":
+    main()

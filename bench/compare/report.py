@@ -1,0 +1,173 @@
+"""The report of the comparison: bench.csv, bench.png and bench_report.pdf, whose sentences follow from the numbers."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.common.intervals import ALIKE, CONFIDENCE, NO_DIFFERENCE, UNKNOWN, Interval
+from bench.common.sides import CPUS, MEMORY, PROJECT, Side
+from bench.compare.picture import draw
+from bench.compare.results import COSTS, FIGURES, Results, Run
+from lab.csv_files import write_rows
+from lab.document import Document, Picture, Rows, Section, write
+
+_WHOLE = 100  # greater values are shown without decimals
+_MOST_TIMES = 100  # an interval that reaches further is not shown in numbers
+
+
+def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder: Path) -> None:
+    """Write all files, and print the conclusions."""
+    results = Results(runs, [contender.name for side in sides for contender in side.contenders])
+    write_table(results, folder / "bench.csv")
+    draw(results, folder / "bench.png")
+    sentences = conclusions(results)
+    sections = [
+        Section("Results", sentences),
+        Section("In one picture", [Picture(folder / "bench.png", "throughput and latency by way", 120)]),
+        Section("Each way", [_ways(sides), _figures(results)]),
+    ]
+    if results.pairs:
+        sections.append(Section("The same way, two makers: Docker in terms of the lab", [_pairs(results)]))
+    sections.append(Section("How it was measured", _method(rate, results)))
+    made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, by make bench; {results.rounds} rounds, each in another order"
+    document = Document("Namespaces against Docker", made, sections)
+    write(document, folder / "bench_report.md", folder / "bench_report.pdf")
+    print("\n".join(("", *sentences)))
+    print(f"\n{folder}/bench_report.pdf, bench.png, bench.csv, bench_raw.csv, bench_raw/", file=sys.stderr)
+
+
+def conclusions(results: Results) -> list[str]:
+    """Return the conclusions as sentences."""
+    found = [_compared(results, lab, docker) for lab, docker in results.pairs]
+    found += [_cost(results, *element) for element in results.elements]
+    if not results.pairs:
+        found.append("No Docker engine answered: nothing is said about Docker.")
+    if results.bad:
+        return [*found, f"{results.bad:,} of {results.requests:,} answers were bad."]
+    return [*found, f"All {results.requests:,} requests were answered well."]
+
+
+def _compared(results: Results, lab: str, docker: str) -> str:
+    """Say which figures of a way differ between Docker and the lab, and which do not."""
+    differ, alike, unknown = [], [], []
+    for figure in FIGURES:
+        times = results.ratio(docker, lab, figure)
+        theirs, ours = (_short(results.interval(way, figure).value) for way in (docker, lab))
+        text = f"{figure.name} ({theirs} against {ours} {figure.unit})"
+        if times.verdict() == NO_DIFFERENCE:
+            alike.append(text)
+        elif times.verdict() == UNKNOWN:
+            unknown.append(f"{text}: {_not_known(results, times)}")
+        else:
+            differ.append(f"{text}: {_times(times)}")
+    same = (
+        [f"{NO_DIFFERENCE} in {' or '.join(filter(None, (', '.join(alike[:-1]), alike[-1])))}"]
+        if alike
+        else []
+    )
+    return f"{docker} against {lab}: {'; '.join((*differ, *same, *unknown))}."
+
+
+def _cost(results: Results, element: str, with_it: str, without: str) -> str:
+    parts = []
+    for name, figure in zip(("throughput", "p50"), COSTS, strict=True):
+        times = results.ratio(with_it, without, figure)
+        verdict = times.verdict()
+        known = f"{verdict}, {_times(times)}"
+        parts.append(f"{name}: {_not_known(results, times) if verdict == UNKNOWN else known}")
+    return f"With {element}, against without: {'; '.join(parts)}."
+
+
+def _not_known(results: Results, times: Interval) -> str:
+    text = f"{UNKNOWN} in {results.rounds} rounds"
+    if times.high > _MOST_TIMES:
+        return text
+    return f"{text}, anything from {times.low:.2f} to {times.high:.2f} times"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= _WHOLE else f"{value:.3g}"
+
+
+def _times(ratio: Interval) -> str:
+    return f"{ratio.value:.2f} times ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def write_table(results: Results, path: Path) -> None:
+    """Write each figure of each way, and each ratio of Docker to the lab, with their intervals."""
+    rows = []
+    for figure in FIGURES:
+        found = [(way, figure.unit, results.interval(way, figure)) for way in results.contenders]
+        for lab, docker in results.pairs:
+            found.append((f"{docker} / {lab}", "times", results.ratio(docker, lab, figure)))
+        for what, unit, each in found:
+            numbers = (each.value, each.low, each.high, each.confidence)
+            rows.append((what, figure.name, unit, *(f"{number:.4f}" for number in numbers)))
+    write_rows(path, ("what", "figure", "unit", "mean", "low", "high", "confidence"), rows)
+
+
+def _ways(sides: Sequence[Side]) -> Rows:
+    ways = [(one.name, one.base, one.path) for side in sides for one in side.contenders]
+    return Rows(("way", "asked at", "what lies between"), ways, (2, 2, 4))
+
+
+def _figures(results: Results) -> Rows:
+    rows = []
+    for way in results.contenders:
+        found = [results.interval(way, figure) for figure in FIGURES]
+        cells = [f"{_short(one.value)} ({_short(max(0.0, one.low))} to {_short(one.high)})" for one in found]
+        rows.append((way, *cells))
+    headings = ("way", *(f"{figure.name}, {figure.unit} ({figure.load})" for figure in FIGURES))
+    return Rows(headings, rows, (3, *[2] * len(FIGURES)))
+
+
+def _pairs(results: Results) -> Rows:
+    rows = []
+    for lab, docker in results.pairs:
+        for figure in FIGURES:
+            times = results.ratio(docker, lab, figure)
+            shown = _times(times) if times.high <= _MOST_TIMES else "-"
+            rows.append((f"{docker} / {lab}", figure.name, shown, times.verdict()))
+    return Rows(("ways", "figure", "times (interval)", "in words"), rows, (4, 3, 3, 1.5))
+
+
+def _method(rate: float, results: Results) -> list[str]:
+    return [
+        f"GET /api/products: nginx, gateway, product service, Redis. Each service of either side has {CPUS} CPU and "
+        f"{MEMORY >> 20} MB by its control group, as many workers and instances, and the same code. Health checks of "
+        "Docker are off; the registry's are on, on both sides.",
+        "Closed loop: ApacheBench, 50 at a time, a new connection for each request, -l. Open loop: "
+        f"{rate:.0f} requests a second, whether or not earlier ones were answered; latency from the intended moment; "
+        f"connections kept. {results.rounds} rounds after one that does not count.",
+        f"An interval is Student's, of the rounds' values, {100 * CONFIDENCE:.0f} % for a single figure. A ratio is "
+        f"taken in each round and its logarithms averaged. The {results.comparisons} ratios are judged together by "
+        f"Holm's method: the chance that any of them is called more or less by chance is "
+        f"{100 - 100 * CONFIDENCE:.0f} % in all, so their intervals are wider. If the interval of a ratio includes 1 "
+        f"and lies within {ALIKE[0]} and {ALIKE[1]}, that is no difference; if it is wider, these rounds cannot tell.",
+        "CPU of the machine includes the client, the kernel's own work and docker-proxy; CPU of the services is "
+        "their control groups'. Memory is what their processes hold (PSS); the limit counts what they allocate after "
+        "they joined their group, in the lab when all is up.",
+        f"Machine: {os.cpu_count()} CPUs, Linux {platform.release()}; the lab's Python is {platform.python_version()}, "
+        f"Docker's {_in_docker('api-gateway', 'python', '--version')}; the lab's nginx is {_output('nginx', '-v')}, "
+        f"Docker's {_in_docker('nginx', 'nginx', '-v')}; Docker is "
+        f"{_output('docker', 'version', '--format', '{{.Server.Version}}')}. "
+        "Another interpreter or another build of it is a difference of the application, not of the network.",
+    ]
+
+
+def _in_docker(service: str, *command: str) -> str:
+    return _output("docker", "exec", f"{PROJECT}-{service}-1", *command)
+
+
+def _output(*command: str) -> str:
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "not available"
+    return (run.stdout + run.stderr).strip().removeprefix("nginx version: ")

@@ -1,0 +1,157 @@
+"""One turn of bench/hops/run.sh: the latency and the CPU of requests, by new connections and on a kept one.
+
+python -m bench.hops.client ROUND HOP ADDRESS:PORT REQUESTS    (within the client's namespace; prints CSV)
+
+Latency is from before the socket is made (kept: before the request is written) until the answer's last byte is
+read, one request at a time. The socket is closed after the clock has stopped.
+
+CPU is what all processes of the sandbox have used, in nanoseconds (/proc/PID/task/TID/schedstat, proc(5)): client,
+servers, and the kernel's work on their behalf. That is nearly all of the path: on loopback and veth the receiver's
+side runs as a softirq at the end of the sender's own system call, on its time. What ksoftirqd, timers and kernel
+workers do is not in it. So the machine's busy time (/proc/stat: user + nice + system + irq + softirq, of all CPUs,
+in ticks) is noted too, to be compared; only on an idle machine is it this benchmark's.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from lab.csv_files import Writer
+
+NEW, KEPT = "new", "kept"
+HEADINGS = (
+    "round",
+    "hop",
+    "connection",
+    "requests",
+    "cpu_us_per_request",
+    "machine_us_per_request",
+    "latencies_us",
+)
+DEADLINE_SECONDS = 60
+_PATH = "/api/products"
+_OK = b"HTTP/1.1 200"
+_MOST_BYTES = 65536
+_WARM_UP = 100
+
+
+class BadAnswerError(Exception):
+    """An answer that is not the expected one; as text, one line."""
+
+
+def request(address: str, close: bool) -> bytes:
+    """Return the bytes of a request."""
+    lines = [f"GET {_PATH} HTTP/1.1", f"Host: {address}", *(["Connection: close"] if close else []), "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def read_answer(connection: socket.socket) -> None:
+    """Read one answer to the end that its Content-Length tells. Raises BadAnswerError."""
+    answer = connection.recv(_MOST_BYTES)
+    while (end := answer.find(b"\r\n\r\n")) < 0:
+        answer += _more(connection, answer)
+    if not answer.startswith(_OK):
+        raise BadAnswerError(f"bad answer: {answer[:60]!r}")
+    length = answer[:end].lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0]
+    while len(answer) < end + 4 + int(length):
+        answer += _more(connection, answer)
+
+
+def _more(connection: socket.socket, before: bytes) -> bytes:
+    found = connection.recv(_MOST_BYTES)
+    if not found:
+        raise BadAnswerError(f"the connection ended in an answer: {before[:60]!r}")
+    return found
+
+
+def by_new_connections(server: tuple[str, int]) -> Callable[[], int]:
+    """Return a function that sends one request on a new connection, and returns its nanoseconds."""
+    message = request(server[0], close=True)
+
+    def ask() -> int:
+        begin = time.perf_counter_ns()
+        connection = socket.socket()
+        connection.connect(server)
+        connection.sendall(message)
+        read_answer(connection)
+        taken = time.perf_counter_ns() - begin
+        connection.close()
+        return taken
+
+    return ask
+
+
+def on_a_kept_one(server: tuple[str, int]) -> Callable[[], int]:
+    """Return a function that sends one request on a connection that stays open, and returns its nanoseconds."""
+    message = request(server[0], close=False)
+    connection = socket.create_connection(server)
+    connection.settimeout(None)
+
+    def ask() -> int:
+        begin = time.perf_counter_ns()
+        connection.sendall(message)
+        read_answer(connection)
+        return time.perf_counter_ns() - begin
+
+    return ask
+
+
+def cpu_times() -> dict[str, int]:
+    """Return the nanoseconds of CPU time that each visible task has used so far, by its path in /proc."""
+    os.sched_yield()  # brings the account of this process up to date
+    times = {}
+    for path in Path("/proc").glob("[0-9]*/task/*/schedstat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            times[str(path)] = int(path.read_text().split()[0])
+    return times
+
+
+def used_us(before: Mapping[str, int], after: Mapping[str, int]) -> float:
+    """Return the microseconds of CPU time used between two calls of cpu_times, without tasks that ended meanwhile."""
+    return sum(used - before.get(task, 0) for task, used in after.items()) / 1000
+
+
+def machine_cpu_us() -> float:
+    """Return the microseconds that all CPUs were busy since boot."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields)
+    return (user + nice + system + irq + softirq) * 1e6 / os.sysconf("SC_CLK_TCK")
+
+
+def measure(ask: Callable[[], int], requests: int) -> tuple[float, float, list[int]]:
+    """Send requests after a warm-up; return CPU and machine time in us per request, and latencies in ns."""
+    for _ in range(max(_WARM_UP, requests // 5)):
+        ask()
+    machine, times = machine_cpu_us(), cpu_times()
+    latencies = [ask() for _ in range(requests)]
+    processes, machine = used_us(times, cpu_times()), machine_cpu_us() - machine
+    return processes / requests, machine / requests, latencies
+
+
+def main(turn: str, hop: str, server: str, requests: int) -> None:
+    """Measure both kinds and write a line of CSV for each."""
+    signal.alarm(DEADLINE_SECONDS)
+    gc.disable()
+    address, port = server.rsplit(":", 1)
+    writer = Writer(sys.stdout)
+    for name, way in ((NEW, by_new_connections), (KEPT, on_a_kept_one)):
+        processes, machine, latencies = measure(way((address, int(port))), requests)
+        if not processes:
+            raise SystemExit("hops: this kernel keeps no CPU times (/proc/PID/schedstat: CONFIG_SCHED_INFO)")
+        text = " ".join(f"{taken / 1000:.1f}" for taken in latencies)
+        writer.row((turn, hop, name, requests, f"{processes:.2f}", f"{machine:.2f}", text))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    except (BadAnswerError, OSError) as problem:
+        raise SystemExit(f"hops: {sys.argv[2]}: {problem}") from None

@@ -1,0 +1,166 @@
+# shellcheck shell=bash disable=SC2153,SC2154,SC2034 # variables of run.sh
+# The path of one hop: namespaces, links, rules and programs; build_path and remove_path. Sourced by run.sh.
+
+BRIDGE=br-hops
+# A network that is neither the lab's nor the sandbox's (RFC 2544, for benchmarks).
+NETWORK=198.18.0 OUTSIDE=198.19.0
+HOST=$NETWORK.1 CLIENT=$NETWORK.2 SERVER=$NETWORK.3
+PROXY=$NETWORK.4 GATEWAY=$NETWORK.5 PRODUCT=$NETWORK.6 REDIS=$NETWORK.7
+SERVER_PORT=80 PUBLISHED=8080 GATEWAY_PORT=3000 PRODUCT_PORT=5000 REDIS_PORT=6379
+FIRST_USER=64900 # of the programs; unused (Debian keeps 60000-64999 for use on demand)
+
+has_element() { # ELEMENT: it is part of HOP
+  local hops=" ${HOPS[*]} "
+  [[ $1 == "$HOP" || " ${hops#* "$1" }" == *" $HOP "* ]]
+}
+in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
+
+# --- links --------------------------------------------------------------------------------------
+
+add_namespace() { # NAME
+  ip netns add "$1"
+  # Send no packet that was not asked for: IPv6 announces itself. Bridges hand no frame to iptables yet.
+  in_namespace "$1" sysctl -qw net.ipv6.conf.{all,default}.disable_ipv6=1 net.bridge.bridge-nf-call-{ip,ip6,arp}tables=0
+  ip -n "$1" link set lo up
+}
+
+add_veth() { # NAMESPACE ADDRESS OTHER_NAMESPACE [OTHER_ADDRESS]: the other end has the namespace's name
+  ip -n "$3" link add "$1" type veth peer name wire netns "$1"
+  ip -n "$1" addr add "$2/24" dev wire
+  ip -n "$1" link set wire up
+  [[ -z ${4:-} ]] || ip -n "$3" addr add "$4/24" dev "$1"
+  ip -n "$3" link set "$1" up
+}
+
+add_host() {
+  add_namespace host
+  in_namespace host sysctl -qw net.ipv4.ip_forward=1
+  ip -n host link add "$BRIDGE" type bridge
+  in_namespace host sysctl -qw net.bridge.bridge-nf-call-{ip,ip6,arp}tables=0 # the first bridge switches it on
+  ip -n host addr add "$HOST/24" dev "$BRIDGE"
+  ip -n host link set "$BRIDGE" up
+  ! has_element br_netfilter || ip -n host link set "$BRIDGE" type bridge nf_call_iptables 1
+}
+
+add_node() { # NAME ADDRESS: a namespace on the bridge
+  add_namespace "$1"
+  add_veth "$1" "$2" host
+  ip -n host link set "$1" master "$BRIDGE"
+  ip -n "$1" route add default via "$HOST"
+}
+
+add_outside_client() {
+  add_namespace client
+  add_veth client "$OUTSIDE.2" host "$OUTSIDE.1"
+  ip -n client route add default via "$OUTSIDE.1"
+}
+
+add_links() {
+  case $HOP in
+    loopback)
+      add_namespace server
+      ip -n server addr add "$SERVER/24" dev lo
+      FROM=server
+      ;;
+    veth)
+      add_namespace client
+      add_namespace server
+      add_veth server "$SERVER" client "$CLIENT"
+      ;;
+    *)
+      add_host
+      add_node server "$SERVER"
+      if has_element routed; then add_outside_client; else add_node client "$CLIENT"; fi
+      ;;
+  esac
+}
+
+build_path() { # sets FROM, the client's namespace, and TO, the address and port that it asks
+  FROM=client TO=$SERVER:$SERVER_PORT ENTRY=$SERVER:$SERVER_PORT
+  add_links
+  start_server
+  ! has_element nginx || start_programs
+  ! has_element conntrack || print_rules | in_namespace host iptables-restore
+  ! has_element dnat || TO=$OUTSIDE.1:$PUBLISHED
+}
+
+print_rules() {
+  local number count=0 element
+  for element in "${HOPS[@]}"; do [[ $element != rules-* ]] || ! has_element "$element" || count=${element#rules-}; done
+  ! has_element dnat || printf '%s\n' '*nat' \
+    "-A PREROUTING -d $OUTSIDE.1/32 -p tcp -m tcp --dport $PUBLISHED -j DNAT --to-destination $ENTRY" COMMIT
+  printf '%s\n' '*filter' '-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT'
+  for ((number = 1; number <= count; number++)); do
+    echo "-A FORWARD -d $SERVER/32 -p tcp -m tcp --dport $((10000 + number)) -j ACCEPT" # never matches
+  done
+  ((count == 0)) || echo "-A FORWARD -p tcp -m conntrack --ctstate NEW -j ACCEPT"
+  echo COMMIT
+}
+
+# The counters show whether each rule that must match has matched.
+rules_have_matched() { ! in_namespace host iptables-save -c | grep -E 'ctstate|DNAT' | grep '^\[0:' >/dev/null; }
+
+remove_path() {
+  local namespace
+  mapfile -t NAMESPACES < <(ip netns list | awk '$1 != "world" { print $1 }')
+  for namespace in "${NAMESPACES[@]}"; do ip netns pids "$namespace" | xargs -r kill -TERM 2>/dev/null || :; done
+  retry_until 15 programs_ended || die "$HOP: a program does not end"
+  for namespace in "${NAMESPACES[@]}"; do # a link goes at once, a namespace later
+    ip -n "$namespace" link del wire 2>/dev/null || :
+    ip netns del "$namespace"
+  done
+}
+programs_ended() {
+  local namespace
+  for namespace in "${NAMESPACES[@]}"; do [[ -z $(ip netns pids "$namespace") ]] || return 1; done
+}
+
+# --- programs -----------------------------------------------------------------------------------
+
+# The answer is as long as the catalogue, so that all hops carry the same.
+write_server_configuration() {
+  cat >"$WORK/nginx.conf" <<CONF
+daemon off; worker_processes 1; pid $WORK/nginx.pid; error_log /dev/null;
+events { worker_connections 1024; }
+http {
+  access_log off; server_tokens off; keepalive_requests 1000000; default_type application/json;
+  server { listen $SERVER:$SERVER_PORT; location / { return 200 '$(printf '{"products":"%0274d"}' 0)\n'; } }
+}
+CONF
+}
+
+start_server() {
+  in_namespace server nginx -c "$WORK/nginx.conf" -e /dev/null &>/dev/null 9>&- &
+  wait_for_answer server "$SERVER:$SERVER_PORT"
+}
+
+# As the supervisor starts it, with scripts/contain.sh.
+start_program() { # NAMESPACE ADDRESS PORT PROGRAM SETTING...
+  add_node "$1" "$2"
+  env SERVICE_IP="$2" SERVICE_PORT="$3" INSTANCE_ID="$1" SERVICE_NAME="$4" SERVICE_USER="$((FIRST_USER + ${2##*.}))" \
+    LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 "${@:5}" \
+    "$ROOT/scripts/contain.sh" start "$1" "$4" &>>"$WORK/$1.log" 9>&- &
+}
+
+start_programs() {
+  local upstream=$SERVER:$SERVER_PORT behind=$SERVER:$SERVER_PORT
+  ! has_element product || behind=$PRODUCT:$PRODUCT_PORT
+  ! has_element gateway || upstream=$GATEWAY:$GATEWAY_PORT
+  if has_element product; then
+    start_program redis "$REDIS" "$REDIS_PORT" redis
+    start_program product "$PRODUCT" "$PRODUCT_PORT" product-service WORKER_CLASS=gevent \
+      REDIS_HOST="$REDIS" REDIS_PORT="$REDIS_PORT"
+  fi
+  ! has_element gateway || start_program gateway "$GATEWAY" "$GATEWAY_PORT" api-gateway WORKER_CLASS=gevent \
+    WEB_CONCURRENCY=2 PRODUCT_SERVICE_URLS="http://$behind" ORDER_SERVICE="http://$behind"
+  start_program proxy "$PROXY" 80 nginx GATEWAYS="$upstream"
+  ENTRY=$PROXY:80
+  ! has_element product || wait_for_answer product "$PRODUCT:$PRODUCT_PORT" /products
+  ! has_element gateway || wait_for_answer gateway "$GATEWAY:$GATEWAY_PORT"
+  wait_for_answer proxy "$ENTRY"
+}
+
+wait_for_answer() { # NAMESPACE ADDRESS:PORT [PATH]
+  retry_until 15 in_namespace "$1" curl -fs -m 1 -o /dev/null "http://$2${3:-/api/products}" ||
+    die "$HOP: $1 does not answer at $2: $(tail -n 1 "$WORK/$1.log" 2>/dev/null)"
+}

@@ -1,0 +1,143 @@
+"""The hops' costs from their latencies: totals, what each hop adds, and the conclusions.
+
+python -m bench.hops.report RAW FOLDER HOP...    (RAW: output of bench/hops/client.py; HOP...: in the order of the path)
+
+A turn's figure is the percentile of its latencies, or its CPU time per request; a hop's total is the median of its
+turns; what it adds is its total less that of the hop before. Intervals are by bootstrap of whole rounds, the same
+rounds for all hops, so that what disturbed a round disturbs both sides of a difference.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.table import Table
+
+from bench.common.intervals import LESS, NO_DIFFERENCE, UNKNOWN
+from bench.hops.client import HEADINGS, KEPT, NEW
+from bench.hops.picture import draw
+from bench.hops.steps import Figures, Step, amount, limits, name_of, signed, steps_of
+from lab.csv_files import write_rows
+from lab.terminal import Console
+from lab.whole_file import draft_of
+from monitoring.quantiles import quantile
+
+CPU = "cpu_us_per_request"
+FIGURES = {"p50_us": "median", "p99_us": "99th percentile", CPU: "CPU time"}
+CONNECTIONS = {NEW: "a new connection", KEPT: "a request on a kept connection"}
+Steps = dict[tuple[str, str], list[Step]]  # by connection and figure
+_PARTS = ("", "_low", "_high", "_added", "_added_low", "_added_high", "_verdict", "_conclusion")
+
+
+def read_turns(path: Path) -> pd.DataFrame:
+    """Read what bench/hops/client.py has written; a row for each turn, with percentiles in place of its latencies."""
+    turns = pd.read_csv(path, names=list(HEADINGS))
+    latencies = turns.pop("latencies_us").str.split().map(lambda texts: [float(text) for text in texts])
+    for share in (50, 99):
+        turns[f"p{share}_us"] = [quantile(values, share / 100) for values in latencies]
+    return turns
+
+
+def table_of(turns: pd.DataFrame, hops: Sequence[str], connection: str, figure: str) -> Figures:
+    """Return one figure of one kind of connection: a row for each hop, a column for each round."""
+    mine = turns[turns["connection"] == connection]
+    table: Figures = mine.pivot_table(index="hop", columns="round", values=figure).loc[list(hops)].to_numpy()
+    return table
+
+
+def all_steps(turns: pd.DataFrame, hops: Sequence[str]) -> Steps:
+    """Return the steps by kind of connection and figure."""
+    keys = [(connection, figure) for connection in CONNECTIONS for figure in FIGURES]
+    return steps_of(hops, {key: table_of(turns, hops, *key) for key in keys})
+
+
+def conclusion(step: Step, connection: str, figure: str) -> str:
+    """Return a step's result as a sentence."""
+    of_what, name = f"the {FIGURES[figure]} of {CONNECTIONS[connection]}", name_of(step.hop)
+    if step.added is None:
+        total = step.total
+        return f"{name}: {of_what} is {amount(total.value)} us ({amount(total.low)} to {amount(total.high)})"
+    value, low, high = step.added.value, step.added.low, step.added.high
+    if step.verdict == NO_DIFFERENCE:
+        return f"{name}: no difference in {of_what} ({signed(low)} to {signed(high)} us)"
+    if step.verdict == UNKNOWN:
+        return (
+            f"{name}: a difference in {of_what} {UNKNOWN} (anything from {signed(low)} to {signed(high)} us)"
+        )
+    if step.verdict == LESS:
+        return f"{name}: takes {amount(-value)} us ({amount(-high)} to {amount(-low)}) off {of_what}"
+    return f"{name}: adds {amount(value)} us ({amount(low)} to {amount(high)}) to {of_what}"
+
+
+def write_raw(source: Path, path: Path) -> None:
+    """Write every latency, under a heading."""
+    with draft_of(path) as draft:
+        draft.write_text(",".join(HEADINGS) + "\n" + source.read_text())
+
+
+def write_steps(steps: Steps, hops: Sequence[str], path: Path) -> None:
+    """Write a line for each hop and kind of connection."""
+    columns = ("hop", "connection", *(figure + part for figure in FIGURES for part in _PARTS))
+    rows = []
+    for connection in CONNECTIONS:
+        for at, hop in enumerate(hops):
+            found = [(steps[connection, figure][at], connection, figure) for figure in FIGURES]
+            rows.append((hop, connection, *(cell for each in found for cell in _cells(*each))))
+    write_rows(path, columns, rows)
+
+
+def _cells(step: Step, connection: str, figure: str) -> list[str]:
+    cells = []
+    for each in (step.total, step.added):
+        cells += (
+            ["", "", ""] if each is None else [f"{value:.1f}" for value in (each.value, each.low, each.high)]
+        )
+    return [*cells, step.verdict, conclusion(step, connection, figure)]
+
+
+def show(steps: Steps, hops: Sequence[str], turns: pd.DataFrame) -> None:
+    """Print a table for each kind of connection, the conclusions, and how idle the machine was."""
+    for connection, words in CONNECTIONS.items():
+        title = f"{words}: us, and what the hop adds (intervals: 95 % of all together)"
+        table = Table(title=title, title_justify="left")
+        table.add_column("hop", no_wrap=True)
+        for heading in FIGURES:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for at, hop in enumerate(hops):
+            table.add_row(name_of(hop), *(_shown(steps[connection, figure][at]) for figure in FIGURES))
+        Console(width=132).print(table)
+    for (connection, figure), path in steps.items():
+        if figure == "p50_us":
+            print(*(conclusion(step, connection, figure) for step in path), sep="\n")
+    used = turns[["machine_us_per_request", CPU]].mul(turns["requests"], axis=0).sum()
+    print(
+        f"the machine was busy for {used.iloc[0] / used.iloc[1]:.2f} times the CPU time of client and servers; "
+        "more than 1 is other work on it, or the kernel's own threads"
+    )
+
+
+def _shown(step: Step) -> str:
+    total, added = step.total, step.added
+    if added is None:
+        return f"{amount(total.value)} ({amount(total.low)} to {amount(total.high)})"
+    if step.verdict in (NO_DIFFERENCE, UNKNOWN):
+        return f"{amount(total.value)}  {step.verdict}"
+    return f"{amount(total.value)}  {signed(added.value)} {limits(added)}"
+
+
+def main(source: Path, folder: Path, hops: Sequence[str]) -> None:
+    """Write the CSVs and the picture, and show the tables."""
+    turns = read_turns(source)
+    steps = all_steps(turns, hops)
+    folder.mkdir(exist_ok=True)
+    write_raw(source, folder / "bench_hops_raw.csv")
+    write_steps(steps, hops, folder / "bench_hops.csv")
+    draw(steps, folder / "bench_hops.png", turns["round"].max())
+    show(steps, hops, turns)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

@@ -1,0 +1,1 @@
+"""How fast the network comes up and down, against other ways to make it."""

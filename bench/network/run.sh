@@ -1,0 +1,194 @@
+#!/usr/bin/env bash
+# How fast the network comes up and down: the lab against other ways to make the same network.
+#
+#   bench/network/run.sh              10, 100 and 500 nodes; table here, CSV and chart in reports/
+#   QUICK=1 bench/network/run.sh      10 and 100 nodes, two rounds
+#   bench/network/run.sh help
+#
+#   lab       scripts/network.sh up, down: reads the table, looks for conflicts, compares, acts
+#   batch     the commands that `DRY_RUN=1 scripts/network.sh up` prints, by one `ip -batch`, one
+#             `bridge -batch` and one `sysctl` for the host and one `ip -n NAMESPACE -batch` for each namespace: the
+#             least that makes this network
+#   single    the same commands, an `ip` process each
+#   cni       the CNI bridge plugin with host-local addresses, an ADD for each namespace; the namespaces
+#             made by one `ip -batch`, and their loopback left down (its plugin would be N more processes)
+#   mininet   mininet's Python interface with a Linux bridge and no controller
+#
+# The lab's links speak IPv4 alone (lab/network/facts.py says why), so do those of batch and single; cni and
+# mininet leave the kernel's IPv6 addresses on, as they always do, and pay for their announcements.
+#
+# ROUNDS (5), SIZES ("10 100 500"), CONTENDERS and SLOW_ROUNDS (2: of `single` at 500 nodes) can be set.
+# In each round the contenders take turns, another one first each time, each in a fresh sandbox and on
+# a quiet kernel; after each `up` the network is checked to be whole. A slow result is no failure.
+
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
+cd "$ROOT"
+
+CNI_PLUGINS=/usr/lib/cni
+CSV=$ROOT/reports/bench_network.csv
+GATEWAY=10.99.0.1/16 BRIDGE=br-bench
+export PATH=$PATH:/usr/sbin:/sbin
+
+# --- the contenders: prepare, up, down; WORK is theirs, NODES how many -----------------------------
+
+namespaces() { seq -f 'node%.0f' "$NODES"; }
+
+make_table() {
+  local n
+  printf '%s\t' kind name namespace address interface bridge_interface bridge listens publishes
+  echo runs
+  printf 'bridge\t%s\t-\t%s\t-\t-\t-\t-\t-\t-\n' "$BRIDGE" "$GATEWAY"
+  for ((n = 1; n <= NODES; n++)); do
+    printf 'node\tn%d\tnode%d\t10.99.%d.%d/16\teth0\tport%d\t%s\t-\t-\t-\n' \
+      $n $n $((n / 250)) $((n % 250 + 2)) $n "$BRIDGE"
+  done
+}
+
+prepare_lab() { make_table >"$WORK/table.tsv" && export TOPOLOGY=$WORK/table.tsv; }
+up_lab() { "$ROOT/scripts/network.sh" up >/dev/null; }
+down_lab() { "$ROOT/scripts/network.sh" down >/dev/null; }
+
+prepare_batch() { # the lab's commands, without the "+ "
+  prepare_lab
+  mkdir "$WORK/inside"
+  DRY_RUN=1 "$ROOT/scripts/network.sh" up | sed 's/^+ //' >"$WORK/commands"
+  sed -n 's/^ip \([^-]\)/\1/p' "$WORK/commands" >"$WORK/host"
+  sed -n 's/^bridge //p' "$WORK/commands" >"$WORK/forwarding"
+  sed -n 's/^sysctl -qw //p' "$WORK/commands" >"$WORK/sysctls"
+  awk -v to="$WORK/inside/" '/^ip -n / { file = to $3; sub(/^ip -n [^ ]+ /, ""); print >>file; close(file) }' \
+    "$WORK/commands"
+  { awk '/^netns add/ { print "netns del " $3 }' "$WORK/host" && echo "link del group $LINK_GROUP"; } >"$WORK/removal"
+}
+up_batch() {
+  local namespace
+  ip -batch "$WORK/host"
+  xargs sysctl -qw <"$WORK/sysctls"
+  bridge -batch "$WORK/forwarding"
+  for namespace in $(namespaces); do ip -n "$namespace" -batch "$WORK/inside/$namespace"; done
+}
+down_batch() { ip -batch "$WORK/removal"; }
+
+prepare_single() {
+  prepare_batch
+  cp "$WORK/commands" "$WORK/up.sh"
+  sed 's/^/ip /' "$WORK/removal" >"$WORK/down.sh"
+}
+up_single() { bash -e "$WORK/up.sh"; }
+down_single() { bash -e "$WORK/down.sh"; }
+
+prepare_cni() {
+  export CNI_PATH=$CNI_PLUGINS CNI_IFNAME=eth0
+  cat >"$WORK/cni.json" <<END
+{"cniVersion": "0.4.0", "name": "bench", "type": "bridge", "bridge": "$BRIDGE", "isDefaultGateway": true,
+ "ipam": {"type": "host-local", "dataDir": "$WORK/leases", "subnet": "${GATEWAY%.*}.0/${GATEWAY#*/}",
+  "gateway": "${GATEWAY%/*}"}}
+END
+}
+each_cni() {
+  local namespace
+  for namespace in $(namespaces); do
+    CNI_COMMAND=$1 CNI_CONTAINERID=$namespace CNI_NETNS=/run/netns/$namespace \
+      "$CNI_PLUGINS/bridge" <"$WORK/cni.json" >"$WORK/answer" ||
+      die "CNI $1 of $namespace: $(<"$WORK/answer")"
+  done
+}
+up_cni() { namespaces | sed 's/^/netns add /' | ip -batch - && each_cni ADD; }
+down_cni() { each_cni DEL && { namespaces | sed 's/^/netns del /' && echo "link del dev $BRIDGE"; } | ip -batch -; }
+
+# --- one measurement, in its sandbox ---------------------------------------------------------------
+
+seconds_of() {
+  local start=${EPOCHREALTIME/./} micros
+  "$@"
+  micros=$((${EPOCHREALTIME/./} - start))
+  printf '%d.%06d' $((micros / 1000000)) $((micros % 1000000))
+}
+
+# The kernel removes namespaces in the background, one after another: after the last in the queue, all are removed.
+quiet_kernel() {
+  ip netns add last
+  ip link add last type veth peer name last netns last
+  ip netns del last
+  retry_until 60 link_is_removed last || die "the kernel is still removing earlier namespaces"
+}
+link_is_removed() { [[ ! -e /proc/sys/net/ipv4/conf/$1 ]]; }
+
+measure_mininet() { # in one process of the distribution's Python, which has the module; it warns a lot
+  local started
+  read -r started _ </proc/uptime
+  /usr/bin/python3 -m bench.network.with_mininet "$NODES" "$GATEWAY" "$started" 2>"$WORK/warnings" || {
+    cat "$WORK/warnings" >&2
+    return 1
+  }
+}
+
+measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
+  local contender=$1 up down offset
+  offset=$(clock_offset)
+  NODES=$2 WORK=$(mktemp -d /run/bench.XXXX)
+  quiet_kernel
+  if [[ $contender == mininet ]]; then
+    measure_mininet
+    return
+  fi
+  "prepare_$contender"
+  up=$(seconds_of "up_$contender")
+  python3 -m bench.network.check "$NODES" "$GATEWAY"
+  down=$(seconds_of "down_$contender")
+  need_same_clock "$offset"
+  [[ $(ip netns list | wc -l) == 1 ]] || die "$contender left namespaces behind"
+  echo "$up $down"
+}
+
+# --- all of them -----------------------------------------------------------------------------------
+
+missing_for() { # why a contender cannot take part, if so
+  case $1 in
+    cni) [[ -x $CNI_PLUGINS/bridge ]] || echo "no $CNI_PLUGINS/bridge; apt-get install containernetworking-plugins" ;;
+    mininet)
+      { /usr/bin/python3 -c 'import mininet' && command -v mnexec brctl ifconfig; } &>/dev/null ||
+        echo "mininet, mnexec, brctl or ifconfig missing; apt-get install mininet bridge-utils net-tools"
+      ;;
+  esac
+}
+
+contenders() { # those that can take part; the others are named
+  local contender why
+  for contender in ${CONTENDERS:-lab batch single cni mininet}; do
+    why=$(missing_for "$contender")
+    if [[ -n $why ]]; then say "left out: $contender ($why)"; else echo "$contender"; fi
+  done
+}
+
+run_all() {
+  local sizes=${SIZES:-10 100 500} rounds=${ROUNDS:-5} all turn nodes round contender result
+  [[ -z ${QUICK:-} ]] || sizes=${SIZES:-10 100} rounds=${ROUNDS:-2}
+  mapfile -t all < <(contenders)
+  echo nodes,round,contender,up_seconds,down_seconds >"$CSV.part"
+  for nodes in $sizes; do
+    for ((round = 1; round <= rounds; round++)); do
+      for ((turn = 0; turn < ${#all[@]}; turn++)); do
+        contender=${all[(turn + round) % ${#all[@]}]}
+        ((nodes < 500 || round <= ${SLOW_ROUNDS:-2})) || [[ $contender != single ]] || continue
+        result=$("$ROOT/scripts/sandbox.sh" run "$ROOT/bench/network/run.sh" measure "$contender" "$nodes") ||
+          die "$contender failed at $nodes nodes"
+        say "$nodes nodes, round $round of $rounds, $contender: up ${result% *} s, down ${result#* } s"
+        echo "$nodes,$round,$contender,${result/ /,}" >>"$CSV.part"
+      done
+    done
+  done
+  mv "$CSV.part" "$CSV"
+}
+
+case ${1:-run} in
+  run)
+    "$ROOT/scripts/install.sh" dev
+    need_tools ip jq awk ping python3
+    run_all
+    "$VENV/bin/python" -m bench.network.report "$CSV" "${CSV%.csv}.png"
+    ;;
+  measure) measure "$2" "$3" ;; # only for itself, in a sandbox
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# What a policy costs: to apply, and on the path of each new connection. In one sandbox, in turns.
+#
+#   bench/policy/run.sh [run]    ROUNDS=5 rounds of REQUESTS=5000 connections, 10 at a time; QUICK=1 for 2 of 2000
+#   bench/policy/run.sh help
+#
+# Apply: policies of 16 (the shipped one), 100 and 1,000 lines. `up` is the whole command, from nothing; `restore`
+# the one transaction in it, iptables-restore of its table, into an empty namespace.
+# Path: one nginx, each request a new connection (that is what is judged; the rest of it is ESTABLISHED), no policy
+# against 10, 100 and 1,000 lines before the one that lets it in, all for the same destination: the worst case, one
+# chain from end to end. What flattens it: `spread` has 1,000 lines for nine destinations, each with its own chain
+# CNET-TO-*; `ports` the same 1,000 ports in one line, a multiport match for each seven (an ipset would be one).
+# Result: a table, and reports/bench_policy.csv.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/topology.sh"
+
+ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
+REQUESTS=${REQUESTS:-${QUICK:+2000}} REQUESTS=${REQUESTS:-5000}
+WORK=$RUN_DIR/bench-policy FROM=api-gateway TO=nginx-lb FIRST_PORT=10000
+CONTENDERS=(none 10 100 1000 spread ports)
+HEAD=$'id\tfrom\tto\tprotocol\tport\trate\tverdict\treason'
+
+line() { printf '%s\t%s\t%s\ttcp\t%s\t-\taccept\ta line of the benchmark\n' "$@"; } # ID FROM TO PORT
+
+write_policies() {
+  local count n
+  mkdir -p "$WORK"
+  for count in 10 100 1000; do
+    {
+      echo "$HEAD"
+      for ((n = 1; n < count; n++)); do line "l$n" "$FROM" "$TO" "$((FIRST_PORT + n))"; done
+      line last "$FROM" "$TO" 80
+    } >"$WORK/$count.tsv"
+  done
+  {
+    echo "$HEAD"
+    for ((n = 0; n < 999; n++)); do
+      line "l$n" "$FROM,service-registry" "${NODES[n % ${#NODES[@]}]}" "$((FIRST_PORT + n))"
+    done
+    line last "$FROM" "$TO" 80
+  } >"$WORK/spread.tsv"
+  {
+    echo "$HEAD"
+    line ports "$FROM" "$TO" "$(seq -s, "$FIRST_PORT" 2 "$((FIRST_PORT + 1996))"),80"
+  } >"$WORK/ports.tsv"
+}
+
+milliseconds() { # COMMAND...
+  local begin=${EPOCHREALTIME/./}
+  "$@" >/dev/null
+  echo $(((${EPOCHREALTIME/./} - begin) / 1000))
+}
+
+policy() { "$ROOT/security/policy.sh" "$@" >/dev/null; }
+with_policy() { POLICY=$1 policy up; } # TABLE
+
+measure_apply() { # NAME TABLE
+  local round
+  for ((round = 0; round < ROUNDS; round++)); do
+    policy down
+    record apply "$1" "$round" up_ms "$(milliseconds with_policy "$2")"
+    record apply "$1" "$round" again_ms "$(milliseconds with_policy "$2")"
+    iptables-save -t security >"$WORK/rules"
+    record apply "$1" "$round" restore_ms "$(milliseconds unshare --net -- iptables-restore --noflush "$WORK/rules")"
+  done
+}
+
+record() { printf '%s,%s,%s,%s,%s\n' "$@" >>"$WORK/results.csv"; } # WHAT CONTENDER ROUND UNIT VALUE
+
+start_nginx() {
+  cat >"$WORK/nginx.conf" <<EOF
+daemon off; worker_processes 1; pid $WORK/nginx.pid; error_log /dev/null;
+events { worker_connections 1024; }
+http { access_log off; server { listen ${ADDRESS[$TO]%/*}:80; location / { return 200 "ok\n"; } } }
+EOF
+  nsenter --net="/run/netns/${NAMESPACE[$TO]}" -- nginx -c "$WORK/nginx.conf" -e /dev/null &>/dev/null 9>&- &
+  defer kill "$!"
+  retry_until 10 asked curl -fsS -m 1 -o /dev/null "http://${ADDRESS[$TO]%/*}/" || die "nginx does not answer"
+}
+asked() { nsenter --net="/run/netns/${NAMESPACE[$FROM]}" -- "$@"; }
+
+measure_path() { # CONTENDER ROUND
+  local result
+  if [[ $1 == none ]]; then policy down; else with_policy "$WORK/$1.tsv"; fi
+  result=$(asked ab -l -q -n "$REQUESTS" -c 10 "http://${ADDRESS[$TO]%/*}/" 2>&1)
+  grep -q '^Failed requests: *0$' <<<"$result" || die "$1: $(grep -E 'Failed|apr_' <<<"$result")"
+  record path "$1" "$2" per_second "$(awk '/^Requests per second/ { print $4 }' <<<"$result")"
+  record path "$1" "$2" mean_ms "$(awk '/^Time per request.*\(mean\)/ { print $4 }' <<<"$result")"
+  record path "$1" "$2" p99_ms "$(awk '$1 == "99%" { print $2 }' <<<"$result")"
+}
+
+inside() {
+  local contender round offset
+  offset=$(clock_offset)
+  load_topology
+  write_policies
+  : >"$WORK/results.csv"
+  "$ROOT/scripts/network.sh" up >/dev/null
+  "$ROOT/scripts/nat.sh" up >/dev/null
+  measure_apply 16 "$ROOT/security/flat.tsv"
+  for contender in 100 1000; do measure_apply "$contender" "$WORK/$contender.tsv"; done
+  start_nginx
+  for ((round = 0; round < ROUNDS; round++)); do
+    say "round $((round + 1)) of $ROUNDS"
+    for contender in "${CONTENDERS[@]}"; do measure_path "$contender" "$round"; done
+  done
+  need_same_clock "$offset"
+  { echo "what,contender,round,unit,value" && cat "$WORK/results.csv"; } >"$REPORT"
+  cd "$ROOT"
+  "$VENV/bin/python" -m bench.policy.report "$REPORT"
+}
+
+case ${1:-run} in
+  run)
+    "$ROOT/scripts/install.sh" dev
+    trap - EXIT
+    export REPORT=$ROOT/reports/bench_policy.csv ROUNDS REQUESTS
+    exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/policy/run.sh" inside
+    ;;
+  inside) inside ;; # within its sandbox
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

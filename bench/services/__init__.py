@@ -1,0 +1,1 @@
+"""Requests per second through nginx, against the original's development server."""

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Requests a second for GET /api/products through nginx: the lab's services against the original's way
+# (Flask's development server, one requests.get a call: bench/original/), in one sandbox, in turns.
+#
+#   bench/services/run.sh [run]    ROUNDS=5 rounds of REQUESTS=3000 requests, 50 at a time; QUICK=1 for 2 rounds
+#   bench/services/run.sh help
+#
+# What counts is good answers: with `ab`, one that is refused quickly would make the loser look fast.
+# Result: a table, and reports/bench_services.csv.
+
+# shellcheck source=scripts/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/topology.sh"
+
+ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5} REQUESTS=${REQUESTS:-3000}
+ORIGINAL_PORT=3001 ORIGINAL_PRODUCT_PORT=5001 ORIGINAL_NGINX_PORT=81
+
+start_original() { # the same nodes, other ports
+  local node urls=''
+  REDIS_PASSWORD=$(sed -n 's/^REDIS_PASSWORD=//p' "$STATE_DIR/secrets")
+  REDIS_HOST=${ADDRESS[$(nodes_running redis | sed -n 1p)]%/*} REDIS_PORT=6379
+  export REDIS_PASSWORD REDIS_HOST REDIS_PORT
+  for node in $(nodes_running product-service); do
+    urls+="${urls:+,}http://${ADDRESS[$node]%/*}:$ORIGINAL_PRODUCT_PORT"
+    start_program product "$node" "$ORIGINAL_PRODUCT_PORT"
+  done
+  export PRODUCT_SERVICE_URLS=$urls
+  node=$(nodes_running api-gateway | sed -n 1p)
+  start_program gateway "$node" "$ORIGINAL_PORT"
+  start_original_nginx "$(nodes_running nginx | sed -n 1p)" "${ADDRESS[$node]%/*}"
+}
+
+start_program() { # PROGRAM NODE PORT
+  SERVICE_IP=${ADDRESS[$2]%/*} SERVICE_PORT=$3 INSTANCE_ID=$2 nsenter --net="/run/netns/${NAMESPACE[$2]}" -- \
+    "$VENV/bin/python" "$ROOT/bench/services/original/$1.py" &>/dev/null 9>&- &
+  defer kill "$!"
+}
+
+start_original_nginx() { # NODE GATEWAY: what the original had: proxy_pass and two headers
+  local config=$RUN_DIR/original-nginx.conf
+  cat >"$config" <<EOF
+daemon off; pid $RUN_DIR/original-nginx.pid; error_log /dev/null;
+events {}
+http {
+  access_log $RUN_DIR/original-nginx.log; # on by default, as in the original
+  server {
+    listen ${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT;
+    location / {
+      proxy_pass http://$2:$ORIGINAL_PORT;
+      proxy_set_header Host \$host;
+      proxy_set_header X-Real-IP \$remote_addr;
+    }
+  }
+}
+EOF
+  nsenter --net="/run/netns/${NAMESPACE[$1]}" -- nginx -c "$config" -e /dev/null &>/dev/null 9>&- &
+  defer kill "$!"
+  ORIGINAL=http://${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT/api/products
+  LAB=http://${ADDRESS[$1]%/*}:${LISTENS[$1]%%/*}/api/products
+}
+
+answers() { curl -fs -m 2 -o /dev/null "$1"; }
+
+good_per_second() { # URL
+  ab -l -q -s 30 -n "$REQUESTS" -c 50 "$1" | awk '
+    /^Complete requests/ { complete = $3 } /^Failed requests/ { failed = $3 } /^Non-2xx/ { refused = $3 }
+    /^Time taken/ { seconds = $5 }
+    END { printf "%.1f %d\n", (complete - failed - refused) / seconds, failed + refused }'
+}
+
+measure() {
+  local round way csv=$ROOT/reports/bench_services.csv rate bad
+  echo 'round,way,good_answers_per_second,bad_answers' >"$csv"
+  local -A url=([lab]=$LAB [original]=$ORIGINAL)
+  for way in lab original; do retry_until 20 answers "${url[$way]}" || die "$way does not answer"; done
+  for ((round = 0; round <= ROUNDS; round++)); do # round 0 warms up
+    for way in lab original; do
+      read -r rate bad < <(good_per_second "${url[$way]}")
+      ((round == 0)) || echo "$round,$way,$rate,$bad" >>"$csv"
+      say "round $round of $ROUNDS  $(printf '%-9s %8.1f good answers/s, %d bad' "$way" "$rate" "$bad")"
+    done
+  done
+  cd "$ROOT"
+  "$VENV/bin/python" -m bench.services.report "$csv"
+}
+
+# Both under the lab's policy; the original's ports are two lines more.
+write_policy() {
+  install -d -m 711 "$RUN_DIR"
+  cat "$ROOT/security/flat.tsv" - >"$RUN_DIR/bench.tsv" <<EOF
+original-front	nginx-lb	api-gateway	tcp	$ORIGINAL_PORT	-	accept	the original's way in
+original-products	api-gateway	product-service	tcp	$ORIGINAL_PRODUCT_PORT	-	accept	the original's catalogue
+EOF
+  export POLICY=$RUN_DIR/bench.tsv
+}
+
+inside() {
+  write_policy
+  "$ROOT/security/policy.sh" up >/dev/null
+  "$ROOT/scripts/network.sh" up >/dev/null
+  "$ROOT/scripts/nat.sh" up >/dev/null
+  "$ROOT/scripts/services.sh" up >/dev/null
+  load_topology
+  start_original
+  measure
+}
+
+case ${1:-run} in
+  run)
+    "$ROOT/scripts/install.sh" dev
+    trap - EXIT
+    ROUNDS=$ROUNDS REQUESTS=$REQUESTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/services/run.sh" inside
+    ;;
+  inside) inside ;; # within its sandbox
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac

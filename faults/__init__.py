@@ -1,0 +1,1 @@
+"""Faults: what happens to the lab when a part fails."""

@@ -1,0 +1,91 @@
+"""Reads what `conntrack -L` prints (conntrack-tools, also with -o extended): a connection a line. Pure.
+
+tcp 6 431999 ESTABLISHED src=A dst=B sport=1 dport=2 src=B dst=C sport=2 dport=3 [ASSURED] mark=0 use=1
+                         as it was sent              as answers come back
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from lab.unread import Unread
+
+# An event line begins with its time and kind, a line of -o extended with the network protocol. An offloaded connection
+# has no timeout, and many protocols have no state.
+_HEAD = re.compile(
+    r"""(?:\[[\d.]+\]\s+)? (?:\[(?:NEW|UPDATE|DESTROY)\]\s+)? (?:ipv[46]\s+\d+\s+)?
+        (?P<name>[a-z]\w*)\s+(?P<number>\d+)\s+ (?:\d+\s+)? (?:(?P<state>[A-Z][A-Z0-9_]*)\s+)? (?=[\w-]+=)""",
+    re.VERBOSE,
+)
+_PAIR = re.compile(r"(src|dst|sport|dport|type)=(\S+)")
+_TOTAL = re.compile(r"conntrack v\S+ \(conntrack-tools\): \d+ flow entries have been shown\.")
+_NAMELESS = "unknown"
+_TUPLES = 2
+
+
+@dataclass(frozen=True)
+class Tuple:
+    """One direction; protocols without ports have 0."""
+
+    source: str
+    destination: str
+    source_port: int
+    destination_port: int
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One entry of the connection tracking table."""
+
+    protocol: str  # a number where conntrack knows no name for it: `conntrack -D -p` takes both
+    state: str
+    original: Tuple
+    reply: Tuple
+
+
+def connections(lines: Iterable[str], unread: Unread | None = None) -> Iterator[Connection]:
+    """Yield the connections of `conntrack -L`; note lines that cannot be read in `unread`."""
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line or _TOTAL.fullmatch(line):
+            continue
+        try:
+            yield _connection(line)
+        except _LineError as error:
+            if unread is not None:
+                unread.note(str(error), f"line {number}")
+
+
+class _LineError(ValueError):
+    """A line that cannot be read as a connection, and the reason."""
+
+
+def _connection(line: str) -> Connection:
+    head, groups = _HEAD.match(line), _groups(line)
+    if not head or not groups:
+        raise _LineError("a line that is no connection")
+    if len(groups) != _TUPLES or groups[0].keys() != groups[1].keys():
+        raise _LineError("a connection that is cut short")
+    protocol = head["number"] if head["name"] == _NAMELESS else head["name"]
+    return Connection(protocol, head["state"] or "", _tuple(groups[0]), _tuple(groups[1]))
+
+
+def _groups(line: str) -> list[dict[str, str]]:
+    groups: list[dict[str, str]] = []
+    for key, value in _PAIR.findall(line):
+        if key == "src":
+            groups.append({})
+        if groups:
+            groups[-1][key] = value
+    return groups
+
+
+def _tuple(group: dict[str, str]) -> Tuple:
+    try:
+        source, destination = (str(ip_address(group[key])) for key in ("src", "dst"))
+        ports = [int(group.get(key, "0")) for key in ("sport", "dport")]
+    except (KeyError, ValueError):
+        raise _LineError("a connection with an address or port that is none") from None
+    return Tuple(source, destination, *ports)

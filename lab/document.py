@@ -1,0 +1,101 @@
+"""A document of headings, paragraphs, tables and pictures, written as Markdown and as a PDF to print.
+
+Callers pass plain text; it is escaped where a document is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.escape import for_markdown
+from lab.whole_file import draft_of
+
+_NUMBER = re.compile(r"[-+~<]?\d[\d,]*(\.\d+)?( ?(%|ms|s|us|[kMG]?B|bytes|times|packets/s|bytes/s))?")
+_NO_VALUE = ("", "-", "unknown")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table; `widths` are the columns' shares of the page, though a column is no wider than its texts need."""
+
+    headings: Sequence[str]
+    cells: Sequence[Sequence[object]]
+    widths: Sequence[float]
+
+    def texts(self) -> list[list[str]]:
+        """Return the cells as text, integers with separators."""
+        return [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in self.cells]
+
+    def are_numbers(self) -> list[bool]:
+        """Return for each column whether it has numbers, with or without a unit; these are aligned to the right."""
+        columns = zip(*self.texts(), strict=True) if self.cells else ([] for _ in self.headings)
+        values = ([text for text in column if text not in _NO_VALUE] for column in columns)
+        return [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in values]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG beside the document, printed at most `height` mm high and `width` mm wide."""
+
+    path: Path
+    alternative: str
+    height: float = 150
+    width: float = 300
+
+
+Block = str | Rows | Picture
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, and the blocks below it."""
+
+    heading: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole document; `made` says when it was made and by which command."""
+
+    title: str
+    made: str
+    sections: Sequence[Section]
+
+
+def write(document: Document, markdown: Path, pdf: Path) -> None:
+    """Write a document as Markdown and as PDF."""
+    with draft_of(markdown) as draft:
+        draft.write_text(as_markdown(document), encoding="utf-8")
+    write_pdf(document, pdf)
+
+
+def write_pdf(document: Document, path: Path) -> None:
+    """Write a document as PDF: A4, landscape."""
+    from lab.document_pages import print_pages  # noqa: PLC0415 - reportlab takes a while to load
+
+    with draft_of(path) as draft:
+        print_pages(document, draft)
+
+
+def as_markdown(document: Document) -> str:
+    """Return a document as Markdown."""
+    lines = [f"# {for_markdown(document.title)}", "", for_markdown(document.made), ""]
+    for section in document.sections:
+        lines += [f"## {for_markdown(section.heading)}", ""]
+        for block in section.blocks:
+            lines += [*_markdown(block), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown(block: Block) -> list[str]:
+    if isinstance(block, str):
+        return [for_markdown(block)]
+    if isinstance(block, Picture):
+        return [f"![{for_markdown(block.alternative)}]({block.path.name})"]
+    rule = ["---:" if number else "---" for number in block.are_numbers()]
+    rows = [[for_markdown(cell) for cell in row] for row in (block.headings, *block.texts())]
+    return [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]

@@ -1,0 +1,17 @@
+"""Lines that a program prints for people; a path or a text from elsewhere in them cannot command the terminal."""
+
+from __future__ import annotations
+
+import sys
+
+from lab.escape import for_terminal
+
+
+def print_message(program: str, message: object) -> None:
+    """Print a message or an error to standard error, after the program's name."""
+    print(for_terminal(f"{program}: {message}"), file=sys.stderr)
+
+
+def print_line(text: str) -> None:
+    """Print a line to standard output."""
+    print(for_terminal(text), flush=True)

@@ -1,0 +1,137 @@
+"""What somebody put on interfaces and into firewall tables, read by netlink.
+
+The kernel's headers linux/rtnetlink.h and linux/netfilter/nf_tables.h have the numbers.
+
+It imports only what is quick to load: lab/network asks it for each namespace.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+_NEW_NET, _REQUEST_DUMP = 0x40000000, 0x301  # CLONE_NEWNET; NLM_F_REQUEST | NLM_F_DUMP
+_NETFILTER, _NFT = 12, 10 << 8  # NETLINK_NETFILTER; NFNL_SUBSYS_NFTABLES
+_ERROR, _DONE, _ATTRIBUTE = 2, 3, 0x3FFF
+_GET_LINK, _GET_ADDRESS, _GET_QDISC, _GET_CHAIN, _GET_RULE = 18, 22, 38, _NFT | 4, _NFT | 7
+_ALIAS, _LINK_INFO, _GROUP = 20, 18, 27  # IFLA_...
+_ATTACHED = {0xFFFFFFFF: "root", 0xFFFFFFF1: "ingress"}
+_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+_TRACE_TABLE = "cnet-trace"  # of security/explain/kernel_trace.py, while it follows a packet
+_LEGACY_INFO, _INFO_BYTES = 64, 84  # IPT_SO_GET_INFO; struct ipt_getinfo
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Attributes = dict[int, bytes]
+Qdisc = tuple[int, str, str]  # interface, kind, "root" or "ingress"
+
+
+def dump(protocol: int, message: int, header: bytes) -> Iterator[tuple[bytes, Attributes]]:
+    """Yield (fixed header, attributes) of each object; none where the kernel does not have the subsystem."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as asked:
+        asked.send(struct.pack("=IHHII", 16 + len(header), message, _REQUEST_DUMP, 1, 0) + header)
+        while True:
+            data = asked.recv(1 << 17)
+            while data:
+                length, kind = struct.unpack_from("=IH", data)
+                if kind in (_DONE, _ERROR):
+                    return
+                yield data[16 : 16 + len(header)], attributes(data[16 + len(header) : length])
+                data = data[(length + 3) & ~3 :]
+
+
+def attributes(data: bytes) -> Attributes:
+    """Read attributes: type -> value."""
+    found = {}
+    while len(data) >= 4:  # noqa: PLR2004 - the header of an attribute
+        length, kind = struct.unpack_from("=HH", data)
+        found[kind & _ATTRIBUTE] = data[4:length]
+        data = data[(length + 3) & ~3 :]
+    return found
+
+
+def text(value: bytes) -> str:
+    """Read a string that ends with a zero byte."""
+    return value.rstrip(b"\0").decode("utf-8", "replace")
+
+
+def bridge_aliases(group: int) -> list[str]:
+    """List the aliases of the bridges in a group of links."""
+    found = []
+    for _, about in dump(socket.NETLINK_ROUTE, _GET_LINK, bytes(16)):
+        kind = attributes(about.get(_LINK_INFO, b"")).get(1, b"")
+        if text(kind) == "bridge" and about.get(_GROUP) == struct.pack("=I", group):
+            found.append(text(about.get(_ALIAS, b"")))
+    return found
+
+
+def addresses() -> list[tuple[str, int, str]]:
+    """List the IPv4 addresses, each with its prefix length and interface."""
+    found = []
+    for header, about in dump(socket.NETLINK_ROUTE, _GET_ADDRESS, struct.pack("=B7x", socket.AF_INET)):
+        _, length, index = struct.unpack("=BB2xI", header)
+        found.append((socket.inet_ntoa(about[2]), length, socket.if_indextoname(index)))
+    return found
+
+
+def qdiscs() -> list[Qdisc]:
+    """List what somebody has put on an interface; "noqueue" is what the kernel gives to virtual ones."""
+    found = []
+    for header, about in dump(socket.NETLINK_ROUTE, _GET_QDISC, bytes(20)):
+        _, index, _, parent = struct.unpack_from("=4siII", header)
+        kind = text(about[1])
+        if kind != "noqueue" and parent in _ATTACHED:
+            found.append((index, kind, _ATTACHED[parent]))
+    return found
+
+
+def chains() -> list[str]:
+    """List the chains that hold a rule or drop by their policy, as FAMILY TABLE CHAIN."""
+    found = {}
+    for header, about in dump(_NETFILTER, _GET_CHAIN, bytes(4)):
+        if about.get(5) == bytes(4):  # the policy: NF_DROP
+            found[header[0], text(about[1]), text(about[3])] = True
+    for header, about in dump(_NETFILTER, _GET_RULE, bytes(4)):
+        found[header[0], text(about[1]), text(about[2])] = True
+    return [
+        f"{_FAMILIES.get(family, family)} {table} {chain}"
+        for family, table, chain in found
+        if table != _TRACE_TABLE
+    ]
+
+
+def has_chain(name: str) -> bool:
+    """Decide whether a firewall table has a chain of this name."""
+    return any(text(about[3]) == name for _, about in dump(_NETFILTER, _GET_CHAIN, bytes(4)))
+
+
+def legacy_tables() -> list[str]:
+    """List the tables of iptables' old backend that hold more than their chains' policies."""
+    try:
+        with open("/proc/thread-self/net/ip_tables_names") as names:
+            tables = names.read().split()
+    except OSError:
+        return []
+    return [f"legacy {table}" for table in tables if has_rules(table)]
+
+
+def has_rules(table: str) -> bool:
+    """Tell whether a table of the old backend has more entries than one a hook and its end."""
+    size = ctypes.c_uint(_INFO_BYTES)
+    info = ctypes.create_string_buffer(table.encode(), _INFO_BYTES)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as asked:
+        failed = _libc.getsockopt(asked.fileno(), 0, _LEGACY_INFO, info, ctypes.byref(size))
+    hooks, entries = struct.unpack_from("=I", info, 32)[0], struct.unpack_from("=I", info, 76)[0]
+    return not failed and entries > hooks.bit_count() + 1
+
+
+def enter(namespace: str) -> None:
+    """Move this process into the network namespace of a file. Raises OSError."""
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.setns(descriptor, _NEW_NET):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
+    finally:
+        os.close(descriptor)

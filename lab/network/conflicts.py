@@ -1,0 +1,147 @@
+"""What is the host's and stands in the way of a table: one line each, with the command that helps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from lab.network.inside import is_kernel_rule, masked, route_words, rule_words
+from lab.network.live import Live
+from lab.network.reading import HostState, Object
+from lab.topology import LINK_GROUP, Bridge, Topology, own_table_command
+
+_MAX_PORTS = 1023  # of one bridge: BR_MAX_PORTS of the kernel
+_VPN_HALVES = ("0.0.0.0/1", "128.0.0.0/1")  # a default route in two halves
+_FREE_NETWORKS = ("10.200.0", "10.222.0", "172.30.0", "192.168.0")
+
+
+class _Route(NamedTuple):
+    network: IPv4Network
+    device: str
+    words: str  # for `ip route del`; "" where the kernel made it for an address
+
+
+def port_conflicts(topology: Topology) -> Iterator[str]:
+    """Yield each bridge that would have more ports than the kernel takes."""
+    ports = Counter(node.bridge for node in topology.nodes if topology.node_of_wire(node) is node)
+    for bridge in topology.bridges:
+        if ports[bridge.name] > _MAX_PORTS:
+            yield (
+                f"{topology.path}:{bridge.line}: bridge {bridge.name} would have {ports[bridge.name]} ports, the "
+                f"kernel takes {_MAX_PORTS}; spread the nodes over several bridges"
+            )
+
+
+def host_conflicts(topology: Topology, live: Live) -> Iterator[str]:
+    """Yield what is not the lab's and has one of its names, or leads one of its addresses away."""
+    yield from _foreign_links(topology, live.host)
+    for name in live.foreign_namespaces:
+        yield (
+            f"there is a namespace {name} that is not the lab's: `ip netns del {name}`, "
+            f"or take another name in {topology.path}"
+        )
+    for name in live.symbolic_links:
+        yield (
+            f"/run/netns/{name} is a symbolic link that is not the lab's: `rm /run/netns/{name}`, "
+            f"or take another name in {topology.path}"
+        )
+    routes = list(_routes(live.host))
+    for bridge in topology.bridges:
+        for route in routes:
+            if route.network.overlaps(bridge.address.network):
+                yield _overlap(topology, bridge, route, routes)
+    yield from _foreign_rules(topology, live.host)
+
+
+def _names_of(topology: Topology) -> set[str]:
+    return {bridge.name for bridge in topology.bridges} | {node.bridge_interface for node in topology.nodes}
+
+
+def _foreign_links(topology: Topology, host: HostState) -> Iterator[str]:
+    names = _names_of(topology)
+    others = [link for link in host.links if link.get("group") != str(LINK_GROUP)]
+    for link in others:
+        name = link["ifname"]
+        if name in names and link.get("ifalias", "").startswith("cnet "):
+            yield (
+                f"interface {name} of the lab is no more in its group, by which the lab knows it; "
+                f"sudo ip link set dev {name} group {LINK_GROUP}"
+            )
+        elif name in names:
+            yield (
+                f"the host has an interface {name} that is not the lab's; rename it, "
+                f"or take another name in {topology.path}"
+            )
+    for link in others:
+        name = link["ifname"]
+        for alternative in link.get("altnames", ()):
+            if alternative in names:
+                yield (
+                    f"{alternative} is an alternative name of interface {name}, which is not the lab's; "
+                    f"ip link property del dev {name} altname {alternative}, or take another name in {topology.path}"
+                )
+
+
+def _routes(host: HostState) -> Iterator[_Route]:
+    """Yield the host's routes, other than by default and those of the lab's own addresses."""
+    ours = {link["ifname"] for link in host.links if link.get("group") == str(LINK_GROUP)}
+    for route in host.routes:
+        is_kernels = route.get("protocol") == "kernel"
+        destination = route["dst"]
+        if (
+            destination in ("default", *_VPN_HALVES)
+            or ":" in destination
+            or (is_kernels and route.get("dev") in ours)
+        ):
+            continue
+        device = str(route.get("dev", route.get("type")))
+        yield _Route(IPv4Network(destination, strict=False), device, "" if is_kernels else route_words(route))
+
+
+def _overlap(topology: Topology, bridge: Bridge, route: _Route, routes: list[_Route]) -> str:
+    return (
+        f"{topology.path}:{bridge.line}: address: {bridge.address} of {bridge.name} overlaps with the host's route "
+        f"{route.network} by {route.device}; take another network: {_other_network(topology, bridge, routes)}"
+        + (f", or remove the route: sudo ip route del {route.words}" if route.words else "")
+    )
+
+
+def _other_network(topology: Topology, bridge: Bridge, routes: list[_Route]) -> str:
+    """Return how to take a network that is free, for the usual prefix lengths."""
+    length = bridge.address.network.prefixlen
+    octets = {16: 2, 24: 3}.get(length)
+    if octets:
+        old = str(bridge.address.ip).split(".")
+        for free in _FREE_NETWORKS:
+            new = free.split(".")[:octets]
+            network = IPv4Network(f"{'.'.join(new + old[octets:])}/{length}", strict=False)
+            if not any(route.network.overlaps(network) for route in routes):
+                pattern = "\\.".join(old[:octets])
+                return own_table_command(topology.path, f"s/\\t{pattern}\\./\\t{'.'.join(new)}./")
+    return f"change it in a copy of {topology.path}"
+
+
+def _foreign_rules(topology: Topology, host: HostState) -> Iterator[str]:
+    """Yield each of the host's routing rules that names an address or interface of the lab."""
+    names = _names_of(topology)
+    for rule in host.rules:
+        if is_kernel_rule(rule):
+            continue
+        networks = [masked(rule, "src", "srclen"), masked(rule, "dst", "dstlen") if "dst" in rule else "all"]
+        if _interface_of(rule) in names or any(_is_of_lab(topology, network) for network in networks):
+            words = rule_words(rule)
+            yield f"a routing rule of the host that is not the lab's: {words}; remove it: sudo ip rule del {words}"
+
+
+def _interface_of(rule: Object) -> str:
+    return str(rule.get("iif", rule.get("oif", "")))
+
+
+def _is_of_lab(topology: Topology, text: str) -> bool:
+    if text in ("all", "0/0") or ":" in text:
+        return False
+    address, _, length = text.partition("/")
+    network = IPv4Network((int(IPv4Address(address)), int(length or 32)), strict=False)
+    return any(network.overlaps(bridge.address.network) for bridge in topology.bridges)

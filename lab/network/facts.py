@@ -1,0 +1,249 @@
+"""Facts about the network: each kind with its words and the commands that make it so, or end it.
+
+`up` runs the commands for the difference between the facts that the table wants and those of the kernel; `status`
+names it. A new attribute is one kind here, one line in wanted_facts() and one where live.py reads it.
+
+In words and commands: {place} namespace, {link} interface, {peer} other end, {bridge}, {value}; {ip} is `ip`, or
+`ip -n NAMESPACE` for a fact inside one ({tc} likewise); {where} is "of the host" or "in namespace NAMESPACE".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from lab.topology import LINK_GROUP, Bridge, Node, Topology
+
+HOST = ""  # the place of a fact that is not inside a namespace
+MTU = 1500  # of every wire, at both ends: what the kernel gives
+HAS_IPV6 = os.path.isdir("/proc/sys/net/ipv6/conf")
+
+# Frames to 01:80:c2:00:00:0x do not enter by the bridge but by the port itself, so that no rule for the bridge sees
+# them: the host must not answer ARP there, nor take IP from there.
+PORT_SYSCTLS = (
+    "net/ipv4/conf/{link}/arp_ignore=8",
+    "net/ipv4/conf/{link}/drop_unicast_in_l2_multicast=1",
+    *(["net/ipv6/conf/{link}/disable_ipv6=1"] if HAS_IPV6 else []),
+)
+
+# The lab speaks IPv4: each IPv6 address that the kernel makes by itself would be announced to every port of the bridge
+# (with 500 nodes that is half of the time) and pass by iptables. A kernel without IPv6 refuses the word.
+_QUIET = " addrgenmode none" if HAS_IPV6 else ""
+_FILTERING = (
+    "ip link set dev {link} type bridge nf_call_iptables %d nf_call_ip6tables %d nf_call_arptables %d"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What facts of a kind say, and their commands. A fact that the lab never wants has only `remove`."""
+
+    words: str
+    make: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    label: str = "surplus"  # what status calls one that is not wanted
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that is so, or must be so, on the host or in a namespace."""
+
+    kind: Kind
+    place: str = HOST
+    link: str = ""
+    peer: str = ""
+    bridge: str = ""
+    value: str = ""
+    detail: str = field(default="", compare=False)  # a word for the commands alone
+
+    def format(self, template: str) -> str:
+        """Fill in a template of the kind."""
+        return template.format(
+            ip=f"ip -n {self.place}" if self.place else "ip",
+            tc=f"tc -n {self.place}" if self.place else "tc",
+            where=f"in namespace {self.place}" if self.place else "of the host",
+            place=self.place,
+            link=self.link,
+            peer=self.peer,
+            bridge=self.bridge,
+            value=self.value,
+            detail=self.detail,
+        )
+
+    def __str__(self) -> str:
+        return self.format(self.kind.words)
+
+
+BRIDGE = Kind(
+    "bridge {link}, MAC {value}",
+    make=(
+        f"ip link add name {{link}} group {LINK_GROUP} address {{value}} type bridge",
+        *([f"ip link set dev {{link}}{_QUIET}"] if _QUIET else []),
+    ),
+    remove=("ip link del dev {link}",),
+)
+TABLE = Kind("{value} as the table of bridge {link}", make=('ip link set dev {link} alias "cnet {value}"',))
+ALIAS = Kind('alias "{value}" of bridge {link}')  # the making of TABLE replaces it
+NO_LINKLOCAL_LEARNING = Kind(
+    "{link} learns nothing from link-local frames and IGMP",
+    make=("ip link set dev {link} type bridge no_linklocal_learn 1 mcast_snooping 0",),
+)
+FILTERED = Kind(
+    "{link} hands its frames to the rules", make=(_FILTERING % (1, 1, 1),), remove=(_FILTERING % (0, 0, 0),)
+)
+BRIDGE_ADDRESS = Kind(
+    "address {value} on bridge {link}",
+    make=("ip addr add {value} brd + dev {link}",),
+    remove=("ip addr del {value} dev {link}",),
+)
+UP = Kind("{link} is up", make=("ip link set dev {link} up",))
+UP_INSIDE = Kind("{link} is up in namespace {place}", make=("{ip} link set dev {link} up",))
+
+NAMESPACE = Kind("namespace {place}", make=("ip netns add {place}",), remove=("ip netns del {place}",))
+# Its loopback's alias, by which a namespace is the lab's also when its veth pair is cut.
+MARK = Kind(
+    'alias "cnet {place}", the lab\'s mark, on lo in namespace {place}',
+    make=('{ip} link set dev lo up alias "cnet {place}"',),
+)
+VETH = Kind(
+    "veth pair {peer} (host) = {link} (namespace {place}), MAC {value}",
+    make=(
+        f"ip link add name {{peer}} group {LINK_GROUP} type veth peer name {{link}} address {{value}} netns {{place}}",
+    ),
+    remove=("ip link del dev {peer}",),
+)
+# A port's alias is the name of the namespace at its other end: by that a namespace is the lab's, in whatever table.
+PORT = Kind(
+    "{link} is a port of bridge {bridge}",
+    make=(f'ip link set dev {{link}}{_QUIET} master {{bridge}} alias "cnet {{detail}}"',),
+)
+DEAF = Kind(
+    "the host takes no packet that enters by {link} itself", make=(f"sysctl -qw {' '.join(PORT_SYSCTLS)}",)
+)
+NO_LEARNING = Kind(
+    "{link} learns no MAC, gets no frame for an unknown MAC",
+    make=("ip link set dev {link} type bridge_slave learning off flood off fdb_flush",),
+)
+# Sticky, or another port that learns would move it.
+FORWARD = Kind(
+    "{bridge} forwards frames for {value} to {link}",
+    make=("bridge fdb replace {value} dev {link} master static sticky",),
+    remove=("bridge fdb del {value} dev {link} master",),
+)
+HAIRPIN = Kind(
+    "{link} sends back what it received, when that is asked for",
+    make=("ip link set dev {link} type bridge_slave hairpin on",),
+    remove=("ip link set dev {link} type bridge_slave hairpin off",),
+)
+ADDRESS = Kind(
+    "address {value} on {link} in namespace {place}",
+    make=(
+        *([f"{{ip}} link set dev {{link}}{_QUIET}"] if _QUIET else []),
+        "{ip} addr add {value} brd + dev {link}",
+    ),
+    remove=("{ip} addr del {value} dev {link}",),
+)
+ROUTE = Kind(
+    "default route {value} in namespace {place}",
+    make=("{ip} route add default {value}",),
+    remove=("{ip} route del default {value}",),
+)
+
+# Never wanted: what somebody added or deleted, or a killed run left.
+STALE = Kind("/run/netns/{place} is a file and no namespace", remove=("ip netns del {place}",))
+OWN_ROUTE = Kind(
+    "route that is not in the table, in namespace {place}: {value}", remove=("{ip} route del {value}",)
+)
+OWN_RULE = Kind(
+    "rule that is not in the table, in namespace {place}: {value}", remove=("{ip} rule del {value}",)
+)
+NO_RULE = Kind(
+    "routing rule {value} (table {peer}) in namespace {place}",
+    remove=("{ip} rule add priority {value} table {peer}",),
+    label="missing",
+)
+UNCONNECTED = Kind(  # made again, the address brings its routes
+    "{link} {where} has an address {value} without its routes", remove=("{ip} addr del {value} dev {link}",)
+)
+ISOLATED = Kind(
+    "{link} is isolated from the other ports of its bridge",
+    remove=("ip link set dev {link} type bridge_slave isolated off",),
+)
+NO_BROADCAST = Kind(
+    "{link} gets no broadcast frame (ARP) from its bridge",
+    remove=("ip link set dev {link} type bridge_slave bcast_flood on",),
+)
+NOT_FORWARDING = Kind(
+    "{link} is switched off as a port of its bridge (state {value})",
+    remove=("ip link set dev {link} type bridge_slave state 3",),  # BR_STATE_FORWARDING
+)
+NEIGHBOUR = Kind(
+    "permanent neighbour on {link} {where}: {value} at {peer}", remove=("{ip} neigh del {value} dev {link}",)
+)
+OTHER_MTU = Kind(
+    f"MTU {{value}} on {{link}} {{where}}, wanted {MTU}", remove=(f"{{ip}} link set dev {{link}} mtu {MTU}",)
+)
+NO_ARP = Kind("{link} {where} has ARP switched off", remove=("{ip} link set dev {link} arp on",))
+QDISC = Kind("qdisc {peer} on {link} {where} ({value})", remove=("{tc} qdisc del dev {link} {detail}",))
+CHAIN = Kind(
+    "firewall rules in namespace {place}: {value}",
+    remove=("nsenter --net=/run/netns/{place} -- nft flush ruleset",),
+)
+LEGACY_TABLE = Kind(
+    "firewall rules in namespace {place}: legacy {value}",
+    remove=("nsenter --net=/run/netns/{place} -- iptables-legacy -t {value} -F",),
+)
+
+
+def mac_of(address: IPv4Address) -> str:
+    """Return the MAC of an interface with this address (02: locally administered).
+
+    A node has the same MAC each time it is made, so no neighbour's ARP cache is ever wrong; and a bridge with a MAC of
+    its own does not take another with each port.
+    """
+    return "02:42:" + address.packed.hex(":")
+
+
+def wanted_facts(topology: Topology, is_filtered: bool) -> list[Fact]:
+    """Return what the table wants, in the order in which it is made; is_filtered: a policy is in force."""
+    return [
+        *(fact for bridge in topology.bridges for fact in _bridge_facts(topology, bridge, is_filtered)),
+        *(fact for node in topology.nodes for fact in _node_facts(topology, node)),
+    ]
+
+
+def _bridge_facts(topology: Topology, bridge: Bridge, is_filtered: bool) -> Iterator[Fact]:
+    name, address = bridge.name, bridge.address
+    yield Fact(BRIDGE, link=name, value=mac_of(address.ip))
+    yield Fact(NO_LINKLOCAL_LEARNING, link=name)
+    if is_filtered:
+        yield Fact(FILTERED, link=name)
+    yield Fact(TABLE, link=name, value=str(topology.path))
+    yield Fact(BRIDGE_ADDRESS, link=name, value=str(address))
+    yield Fact(UP, link=name)
+
+
+def _node_facts(topology: Topology, node: Node) -> Iterator[Fact]:
+    """Yield the facts of a node; nodes that share a namespace are further addresses on the first one's wire."""
+    place, interface, port, bridge = node.namespace, node.interface, node.bridge_interface, node.bridge
+    address = Fact(ADDRESS, place, interface, value=str(node.address))
+    if topology.node_of_wire(node) is not node:
+        yield address
+        return
+    mac = mac_of(node.address.ip)
+    yield Fact(NAMESPACE, place)
+    yield Fact(VETH, place, interface, peer=port, value=mac)
+    yield Fact(PORT, link=port, bridge=bridge, detail=place)
+    yield Fact(DEAF, link=port)
+    yield Fact(NO_LEARNING, link=port, bridge=bridge)
+    yield Fact(FORWARD, link=port, bridge=bridge, value=mac)
+    if topology.publishes_in(place):
+        yield Fact(HAIRPIN, link=port)
+    yield Fact(UP, link=port)
+    yield Fact(MARK, place)
+    yield Fact(UP_INSIDE, place, "lo")
+    yield address
+    yield Fact(UP_INSIDE, place, interface)
+    yield Fact(ROUTE, place, value=f"via {topology.bridge_of(node).address.ip}")

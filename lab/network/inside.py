@@ -1,0 +1,168 @@
+"""The facts inside a namespace, and what somebody added to a link of the lab or deleted there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from lab.network import facts as kinds
+from lab.network.facts import Fact
+from lab.network.reading import Object, State
+
+# The links of a new namespace: a loopback, and a tunnel's end of each kind that the host has loaded.
+_KERNEL_LINKS = {"lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0"} | {
+    "ip6_vti0",
+    "sit0",
+    "ip6tnl0",
+    "ip6gre0",
+}
+_KERNEL_RULES = {0: "local", 32766: "main", 32767: "default"}
+
+
+def facts_inside(state: State, held: list[Object], is_marked: bool) -> Iterator[Fact]:
+    """Yield the facts of a namespace of the lab; `held` are its ends of the lab's veth pairs."""
+    name = state.name
+    links = [link for link in state.links if link["link_type"] == "loopback"] + held
+    yield Fact(kinds.NAMESPACE, name)
+    if is_marked:
+        yield Fact(kinds.MARK, name)
+    for link in links:
+        if "UP" in link["flags"]:
+            yield Fact(kinds.UP_INSIDE, name, link["ifname"])
+    for link in links:
+        for cidr in cidrs(link):
+            if cidr != "127.0.0.1/8":
+                yield Fact(kinds.ADDRESS, name, link["ifname"], value=cidr)
+    yield from _routing(state)
+    for chain in state.chains:
+        is_legacy = chain.startswith("legacy ")
+        kind = kinds.LEGACY_TABLE if is_legacy else kinds.CHAIN
+        yield Fact(kind, name, value=chain.removeprefix("legacy "))
+    yield from facts_on_links(state, held, kinds.MTU)
+
+
+def is_new(state: State) -> bool:
+    """Decide whether a namespace is as `ip netns add` makes it: the kernel's links, all down, and nothing else."""
+    return not (
+        any("UP" in link["flags"] or link["addr_info"] or "ifalias" in link for link in state.links)
+        or {link["ifname"] for link in state.links} - _KERNEL_LINKS
+        or any(_routing(state))
+        or state.chains
+        or state.qdiscs
+        or state.neighbours
+    )
+
+
+def facts_on_links(state: State, links: list[Object], mtu: int) -> Iterator[Fact]:
+    """Yield what somebody added to some links of a namespace or the host, or deleted there."""
+    for link in links:
+        place, name = state.name, link["ifname"]
+        if link["mtu"] != mtu:
+            yield Fact(kinds.OTHER_MTU, place, name, value=str(link["mtu"]))
+        if "NOARP" in link["flags"]:
+            yield Fact(kinds.NO_ARP, place, name)
+        for index, kind, parent in state.qdiscs:
+            if index == link["ifindex"]:
+                word = "clsact" if kind == "clsact" else parent
+                yield Fact(kinds.QDISC, place, name, peer=parent, value=kind, detail=word)
+        for cidr in _unconnected(state, link):
+            yield Fact(kinds.UNCONNECTED, place, name, value=cidr)
+    names = {link["ifname"] for link in links}
+    for entry in state.neighbours:
+        if entry["dev"] in names and not _is_multicast(entry["dst"]):
+            mac = entry.get("lladdr", "-")
+            yield Fact(kinds.NEIGHBOUR, state.name, entry["dev"], value=entry["dst"], peer=mac)
+
+
+def _unconnected(state: State, link: Object) -> Iterator[str]:
+    """Yield the addresses of a link that is up whose routes, which the kernel made, are gone."""
+    own = [route for route in state.routes if route.get("dev") == link["ifname"]]
+    for address in ipv4(link) if "UP" in link["flags"] else ():
+        local = address["local"]
+        is_local = any(route.get("type") == "local" and route["dst"] == local for route in own)
+        is_direct = any(
+            route.get("type", "unicast") == "unicast" and route.get("prefsrc") == local for route in own
+        )
+        if not is_local or not (is_direct or address["prefixlen"] == 32 or address.get("secondary")):  # noqa: PLR2004
+            yield f"{local}/{address['prefixlen']}"
+
+
+def _routing(state: State) -> Iterator[Fact]:
+    """Yield routes and routing rules other than the kernel's own."""
+    for route in state.routes:
+        if route.get("protocol") == "kernel":
+            continue
+        if _is_default(route):
+            hop = f"via {route['gateway']}" if "gateway" in route else f"dev {route['dev']}"
+            yield Fact(kinds.ROUTE, state.name, value=hop)
+        else:
+            yield Fact(kinds.OWN_ROUTE, state.name, route.get("dev", ""), value=route_words(route))
+    missing = dict(_KERNEL_RULES)
+    for rule in state.rules:
+        if is_kernel_rule(rule):
+            missing.pop(rule["priority"], None)
+        else:
+            yield Fact(kinds.OWN_RULE, state.name, value=rule_words(rule))
+    for priority, table in missing.items():
+        yield Fact(kinds.NO_RULE, state.name, value=str(priority), peer=table)
+
+
+def is_kernel_rule(rule: Object) -> bool:
+    """Decide whether a routing rule is one that each namespace begins with."""
+    plain = {key: value for key, value in rule.items() if key != "protocol"}
+    return plain == {"priority": rule["priority"], "src": "all", "table": _KERNEL_RULES.get(rule["priority"])}
+
+
+def _is_default(route: Object) -> bool:
+    """Decide whether it is a default route as the lab makes it."""
+    plain = route.get("type", "unicast") == "unicast" and route.get("table", "main") == "main"
+    return route["dst"] == "default" and plain and "dev" in route and "metric" not in route
+
+
+def _is_multicast(address: str) -> bool:
+    return address.startswith("ff") or ("." in address and IPv4Address(address).is_multicast)
+
+
+def route_words(route: Object) -> str:
+    """Format a route as `ip route del` takes it."""
+    words = [route["type"]] if route.get("type", "unicast") != "unicast" else []
+    words += [route["dst"], *_hop_words(route)]
+    for hop in route.get("nexthops", ()):
+        words += ["nexthop", *_hop_words(hop)]
+    words += ["table", route["table"]] if route.get("table", "main") != "main" else []
+    return " ".join(words + (["metric", str(route["metric"])] if "metric" in route else []))
+
+
+def _hop_words(hop: Object) -> list[str]:
+    words = ["via", hop["gateway"]] if "gateway" in hop else []
+    words += ["via", hop["via"]["family"], hop["via"]["host"]] if "via" in hop else []
+    return words + (["dev", hop["dev"]] if "dev" in hop else [])
+
+
+def rule_words(rule: Object) -> str:
+    """Format a routing rule as `ip rule del` takes it."""
+    words = ["priority", rule["priority"], *(["not"] if "not" in rule else [])]
+    words += ["from", masked(rule, "src", "srclen")]
+    words += ["to", masked(rule, "dst", "dstlen")] if "dst" in rule else []
+    words += ["fwmark", masked(rule, "fwmark", "fwmask")] if "fwmark" in rule else []
+    for key in ("tos", "iif", "oif", "ipproto", "sport", "dport"):
+        words += [key, rule[key]] if key in rule else []
+    words += [rule["action"]] if "action" in rule else []
+    words += ["table", rule["table"]] if "table" in rule else []
+    words += ["suppress_prefixlength", rule["suppress_prefixlen"]] if "suppress_prefixlen" in rule else []
+    return " ".join(map(str, words))
+
+
+def masked(rule: Object, key: str, mask: str) -> str:
+    """Format a value with its mask, where it has one."""
+    return f"{rule[key]}/{rule[mask]}" if mask in rule else str(rule[key])
+
+
+def ipv4(link: Object) -> list[Object]:
+    """Return a link's IPv4 addresses."""
+    return [address for address in link["addr_info"] if address.get("family") == "inet"]
+
+
+def cidrs(link: Object) -> list[str]:
+    """Return a link's IPv4 addresses as ADDRESS/LENGTH."""
+    return [f"{address['local']}/{address['prefixlen']}" for address in ipv4(link)]

@@ -1,0 +1,212 @@
+"""The facts of the kernel: what is up of the lab, and what somebody added to it, took from it, or put in its way."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from lab.network import facts as kinds
+from lab.network.facts import HOST, MTU, Fact
+from lab.network.inside import cidrs, facts_inside, facts_on_links, is_new
+from lab.network.reading import HostState, Object, ReadError, State, read_host, read_namespaces
+from lab.topology import LINK_GROUP, OUTSIDE_NAMESPACE, Topology, TopologyError, load
+
+
+@dataclass(frozen=True)
+class Live:
+    """What is up: the host, the lab's facts in the order in which things are made, and names that are not the lab's."""
+
+    host: HostState
+    facts: list[Fact]
+    foreign_namespaces: list[str]
+    symbolic_links: list[str]
+
+
+def read_live(topology: Topology | None) -> Live:
+    """Read what is up, of this table and of those that the bridges name. Raises ReadError."""
+    try:
+        return _read_once(topology)
+    except ReadError:
+        return _read_once(topology)  # a proof that ran has just removed its namespace
+
+
+def _read_once(topology: Topology | None) -> Live:
+    host = read_host()
+    names = _sort_names(host, topology)
+    states = list(read_namespaces(names.holders + names.others))
+    return _Reader(host, states).read(topology, names)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The names in /run/netns: holders of an end of the lab's; others with a name of a table; files; symbolic links."""
+
+    holders: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    symbolic_links: list[str] = field(default_factory=list)
+
+
+def _sort_names(host: HostState, topology: Topology | None) -> _Names:
+    """Sort the names of namespaces.
+
+    One is a holder when the host gives it the number (netnsid) that a port of the lab names as its other end's, and the
+    port's alias is that name: the same namespace may have other names, which are not the lab's. `ip netns add` makes a
+    file first: one that was killed leaves a file that never became a namespace. `ip netns del` would follow a link.
+    """
+    names, known = _Names(), _known_names(host, topology)
+    aliases: dict[int, set[str]] = defaultdict(set)
+    for link in _links_of_lab(host):
+        if "link_netnsid" in link:
+            aliases[link["link_netnsid"]].add(link.get("ifalias", ""))
+    for namespace in host.namespaces:
+        name, ends = namespace["name"], aliases.get(namespace.get("id", -1), set())
+        path, is_known = f"/run/netns/{name}", name in known
+        if os.path.islink(path):
+            if is_known:
+                names.symbolic_links.append(name)
+        elif f"cnet {name}" in ends or (ends and is_known):  # a port may be made before it has its alias
+            names.holders.append(name)
+        elif is_known:
+            (names.others if _is_namespace(path) else names.stale).append(name)
+    return names
+
+
+def _is_namespace(path: str) -> bool:
+    try:
+        return os.stat(path).st_dev != os.stat("/run/netns").st_dev
+    except OSError:
+        return False
+
+
+def _known_names(host: HostState, topology: Topology | None) -> set[str]:
+    """Return the namespaces of the table and of all tables that are up; none of a table that is not valid by now."""
+    known = {OUTSIDE_NAMESPACE} | ({node.namespace for node in topology.nodes} if topology else set())
+    aliases = {link.get("ifalias", "") for link in _links_of_lab(host)}
+    for table in {alias.removeprefix("cnet ") for alias in aliases if alias.startswith("cnet /")}:
+        if topology is None or table != str(topology.path):
+            try:
+                known |= {node.namespace for node in load(table).nodes}
+            except (TopologyError, OSError):
+                continue
+    return known
+
+
+def _links_of_lab(host: HostState) -> list[Object]:
+    return [link for link in host.links if link.get("group") == str(LINK_GROUP)]
+
+
+class _Reader:
+    """Joins the links of the host with those in namespaces: the ends of a veth pair name each other by index.
+
+    The host's end also names the namespace by its number. A namespace of a table that holds no such end (a link was
+    cut, a run was killed) is the lab's if it has the mark, or if nobody has used it since it was made. Links that
+    somebody added inside a namespace are not the lab's.
+    """
+
+    def __init__(self, host: HostState, states: list[State]) -> None:
+        self.host, self.states, self.links = host, states, _links_of_lab(host)
+        numbers = {each["name"]: each.get("id") for each in host.namespaces}
+        ports = {(link.get("link_netnsid"), link.get("link_index"), link["ifindex"]) for link in self.links}
+        self.ends: dict[tuple[object, ...], tuple[str, Object]] = {}
+        self.held: dict[str, list[Object]] = {state.name: [] for state in states}
+        for state in states:
+            for link in state.links:
+                pair = (numbers.get(state.name), link["ifindex"], link.get("link_index"))
+                self.ends[pair] = state.name, link
+                if pair in ports:
+                    self.held[state.name].append(link)
+
+    def read(self, topology: Topology | None, names: _Names) -> Live:
+        """Return all facts, in the order in which things are made."""
+        found = [Fact(kinds.STALE, name) for name in names.stale]
+        if topology:
+            found += deaf_ports(node.bridge_interface for node in topology.nodes)
+        for link in self.links:
+            is_bridge = link.get("linkinfo", {}).get("info_kind") == "bridge"
+            found += self._bridge(link) if is_bridge else self._port(link)
+            if "UP" in link["flags"]:
+                found.append(Fact(kinds.UP, link=link["ifname"]))
+        foreign = []
+        for state in self.states:
+            held = self.held[state.name]
+            if held or is_marked(state) or is_new(state):
+                found += facts_inside(state, held, is_marked(state))
+            else:
+                foreign.append(state.name)
+        found += facts_on_links(self.host, self.links, MTU)
+        found += self._entries()
+        return Live(self.host, found, foreign, names.symbolic_links)
+
+    def _entries(self) -> Iterator[Fact]:
+        names = {link["ifname"] for link in self.links}
+        for entry in self.host.entries:
+            if entry.get("ifname") in names and "master" in entry and "sticky" in entry.get("flags", ()):
+                yield Fact(kinds.FORWARD, link=entry["ifname"], bridge=entry["master"], value=entry["mac"])
+
+    def _bridge(self, link: Object) -> Iterator[Fact]:
+        name, data = link["ifname"], link["linkinfo"].get("info_data", {})
+        alias = link.get("ifalias", "").replace("\n", " ")
+        yield Fact(kinds.BRIDGE, link=name, value=link["address"])
+        if alias.startswith("cnet /"):
+            yield Fact(kinds.TABLE, link=name, value=alias.removeprefix("cnet "))
+        elif alias:
+            yield Fact(kinds.ALIAS, link=name, value=alias)
+        yield from (Fact(kinds.BRIDGE_ADDRESS, link=name, value=cidr) for cidr in cidrs(link))
+        if data.get("no_linklocal_learn") == 1 and data.get("mcast_snooping") == 0:
+            yield Fact(kinds.NO_LINKLOCAL_LEARNING, link=name)
+        if all(data.get(f"nf_call_{what}") == 1 for what in ("iptables", "ip6tables", "arptables")):
+            yield Fact(kinds.FILTERED, link=name)
+
+    def _port(self, link: Object) -> Iterator[Fact]:
+        name, data = link["ifname"], link.get("linkinfo", {}).get("info_slave_data", {})
+        pair = link.get("link_netnsid"), link.get("link_index"), link["ifindex"]
+        holder, end = self.ends.get(pair, ("-", {}))
+        bridge, state = link.get("master", ""), data.get("state", "forwarding")
+        yield Fact(kinds.VETH, holder, end.get("ifname", "-"), peer=name, value=end.get("address", "-"))
+        if bridge:
+            yield Fact(kinds.PORT, link=name, bridge=bridge)
+        if data.get("learning") is False and data.get("flood") is False:
+            yield Fact(kinds.NO_LEARNING, link=name, bridge=bridge)
+        if data.get("hairpin"):
+            yield Fact(kinds.HAIRPIN, link=name)
+        if data.get("isolated"):
+            yield Fact(kinds.ISOLATED, link=name)
+        if data.get("bcast_flood") is False:
+            yield Fact(kinds.NO_BROADCAST, link=name)
+        if state != "forwarding" and self._may_forward(link):
+            yield Fact(kinds.NOT_FORWARDING, link=name, value=state)
+
+    def _may_forward(self, port: Object) -> bool:
+        """Decide whether the kernel lets a port forward by itself: its bridge and both ends are up, and no STP."""
+        bridge = next((link for link in self.links if link["ifname"] == port.get("master")), None)
+        return (
+            bridge is not None
+            and "UP" in bridge["flags"]
+            and bridge.get("linkinfo", {}).get("info_data", {}).get("stp_state") == 0
+            and port.get("operstate") == "UP"
+        )
+
+
+def is_marked(state: State) -> bool:
+    """Decide whether a namespace has the lab's mark, the alias of its loopback."""
+    loopbacks = (link for link in state.links if link["link_type"] == "loopback")
+    return any(link.get("ifalias") == f"cnet {state.name}" for link in loopbacks)
+
+
+def deaf_ports(ports: Iterable[str]) -> Iterator[Fact]:
+    """Yield the ports at which the host takes no packet."""
+    for port in dict.fromkeys(ports):
+        settings = [setting.format(link=port).split("=") for setting in kinds.PORT_SYSCTLS]
+        if all(_sysctl(key) == value for key, value in settings):
+            yield Fact(kinds.DEAF, HOST, port)
+
+
+def _sysctl(key: str) -> str:
+    try:
+        with open(f"/proc/sys/{key}") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

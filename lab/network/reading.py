@@ -1,0 +1,120 @@
+"""Read the state of the host and of namespaces: ip(8) and bridge(8) as JSON, qdiscs and firewall chains by netlink.
+
+`tc` and `nft` would be two more processes for each node. It imports only what is quick to load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab import netlink
+from lab.netlink import Qdisc
+
+_Started = tuple[int, int]  # process, pipe of its output
+Object = dict[str, Any]  # as ip(8) and bridge(8) write it
+
+_SHOW = "addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp\n"
+_MAX_PROCESSES = os.cpu_count() or 1
+
+
+class ReadError(Exception):
+    """The state of the host or of a namespace cannot be read."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The links, routes, routing rules, neighbours, qdiscs and firewall chains of a namespace, or of the host ("")."""
+
+    name: str
+    links: list[Object]
+    routes: list[Object]
+    rules: list[Object]
+    neighbours: list[Object]
+    qdiscs: list[Qdisc]
+    chains: list[str] = field(default_factory=list)  # FAMILY TABLE CHAIN, or "legacy TABLE"
+
+
+@dataclass(frozen=True)
+class HostState(State):
+    """The host's, with its named namespaces and the static entries of its bridges' forwarding tables."""
+
+    namespaces: list[Object] = field(default_factory=list)
+    entries: list[Object] = field(default_factory=list)
+
+
+def read_host() -> HostState:
+    """Read the host's state. Raises ReadError."""
+    fdb = _start("bridge", "-j", "fdb", "show", "state", "static")
+    shown = _finish(_start("ip", "-j", "-d", "-batch", "-", text=f"{_SHOW}netns list\n"))
+    if len(shown) < 4:  # noqa: PLR2004 - without namespaces ip prints no fifth list
+        raise ReadError("ip does not show the host's addresses, routes, routing rules and neighbours")
+    namespaces = shown[4] if len(shown) > 4 else []  # noqa: PLR2004
+    found = _finish(fdb)
+    links, routes, rules, neighbours = shown[:4]
+    entries = found[0] if found else []
+    return HostState("", links, routes, rules, neighbours, netlink.qdiscs(), [], namespaces, entries)
+
+
+def read_namespaces(names: list[str]) -> Iterator[State]:
+    """Read the state of each namespace, several at a time. Raises ReadError."""
+    if not names:
+        return
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    running: list[tuple[str, _Started, list[Qdisc], list[str]]] = []
+    try:
+        for name in names:
+            try:
+                netlink.enter(f"/run/netns/{name}")
+            except OSError as error:
+                raise ReadError(f"the state of namespace {name} cannot be read: {error.strerror}") from error
+            started = _start("ip", "-j", "-d", "-batch", "-", text=_SHOW)
+            running.append((name, started, netlink.qdiscs(), netlink.chains() + netlink.legacy_tables()))
+            if len(running) > _MAX_PROCESSES:
+                yield _state(*running.pop(0))
+        for each in running:
+            yield _state(*each)
+    finally:
+        netlink.enter(f"/proc/self/fd/{own}")
+        os.close(own)
+
+
+def _state(name: str, started: _Started, qdiscs: list[Qdisc], chains: list[str]) -> State:
+    shown = _finish(started)
+    if len(shown) != 4:  # noqa: PLR2004
+        raise ReadError(f"the state of namespace {name} cannot be read")
+    links, routes, rules, neighbours = shown
+    return State(name, links, routes, rules, neighbours, qdiscs, chains)
+
+
+def _start(*command: str, text: str = "") -> _Started:
+    """Start a command in the namespace where this process is.
+
+    subprocess would take as long to import as ip(8) to run. The text fits in a pipe's buffer.
+    """
+    words, written = os.pipe()
+    output, printed = os.pipe()
+    os.write(written, text.encode())
+    os.close(written)
+    null = (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)
+    duplicates = ((os.POSIX_SPAWN_DUP2, words, 0), (os.POSIX_SPAWN_DUP2, printed, 1))
+    try:
+        pid = os.posix_spawnp(command[0], command, os.environ, file_actions=(*duplicates, null))
+    except OSError as error:
+        raise ReadError(f"{command[0]} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(words)
+        os.close(printed)
+    return pid, output
+
+
+def _finish(started: _Started) -> list[list[Object]]:
+    """Read a command's output, a list in each line."""
+    pid, pipe = started
+    with open(pipe, "rb") as output:
+        shown = [json.loads(line) for line in output]
+    os.waitpid(pid, 0)
+    return shown

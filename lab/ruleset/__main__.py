@@ -1,0 +1,49 @@
+"""Compare the lab's rules that are wanted with the live ones, for bash.
+
+    python3 -S -m lab.ruleset TOOLS CHAINS < WANTED
+
+TOOLS is iptables, ebtables or both with a comma between; CHAINS is a pattern of the lab's chains without CNET-; WANTED
+holds lines "TOOL TABLE -A CHAIN ...". Prints assignments that bash evaluates: CHANGE, an array by tool of the input of
+TOOL-restore --noflush; DIFFERENCES, lines for people; LIVE_RULES and WANTED_RULES, how many there are.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from shlex import quote
+
+from lab.ruleset.difference import CannotLoadError, canonical_rules, change, differences, own_rules
+from lab.ruleset.host import outputs_of
+
+
+def compare(tools: Sequence[str], chains: str, wanted: Iterable[str]) -> str:
+    """Return the assignments. Raises CannotLoadError."""
+    lines = list(wanted)
+    changes: list[str] = []
+    said: list[str] = []
+    totals = {"LIVE_RULES": 0, "WANTED_RULES": 0}
+    for tool, saved in zip(tools, outputs_of(*((f"{tool}-save",) for tool in tools)), strict=True):
+        of_tool = (line.removeprefix(f"{tool} ") for line in lines if line.startswith(f"{tool} "))
+        should, live = canonical_rules(of_tool, tool, chains), own_rules(saved, chains)
+        changes.append(f"[{tool}]={quote(change(should, live, tool))}")
+        said += differences(should, live)
+        totals["LIVE_RULES"] += live.count()
+        totals["WANTED_RULES"] += should.count()
+    assignments = {"CHANGE": f"({' '.join(changes)})", "DIFFERENCES": quote("\n".join(said)), **totals}
+    return "\n".join(f"{name}={value}" for name, value in assignments.items())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the assignments."""
+    tools, chains = arguments
+    try:
+        print(compare(tools.split(","), chains, sys.stdin.read().splitlines()))
+    except CannotLoadError as error:
+        print(f"the kernel does not take the rules: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,245 @@
+"""Read what `nft -j list ruleset` prints into the words of lab.ruleset.model.
+
+libnftables-json(5) has the format.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.ruleset.host import output_of
+from lab.ruleset.model import Action, BaseChain, Chains, Condition, Destination, Field, Step, protocol_name
+
+_TRANSLATION_PRIORITY = -100  # NF_IP_PRI_NAT_DST, linux/netfilter_ipv4.h
+_ACTIONS = (
+    {"accept": Action.ACCEPT, "return": Action.RETURN, "jump": Action.CALL, "goto": Action.CALL}
+    | dict.fromkeys(("drop", "reject"), Action.BLOCK)
+    | dict.fromkeys(("dnat", "redirect", "tproxy"), Action.REDIRECT)
+    | dict.fromkeys(("snat", "masquerade", "queue", "notrack", "mangle", "fwd", "dup"), Action.CHANGE)
+)
+_MATCHES_SOME = ("limit", "quota", "ct count")  # statements that match some packets only
+_FIELDS = {
+    "payload saddr": Field.SOURCE,
+    "payload daddr": Field.DESTINATION,
+    "payload dport": Field.PORT,
+    "payload protocol": Field.PROTOCOL,
+    "meta l4proto": Field.PROTOCOL,
+    "meta iifname": Field.IN_INTERFACE,
+    "meta iif": Field.IN_INTERFACE,
+    "meta oifname": Field.OUT_INTERFACE,
+    "meta oif": Field.OUT_INTERFACE,
+    "meta nfproto": Field.FAMILY,
+    "meta protocol": Field.FAMILY,
+    "ct state": Field.STATE,
+    "ct status": Field.STATE,
+    "fib saddr": Field.SOURCE_TYPE,
+    "fib daddr": Field.DESTINATION_TYPE,
+}
+_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
+_OTHER = Condition(field=Field.OTHER)
+
+
+class _CannotReadError(Exception):
+    """An expression that is not known here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NftRule:
+    """A rule by its place and handle."""
+
+    place: str  # FAMILY TABLE CHAIN
+    handle: int
+    expression: Sequence[Any]
+
+    @property
+    def text(self) -> str:
+        """Return the rule as `nft` writes it, without its counters; as JSON where nft does not list it."""
+        listed = output_of("nft", "-a", "list", "chain", *self.place.split())
+        found = re.search(rf"^\s*(.*) # handle {self.handle}$", listed, re.MULTILINE)
+        written = (
+            re.sub(r"counter packets \d+ bytes \d+ ", "", found[1]) if found else json.dumps(self.expression)
+        )
+        return f"nft {self.place}: {written}"
+
+    @property
+    def removal(self) -> str:
+        """Return the command that deletes the rule."""
+        return f"sudo nft delete rule {self.place} handle {self.handle}"
+
+
+def chains_of(objects: Iterable[Mapping[str, Any]]) -> Chains:
+    """Read the chains; `objects` is the list below "nftables"."""
+    reader = _Reader()
+    for item in objects:
+        kind, about = next(iter(item.items()))
+        if kind != "metainfo" and "table" in about:
+            reader.add(kind, about)
+    return Chains(bases=reader.bases, steps=reader.read_steps())
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.bases: list[BaseChain] = []
+        self._rules: dict[str, list[dict[str, Any]]] = {}
+        self._sets: dict[str, list[Any]] = {}
+
+    def add(self, kind: str, about: dict[str, Any]) -> None:
+        table = f"{about['family']} {about['table']}"
+        if kind == "chain":
+            self._rules.setdefault(f"{table} {about['name']}", [])
+            if "hook" in about:
+                self.bases.append(_base(f"{table} {about['name']}", about))
+        elif kind == "rule":
+            self._rules.setdefault(f"{table} {about['chain']}", []).append(about)
+        elif kind in ("set", "map"):
+            self._sets[f"{table} @{about['name']}"] = about.get("elem", [])
+
+    def read_steps(self) -> dict[str, list[Step]]:
+        return {
+            chain: [step for rule in rules for step in self._steps(chain, rule)]
+            for chain, rules in self._rules.items()
+        }
+
+    def _steps(self, place: str, about: dict[str, Any]) -> Iterator[Step]:
+        table, rule = (
+            place.rpartition(" ")[0],
+            NftRule(place=place, handle=about["handle"], expression=about.get("expr", ())),
+        )
+        conditions: list[Condition] = []
+        for statement in rule.expression:
+            kind, value = next(iter(statement.items()))
+            if kind == "match":
+                conditions += self._conditions(table, value["left"], value["op"], value["right"])
+            elif kind == "vmap":
+                for key, verdict in self._elements(table, value["data"]):
+                    called, target = next(iter(verdict.items()))
+                    keys = self._conditions(table, value["key"], "==", {"set": [key]})
+                    yield from _step(rule, (*conditions, *keys), called, target, of_map=True)
+            elif kind in _MATCHES_SOME or (kind == "xt" and value.get("type") == "match"):
+                conditions.append(_OTHER)
+            else:
+                yield from _step(rule, (*conditions, *self._of_maps(table, value)), kind, value)
+
+    def _of_maps(self, table: str, value: Any) -> Iterator[Condition]:
+        """Yield the keys of maps of addresses or ports: what is not a key is not translated."""
+        for part in value.values() if isinstance(value, dict) else ():
+            if isinstance(part, dict) and "map" in part:
+                keys = [key for key, _ in self._elements(table, part["map"]["data"])]
+                yield from self._conditions(table, part["map"]["key"], "==", {"set": keys})
+
+    def _elements(self, table: str, data: Any) -> list[Any]:
+        """Return what a set or map holds, with a name or without."""
+        return self._sets.get(f"{table} {data}", []) if isinstance(data, str) else list(data["set"])
+
+    def _conditions(self, table: str, left: Any, operator: str, right: Any) -> Iterator[Condition]:
+        """Read one comparison; a row (`ip saddr . tcp dport`) gives one condition for each part."""
+        parts = left["concat"] if isinstance(left, dict) and "concat" in left else [left]
+        is_row = len(parts) > 1
+        if operator not in ("==", "in", "!=") or (is_row and operator == "!="):
+            yield _OTHER
+            return
+        try:
+            for at, part in enumerate(parts):
+                values = tuple(self._values(table, right, at))
+                yield _condition(part, values, negated=operator == "!=")
+        except _CannotReadError:
+            yield _OTHER
+        if is_row:
+            yield _OTHER  # which parts belong together
+
+    def _values(self, table: str, right: Any, at: int) -> Iterator[str]:
+        """Yield what is compared with, as text; of a row, part `at`."""
+        if isinstance(right, str) and right.startswith("@"):
+            right = self._elements(table, right)
+        if isinstance(right, list):
+            for each in right:
+                yield from self._values(table, each, at)
+        elif not isinstance(right, dict):
+            yield str(right)
+        elif "concat" in right:
+            yield from self._values(table, right["concat"][at], 0)
+        elif "prefix" in right:
+            yield f"{right['prefix']['addr']}/{right['prefix']['len']}"
+        elif "range" in right:
+            yield "-".join(map(str, right["range"]))
+        elif "set" in right:
+            yield from self._values(table, right["set"], at)
+        elif "elem" in right:
+            yield from self._values(table, right["elem"]["val"], at)
+        else:
+            raise _CannotReadError
+
+
+def _base(name: str, about: dict[str, Any]) -> BaseChain:
+    return BaseChain(
+        name=name,
+        hook=about["hook"].upper(),
+        family=about["family"],
+        is_translated=about.get("prio", 0) > _TRANSLATION_PRIORITY,
+        policy=about.get("policy", "accept"),
+    )
+
+
+def _step(
+    rule: NftRule, conditions: tuple[Condition, ...], kind: str, value: Any, *, of_map: bool = False
+) -> Iterator[Step]:
+    action = _ACTIONS.get(kind, Action.NONE)
+    if action == Action.NONE:
+        return
+    table = rule.place.rpartition(" ")[0]
+    yield Step(
+        conditions=conditions,
+        action=action,
+        chain=f"{table} {value['target']}" if action == Action.CALL else "",
+        goto=kind == "goto",
+        rule=rule,
+        of_map=of_map,
+        destination=_destination(value) if kind == "dnat" else None,
+    )
+
+
+def _destination(value: Any) -> Destination | None:
+    if not isinstance(value, dict) or "addr" not in value:
+        return None  # a port alone keeps the address
+    address, port = value["addr"], value.get("port", "")
+    return Destination(
+        addresses=tuple(_addresses(address)), port=str(port) if isinstance(address, str) else "of a map"
+    )
+
+
+def _addresses(value: Any) -> Iterator[str]:
+    """Yield the addresses in an expression: an address, a range, a prefix, or a map of them."""
+    if isinstance(value, dict) and "range" in value:
+        yield "-".join(map(str, value["range"]))
+    elif isinstance(value, dict) and "prefix" in value:
+        yield f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _addresses(each)
+    elif isinstance(value, str):
+        yield value
+
+
+def _condition(left: Any, values: tuple[str, ...], *, negated: bool) -> Condition:
+    kind = next(iter(left), "") if isinstance(left, dict) else ""
+    about: dict[str, Any] = left[kind] if kind and isinstance(left[kind], dict) else {}
+    flags: list[str] = about.get("flags", []) if about.get("result") == "type" else []
+    name = about.get("field") or about.get("key") or (flags[0] if len(flags) == 1 else "")
+    field = _FIELDS.get(f"{kind} {name}", Field.OTHER)
+    protocol = about.get("protocol", "")
+    if kind == "payload" and protocol == "ip6":
+        return Condition(field=Field.FAMILY, values=("ip6",))
+    if field in (Field.SOURCE, Field.DESTINATION, Field.PROTOCOL) and kind == "payload" and protocol != "ip":
+        return _OTHER
+    if field == Field.PROTOCOL:
+        values = tuple(map(protocol_name, values))
+    elif field == Field.FAMILY:
+        values = tuple(_FAMILIES.get(value, value) for value in values)
+    elif field in (Field.SOURCE_TYPE, Field.DESTINATION_TYPE):
+        values = tuple(value.upper() for value in values)
+    is_port = field == Field.PORT and protocol != "th"
+    return Condition(field=field, values=values, negated=negated, protocol=protocol if is_port else "")

@@ -1,0 +1,38 @@
+"""Run the tools that show what is in the kernel; a tool that is not installed or fails shows nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from os.path import realpath
+
+
+def outputs_of(*commands: Sequence[str]) -> list[str]:
+    """Run the commands side by side and return what each prints."""
+    started = [_start(command) for command in commands]
+    return [process.communicate()[0] if process else "" for process in started]
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[str] | None:
+    try:
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
+        )
+    except OSError:
+        return None
+
+
+def output_of(*command: str) -> str:
+    """Return what one command prints."""
+    return outputs_of(command)[0]
+
+
+def iptables_backends() -> list[str]:
+    """Return "iptables" and, where it is installed, the command of its other backend (nf_tables or x_tables)."""
+    default, others = shutil.which("iptables-save"), ("iptables-nft", "iptables-legacy")
+    paths = {name: shutil.which(f"{name}-save") for name in others}
+    return [
+        "iptables",
+        *(name for name, path in paths.items() if path and realpath(path) != realpath(default or "")),
+    ]

@@ -1,0 +1,238 @@
+"""Reads what `iptables-save -c` prints: text -> rules, and the lines that could not be read. Pure.
+
+[1:60] -A CNET-PUBLISH -p tcp -m comment --comment "cnet: why" -m tcp --dport 80 -j DNAT --to-destination ...
+packets:bytes  chain   matches   comment, taken out         matches       target   target options
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+_TABLE = re.compile(r"\*(\w+)")
+_CHAIN = re.compile(r":(\S+) (\S+)( \[\d+:\d+\])?")  # ebtables-save shows no counters here
+_RULE = re.compile(r"\[(\d+):(\d+)\] (-A (\S+)(?: (.*))?)")
+_INCOMPATIBLE = re.compile(r"# Table `(\w+)' (is incompatible|contains incompatible base-chains), .*")
+_APPENDED = re.compile(r"\S* ?-A (\S+)")
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]+)(?=\s|$)')
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, in the words of iptables; its position in the chain begins at 1."""
+
+    table: str
+    chain: str
+    position: int
+    matches: tuple[str, ...]
+    target: str
+    target_options: tuple[str, ...]
+    comment: str
+    packets: int
+    bytes: int
+    text: str
+    goto: bool = False
+
+    @property
+    def jump(self) -> str:
+        """Target as it is written in the rule; a watcher of ebtables goes on by CONTINUE."""
+        return (
+            "CONTINUE"
+            if self.table.startswith("ebtables") and self.target in ("LOG", "NFLOG")
+            else self.target
+        )
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A line that could not be read, and why."""
+
+    line: int
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Everything a text of iptables-save holds."""
+
+    rules: tuple[Rule, ...]
+    unread: tuple[Unread, ...]
+    policies: tuple[tuple[str, str, str], ...] = ()  # table, chain, what becomes of what no rule decided
+    incompatible: frozenset[str] = frozenset()  # tables with rules of nft that iptables-save cannot write
+    unread_rules: tuple[tuple[str, str, str], ...] = ()  # table, chain, text
+
+
+class _NotReadable(Exception):
+    """The reason why a line cannot be read."""
+
+
+def parse(text: str) -> Saved:
+    """Read the output of `iptables-save -c`."""
+    return _Reader().read(text.splitlines())
+
+
+def live_rules() -> tuple[Rule, ...]:
+    """Read the live rules of this network namespace, of iptables and ebtables; needs root."""
+    return live_ruleset().rules
+
+
+def live_ruleset(enter: Sequence[str] = ()) -> Saved:
+    """Read them with what could not be read; `enter` is a command that enters another network namespace."""
+    packets = parse(_run(*enter, "iptables-save", "-c"))
+    frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # which it omits
+    rules = packets.rules + tuple(_of_frames(rule) for rule in frames.rules)
+    return Saved(rules, packets.unread + frames.unread, packets.policies, packets.incompatible)
+
+
+def dropped_by_policy(table: str, chain: str) -> int:
+    """Count the packets that the policy DROP of a chain of this host has dropped; 0 where the policy accepts."""
+    of_table = _run("iptables-save", "-c").partition(f"*{table}\n")[2].partition("COMMIT")[0]
+    found = re.search(rf"^:{chain} DROP \[(\d+):", of_table, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout
+
+
+def _of_frames(rule: Rule) -> Rule:
+    """Write a rule of ebtables as one of iptables: its watchers are targets there."""
+    words = rule.matches
+    target = "LOG" if "--log-prefix" in words else "NFLOG" if "--nflog-group" in words else rule.target
+    return replace(rule, table=f"ebtables {rule.table}", target=target)
+
+
+@dataclass
+class _Reader:
+    table: str = ""
+    rules: list[Rule] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    policies: list[tuple[str, str, str]] = field(default_factory=list)
+    lengths: Counter[tuple[str, str]] = field(default_factory=Counter)
+    incompatible: set[str] = field(default_factory=set)
+    unread_rules: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def read(self, lines: Iterable[str]) -> Saved:
+        number = 0
+        for number, line in enumerate(lines, start=1):
+            try:
+                self.read_line(line)
+            except _NotReadable as reason:
+                self.unread.append(Unread(number, str(reason), line))
+                if appended := _APPENDED.match(line):
+                    self.unread_rules.append((self.table, appended[1], line.partition(" ")[2]))
+        if self.table:
+            self.unread.append(Unread(number, f"the text ends before the COMMIT of table {self.table}", ""))
+        return Saved(
+            tuple(self.rules),
+            tuple(self.unread),
+            tuple(self.policies),
+            frozenset(self.incompatible),
+            tuple(self.unread_rules),
+        )
+
+    def read_line(self, line: str) -> None:
+        if found := _INCOMPATIBLE.fullmatch(line):
+            self.incompatible.add(found[1])
+        if not line or line.startswith("#"):
+            return
+        if chain := _CHAIN.fullmatch(line):
+            self.policies.append((self.table, chain[1], chain[2]))
+        elif found := _TABLE.fullmatch(line):
+            self.table = found[1]
+        elif line == "COMMIT":
+            self.table = ""
+        else:
+            self.read_rule(line)
+
+    def read_rule(self, line: str) -> None:
+        if appended := _APPENDED.match(
+            line
+        ):  # a rule that cannot be read has its place in the chain all the same
+            self.lengths[self.table, appended[1]] += 1
+        found = _RULE.fullmatch(line)
+        if not found:
+            raise _NotReadable("not [packets:bytes] -A CHAIN ...")
+        if not self.table:
+            raise _NotReadable("a rule outside any table")
+        packets, count, text, chain, rest = found.groups()
+        place = (self.table, chain, self.lengths[self.table, chain])
+        self.rules.append(_rule(place, words_of(rest or ""), int(packets), int(count), text))
+
+
+def _rule(place: tuple[str, str, int], words: list[str], packets: int, count: int, text: str) -> Rule:
+    rest, comment = _without_comment(words)
+    jump = next((at for at, word in enumerate(rest) if word in ("-j", "-g")), len(rest))
+    target, *options = rest[jump + 1 :] or [""]
+    if jump < len(rest) and not target:
+        raise _NotReadable(f"{rest[jump]} without a target")
+    goto = rest[jump : jump + 1] == ["-g"]
+    return Rule(*place, tuple(rest[:jump]), target, tuple(options), comment, packets, count, text, goto)
+
+
+def words_of(text: str) -> list[str]:
+    """Split as iptables-save quotes: double quotes, and a backslash before what is taken as it is."""
+    words, at = [], 0
+    while at < len(text):
+        found = _WORD.match(text, at)
+        if not found:
+            raise _NotReadable(f"cannot be split into words at {text[at : at + 20]!r}")
+        words.append(found[2] if found[1] is None else re.sub(r"\\(.)", r"\1", found[1]))
+        at = found.end() + 1
+    return words
+
+
+def _without_comment(words: list[str]) -> tuple[list[str], str]:
+    rest: list[str] = []
+    comments: list[str] = []
+    words = list(words)
+    while words:
+        word = words.pop(0)
+        if word == "--comment" and not (
+            rest and rest[-1].startswith("--")
+        ):  # else it is what --string looks for
+            if rest[-2:] != ["-m", "comment"] or not words:
+                raise _NotReadable("--comment without its match or its text")
+            del rest[-2:]
+            comments.append(words.pop(0))
+        else:
+            rest.append(word)
+    return rest, " ".join(comments)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option as written: `! --ctstate NEW`; ebtables writes `-s ! MAC`."""
+
+    negated: bool
+    flag: str
+    values: tuple[str, ...]
+    words: tuple[str, ...]
+
+    @property
+    def verbatim(self) -> str:
+        """Write it for people."""
+        return shlex.join(self.words)
+
+
+def options_of(words: Sequence[str]) -> list[Option]:
+    """Group the words of a rule."""
+    groups: list[list[str]] = []
+    for at, word in enumerate(words):
+        before_flag = word == "!" and words[at + 1 : at + 2] and words[at + 1].startswith("-")
+        follows_mark = groups and groups[-1] == ["!"]
+        if before_flag or (word.startswith("-") and not follows_mark) or not groups:
+            groups.append([word])
+        else:
+            groups[-1].append(word)
+    return [_option(group) for group in groups]
+
+
+def _option(group: Sequence[str]) -> Option:
+    flag, *values = (word for word in group if word != "!")
+    return Option("!" in group, flag, tuple(values), tuple(group))

@@ -1,1 +1,0 @@
-"""The lab's scripts; those in Python run as python -m scripts.NAME."""

@@ -1,0 +1,81 @@
+# shellcheck shell=bash disable=SC2153 # maps of topology.sh
+# Which interfaces forward for the lab, and which for others. Sourced after rules.sh; WAYS_OUT are the interfaces of the
+# host's default routes.
+
+interfaces_of_others() { # that forward
+  local ours file interface
+  ours=" all default lo $(ip -j link show group "$LINK_GROUP" 2>/dev/null | jq -r '[.[].ifname // empty] | join(" ")') "
+  while read -r file; do
+    interface=${file%/forwarding} interface=${interface##*/}
+    [[ $ours == *" $interface "* ]] || echo "$interface"
+  done < <(grep -lsx 1 /proc/sys/net/ipv4/conf/*/forwarding)
+}
+
+# Print the state with the ways out that do not forward yet, and, with the first of them, what forwards for others.
+state_with_forwarding() { # STATE
+  local interface words others
+  words="$(this_boot) chains=$(state_words "$1" chains)" others=$(state_words "$1" forwarding)
+  for interface in "${WAYS_OUT[@]}"; do
+    [[ " $1 " != *" not-forwarding=$interface "* ]] && forwards "$interface" || words+=" not-forwarding=$interface"
+  done
+  if [[ $words == *not-forwarding=* ]]; then
+    [[ $1 == *not-forwarding=* ]] || others=$(if forwards all; then echo all; else interfaces_of_others; fi)
+    for interface in $others; do words+=" forwarding=$interface"; done
+  fi
+  echo "$words"
+}
+
+# Print who else has switched forwarding on since `up`; nothing if nobody has.
+others_need_forwarding() { # STATE
+  local interface
+  [[ " $1 " != *" forwarding=all "* ]] || return 0 # it was on before
+  if forwards all; then echo "net.ipv4.ip_forward is 1 now" && return; fi
+  for interface in $(interfaces_of_others); do
+    [[ " $1 " == *" not-forwarding=$interface "* || " $1 " == *" forwarding=$interface "* ]] ||
+      { echo "$interface forwards now, and did not before up" && return; }
+  done
+}
+
+guarded_interfaces() { # STATE: those that forward only for the lab
+  [[ -n $(others_need_forwarding "$1") ]] || state_words "$1" not-forwarding
+}
+
+# Print a line for each interface that is guarded although others need it: no rule shows when forwarding was switched
+# on, so a guard stays until the next `up`.
+guards_in_the_way() { # STATE
+  local interface needed
+  needed=$(others_need_forwarding "$1")
+  [[ -n $needed ]] || return 0
+  for interface in $(state_words "$1" not-forwarding); do
+    [[ $DIFFERENCES != *"surplus  "*"\"cnet: $interface did not forward before up: drop"* ]] ||
+      echo "${YELLOW}surplus${PLAIN}  $interface drops what others route by it, since it did not forward before up:" \
+        "$needed; sudo make network"
+  done
+}
+
+restore_interfaces() { # STATE INTERFACE...
+  local interface needed
+  needed=$(others_need_forwarding "$1")
+  for interface in "${@:2}"; do
+    if forwards "$interface" && [[ -n $needed ]]; then
+      say "$SCRIPT: $interface keeps forwarding, although it did not before up: $needed"
+    elif forwards "$interface"; then run sysctl -qw "net/ipv4/conf/$interface/forwarding=0"; fi
+  done
+}
+
+restore_old_ways_out() { # STATE: interfaces that have no default route any more
+  local interface old=()
+  for interface in $(state_words "$1" not-forwarding); do
+    [[ " ${WAYS_OUT[*]} " == *" $interface "* ]] || old+=("$interface")
+  done
+  ((${#old[@]} == 0)) || restore_interfaces "$1" "${old[@]}"
+}
+
+restore_forwarding() { # STATE; a bridge gets the setting of a new interface
+  local bridge
+  for bridge in $(bridges_up); do
+    ! forwards "$bridge" || forwards default || run sysctl -qw "net/ipv4/conf/$bridge/forwarding=0"
+  done
+  # shellcheck disable=SC2046 # words
+  restore_interfaces "$1" $(state_words "$1" not-forwarding)
+}

@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# Find and end processes of the lab: programs that watch it, and programs that outlived the supervisor. Sourced.
+
+# A program that watches the lab (capture, dashboard, exporter, health) has this in its environment, which its children
+# inherit and the kernel keeps: `down` finds it whatever happened to its parents. The value names the host by its network
+# namespace, because the machine also sees the programs of labs in sandboxes.
+WATCHES=CNET_WATCHES=$(readlink /proc/self/ns/net)
+
+mark_watcher() { export "${WATCHES?}"; }
+
+watchers() { grep -lzxsF -- "$WATCHES" /proc/[0-9]*/environ | cut -d/ -f3 || :; } # some end while they are read
+
+# A number of seconds from 1 to 99999; no leading zero, which bash would read as octal.
+is_duration() { [[ $1 =~ ^[1-9][0-9]{0,4}$ ]]; }
+
+# List what the supervisor did not stop, or what outlived it. Other processes in these namespaces are not the lab's.
+service_processes() {
+  local pid users namespaces
+  mapfile -t namespaces < <(our_namespaces)
+  users=" $(stat -c %u "$STATE_DIR"/nodes/* 2>/dev/null | paste -sd' ' || :) " # none before the first service
+  processes_in "${namespaces[@]}" | while read -r pid _; do ! is_service "$pid" "$users" || echo "$pid"; done
+}
+
+# A process of a service's user, of the supervisor, or of a run that held the lock (the server of a proof). nginx, Redis
+# and PostgreSQL overwrite their environment with their title, but they have the user.
+is_service() { # PID USERS
+  local user environment
+  user=$(awk '/^Uid:/ { print $2 }' "/proc/$1/status" 2>/dev/null) || return
+  [[ $2 != *" $user "* || $user == 0 ]] || return 0
+  environment=$'\n'$(tr '\0' '\n' 2>/dev/null <"/proc/$1/environ") || return
+  [[ $environment == *$'\n'"SUPERVISOR_SERVER_URL=unix://$RUN_DIR/supervisor.sock"* || $environment == *$'\n'CNET_LOCKED=* ]]
+}
+
+lists_none() { [[ -z $("$@") ]]; }
+
+# end_processes LIST: send TERM, then KILL, to the processes that the function LIST prints, until it prints none.
+end_processes() {
+  local signal pids
+  for signal in TERM KILL; do
+    mapfile -t pids < <("$1")
+    ((${#pids[@]} > 0)) || return 0
+    run kill "-$signal" "${pids[@]}" 2>/dev/null || : # some may have ended meanwhile
+    [[ -z ${DRY_RUN:-} ]] || return 0
+    ! retry_until 5 lists_none "$1" || return 0
+  done
+  die "processes of the lab do not end: $("$1" | tr '\n' ' ')"
+}

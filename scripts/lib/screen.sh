@@ -1,0 +1,70 @@
+# shellcheck shell=bash disable=SC2153 # maps of topology.sh
+# What `up` and `status` show: nodes, rules, drops, a summary, and advice. Sourced after topology.sh.
+
+show_nodes() {
+  local node
+  printf '%s%-18s %-18s %-18s %-16s %-10s %s%s\n' "$BOLD" node namespace address interface bridge listens "$PLAIN"
+  for node in "${NODES[@]}"; do
+    printf '%-18s %-18s %-18s %-16s %-10s %s\n' "$node" "${NAMESPACE[$node]}" "${ADDRESS[$node]}" "${INTERFACE[$node]}" \
+      "${BRIDGE[$node]}" "${LISTENS[$node]}${PUBLISHES[$node]:+$([[ ${PUBLISHES[$node]} == - ]] || echo "  host:${PUBLISHES[$node]}")}"
+  done
+}
+
+show_rules() { # without the policy's rules, which are many: `make rules` shows them
+  printf '\n%s%10s %12s  %-7s %-17s %s%s\n' "$BOLD" packets bytes table chain rule "$PLAIN"
+  iptables-save -c | awk '
+    /^\*/ { table = substr($0, 2) }
+    table != "security" && table != "raw" && /^\[/ && / CNET-/ && !/"cnet: before up: / {
+      split(substr($1, 2), count, /[:\]]/)
+      why = $0; if (!sub(/.*--comment "cnet: /, "", why)) next
+      sub(/".*/, "", why)
+      printf "%10s %12s  %-7s %-17s %s\n", count[1], count[2], table, $3, why
+    }'
+}
+
+show_drops() {
+  policy_in_force || return 0
+  printf '\n%sdropped by the policy since the last proof%s\n' "$BOLD" "$PLAIN"
+  { iptables-save -c && ebtables-save -c; } | awk '
+    $3 ~ /^CNET-DROP-/ && / -j DROP/ { split(substr($1, 2), count, ":"); dropped[substr($3, 11)] += count[1] }
+    END { for (id in dropped) if (dropped[id]) { printf "%10s  %s\n", dropped[id], id; any = 1 } if (!any) print "         0  packets" }' | sort -rn
+}
+
+# Print how to repair what status found. Return 1 if it found anything.
+print_advice() { # TEXT
+  local word name rest failing='' repairable='' foreign='' other=''
+  while read -r word name rest; do
+    word=${word#$'\e[3'?m}
+    case ${word%$'\e[0m'} in
+      missing | surplus | behind | stopped | wrong-namespace | old-password) repairable=1 ;;
+      foreign) foreign=1 ;;
+      disk-full | unreadable) other=1 ;; # their lines say how
+      not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) failing+=" $name" ;;
+    esac
+  done <<<"$1"
+  [[ -z $repairable ]] ||
+    say "${RED}drift:${PLAIN} the lines above that begin with missing, surplus, behind, stopped," \
+      "old-password or wrong-namespace differ from $TABLE; repair with: sudo make up"
+  for name in $failing; do say "${RED}not ready:${PLAIN} $name; see: sudo make logs NODE=$name"; done
+  [[ -z $foreign ]] ||
+    say "${RED}foreign:${PLAIN} up does not change what is not the lab's; each such line above has the command" \
+      "that does"
+  [[ -z $repairable$failing$foreign$other ]]
+}
+
+count() { echo "$1 $2$( (($1 == 1)) || echo s)"; } # NUMBER NOUN
+
+# Print what was built, and how much was tried: both proofs append lines "NUMBER NOUN" to PROOF_COUNTS.
+summary() {
+  local rules node number noun programs=0 tried=''
+  local -A namespaces=()
+  for node in "${NODES[@]}"; do
+    namespaces[${NAMESPACE[$node]}]=1
+    [[ ${RUNS[$node]} == - ]] || ((++programs))
+  done
+  rules=$({ iptables-save && ebtables-save; } | grep -c '^-A.*CNET-') || : # there may be none
+  while read -r number noun; do tried+="${tried:+, }$(count "$number" "$noun")"; done <"$PROOF_COUNTS"
+  echo "$(count ${#namespaces[@]} namespace), $(count ${#BRIDGES[@]} bridge), $(count "$rules" rule)," \
+    "$(count $programs program);" \
+    "$tried: all passed ($SECONDS s)"
+}

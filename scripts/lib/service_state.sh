@@ -1,0 +1,78 @@
+# shellcheck shell=bash disable=SC2153 # maps of topology.sh
+# The state of each service, in one word: what the supervisor says of its process, then what the service says of itself.
+# Sourced after supervise.sh.
+
+# The HTTP services report whether they are ready; a store is ready when its port is open.
+is_ready() { # NODE
+  local address=${ADDRESS[$1]%/*} port
+  port=$(port_of "$1")
+  case ${RUNS[$1]} in
+    nginx) curl -fsS -m 2 -o /dev/null "http://$address:$port/health" ;;
+    redis | postgres) timeout 1 "$BASH" -c "</dev/tcp/$address/$port" ;;
+    *) curl -fsS -m 3 -o /dev/null "http://$address:$port/ready" ;;
+  esac &>/dev/null
+}
+
+# Print a service's state in one word, and the reason after it; "running" if all is as it should be.
+state_of() { # NODE SUPERVISOR_STATE PID
+  [[ $2 == RUNNING ]] || { echo "${2,,}" && return; }
+  case $(stat -Lc %i "/proc/$3/ns/net" 2>/dev/null) in
+    "$(stat -Lc %i "/run/netns/${NAMESPACE[$1]}" 2>/dev/null)") ;;
+    "$(stat -Lc %i /proc/self/ns/net)") echo starting && return ;; # contain.sh has not entered it yet
+    *) echo wrong-namespace && return ;;
+  esac
+  holds_secrets "$1" "$3" || { echo "old-password" && return; }
+  case ${RUNS[$1]} in
+    nginx | redis | postgres) if is_ready "$1"; then echo running; else echo not-ready; fi ;;
+    *) reported_state "$1" ;;
+  esac
+}
+
+reported_state() { # NODE
+  local answer
+  answer=$(curl -sS -m 3 -w '\n%{http_code}' "http://${ADDRESS[$1]%/*}:$(port_of "$1")/ready" 2>&1) || :
+  case $answer in
+    *'"degraded"'*$'\n200')
+      echo "degraded $(jq -r '.degraded | to_entries | map("\(.key): \(.value)") | join("; ")' <<<"${answer%$'\n'*}")"
+      ;;
+    *$'\n200') echo running ;;
+    *$'\n503') echo "not-ready $(jq -r '.error | ltrimstr("not ready: ")' <<<"${answer%$'\n'*}")" ;;
+    *) echo not-ready ;;
+  esac
+}
+
+log_lines() { (cd "$ROOT" && exec python3 -m lab.log_lines "$@"); } # [problems | repeated | last-error]
+
+# Print the last error in a service's log: of an exception its last line.
+last_error() { tail -n 200 "$STATE_DIR/log/$1.log" 2>/dev/null | log_lines last-error | cut -c 1-300; } # NODE
+
+# Print which store refuses a service's password; a store takes a new password at each start.
+store_that_refuses() { # WHAT THE SERVICE REPORTS
+  case $1 in
+    *'redis refused the password'*) echo redis ;;
+    *'password authentication failed'*) echo postgres ;;
+  esac
+}
+
+# From lines NODE SUPERVISOR_STATE PID print lines NODE STATE and the store that refuses it. All at once: each may wait.
+read_service_states() {
+  local node state pid word why
+  while read -r node state pid; do
+    {
+      read -r word why < <(state_of "$node" "$state" "$pid")
+      [[ $word != not-ready ]] || why=$(last_error "$node")
+      echo "$node $word $(store_that_refuses "$why")"
+    } &
+  done
+  wait
+}
+
+show_state() { # NODE SUPERVISOR_STATE PID
+  local word why error colour=$RED
+  read -r word why < <(state_of "$@")
+  [[ $word != running ]] || colour=$GREEN
+  [[ $word == running || $word == degraded ]] || { error=$(last_error "$1") && why+=${error:+${why:+; }last error in its log: $error}; }
+  [[ -z $(store_that_refuses "$why") ]] || why+="; sudo make up gives the store its password again"
+  printf '%s%-10s%s %-18s %-16s %s:%s%s%s\n' "$colour" "$word" "$PLAIN" "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" \
+    "$(port_of "$1")" "${3:+  pid $(program_of "$3")}" "${why:+  $why}"
+}

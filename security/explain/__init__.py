@@ -1,0 +1,1 @@
+"""Explain what happens to one packet, and why."""

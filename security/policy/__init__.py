@@ -1,0 +1,1 @@
+"""The policy: its table, the model, and the rules it compiles to."""

@@ -1,0 +1,90 @@
+"""What the scripts ask of the policy.
+
+python -m security.policy check              silent when good; else FILE:LINE: COLUMN: reason, exit 1
+python -m security.policy path               the table's path; nothing when there is none
+python -m security.policy compile [MEMORY]   the rules, TOOL TABLE -A CHAIN ... a line each
+python -m security.policy allowed [TO:]PROTOCOL[/PORT]...   what nodes may send there (to every node without TO):
+                                               FROM TO PROTOCOL[/PORT] a line each
+python -m security.policy stale              `conntrack -L` -> arguments of `conntrack -D`
+python -m security.policy help
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+
+from lab.conntrack import connections
+from lab.table import TableError
+from lab.topology import load as load_topology
+from lab.unread import Unread
+from security.policy.compiler import compiled
+from security.policy.model import ACCEPT
+from security.policy.stale import addresses_of_host, as_arguments, stale
+from security.policy.table import load, policy_path
+
+
+def _check() -> Iterator[str]:
+    load()
+    yield from ()
+
+
+def _path() -> Iterator[str]:
+    path = policy_path(load_topology())
+    if path:
+        yield str(path)
+
+
+def _compile(memory: str = "") -> Iterator[str]:
+    yield from compiled(load(), memory)
+
+
+def _allowed(*asked: str) -> Iterator[str]:
+    policy = load()
+    nodes = {node.name: node for node in policy.topology.nodes}
+    for item in asked:
+        to, _, what = item.rpartition(":")
+        protocol, _, port = what.partition("/")
+        for source, destination in product(nodes, [to] if to else nodes):
+            inside = destination in nodes and nodes[source].namespace == nodes[destination].namespace
+            if inside or policy.decide(source, destination, protocol, int(port or 0)).verdict == ACCEPT:
+                yield f"{source} {destination} {what}"
+
+
+def _stale() -> Iterator[str]:
+    unread = Unread()
+    for connection in stale(load(), connections(sys.stdin, unread), addresses_of_host()):
+        yield as_arguments(connection)
+    for said in unread.sentences():
+        print(f"policy: conntrack -L: {said}; what it is stays as it was", file=sys.stderr)
+
+
+_COMMANDS: dict[str, Callable[..., Iterator[str]]] = {
+    "check": _check,
+    "path": _path,
+    "compile": _compile,
+    "allowed": _allowed,
+    "stale": _stale,
+}
+
+
+def main(words: Sequence[str]) -> int:
+    """Do what the command line asks; 0 done, 1 refused, 2 bad usage."""
+    command, *arguments = words or ("help",)
+    try:
+        if command not in _COMMANDS:
+            raise TypeError(command)
+        for line in _COMMANDS[command](*arguments):
+            print(line)
+    except (TableError, OSError) as error:
+        print(f"policies.py: {error}", file=sys.stderr)
+        return 1
+    except TypeError:  # no such command, or not with so many words
+        print(__doc__, file=sys.stdout if command == "help" else sys.stderr)
+        return 0 if command == "help" else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

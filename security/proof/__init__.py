@@ -1,0 +1,1 @@
+"""The proof: send every probe, and compare the result with the policy."""

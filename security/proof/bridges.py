@@ -1,0 +1,76 @@
+"""Compares what the bridges know with the topology: each MAC at its own port, and nothing learned from a node."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lab.topology import LINK_GROUP, Topology
+from security.policy.compiler import mac_of, wires
+
+_OF_BRIDGE = {"no_linklocal_learn": 1, "mcast_snooping": 0}
+_OF_PORT = {"learning": 0, "flood": 0}
+# The host takes nothing that enters by a port itself: only link-local frames do, and no rule for the bridge sees them.
+SYSCTLS = {
+    "/proc/sys/net/ipv4/conf/{}/arp_ignore": "8",
+    "/proc/sys/net/ipv4/conf/{}/drop_unicast_in_l2_multicast": "1",
+    "/proc/sys/net/ipv6/conf/{}/disable_ipv6": "1",
+}
+
+
+def differences_of_bridges(topology: Topology) -> Iterator[tuple[str, str]]:
+    """Give each difference: the bridge or port, and what is not as it should be."""
+    links = {
+        link["ifname"]: link for link in _json("ip", "-j", "-d", "link", "show", "group", str(LINK_GROUP))
+    }
+    for bridge in topology.bridges:
+        yield from _differing(bridge.name, links, "info_data", _OF_BRIDGE)
+    for port in wires(topology):
+        yield from _differing(port, links, "info_slave_data", _OF_PORT)
+        for path, value in SYSCTLS.items():
+            setting = Path(path.format(port))
+            if setting.exists() and setting.read_text().strip() != value:
+                yield port, f"{setting} must be {value}; it is {setting.read_text().strip()}"
+    yield from _of_entries(
+        topology, [entry for entry in _json("bridge", "-j", "fdb", "show") if "master" in entry]
+    )
+
+
+def _differing(
+    name: str, links: dict[str, Any], data: str, wanted: dict[str, int]
+) -> Iterator[tuple[str, str]]:
+    found = links.get(name, {}).get("linkinfo", {}).get(data, {})
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            yield name, f"{key} must be {value:d}; it is {found.get(key)}"
+
+
+def _of_entries(topology: Topology, entries: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Compare the forwarding tables: an entry for each wire, and no other but those that the kernel makes."""
+    bridges = {bridge.name for bridge in topology.bridges}
+    wanted = {(nodes[0].bridge, mac_of(nodes[0]), port) for port, nodes in wires(topology).items()}
+    found = {
+        (entry["master"], entry["mac"], entry["ifname"]): entry
+        for entry in entries
+        if entry["master"] in bridges and entry.get("state") != "permanent"
+    }
+    for bridge, mac, port in sorted(wanted - found.keys()):
+        yield bridge, f"frames for {mac} must go to {port}; there is no entry that says so"
+    for bridge, mac, port in sorted(found.keys() - wanted):
+        yield bridge, f"frames for {mac} go to {port}, which the topology does not say"
+    for bridge, mac, port in sorted(wanted & found.keys()):
+        entry = found[bridge, mac, port]
+        if entry.get("state") != "static" or "sticky" not in entry["flags"]:
+            yield (
+                bridge,
+                f"the entry of {mac} at {port} must be static and sticky, or another port may take it",
+            )
+
+
+def _json(*command: str) -> list[dict[str, Any]]:
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found: list[dict[str, Any]] = json.loads(shown or "[]")
+    return [each for each in found if each]

@@ -1,0 +1,140 @@
+"""Name the host's own firewall rules that a packet of the lab meets, each with the command that helps.
+
+    python -m security.rules.foreign [TABLE]    a line for each: RULE, a tab, WHAT TO DO: COMMAND
+
+A rule is named if it names an address, port or interface of the lab, drops, rewrites or diverts packets, and some of
+the lab's packets reach it: security.rules.reach knows which packets pass a hook, and which of them a chain of the lab
+decides before. Rules that accept or log are not named, nor are rules that name nothing of the lab: a firewall is full
+of them. Where the lab has no hook before it, a policy that drops forwarded packets is named too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lab.escape import on_one_line
+from lab.ruleset import from_iptables, from_nft
+from lab.ruleset.host import iptables_backends, outputs_of
+from lab.ruleset.iptables import parse
+from lab.ruleset.model import Action, BaseChain, Chains, HostRule, Step
+from lab.topology import TopologyError, load
+from security.rules.reach import LabTraffic, Matches, Way
+
+_HARMS = (Action.BLOCK, Action.REDIRECT, Action.CHANGE)
+_OF_IPTABLES = re.compile(r"(ip|bridge) (filter|nat|mangle|raw|security|broute)")
+_FAMILIES = ("ip", "inet", "bridge", "netdev")
+_LET_IN = "let the lab's packets pass"
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A rule of the host with the command that helps."""
+
+    rule: str
+    removal: str
+    advice: str = "remove it"
+
+
+def foreign_rules(chains: Chains, lab: LabTraffic, tool: str) -> Iterator[Foreign]:
+    """Yield the rules and policies of one tool (iptables, iptables-legacy or nft) that packets of the lab meet."""
+    found: dict[Foreign, None] = {}
+    for base in chains.bases:
+        if base.family not in _FAMILIES or _OF_IPTABLES.fullmatch(base.name.rpartition(" ")[0]):
+            continue
+        left = _ways_at(base, lab)
+        for rule in _Walk(chains, lab).rules_met(base.name, left):
+            found[Foreign(rule.text, rule.removal)] = None
+        closed = _closed_policy(base, lab, tool) if left else None
+        if closed:
+            found[closed] = None
+    yield from found
+
+
+def _ways_at(base: BaseChain, lab: LabTraffic) -> set[Way]:
+    """Return the ways of the lab's packets that reach a base chain; bridges forward between their own ports."""
+    if base.family in ("ip", "inet"):
+        return lab.ways_at(base.hook, is_translated=base.is_translated)
+    if base.hook == "FORWARD":
+        return {(name, name) for name in lab.bridges}
+    return lab.ways_at("any")
+
+
+@dataclass(frozen=True)
+class _Walk:
+    chains: Chains
+    lab: LabTraffic
+
+    def rules_met(self, chain: str, left: set[Way], *, is_named: bool = False) -> Iterator[HostRule]:
+        """Yield the rules that packets on the ways `left` meet; remove the ways that are decided from `left`."""
+        for step in self.chains.steps.get(chain, ()):
+            matches = Matches(step.conditions, self.lab)
+            if step.own_chain:
+                left -= self.lab.decided_by(step.own_chain, matches.decided(left))
+                continue
+            here = matches.of(left)
+            names_lab = is_named or matches.name_lab(here)
+            undecided = set() if step.action == Action.ACCEPT else set(here)
+            if here and names_lab and self._harms(step):
+                yield step.rule
+            elif here and step.action == Action.CALL:
+                yield from self.rules_met(step.chain, undecided, is_named=names_lab)
+            left -= matches.decided(here - undecided)
+
+    def _harms(self, step: Step) -> bool:
+        """Tell whether the step, or a chain that it calls, drops, rewrites or diverts packets.
+
+        A chain that a map calls serves others too: its own rules are named instead.
+        """
+        if step.action == Action.CALL and not step.of_map:
+            return any(map(self._harms, self.chains.steps.get(step.chain, ())))
+        return step.action in _HARMS
+
+
+def _closed_policy(base: BaseChain, lab: LabTraffic, tool: str) -> Foreign | None:
+    """Return the policy of a chain that drops forwarded packets, where no hook of the lab can come before it."""
+    if base.hook != "FORWARD" or base.policy != "drop" or tool == "iptables":
+        return None
+    bridges = sorted(lab.bridges)
+    if tool != "nft":
+        if base.name != "filter FORWARD":
+            return None
+        ends = (f"{option} {name}" for name in bridges for option in ("-i", "-o"))
+        passage = " && ".join(f"sudo {tool} -I FORWARD {end} -j ACCEPT" for end in ends)
+        return Foreign(f"{tool} -P FORWARD DROP", passage, _LET_IN)
+    is_bridge = base.family == "bridge"
+    names = [port for name in bridges for port in lab.ports_of(name)] if is_bridge else bridges
+    listed = ", ".join(f'"{name}"' for name in names)
+    keys = ("iifname",) if is_bridge else ("iifname", "oifname")
+    passage = "; ".join(f"insert rule {base.name} {key} {{ {listed} }} accept" for key in keys)
+    return Foreign(f"nft {base.name}: policy drop", f"sudo nft '{passage}'", _LET_IN)
+
+
+def rules_of_host(lab: LabTraffic) -> Iterator[Foreign]:
+    """Yield the rules of both backends of iptables, and of nft."""
+    backends = iptables_backends()
+    nft, *saved = outputs_of(
+        ("nft", "-j", "list", "ruleset"), *((f"{backend}-save", "-c") for backend in backends)
+    )
+    for backend, text in zip(backends, saved, strict=True):
+        yield from foreign_rules(from_iptables.chains_of(parse(text), backend), lab, backend)
+    yield from foreign_rules(from_nft.chains_of(json.loads(nft)["nftables"] if nft else ()), lab, "nft")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print them; return 1 if the topology table cannot be read."""
+    try:
+        lab = LabTraffic(load(*arguments))
+    except TopologyError as error:
+        print(f"foreign: {error}", file=sys.stderr)
+        return 1
+    for each in rules_of_host(lab):
+        print("\t".join(map(on_one_line, (each.rule, f"{each.advice}: {each.removal}"))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,58 @@
+"""Whether two rules that follow each other could change places without any packet noticing. Pure.
+
+Only what is certain counts: rules that ask for different values of one thing never see the same packet.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from itertools import pairwise
+
+from lab.ruleset.iptables import Rule
+from lab.topology import Topology
+
+_ADDRESSES = ("-s", "-d", "--ip-src")
+_EXACT = ("-i", "-o", "-p", "--dport", "--icmp-type", "--arp-ip-src")
+_WATCHERS = ("LOG", "NFLOG", "")
+
+
+def order_matters(first: Rule, second: Rule, topology: Topology) -> bool:
+    """Tell whether a packet could tell which of the two came first.
+
+    Hooks are equal: each leads into a chain that returns what it has no say in.
+    """
+    if not first.chain.startswith("CNET-"):
+        return False
+    asks = _asks(first, topology), _asks(second, topology)
+    return _effect(first) != _effect(second) and not _disjoint(*asks)
+
+
+def _effect(rule: Rule) -> str:
+    """Name what becomes of a packet; those who only watch are one."""
+    return "watch" if rule.target in _WATCHERS else f"{rule.target} {rule.goto}"
+
+
+def _disjoint(one: dict[str, str], other: dict[str, str]) -> bool:
+    for flag in one.keys() & other.keys():
+        a, b = one[flag], other[flag]
+        if flag in _ADDRESSES and not IPv4Network(a, strict=False).overlaps(IPv4Network(b, strict=False)):
+            return True
+        if flag in _EXACT and a != b:
+            return True
+        if flag == "--ctstate" and set(a.split(",")).isdisjoint(b.split(",")):
+            return True
+    return False
+
+
+def _asks(rule: Rule, topology: Topology) -> dict[str, str]:
+    """Values of the matches that are not negated; to an address of a bridge is by that bridge."""
+    words = rule.matches
+    found = {
+        flag: value
+        for at, (flag, value) in enumerate(pairwise(words))
+        if flag.startswith("-") and value != "!" and (at == 0 or words[at - 1] != "!")
+    }
+    for bridge in topology.bridges:
+        if "-d" in found and IPv4Network(found["-d"], strict=False).subnet_of(bridge.address.network):
+            found.setdefault("-o", bridge.name)
+    return found

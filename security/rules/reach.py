@@ -1,0 +1,209 @@
+"""Which packets of the lab pass a hook of the host, and which of them match a rule. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, summarize_address_range
+
+from lab.ruleset.model import Condition, Field
+from lab.topology import Topology
+from security.policy.model import HOST, WORLD
+
+Way = tuple[str, str]  # source and destination of packets: the bridge of a node, HOST or WORLD
+_LAB = "lab"  # stands for each bridge
+# The lab's packets that pass each hook, with answers. A packet from the world to the host is for a published port.
+_WAYS: dict[str, tuple[Way, ...]] = {
+    "PREROUTING": ((_LAB, _LAB), (_LAB, HOST), (_LAB, WORLD), (WORLD, HOST)),
+    "INPUT": ((_LAB, HOST),),
+    "FORWARD": ((_LAB, _LAB), (_LAB, WORLD), (WORLD, _LAB)),
+    "OUTPUT": ((HOST, _LAB), (HOST, HOST)),
+    "POSTROUTING": ((_LAB, _LAB), (_LAB, WORLD), (WORLD, _LAB), (HOST, _LAB)),
+}
+_TO_PUBLISHED = ((WORLD, HOST), (HOST, HOST))
+# Destinations of the packets that meet no later rule of the table once they were sent to a chain of the lab.
+_DECIDED: dict[str, tuple[str, ...]] = {
+    "CNET-FORWARD": (_LAB, WORLD),
+    "CNET-POSTROUTING": (_LAB, WORLD),
+    "CNET-PUBLISH": (HOST,),
+    "CNET-NODES": (_LAB,),
+    "CNET-ORIGIN-NODES": (_LAB,),
+    "CNET-FROM-BRIDGES": (_LAB,),
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Places (bridges, HOST, WORLD) of which some packets match, and those of which every packet matches."""
+
+    some: frozenset[str]
+    all: frozenset[str]
+
+
+class LabTraffic:
+    """The ways of the lab's packets, and what a rule may name of the lab."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._networks = {bridge.name: bridge.address.network for bridge in topology.bridges}
+        self._gateways = [bridge.address.ip for bridge in topology.bridges]
+        self._bridge_of = {node.bridge_interface: node.bridge for node in topology.nodes}
+        self._bridge_of |= {name: name for name in self._networks}
+        self._listens = {
+            (node.bridge, each.protocol, each.port) for node in topology.nodes for each in node.listens
+        }
+        self._published = {
+            (each.protocol, each.host_port) for node in topology.nodes for each in node.publishes
+        }
+        self.bridges = frozenset(self._networks)
+        self.anywhere = self.bridges | {HOST, WORLD}
+
+    def ways_at(self, hook: str, *, is_translated: bool = False) -> set[Way]:
+        """Return the ways of the lab's packets at a hook; after translation a published port is a node's."""
+        ways = _WAYS.get(hook, [way for each in _WAYS.values() for way in each])
+        if is_translated:
+            ways = [(way[0], _LAB) if way in _TO_PUBLISHED else way for way in ways]
+        ends = {_LAB: self.bridges}
+        return {
+            (start, end)
+            for way in ways
+            for start in ends.get(way[0], (way[0],))
+            for end in ends.get(way[1], (way[1],))
+        }
+
+    def has_address(self, text: str) -> bool:
+        """Tell whether an address, network or range (A-B) overlaps with the lab's; 0.0.0.0/0 names nothing."""
+        networks = _networks(text)
+        return any(
+            each.prefixlen and each.overlaps(ours) for each in networks for ours in self._networks.values()
+        )
+
+    def places_of_addresses(self, texts: Sequence[str]) -> Places:
+        """Return where the addresses may be; a bridge's own address is the host's."""
+        networks = [each for text in texts for each in _networks(text)]
+        if not networks or any(not each.prefixlen for each in networks):
+            return Places(self.anywhere, self.anywhere if networks else frozenset())
+        of_lab = self._networks.items()
+        some = {name for name, ours in of_lab if any(each.overlaps(ours) for each in networks)}
+        if any(gateway in each for each in networks for gateway in self._gateways):
+            some.add(HOST)
+        if not all(any(each.subnet_of(ours) for ours in self._networks.values()) for each in networks):
+            some |= {HOST, WORLD}
+        whole = {name for name, ours in of_lab if any(ours.subnet_of(each) for each in networks)}
+        return Places(frozenset(some), frozenset(whole))
+
+    def has_interface(self, text: str) -> bool:
+        """Tell whether it is a bridge or port of the lab; `veth+` (iptables) and `veth*` (nft) are patterns."""
+        return text not in ("+", "*") and any(_is_like(name, text) for name in self._bridge_of)
+
+    def places_of_interfaces(self, texts: Sequence[str]) -> Places:
+        """Return what is behind the interfaces: a bridge, or all of its ports, stand for all of its nodes."""
+        if "+" in texts or "*" in texts:
+            return Places(self.anywhere, self.anywhere)
+        found = {name for name in self._bridge_of if any(_is_like(name, text) for text in texts)}
+        some = {self._bridge_of[name] for name in found}
+        if not found.issuperset(texts):
+            some |= {HOST, WORLD}
+        whole = {
+            name for name in some & self.bridges if name in found or found.issuperset(self.ports_of(name))
+        }
+        return Places(frozenset(some), frozenset(whole))
+
+    def ports_of(self, bridge: str) -> list[str]:
+        """Return the names of the ports of a bridge."""
+        return sorted(name for name, of in self._bridge_of.items() if of == bridge != name)
+
+    def has_port(self, way: Way, protocol: str, first: int, last: int) -> bool:
+        """Tell whether a range of ports holds one of the table to which the lab's packets on a way go."""
+        ports = [(each, port) for bridge, each, port in self._listens if bridge == way[1]]
+        if way in _TO_PUBLISHED:
+            ports += self._published
+        return any(protocol in (each, "") and first <= port <= last for each, port in ports)
+
+    def decided_by(self, chain: str, ways: Iterable[Way]) -> set[Way]:
+        """Return the ways whose packets meet no later rule once they were sent to a chain of the lab."""
+        ends = {
+            end for each in _DECIDED.get(chain, ()) for end in (self.bridges if each == _LAB else (each,))
+        }
+        return {way for way in ways if way[1] in ends and (way[1] != HOST or way in _TO_PUBLISHED)}
+
+
+def _networks(text: str) -> list[IPv4Network]:
+    """Read an address, a network or a range (A-B); return nothing for any other text."""
+    first, _, last = text.partition("-")
+    try:
+        if last:
+            return list(summarize_address_range(IPv4Address(first), IPv4Address(last)))
+        return [IPv4Network(text, strict=False)]
+    except ValueError:
+        return []
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    start = pattern.rstrip("+*")
+    return name == pattern if start == pattern else name.startswith(start)
+
+
+class Matches:
+    """Which of the lab's packets match the conditions of a rule."""
+
+    def __init__(self, conditions: Iterable[Condition], lab: LabTraffic) -> None:
+        self._lab = lab
+        self._some = [set(lab.anywhere), set(lab.anywhere)]  # of the source and of the destination
+        self._all = [set(lab.anywhere), set(lab.anywhere)]
+        self._names_lab = False  # an address or interface of the lab
+        self._names_others = False
+        self._by_state = False
+        self._by_more = False
+        self._ports: list[tuple[str, int, int]] = []
+        for condition in conditions:
+            self._add(condition)
+
+    def _add(self, condition: Condition) -> None:
+        field, texts, named = condition.field, condition.values, not condition.negated
+        match field:
+            case Field.SOURCE | Field.DESTINATION:
+                self._names_lab |= named and any(map(self._lab.has_address, texts))
+                self._match(field == Field.DESTINATION, self._lab.places_of_addresses(texts), named=named)
+            case Field.IN_INTERFACE | Field.OUT_INTERFACE:
+                self._names_lab |= named and any(map(self._lab.has_interface, texts))
+                self._match(field == Field.OUT_INTERFACE, self._lab.places_of_interfaces(texts), named=named)
+            case Field.SOURCE_TYPE | Field.DESTINATION_TYPE if texts == ("LOCAL",):
+                places = {HOST} if named else self._lab.anywhere - {HOST}
+                self._some[field == Field.DESTINATION_TYPE] &= places
+                self._all[field == Field.DESTINATION_TYPE] &= places
+            case Field.FAMILY:
+                if ("ip" in texts) != named:  # the lab uses IPv4 alone
+                    self._some[0].clear()
+            case Field.STATE:
+                self._by_state = True
+            case _:
+                self._by_more = True
+        if field in (Field.PORT, Field.EITHER_PORT) and named:
+            ranges = [text.partition("-") for text in texts if text[:1].isdigit()]
+            self._ports += [(condition.protocol, int(first), int(last or first)) for first, _, last in ranges]
+
+    def _match(self, end: int, places: Places, *, named: bool) -> None:
+        some, whole = places.some, places.all
+        if not named:
+            some, whole = self._lab.anywhere - whole, self._lab.anywhere - some
+        self._some[end] &= some
+        self._all[end] &= whole
+        self._names_others |= not some & self._lab.bridges
+
+    def of(self, ways: Iterable[Way]) -> set[Way]:
+        """Return the ways on which a packet may match."""
+        return {way for way in ways if way[0] in self._some[0] and way[1] in self._some[1]}
+
+    def decided(self, ways: Iterable[Way]) -> set[Way]:
+        """Return the ways on which every packet matches.
+
+        A rule that accepts some states of connections between places of the lab is taken to be meant for them.
+        """
+        if self._by_more or (self._by_state and not self._names_lab):
+            return set()
+        return {way for way in ways if way[0] in self._all[0] and way[1] in self._all[1]}
+
+    def name_lab(self, ways: Iterable[Way]) -> bool:
+        """Tell whether the conditions name the lab: by a port alone only if they name no address of others."""
+        by_port = any(self._lab.has_port(way, *port) for way in ways for port in self._ports)
+        return self._names_lab or (by_port and not self._names_others)
