@@ -56,7 +56,8 @@ build() { # PROGRAM
       ${NGINX_IMAGE:+--build-arg "BASE_IMAGE=$NGINX_IMAGE"} "$ROOT/services/nginx"
   else
     docker_build --file "$ROOT/docker/service.Dockerfile" --tag "cnet/$1:$TAG" --build-arg "NAME=$1" \
-      --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" ${PYTHON_IMAGE:+--build-arg "BASE_IMAGE=$PYTHON_IMAGE"} "$ROOT/services"
+      --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" \
+      ${PYTHON_IMAGE:+--build-arg "BASE_IMAGE=$PYTHON_IMAGE"} "$ROOT/services"
   fi
 }
 

@@ -118,7 +118,8 @@ install_common() {
   local digests
   digests=$(sha256sum "$COMMON"/pyproject.toml "$COMMON"/cnet_service/*.py)
   [[ $digests != "$(cat "$VENV/common" 2>/dev/null)" ]] || return 0
-  run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall "$COMMON"
+  run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+    --force-reinstall "$COMMON"
   chmod -R o+rX "$VENV"/lib/python3*/site-packages/cnet_service*
   echo "$digests" >"$VENV/common"
 }

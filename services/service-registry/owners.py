@@ -1,4 +1,4 @@
-"""Who may register at which address, according to the topology table. scripts/owners.sh writes the file.
+"""Who may register at which address, according to the topology table. scripts/lib/owners.sh writes the file.
 
 A line has ADDRESS, PORT, PROGRAM and LABEL of a node, separated by tabs. The file is read again after it was replaced.
 Without a file every address may register itself under any name.

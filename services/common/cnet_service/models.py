@@ -28,7 +28,9 @@ class Unavailable(Error):
     """A dependency does not answer; try again."""
 
     model_config = ConfigDict(
-        openapi_extra={"headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}}  # type: ignore[typeddict-unknown-key]  # of flask-openapi3
+        openapi_extra={  # type: ignore[typeddict-unknown-key]  # of flask-openapi3
+            "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+        }
     )
 
 
