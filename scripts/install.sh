@@ -93,22 +93,26 @@ install_packages() { # PACKAGE...
   disable_new_servers "$@"
 }
 
-requirements() { # FILE...: the requirement files for pip
+as_options() { # FILE...: those that exist, for pip
   local file
-  for file in "$ROOT"/requirements.txt "$ROOT"/services/*/requirements.txt "$@"; do
-    [[ ! -f $file ]] || printf '%s\n' --requirement "$file"
-  done
+  for file; do [[ ! -f $file ]] || printf '%s\n' --requirement "$file"; done
 }
+
+pip_install() { run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
 
 # The environment keeps a digest of what was installed: if it is known, there is nothing to do.
 install_python() { # FILE...
-  local files digest
-  mapfile -t files < <(requirements "$@")
-  digest=$(cat "${files[@]/--requirement//dev/null}" "$COMMON/pyproject.toml" | sha256sum | cut -d' ' -f1)
+  local tools services digest
+  mapfile -t tools < <(as_options "$ROOT/requirements.txt" "$@")
+  mapfile -t services < <(as_options "$ROOT"/services/*/requirements.txt)
+  digest=$(cat "${tools[@]/--requirement//dev/null}" "${services[@]/--requirement//dev/null}" "$COMMON/pyproject.toml" |
+    sha256sum | cut -d' ' -f1)
   ! grep -qxF "$digest" "$VENV/digests" 2>/dev/null || return 0
   say "making the virtual environment $VENV (about a minute)"
   [[ -x $VENV/bin/python ]] || run "$(python)" -m venv "$VENV"
-  run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" "$COMMON"
+  pip_install "${tools[@]}"
+  # Built with the flit-core just installed, so that pip needs no index if every package is there.
+  pip_install --no-build-isolation "${services[@]}" "$COMMON"
   echo "$digest" >>"$VENV/digests"
   chmod -R o+rX "$VENV"
 }
@@ -118,8 +122,7 @@ install_common() {
   local digests
   digests=$(sha256sum "$COMMON"/pyproject.toml "$COMMON"/cnet_service/*.py)
   [[ $digests != "$(cat "$VENV/common" 2>/dev/null)" ]] || return 0
-  run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-    --force-reinstall "$COMMON"
+  pip_install --no-deps --no-build-isolation --force-reinstall "$COMMON"
   chmod -R o+rX "$VENV"/lib/python3*/site-packages/cnet_service*
   echo "$digests" >"$VENV/common"
 }
