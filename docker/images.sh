@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # The images of the lab's own services: multi-stage, without root, without what a running service does not need.
 #
-#   services/NAME + docker/service.Dockerfile -> cnet/NAME:1      services/nginx + docker/nginx.Dockerfile -> cnet/nginx:1
+#   services/NAME, services/common, docker/service.Dockerfile -> cnet/NAME:1
+#   services/nginx, docker/nginx.Dockerfile -> cnet/nginx:1
 #
 #   docker/images.sh up       build what changed
 #   docker/images.sh down     remove them
 #   docker/images.sh status   name, size, age; 1 if one is missing
 #   docker/images.sh help
 #
-# DOCKER_BUILD_OFFLINE=1: containers have no way out, so the wheels are fetched here and come with the build context.
+# DOCKER_BUILD_OFFLINE=1: for an engine without a network. The wheels are fetched here into services/wheels, which is
+# part of the build context.
 
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
@@ -16,19 +18,32 @@ source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
 TAG=1
 IMAGES=("${PROGRAMS[@]}" nginx)
 
-# Wheels for the image's Python, whatever Python is here.
-fetch_wheels() { # PROGRAM
-  local folder=$ROOT/services/$1/wheels
-  [[ -n ${DOCKER_BUILD_OFFLINE:-} ]] || return 0
-  [[ $folder -ot $ROOT/services/$1/requirements.txt ]] || return 0
-  say "fetching the wheels of $1"
+# Fetch the wheels of all services, for the Python of the image; also what pip needs to build services/common.
+fetch_wheels() {
+  local folder=$ROOT/services/wheels wanted
+  wanted=$(read_dependencies)
+  [[ $wanted != "$(cat "$folder/wanted" 2>/dev/null)" ]] || return 0
+  say "fetching the wheels of the services"
   rm -rf "$folder"
+  # shellcheck disable=SC2086 # a word for each package
   "$VENV/bin/python" -m pip download --quiet --disable-pip-version-check --only-binary :all: --python-version 3.11 \
-    --dest "$folder" --requirement "$ROOT/services/$1/requirements.txt" 2> >(grep -v ^WARNING >&2) ||
-    { rm -rf "$folder" && die "pip could not fetch the wheels of $1"; }
+    --dest "$folder" $wanted 2> >(grep -v ^WARNING >&2) || die "pip could not fetch the wheels of the services"
+  echo "$wanted" >"$folder/wanted"
 }
 
-# What the builder says of itself is of interest only when it fails.
+read_dependencies() { # all packages but our own
+  "$VENV/bin/python" - "$ROOT"/services/common/pyproject.toml "$ROOT"/services/*/requirements.txt <<'PYTHON'
+import sys, tomllib
+from pathlib import Path
+common = tomllib.loads(Path(sys.argv[1]).read_text())
+named = {name for file in sys.argv[2:] for name in Path(file).read_text().split()}
+own = common["project"]["name"]
+named |= {*common["build-system"]["requires"], *common["project"]["dependencies"]}
+print(" ".join(sorted(name for name in named if not name.startswith(own))))
+PYTHON
+}
+
+# Show the builder's output only when it fails.
 docker_build() { # ARGUMENTS...
   local said
   echo_command docker build "$@"
@@ -40,15 +55,15 @@ build() { # PROGRAM
     docker_build --file "$ROOT/docker/nginx.Dockerfile" --tag "cnet/$1:$TAG" \
       ${NGINX_IMAGE:+--build-arg "BASE_IMAGE=$NGINX_IMAGE"} "$ROOT/services/nginx"
   else
-    fetch_wheels "$1"
     docker_build --file "$ROOT/docker/service.Dockerfile" --tag "cnet/$1:$TAG" --build-arg "NAME=$1" \
-      --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" ${PYTHON_IMAGE:+--build-arg "BASE_IMAGE=$PYTHON_IMAGE"} "$ROOT/services/$1"
+      --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" \
+      ${PYTHON_IMAGE:+--build-arg "BASE_IMAGE=$PYTHON_IMAGE"} "$ROOT/services"
   fi
 }
 
 up() {
   need_engine
-  [[ -z ${DOCKER_BUILD_OFFLINE:-} ]] || need_environment
+  [[ -z ${DOCKER_BUILD_OFFLINE:-} ]] || { need_environment && fetch_wheels; }
   local image
   for image in "${IMAGES[@]}"; do build "$image"; done
 }

@@ -1,18 +1,20 @@
-# One recipe for the four Flask services: the build context is the service's folder, services/NAME.
+# One recipe for the four Flask services. The build context is the folder services/.
 #
-#   build    pip, a copy of the folder, everything compiled to bytecode
-#   (final)  the base, the packages, the code: no pip, no cache, nobody's root
+#   build    pip, services/common and services/NAME, everything compiled to bytecode
+#   (final)  the base, the packages, the code: no pip, no cache, no root
 #
-# BASE_IMAGE     which Python; pin it by its digest where it must never change
-# PIP_NO_INDEX   1: take wheels from the context's folder wheels/ alone, for a build without a network
+# NAME           the service
+# BASE_IMAGE     the base image with Python; pin it by its digest to make builds repeatable
+# PIP_NO_INDEX   1: install only from the wheels in services/wheels, for a build without a network
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
-ARG PIP_NO_INDEX
-COPY requirements.txt wheel[s] /wheels/
-RUN python -m pip install --no-cache-dir --no-compile --find-links /wheels --target /packages -r /wheels/requirements.txt
-COPY *.py *.json *.sq[l] /srv/
-# The container cannot write bytecode, so it is made here: it would be made anew at each start.
+ARG NAME PIP_NO_INDEX
+COPY ${NAME}/requirements.txt wheel[s] /wheels/
+COPY common /common
+RUN python -m pip install --no-cache-dir --no-compile --find-links /wheels --target /packages -r /wheels/requirements.txt /common
+COPY ${NAME}/*.py ${NAME}/*.sq[l] /srv/
+# Compile here: a running container cannot write bytecode and would compile at each start.
 RUN rm -rf /packages/bin && python -m compileall -q -j 0 /packages /srv
 
 FROM ${BASE_IMAGE}
@@ -21,7 +23,7 @@ LABEL org.opencontainers.image.title="cnet/${NAME}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.description="${NAME} of the container networking lab" \
       cnet.program="${NAME}"
-# Nothing in here installs anything any more.
+# A running container needs no installer.
 RUN python -c "import importlib.util, shutil; [shutil.rmtree(spec.submodule_search_locations[0]) for name in ('pip', 'setuptools', 'wheel') if (spec := importlib.util.find_spec(name)) and spec.submodule_search_locations]"
 COPY --from=build /packages /packages
 COPY --from=build /srv /srv
@@ -32,4 +34,4 @@ WORKDIR /srv
 USER 10001:10001
 HEALTHCHECK --interval=5s --timeout=3s --retries=3 CMD ["python", "-c", \
   "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"SERVICE_PORT\"]}/health', timeout=2)"]
-CMD ["python", "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]
+CMD ["python", "-m", "gunicorn", "-c", "python:cnet_service.gunicorn_settings", "app:create_app()"]

@@ -6,30 +6,33 @@ ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE} AS everything
 ARG PIP_NO_INDEX
 COPY . /src
-RUN python -m pip install $(for folder in /src/*/wheels; do echo "--find-links $folder"; done) \
+RUN python -m pip install --find-links /src/wheels /src/common \
       $(for file in /src/*/requirements.txt; do echo "-r $file"; done)
 
 # Only what this service needs.
 FROM ${BASE_IMAGE} AS own
 ARG NAME PIP_NO_INDEX
 COPY ${NAME} /srv
-RUN python -m pip install --find-links /srv/wheels -r /srv/requirements.txt
+COPY wheel[s] common /common/
+RUN python -m pip install --find-links /common -r /srv/requirements.txt /common
 
 # pip keeps no copy of what it fetched.
 FROM ${BASE_IMAGE} AS no-cache
 ARG NAME PIP_NO_INDEX
 COPY ${NAME} /srv
-RUN python -m pip install --no-cache-dir --find-links /srv/wheels -r /srv/requirements.txt
+COPY wheel[s] common /common/
+RUN python -m pip install --no-cache-dir --find-links /common -r /srv/requirements.txt /common
 
 # What installs stays behind in a stage of its own.
 FROM ${BASE_IMAGE} AS build
 ARG NAME PIP_NO_INDEX
-COPY ${NAME}/requirements.txt ${NAME}/wheel[s] /wheels/
-RUN python -m pip install --no-cache-dir --no-compile --find-links /wheels --target /packages -r /wheels/requirements.txt
+COPY ${NAME}/requirements.txt wheel[s] /wheels/
+COPY common /common
+RUN python -m pip install --no-cache-dir --no-compile --find-links /wheels --target /packages -r /wheels/requirements.txt /common
 
 FROM ${BASE_IMAGE} AS two-stages
 ARG NAME
 COPY --from=build /packages /packages
-COPY ${NAME}/*.py ${NAME}/*.json /srv/
+COPY ${NAME}/*.py /srv/
 ENV PYTHONPATH=/packages
 WORKDIR /srv

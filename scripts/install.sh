@@ -3,6 +3,7 @@
 #
 #   scripts/install.sh up       install what is missing
 #   scripts/install.sh dev      the same, and what tests, linters and benchmarks need
+#   scripts/install.sh common   install services/common again if its sources changed
 #   scripts/install.sh down     remove the virtual environment; packages stay, other programs may need them
 #   scripts/install.sh status   name what is missing; 1 if anything is
 #   scripts/install.sh help
@@ -21,6 +22,7 @@ DEV_TOOLS=(bats:bats socat:socat shellcheck:shellcheck shfmt:shfmt ab:apache2-ut
   newuidmap:uidmap)
 OPTIONAL_DEV_TOOLS=(tshark:tshark chromium:chromium promtool:prometheus) # Ubuntu has chromium as a snap only
 SERVERS=(nginx redis-server postgresql prometheus)
+COMMON=$ROOT/services/common
 
 has() {
   case $1 in
@@ -93,24 +95,38 @@ install_packages() { # PACKAGE...
   disable_new_servers "$@"
 }
 
-requirements() { # FILE...: the files that pip is given
+as_options() { # FILE...: those that exist, for pip
   local file
-  for file in "$ROOT"/requirements.txt "$ROOT"/services/*/requirements.txt "$@"; do
-    [[ ! -f $file ]] || printf '%s\n' --requirement "$file"
-  done
+  for file; do [[ ! -f $file ]] || printf '%s\n' --requirement "$file"; done
 }
+
+pip_install() { run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
 
 # The environment keeps a digest of what was installed: if it is known, there is nothing to do.
 install_python() { # FILE...
-  local files digest
-  mapfile -t files < <(requirements "$@")
-  digest=$(cat "${files[@]/--requirement//dev/null}" | sha256sum | cut -d' ' -f1)
+  local tools services digest
+  mapfile -t tools < <(as_options "$ROOT/requirements.txt" "$@")
+  mapfile -t services < <(as_options "$ROOT"/services/*/requirements.txt)
+  digest=$(cat "${tools[@]/--requirement//dev/null}" "${services[@]/--requirement//dev/null}" "$COMMON/pyproject.toml" |
+    sha256sum | cut -d' ' -f1)
   ! grep -qxF "$digest" "$VENV/digests" 2>/dev/null || return 0
   say "making the virtual environment $VENV (about a minute)"
   [[ -x $VENV/bin/python ]] || run "$(python)" -m venv "$VENV"
-  run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}"
+  pip_install "${tools[@]}"
+  # Built with the flit-core just installed, so that pip needs no index if every package is there.
+  pip_install --no-build-isolation "${services[@]}" "$COMMON"
   echo "$digest" >>"$VENV/digests"
   chmod -R o+rX "$VENV"
+}
+
+# A service's container shows .venv, not services/common: install a copy, and again when its sources change.
+install_common() {
+  local digests
+  digests=$(sha256sum "$COMMON"/pyproject.toml "$COMMON"/cnet_service/*.py)
+  [[ $digests != "$(cat "$VENV/common" 2>/dev/null)" ]] || return 0
+  pip_install --no-deps --no-build-isolation --force-reinstall "$COMMON"
+  chmod -R o+rX "$VENV"/lib/python3*/site-packages/cnet_service*
+  echo "$digests" >"$VENV/common"
 }
 
 up() {
@@ -121,6 +137,7 @@ up() {
   mapfile -t packages < <(missing_packages "${TOOLS[@]}" "${EXTRA[@]}")
   install_packages "${packages[@]}"
   install_python "${EXTRA_REQUIREMENTS[@]}"
+  install_common
 }
 
 status() {
@@ -139,6 +156,7 @@ case ${1:-help} in
     EXTRA+=("${DEV_TOOLS[@]}") EXTRA_REQUIREMENTS=("$ROOT/requirements-dev.txt")
     up
     ;;
+  common) install_common ;;
   down) run rm -rf "$VENV" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

@@ -129,6 +129,7 @@ up() {
   write_names
   while read -r node state _; do STATE_BEFORE[$node]=$state; done < <(supervisor_states)
   note_log_sizes
+  "$ROOT/scripts/install.sh" common
   start_supervisor
   restart_outdated
   local failed=() reason

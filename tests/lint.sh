@@ -49,7 +49,7 @@ check() {
   mapfile -t typed < <(files "${TYPED[@]/%//*.py}" | grep -v original)
   begin "$VENV/bin/mypy" --no-error-summary "${typed[@]}"
   begin shellcheck --external-sources --source-path=SCRIPTDIR --source-path="$ROOT" "${bash_files[@]}"
-  for service in services/*/app.py; do begin check_service "${service%/*}"; done
+  for service in services/*/app.py services/common/cnet_service/app.py; do begin check_service "${service%/*}"; done
   begin shfmt -i 2 -ci -d "${bash_files[@]}"
   begin check_pipes "${bash_files[@]}"
   begin check_house

@@ -1,4 +1,4 @@
-"""The API gateway: the one way to the product and order services."""
+"""The API gateway: the way to the product and order services."""
 
 import os
 import uuid
@@ -6,56 +6,84 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from discovery import Watch
+from cnet_service.app import create_service_app
+from cnet_service.description import DescribedApp, Responses
+from cnet_service.discovery import Watch
+from cnet_service.models import (
+    Error,
+    NewOrder,
+    Order,
+    OrderCreated,
+    OrderHeader,
+    OrderPath,
+    Product,
+    ProductPath,
+    Products,
+    Unavailable,
+)
 from flask import Flask, Response, g, request
 from instance import Answer
-from upstreams import UNAVAILABLE, Upstream
-from web import create_web_app
+from upstreams import OK, UNAVAILABLE, Upstream
+
+CREATE: Responses = {201: OrderCreated, 400: Error, 409: Error, 413: Error, 503: Unavailable}
+LIST_PRODUCTS: Responses = {200: Products, 503: Unavailable}
+SHOW_PRODUCT: Responses = {200: Product, 404: Error, 503: Unavailable}
+SHOW_ORDER: Responses = {200: Order, 404: Error, 503: Unavailable}
 
 
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
-    """Return the application; `config` stands in for the environment.
+    """Return the application; `config` replaces the environment.
 
     Instances come from SERVICE_REGISTRY; without it from PRODUCT_SERVICE_URLS and ORDER_SERVICE.
     """
     settings = os.environ if config is None else config
-    # A product is answered from memory; an order may wait for a lock in the database, as its service lets it.
+    # Products are answered from memory; an order may wait for a lock in the database.
     products = Upstream("product-service", try_seconds=0.5, seconds=1.5, tries=3)
     orders = Upstream("order-service", try_seconds=3.0, seconds=4.0, tries=2)
     checks = {
-        "product-service": lambda: products.ask("GET", "/health", {}).status == 200,  # noqa: PLR2004  OK
-        "order-service": lambda: orders.ask("GET", "/health", {}).status == 200,  # noqa: PLR2004  OK
+        "product-service": lambda: products.ask("GET", "/health", {}).status == OK,
+        "order-service": lambda: orders.ask("GET", "/health", {}).status == OK,
     }
-    app = create_web_app("api-gateway", settings.get("INSTANCE_ID", "api-gateway"), checks)
+    instance = settings.get("INSTANCE_ID", "api-gateway")
+    app = create_service_app("api-gateway", instance, "The way to the product and order services.", checks)
     for upstream, urls in ((products, "PRODUCT_SERVICE_URLS"), (orders, "ORDER_SERVICE")):
         find_instances(upstream, settings, settings.get(urls, ""))
-
-    @app.get("/api/products")
-    def list_products() -> Response:
-        return passed_on(products.ask("GET", "/products", request_headers()))
-
-    @app.get("/api/products/<product_id>")
-    def show_product(product_id: str) -> Response:
-        return passed_on(products.ask("GET", f"/products/{quote(product_id, safe='')}", request_headers()))
-
-    @app.post("/api/orders")
-    def create_order() -> Response:
-        headers = request_headers() | {
-            "Content-Type": request.headers.get("Content-Type", ""),
-            # A key of our own makes our own retry safe when the client has none.
-            "Idempotency-Key": request.headers.get("Idempotency-Key", f"gateway-{uuid.uuid4()}"),
-        }
-        return passed_on(orders.ask("POST", "/orders", headers, request.get_data()))
-
-    @app.get("/api/orders/<order_id>")
-    def show_order(order_id: str) -> Response:
-        return passed_on(orders.ask("GET", f"/orders/{quote(order_id, safe='')}", request_headers()))
-
+    add_products(app, products)
+    add_orders(app, orders)
     return app
 
 
+def add_products(app: DescribedApp, products: Upstream) -> None:
+    """Serve the catalogue. Answers are passed on as they are: reading them would cost as much as the rest."""
+
+    @app.get("/api/products", summary="The catalogue", responses=LIST_PRODUCTS)
+    def list_products() -> Response:
+        return pass_on(products.ask("GET", "/products", request_headers()))
+
+    @app.get("/api/products/<product_id>", summary="One product", responses=SHOW_PRODUCT)
+    def show_product(path: ProductPath) -> Response:
+        return pass_on(products.ask("GET", f"/products/{quote(path.product_id, safe='')}", request_headers()))
+
+
+def add_orders(app: DescribedApp, orders: Upstream) -> None:
+    """Serve orders; a new one is checked here and sent on as it came."""
+
+    @app.post("/api/orders", summary="Order, exactly once for each Idempotency-Key", responses=CREATE)
+    def create_order(header: OrderHeader, body: NewOrder) -> Response:
+        headers = request_headers() | {
+            "Content-Type": request.headers.get("Content-Type", ""),
+            # A key of the gateway makes its own retry safe if the client has none.
+            "Idempotency-Key": header.key or f"gateway-{uuid.uuid4()}",
+        }
+        return pass_on(orders.ask("POST", "/orders", headers, request.get_data()))
+
+    @app.get("/api/orders/<order_id>", summary="One order", responses=SHOW_ORDER)
+    def show_order(path: OrderPath) -> Response:
+        return pass_on(orders.ask("GET", f"/orders/{quote(path.order_id, safe='')}", request_headers()))
+
+
 def find_instances(upstream: Upstream, settings: Mapping[str, str], urls: str) -> None:
-    """Have an upstream follow the registry, or use the URLs given; either way look after its instances."""
+    """Make an upstream follow the registry, or use the URLs given, and check its instances."""
     registry = settings.get("SERVICE_REGISTRY")
     if registry:
         memory = Path(settings.get("STATE_DIR", ".")) / f"{upstream.name}.instances"
@@ -66,12 +94,12 @@ def find_instances(upstream: Upstream, settings: Mapping[str, str], urls: str) -
 
 
 def request_headers() -> dict[str, str]:
-    """Return what upstreams are told of the request: its id, nothing of the client's choosing."""
+    """Return the headers for an upstream: the request's id, and none that the client chose."""
     return {"X-Request-ID": g.request_id}
 
 
-def passed_on(answer: Answer) -> Response:
-    """Return an upstream's answer as the gateway's own; the access log names where it came from."""
+def pass_on(answer: Answer) -> Response:
+    """Return an upstream's answer as the gateway's own; the access log names the instance."""
     g.note = f"Routing request to: {answer.url}"
     g.fields = {"upstream": answer.instance}
     response = Response(answer.body, answer.status, dict(answer.headers), mimetype="application/json")

@@ -1,7 +1,7 @@
-"""Whose turn it is: smooth weighted round-robin over the instances in rotation.
+"""Smooth weighted round-robin over the instances in rotation (the algorithm of nginx's upstreams).
 
-With equal weights it is plain round-robin. Weights differ during a slow start; the turns of a light
-instance are spread among those of the others (the algorithm is that of nginx's upstreams).
+With equal weights it is plain round-robin. Weights differ during a slow start; the turns of an instance with a
+small weight are spread among those of the others.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,12 +10,12 @@ from instance import Instance
 
 
 class Balancer:
-    """Chooses among the instances that it is given at each turn."""
+    """Chooses the next of the given instances."""
 
     def choose(self, instances: Sequence[Instance], tried: Collection[Instance] = ()) -> Instance | None:
-        """Return the next instance, if possible one that was not tried; None when there are none.
+        """Return the next instance, if possible one that was not tried; None if there are none.
 
-        When none is healthy, what is known of their health is of no use, and all take part (panic mode).
+        If none is healthy, choose among all (panic mode): the health checks may be wrong.
         """
         healthy = [instance for instance in instances if instance.healthy] or list(instances)
         choice = [instance for instance in healthy if instance not in tried] or healthy

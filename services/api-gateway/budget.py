@@ -1,15 +1,15 @@
-"""A limit on retries, so that they never become a storm (after the retry budget of Twitter's Finagle)."""
+"""A limit on retries, so that retries cannot multiply the load (after the retry budget of Twitter's Finagle)."""
 
 import time
 from collections.abc import Callable
 
-SHARE = 0.2  # retries to a request
-PER_SECOND = 10.0  # so that a quiet service may retry, too
-SECONDS = 10.0  # what was not used is kept for so long
+SHARE = 0.2  # retries per request
+PER_SECOND = 10.0  # so that a service with little traffic may retry too
+SECONDS = 10.0  # unused retries are kept for so long
 
 
 class RetryBudget:
-    """A bucket of retries: each request puts in a fifth of one, each second ten; each retry takes one."""
+    """A bucket of retries: a request adds 0.2, a second adds ten, a retry takes one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -17,13 +17,13 @@ class RetryBudget:
         self._at = clock()
 
     def note_request(self) -> None:
-        """Put in what a request brings."""
+        """Add the share of a request."""
         self._refill()
-        # Traffic may fill the bucket over what seconds bring, to at most ten seconds of 1000 requests each.
+        # Requests may fill the bucket above the limit for time, to at most that of ten seconds with 1000 requests each.
         self._left = min(self._left + SHARE, SHARE * 1000 * SECONDS)
 
     def take(self) -> bool:
-        """Return whether a retry may be made, and count it."""
+        """Return whether a retry is allowed, and count it."""
         self._refill()
         if self._left < 1:
             return False

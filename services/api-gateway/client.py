@@ -1,7 +1,7 @@
-"""The HTTP client of an instance: pooled connections, each answer limited in bytes, headers included.
+"""The HTTP client of an instance: pooled connections, and a byte limit for each answer with its headers.
 
-geventhttpclient limits neither headers nor what a chunked body has between its chunks, and a peer that sends
-without a pause never lets gevent's timer run.
+geventhttpclient limits neither headers nor the bytes between the chunks of a body, and gevent's timer does not run
+while a peer sends without a pause.
 """
 
 import socket
@@ -11,46 +11,46 @@ import gevent.socket
 from geventhttpclient import HTTPClient
 from geventhttpclient.connectionpool import ConnectionPool
 
-MOST_BYTES = 1024 * 1024  # so that a faulty instance cannot exhaust memory
+MAX_BYTES = 1024 * 1024  # so that a faulty instance cannot exhaust memory
 CONNECT_SECONDS = 0.25
 CONNECTIONS = 64
 
 
 class BoundedSocket(gevent.socket.socket):
-    """Counts what it receives since it was taken from the pool."""
+    """Counts the bytes received since it was taken from the pool."""
 
     received = 0
 
     def recv(self, *arguments: Any) -> bytes:
-        """Return some bytes; raise ConnectionError when one answer has too many."""
+        """Return received bytes; raise ConnectionError if one answer has too many."""
         part: bytes = super().recv(*arguments)
         self.received += len(part)
-        if self.received > MOST_BYTES:
-            raise ConnectionError(f"answers more than {MOST_BYTES} bytes")
+        if self.received > MAX_BYTES:
+            raise ConnectionError(f"answers more than {MAX_BYTES} bytes")
         return part
 
     def sendall(self, data: Any, flags: int = 0) -> Any:
-        """Send all; mostly at once, and then without the question for the kernel's buffer that gevent begins with."""
+        """Send all data; first without asking for the kernel's buffer size, as gevent does, because it mostly fits."""
         sent = self.send(data, flags)
         if sent < len(data):
             super().sendall(memoryview(data)[sent:], flags)
 
     @property
     def is_idle(self) -> bool:
-        """Return whether it is connected and has nothing to read; never waits."""
+        """Return whether it is connected and has nothing to read, without waiting."""
         try:
             self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)  # type: ignore[attr-defined]  # what gevent wraps
         except BlockingIOError:
             return True
         except OSError:
             return False
-        return False  # closed by the other side, or bytes that nobody asked for
+        return False  # closed by the peer, or bytes that belong to no request
 
 
 class BoundedPool(ConnectionPool):
-    """Makes such sockets, and counts anew for each request.
+    """Makes bounded sockets and resets their counter for each request.
 
-    Whether a connection is still good is asked by one recv(2): gevent's select() takes several times as long.
+    It checks a connection with one recv(2), because gevent's select() takes several times as long.
     """
 
     def _create_tcp_socket(self, family: int, socktype: int, protocol: int) -> gevent.socket.socket:

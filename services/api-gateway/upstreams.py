@@ -1,15 +1,19 @@
-"""Upstream services: who is asked, for how long, and how often again."""
+"""Upstream services: which instance is asked, for how long, and how many retries."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 import gevent
 from balancer import Balancer
 from budget import RetryBudget
-from discovery import Listed
-from fetch import NoAnswerError
+from cnet_service.discovery import Listed
+from cnet_service.errors import UnavailableError
+from cnet_service.fetch import NoAnswerError
+from cnet_service.metrics import count
 from instance import ATTEMPTS, SLOW_START_SECONDS, Answer, Instance, is_json
-from web import Unavailable, log
+
+log = logging.getLogger("service")
 
 CHECK_SECONDS = 0.5
 CHECK_TIMEOUT_SECONDS = 0.4
@@ -19,7 +23,7 @@ OK, UNAVAILABLE = 200, 503
 class Upstream:
     """A service with its instances.
 
-    `try_seconds` is what one instance is given to answer, `seconds` the deadline of the whole request.
+    `try_seconds` is the deadline of one attempt, `seconds` that of the whole request.
     """
 
     def __init__(
@@ -41,38 +45,35 @@ class Upstream:
         self._began = clock()
 
     def use_urls(self, urls: str) -> None:
-        """Take the instances' URLs, comma-separated, where there is no registry."""
+        """Use these URLs (comma-separated) as instances, without a registry."""
         self.update(Listed(url.strip(), url.strip(), passing=True) for url in urls.split(",") if url.strip())
 
     def update(self, listed: Iterable[Listed]) -> None:
-        """Take the registry's list.
-
-        When it has none, those known stay: they may well answer, and nothing better is known.
-        """
+        """Use the registry's list. If it is empty, keep the known instances, because they may still answer."""
         listed = list(listed)
         if not listed:
             return
         known = {instance.url: instance for instance in self.instances}
-        self.instances = [self._taken_over(known.pop(item.url, None), item) for item in listed]
+        self.instances = [self._keep_or_add(known.pop(item.url, None), item) for item in listed]
         for gone in known.values():
             log.info("%s at %s has left", gone.name, gone.url)
-            gevent.spawn_later(self._seconds, gone.close)  # after the last request that it was given
+            gevent.spawn_later(self._seconds, gone.close)  # after its last request
 
-    def _taken_over(self, instance: Instance | None, item: Listed) -> Instance:
-        spare = self._spares()
+    def _keep_or_add(self, instance: Instance | None, item: Listed) -> Instance:
+        slow_start = self._starts_slowly()
         if instance is None:
             instance = Instance(item.url, self._try_seconds, item.name, self._clock)
-            if spare:
+            if slow_start:
                 instance.start_slowly()
-        instance.hear(item.passing, spare)
+        instance.update_health(item.passing, slow_start)
         return instance
 
-    def _spares(self) -> bool:
-        # In our own first seconds all are new to us, and none has to be spared more than another.
+    def _starts_slowly(self) -> bool:
+        # In the first seconds every instance is new to this gateway, so that all begin with the same share.
         return self._clock() - self._began > SLOW_START_SECONDS
 
     def check_for_ever(self) -> None:
-        """Look after instances that nobody asked lately; those that were ejected come back by this alone."""
+        """Check idle and ejected instances for ever; only these checks readmit an ejected one."""
         gevent.spawn(self._check_for_ever)
 
     def _check_for_ever(self) -> None:
@@ -91,14 +92,13 @@ class Upstream:
         except NoAnswerError:
             return
         if answer.status == OK:
-            instance.take_back(self._spares())
+            instance.readmit(self._starts_slowly())
 
     def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
         """Return the first good answer of several attempts, each on another instance while there are any.
 
-        Only what may safely be done twice belongs here: a GET, or a POST with an Idempotency-Key.
-        Where there is none it returns an instance's own 503, or raises Unavailable: what is no JSON, and any
-        status that an instance should not answer with, is never passed on.
+        The request must be safe to repeat: a GET, or a POST with an Idempotency-Key. Without a good answer return
+        an instance's own 503 or raise UnavailableError: other answers are never passed on.
         """
         deadline = self._clock() + self._seconds
         refusal: Answer | None = None
@@ -113,20 +113,20 @@ class Upstream:
             try:
                 answer = instance.ask(method, path, body, headers, seconds)
             except NoAnswerError as failure:
-                self._note(instance, "no answer", f"does not answer: {failure}")
+                self._report(instance, "no answer", f"does not answer: {failure}")
                 continue
             if answer.good:
-                ATTEMPTS.labels(self.name, instance.name, str(answer.status)).inc()
+                count(ATTEMPTS, self.name, instance.name, str(answer.status))
                 return answer
             if answer.status == UNAVAILABLE and is_json(answer.body):
-                ATTEMPTS.labels(self.name, instance.name, str(answer.status)).inc()
+                count(ATTEMPTS, self.name, instance.name, str(answer.status))
                 refusal = answer
             else:
-                self._note(instance, "bad answer", f"gave a bad answer, status {answer.status}")
+                self._report(instance, "bad answer", f"gave a bad answer, status {answer.status}")
         if refusal is None:
-            raise Unavailable(f"The {self.name} is unavailable; try again")
+            raise UnavailableError(f"The {self.name} is unavailable; try again")
         return refusal
 
-    def _note(self, instance: Instance, outcome: str, what: str) -> None:
-        ATTEMPTS.labels(self.name, instance.name, outcome).inc()
+    def _report(self, instance: Instance, outcome: str, what: str) -> None:
+        count(ATTEMPTS, self.name, instance.name, outcome)
         log.warning("%s at %s %s", self.name, instance.url, what)

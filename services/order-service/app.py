@@ -1,19 +1,33 @@
-"""The order service: orders in PostgreSQL, each answered 201 exactly once there."""
+"""The order service: stores orders in PostgreSQL; an order that was answered 201 is there exactly once."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from cnet_service.app import create_service_app
+from cnet_service.description import Responses
+from cnet_service.discovery import Listed, Watch
+from cnet_service.errors import InvalidError, error_response
+from cnet_service.models import (
+    Error,
+    NewOrder,
+    Order,
+    OrderCreated,
+    OrderHeader,
+    OrderPath,
+    Unavailable,
+)
 from database import Database
-from discovery import Listed, Watch
-from flask import Flask, Response, request
-from orders import Conflict, create_order, find_order, read_key, read_order
+from flask import Flask, Response
+from orders import ConflictError, create_order, find_order, read_amount
 from products import Products
-from web import Invalid, create_web_app, error, json_object
+
+CREATE: Responses = {201: OrderCreated, 400: Error, 409: Error, 413: Error, 503: Unavailable}
+SHOW: Responses = {200: Order, 404: Error, 503: Unavailable}
 
 
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
-    """Return the application; `config` stands in for the environment."""
+    """Return the application; `config` replaces the environment."""
     settings = os.environ if config is None else config
     database = Database(
         settings.get("DB_HOST", "127.0.0.1"),
@@ -23,30 +37,31 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         settings.get("DB_PASSWORD", ""),
     )
     checks = {"postgres": lambda: database.run(lambda cursor: cursor.execute("SELECT 1 FROM orders LIMIT 1"))}
-    app = create_web_app("order-service", settings.get("INSTANCE_ID", "order-service"), checks)
-    products = find_products(settings)
+    instance = settings.get("INSTANCE_ID", "order-service")
+    app = create_service_app("order-service", instance, "Orders in PostgreSQL.", checks)
+    products = make_products(settings)
 
-    @app.post("/orders")
-    def create() -> tuple[dict[str, object], int] | Response:
-        key = read_key(request.headers.get("Idempotency-Key"))
-        order = read_order(json_object())
-        if products and not products.exists(order.product_id):
-            raise Invalid("product_id", "there is no such product")
+    @app.post("/orders", summary="Order, exactly once for each Idempotency-Key", responses=CREATE)
+    def create(header: OrderHeader, body: NewOrder) -> tuple[dict[str, object], int] | Response:
+        amount = read_amount(body.total_price, body.quantity)
+        if products and not products.exists(body.product_id):
+            raise InvalidError("product_id", "there is no such product")
         try:
-            order_id = create_order(database, order, key)
-        except Conflict:
-            return error(409, "This Idempotency-Key was used for another order")
-        return {"order_id": order_id, "status": "created"}, 201
+            order_id = create_order(database, body, amount, header.key)
+        except ConflictError:
+            return error_response(409, "This Idempotency-Key was used for another order")
+        return OrderCreated(order_id=order_id).model_dump(), 201
 
-    @app.get("/orders/<order_id>")
-    def show(order_id: str) -> dict[str, object] | Response:
-        return find_order(database, order_id) or error(404, "Order not found")
+    @app.get("/orders/<order_id>", summary="One order", responses=SHOW)
+    def show(path: OrderPath) -> dict[str, object] | Response:
+        order = find_order(database, path.order_id)
+        return order.model_dump() if order else error_response(404, "Order not found")
 
     return app
 
 
-def find_products(settings: Mapping[str, str]) -> Products | None:
-    """Return who knows the products: instances of the registry, else the URLs given; None with neither."""
+def make_products(settings: Mapping[str, str]) -> Products | None:
+    """Return the product look-up, with the registry's instances or else the URLs given; None with neither."""
     registry = settings.get("SERVICE_REGISTRY")
     urls = [url.strip() for url in settings.get("PRODUCT_SERVICE_URLS", "").split(",") if url.strip()]
     if not registry and not urls:

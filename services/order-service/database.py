@@ -1,5 +1,6 @@
-"""Transactions in PostgreSQL over a few connections that are replaced when they break."""
+"""Transactions in PostgreSQL over a few connections, which are replaced when they break."""
 
+import logging
 import queue
 import select
 import threading
@@ -9,28 +10,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg2
+from cnet_service.errors import UnavailableError
 from psycopg2 import errors
 from psycopg2.extensions import POLL_OK, POLL_READ, set_wait_callback
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
-from web import Unavailable, log
+
+log = logging.getLogger("service")
 
 CONNECTIONS = 8
-SECONDS = 1.9  # the deadline of a transaction with its second try; the gateway gives an order 3 s
+SECONDS = 1.9  # the deadline of a transaction with its retries; the gateway waits 3 s for an order
 REST_SECONDS = 0.5
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_LOCK = 20260101  # any number, the same in each worker: two must not make the tables at once
-AWAY = "The database is unavailable; try again"
+SCHEMA_LOCK = 20260101  # the same number in each worker, so that two do not make the tables at once
+UNAVAILABLE = "The database is unavailable; try again"
 
 Result = TypeVar("Result")
 
 
 class RefusedError(Exception):
-    """What `work` raises to roll its transaction back: the database did as it was told."""
+    """`work` raises this to roll its transaction back; the database itself did not fail."""
 
 
 class BrokenError(Exception):
-    """The connection broke before the commit; its cause says how."""
+    """The connection broke before the commit; see the cause."""
 
 
 class LateError(psycopg2.OperationalError):
@@ -41,14 +44,14 @@ _deadline = threading.local()
 
 
 def set_deadline(seconds: float) -> None:
-    """Give this thread's exchanges with PostgreSQL so many seconds from now, all together."""
+    """Set the deadline of all exchanges of this thread with PostgreSQL, in seconds from now."""
     _deadline.at = time.monotonic() + seconds
 
 
 def wait_for_server(connection: Connection) -> None:
-    """Wait until what libpq is doing is done; psycopg2 calls this wherever it would block.
+    """Wait until libpq has finished an operation; psycopg2 calls this wherever it would block.
 
-    libpq by itself has no deadline for an answer: of a PostgreSQL that is frozen the kernel still takes all data.
+    libpq has no deadline for an answer, and the kernel of a frozen PostgreSQL still accepts data.
     """
     while (state := connection.poll()) != POLL_OK:
         poller = select.poll()
@@ -59,7 +62,7 @@ def wait_for_server(connection: Connection) -> None:
 
 
 class Database:
-    """Runs transactions; raises Unavailable within `SECONDS`, whatever keeps PostgreSQL from doing them."""
+    """Runs transactions; raises UnavailableError within `SECONDS` whatever PostgreSQL does."""
 
     def __init__(self, host: str, port: int, name: str, user: str, password: str) -> None:
         self._settings: dict[str, Any] = {
@@ -77,29 +80,29 @@ class Database:
         set_wait_callback(wait_for_server)
 
     def run(self, work: Callable[[Cursor], Result]) -> Result:
-        """Return what `work` returns after its transaction is committed.
+        """Return the result of `work` after its transaction is committed.
 
-        A connection that breaks before the commit is replaced. One that breaks during it leaves
-        the outcome unknown: that is Unavailable, and a retry with the same Idempotency-Key finds out.
-        Every failure but RefusedError is Unavailable: PostgreSQL has more of them than a list could name.
+        A connection that breaks before the commit is replaced. If it breaks during the commit the outcome is
+        unknown: UnavailableError; a retry with the same Idempotency-Key gets the answer. Every failure but
+        RefusedError becomes UnavailableError, because PostgreSQL has more failures than a list could name.
         """
         set_deadline(SECONDS)
         try:
             return self._run(work)
-        except (RefusedError, Unavailable):
+        except (RefusedError, UnavailableError):
             raise
         except (psycopg2.Error, BrokenError) as failure:
-            log.warning("PostgreSQL does not do it: %s", describe(failure))
-            raise Unavailable(AWAY) from failure
+            log.warning("PostgreSQL refused a transaction: %s", describe(failure))
+            raise UnavailableError(UNAVAILABLE) from failure
         except Exception as failure:
             log.warning("PostgreSQL's answer cannot be read", exc_info=failure)
-            raise Unavailable(AWAY) from failure
+            raise UnavailableError(UNAVAILABLE) from failure
 
     def _run(self, work: Callable[[Cursor], Result]) -> Result:
-        for _ in range(2):  # a broken connection, then tables that are missing
+        for _ in range(2):  # once for a broken connection, once for missing tables
             try:
                 return self._attempt(self._take(), work)
-            except errors.UndefinedTable:  # a new database; made only then, for one may be read-only
+            except errors.UndefinedTable:  # a new database; not at each start, because it may be read-only
                 log.info("making the tables")
                 self._attempt(self._take(), make_schema)
             except BrokenError as failure:
@@ -126,14 +129,16 @@ class Database:
         except Exception as failure:
             log.warning("PostgreSQL does not confirm a commit: %s", describe(failure))
             connection.close()
-            raise Unavailable("The outcome is unknown; try again with the same Idempotency-Key") from failure
+            raise UnavailableError(
+                "The outcome is unknown; try again with the same Idempotency-Key"
+            ) from failure
         self._give_back(connection)
         return result
 
     def _close(self, connection: Connection, failure: psycopg2.Error) -> None:
-        """Close a connection on which a query failed; raise BrokenError when it broke, so that a new one may do.
+        """Close a connection on which a query failed; raise BrokenError if it broke, so that a new one is tried.
 
-        It is closed in any case: a new one has the settings that an administrator repaired meanwhile.
+        Close it in any case: a new connection has the settings that an administrator may have repaired.
         """
         if isinstance(failure, LateError):
             self._rest_until = time.monotonic() + REST_SECONDS
@@ -162,18 +167,18 @@ class Database:
 
     def _connect(self) -> Connection:
         if time.monotonic() < self._rest_until:
-            raise Unavailable(AWAY)
+            raise UnavailableError(UNAVAILABLE)
         try:
             connection: Connection = psycopg2.connect(**self._settings)
         except Exception as failure:
             self._rest_until = time.monotonic() + REST_SECONDS
             log.warning("no connection to the database: %s", describe(failure))
-            raise Unavailable(AWAY) from failure
+            raise UnavailableError(UNAVAILABLE) from failure
         return connection
 
 
 def is_alive(connection: Connection) -> bool:
-    """Return whether the server still does what it is told on this connection."""
+    """Return whether the server still answers on this connection."""
     try:
         connection.rollback()
     except psycopg2.Error:

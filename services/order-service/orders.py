@@ -1,106 +1,52 @@
-"""Orders: what is a good one, and how it is stored exactly once."""
+"""Orders: the exact amount of a price, and storing an order exactly once."""
 
 import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass
 from decimal import Decimal
 
+from cnet_service.errors import InvalidError
+from cnet_service.models import MAX_PRICE, NewOrder, Order
 from database import Database, RefusedError
 from psycopg2.extensions import cursor as Cursor
-from web import Invalid
 
-MAX_TEXT = 100
-MAX_QUANTITY = 1_000_000
-MAX_PRICE = Decimal("99999999.99")  # decimal(10, 2)
+MAX_AMOUNT = Decimal(str(MAX_PRICE))
 HALF_A_CENT = Decimal("0.005")
 MAX_ID = 2**31 - 1  # serial
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
-FIELDS = ("customer_id", "product_id", "quantity", "total_price")
 
 
-class Conflict(RefusedError):
-    """An Idempotency-Key that was used for another request."""
+class ConflictError(RefusedError):
+    """An Idempotency-Key was used for another order."""
 
 
-@dataclass(frozen=True)
-class Order:
-    """A checked order that has no id yet."""
-
-    customer_id: str
-    product_id: str
-    quantity: int
-    total_price: Decimal
-
-
-def read_order(body: dict[str, object]) -> Order:
-    """Return the order in a request's body, or raise Invalid with the first wrong field."""
-    unknown = sorted(body.keys() - set(FIELDS))
-    if unknown:
-        raise Invalid(unknown[0][:MAX_TEXT], f"is not a field of an order; those are {', '.join(FIELDS)}")
-    for field in FIELDS:
-        if field not in body:
-            raise Invalid(field, "is missing")
-    customer_id, product_id = read_text(body, "customer_id"), read_text(body, "product_id")
-    quantity = read_quantity(body)
-    return Order(customer_id, product_id, quantity, read_price(body, quantity))
-
-
-def read_text(body: dict[str, object], field: str) -> str:
-    """Return a text of 1 to 100 characters that PostgreSQL can hold."""
-    value = body[field]
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_TEXT:
-        raise Invalid(field, f"must be a text of 1 to {MAX_TEXT} characters")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise Invalid(field, "must not contain NUL or half of a surrogate pair")
-    return value
-
-
-def read_quantity(body: dict[str, object]) -> int:
-    """Return a whole number in range; true is no number here, though it is one to Python."""
-    value = body["quantity"]
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_QUANTITY:
-        raise Invalid("quantity", f"must be a whole number from 1 to {MAX_QUANTITY}")
-    return value
-
-
-def read_price(body: dict[str, object], quantity: int) -> Decimal:
-    """Return an amount in whole cents: the one that a sum of `quantity` prices in binary floats stands for.
+def read_amount(price: float, quantity: int) -> Decimal:
+    """Return the amount in whole cents that a sum of `quantity` prices in binary floats stands for.
 
     A browser adds 79.99 three times to 239.96999999999997. Each addition, and each price by itself, is off by
     at most half of the sum's last binary place (IEEE 754), which is far less than half a cent.
     """
-    value = body["total_price"]
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float(MAX_PRICE) + 1:
-        raise Invalid("total_price", f"must be a number from 0 to {MAX_PRICE}")
-    exact = Decimal(value)
+    exact = Decimal(price)
     amount = round(exact, 2)
-    if amount > MAX_PRICE:
-        raise Invalid("total_price", f"must be a number from 0 to {MAX_PRICE}")
-    if abs(exact - amount) > min(quantity * Decimal(math.ulp(value)), HALF_A_CENT):
-        raise Invalid("total_price", "must have at most two decimal places")
+    if amount > MAX_AMOUNT:
+        raise InvalidError("total_price", f"must be a number from 0 to {MAX_AMOUNT}")
+    if abs(exact - amount) > min(quantity * Decimal(math.ulp(price)), HALF_A_CENT):
+        raise InvalidError("total_price", "must have at most two decimal places")
     return amount
 
 
-def read_key(header: str | None) -> str | None:
-    """Return the Idempotency-Key, None when there is none."""
-    if header is not None and not KEY.fullmatch(header):
-        raise Invalid("Idempotency-Key", "must be 1 to 255 printable ASCII characters without spaces")
-    return header
-
-
-def create_order(database: Database, order: Order, key: str | None) -> int:
-    """Store the order and return its id; with a known key, the id of the order that was stored then."""
+def create_order(database: Database, order: NewOrder, amount: Decimal, key: str) -> int:
+    """Store the order and return its id; for a known key, return the id of the order stored with it."""
+    values = order.model_dump() | {"total_price": amount}
 
     def work(cursor: Cursor) -> int:
-        known = claim_key(cursor, key, digest(order)) if key else None
+        known = claim_key(cursor, key, digest(values)) if key else None
         if known is not None:
             return known
         cursor.execute(
             "INSERT INTO orders (customer_id, product_id, quantity, total_price)"
             " VALUES (%(customer_id)s, %(product_id)s, %(quantity)s, %(total_price)s) RETURNING id",
-            asdict(order),
+            values,
         )
         order_id = first_number(cursor)
         if key:
@@ -111,7 +57,7 @@ def create_order(database: Database, order: Order, key: str | None) -> int:
 
 
 def claim_key(cursor: Cursor, key: str, request: str) -> int | None:
-    """Return None when the key is new, and now ours; else the id of its order.
+    """Store a new key and return None; return the order's id of a known key, raise ConflictError for another order.
 
     Of two requests with one key the second waits here for the first's commit.
     """
@@ -123,7 +69,7 @@ def claim_key(cursor: Cursor, key: str, request: str) -> int | None:
     cursor.execute("SELECT order_id, request FROM idempotency_keys WHERE key = %s", (key,))
     order_id, known_request = cursor.fetchone() or (None, None)
     if known_request != request or not isinstance(order_id, int):
-        raise Conflict
+        raise ConflictError
     return order_id
 
 
@@ -135,17 +81,17 @@ def first_number(cursor: Cursor) -> int:
     return int(row[0])
 
 
-def digest(order: Order) -> str:
-    """Return what tells one order from another."""
-    return hashlib.sha256(json.dumps(asdict(order), default=str, sort_keys=True).encode()).hexdigest()
+def digest(values: dict[str, object]) -> str:
+    """Return a digest of an order's fields, which two orders share only if they are equal."""
+    return hashlib.sha256(json.dumps(values, default=str, sort_keys=True).encode()).hexdigest()
 
 
-def find_order(database: Database, order_id: str) -> dict[str, object] | None:
-    """Return a stored order as it is shown to clients, None when there is none."""
+def find_order(database: Database, order_id: str) -> Order | None:
+    """Return a stored order, None if there is none."""
     if not re.fullmatch(r"[0-9]{1,10}", order_id) or int(order_id) > MAX_ID:
         return None
 
-    def work(cursor: Cursor) -> dict[str, object] | None:
+    def work(cursor: Cursor) -> Order | None:
         cursor.execute(
             "SELECT id, customer_id, product_id, quantity, total_price, created_at FROM orders WHERE id = %s",
             (int(order_id),),
@@ -153,10 +99,16 @@ def find_order(database: Database, order_id: str) -> dict[str, object] | None:
         row = cursor.fetchone()
         if row is None:
             return None
-        if not row[4].is_finite():
-            raise ValueError(f"order {row[0]} has the price {row[4]}, which JSON cannot say")
-        return dict(zip(("id", *FIELDS), (*row[:4], float(row[4])), strict=True)) | {
-            "created_at": row[5].isoformat()
-        }
+        number, customer_id, product_id, quantity, price, created_at = row
+        if not price.is_finite():
+            raise ValueError(f"order {number} has the price {price}, which is not a number in JSON")
+        return Order(
+            id=number,
+            customer_id=customer_id,
+            product_id=product_id,
+            quantity=quantity,
+            total_price=float(price),
+            created_at=created_at.isoformat(),
+        )
 
     return database.run(work)

@@ -1,44 +1,47 @@
-"""Whether a product exists: asked of a product service, whose answer is believed for a while.
+"""Whether a product exists: asked of the product service, whose answers are cached for a while.
 
-What is known is answered from memory. A look-up has one deadline, one exchange for all who ask the same, and
-few may wait for one: orders for known products always find a free thread.
+A look-up has one deadline, all requests for one product share it, and only few may wait: orders for known products
+always find a free thread.
 """
 
 import http.client
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import quote
 
-from discovery import Listed
-from fetch import Answer, NoAnswerError, fetch
-from web import Unavailable, log
+from cnet_service.discovery import Listed
+from cnet_service.errors import UnavailableError
+from cnet_service.fetch import Answer, NoAnswerError, fetch
 
-BELIEVED_SECONDS = 60.0
-MISSING_SECONDS = 5.0  # a product that is new is refused for no longer than this
+log = logging.getLogger("service")
+
+FOUND_SECONDS = 60.0
+MISSING_SECONDS = 5.0  # a new product is refused for at most so long
 RETRY_SECONDS = 5.0  # after a look-up without an answer
-SECONDS = 0.9  # the deadline of a look-up with all its tries; the gateway gives an order 3 s
+SECONDS = 0.9  # the deadline of a look-up with all its tries; the gateway waits 3 s for an order
 TRY_SECONDS = 0.4
 TRIES = 3
-WAITING = 8  # requests that may wait for look-ups; half of the threads (gunicorn.conf.py)
-TURN_SECONDS = 0.05  # how long one more waits for its turn
+WAITING = 8  # requests that may wait for look-ups; half of the threads (gunicorn_settings.py)
+TURN_SECONDS = 0.05  # the time that another request waits for its turn
 MAX_KNOWN = 10_000
 MAX_BYTES = 64 * 1024
 
 
 class Products:
-    """Knows the instances of the product service and asks them in turn.
+    """Asks the instances of the product service in turn and caches the answers.
 
-    Raises Unavailable when a product is asked for the first time and no product service answers.
+    Raises UnavailableError if a product is asked for the first time and no instance answers.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._instances: list[Listed] = []
-        self._resting: dict[str, float] = {}  # URLs that gave no answer, and until when others go first
-        self._found: dict[str, float] = {}  # products that exist, and until when that is believed
+        self._resting: dict[str, float] = {}  # URLs without an answer, and until when others are asked first
+        self._found: dict[str, float] = {}  # products that exist, and until when that is cached
         self._missing: dict[str, float] = {}
         self._running: dict[str, Future[bool | None]] = {}
         self._turn = 0
@@ -47,7 +50,7 @@ class Products:
         self._pool = ThreadPoolExecutor(WAITING, "product look-up")
 
     def update(self, listed: Iterable[Listed]) -> None:
-        """Take a new list of instances; with an empty one those known stay, for they may well answer."""
+        """Use a new list of instances; if it is empty keep the known ones, because they may still answer."""
         self._instances = list(listed) or self._instances
 
     def exists(self, product_id: str) -> bool:
@@ -62,8 +65,8 @@ class Products:
             return found
         with self._lock:
             if product_id not in self._found:
-                raise Unavailable("The product service is unavailable; try again")
-            # It did exist. Believe so a little longer, or each order until then would wait in vain, too.
+                raise UnavailableError("The product service is unavailable; try again")
+            # It existed. Keep that a little longer, so that not every order waits without an answer.
             remember(self._found, product_id, self._clock() + RETRY_SECONDS)
         return True
 
@@ -93,7 +96,7 @@ class Products:
             known, other = (self._found, self._missing) if found else (self._missing, self._found)
             with self._lock:
                 other.pop(product_id, None)
-                remember(known, product_id, self._clock() + (BELIEVED_SECONDS if found else MISSING_SECONDS))
+                remember(known, product_id, self._clock() + (FOUND_SECONDS if found else MISSING_SECONDS))
         return found
 
     def _ask_instances(self, product_id: str, deadline: float) -> bool | None:
@@ -115,7 +118,7 @@ class Products:
         return None
 
     def _in_turn(self) -> list[Listed]:
-        """Return the instances to try: one after the other takes the first turn, the doubtful come last."""
+        """Return the instances to try, round-robin; those without an answer and those that are critical come last."""
         with self._lock:
             self._turn += 1
             instances = self._instances
@@ -127,7 +130,7 @@ class Products:
 
 
 def remember(known: dict[str, float], product_id: str, until: float) -> None:
-    """Note until when an answer is believed; the oldest is forgotten when there are too many."""
+    """Cache an answer until a time; remove the oldest if there are too many."""
     known.pop(product_id, None)
     if len(known) >= MAX_KNOWN:
         del known[next(iter(known))]
@@ -135,7 +138,7 @@ def remember(known: dict[str, float], product_id: str, until: float) -> None:
 
 
 def read_answer(answer: Answer, product_id: str) -> bool:
-    """Return whether the product exists; raise ValueError for what no product service says."""
+    """Return whether the product exists; raise ValueError if the answer is not a product service's."""
     try:
         body = json.loads(answer.body)
     except (ValueError, RecursionError):

@@ -1,16 +1,18 @@
-"""The product service: the catalogue, cached in Redis, served from its own data when Redis is away."""
+"""The product service: the catalogue, cached in Redis; without Redis it answers from its own data."""
 
 import os
 from collections.abc import Mapping
 
 from cache import Cache
-from catalogue import PRODUCTS, encode, is_product, is_product_list
+from catalogue import PRODUCTS, encode_all, read_all, read_one
+from cnet_service.app import create_service_app
+from cnet_service.errors import error_response
+from cnet_service.models import Error, Product, ProductPath, Products
 from flask import Flask, Response
-from web import create_web_app, error
 
 
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
-    """Return the application; `config` stands in for the environment."""
+    """Return the application; `config` replaces the environment."""
     settings = os.environ if config is None else config
     instance = settings.get("INSTANCE_ID", "product-service")
     cache = Cache(
@@ -18,22 +20,28 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         int(settings.get("REDIS_PORT", "6379")),
         settings.get("REDIS_PASSWORD") or None,
     )
-    # Redis is no dependency of /ready, which only tells of it: the service answers without it.
-    app = create_web_app("product-service", instance, helpers={"cache": cache.trouble})
-    head = b'{"instance":' + encode(instance) + b',"products":'
+    # /ready reports what is wrong with Redis but does not need it: the service answers without.
+    about = "The catalogue, cached in Redis."
+    app = create_service_app("product-service", instance, about, helpers={"cache": cache.trouble})
+    empty = Products(instance=instance, products=[]).model_dump_json().encode()
+    head, tail = empty.removesuffix(b"[]}"), b"}\n"
 
-    @app.get("/products")
+    @app.get("/products", summary="The catalogue", responses={200: Products})
     def products() -> Response:
-        # What the cache gives is checked JSON: it is put in place as it is, not read and written again.
-        listed = cache.get("all_products", lambda: encode(list(PRODUCTS.values())), is_product_list)
-        return Response(head + listed + b"}\n", mimetype="application/json")
+        # The cache returns checked JSON, so it is inserted without reading it again.
+        return Response(
+            head + cache.get("all_products", encode_all, read_all) + tail, mimetype="application/json"
+        )
 
-    @app.get("/products/<product_id>")
-    def product(product_id: str) -> Response:
-        if product_id not in PRODUCTS:
-            return error(404, "Product not found")
+    @app.get("/products/<product_id>", summary="One product", responses={200: Product, 404: Error})
+    def product(path: ProductPath) -> Response:
+        known = PRODUCTS.get(path.product_id)
+        if known is None:
+            return error_response(404, "Product not found")
         found = cache.get(
-            f"product_{product_id}", lambda: encode(PRODUCTS[product_id]), is_product(product_id)
+            f"product_{known.id}",
+            lambda: known.model_dump_json().encode(),
+            lambda cached: read_one(cached, known.id),
         )
         return Response(found + b"\n", mimetype="application/json")
 

@@ -1,6 +1,6 @@
-"""A cache in Redis that never costs an answer: what it cannot give is taken from the source."""
+"""A cache in Redis whose failures never fail a request: the source answers instead."""
 
-import json
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,22 +12,27 @@ import redis
 from redis.backoff import NoBackoff
 from redis.connection import DefaultParser
 from redis.retry import Retry
-from web import log
+
+log = logging.getLogger("service")
 
 TTL_SECONDS = 300
-SECONDS = 0.2  # the deadline of a command with its answer, and with the connection where one is made for it
+SECONDS = 0.2  # the deadline of a command with its answer, and with the connection if it needs a new one
 REST_SECONDS = 1.0
 CONNECTIONS = 16
-MOST_READS = 64  # of up to 64 KiB each, for one answer; the catalogue takes one
+MAX_READS = 64  # of up to 64 KiB each, for one answer; the catalogue needs one
 
-Connection: Any = redis.Connection  # redis-py has types for its client alone
+# Returns a cached value as it is served: checked and written again, because another reader may find something else in
+# the cached bytes (a key twice, UTF-16). Raises ValueError if the value is wrong.
+Check = Callable[[bytes], bytes]
+
+Connection: Any = redis.Connection  # redis-py has types only for its client
 Parser: Any = DefaultParser
 
 
 class BoundedParser(Parser):  # type: ignore[misc]  # see above
-    """Refuses an answer without end, and any that is none to GET, SETEX or AUTH, before it takes memory.
+    """Refuses endless answers, and answers that do not belong to GET, SETEX or AUTH, before they take memory.
 
-    hiredis makes room for an array of the length that is announced, be it two thousand million.
+    hiredis allocates an array of whatever length the answer announces, even two thousand million.
     """
 
     _reads = 0
@@ -37,14 +42,14 @@ class BoundedParser(Parser):  # type: ignore[misc]  # see above
         self._reads = 0
         answer = super().read_response(*arguments, **options)
         if self._reader.has_data():
-            raise redis.InvalidResponse("more is sent than was asked for")
+            raise redis.InvalidResponse("the answer has more than was asked for")
         return answer
 
     def read_from_socket(self, *arguments: Any, **options: Any) -> Any:
-        """Read what there is of it."""
+        """Read a part of it."""
         self._reads += 1
-        if self._reads > MOST_READS:
-            raise redis.InvalidResponse(f"an answer takes more than {MOST_READS} reads")
+        if self._reads > MAX_READS:
+            raise redis.InvalidResponse(f"an answer takes more than {MAX_READS} reads")
         is_read = super().read_from_socket(*arguments, **options)
         if self._reads == 1 and self._buffer[:1] not in (b"+", b"-", b"$"):
             raise redis.InvalidResponse("an answer is neither a string nor an error")
@@ -53,7 +58,7 @@ class BoundedParser(Parser):  # type: ignore[misc]  # see above
 
 @dataclass
 class Entry:
-    """What is known of one key: bytes that were checked, as they are served; when to write and to ask again."""
+    """One key: the cached bytes that were checked, the bytes to serve; when to write and to ask again."""
 
     renew_at: float
     cached: bytes = b""
@@ -62,7 +67,7 @@ class Entry:
 
 
 class Cache:
-    """Checked JSON by key. After a failure Redis is left alone for a second; its absence is not paid each time."""
+    """Checked JSON by key. After a failure Redis is not asked for a second, so that not every request waits for it."""
 
     def __init__(
         self, host: str, port: int, password: str | None, clock: Callable[[], float] = time.monotonic
@@ -72,26 +77,26 @@ class Cache:
         self._idle: deque[Any] = deque()
         self._rest_until = 0.0
         self._entries: dict[str, Entry] = {}
-        self._trouble: dict[str, str] = {}  # what the log said last, by key; "" is Redis as a whole
+        self._trouble: dict[str, str] = {}  # the last problem logged, by key; "" is Redis as a whole
 
-    def get(self, key: str, source: Callable[[], bytes], is_valid: Callable[[object], bool]) -> bytes:
+    def get(self, key: str, source: Callable[[], bytes], check: Check) -> bytes:
         """Return the cached JSON of `key`, or that of `source`, which is then cached."""
         now = self._clock()
-        # An entry that this process did not write within its lifetime is written anew: it may have none.
+        # Write an entry again that this process did not write within the lifetime: it may have no lifetime.
         entry = self._entries.setdefault(key, Entry(renew_at=now + TTL_SECONDS))
         if now < max(self._rest_until, entry.rest_until):
             return source()
         try:
-            served = self._read(key, entry, is_valid) if now < entry.renew_at else None
+            served = self._read(key, entry, check) if now < entry.renew_at else None
             if served is None:
                 served = source()
                 self._ask("SETEX", key, TTL_SECONDS, served)
                 entry.renew_at = now + TTL_SECONDS
-        except redis.ResponseError as refusal:  # Redis is there and answers; other keys may do better
+        except redis.ResponseError as refusal:  # Redis answers; other keys may work
             entry.rest_until = now + REST_SECONDS
             self._report(key, f"Redis refuses {key}: {name_of(refusal)}")
             return source()
-        except Exception as failure:  # whatever Redis does, the source is there
+        except Exception as failure:  # whatever Redis does, the source answers
             self._rest_until = now + REST_SECONDS
             self._forget_idle()
             self._report("", f"no answer from Redis, answering from own data: {name_of(failure)}")
@@ -101,8 +106,8 @@ class Cache:
         return served
 
     def trouble(self) -> str:
-        """Ask Redis now, and return why it does not serve this service; empty when it does."""
-        self._forget_idle()  # they may be closed, or from before a password changed
+        """Ask Redis now; return what is wrong, "" if it serves this service."""
+        self._forget_idle()  # they may be closed, or older than a new password
         try:
             self._ask("GET", "all_products")
         except redis.AuthenticationError:
@@ -113,29 +118,28 @@ class Cache:
             return f"redis does not answer: {name_of(failure)}"
         return ""
 
-    def _read(self, key: str, entry: Entry, is_valid: Callable[[object], bool]) -> bytes | None:
-        """Return what is cached when it is good; None when it is to be replaced."""
+    def _read(self, key: str, entry: Entry, check: Check) -> bytes | None:
+        """Return the cached value as it is served; None if it must be replaced."""
         try:
             cached = self._ask("GET", key)
         except redis.ResponseError as refusal:
             if not str(refusal).startswith("WRONGTYPE"):
                 raise
-            log.warning("the cached value of %s is of another type and is replaced", key)  # which SETEX does
+            log.warning("the cached value of %s is of another type and is replaced", key)  # by SETEX
             return None
         if not isinstance(cached, bytes):
             return None
-        # What was checked once need not be read again: equal bytes are equally good.
-        if entry.cached == cached:
-            return entry.served
-        served = checked(cached, is_valid)
-        if served is None:
-            log.warning("the cached value of %s is garbled and is replaced", key)
-        else:
-            entry.cached, entry.served = cached, served
-        return served
+        if entry.cached != cached:  # equal bytes need no second check
+            try:
+                entry.served = check(cached)
+            except ValueError:
+                log.warning("the cached value of %s is garbled and is replaced", key)
+                return None
+            entry.cached = cached
+        return entry.served
 
     def _report(self, key: str, trouble: str) -> None:
-        """Log a change for the worse or the better, once."""
+        """Log a new problem, or the end of one, once."""
         before = self._trouble.get(key, "")
         if trouble == before:
             return
@@ -143,8 +147,8 @@ class Cache:
         log.warning("%s", trouble or f"the trouble with {key or 'Redis'} is over")
 
     def _ask(self, *command: bytes | str | int) -> object:
-        # redis-py's own pool looks at the socket before each use (poll), which costs five times the command.
-        # A connection that Redis closed is found by using it, at the price of one answer from the source.
+        # redis-py's own pool polls the socket before each use, which costs five times the command. Here a connection
+        # that Redis closed fails when it is used, and the source answers once.
         connection = self._take()
         try:
             with gevent.Timeout(SECONDS, TimeoutError("no complete answer in time")):
@@ -167,9 +171,9 @@ class Cache:
                 **self._settings,
                 socket_connect_timeout=SECONDS,
                 socket_timeout=SECONDS,
-                retry=Retry(NoBackoff(), 0),  # the source is nearer than a second try
+                retry=Retry(NoBackoff(), 0),  # the source is faster than a second try
                 parser_class=BoundedParser,
-                protocol=2,  # no HELLO and no CLIENT: its user needs no right but GET and SETEX
+                protocol=2,  # sends no HELLO and no CLIENT, so that its user needs only GET and SETEX
                 driver_info=None,
             )
 
@@ -187,18 +191,6 @@ class Cache:
                 return
 
 
-def checked(cached: bytes, is_valid: Callable[[object], bool]) -> bytes | None:
-    """Return a good value as it is served: what was checked, written anew; None for one that is not good.
-
-    The bytes themselves are not served: another reader may find something else in them (a key twice, UTF-16).
-    """
-    try:
-        value = json.loads(cached.decode())
-    except (ValueError, RecursionError):
-        return None
-    return json.dumps(value, separators=(",", ":")).encode() if is_valid(value) else None
-
-
 def name_of(failure: BaseException) -> str:
-    """Return a failure with Redis' own word for it (READONLY, OOM, WRONGPASS), which its client takes off."""
+    """Return a failure with Redis' own code (READONLY, OOM, WRONGPASS), which the client removes from the text."""
     return f"{getattr(failure, 'status_code', None) or type(failure).__name__}: {failure}"

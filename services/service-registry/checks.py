@@ -1,13 +1,15 @@
-"""Active checks: each instance is asked twice a second, leases are looked at four times."""
+"""Active checks: each instance is asked twice a second; leases are checked four times a second."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
-from exchange import ask_status, connect
+from cnet_service.exchange import ask_status, connect
 from instances import Instance
 from registry import Registry
-from web import log
+
+log = logging.getLogger("service")
 
 INTERVAL_SECONDS = 0.5
 SWEEP_SECONDS = 0.25
@@ -15,10 +17,10 @@ DEADLINE_SECONDS = 0.45  # of a whole check, so that it ends before the next one
 OK = 200
 
 
-def answers(instance: Instance) -> bool:
-    """Return whether it answers in time: /health with 200, or, one that is configured, a TCP connection.
+def is_answering(instance: Instance) -> bool:
+    """Return whether it answers in time: /health with 200, or for a configured instance a TCP connection.
 
-    Over a new connection each time: one that is kept outlives the listener and holds up a graceful stop.
+    Each check opens a connection: an open one outlives the listener and delays a graceful stop.
     """
     try:
         if instance.permanent:
@@ -32,7 +34,7 @@ def answers(instance: Instance) -> bool:
 
 
 def check_for_ever(registry: Registry) -> None:
-    """Check each instance in a thread of its own, so that a slow one delays nobody else's checks; and sweep."""
+    """Check each instance in a thread of its own, so that a slow one delays no other check; and sweep."""
     checked: set[int] = set()
 
     def start_checks() -> None:
@@ -45,17 +47,17 @@ def check_for_ever(registry: Registry) -> None:
         try:
             while registry.find(instance.name, instance.instance_id) is instance:
                 begin = time.monotonic()
-                registry.note_check(instance, answers(instance))
+                registry.note_check(instance, is_answering(instance))
                 time.sleep(max(0.0, begin + INTERVAL_SECONDS - time.monotonic()))
         finally:
-            checked.discard(id(instance))  # after a failure, the next round starts its checks again
+            checked.discard(id(instance))  # after a failure, start_checks starts them again
 
     repeat("checks", SWEEP_SECONDS, start_checks)
     repeat("sweep", SWEEP_SECONDS, registry.sweep)
 
 
 def repeat(name: str, seconds: float, work: Callable[[], None]) -> None:
-    """Call `work` for ever, with a pause."""
+    """Call `work` for ever in a thread, with a pause of `seconds`."""
 
     def run() -> None:
         while True:

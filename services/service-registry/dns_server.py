@@ -1,5 +1,6 @@
-"""DNS over UDP and TCP (RFC 1035, RFC 7766): the zone's own answers, everything else forwarded as it is."""
+"""DNS over UDP and TCP (RFC 1035, RFC 7766): answers for the zone, forwards other questions unchanged."""
 
+import logging
 import socket
 import socketserver
 import struct
@@ -8,23 +9,24 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from cnet_service.exchange import time_left
+from cnet_service.worker import ClientLimit
 from dnslib import CLASS, EDNS0, OPCODE, QTYPE, RCODE, DNSError, DNSHeader, DNSRecord
-from exchange import time_left
-from web import log
-from worker import ClientLimit
 from zone import Zone
 
+log = logging.getLogger("service")
+
 FORWARD_SECONDS = 1.5  # for a forwarder's whole answer
-MESSAGE_SECONDS = 5.0  # for a client's whole message over TCP, the pause before it included
-MAX_FORWARDED, MAX_FORWARDED_OF_CLIENT = 64, 16  # questions that wait for a forwarder
+MESSAGE_SECONDS = 5.0  # for a client's whole message over TCP, including the pause before it
+MAX_FORWARDED, MAX_FORWARDED_OF_CLIENT = 64, 16  # waiting questions
 MAX_CONNECTIONS, MAX_CONNECTIONS_OF_CLIENT = 256, 64
 PLAIN_UDP_BYTES = 512  # RFC 1035, section 2.3.4
-MAX_UDP_BYTES = 1232  # fits into one packet everywhere (dnsflagday.net/2020)
+MAX_UDP_BYTES = 1232  # fits into one packet on every path (dnsflagday.net/2020)
 HEADER_BYTES = 12
 
 
 class Resolver:
-    """From a packet to the packet that answers it."""
+    """Answers a packet with a packet."""
 
     def __init__(self, zone: Zone, forwarders: list[str]) -> None:
         self._zone = zone
@@ -32,7 +34,7 @@ class Resolver:
         self._forwarded = ClientLimit(MAX_FORWARDED_OF_CLIENT, MAX_FORWARDED)
 
     def resolve(self, packet: bytes, client: str, over_tcp: bool) -> bytes | None:
-        """Return the answer to a client; None for what is no question: an answer to it could be a weapon."""
+        """Return the answer to a client; None if the packet is not a question, so that answers cannot start a loop."""
         if len(packet) < HEADER_BYTES or packet[2] & 0x80:
             return None
         try:
@@ -48,13 +50,13 @@ class Resolver:
         return packed(reply, None if over_tcp else PLAIN_UDP_BYTES, request)
 
     def _forward(self, packet: bytes, client: str, over_tcp: bool) -> bytes:
-        """Return the first answer of the forwarders, byte for byte; SERVFAIL when too many wait for one."""
+        """Return the first answer of the forwarders, byte for byte; SERVFAIL if too many questions wait."""
         if not self._forwarded.take(client):
             return failure(packet, RCODE.SERVFAIL)
         try:
             return self._ask_forwarders(packet, ask_tcp if over_tcp else ask_udp)
         finally:
-            self._forwarded.give_back(client)
+            self._forwarded.release(client)
 
     def _ask_forwarders(self, packet: bytes, ask: Callable[[str, bytes], bytes]) -> bytes:
         for address in self._forwarders:
@@ -68,7 +70,7 @@ class Resolver:
 
 
 def wrong_question(request: DNSRecord) -> int:
-    """Return the code for what is no single question of the internet's class, 0 for one that is."""
+    """Return 0 for a single question of the internet class, else the error code."""
     if request.header.opcode != OPCODE.QUERY:
         return int(RCODE.NOTIMP)
     if len(request.questions) != 1:
@@ -77,9 +79,9 @@ def wrong_question(request: DNSRecord) -> int:
 
 
 def packed(reply: DNSRecord, limit: int | None, request: DNSRecord) -> bytes:
-    """Return the answer's bytes; one that is too long for UDP says so (TC), and is asked for over TCP."""
+    """Return the answer's bytes; truncate one that is too long for UDP (TC), so that clients ask over TCP."""
     for option in request.ar:
-        if option.rtype == QTYPE.OPT:  # EDNS: what the client can take (RFC 6891)
+        if option.rtype == QTYPE.OPT:  # EDNS: the size that the client accepts (RFC 6891)
             limit = limit and max(limit, min(option.edns_len, MAX_UDP_BYTES))
             reply.add_ar(EDNS0(udp_len=MAX_UDP_BYTES))
     data: bytes = reply.pack()
@@ -89,7 +91,7 @@ def packed(reply: DNSRecord, limit: int | None, request: DNSRecord) -> bytes:
 
 
 def failure(packet: bytes, code: int) -> bytes:
-    """Return an answer with a code alone; of the request only its id and flags are believed."""
+    """Return an answer with only a code; use nothing of the request but its id and flags."""
     identity, flags = struct.unpack("!HH", packet[:4])
     header = DNSHeader(id=identity, qr=1, opcode=flags >> 11 & 15, rd=flags >> 8 & 1, ra=1, rcode=code)
     answer: bytes = DNSRecord(header).pack()
@@ -97,7 +99,7 @@ def failure(packet: bytes, code: int) -> bytes:
 
 
 def ask_udp(address: str, packet: bytes) -> bytes:
-    """Ask another resolver over UDP; a connected socket takes answers of that resolver alone."""
+    """Ask another resolver over UDP; a connected socket receives only that resolver's answers."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
         connection.settimeout(FORWARD_SECONDS)
         connection.connect((address, 53))
@@ -115,7 +117,7 @@ def ask_tcp(address: str, packet: bytes) -> bytes:
 
 
 def read_message(connection: socket.socket, deadline: float) -> bytes | None:
-    """Return one message, which has its length in front; None at the end. Raises EOFError within one."""
+    """Return one message after its length prefix; None at the end. Raise EOFError if it is cut."""
     head = read_exactly(connection, 2, deadline)
     if not head:
         return None
@@ -127,7 +129,7 @@ def read_message(connection: socket.socket, deadline: float) -> bytes | None:
 
 
 def read_exactly(connection: socket.socket, length: int, deadline: float) -> bytes:
-    """Return so many bytes, none at the end; raises EOFError when the end comes in between, TimeoutError if late."""
+    """Return `length` bytes, none at the end; raise EOFError if they are cut, TimeoutError after the deadline."""
     data = b""
     while len(data) < length:
         connection.settimeout(time_left(deadline))
@@ -141,7 +143,7 @@ def read_exactly(connection: socket.socket, length: int, deadline: float) -> byt
 
 
 def start(zone: Zone, address: tuple[str, int], forwarders: list[str]) -> None:
-    """Serve UDP and TCP at `address`, each in a thread of its own."""
+    """Serve UDP and TCP at `address`, each in a thread."""
     resolver = Resolver(zone, forwarders)
 
     class OverUdp(socketserver.BaseRequestHandler):
@@ -161,7 +163,7 @@ def start(zone: Zone, address: tuple[str, int], forwarders: list[str]) -> None:
                     self.request.settimeout(MESSAGE_SECONDS)
                     self.request.sendall(struct.pack("!H", len(answer)) + answer)
             except (OSError, EOFError):
-                return  # the client went away, or is silent
+                return  # the client closed or does not send
 
     for server_class, handler in ((UdpServer, OverUdp), (TcpServer, OverTcp)):
         server = server_class(address, handler)
@@ -169,22 +171,22 @@ def start(zone: Zone, address: tuple[str, int], forwarders: list[str]) -> None:
 
 
 class LoggedErrors:
-    """A failure goes into the log, not to standard error."""
+    """Writes failures to the log, not to standard error."""
 
     def handle_error(self, _request: object, client_address: object) -> None:
-        """Log the exception at hand."""
+        """Log the current exception."""
         log.exception("DNS: a question of %s failed", client_address)
 
 
 class UdpServer(LoggedErrors, socketserver.ThreadingUDPServer):
-    """One thread a packet: the zone's own answers take no time, and the number of forwarded ones is limited."""
+    """A thread for each packet: own answers are quick, and the number of forwarded questions is limited."""
 
     daemon_threads = True
     max_packet_size = 65535
 
 
 class TcpServer(LoggedErrors, socketserver.ThreadingTCPServer):
-    """One thread a connection; their number is limited, for each address and for all."""
+    """A thread for each connection; their number is limited for each client and in total."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -195,12 +197,12 @@ class TcpServer(LoggedErrors, socketserver.ThreadingTCPServer):
         self._limit = ClientLimit(MAX_CONNECTIONS_OF_CLIENT, MAX_CONNECTIONS)
 
     def verify_request(self, _request: object, client_address: tuple[str, int]) -> bool:
-        """Refuse a connection that is one too many."""
+        """Return whether the client may have another connection."""
         return self._limit.take(client_address[0])
 
     def process_request_thread(self, request: Any, client_address: tuple[str, int]) -> None:
-        """Serve the connection; its place is free again afterwards."""
+        """Serve the connection, then release its place."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._limit.give_back(client_address[0])
+            self._limit.release(client_address[0])

@@ -1,4 +1,4 @@
-"""What the registry knows of one address of a service."""
+"""An instance: one address of a service, its lease and its health."""
 
 from dataclasses import dataclass, field
 
@@ -7,10 +7,10 @@ PASSING, CRITICAL = "passing", "critical"
 
 @dataclass
 class Instance:
-    """One address of a service. Times are of the monotonic clock, in seconds.
+    """One address of a service. Times are seconds of the monotonic clock.
 
-    `ttl` is its lease: without a heartbeat for so long it is critical; None when only checks tell.
-    `permanent` ones are configured, not registered: they never leave.
+    `ttl` is its lease: after so long without a heartbeat it is critical. None: only checks decide.
+    A `permanent` instance is configured, not registered, and is never removed.
     """
 
     name: str
@@ -20,13 +20,13 @@ class Instance:
     registered_at: str
     ttl: float | None = None
     permanent: bool = False
-    answers: bool = True  # what the last active check found
+    answers: bool = True  # the result of the last active check
     renewed: float = 0.0
     critical_since: float | None = field(default=None)
 
     @property
     def reports(self) -> bool:
-        """Tell whether it is configured and renews a lease: nobody but its clients may reach it."""
+        """Return whether it is configured and renews a lease; the registry cannot reach such an instance."""
         return self.permanent and self.ttl is not None
 
     @property
@@ -35,7 +35,7 @@ class Instance:
         return PASSING if self.critical_since is None else CRITICAL
 
     def shown(self) -> dict[str, object]:
-        """Return what /discover shows of it."""
+        """Return its fields in the answer of /discover."""
         return {
             "ip": self.ip,
             "port": self.port,
@@ -44,11 +44,11 @@ class Instance:
         }
 
     def shown_in_list(self) -> dict[str, object]:
-        """Return what lists of several instances show of it."""
+        """Return its fields in a list of several instances."""
         return {"instance_id": self.instance_id, **self.shown()}
 
-    def judge(self, now: float) -> bool:
-        """Set its health from check and lease; return whether it changed."""
+    def update_health(self, now: float) -> bool:
+        """Set the health from check and lease; return whether it changed."""
         expired = self.ttl is not None and now - self.renewed > self.ttl
         healthy = self.answers and not expired
         if healthy == (self.critical_since is None):

@@ -1,24 +1,27 @@
-"""Who may register at which address, as the topology table says. scripts/owners.sh writes the file.
+"""Who may register at which address, according to the topology table. scripts/lib/owners.sh writes the file.
 
-Each line is ADDRESS, PORT, PROGRAM, LABEL of a node, with tabs between them. The file is replaced, not changed, and is
-read again when it is another. Without a file every address may register itself under any name.
+A line has ADDRESS, PORT, PROGRAM and LABEL of a node, separated by tabs. The file is read again after it was replaced.
+Without a file every address may register itself under any name.
 """
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cnet_service.errors import UnavailableError
 from instances import Instance
-from web import Unavailable, log
+
+log = logging.getLogger("service")
 
 
 class NotOwnerError(Exception):
-    """The topology table gives this address, or this name, to somebody else."""
+    """The topology table gives this address or this name to another node."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """What the table runs at an address: the instance `label` of `program`, at `port`."""
+    """A line of the table: the instance `label` of `program` at `port` of an address."""
 
     address: str
     port: int
@@ -27,7 +30,7 @@ class Place:
 
 
 class Owners:
-    """The table's claims on names and addresses; `path` is None where there is no table."""
+    """The names and addresses of the table's nodes; `path` is None without a table."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -36,15 +39,15 @@ class Owners:
         self._failed = False
 
     def check(self, instance: Instance) -> bool:
-        """Return whether the table names this instance; False when the table speaks of neither address nor name.
+        """Return whether the table names this instance; False if it has neither the address nor the name.
 
-        Raises NotOwnerError when one of them is somebody else's, Unavailable when no table could ever be read.
+        Raise NotOwnerError if one of them is another node's, UnavailableError if no table could be read yet.
         """
         if self._path is None:
             return False
         self._read_again(self._path)
         if self._places is None:
-            raise Unavailable("The table of who may register cannot be read; try again")
+            raise UnavailableError("The table of who may register cannot be read; try again")
         place = self._places.get(instance.ip)
         if place is None:
             if any(instance.name in (other.program, other.label) for other in self._places.values()):
@@ -80,6 +83,6 @@ class Owners:
 
 
 def read_place(line: str) -> Place:
-    """Return the node of a line; raises ValueError for what is none."""
+    """Return the node of a line; raise ValueError if it is not one."""
     address, port, program, label = line.rstrip("\n").split("\t")
     return Place(address, int(port), program, label)

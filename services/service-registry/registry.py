@@ -1,28 +1,31 @@
-"""Who is where, and healthy: instances of each name, their leases, and waiting for a change."""
+"""The instances of each name, their leases, and waiting for a change."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
+from cnet_service.errors import UnavailableError
 from instances import PASSING, Instance
 from owners import NotOwnerError, Owners
 from store import Store
-from web import Unavailable, log
+
+log = logging.getLogger("service")
 
 DEREGISTER_AFTER_SECONDS = 3.0
 MAX_INSTANCES = 1000
 MAX_INSTANCES_OF_ADDRESS = 50
 
 
-class Refused(Exception):
-    """A registration that cannot be: the name is configured, the id is in use, or there are too many."""
+class RefusedError(Exception):
+    """The name is configured, the id is in use, or too many instances are registered."""
 
 
 class Registry:
-    """The instances of each name. All methods may be called from any thread.
+    """The instances of each name. All methods are thread-safe.
 
-    `index` rises with each change that clients can see, and goes on rising after a restart.
+    `index` grows with each change that clients can see, also across restarts.
     """
 
     def __init__(
@@ -37,27 +40,29 @@ class Registry:
         self._clock = clock
         self._changed = threading.Condition()
         self._turns: dict[str, int] = {}
-        self.index = int(time.time() * 1000)  # noqa: TID251  above all before a restart
+        self.index = int(time.time() * 1000)  # noqa: TID251  more than before a restart
         self._instances: dict[tuple[str, str], Instance] = {}
         for instance in (*filter(self._may_stay, store.load()), *configured):
-            instance.renewed = clock()  # a lease begins anew: while the registry was away nobody could renew
+            instance.renewed = (
+                clock()
+            )  # restart the leases, because no instance could renew while the registry was down
             self._instances[instance.name, instance.instance_id] = instance
 
     def _may_stay(self, instance: Instance) -> bool:
-        """Return whether a stored registration is still allowed; the table may be another by now."""
+        """Return whether a stored registration is still allowed; the table may have changed."""
         try:
             self._owners.check(instance)
         except NotOwnerError as failure:
             log.warning("%s: %s is not restored: %s", instance.name, instance.instance_id, failure)
             return False
-        except Unavailable:
+        except UnavailableError:
             pass  # It was allowed when it was stored.
         return True
 
     def register(self, instance: Instance) -> None:
         """Add an instance, or renew it; one with the same id at another address is replaced if it is critical.
 
-        Raises NotOwnerError when the topology table gives its name or address to another, Refused for the rest.
+        Raise NotOwnerError if the topology table gives its name or address to another node, else RefusedError.
         """
         key = instance.name, instance.instance_id
         with self._changed:
@@ -71,28 +76,28 @@ class Registry:
                 instance.renewed = self._clock()
                 self._instances[key] = known = instance
                 self._save()
-                self._tell(f"{instance.name}: {instance.instance_id} registered")
-            self._judge(known)
+                self._announce(f"{instance.name}: {instance.instance_id} registered")
+            self._update_health(known)
 
     def _refuse_if_needed(self, instance: Instance, known: Instance | None) -> None:
         if any(other.permanent and other.name == instance.name for other in self._instances.values()):
-            raise Refused(f"{instance.name} is configured, nobody can register it")
+            raise RefusedError(f"{instance.name} is configured and cannot be registered")
         is_in_table = self._owners.check(instance)
         if known and known.ip != instance.ip and known.health == PASSING:
-            raise Refused(f"{instance.instance_id} is registered at {known.ip} and is passing")
-        if known is None and not is_in_table:  # the table's own are never shut out by others
+            raise RefusedError(f"{instance.instance_id} is registered at {known.ip} and is passing")
+        if known is None and not is_in_table:  # the limit does not apply to nodes of the table
             of_address = sum(other.ip == instance.ip for other in self._instances.values())
             if len(self._instances) >= MAX_INSTANCES or of_address >= MAX_INSTANCES_OF_ADDRESS:
-                raise Refused("too many instances are registered")
+                raise RefusedError("too many instances are registered")
 
     def renew(self, name: str, instance_id: str) -> bool:
-        """Take a heartbeat; return whether the instance is known."""
+        """Renew a lease; return whether the instance is known."""
         with self._changed:
             instance = self._instances.get((name, instance_id))
             if instance is None:
                 return False
             instance.renewed = self._clock()
-            self._judge(instance)
+            self._update_health(instance)
             return True
 
     def deregister(self, instance: Instance) -> None:
@@ -101,19 +106,19 @@ class Registry:
             self._remove(instance)
 
     def note_check(self, instance: Instance, answers: bool) -> None:
-        """Take the result of an active check."""
+        """Record the result of an active check."""
         with self._changed:
             if self._instances.get((instance.name, instance.instance_id)) is instance:
                 instance.answers = answers
-                self._judge(instance)
+                self._update_health(instance)
 
     def sweep(self) -> None:
-        """Find leases that ran out; remove what has been critical for three seconds; save what could not be saved."""
+        """Mark expired leases, remove instances that were critical for three seconds, save again after a failure."""
         with self._changed:
             if self._store.is_due(self._clock()):
                 self._save()
             for instance in list(self._instances.values()):
-                self._judge(instance)
+                self._update_health(instance)
                 if instance.permanent or instance.critical_since is None:
                     continue
                 if self._clock() - instance.critical_since >= DEREGISTER_AFTER_SECONDS:
@@ -132,11 +137,11 @@ class Registry:
             )
 
     def healthy(self, name: str) -> list[Instance]:
-        """Return the instances of a name that are passing."""
+        """Return the passing instances of a name."""
         return [instance for instance in self.instances(name) if instance.health == PASSING]
 
     def choose(self, name: str) -> Instance | None:
-        """Return the next healthy instance in turn."""
+        """Return the next healthy instance, round-robin; None if there is none."""
         choice = self.healthy(name)
         if not choice:
             return None
@@ -145,26 +150,26 @@ class Registry:
         return choice[turn % len(choice)]
 
     def wait(self, index: int, seconds: float) -> None:
-        """Return when the index is another than `index`, or after `seconds`."""
+        """Return when the index is not `index`, or after `seconds`."""
         with self._changed:
             self._changed.wait_for(lambda: self.index != index, seconds)
 
-    def _judge(self, instance: Instance) -> None:
-        if instance.judge(self._clock()):
-            self._tell(f"{instance.name}: {instance.instance_id} is {instance.health}")
+    def _update_health(self, instance: Instance) -> None:
+        if instance.update_health(self._clock()):
+            self._announce(f"{instance.name}: {instance.instance_id} is {instance.health}")
 
     def _remove(self, instance: Instance) -> None:
         if self._instances.pop((instance.name, instance.instance_id), None):
             if not any(other.name == instance.name for other in self._instances.values()):
                 self._turns.pop(instance.name, None)
             self._save()
-            self._tell(f"{instance.name}: {instance.instance_id} deregistered")
+            self._announce(f"{instance.name}: {instance.instance_id} deregistered")
 
     def _save(self) -> None:
         registered = [instance for instance in self._instances.values() if not instance.permanent]
         self._store.save(registered, self._clock())
 
-    def _tell(self, what: str) -> None:
+    def _announce(self, what: str) -> None:
         self.index += 1
         self._changed.notify_all()
         log.info(what)

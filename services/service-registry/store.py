@@ -1,8 +1,9 @@
 """Registrations on disk (SQLite), so that a restart of the registry, also by kill -9, loses none.
 
-Heartbeats bring every registration back, so no failure of the disk or of the file is a failure of the registry.
+Heartbeats register every instance again, so a failure of the disk or of the file never fails a request.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -10,9 +11,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from fields import read_instance
+from cnet_service.errors import describe_failure
 from instances import Instance
-from web import Invalid, log
+from models import Registration
+from pydantic import ValidationError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS registrations (
@@ -23,7 +25,7 @@ CREATE TABLE IF NOT EXISTS registrations (
 COLUMNS = ("name", "instance_id", "ip", "port", "registered_at", "ttl")
 RETRY_SECONDS = 2.0
 BUSY_SECONDS = 0.1
-# The disk is full, read-only or away, or somebody else holds the file. All other errors mean that the file is damaged.
+# The disk is full, read-only or missing, or another process holds the file. Every other error means a damaged file.
 DISK_ERRORS = frozenset(
     (
         sqlite3.SQLITE_FULL,
@@ -37,23 +39,25 @@ DISK_ERRORS = frozenset(
     )
 )
 
+log = logging.getLogger("service")
+
 Row = tuple[object, ...]
 Result = TypeVar("Result")
 
 
 class Store:
-    """The registrations in a file; health and heartbeats are not kept, they are found out anew.
+    """Stores registrations in a file; health and heartbeats are not stored, checks find them again.
 
-    No method raises: what cannot be saved is due again after a while.
+    No method raises: after a failure the registry saves again (`is_due`).
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._retry_at: float | None = None
-        self._written: set[Row] = set()  # what the file has, as far as is known
+        self._written: set[Row] = set()  # the rows of the file
 
     def load(self) -> list[Instance]:
-        """Return all registrations; none when the file cannot be read."""
+        """Return all registrations, none if the file cannot be read."""
         try:
             rows = self._run(read_rows)
             self._written = set(rows)
@@ -68,15 +72,14 @@ class Store:
         fields = dict(zip(COLUMNS, row, strict=True))
         registered_at = fields.pop("registered_at")
         try:
-            instance = read_instance(fields)
-        except Invalid as failure:
-            log.error("a damaged row of %s is left out: %s", self._path, failure)
+            known = Registration.model_validate(fields)
+        except ValidationError as failure:
+            log.error("a damaged row of %s is left out: %s", self._path, describe_failure(failure))
             return None
-        instance.registered_at = str(registered_at)
-        return instance
+        return Instance(known.name, known.id, known.ip, known.port, str(registered_at), known.ttl)
 
     def save(self, instances: Iterable[Instance], now: float) -> None:
-        """Make the file hold these registrations and no others."""
+        """Write these registrations and remove all others."""
         rows = {tuple(getattr(instance, column) for column in COLUMNS) for instance in instances}
         try:
             self._run(lambda database: write_rows(database, self._written, rows))
@@ -93,31 +96,31 @@ class Store:
         self._retry_at = None
 
     def is_due(self, now: float) -> bool:
-        """Return whether it is time to save again after a failure."""
+        """Return whether to save again after a failure."""
         return self._retry_at is not None and now >= self._retry_at
 
     def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Return what `work` returns of the database; a damaged one is set aside, and `work` gets an empty one."""
+        """Return the result of `work` on the database; move a damaged one aside and retry with an empty one."""
         try:
             return self._run_once(work)
         except sqlite3.Error as failure:
             if (
                 getattr(failure, "sqlite_errorcode", 0) & 0xFF in DISK_ERRORS
-            ):  # the rest of the number is detail
+            ):  # the low byte is the kind of error
                 raise
-            self._set_aside(failure)
+            self._move_aside(failure)
         return self._run_once(work)
 
     def _run_once(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS)) as database, database:
-            # No write-ahead log: its index is a mapped file, and a full disk ends a process that writes to one.
+            # No write-ahead log: its index is a mapped file, and writing to one on a full disk ends the process.
             database.execute("PRAGMA journal_mode = DELETE")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(SCHEMA)
             return work(database)
 
-    def _set_aside(self, failure: Exception) -> None:
+    def _move_aside(self, failure: Exception) -> None:
         kept = f"{self._path}.damaged"
         for suffix in ("-wal", "-shm", "-journal", ""):
             if os.path.lexists(f"{self._path}{suffix}"):
@@ -126,7 +129,7 @@ class Store:
 
 
 def read_rows(database: sqlite3.Connection) -> list[Row]:
-    """Return all rows; raises sqlite3.DatabaseError when a page is damaged."""
+    """Return all rows; raise sqlite3.DatabaseError if a page is damaged."""
     found = database.execute("PRAGMA quick_check(1)").fetchone()
     if found != ("ok",):
         raise sqlite3.DatabaseError(str(found))
@@ -134,7 +137,7 @@ def read_rows(database: sqlite3.Connection) -> list[Row]:
 
 
 def write_rows(database: sqlite3.Connection, before: set[Row], now: set[Row]) -> None:
-    """Replace the rows `before` by `now` in one transaction; all rows, when the file has others."""
+    """Replace the rows `before` by `now` in one transaction; replace all rows if the file has other ones."""
     if database.execute("SELECT count(*) FROM registrations").fetchone() != (len(before),):
         database.execute("DELETE FROM registrations")
         before = set()

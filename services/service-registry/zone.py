@@ -1,8 +1,8 @@
-"""The zone lab. in DNS: from the registry's instances to answers. No socket is touched here.
+"""The zone lab. in DNS: makes answers from the registry's instances. This module uses no socket.
 
 NAME.lab           A: each healthy instance, SRV: its port and INSTANCE.NAME.lab
 INSTANCE.NAME.lab  the same of one instance
-_NAME._tcp.lab     SRV, the spelling of RFC 2782
+_NAME._tcp.lab     SRV, as RFC 2782 writes it
 PTR of an address  INSTANCE.NAME.lab
 """
 
@@ -15,18 +15,18 @@ from instances import PASSING, Instance
 from registry import Registry
 
 ORIGIN = "lab."
-TTL_SECONDS = 1  # an answer may be wrong for so long at most
+TTL_SECONDS = 1  # an answer is outdated for at most so long
 REVERSE = ".in-addr.arpa."
 
 
 class Zone:
-    """Answers for lab. and for the registered addresses."""
+    """Answers questions for lab. and for the registered addresses."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     def answer(self, request: DNSRecord) -> DNSRecord | None:
-        """Return the answer to a question, None when it is not this zone's."""
+        """Return the answer to a question, None if it is outside this zone."""
         name = str(request.q.qname).lower()
         if name.endswith(REVERSE):
             return self._answer_reverse(request, name)
@@ -52,14 +52,14 @@ class Zone:
         if not known:
             reply.header.rcode = RCODE.NXDOMAIN
         healthy = [instance for instance in known if instance.health == PASSING]
-        random.shuffle(healthy)  # clients take the first
+        random.shuffle(healthy)  # clients use the first
         if labels[0].startswith("_"):
             add_services(reply, healthy)
         else:
             add_addresses(reply, healthy)
             add_services(reply, healthy)
         if not reply.rr:
-            reply.add_auth(soa())  # says for how long "no" may be kept (RFC 2308)
+            reply.add_auth(soa())  # the time that "no such name" may be cached (RFC 2308)
 
     def _find(self, labels: list[str]) -> list[Instance]:
         match labels:
@@ -92,14 +92,14 @@ class Zone:
 
 
 def authoritative(request: DNSRecord) -> DNSRecord:
-    """Return an empty answer of the zone's own; with the question as it was asked, letter by letter."""
+    """Return an empty authoritative answer; it repeats the question letter by letter."""
     reply = request.reply(aa=1, ra=1)
     reply.header.ad = 0
     return reply
 
 
 def wants(reply: DNSRecord, kind: int) -> bool:
-    """Return whether records of this type are asked for."""
+    """Return whether the question asks for records of this type."""
     return reply.q.qtype in (kind, QTYPE.ANY)
 
 
@@ -133,6 +133,6 @@ def record(name: str, kind: int, data: object) -> RR:
 
 
 def soa() -> RR:
-    """Return the zone's SOA; its last number is for how many seconds "no" may be kept."""
+    """Return the zone's SOA; its last number is the seconds that "no such name" may be cached."""
     times = (1, 60, 60, 60, TTL_SECONDS)  # serial, refresh, retry, expire, minimum
     return record(ORIGIN, QTYPE.SOA, SOA(f"service-registry.{ORIGIN}", f"nobody.{ORIGIN}", times))

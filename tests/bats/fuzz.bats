@@ -43,9 +43,9 @@ fuzz() { # URL OPTION...
 @test "fuzzing finds what is wrong: a service that breaks its document" {
   sandboxed '
     cp -r services/product-service /run/broken && cd /run/broken
-    sed -i "s/\"products\":/\"items\":/" app.py
+    sed -i "s/tail = empty/tail = empty.replace(b\"products\", b\"items\")/" app.py
     ip addr add 10.9.9.9/32 dev lo
-    SERVICE_IP=10.9.9.9 SERVICE_PORT=5999 STATE_DIR=/run/broken /usr/bin/env "$ROOT/.venv/bin/python" -m gunicorn -c gunicorn.conf.py "app:create_app()" &>/run/log &
+    SERVICE_IP=10.9.9.9 SERVICE_PORT=5999 STATE_DIR=/run/broken /usr/bin/env "$ROOT/.venv/bin/python" -m gunicorn -c python:cnet_service.gunicorn_settings "app:create_app()" &>/run/log &
     cd "$ROOT"
     retry 10 curl -fs -o /dev/null http://10.9.9.9:5999/health || { cat /run/log; exit 1; }
     refute .venv/bin/schemathesis --config-file tests/schemathesis.toml run http://10.9.9.9:5999/openapi.json

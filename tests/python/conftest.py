@@ -14,7 +14,7 @@ SERVICES = Path(__file__).parents[2] / "services"
 
 @contextmanager
 def folder_of(service: str) -> Iterator[Callable[[str], ModuleType]]:
-    """Give an import function for the modules of a service; they are forgotten afterwards."""
+    """Yield an import function for a service's modules and cnet_service; remove them afterwards."""
     folder = str(SERVICES / service)
     names = {path.stem for path in Path(folder).glob("*.py")}
     sys.path.insert(0, folder)
@@ -22,8 +22,9 @@ def folder_of(service: str) -> Iterator[Callable[[str], ModuleType]]:
         yield importlib.import_module
     finally:
         sys.path.remove(folder)
-        for name in names:
-            sys.modules.pop(name, None)
+        for name in list(sys.modules):
+            if name in names or name.partition(".")[0] == "cnet_service":
+                del sys.modules[name]
         unregister_metrics()
 
 

@@ -123,12 +123,20 @@ def service(name: str, folder: Path, **settings: str) -> Iterator[Running]:
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(SERVICES / "common"),  # the sources, which may be newer than what is installed
         "SERVICE_PORT": str(port),
         "INSTANCE_ID": f"{name}-test",
         "STATE_DIR": str(folder),
         **settings,
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-c",
+        "python:cnet_service.gunicorn_settings",
+        "app:create_app()",
+    ]
     log = folder / "log"
     with log.open("ab") as out:
         process = subprocess.Popen(

@@ -47,7 +47,7 @@ def test_one_that_comes_back_begins_with_a_small_share_that_grows(gateway: Load)
     clock = Clock()
     known = instances(gateway, 3, clock)
     known[0].eject("test")
-    known[0].take_back()
+    known[0].readmit()
     shares = []
     for _ in range(6):
         shares.append(turns(gateway, known, 300)["i1"])
@@ -121,7 +121,7 @@ def test_an_empty_budget_refills_with_time(gateway: Load) -> None:
 
 
 def test_the_list_of_the_registry_is_followed(gateway: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    upstreams, listed = gateway("upstreams"), gateway("discovery").Listed
+    upstreams, listed = gateway("upstreams"), gateway("cnet_service.discovery").Listed
     monkeypatch.setattr(upstreams.gevent, "spawn_later", lambda _seconds, work: work())
     clock = Clock()
     upstream = upstreams.Upstream("u", 0.1, 0.2, 2, clock)
@@ -140,4 +140,4 @@ def test_the_list_of_the_registry_is_followed(gateway: Load, monkeypatch: pytest
 @pytest.mark.parametrize("body", [b"", b"{}x", b'{"error":1}', b'[{"ip":"a"}]', b"[1]", b"null"])
 def test_what_is_no_list_of_instances_is_refused(gateway: Load, body: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        gateway("discovery").read_list(body)
+        gateway("cnet_service.discovery").read_list(body)

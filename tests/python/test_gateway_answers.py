@@ -153,7 +153,7 @@ def test_a_header_that_is_no_name_is_left_out(gateway: Running, instance: Instan
 @pytest.fixture(params=["api-gateway", "order-service"])
 def discovery(request: pytest.FixtureRequest, service_folder: Any) -> Iterator[Any]:
     with service_folder(request.param) as load:
-        yield load("discovery")
+        yield load("cnet_service.discovery")
 
 
 def listing(url: str) -> bytes:

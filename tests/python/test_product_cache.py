@@ -216,7 +216,7 @@ def test_an_entry_without_an_end_is_replaced_after_the_time_that_it_should_have(
         store.client.set("endless", poison)  # without TTL
 
         def get_endless() -> bytes:
-            return bytes(cache.get("endless", lambda: b'{"price":2}', lambda _: True))
+            return bytes(cache.get("endless", lambda: b'{"price":2}', bytes))
 
         assert get_endless() == poison
         clock.now += load("cache").TTL_SECONDS - 1

@@ -108,7 +108,7 @@ def test_a_peer_without_an_end_is_found_not_to_answer_in_time(
     checks = registry("checks")
     with peer(bad) as server:
         begin = time.monotonic()
-        assert not checks.answers(instance(registry, port=server.port))
+        assert not checks.is_answering(instance(registry, port=server.port))
         assert time.monotonic() - begin < checks.DEADLINE_SECONDS + 0.5
 
 
@@ -117,7 +117,7 @@ def test_a_body_is_not_waited_for(registry: Load, long: Callable[[socket.socket]
     checks = registry("checks")
     with peer(long) as server:
         begin = time.monotonic()
-        assert checks.answers(instance(registry, port=server.port))
+        assert checks.is_answering(instance(registry, port=server.port))
         assert time.monotonic() - begin < checks.DEADLINE_SECONDS + 0.5
 
 
@@ -129,7 +129,7 @@ def test_a_status_that_is_not_200_or_not_http_is_no_answer(registry: Load) -> No
         b"HTTP/1.1 200 OK\r\n",
     ):
         with peer(lambda connection, head=head: connection.sendall(head)) as server:  # type: ignore[misc]
-            assert not registry("checks").answers(instance(registry, port=server.port)), head
+            assert not registry("checks").is_answering(instance(registry, port=server.port)), head
 
 
 def test_slow_peers_delay_the_check_of_nobody_else(registry: Load, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_an_endless_answer_does_not_hold_up_a_stopping_service(
     service_folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with service_folder("order-service") as load, peer(drip_head) as slow:
-        registration = load("registration").Registration(
+        registration = load("cnet_service.registration").Registration(
             f"http://127.0.0.1:{slow.port}", "shop", "shop-1", "127.0.0.1", 80
         )
         registration.begin()
@@ -358,7 +358,7 @@ def test_strangers_cannot_use_up_the_places_of_the_table(
     monkeypatch.setattr(registry("registry"), "MAX_INSTANCES", 20)
     for number in range(20):
         owned[0].register(instance(registry, "new", f"198.51.100.{number}", 80, instance_id=f"n{number}"))
-    with pytest.raises(registry("registry").Refused):
+    with pytest.raises(registry("registry").RefusedError):
         owned[0].register(instance(registry, "new", "198.51.100.251", 80, instance_id="one-more"))
     owned[0].register(instance(registry, "product-service", "192.0.2.30", 5000, instance_id="product-1"))
 
@@ -380,7 +380,7 @@ def test_without_the_expected_table_nobody_registers(
 ) -> None:
     store = registry("store").Store(tmp_path / "other.sqlite")
     known = registry("registry").Registry(store, owners=registry("owners").Owners(tmp_path / "missing"))
-    with pytest.raises(registry("web").Unavailable):
+    with pytest.raises(registry("cnet_service.errors").UnavailableError):
         known.register(instance(registry, "new-service", "192.0.2.99", 80))
 
 
@@ -422,7 +422,7 @@ def test_a_passing_instance_is_not_replaced_from_another_address_and_a_critical_
     known = registry("registry").Registry(registry("store").Store(tmp_path / "registry.sqlite"))
     first = instance(registry, ip="192.0.2.1")
     known.register(first)
-    with pytest.raises(registry("registry").Refused, match="passing"):
+    with pytest.raises(registry("registry").RefusedError, match="passing"):
         known.register(instance(registry, ip="192.0.2.2"))
     known.register(instance(registry, ip="192.0.2.1", port=2))  # its own address may change its port
     assert [found.port for found in known.instances()] == [2]

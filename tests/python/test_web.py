@@ -28,9 +28,8 @@ Load = Callable[[str], ModuleType]
 
 @pytest.fixture
 def client(registry: Load) -> Any:
-    web = registry("web")
-    app = web.create_web_app("test", "test-1")
-    app.post("/read", endpoint="read")(web.json_object)
+    app = registry("cnet_service.app").create_service_app("test", "test-1", "Test.")
+    app.post("/read", endpoint="read")(registry("cnet_service.body").read_json_object)
     app.get("/get", endpoint="get")(lambda: {})
     return app.test_client()
 
@@ -152,7 +151,7 @@ def test_a_failure_of_the_metrics_fails_no_request(
     def fail(*_labels: str) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(registry("metrics"), "measurement", fail)
+    monkeypatch.setattr(registry("cnet_service.metrics"), "measurement", fail)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
     assert client.get("/health").status_code == 200
     assert client.get("/metrics").status_code == 200
@@ -162,10 +161,10 @@ def test_a_failure_of_the_metrics_fails_no_request(
 
 
 def test_one_client_cannot_take_all_places(registry: Load) -> None:
-    limit = registry("worker").ClientLimit(each=2, total=5, exempt=["10.0.0.1"])
+    limit = registry("cnet_service.worker").ClientLimit(each=2, total=5, exempt=["10.0.0.1"])
     assert [limit.take("10.0.0.9") for _ in range(3)] == [True, True, False]
     assert [limit.take("10.0.0.1") for _ in range(4)] == [True, True, True, False]
-    limit.give_back("10.0.0.9")
+    limit.release("10.0.0.9")
     assert limit.take("10.0.0.8")
 
 
@@ -173,7 +172,7 @@ def test_one_client_cannot_take_all_places(registry: Load) -> None:
 def connection(
     registry: Load, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Any, socket.socket, list[str]]]:
-    worker = registry("worker")
+    worker = registry("cnet_service.worker")
     monkeypatch.setattr(worker, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(worker, "BODY_SECONDS", 0.3)
     here, there = socket.socketpair()
@@ -251,7 +250,9 @@ def test_errors_are_json(client: Any) -> None:
 
 def test_ready_tells_of_a_helper_that_is_away_and_stays_ready(registry: Load) -> None:
     troubles = iter(["redis refused the password", ""])
-    app = registry("web").create_web_app("test", "test-1", helpers={"cache": lambda: next(troubles)})
+    app = registry("cnet_service.app").create_service_app(
+        "test", "test-1", "Test.", helpers={"cache": lambda: next(troubles)}
+    )
     first, second = (app.test_client().get("/ready") for _ in range(2))
     assert (first.status_code, first.get_json()["degraded"]) == (200, {"cache": "redis refused the password"})
     assert (second.status_code, second.get_json()) == (200, {"service": "test", "status": "ready"})

@@ -1,7 +1,4 @@
-"""The service's lease in the registry: renewed each second, given up before the service stops.
-
-The same file lies in each service's folder that registers, for each stands alone; a test holds them equal.
-"""
+"""The service's lease in the registry: renewed each second, removed before the service stops."""
 
 import json
 import logging
@@ -9,7 +6,7 @@ import threading
 import time
 from urllib.parse import quote, urlsplit
 
-from exchange import connect, exchange
+from cnet_service.exchange import connect, exchange
 
 HEARTBEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.25
@@ -21,15 +18,15 @@ log = logging.getLogger("service")
 
 
 class Registration:
-    """One instance's place in the registry at `url`; a registry that is away is asked again and again.
+    """Keeps one instance registered at `url`; retries while the registry does not answer.
 
-    Registered is the address that asks: `ip`, or with 0.0.0.0 the one that leads to the registry.
+    The registered address is the source of the request: `ip`, or for 0.0.0.0 the address that the kernel chooses.
     """
 
     def __init__(self, url: str, name: str, instance_id: str, ip: str, port: int) -> None:
         place = urlsplit(url)
         self._host, self._port = place.hostname or "", place.port or 80
-        self._own = ip  # what the registry believes: a namespace may have several addresses
+        self._source = ip  # the registry accepts only the sender's address, and a namespace may have several
         self._instance: dict[str, object] = {
             "name": name,
             "instance_id": instance_id,
@@ -37,36 +34,36 @@ class Registration:
             "ttl": TTL_SECONDS,
         }
         self._path = f"{quote(name, safe='')}/{quote(instance_id, safe='')}"
-        self._known = False
+        self._is_registered = False
         self._status: int | None = None  # of the last registration, so that a refusal is logged once
         self._leaving = threading.Event()
         self._lock = threading.Lock()
 
     def begin(self) -> None:
-        """Register and go on renewing in a thread of its own."""
+        """Register and renew in a thread."""
         threading.Thread(target=self._run, name="registration", daemon=True).start()
 
     def leave(self) -> bool:
-        """Deregister; return whether the registry took note, so that clients will stay away.
+        """Deregister; return whether the registry confirmed it, so that clients stop coming.
 
-        Whatever the registry does meanwhile, this takes no longer than three exchanges.
+        This takes at most three exchanges, even if the registry does not answer.
         """
         self._leaving.set()
         if not self._lock.acquire(timeout=2 * DEADLINE_SECONDS):
             return False
         try:
-            return self._known and self._ask("DELETE", f"/deregister/{self._path}") == OK
+            return self._is_registered and self._ask("DELETE", f"/deregister/{self._path}") == OK
         finally:
             self._lock.release()
 
     def _run(self) -> None:
-        while not self._leaving.wait(HEARTBEAT_SECONDS if self._known else RETRY_SECONDS):
+        while not self._leaving.wait(HEARTBEAT_SECONDS if self._is_registered else RETRY_SECONDS):
             with self._lock:
                 if not self._leaving.is_set():
-                    self._known = self._renew()
+                    self._is_registered = self._renew()
 
     def _renew(self) -> bool:
-        if self._known and self._ask("PUT", f"/heartbeat/{self._path}") == OK:
+        if self._is_registered and self._ask("PUT", f"/heartbeat/{self._path}") == OK:
             return True
         status = self._ask("POST", "/register", self._instance)
         if status not in (None, OK, self._status):
@@ -78,7 +75,7 @@ class Registration:
         """Return the status of the registry's answer, None without one."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         try:
-            with connect(self._host, self._port, deadline, self._own) as connection:
+            with connect(self._host, self._port, deadline, self._source) as connection:
                 body, kind = "", ""
                 if instance is not None:
                     body = json.dumps(instance | {"ip": connection.getsockname()[0]})

@@ -1,7 +1,4 @@
-"""Measurements for Prometheus. A failure of theirs never costs an answer, a damaged file costs that file alone.
-
-The same file lies in each service's folder, for each stands alone; a test holds the copies equal.
-"""
+"""Metrics for Prometheus. Their failures never fail a request; a damaged file is left out of the sums."""
 
 import functools
 import json
@@ -24,7 +21,7 @@ REQUESTS = Histogram(
 )
 
 log = logging.getLogger("service")
-reported: set[str] = set()  # failures that the log has already
+reported: set[str] = set()  # failures that were logged
 
 
 def observe_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
@@ -37,27 +34,33 @@ def observe_request(service: str, method: str, route: str, status: int, seconds:
 
 @functools.cache
 def measurement(service: str, method: str, route: str, status: int) -> Histogram:
-    """Return the histogram with these labels; there are few, and finding it each time is slow."""
+    """Return the histogram with these labels; keep it, because the look-up is slow and there are few."""
     return REQUESTS.labels(service, method, route, status)
 
 
 def count(counter: Counter, *labels: str) -> None:
     """Add one to a counter with these labels."""
     try:
-        counter.labels(*labels).inc()
+        labelled(counter, *labels).inc()
     except Exception as failure:
         report("an event cannot be counted", failure)
 
 
+@functools.cache
+def labelled(counter: Counter, *labels: str) -> Counter:
+    """Return the counter with these labels; keep it, because the look-up is slow."""
+    return counter.labels(*labels)
+
+
 def report(what: str, failure: Exception) -> None:
-    """Log a failure once: it may come back with each request."""
+    """Log a failure once, because it may repeat with each request."""
     if what not in reported:
         reported.add(what)
         log.warning("%s: %s: %s", what, type(failure).__name__, failure)
 
 
 def exposition() -> bytes:
-    """Return what /metrics shows: the sums of all workers, or, without a folder for them, this worker's own."""
+    """Return the text of /metrics: the sums of all workers, or this worker's own without a folder of files."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     try:
         if not folder:
@@ -66,12 +69,12 @@ def exposition() -> bytes:
         registry.register(ReadableFiles(Path(folder)))
         return generate_latest(registry)
     except Exception as failure:
-        report("the measurements cannot be shown", failure)
-        return b"# The measurements cannot be shown; the log says why.\n"
+        report("the metrics cannot be shown", failure)
+        return b"# The metrics cannot be shown; the log has the reason.\n"
 
 
 class ReadableFiles(Collector):
-    """The sums over all files of a folder that can be read."""
+    """Collects the sums over all readable files of a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -90,7 +93,7 @@ class ReadableFiles(Collector):
 
 
 def check_file(file: Path) -> None:
-    """Raise an exception unless the file can be read to its end: its lengths might lead back to what was read."""
+    """Raise an exception unless the file can be read to its end; a negative length would make reading endless."""
     last = 0
     for key, _, _, position in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
         if position <= last:

@@ -1,7 +1,7 @@
-"""gunicorn's workers with deadlines for receiving a request and a limit by client, which it does not have.
+"""gunicorn workers with deadlines for receiving a request and a connection limit per client; gunicorn has neither.
 
-Without them a client that sends a byte now and then holds a connection, or a thread, for ever; and one client can
-hold all of them. The same file lies in each service's folder, for each stands alone; a test holds the copies equal.
+Without them a client that sends a byte now and then holds a connection or a thread for ever, and one client can
+hold all of them.
 """
 
 import errno
@@ -22,10 +22,10 @@ from werkzeug.exceptions import RequestTimeout
 
 HEAD_SECONDS = 4.0  # from a connection's beginning, or a later request's first byte, to the end of its head
 BODY_SECONDS = 4.0
-SEND_SECONDS = 10.0  # for one write: a client may not read its answer
-HEAD_BYTES = 16 * 1024  # after so many without an end, the parser says what is wrong
-LINGER_SECONDS = 0.1  # for a client to close first
-SHARE = 4  # one client may hold a quarter of the connections
+SEND_SECONDS = 10.0  # for one write, because a client may never read its answer
+HEAD_BYTES = 16 * 1024  # a longer head goes to the parser, which refuses it
+LINGER_SECONDS = 0.1  # the time a client has to close first
+CLIENT_SHARE = 4  # one client may hold a quarter of the connections
 LOG_SECONDS = 10.0
 LOOPBACK = ("127.0.0.1", "::1")
 REFUSAL = (
@@ -37,9 +37,9 @@ log = logging.getLogger("service")
 
 
 class ClientLimit:
-    """How many places clients may hold at once: `each` of them, and `total` together.
+    """Counts the places that clients hold: at most `each` for one client and `total` together.
 
-    `exempt` addresses have no limit of their own. All methods may be called from any thread.
+    Only `total` limits the `exempt` addresses. All methods are thread-safe.
     """
 
     def __init__(self, each: int, total: int, exempt: Collection[str] = ()) -> None:
@@ -51,7 +51,7 @@ class ClientLimit:
         self._lock = threading.Lock()
 
     def take(self, address: str) -> bool:
-        """Take a place for this client; return whether there was one."""
+        """Take a place for this client; return whether one was free."""
         with self._lock:
             held = self._held.get(address, 0)
             if self._all >= self._total or (held >= self._each and address not in self._exempt):
@@ -60,27 +60,27 @@ class ClientLimit:
             self._all += 1
             return True
 
-    def give_back(self, address: str) -> None:
-        """Give back one place of this client."""
+    def release(self, address: str) -> None:
+        """Release one place of this client."""
         with self._lock:
             self._all -= 1
             self._held[address] -= 1
             if not self._held[address]:
-                del self._held[address]  # a client that is gone takes no memory
+                del self._held[address]  # so that past clients take no memory
 
 
 class Connection:
-    """A client's socket whose deadlines are for a whole request, not for each byte."""
+    """A client's socket with a deadline for the whole head and the whole body, not for each byte."""
 
     def __init__(self, sock: socket.socket, idle_seconds: float, on_close: Callable[[], None]) -> None:
         self._sock = sock
         self._idle_seconds = idle_seconds
         self._on_close: Callable[[], None] | None = on_close
-        self._timeout: float | None = None  # what gunicorn set; the deadline is for both
+        self._timeout: float | None = None  # set by gunicorn; the deadline applies as well
         self._deadline = time.monotonic() + HEAD_SECONDS
         self._is_idle = False
         self._in_body = False
-        self._begun = b""  # what has_head() received
+        self._begun = b""  # received by has_head()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -91,7 +91,7 @@ class Connection:
         self._sock.settimeout(seconds)
 
     def setblocking(self, blocking: bool) -> None:
-        """Wait in calls, or do not."""
+        """Make calls wait, or return at once."""
         self.settimeout(None if blocking else 0.0)
 
     def gettimeout(self) -> float | None:
@@ -99,17 +99,17 @@ class Connection:
         return self._timeout
 
     def begin_body(self) -> None:
-        """Start the time for the body: the head is there."""
+        """Start the deadline of the body; the head is complete."""
         self._in_body, self._is_idle = True, False
         self._deadline = time.monotonic() + BODY_SECONDS
 
     def end_request(self) -> None:
-        """Start the time that the connection may be idle, until the first byte of the next request."""
+        """Start the time that the connection may be idle until the first byte of the next request."""
         self._in_body, self._is_idle = False, True
         self._deadline = time.monotonic() + self._idle_seconds
 
     def has_head(self) -> bool:
-        """Take what has arrived, without waiting; return whether the head is complete, or will never be."""
+        """Read without waiting; return whether the head is complete or can never be."""
         try:
             data = self._sock.recv(HEAD_BYTES)
         except BlockingIOError:
@@ -126,7 +126,7 @@ class Connection:
             self._deadline = time.monotonic() + HEAD_SECONDS
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return what has arrived. Too late, raise RequestTimeout (408) in a body, ConnectionResetError before it."""
+        """Return received bytes. After the deadline raise RequestTimeout (408) in a body, else ConnectionResetError."""
         if self._begun:
             data, self._begun = self._begun[:size], self._begun[size:]
             return data
@@ -146,7 +146,7 @@ class Connection:
         return data
 
     def sendall(self, data: bytes) -> None:
-        """Send all; raise ConnectionResetError when the client does not read it."""
+        """Send all data; raise ConnectionResetError if the client does not read it."""
         self._sock.settimeout(SEND_SECONDS)
         try:
             sent = self._sock.send(data)  # gevent's sendall() would first ask for the kernel's buffer
@@ -156,31 +156,31 @@ class Connection:
             raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer") from None
 
     def shutdown(self, how: int) -> None:
-        """Shut down one side; gunicorn then waits for the client to close, and with it everybody else."""
+        """Shut down one side; limit the time that gunicorn then waits for the client to close."""
         self._is_idle, self._deadline = False, time.monotonic() + LINGER_SECONDS
         self._sock.shutdown(how)
 
     def close(self) -> None:
-        """Close the socket, and give the client's place back."""
+        """Close the socket and release the client's place."""
         self._sock.close()
         if self._on_close:
             self._on_close()
             self._on_close = None
 
 
-class Doorkeeper:
-    """Lets connections of clients in, as many as each may have. UNLIMITED_CLIENTS has addresses without a limit."""
+class ConnectionGate:
+    """Accepts connections up to the limits; the addresses in UNLIMITED_CLIENTS have no limit of their own."""
 
     def __init__(self, connections: int, idle_seconds: float) -> None:
         exempt = (*LOOPBACK, *os.environ.get("UNLIMITED_CLIENTS", "").split(","))
-        self._limit = ClientLimit(connections // SHARE, connections, exempt)
+        self._limit = ClientLimit(connections // CLIENT_SHARE, connections, exempt)
         self._idle_seconds = idle_seconds
         self._logged_at = -LOG_SECONDS
 
     def admit(self, sock: socket.socket, address: str) -> Connection | None:
-        """Return the connection with its deadlines; None for one too many, which is answered 503 and closed."""
+        """Return the connection with its deadlines; answer 503, close and return None above the limit."""
         if self._limit.take(address):
-            return Connection(sock, self._idle_seconds, partial(self._limit.give_back, address))
+            return Connection(sock, self._idle_seconds, partial(self._limit.release, address))
         if time.monotonic() - self._logged_at > LOG_SECONDS:
             self._logged_at = time.monotonic()
             log.warning("%s holds as many connections as one client may; more are refused", address)
@@ -192,18 +192,18 @@ class Doorkeeper:
 
 
 class ThreadWorker(gthread.ThreadWorker):
-    """A thread for each request whose head is there: until then a connection waits without one."""
+    """Gives a request a thread once its head is complete; until then a connection waits without one."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._doorkeeper = Doorkeeper(self.cfg.worker_connections, self.cfg.keepalive)
+        self._gate = ConnectionGate(self.cfg.worker_connections, self.cfg.keepalive)
 
     def enqueue_req(self, conn: Any) -> None:
-        """Give the connection a thread; a new one waits for its head first."""
+        """Give the connection a thread; a new connection waits for its head first."""
         if isinstance(conn.sock, Connection):
             super().enqueue_req(conn)
             return
-        admitted = self._doorkeeper.admit(conn.sock, conn.client[0])
+        admitted = self._gate.admit(conn.sock, conn.client[0])
         if admitted is None:
             self.nr_conns -= 1
             return
@@ -217,12 +217,12 @@ class ThreadWorker(gthread.ThreadWorker):
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
-        """Take a part of a request's head."""
+        """Read a part of a request's head."""
         if conn.sock.has_head():
             super().on_pending_socket_readable(conn, client)
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
-        """Take the first part of the next request on a connection."""
+        """Read the first part of the next request on a connection."""
         if conn.sock.has_head():
             super().on_client_socket_readable(conn, client)
             return
@@ -231,7 +231,7 @@ class ThreadWorker(gthread.ThreadWorker):
         self._wait_for_head(conn)
 
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Answer a request whose head is there."""
+        """Answer a request whose head is complete."""
         conn.sock.begin_body()
         try:
             return bool(super().handle_request(req, conn))
@@ -240,28 +240,28 @@ class ThreadWorker(gthread.ThreadWorker):
 
 
 def make_gevent_worker() -> type:
-    """Return the class for gevent, which not every service has."""
-    from gunicorn.workers import ggevent  # noqa: PLC0415  see above
+    """Return the gevent worker class; import gevent only here, because not every service has it."""
+    from gunicorn.workers import ggevent  # noqa: PLC0415  optional
 
     class GeventWorker(ggevent.GeventWorker):
-        """A greenlet for each connection."""
+        """Serves each connection in a greenlet."""
 
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
-            self._doorkeeper = Doorkeeper(self.worker_connections, self.cfg.keepalive)
+            self._gate = ConnectionGate(self.worker_connections, self.cfg.keepalive)
 
         def timeout_ctx(self) -> Any:
-            """Return what limits the time for a request's head: nothing here, the connection has deadlines."""
+            """Return no timeout for a request's head: the connection has deadlines."""
             return nullcontext()
 
         def handle(self, listener: Any, client: Any, addr: Any) -> None:
             """Serve a connection."""
-            admitted: Any = self._doorkeeper.admit(client, addr[0])
+            admitted: Any = self._gate.admit(client, addr[0])
             if admitted is not None:
                 super().handle(listener, admitted, addr)
 
         def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> bool:
-            """Answer a request whose head is there."""
+            """Answer a request whose head is complete."""
             sock.begin_body()
             try:
                 return bool(super().handle_request(listener_name, req, sock, addr))

@@ -1,7 +1,6 @@
-"""One GET with one deadline for all of it and a limit on its bytes, whoever is on the other side.
+"""One GET with a total deadline and a limit on the bytes of its answer.
 
-A timeout of a socket is for each read: a peer that sends a byte a second never reaches it.
-The same file lies in each service's folder that uses it, for each stands alone; a test holds the copies equal.
+A socket's timeout applies to each read: a peer that sends a byte a second never reaches it.
 """
 
 import http.client
@@ -10,7 +9,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from exchange import connect, time_left
+from cnet_service.exchange import connect, time_left
 
 RECEIVE_BYTES = 64 * 1024
 
@@ -38,20 +37,19 @@ class _Received:
         return io.BytesIO(self._data)
 
 
-def fetch(url: str, seconds: float, most_bytes: int) -> Answer:
-    """Return the answer to a GET; raise NoAnswerError when it is not complete after `seconds`.
+def fetch(url: str, seconds: float, max_bytes: int) -> Answer:
+    """Return the answer to a GET; raise NoAnswerError if it is not complete after `seconds`.
 
-    `most_bytes` limits the answer with its headers. Only resolving a host name has its own timeout (the
-    resolver's); the lab's URLs have addresses.
+    `max_bytes` limits the answer with its headers. Resolving a host name has the resolver's own timeout.
     """
     try:
-        return parse(receive(url, time.monotonic() + seconds, most_bytes))
-    except Exception as failure:  # whatever a peer sends, it is no answer
+        return parse(receive(url, time.monotonic() + seconds, max_bytes))
+    except Exception as failure:  # a peer may send anything
         raise NoAnswerError(f"{url}: {str(failure) or type(failure).__name__}") from failure
 
 
-def receive(url: str, deadline: float, most_bytes: int) -> bytes:
-    """Send a GET and return all that comes until the peer closes."""
+def receive(url: str, deadline: float, max_bytes: int) -> bytes:
+    """Send a GET and return all bytes until the peer closes."""
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
@@ -65,12 +63,12 @@ def receive(url: str, deadline: float, most_bytes: int) -> bytes:
             if not part:
                 return bytes(received)
             received += part
-            if len(received) > most_bytes:
-                raise ValueError(f"the answer is longer than {most_bytes} bytes")
+            if len(received) > max_bytes:
+                raise ValueError(f"the answer is longer than {max_bytes} bytes")
 
 
 def parse(received: bytes) -> Answer:
-    """Return the HTTP answer in what was received; raise when it is none, or not whole."""
+    """Return the HTTP answer in these bytes; raise if it is invalid or incomplete."""
     answer = http.client.HTTPResponse(_Received(received))  # type: ignore[arg-type]  # it only calls makefile
     answer.begin()
     return Answer(answer.status, answer.headers, answer.read())

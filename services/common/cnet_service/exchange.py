@@ -1,7 +1,6 @@
-"""One HTTP exchange within one total deadline; only its status counts.
+"""One HTTP exchange within one total deadline; only the status of the answer is read.
 
-A socket's own timeout starts anew with each byte, so a peer that sends a byte now and then could hold the caller
-for ever. The same file lies in each service's folder, for each stands alone; a test holds the copies equal.
+A socket's own timeout restarts with each byte, so a peer that sends a byte now and then could hold the caller for ever.
 """
 
 import re
@@ -17,7 +16,7 @@ STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])( [^\r\n]*)?\r\n")
 def ask_status(host: str, port: int, request: bytes, seconds: float) -> int:
     """Send a request over a connection of its own and return the status of the answer.
 
-    Raises OSError when there is no answer within `seconds`, ValueError when it is not HTTP or its head is too long.
+    Raise OSError if there is no answer within `seconds`, ValueError if it is not HTTP or its head is too long.
     """
     deadline = time.monotonic() + seconds
     with connect(host, port, deadline) as connection:
@@ -25,7 +24,7 @@ def ask_status(host: str, port: int, request: bytes, seconds: float) -> int:
 
 
 def exchange(connection: socket.socket, request: bytes, deadline: float) -> int:
-    """Send a request and return the status of the answer; raises the same."""
+    """Send a request and return the status of the answer; raise as `ask_status` does."""
     connection.settimeout(time_left(deadline))
     connection.sendall(request)
     status = read_status(connection, deadline)
@@ -34,7 +33,7 @@ def exchange(connection: socket.socket, request: bytes, deadline: float) -> int:
 
 
 def connect(host: str, port: int, deadline: float, source: str | None = None) -> socket.socket:
-    """Return a connection to the first address of `host` that takes one, from the address `source`."""
+    """Return a connection from `source` to the first address of `host` that accepts one."""
     failure: OSError = ConnectionError(f"{host} has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         try:
@@ -56,7 +55,7 @@ def connect(host: str, port: int, deadline: float, source: str | None = None) ->
 
 
 def time_left(deadline: float) -> float:
-    """Return the seconds until `deadline`; raises TimeoutError when there are none."""
+    """Return the seconds until `deadline`; raise TimeoutError after it."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("no answer in time")
@@ -81,7 +80,7 @@ def read_status(connection: socket.socket, deadline: float) -> int:
 
 
 def drain(connection: socket.socket, deadline: float) -> None:
-    """Read a short body: closing a connection with unread bytes sends a reset. It stops after MAX_BODY_BYTES."""
+    """Read at most MAX_BODY_BYTES of the body, because closing a connection with unread bytes sends a reset."""
     unread = MAX_BODY_BYTES
     with suppress(OSError):
         while unread > 0:

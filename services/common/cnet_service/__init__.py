@@ -1,0 +1,1 @@
+"""What the services share: the application, errors, logs, metrics, the registry's client, gunicorn's settings."""

@@ -1,0 +1,140 @@
+"""The instances of a service: at first those of the last run, then the registry's list.
+
+A thread asks the registry once and then waits for changes. While the registry does not answer or answers wrongly,
+the last list stays in use: no request waits for the registry.
+"""
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field, IPvAnyAddress, TypeAdapter, ValidationError
+
+from cnet_service.errors import describe_failure
+from cnet_service.fetch import fetch
+
+WAIT_SECONDS = 10  # the registry may delay its answer so long while nothing changes
+ANSWER_SECONDS = 2.0  # the deadline of an answer, after that delay
+MAX_BYTES = 1024 * 1024  # five times a list of 1000 instances, the registry's limit
+PAUSE_SECONDS = 0.05  # between two questions, if the registry answers at once
+RETRY_SECONDS = 0.25
+MAX_PORT = 65535
+OK, NOT_FOUND = 200, 404
+
+log = logging.getLogger("service")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An instance as the registry lists it."""
+
+    name: str
+    url: str
+    passing: bool
+
+
+class ListItem(BaseModel):
+    """An instance in an answer of /discover/NAME?all=1; other fields of it are ignored."""
+
+    instance_id: str
+    ip: IPvAnyAddress
+    port: int = Field(ge=1, le=MAX_PORT, strict=True)
+    health: str
+
+
+LIST = TypeAdapter(list[ListItem])
+
+
+def read_list(body: bytes) -> list[Listed]:
+    """Return the instances in an answer of /discover/NAME?all=1; raise ValueError if it is not such a list."""
+    try:
+        items = LIST.validate_json(body)
+    except ValidationError as failure:
+        raise ValueError(f"not a list of instances: {' '.join(describe_failure(failure))}") from None
+    return [Listed(item.instance_id, url_of(item), item.health == "passing") for item in items]
+
+
+def url_of(item: ListItem) -> str:
+    """Return the URL of an instance."""
+    host = f"[{item.ip}]" if item.ip.version == 6 else item.ip  # noqa: PLR2004  IPv6
+    return f"http://{host}:{item.port}"
+
+
+class Watch:
+    """Calls `changed` with the list saved in the file `memory`, then with each new list."""
+
+    def __init__(
+        self, registry: str, service: str, memory: Path, changed: Callable[[list[Listed]], None]
+    ) -> None:
+        self._url = f"{registry}/discover/{quote(service, safe='')}?all=1"
+        self._service = service
+        self._memory = memory
+        self._changed = changed
+        self._remembered = b""
+        self._can_remember = True
+
+    def begin(self) -> None:
+        """Call `changed` with the saved list, then watch in a thread."""
+        self._recall()
+        threading.Thread(target=self._watch, name=f"watch {self._service}", daemon=True).start()
+
+    def _recall(self) -> None:
+        try:
+            body = self._memory.read_bytes()
+            self._changed(read_list(body))
+            self._remembered = body
+        except FileNotFoundError:
+            log.info("no instance of %s is remembered", self._service)
+        except (OSError, ValueError) as failure:
+            log.warning("ignoring the remembered instances in %s: %s", self._memory, failure)
+
+    def _watch(self) -> None:
+        index, is_failing = "", False
+        while True:
+            try:
+                index = self._ask(index)
+                is_failing = False
+            except Exception as failure:  # the next answer may be valid
+                if not is_failing:
+                    log.warning(
+                        "the registry gives no list of %s, keeping the last one: %s", self._service, failure
+                    )
+                index, is_failing = "", True
+            time.sleep(RETRY_SECONDS * random.uniform(0.5, 1) if is_failing else PAUSE_SECONDS)  # noqa: S311  no secret
+
+    def _ask(self, index: str) -> str:
+        wait = WAIT_SECONDS if index else 0
+        query = f"&index={quote(index)}&wait={wait}" if index else ""
+        answer = fetch(self._url + query, wait + ANSWER_SECONDS, MAX_BYTES)
+        if answer.status == OK:
+            self._changed(read_list(answer.body))
+            self._remember(answer.body)
+        elif answer.status != NOT_FOUND:  # a service that is not there yet is worth waiting for
+            raise ValueError(f"the registry answered {answer.status}")
+        return answer.headers.get("X-Index", "")
+
+    def _remember(self, body: bytes) -> None:
+        """Write the list by rename, so that the file is complete after a crash; go on if the disk is full."""
+        if body == self._remembered:
+            return
+        new = self._memory.with_suffix(f".{os.getpid()}.new")
+        try:
+            with new.open("wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._memory)
+            self._remembered, self._can_remember = body, True
+        except OSError as failure:
+            if self._can_remember:
+                log.warning("cannot write %s, going on without it: %s", self._memory, failure)
+            self._can_remember = False
+            with suppress(OSError):  # a read-only file system refuses this too
+                new.unlink()
