@@ -1,4 +1,4 @@
-"""Reads what `conntrack -L` prints (conntrack-tools, also with -o extended): a connection a line. Pure.
+"""Parse what `conntrack -L` prints (conntrack-tools, also with -o extended): one connection a line. Pure.
 
 tcp 6 431999 ESTABLISHED src=A dst=B sport=1 dport=2 src=B dst=C sport=2 dport=3 [ASSURED] mark=0 use=1
                          as it was sent              as answers come back
@@ -38,7 +38,7 @@ class Tuple:
 
 @dataclass(frozen=True)
 class Connection:
-    """One entry of the connection tracking table."""
+    """An entry of the connection tracking table."""
 
     protocol: str  # a number where conntrack knows no name for it: `conntrack -D -p` takes both
     state: str

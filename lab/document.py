@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.escape import for_markdown
+from lab.escape import code_for_markdown, for_markdown
 from lab.whole_file import draft_of
 
 _NUMBER = re.compile(r"[-+~<]?\d[\d,]*(\.\d+)?( ?(%|ms|s|us|[kMG]?B|bytes|times|packets/s|bytes/s))?")
@@ -19,11 +19,15 @@ _NO_VALUE = ("", "-", "unknown")
 
 @dataclass(frozen=True)
 class Rows:
-    """A table; `widths` are the columns' shares of the page, though a column is no wider than its texts need."""
+    """A table; `widths` are the columns' shares of the page, though a column is no wider than its texts need.
+
+    The columns whose headings are in `code` are monospaced.
+    """
 
     headings: Sequence[str]
     cells: Sequence[Sequence[object]]
     widths: Sequence[float]
+    code: Sequence[str] = ()
 
     def texts(self) -> list[list[str]]:
         """Return the cells as text, integers with separators."""
@@ -97,5 +101,6 @@ def _markdown(block: Block) -> list[str]:
     if isinstance(block, Picture):
         return [f"![{for_markdown(block.alternative)}]({block.path.name})"]
     rule = ["---:" if number else "---" for number in block.are_numbers()]
-    rows = [[for_markdown(cell) for cell in row] for row in (block.headings, *block.texts())]
-    return [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
+    escapes = [code_for_markdown if heading in block.code else for_markdown for heading in block.headings]
+    rows = [[escape(cell) for escape, cell in zip(escapes, row, strict=True)] for row in block.texts()]
+    return [f"| {' | '.join(row)} |" for row in (map(for_markdown, block.headings), rule, *rows)]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reportlab.lib import colors
-from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.pagesizes import A4, landscape
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
@@ -32,25 +31,22 @@ _INK, _FAINT, _BAND = colors.HexColor("#1b2733"), colors.HexColor("#5b6b7a"), co
 _BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=9, leading=12, textColor=_INK)
 _CELL = ParagraphStyle("cell", _BODY, fontSize=8, leading=10)
 _SMALL_CELL = ParagraphStyle("small cell", _CELL, fontSize=6.5, leading=8)
+_CODE = ParagraphStyle("code", _SMALL_CELL, fontName="Courier")
 _TITLE = ParagraphStyle("title", _BODY, fontName="Helvetica-Bold", fontSize=18, leading=22)
 _SECTION = ParagraphStyle("section", _TITLE, fontSize=12, leading=15, spaceBefore=10, spaceAfter=4)
 _SMALL = ParagraphStyle("small", _BODY, textColor=_FAINT)
-_MANY_COLUMNS, _MOST_OF_CELL = 9, 400
+_MANY_COLUMNS, _MAX_CELL = 9, 400  # _MAX_CELL in characters
 _MARGIN, _PADDING = 12 * mm, 6  # the padding is that of reportlab's frames
 _WIDTH = landscape(A4)[0] - 2 * (_MARGIN + _PADDING)
 _HEIGHT = landscape(A4)[1] - 2 * (_MARGIN + _PADDING) - 3 * mm
 _GAP = 24  # between columns
-_LEAST_ROOM = 30 * mm
+_MIN_ROOM = 30 * mm
 _FEW_ROWS = 4  # a table is not split so that fewer rows are alone on a page
 _KEPT_WHOLE = 0.75  # of a page's height: a higher section may be split between pages
 _NEARLY_EMPTY = 0.2  # of a page's height
 # Tried in turn until the last page is not nearly empty: scale of pictures and gaps, and share of a page's height used.
 _TRIALS = (
-    (1.0, 1.0),
-    (0.9, 1.0),
-    (0.8, 1.0),
-    (0.7, 1.0),
-    (0.6, 1.0),
+    *((scale, 1.0) for scale in (1.0, 0.9, 0.8, 0.7, 0.6)),
     (1.0, 0.9),
     (1.0, 0.8),
     (1.0, 0.7),
@@ -74,7 +70,7 @@ class _Pages(SimpleDocTemplate):
         super().__init__(
             str(path),
             pagesize=landscape(A4),
-            title=shortened(on_one_line(title), _MOST_OF_CELL),
+            title=shortened(on_one_line(title), _MAX_CELL),
             leftMargin=_MARGIN,
             rightMargin=_MARGIN,
             topMargin=_MARGIN,
@@ -158,11 +154,11 @@ def _room_for(flowables: list[Flowable]) -> float:
     room = _height(flowables[0])
     for flowable in flowables[1:]:
         height = _height(flowable)
-        if isinstance(flowable, (Image, _Beside)) or room + height < _LEAST_ROOM:
+        if isinstance(flowable, (Image, _Beside)) or room + height < _MIN_ROOM:
             room += height
         else:
-            room += _LEAST_ROOM
-        if room >= _LEAST_ROOM:
+            room += _MIN_ROOM
+        if room >= _MIN_ROOM:
             break
     return room
 
@@ -174,28 +170,29 @@ def _flowable(block: Block, tightness: float) -> Flowable:
 
 
 def _table(rows: Rows) -> Table:
-    cell = _SMALL_CELL if len(rows.headings) > _MANY_COLUMNS else _CELL
-    head = ParagraphStyle("head", cell, fontName="Helvetica-Bold")
-    styles = [
-        tuple(
-            ParagraphStyle("number", style, alignment=TA_RIGHT) if number else style for style in (head, cell)
-        )
-        for number in rows.are_numbers()
-    ]
+    styles = _styles(rows)
     lines = [
-        [
-            Paragraph(for_pdf(text, most=_MOST_OF_CELL), style[min(line, 1)])
-            for text, style in zip(texts, styles, strict=True)
-        ]
-        for line, texts in enumerate((rows.headings, *rows.texts()))
+        [Paragraph(for_pdf(text, most=_MAX_CELL), style) for text, style in zip(texts, line, strict=True)]
+        for texts, line in [(rows.headings, styles[0]), *((texts, styles[1]) for texts in rows.texts())]
     ]
     together = [("NOSPLIT", (0, 0), (-1, _FEW_ROWS)), ("NOSPLIT", (0, -_FEW_ROWS), (-1, -1))]
     few = len(lines) <= _FEW_ROWS
     look = TableStyle([*_LOOK, *([("NOSPLIT", (0, 0), (-1, -1))] if few else together)])
-    return Table(lines, colWidths=_widths(rows, head, cell), style=look, repeatRows=1, hAlign="LEFT")
+    return Table(lines, colWidths=_widths(rows, *styles), style=look, repeatRows=1, hAlign="LEFT")
 
 
-def _widths(rows: Rows, head: ParagraphStyle, cell: ParagraphStyle) -> list[float]:
+def _styles(rows: Rows) -> tuple[list[ParagraphStyle], list[ParagraphStyle]]:
+    """Return the style of each column's heading, and of its cells."""
+    size = _SMALL_CELL if len(rows.headings) > _MANY_COLUMNS else _CELL
+    heads, cells = [], []
+    for heading, is_number in zip(rows.headings, rows.are_numbers(), strict=True):
+        side: Literal[0, 2] = 2 if is_number else 0  # to the right or to the left
+        heads.append(ParagraphStyle("head", size, fontName="Helvetica-Bold", alignment=side))
+        cells.append(ParagraphStyle("cell", _CODE if heading in rows.code else size, alignment=side))
+    return heads, cells
+
+
+def _widths(rows: Rows, heads: list[ParagraphStyle], cells: list[ParagraphStyle]) -> list[float]:
     """Return the columns' widths: what their texts need, or their shares of the rest of the page."""
     needed = [
         max(
@@ -203,7 +200,7 @@ def _widths(rows: Rows, head: ParagraphStyle, cell: ParagraphStyle) -> list[floa
             for text, style in [(heading, head), *((text, cell) for text in column)]
         )
         + _GAP
-        for heading, *column in zip(rows.headings, *rows.texts(), strict=True)
+        for head, cell, heading, *column in zip(heads, cells, rows.headings, *rows.texts(), strict=True)
     ]
     left, widths = _WIDTH, dict[int, float]()
     while True:  # a column that needs less than its share leaves the rest to the others

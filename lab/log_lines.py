@@ -37,7 +37,9 @@ TEXT = re.compile(
 LEVELS = {"*": "notice", "#": "warning", "-": "info", ".": "debug", "log": "info", "warn": "warning"}
 PROBLEMS = {"warning", "error", "fatal", "panic", "crit", "critical", "alert", "emerg"}
 ERROR_ANYWHERE = re.compile(r"FATAL|PANIC|ERROR|Error|[Nn]o space|start\.sh: ")  # in a line without a level
-CONSEQUENCE = re.compile(r"a dependency does not answer: |.*\[ERROR\] (?:Worker|Shutting down|Reason)|.*HaltServer")
+CONSEQUENCE = re.compile(
+    r"a dependency does not answer: |.*\[ERROR\] (?:Worker|Shutting down|Reason)|.*HaltServer"
+)
 ERROR_LINE = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception)(?::|$)|Fatal|FATAL")
 
 

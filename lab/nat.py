@@ -147,9 +147,10 @@ def _state_lines(state: str) -> Iterator[str]:
 def main(arguments: Sequence[str]) -> int:
     """Print the assignments for bash; return 1 if the kernel does not take the rules."""
     state, *guarded = arguments
-    has_docker = ":DOCKER-USER " in output_of("iptables-save", "-t", "filter")
+    saved = output_of("iptables-save")
+    wanted = wanted_rules(load(), state, guarded, has_docker="\n:DOCKER-USER " in saved)
     try:
-        print(compare(["iptables"], CHAINS, wanted_rules(load(), state, guarded, has_docker=has_docker)))
+        print(compare({"iptables": saved}, CHAINS, wanted))
     except CannotLoadError as error:
         print(f"the kernel does not take the rules: {error}", file=sys.stderr)
         return 1

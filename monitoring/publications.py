@@ -57,7 +57,7 @@ def publications(
 
 
 def _leads_into(destination: Destination, networks: Iterable[Network]) -> bool:
-    """Tell whether a destination is, or may be, in one of the networks."""
+    """Decide whether a destination is, or may be, in one of the networks."""
     ranges = [_range(text) for text in destination.addresses]
     known = [pair for pair in ranges if pair]
     return (

@@ -34,7 +34,7 @@ start() { # NAMESPACE PROGRAM
     unshare --mount --ipc --uts --pid "$BASH" "$ROOT/scripts/lib/container.sh" "$ROOT" "$2" "$1"
 }
 
-# A container whose parent was killed ends by itself after a moment. Wait for that: two PostgreSQLs must not share files.
+# A container whose parent was killed ends by itself after a moment. Wait: two PostgreSQLs must not share files.
 end_leftovers() { # NAMESPACE
   local pids
   mapfile -t pids < <(leftovers "$1")
@@ -42,7 +42,9 @@ end_leftovers() { # NAMESPACE
   retry_until 10 no_leftovers "$1" ||
     die "$INSTANCE_ID: processes of its previous start do not end: $(leftovers "$1" | tr '\n' ' ')"
 }
-leftovers() { ip netns pids "$1" | xargs -r ps -o pid=,uid= -p | awk -v user="$SERVICE_USER" '$2 == user { print $1 }'; }
+leftovers() { # NAMESPACE
+  ip netns pids "$1" | xargs -r ps -o pid=,uid= -p | awk -v user="$SERVICE_USER" '$2 == user { print $1 }'
+}
 no_leftovers() { [[ -z $(leftovers "$1") ]]; }
 
 # Enter the control groups of a process.
@@ -68,7 +70,8 @@ exec_in() { # NODE COMMAND...
   done
   local command=(nsenter --target "$pid" --mount --net --pid --ipc --uts
     env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/state LANG=C.UTF-8
-    setsid setpriv --pdeathsig KILL --reuid "$user" --regid "$user" --clear-groups --no-new-privs --inh-caps -all --bounding-set -all -- "${@:2}")
+    setsid setpriv --pdeathsig KILL --reuid "$user" --regid "$user" --clear-groups --no-new-privs
+    --inh-caps -all --bounding-set -all -- "${@:2}")
   # Never pass the terminal on: who has it open can type into root's shell (TIOCSTI, ioctl_tty(2)).
   [[ ! -t 0 ]] || exec </dev/null
   if [[ -t 1 || -t 2 ]]; then
@@ -86,7 +89,9 @@ export_secrets() {
 }
 
 # Only a port below 1024 needs a capability.
-capabilities() { if ((SERVICE_PORT < 1024 || ${DNS_PORT:-1024} < 1024)); then echo -all,+net_bind_service; else echo -all; fi; }
+capabilities() {
+  if ((SERVICE_PORT < 1024 || ${DNS_PORT:-1024} < 1024)); then echo -all,+net_bind_service; else echo -all; fi
+}
 
 show_container() { # NODE
   local pid
@@ -101,7 +106,8 @@ show_container() { # NODE
 list_view() { # as the service's user, in its container
   printf 'host name    %s\n' "$(</proc/sys/kernel/hostname)"
   printf 'sees         %s\n' "$(echo /* /services/*)"
-  printf 'writes       %s\n' "$(find / -path /proc -prune -o -writable ! -type l -print -prune 2>/dev/null | sort | paste -sd' ')"
+  printf 'writes       %s\n' \
+    "$(find / -path /proc -prune -o -writable ! -type l -print -prune 2>/dev/null | sort | paste -sd' ')"
   printf 'processes    %s\n' "$(ps -eo args= --sort pid | awk '!/^(bash -c|ps -eo|awk|paste) /' | paste -sd';')"
   printf 'listens      %s\n' "$(ss -Hlntu | awk '{ print $1 "/" $5 }' | sort | paste -sd' ')"
   printf 'unix sockets %s\n' "$(ss -Hlx | awk '{ print $5 }' | sort | paste -sd' ')"

@@ -9,7 +9,7 @@
 #   note      works, but there is something to know
 #   problem   `up` will fail; the exit status is 1
 # Without root, checks that need it are skipped and named. Kernel features are tried in a temporary network namespace;
-# the kernel may load modules for that, but never br_netfilter, which would send other bridges' packets through iptables.
+# the kernel may load modules for that, but not br_netfilter, which would send other bridges' packets through iptables.
 # TOPOLOGY=NAME|PATH checks another table.
 
 # shellcheck source=scripts/topology.sh
@@ -96,11 +96,14 @@ one() { # NAME
 # A check that hangs or fails becomes a finding itself.
 run_check() { # NAME
   local said status=0
-  said=$(timeout --kill-after=1 "$TIMEOUT_SECONDS" "$BASH" "$ROOT/scripts/doctor.sh" one "$1" 2>&1 </dev/null) || status=$?
+  said=$(timeout --kill-after=1 "$TIMEOUT_SECONDS" "$BASH" "$ROOT/scripts/doctor.sh" one "$1" 2>&1 </dev/null) ||
+    status=$?
   grep -E $'^(ok|note|problem|skipped)\t' <<<"$said" || true # there may be none
   case $status in
     0) ;;
-    124 | 137) NAME=$1 note "no answer within $TIMEOUT_SECONDS s" "bash -x scripts/doctor.sh one $1 shows where it waits" ;;
+    124 | 137)
+      NAME=$1 note "no answer within $TIMEOUT_SECONDS s" "bash -x scripts/doctor.sh one $1 shows where it waits"
+      ;;
     *) NAME=$1 note "the check failed: $(tail -n 1 <<<"$said")" "bash -x scripts/doctor.sh one $1 shows where" ;;
   esac
 }
@@ -157,7 +160,8 @@ show_json() { # without jq, which may be missing
     split_finding
     [[ $level != problem ]] || problems=$((problems + 1))
     [[ $level != note ]] || notes=$((notes + 1))
-    printf '%s\n{"level":"%s","check":"%s","finding":%s,"fix":%s}' "$comma" "$level" "$name" "$(json "$text")" "$(json "$fix")"
+    printf '%s\n{"level":"%s","check":"%s","finding":%s,"fix":%s}' \
+      "$comma" "$level" "$name" "$(json "$text")" "$(json "$fix")"
     comma=,
   done
   printf '],\n"problems":%d,"notes":%d}\n' "$problems" "$notes"

@@ -13,10 +13,12 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 # COMMAND:PACKAGE on Debian and Ubuntu.
-TOOLS=(ip:iproute2 bridge:iproute2 ss:iproute2 iptables:iptables ebtables:iptables nft:nftables conntrack:conntrack jq:jq curl:curl
-  ping:iputils-ping fping:fping sysctl:procps fuser:psmisc setpriv:util-linux nsenter:util-linux flock:util-linux hostname:hostname
-  nginx:nginx-light redis-server:redis-server postgres:postgresql dot:graphviz tcpdump:tcpdump python3:python3 git:git)
-DEV_TOOLS=(bats:bats socat:socat shellcheck:shellcheck shfmt:shfmt ab:apache2-utils pdftoppm:poppler-utils newuidmap:uidmap)
+TOOLS=(ip:iproute2 bridge:iproute2 ss:iproute2 iptables:iptables ebtables:iptables nft:nftables conntrack:conntrack
+  jq:jq curl:curl ping:iputils-ping fping:fping sysctl:procps fuser:psmisc setpriv:util-linux nsenter:util-linux
+  flock:util-linux hostname:hostname nginx:nginx-light redis-server:redis-server postgres:postgresql dot:graphviz
+  tcpdump:tcpdump python3:python3 git:git)
+DEV_TOOLS=(bats:bats socat:socat shellcheck:shellcheck shfmt:shfmt ab:apache2-utils pdftoppm:poppler-utils
+  newuidmap:uidmap)
 OPTIONAL_DEV_TOOLS=(tshark:tshark chromium:chromium promtool:prometheus) # Ubuntu has chromium as a snap only
 SERVERS=(nginx redis-server postgresql prometheus)
 

@@ -6,7 +6,8 @@
 #   scripts/report.sh distribution   which instance answered how many requests, and when (CSV, PNG)
 #   scripts/report.sh proof      try each possible flow; 1 if any differs from the policy (CSV, PNG)
 #   scripts/report.sh documents  the security policy, isolation and routing, with their proof (Markdown, PDF)
-#   scripts/report.sh health [OPTION...]   state and latency of each service: --once (or ONCE=1), --json, --csv FILE, --report FOLDER
+#   scripts/report.sh health [OPTION...]   state and latency of each service: --once (or ONCE=1), --json, --csv FILE,
+#                                          --report FOLDER
 #   scripts/report.sh connections [OPTION...]   connections by service and state: --watch SECONDS, --json
 #   scripts/report.sh help
 
@@ -45,7 +46,8 @@ distribution() {
 proof() {
   local status=0 began=$EPOCHSECONDS
   "$ROOT/security/prove.sh" --csv "$REPORTS/proof.csv" --png "$REPORTS/proof.png" || status=$?
-  (($(stat -c %Y "$REPORTS/proof.csv" 2>/dev/null || echo 0) < began)) || say "also: $REPORTS/proof.csv and $REPORTS/proof.png"
+  (($(stat -c %Y "$REPORTS/proof.csv" 2>/dev/null || echo 0) < began)) ||
+    say "also: $REPORTS/proof.csv and $REPORTS/proof.png"
   return "$status"
 }
 

@@ -13,12 +13,12 @@
 #   scripts/sandbox.sh help
 #
 # PUBLISH=8080,8050 forwards these ports of the machine's 127.0.0.1 to the sandbox, for a browser, while the sandbox
-# runs; PUBLISH=9080:8080 uses another port of the machine. `kill -9 PID` ends a sandbox from outside (unshare(1) ignores
-# other signals).
+# runs; PUBLISH=9080:8080 uses another port of the machine. `kill -9 PID` ends a sandbox from outside, because unshare(1)
+# ignores other signals.
 #
-# It needs no root where the kernel lets users create namespaces. Several can run at the same time. When the command ends,
-# the kernel removes everything it started or created. `world` answers for every address that is not the sandbox's, as the
-# internet does: ip netns exec world curl http://203.0.113.1:8080/
+# It needs no root where the kernel lets users create namespaces. Several can run at the same time. When the command
+# ends, the kernel removes everything it started or created. `world` answers for every address that is not the
+# sandbox's, as the internet does: ip netns exec world curl http://203.0.113.1:8080/
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -48,7 +48,8 @@ netns add world
 link add uplink type veth peer name uplink netns world
 addr add $HOST_ADDRESS/24 brd + dev uplink
 EOF
-  [[ ! -d /proc/sys/net/ipv6/conf ]] || sysctl -qw net.ipv6.conf.uplink.accept_dad=0 # no two seconds of duplicate address detection
+  # Without duplicate address detection, which takes two seconds.
+  [[ ! -d /proc/sys/net/ipv6/conf ]] || sysctl -qw net.ipv6.conf.uplink.accept_dad=0
   ip link set uplink up
   # The world has no route to the lab: it answers only packets from the host's address.
   ip -n world -batch - <<EOF

@@ -61,7 +61,9 @@ row_after() { # NODE: print the row of one more instance
 # If the node shares its namespace, the new one gets an address there; otherwise its own namespace.
 place_after() { # NODE SUCCESSOR COLUMN
   local -n column=$3
-  if [[ $(printf '%s\n' "${NAMESPACE[@]}" | grep -cxF -- "${NAMESPACE[$1]}") -gt 1 ]]; then echo "${column[$1]}"; else "$2" "${column[$1]}"; fi
+  local sharing
+  sharing=$(printf '%s\n' "${NAMESPACE[@]}" | grep -cxF -- "${NAMESPACE[$1]}")
+  if ((sharing > 1)); then echo "${column[$1]}"; else "$2" "${column[$1]}"; fi
 }
 
 rows() { "$ROOT/scripts/topology.sh" dump "$1"; } # TABLE
@@ -153,7 +155,9 @@ remove_traces() { # NODE ADDRESS: its files, and its conntrack entries
 status() {
   load_topology
   local program
-  for program in product-service order-service; do printf '%-18s %s\n' "$program" "$(nodes_running "$program" | wc -l)"; done
+  for program in product-service order-service; do
+    printf '%-18s %s\n' "$program" "$(nodes_running "$program" | wc -l)"
+  done
 }
 
 case ${1:-} in

@@ -49,7 +49,8 @@ check_readable() { # each service runs as its own user, who must be able to read
 }
 
 # What a program cannot become ready without. The cache is not among it.
-declare -A NEEDS=(["nginx"]=api-gateway ["api-gateway"]='product-service order-service' ["order-service"]='product-service postgres')
+declare -A NEEDS=(["nginx"]=api-gateway ["api-gateway"]='product-service order-service'
+  ["order-service"]='product-service postgres')
 
 check_services() {
   [[ -n $(services) ]] || return 0

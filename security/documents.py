@@ -1,83 +1,82 @@
-"""The security policy, isolation and routing, as documents: from tables, the live system and a proof.
+"""Documents of the security policy, isolation and routing: from the tables, the live system and a proof.
 
-python -m security.documents DIRECTORY    called through scripts/report.sh documents, which makes the world
+python -m security.documents DIRECTORY    called by security/prove.sh documents, which makes the outside
 
-Writes security_policy.md and .pdf, isolation.md and .pdf, and the proof's heat map. Exit status 1 when the
-policy is not proven: the documents then say what differs.
+Writes security_policy.md and .pdf, isolation.md and .pdf, and the proof's heat map. Exit status 1 if the
+proof fails; the documents then contain the differences.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 from lab.document import Document, Picture, Rows, Section, write
-from lab.ruleset.iptables import live_rules
+from lab.ruleset.iptables import Rule, live_rules
 from lab.table import TableError
 from lab.topology import Topology
 from security.explain.snapshot import Place, take_snapshot
+from security.policy.compiler import drop_chain
 from security.policy.model import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
 from security.policy.table import load
-from security.proof.__main__ import outside_of_proof
 from security.proof.heatmap import write_png
-from security.proof.nflog import Occupied
-from security.proof.report import Proof, open_flows, prove
+from security.proof.nflog import GroupTakenError
+from security.proof.probe import outside_from_environment
+from security.proof.proof import Proof, prove
+from security.proof.report import cell, open_flows, places_of
 
-COMMAND = "make documents"
-_KINDS = ("CNET-WIRE-", "CNET-TO-", "CNET-DROP-")
+_CHAIN_KINDS = ("CNET-WIRE-", "CNET-TO-", drop_chain(""))
 
 
 def security_policy(proof: Proof, heat_map: Path) -> Document:
-    """Say who may talk to whom, how it is enforced, and that it was tried."""
-    policy = proof.policy
+    """Return who may open a connection to whom, how it is enforced, and that it was tried."""
+    policy, rules = proof.policy, live_rules()
+    order = (
+        "The first line that matches a packet decides. From the world, a node is reachable only through a "
+        "published port."
+    )
     return Document(
         f"Security policy: {policy.path.stem}",
         _made(policy),
         [
             Section("In short", list(_in_short(proof))),
-            Section("Who may open a connection to whom", [_order(), _lines(policy)]),
-            Section("What holds whatever the lines say", [_built_in()]),
-            Section("How it is enforced", list(_enforcement())),
-            Section(
-                "Proof", [proof.summary + ".", _matrix(proof), Picture(heat_map, "the proof as a heat map")]
-            ),
+            Section("Who may open a connection to whom", [order, _lines(policy)]),
+            Section("What is dropped whatever the lines say", [_built_in(rules)]),
+            Section("How it is enforced", [_ENFORCEMENT, _chains(rules)]),
+            Section("Proof", [*_proof(proof), Picture(heat_map, "the proof as a heat map")]),
             Section("Differences", _differences(proof)),
         ],
     )
 
 
 def isolation(proof: Proof) -> Document:
-    """Say which networks there are, which routes lead where, and what passes between them."""
+    """Return which networks there are, which routes lead where, and what passes between them."""
     topology = proof.policy.topology
-    snapshot = take_snapshot(node.namespace for node in topology.nodes)
-    namespaces = dict.fromkeys(node.namespace for node in topology.nodes)
+    namespaces = list(dict.fromkeys(node.namespace for node in topology.nodes))
+    snapshot = take_snapshot(namespaces)
     routes = [row for name in namespaces for row in _routes(f"namespace {name}", snapshot.namespaces[name])]
     ours = {bridge.name for bridge in topology.bridges}
-    closed = sorted(ours.difference(snapshot.host.forwards))
     routes += [row for row in _routes("host", snapshot.host) if row[2] in ours or row[1] == "0.0.0.0/0"]
+    blocked = sorted(ours.difference(snapshot.host.forwards))
+    forwarding = (
+        f" The host does not forward from {', '.join(blocked)}: forwarding is 0 there." if blocked else ""
+    )
+    text = (
+        "A node has a route to its own network; everything else goes to the host, which forwards it."
+        + forwarding
+    )
     return Document(
         f"Network isolation and routing: {topology.path.stem}",
         _made(proof.policy),
         [
             Section("Networks", [_networks(topology)]),
             Section("Nodes", [_nodes(topology)]),
-            Section(
-                "Routes, as they are",
-                [
-                    "A node knows its own network; all else goes to the host, which forwards"
-                    + (
-                        " it."
-                        if not closed
-                        else f" nothing at the moment that comes from {', '.join(closed)}: forwarding is 0 there."
-                    ),
-                    Rows(("where", "to", "by", "through"), routes, (3, 3, 3, 3)),
-                ],
-            ),
-            Section("What passes between the networks", [_between(proof), *_never(proof)]),
-            Section("Proof", [proof.summary + ".", _matrix(proof)]),
+            Section("Live routes", [text, Rows(("where", "to", "device", "gateway"), routes, (3, 3, 3, 3))]),
+            Section("What passes between the networks", _between_networks(proof)),
+            Section("Proof", _proof(proof)),
         ],
     )
 
@@ -85,109 +84,72 @@ def isolation(proof: Proof) -> Document:
 def _made(policy: Policy) -> str:
     now = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     tables = f"{policy.path.name} for {policy.topology.path.name}"
-    return f"Generated on {now} by {COMMAND}, from {tables}, and by trying."
+    return f"Generated on {now} by make documents, from {tables} and a proof on the running lab."
 
 
 def _in_short(proof: Proof) -> Iterator[str]:
-    lines = proof.policy.lines
     yield (
-        f"{len(lines)} lines decide; what none of them allows is dropped, logged as DROPPED: and the id of "
-        "the line, and counted. Answers to what was allowed come back by themselves. IPv6 and every other "
-        "protocol are dropped on the wire."
+        f"{len(proof.policy.lines)} lines decide. A packet that none of them allows is dropped, logged as DROPPED: "
+        "with the id of the line, and counted. Replies of allowed connections pass. IPv6 and all other protocols "
+        "are dropped at the bridge's port."
     )
-    yield f"The policy {'is' if not proof.differences else 'is NOT'} proven: {proof.summary}."
-
-
-def _order() -> str:
-    return (
-        "The first line that speaks of a packet decides. From the world a node is reached only through a "
-        "port that the host publishes."
-    )
+    yield f"The policy {'is NOT' if proof.differences else 'is'} proven: {proof.summary}."
 
 
 def _lines(policy: Policy) -> Rows:
-    cells = [
-        (
-            line.id,
-            *(names.replace(",", ", ") for names in line.as_written),
-            ", ".join(line.protocols),
-            ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in line.ports) or "any",
-            line.rate or "",
-            line.verdict,
-            line.reason,
-        )
-        for line in policy.lines
-    ]
-    cells += [
-        (
-            limit.id,
-            limit.as_written.replace(",", ", "),
-            ANY,
-            ANY,
-            ANY,
-            f"{limit.most} at once",
-            LIMIT,
-            limit.reason,
-        )
-        for limit in policy.limits
-    ]
-    return Rows(
-        ("id", "from", "to", "protocol", "port", "rate", "verdict", "reason"), cells, (3, 5, 4, 2, 2, 3, 2, 8)
-    )
+    headings = ("id", "from", "to", "protocol", "port", "rate", "verdict", "reason")
+    cells: list[tuple[object, ...]] = []
+    for line in policy.lines:
+        names = [each.replace(",", ", ") for each in line.as_written]
+        ports = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in line.ports) or ANY
+        protocols = ", ".join(line.protocols)
+        cells.append((line.id, *names, protocols, ports, line.rate or "", line.verdict, line.reason))
+    for limit in policy.limits:
+        names = [limit.as_written.replace(",", ", "), ANY]
+        cells.append((limit.id, *names, ANY, ANY, f"{limit.most} at once", LIMIT, limit.reason))
+    return Rows(headings, cells, (3, 5, 4, 2, 2, 3, 2, 8))
 
 
-def _built_in() -> Rows:
-    counted = _dropped()
-    cells = [
-        (name, reason, f"{counted[name]:,}")
-        for name, reason in BUILT_IN.items()
-        if name not in ("answers", "policy")
-    ]
+def _built_in(rules: tuple[Rule, ...]) -> Rows:
+    dropped: Counter[str] = Counter()
+    for rule in rules:
+        if rule.chain.startswith(drop_chain("")) and rule.target == "DROP":
+            dropped[rule.chain.removeprefix(drop_chain(""))] += rule.packets
+    reasons = {name: reason for name, reason in BUILT_IN.items() if name not in ("answers", "policy")}
+    cells = [(name, reason, f"{dropped[name]:,}") for name, reason in reasons.items()]
     return Rows(("id", "dropped, because", "packets so far"), cells, (3, 12, 2))
 
 
-def _dropped() -> Counter[str]:
-    found: Counter[str] = Counter()
-    for rule in live_rules():
-        if rule.chain.startswith("CNET-DROP-") and rule.target == "DROP":
-            found[rule.chain.removeprefix("CNET-DROP-")] += rule.packets
-    return found
+_ENFORCEMENT = (
+    "ebtables checks that port, MAC and address of each frame belong together. iptables checks in table raw that "
+    "packets from elsewhere do not use an address of the lab, and in table security, after every firewall of the "
+    "host, whether the policy allows the connection. The bridges hand their frames to iptables (nf_call_iptables)."
+)
 
 
-def _enforcement() -> Iterator[str | Rows]:
-    yield (
-        "ebtables asks of each frame whether port, MAC and address belong together; iptables asks in table "
-        "raw whether somebody outside uses an address of the lab, in table security, after every firewall "
-        "of the host, whether the policy allows the connection. The bridges hand their frames to iptables "
-        "(nf_call_iptables)."
-    )
-    rules: Counter[tuple[str, str]] = Counter()
-    chains: dict[tuple[str, str], set[str]] = {}
-    for rule in live_rules():
+def _chains(rules: tuple[Rule, ...]) -> Rows:
+    chains: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for rule in rules:
         if rule.chain.startswith("CNET-") and rule.table in ("raw", "security", "ebtables nat"):
-            kind = rule.table, next((each for each in _KINDS if rule.chain.startswith(each)), rule.chain)
-            rules[kind] += 1
-            chains.setdefault(kind, set()).add(rule.chain)
-    cells = [(*kind, len(chains[kind]), rules[kind]) for kind in sorted(rules)]
-    yield Rows(("table", "chains", "how many", "rules in them"), cells, (3, 5, 2, 2))
+            kind = next((each for each in _CHAIN_KINDS if rule.chain.startswith(each)), rule.chain)
+            chains[rule.table, kind].append(rule.chain)
+    cells = [(*kind, len(set(found)), len(found)) for kind, found in sorted(chains.items())]
+    return Rows(("table", "chains", "how many", "rules in them"), cells, (3, 5, 2, 2))
 
 
-def _matrix(proof: Proof) -> Rows:
-    flows = open_flows(proof)
-    places = [*(node.name for node in proof.policy.topology.nodes), HOST, WORLD]
-    cells = [(source, *(_cell(flows.get((source, to), [])) for to in places)) for source in places]
-    return Rows(("from / to", *places), cells, (1.6, *([1] * len(places))))
+def _proof(proof: Proof) -> list[str | Rows | Picture]:
+    return [f"{proof.summary}.", _matrix(places_of(proof), open_flows(proof), 1.6)]
 
 
-def _cell(flows: Sequence[str]) -> str:
-    return "all" if "any" in flows else ", ".join(flows) or "-"
+def _matrix(places: list[str], flows: dict[tuple[str, str], list[str]], first_width: float = 1) -> Rows:
+    cells = [(source, *(cell(flows.get((source, to), []), ", ", "-") for to in places)) for source in places]
+    return Rows(("from / to", *places), cells, (first_width, *([1] * len(places))))
 
 
-def _differences(proof: Proof) -> list[str | Rows]:
+def _differences(proof: Proof) -> list[str | Rows | Picture]:
     if not proof.differences:
         return ["None."]
-    cells = [(difference.flow, difference.why) for difference in proof.differences]
-    return [Rows(("flow", "what differs"), cells, (1, 2))]
+    return [Rows(("flow", "what differs"), [(each.flow, each.why) for each in proof.differences], (1, 2))]
 
 
 def _networks(topology: Topology) -> Rows:
@@ -209,49 +171,37 @@ def _routes(where: str, place: Place) -> Iterator[tuple[str, str, str, str]]:
         yield where, to, line.get("dev", ""), line.get("gateway", "directly")
 
 
-def _between(proof: Proof) -> Rows:
-    bridges = [bridge.name for bridge in proof.policy.topology.bridges]
-    places = [*bridges, HOST, WORLD]
-    found = _by_network(proof)
-    cells = [(source, *(_cell(sorted(found.get((source, to), ()))) for to in places)) for source in places]
-    return Rows(("from / to", *places), cells, (1, *([1] * len(places))))
-
-
-def _by_network(proof: Proof) -> dict[tuple[str, str], set[str]]:
-    bridge_of = {node.name: node.bridge for node in proof.policy.topology.nodes}
-    found: dict[tuple[str, str], set[str]] = {}
+def _between_networks(proof: Proof) -> list[str | Rows | Picture]:
+    """Return what passes between networks, and between which nothing does although it was tried."""
+    topology = proof.policy.topology
+    bridge_of = {node.name: node.bridge for node in topology.nodes}
+    reached: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for (source, to), flows in open_flows(proof).items():
-        key = bridge_of.get(source, source), bridge_of.get(to, to)
-        found.setdefault(key, set()).update(flows)
-    return found
-
-
-def _never(proof: Proof) -> Iterator[str]:
-    """Name the networks between which nothing passes, and how often that was tried."""
-    bridge_of = {node.name: node.bridge for node in proof.policy.topology.nodes}
-    open_pairs = _by_network(proof)
+        reached[bridge_of.get(source, source), bridge_of.get(to, to)].update(flows)
     tried: Counter[tuple[str, str]] = Counter()
-    for outcome in proof.outcomes:
-        source, to = (bridge_of.get(name, "") for name in outcome.probe.flow[:2])
+    for result in proof.results:
+        source, to = (bridge_of.get(name, "") for name in result.probe.flow[:2])
         tried[source, to] += bool(source and to and source != to)
-    for (source, to), count in sorted(tried.items()):
-        if count and (source, to) not in open_pairs:
-            yield f"From {source} to {to} nothing passes: {count} probes were sent, none arrived."
+    nothing = [
+        f"From {source} to {to} nothing passes: {count} probes were sent, none arrived."
+        for (source, to), count in sorted(tried.items())
+        if count and (source, to) not in reached
+    ]
+    places = [*(bridge.name for bridge in topology.bridges), HOST, WORLD]
+    return [_matrix(places, {pair: sorted(flows) for pair, flows in reached.items()}), *nothing]
 
 
 def main(directory: Path) -> int:
-    """Prove, and write the documents."""
+    """Prove the policy, and write the documents."""
     try:
-        proof = prove(load(), outside_of_proof())
-    except (TableError, OSError, Occupied) as error:
+        proof = prove(load(), outside_from_environment())
+    except (TableError, OSError, GroupTakenError) as error:
         print(f"documents: {error}", file=sys.stderr)
         return 1
     heat_map = directory / "proof.png"
     write_png(proof, heat_map)
-    for name, document in (
-        ("security_policy", security_policy(proof, heat_map)),
-        ("isolation", isolation(proof)),
-    ):
+    documents = {"security_policy": security_policy(proof, heat_map), "isolation": isolation(proof)}
+    for name, document in documents.items():
         write(document, directory / f"{name}.md", directory / f"{name}.pdf")
         print(f"{directory / name}.md and .pdf", file=sys.stderr)
     return 1 if proof.differences else 0

@@ -33,7 +33,7 @@ explain() {
     take_lock
     make_outside
     # Only a packet to a node itself needs a way in; an answer to an address that no rule translated must not have one.
-    [[ ! " $* " =~ ^\ (--[a-z]+\ )*world\  || " $* " == *" host "* ]] || know_the_way_in
+    [[ ! " $* " =~ ^\ (--[a-z]+\ )*world\  || " $* " == *" host "* ]] || add_route_to_lab
   fi
   cd "$ROOT"
   "$VENV/bin/python" -m lab.as_command security.explain "$@"

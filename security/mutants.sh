@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Phase 4.3, who proves the proof: each rule is deleted, weakened and moved in turn, and the proof must go red.
+# Phase 4.3, mutation test: break each rule, and check that the proof fails.
 #
-#   security/mutants.sh [run]   in a sandbox of its own; TOPOLOGY=tiers for another table; 1 when a mutant survives
+#   security/mutants.sh [run]   in its own sandbox; TOPOLOGY=tiers for another table; exit 1 if a mutant survives
 #   security/mutants.sh help
 #
-# A survivor is a rule that could go, or a probe that is missing. Some minutes for the flat lab.
+# Rules are deleted, weakened and moved, one at a time. A survivor shows a redundant rule or a missing probe.
+# The flat lab takes some minutes.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
 # shellcheck source=scripts/lib/outside.sh
 source "$ROOT/scripts/lib/outside.sh"
 
-# The policy and the wires are enough: an answer is an answer, also from a port where nobody listens.
+# Services are not needed: a refusal by a port where nobody listens is a reply, too.
 inside() {
   load_topology
   export TOPOLOGY=$TABLE
@@ -19,30 +20,32 @@ inside() {
   "$ROOT/scripts/network.sh" up >/dev/null
   "$ROOT/scripts/nat.sh" up >/dev/null
   make_outside
-  know_the_way_in
-  STRANGER=$(ip -n world -j -4 addr show dev uplink | jq -r '.[0].addr_info[0].local') # whom the lab does not know
-  export STRANGER
-  forward_as_a_stranger
-  meddle_between_nodes
+  add_route_to_lab
+  FOREIGN_ADDRESS=$(ip -n world -j -4 addr show dev uplink | jq -r '.[0].addr_info[0].local') # not of the lab
+  export FOREIGN_ADDRESS
+  forward_foreign_ports
+  add_foreign_rules
   (cd "$ROOT" && "$VENV/bin/python" -m security.proof.mutation)
 }
 
-# As Docker would: rules of somebody else open ports of nodes. Of the published node one that is near to the
-# published one, in number and in protocol; of the last node the published number, and what it listens on.
-forward_as_a_stranger() {
+# Forward ports of the host to nodes by rules that are not the lab's, as Docker does: of the published node those next
+# to its published port in number and protocol; of the last node its own port, and the published number.
+forward_foreign_ports() {
   local node last=${NODES[-1]} port item
   for node in "${NODES[@]}"; do [[ ${PUBLISHES[$node]} == - ]] || break; done
   port=${LISTENS[$node]%%/*}
-  STRANGE_PORTS="9001:$last:${LISTENS[$last]%%,*} 9002:$last:$port/tcp 9003:$node:$((port + 1))/tcp 9004:$node:$port/udp"
-  export STRANGE_PORTS
-  for item in $STRANGE_PORTS; do
+  FOREIGN_PORTS="9001:$last:${LISTENS[$last]%%,*} 9002:$last:$port/tcp"
+  FOREIGN_PORTS+=" 9003:$node:$((port + 1))/tcp 9004:$node:$port/udp"
+  export FOREIGN_PORTS
+  for item in $FOREIGN_PORTS; do
     IFS=: read -r from node port <<<"$item"
-    iptables -t nat -A PREROUTING -d "$HOST_FOR_OUTSIDE" -p "${port#*/}" --dport "$from" -j DNAT --to-destination "${ADDRESS[$node]%/*}:${port%/*}"
+    iptables -t nat -A PREROUTING -d "$HOST_FOR_OUTSIDE" -p "${port#*/}" --dport "$from" \
+      -j DNAT --to-destination "${ADDRESS[$node]%/*}:${port%/*}"
   done
 }
 
-# What others do to packets between nodes, in each table: the lab's own chains end before it.
-meddle_between_nodes() {
+# Add foreign rules for packets between nodes to each table; the lab's chains must keep the packets from them.
+add_foreign_rules() {
   local networks between
   networks=$(for node in "${BRIDGES[@]}"; do network_cidr "${ADDRESS[$node]}"; done | paste -sd,)
   between=(-s "$networks" -d "$networks")
@@ -62,7 +65,7 @@ case ${1:-run} in
     trap - EXIT
     exec "$ROOT/scripts/sandbox.sh" run "$ROOT/security/mutants.sh" inside
     ;;
-  inside) inside ;; # within its sandbox
+  inside) inside ;; # in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

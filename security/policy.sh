@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Phase 4.3, who may talk to whom: the policy table becomes rules, all of them at once or none.
+# Phase 4.3, who may open a connection to whom: load the policy table as rules, all at once or none.
 #
-#   node --[ebtables: is it who it says?]--> bridge --[iptables, table security: does the policy allow it?]--> node
+#   node --[ebtables: own MAC and address?]--> bridge --[iptables, table security: does the policy allow it?]--> node
 #
-#   security/policy.sh up       load the rules that are missing or differ; hand the bridges' frames to them
-#   security/policy.sh down     take them away again
-#   security/policy.sh status   name each difference; 1 if any
-#   security/policy.sh check    read the table, change nothing: silent when good, else FILE:LINE: COLUMN: reason
+#   security/policy.sh up       load the rules if any differ; let the bridges hand their frames to iptables
+#   security/policy.sh down     remove both again
+#   security/policy.sh status   print each difference; exit 1 if any
+#   security/policy.sh check    check the table, change nothing: silent when good, else FILE:LINE: COLUMN: reason
 #   security/policy.sh allowed [TO:]PROTOCOL[/PORT]...   what nodes may send there: FROM TO PROTOCOL[/PORT] a line each
-#   security/policy.sh path     which table goes with the lab; nothing when there is none
+#   security/policy.sh path     print the path of the lab's policy table; nothing if there is none
 #   security/policy.sh help
 #
-# The table is security/NAME.tsv for topology/NAME.tsv; POLICY=NAME|PATH takes another. DRY_RUN=1 shows, does nothing.
+# The table is security/NAME.tsv for topology/NAME.tsv; POLICY=NAME|PATH selects another. DRY_RUN=1 only shows.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
@@ -37,17 +37,22 @@ load() { # each tool's rules whole or not at all
 
 # --- the bridges ----------------------------------------------------------------------------------
 
-# Where br_netfilter is a module, loading it switches filtering on for every bridge; that is taken back at once.
+# Loading the module br_netfilter switches filtering on for every bridge of the host; switch it off again at once.
 load_br_netfilter() {
   local family
   [[ ! -d /proc/sys/net/bridge && -z ${DRY_RUN:-} ]] || return 0
-  run modprobe br_netfilter || die "no br_netfilter: between nodes of one bridge no policy can hold; it needs a kernel with CONFIG_BRIDGE_NETFILTER"
+  run modprobe br_netfilter ||
+    die "cannot load br_netfilter, without which no policy can filter between nodes of one bridge;" \
+      "use a kernel with CONFIG_BRIDGE_NETFILTER"
   for family in ip ip6 arp; do run sysctl -qw "net/bridge/bridge-nf-call-${family}tables=0"; done
 }
 
-differing_bridges() { # 0|1; network.sh makes new ones as they should be
-  ip -j -d link show group "$LINK_GROUP" type bridge 2>/dev/null |
-    jq -r --argjson wanted "$1" '.[] | select(.ifname) | select(.linkinfo.info_data | [.nf_call_iptables, .nf_call_ip6tables, .nf_call_arptables] != [$wanted, $wanted, $wanted]) | .ifname' || : # none is up
+differing_bridges() { # 0|1; bridges whose filtering is not so
+  ip -j -d link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r --argjson wanted "$1" '
+    .[] | select(.ifname)
+    | select(.linkinfo.info_data
+      | [.nf_call_iptables, .nf_call_ip6tables, .nf_call_arptables] != [$wanted, $wanted, $wanted])
+    | .ifname' || : # no bridge is up
 }
 
 filter_bridges() { # 0|1
@@ -58,8 +63,8 @@ filter_bridges() { # 0|1
   for bridge in $differing; do run ip link set dev "$bridge" type bridge $(filtering "$1"); done
 }
 
-# What conntrack remembers of connections between nodes is of a time when it saw them: sequence numbers have gone on
-# since, ports were used again. Packets that do not fit are INVALID, and dropped; an unknown connection is picked up.
+# While filtering was off, conntrack did not see the connections between nodes: its entries have old sequence numbers,
+# so packets would be INVALID and dropped. Delete these entries; conntrack then picks the connections up as new ones.
 forget_unseen() { # BRIDGES
   local bridge network
   for bridge in $1; do
@@ -74,8 +79,8 @@ prepare() {
   need_tools ip jq python3 iptables-save iptables-restore ebtables-save ebtables-restore unshare conntrack
   load_topology
   export TOPOLOGY=$TABLE
-  [[ -n $(policy path) ]] ||
-    die "there is no policy for $TABLE; write security/$(basename "$(base_table)") (security/flat.tsv explains the columns), or POLICY=PATH"
+  [[ -n $(policy path) ]] || die "there is no policy for $TABLE; write security/$(basename "$(base_table)")" \
+    "(security/flat.tsv explains the columns), or name one with POLICY=PATH"
 }
 
 up() {
@@ -96,17 +101,18 @@ up() {
   forget_undo
 }
 
-# An established connection is not judged again; one that the policy denies is forgotten, and then judged.
+# Packets of an established connection are not checked again: delete the entries of those that the policy now denies.
 forget_denied() {
   local tracked denied connection failed=0
   [[ -z ${DRY_RUN:-} ]] || return 0
-  tracked=$(conntrack -L 2> >(grep -v 'flow entries have been shown' >&2)) # its count is no error
+  tracked=$(conntrack -L 2> >(grep -v 'flow entries have been shown' >&2)) # not an error
   denied=$(policy stale <<<"$tracked")
   while read -r connection; do
     # shellcheck disable=SC2086 # words
     [[ -z $connection ]] || forget_tracked $connection || failed=1
   done <<<"$denied"
-  ((failed == 0)) || die "connections that the policy denies still pass; the lines above say why. Repair that, then run it again"
+  ((failed == 0)) ||
+    die "connections that the policy denies still pass for the reasons above; fix them and run it again"
 }
 
 remove_policy() {

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Phase 4.3, proof by experiment: every flow is really tried, and compared with what the policy says.
+# Phase 4.3, proof by experiment: try every flow, and compare the result with the policy.
 #
-#   nodes, host, world  --probe-->  who it is for: did it arrive? was it answered? under which policy id was it dropped?
+#   nodes, host, world  --probe-->  destination: did it arrive? was there a reply? under which policy id was it dropped?
 #
-#   security/prove.sh [OPTION...]   try all of it; 1 when anything differs
+#   security/prove.sh [OPTION...]   try everything; exit 1 if anything differs
 #       --json                      all probes as JSON
-#       --csv FILE, --png FILE      also as files (in reports/ when called by make)
-#   security/prove.sh documents DIRECTORY   the policy, isolation and routing as documents with this proof
+#       --csv FILE, --png FILE      also as files (make prove writes them to reports/)
+#   security/prove.sh documents DIRECTORY   write documents of the policy, isolation and routing, with the proof
 #   security/prove.sh help
 #
-# Packets of its own, a few thousand in all; the services are not asked for anything. The world is a namespace
-# cnet-outside on a wire to the host, that goes away with the script.
+# It sends a few thousand packets of its own and no requests to the services. The world is a namespace cnet-outside,
+# connected to the host by a veth pair and deleted at the end.
 
 # shellcheck source=scripts/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
@@ -25,13 +25,13 @@ prove() {
   need_environment
   load_topology
   need_lab
-  policy_in_force || die "no policy is in force; sudo make policies"
+  policy_in_force || die "no policy is in force; load one with sudo make policies"
   export TOPOLOGY=$TABLE
   take_lock
   make_outside
-  know_the_way_in
+  add_route_to_lab
   cd "$ROOT"
-  defer forget_proof
+  defer remove_proof_traces
   if [[ ${1:-} == documents ]]; then
     "$VENV/bin/python" -m lab.as_command security.documents "${2:?documents needs a directory}"
   else
@@ -39,11 +39,11 @@ prove() {
   fi
 }
 
-# What the proof leaves behind would be taken for the lab's own: counted drops, and connections that are over or were
-# never answered.
-forget_proof() {
+# Remove what would look like the lab's own traffic: counters of drops, and connections that are closed or unreplied.
+remove_proof_traces() {
   local chain bridge network
-  iptables-save | awk '/^\*/ || /^COMMIT/ { print } /^:CNET-DROP-/ { print "-Z", substr($1, 2) }' | iptables-restore --noflush --wait
+  iptables-save | awk '/^\*/ || /^COMMIT/ { print } /^:CNET-DROP-/ { print "-Z", substr($1, 2) }' |
+    iptables-restore --noflush --wait
   for chain in $(ebtables-save | sed -n 's/^:\(CNET-DROP-[^ ]*\).*/\1/p'); do ebtables -t nat -Z "$chain"; done
   for bridge in "${BRIDGES[@]}"; do
     network=$(network_cidr "${ADDRESS[$bridge]}")

@@ -65,7 +65,7 @@ docker_down() {
   compose down --volumes &>/dev/null
 }
 
-main() {
+check_settings() {
   need_root
   need_number ROUNDS 2
   need_number REQUESTS 50
@@ -73,11 +73,15 @@ main() {
   need_folder REPORTS
   make_private_file "$RUN_DIR/bench.lock"
   exec {LOCK}>"$RUN_DIR/bench.lock"
-  flock --nonblock "$LOCK" || die "another make bench runs; wait for its end"
+  flock --nonblock "$LOCK" || die "another make bench runs; wait until it ends"
   "$ROOT/scripts/install.sh" dev
   need_tools ab nsenter curl unshare setpriv
-  cd "$ROOT"
   ! engine_answers &>/dev/null || { docker_down && check_ports; } # docker_down: remove what a killed run has left
+}
+
+main() {
+  check_settings
+  cd "$ROOT"
   export TOPOLOGY=flat
   INSTANCES=$(awk -F'\t+' '$1 == "node" && $10 == "product-service"' "$ROOT/topology/$TOPOLOGY.tsv" | wc -l)
   WORK=$(mktemp -d)

@@ -5,11 +5,10 @@ python -m bench.hops.client ROUND HOP ADDRESS:PORT REQUESTS    (within the clien
 Latency is from before the socket is made (kept: before the request is written) until the answer's last byte is
 read, one request at a time. The socket is closed after the clock has stopped.
 
-CPU is what all processes of the sandbox have used, in nanoseconds (/proc/PID/task/TID/schedstat, proc(5)): client,
+CPU is the time of all processes of the sandbox, in nanoseconds (/proc/PID/task/TID/schedstat, proc(5)): client,
 servers, and the kernel's work on their behalf. That is nearly all of the path: on loopback and veth the receiver's
-side runs as a softirq at the end of the sender's own system call, on its time. What ksoftirqd, timers and kernel
-workers do is not in it. So the machine's busy time (/proc/stat: user + nice + system + irq + softirq, of all CPUs,
-in ticks) is noted too, to be compared; only on an idle machine is it this benchmark's.
+side runs as a softirq at the end of the sender's own system call. It excludes ksoftirqd, timers and kernel workers,
+so the machine's busy time (/proc/stat) is measured too; only on an idle machine is all of it this benchmark's.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from bench.common.cgroups import busy_seconds
 from lab.csv_files import Writer
 
 NEW, KEPT = "new", "kept"
@@ -54,7 +54,7 @@ def request(address: str, close: bool) -> bytes:
 
 
 def read_answer(connection: socket.socket) -> None:
-    """Read one answer to the end that its Content-Length tells. Raises BadAnswerError."""
+    """Read one answer to the end, by its Content-Length. Raises BadAnswerError."""
     answer = connection.recv(_MOST_BYTES)
     while (end := answer.find(b"\r\n\r\n")) < 0:
         answer += _more(connection, answer)
@@ -119,21 +119,14 @@ def used_us(before: Mapping[str, int], after: Mapping[str, int]) -> float:
     return sum(used - before.get(task, 0) for task, used in after.items()) / 1000
 
 
-def machine_cpu_us() -> float:
-    """Return the microseconds that all CPUs were busy since boot."""
-    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
-    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields)
-    return (user + nice + system + irq + softirq) * 1e6 / os.sysconf("SC_CLK_TCK")
-
-
 def measure(ask: Callable[[], int], requests: int) -> tuple[float, float, list[int]]:
     """Send requests after a warm-up; return CPU and machine time in us per request, and latencies in ns."""
     for _ in range(max(_WARM_UP, requests // 5)):
         ask()
-    machine, times = machine_cpu_us(), cpu_times()
+    machine, times = busy_seconds(), cpu_times()
     latencies = [ask() for _ in range(requests)]
-    processes, machine = used_us(times, cpu_times()), machine_cpu_us() - machine
-    return processes / requests, machine / requests, latencies
+    processes, machine = used_us(times, cpu_times()), busy_seconds() - machine
+    return processes / requests, machine * 1e6 / requests, latencies
 
 
 def main(turn: str, hop: str, server: str, requests: int) -> None:

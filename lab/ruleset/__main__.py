@@ -10,22 +10,22 @@ TOOL-restore --noflush; DIFFERENCES, lines for people; LIVE_RULES and WANTED_RUL
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from shlex import quote
 
 from lab.ruleset.difference import CannotLoadError, canonical_rules, change, differences, own_rules
 from lab.ruleset.host import outputs_of
 
 
-def compare(tools: Sequence[str], chains: str, wanted: Iterable[str]) -> str:
-    """Return the assignments. Raises CannotLoadError."""
+def compare(saved: Mapping[str, str], chains: str, wanted: Iterable[str]) -> str:
+    """Return the assignments; `saved` is what TOOL-save printed, by tool. Raises CannotLoadError."""
     lines = list(wanted)
     changes: list[str] = []
     said: list[str] = []
     totals = {"LIVE_RULES": 0, "WANTED_RULES": 0}
-    for tool, saved in zip(tools, outputs_of(*((f"{tool}-save",) for tool in tools)), strict=True):
+    for tool, text in saved.items():
         of_tool = (line.removeprefix(f"{tool} ") for line in lines if line.startswith(f"{tool} "))
-        should, live = canonical_rules(of_tool, tool, chains), own_rules(saved, chains)
+        should, live = canonical_rules(of_tool, tool, chains), own_rules(text, chains)
         changes.append(f"[{tool}]={quote(change(should, live, tool))}")
         said += differences(should, live)
         totals["LIVE_RULES"] += live.count()
@@ -36,9 +36,11 @@ def compare(tools: Sequence[str], chains: str, wanted: Iterable[str]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the assignments."""
-    tools, chains = arguments
+    names, chains = arguments
+    tools = names.split(",")
+    saved = dict(zip(tools, outputs_of(*((f"{tool}-save",) for tool in tools)), strict=True))
     try:
-        print(compare(tools.split(","), chains, sys.stdin.read().splitlines()))
+        print(compare(saved, chains, sys.stdin.read().splitlines()))
     except CannotLoadError as error:
         print(f"the kernel does not take the rules: {error}", file=sys.stderr)
         return 1

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lab.ruleset import OWN_PREFIX
 from lab.ruleset.iptables import Option, Rule, Saved, options_of, words_of
 from lab.ruleset.model import (
-    OWN_PREFIX,
     Action,
     BaseChain,
     Chains,

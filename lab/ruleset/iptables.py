@@ -1,4 +1,4 @@
-"""Reads what `iptables-save -c` prints: text -> rules, and the lines that could not be read. Pure.
+"""Parse what `iptables-save -c` and `ebtables-save -c` print into rules, and the lines that could not be read. Pure.
 
 [1:60] -A CNET-PUBLISH -p tcp -m comment --comment "cnet: why" -m tcp --dport 80 -j DNAT --to-destination ...
 packets:bytes  chain   matches   comment, taken out         matches       target   target options
@@ -23,7 +23,7 @@ _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]+)(?=\s|$)')
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule, in the words of iptables; its position in the chain begins at 1."""
+    """One rule as iptables writes it; its position in the chain begins at 1."""
 
     table: str
     chain: str
@@ -39,7 +39,7 @@ class Rule:
 
     @property
     def jump(self) -> str:
-        """Target as it is written in the rule; a watcher of ebtables goes on by CONTINUE."""
+        """Return the target as the rule writes it; a watcher (LOG, NFLOG) of ebtables has the target CONTINUE."""
         return (
             "CONTINUE"
             if self.table.startswith("ebtables") and self.target in ("LOG", "NFLOG")
@@ -58,31 +58,31 @@ class Unread:
 
 @dataclass(frozen=True)
 class Saved:
-    """Everything a text of iptables-save holds."""
+    """Everything that a text of iptables-save holds."""
 
     rules: tuple[Rule, ...]
     unread: tuple[Unread, ...]
-    policies: tuple[tuple[str, str, str], ...] = ()  # table, chain, what becomes of what no rule decided
+    policies: tuple[tuple[str, str, str], ...] = ()  # table, chain, verdict
     incompatible: frozenset[str] = frozenset()  # tables with rules of nft that iptables-save cannot write
     unread_rules: tuple[tuple[str, str, str], ...] = ()  # table, chain, text
 
 
-class _NotReadable(Exception):
+class _CannotReadError(Exception):
     """The reason why a line cannot be read."""
 
 
 def parse(text: str) -> Saved:
-    """Read the output of `iptables-save -c`."""
+    """Parse the output of `iptables-save -c`."""
     return _Reader().read(text.splitlines())
 
 
 def live_rules() -> tuple[Rule, ...]:
-    """Read the live rules of this network namespace, of iptables and ebtables; needs root."""
+    """Return the live rules of iptables and ebtables in this network namespace; needs root."""
     return live_ruleset().rules
 
 
 def live_ruleset(enter: Sequence[str] = ()) -> Saved:
-    """Read them with what could not be read; `enter` is a command that enters another network namespace."""
+    """Return the live rules and what could not be read; `enter` is a command that enters another namespace."""
     packets = parse(_run(*enter, "iptables-save", "-c"))
     frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # which it omits
     rules = packets.rules + tuple(_of_frames(rule) for rule in frames.rules)
@@ -101,7 +101,7 @@ def _run(*command: str) -> str:
 
 
 def _of_frames(rule: Rule) -> Rule:
-    """Write a rule of ebtables as one of iptables: its watchers are targets there."""
+    """Convert a rule of ebtables to one of iptables, where watchers are targets."""
     words = rule.matches
     target = "LOG" if "--log-prefix" in words else "NFLOG" if "--nflog-group" in words else rule.target
     return replace(rule, table=f"ebtables {rule.table}", target=target)
@@ -122,7 +122,7 @@ class _Reader:
         for number, line in enumerate(lines, start=1):
             try:
                 self.read_line(line)
-            except _NotReadable as reason:
+            except _CannotReadError as reason:
                 self.unread.append(Unread(number, str(reason), line))
                 if appended := _APPENDED.match(line):
                     self.unread_rules.append((self.table, appended[1], line.partition(" ")[2]))
@@ -151,15 +151,13 @@ class _Reader:
             self.read_rule(line)
 
     def read_rule(self, line: str) -> None:
-        if appended := _APPENDED.match(
-            line
-        ):  # a rule that cannot be read has its place in the chain all the same
+        if appended := _APPENDED.match(line):  # a rule that cannot be read takes a position in the chain too
             self.lengths[self.table, appended[1]] += 1
         found = _RULE.fullmatch(line)
         if not found:
-            raise _NotReadable("not [packets:bytes] -A CHAIN ...")
+            raise _CannotReadError("not [packets:bytes] -A CHAIN ...")
         if not self.table:
-            raise _NotReadable("a rule outside any table")
+            raise _CannotReadError("a rule outside any table")
         packets, count, text, chain, rest = found.groups()
         place = (self.table, chain, self.lengths[self.table, chain])
         self.rules.append(_rule(place, words_of(rest or ""), int(packets), int(count), text))
@@ -170,18 +168,18 @@ def _rule(place: tuple[str, str, int], words: list[str], packets: int, count: in
     jump = next((at for at, word in enumerate(rest) if word in ("-j", "-g")), len(rest))
     target, *options = rest[jump + 1 :] or [""]
     if jump < len(rest) and not target:
-        raise _NotReadable(f"{rest[jump]} without a target")
+        raise _CannotReadError(f"{rest[jump]} without a target")
     goto = rest[jump : jump + 1] == ["-g"]
     return Rule(*place, tuple(rest[:jump]), target, tuple(options), comment, packets, count, text, goto)
 
 
 def words_of(text: str) -> list[str]:
-    """Split as iptables-save quotes: double quotes, and a backslash before what is taken as it is."""
+    """Split into words as iptables-save quotes them: double quotes, and a backslash before a literal character."""
     words, at = [], 0
     while at < len(text):
         found = _WORD.match(text, at)
         if not found:
-            raise _NotReadable(f"cannot be split into words at {text[at : at + 20]!r}")
+            raise _CannotReadError(f"cannot be split into words at {text[at : at + 20]!r}")
         words.append(found[2] if found[1] is None else re.sub(r"\\(.)", r"\1", found[1]))
         at = found.end() + 1
     return words
@@ -195,9 +193,9 @@ def _without_comment(words: list[str]) -> tuple[list[str], str]:
         word = words.pop(0)
         if word == "--comment" and not (
             rest and rest[-1].startswith("--")
-        ):  # else it is what --string looks for
+        ):  # else it is the text that --string searches for
             if rest[-2:] != ["-m", "comment"] or not words:
-                raise _NotReadable("--comment without its match or its text")
+                raise _CannotReadError("--comment without its match or its text")
             del rest[-2:]
             comments.append(words.pop(0))
         else:
@@ -216,12 +214,12 @@ class Option:
 
     @property
     def verbatim(self) -> str:
-        """Write it for people."""
+        """Return the option as a shell would take it."""
         return shlex.join(self.words)
 
 
 def options_of(words: Sequence[str]) -> list[Option]:
-    """Group the words of a rule."""
+    """Group the words of a rule into its options."""
     groups: list[list[str]] = []
     for at, word in enumerate(words):
         before_flag = word == "!" and words[at + 1 : at + 2] and words[at + 1].startswith("-")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-OWN_PREFIX = "CNET-"
+from lab.ruleset import OWN_PREFIX
+
 PROTOCOL_NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "33": "dccp", "132": "sctp"}
 
 

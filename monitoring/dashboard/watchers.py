@@ -27,7 +27,7 @@ from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, protocol_name
 from monitoring.traffic.pcap import Pcap
 from security.policy.compiler import LOG_PREFIX, NFLOG_GROUP
-from security.proof.nflog import DropLog, Logged, Occupied
+from security.proof.nflog import DropLog, GroupTakenError, Logged
 
 _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
@@ -137,7 +137,7 @@ class DropWatcher(Watcher):
         """Listen until told to stop."""
         try:
             log = DropLog(NFLOG_GROUP)
-        except Occupied as occupied:
+        except GroupTakenError as occupied:
             raise OSError(str(occupied)) from None
         try:
             self.trouble = ""

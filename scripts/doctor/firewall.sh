@@ -60,7 +60,8 @@ native_findings() { # COUNT LINES
   while read -r chain; do
     # shellcheck disable=SC2086 # its words
     [[ -z $chain ]] || accepts_lab $chain || dropping+="${dropping:+, }$chain"
-  done < <(jq -r '.chain | select(. and .hook == "forward" and .policy == "drop") | "\(.family) \(.table) \(.name)"' <<<"$2")
+  done < <(jq -r '.chain | select(. and .hook == "forward" and .policy == "drop") |
+    "\(.family) \(.table) \(.name)"' <<<"$2")
   if [[ -n $dropping ]]; then
     problem "the nft chain $dropping drops what no rule accepts: the lab's packets too" \
       "accept the lab's bridges there: sudo nft insert rule $dropping iifname BRIDGE accept, and the same with oifname"
@@ -77,7 +78,9 @@ check_firewall() {
   before=$(firewalld_findings && ufw_findings && policy_findings "$filter" "$tried")
   [[ -z $before ]] || echo "$before"
   [[ $before != *problem$'\t'* ]] || return 0
-  for chain in FORWARD INPUT OUTPUT; do said+="${said:+, }$chain $(policy_of "$chain" "$filter" | grep . || echo ACCEPT)"; done
+  for chain in FORWARD INPUT OUTPUT; do
+    said+="${said:+, }$chain $(policy_of "$chain" "$filter" | grep . || echo ACCEPT)"
+  done
   case $tried in
     answered) said+="; the host reaches its nodes (tried)" ;;
     untried*) said+="; whether the host reaches its nodes was not tried: ${tried#* }" ;;
@@ -92,7 +95,9 @@ firewalld_findings() {
 
 ufw_findings() {
   grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf || return 0
-  note "ufw is active, $(grep -s '^DEFAULT_FORWARD_POLICY=' /etc/default/ufw || echo 'forward policy unknown'): the lab's rules come before ufw's in FORWARD" \
+  local default
+  default=$(grep -s '^DEFAULT_FORWARD_POLICY=' /etc/default/ufw) || default='forward policy unknown'
+  note "ufw is active, $default: the lab's rules come before ufw's in FORWARD" \
     "nothing to do; after \`ufw reload\`, sudo make up puts them first again"
 }
 
@@ -106,13 +111,14 @@ policy_findings() { # FILTER TRIED
 }
 
 check_docker() {
-  local filter
+  local filter policy
   filter=$(save_filter)
   if grep -q '^:DOCKER-USER ' <<<"$filter"; then
-    note "Docker is installed, the policy of FORWARD is $(policy_of FORWARD "$filter"): handled, \`up\` also hooks CNET-FORWARD into DOCKER-USER" \
+    policy=$(policy_of FORWARD "$filter")
+    note "Docker is installed, the policy of FORWARD is $policy: handled, \`up\` also adds a rule to DOCKER-USER" \
       "nothing to do"
   elif runs dockerd; then
     note "Docker runs, but has no DOCKER-USER in this iptables backend" \
-      "if nodes do not reach the outside, put both on one backend (update-alternatives --config iptables) and restart Docker"
+      "if nodes do not reach the outside, use one backend for both (update-alternatives --config iptables)"
   fi
 }

@@ -21,7 +21,7 @@ problem|DNAT|xt_nat|NETFILTER_XT_NAT|iptables -t nat -A PREROUTING -p tcp -j DNA
 problem|MASQUERADE|xt_MASQUERADE|NETFILTER_XT_TARGET_MASQUERADE|iptables -t nat -A POSTROUTING -j MASQUERADE
 note|the security table|nft_compat (iptable_security)|NFT_COMPAT (IP_NF_SECURITY)|iptables -t security -N PROBE
 note|ebtables|nf_tables (nft_compat)|NF_TABLES_BRIDGE|ebtables -t nat -N PROBE
-note|hashlimit|xt_hashlimit|NETFILTER_XT_MATCH_HASHLIMIT|iptables -A PROBE -m hashlimit --hashlimit-above 1/min --hashlimit-name probe
+note|hashlimit|xt_hashlimit|NETFILTER_XT_MATCH_HASHLIMIT|iptables -A PROBE -m hashlimit --hashlimit-upto 9 --hashlimit-name p
 note|NFLOG|xt_NFLOG|NETFILTER_XT_TARGET_NFLOG|iptables -A PROBE -j NFLOG
 note|physdev|xt_physdev|NETFILTER_XT_MATCH_PHYSDEV|physdev
 note|bridge filtering by bridge|br_netfilter|BRIDGE_NETFILTER|filter_one_bridge
@@ -58,7 +58,7 @@ check_kernel() {
 check_bridging() {
   local switch=/proc/sys/net/bridge/bridge-nf-call-iptables
   if [[ -e $switch && $(<"$switch") == 1 ]]; then
-    note "br_netfilter passes frames of all bridges to iptables (net.bridge.bridge-nf-call-iptables = 1): FORWARD also filters between nodes of one bridge" \
+    note "br_netfilter passes frames of all bridges to iptables: FORWARD also filters between nodes of one bridge" \
       "nothing to do: the lab's rules accept its nodes' packets; your own rules in FORWARD match them too"
   elif [[ -e $switch ]]; then
     ok "br_netfilter is available and off: the policies switch it on for the lab's bridges only"

@@ -27,24 +27,25 @@ published_ports() {
 
 # Missing tools are reported by the checks tools and python.
 check_services() {
-  path_of nginx >/dev/null && path_of redis-server >/dev/null && path_of postgres >/dev/null && [[ -x $VENV/bin/supervisord ]] || return 0
+  [[ -x $VENV/bin/supervisord ]] && path_of nginx && path_of redis-server && path_of postgres || return 0
   report_check services "their code and the virtual environment can be read by their users"
 }
 
 check_table() {
-  local running others
+  local running others state='no lab is up'
   if ! running=$(load_topology 2>&1); then
     problem "${running#*.sh: }" "correct the table; topology/flat.tsv explains the columns"
     return
   fi
   load_topology
   running=$(running_tables | sort -u)
+  [[ -z $running ]] || state='its lab is up'
   others=$(grep -vxF -- "$TABLE" <<<"$running" | paste -sd' ') || true # none
   if [[ -n $others ]]; then
     note "a lab made from $others is up: \`up\` would replace it by $TABLE" \
       "keep it: TOPOLOGY=${others%% *}; or remove it first: sudo make down"
   else
-    ok "$TABLE: nodes ${#NODES[@]}, bridges ${#BRIDGES[@]}; $([[ -n $running ]] && echo "its lab is up" || echo "no lab is up")"
+    ok "$TABLE: nodes ${#NODES[@]}, bridges ${#BRIDGES[@]}; $state"
   fi
 }
 
@@ -52,7 +53,7 @@ check_table() {
 check_namespaces() {
   local name stale=()
   if [[ $(readlink /proc/self/ns/mnt) != "$(readlink /proc/1/ns/mnt 2>/dev/null || readlink /proc/self/ns/mnt)" ]]; then
-    note "this shell has its own mount namespace (ip netns exec creates one): namespaces created here are visible only here" \
+    note "this shell has its own mount namespace (of ip netns exec): namespaces created here are visible only here" \
       "leave it, and enter a network with nsenter --net=/run/netns/NAME instead"
   fi
   for name in /run/netns/*; do
@@ -79,7 +80,7 @@ neighbours_finding() { # in a ping matrix each node has a neighbour entry for ea
   local pairs max
   pairs=$((${#NODES[@]} * ${#NODES[@]})) max=$(read_number ipv4/neigh/default/gc_thresh3 -1)
   ((max < 0 || pairs < max)) ||
-    note "a ping matrix of ${#NODES[@]} nodes needs $pairs neighbour entries; the kernel keeps at most $max for all namespaces" \
+    note "a ping matrix of ${#NODES[@]} nodes needs $pairs neighbour entries; the kernel keeps at most $max" \
       "sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=$((pairs * 2))"
 }
 

@@ -42,10 +42,11 @@ container_kind() { # docker, podman, lxc..., empty outside
 }
 
 check_machine() {
-  local release system container
+  local release system container groups=v1
   release=$(</proc/sys/kernel/osrelease)
   system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}") || true # reported as unknown below
-  ok "${system:-unknown system}, kernel $release, cgroup $([[ $(stat -fc %T /sys/fs/cgroup 2>/dev/null) == cgroup2fs ]] && echo v2 || echo v1)"
+  [[ $(stat -fc %T /sys/fs/cgroup 2>/dev/null) != cgroup2fs ]] || groups=v2
+  ok "${system:-unknown system}, kernel $release, cgroup $groups"
   container=$(container_kind)
   [[ -z $container ]] ||
     note "inside a container ($container): its host decides about capabilities, /proc/sys and kernel modules" \

@@ -22,7 +22,8 @@ stopped_forwarding() { # print interfaces that must forward while the lab is up,
 interfaces_without_forwarding() { # other interfaces by which clients could come, and that do not forward
   local interface others ours
   ours=" $(ways_out | paste -sd' ') lo "
-  others=$(ip -j -4 addr show up scope global | jq -r --arg group "$LINK_GROUP" '.[] | select(.ifname and .group != $group) | .ifname')
+  others=$(ip -j -4 addr show up scope global |
+    jq -r --arg group "$LINK_GROUP" '.[] | select(.ifname and .group != $group) | .ifname')
   for interface in $others; do [[ $ours == *" $interface "* ]] || forwards "$interface" || echo "$interface"; done
 }
 
@@ -30,7 +31,8 @@ check_forwarding() {
   local forward=/proc/sys/net/ipv4/ip_forward strict='' device said stopped closed
   for device in $(ways_out); do ! strict_reverse_path "$device" || strict+=" $device"; done
   said="ip_forward is $(<"$forward")"
-  [[ $(<"$forward") == 1 ]] || said+=" and stays 0: up switches forwarding on only for the lab's bridges and the interfaces of default routes"
+  [[ $(<"$forward") == 1 ]] ||
+    said+=" and stays 0: up switches forwarding on only for the lab's bridges and the interfaces of default routes"
   if ((EUID == 0)) && [[ ! -w $forward ]]; then
     problem "$said, and /proc/sys is read-only" \
       "run it outside this container, or start the container with --privileged"
@@ -39,13 +41,12 @@ check_forwarding() {
   fi
   stopped=$(stopped_forwarding | paste -sd' ') closed=$(interfaces_without_forwarding | paste -sd' ')
   [[ -z $stopped ]] ||
-    note "the lab is up, but packets that enter by $stopped are not forwarded ($(setting_of "${stopped%% *}" forwarding) is 0)" \
-      "sudo make up"
+    note "the lab is up, but packets that enter by $stopped are not forwarded" "sudo make up"
   [[ -z $closed ]] ||
-    note "clients on $closed do not reach published ports: it has no default route, so up does not switch forwarding on for it" \
+    note "clients on $closed do not reach published ports: without a default route, up switches no forwarding on" \
       "sudo sysctl -w $(setting_of "${closed%% *}" forwarding)=1"
   [[ -z $strict || $(ways_out | wc -l) -lt 2 ]] ||
-    note "rp_filter is strict on$strict and there are several default routes: answers that arrive by the other one are dropped" \
+    note "rp_filter is strict on$strict with several default routes: answers that arrive by the other are dropped" \
       "sudo sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"
 }
 
@@ -67,7 +68,7 @@ check_uplink() {
   fi
   mtu=$(ip -j link show dev "$device" | jq '.[0].mtu')
   if ((mtu < 1500)); then
-    note "the default route uses $device with an MTU of $mtu (a VPN, a cloud): nodes send 1500, and large packets hang where ICMP is filtered" \
+    note "the default route uses $device, MTU $mtu; nodes have 1500: large packets hang where ICMP is filtered" \
       "sudo iptables -t mangle -A FORWARD -o $device -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
   else
     ok "the default route uses $device, MTU $mtu"
@@ -89,11 +90,13 @@ matching_network_file() {
 }
 
 check_managers() {
-  local file
+  local file unmanaged
   load_topology
-  if runs NetworkManager && ! grep -qsE "^unmanaged-devices=.*(${BRIDGES[0]}|veth)" /etc/NetworkManager/NetworkManager.conf /etc/NetworkManager/conf.d/*; then
+  if runs NetworkManager && ! grep -qsE "^unmanaged-devices=.*(${BRIDGES[0]}|veth)" \
+    /etc/NetworkManager/NetworkManager.conf /etc/NetworkManager/conf.d/*; then
+    unmanaged="$(printf 'interface-name:%s;' "${BRIDGES[@]}")interface-name:veth*"
     note "NetworkManager is running and may configure the lab's interfaces" \
-      "in /etc/NetworkManager/conf.d/lab.conf: [keyfile] unmanaged-devices=$(printf 'interface-name:%s;' "${BRIDGES[@]}")interface-name:veth*"
+      "in /etc/NetworkManager/conf.d/lab.conf: [keyfile] unmanaged-devices=$unmanaged"
   fi
   file=$(matching_network_file)
   if runs systemd-networkd && [[ -n $file ]]; then

@@ -3,7 +3,8 @@
 
 # COMMAND, minimum version (- for any) and the option that prints it, package in Debian, Fedora and Arch.
 # Reasons for the versions: bash EPOCHREALTIME and inherit_errexit; iptables its nft variant; unshare --kill-child and
-# setpriv --pdeathsig; env --default-signal; fping -4's default and -C with -q; Redis maxmemory-clients; PostgreSQL client_connection_check_interval.
+# setpriv --pdeathsig; env --default-signal; fping -4's default and -C with -q; Redis maxmemory-clients; PostgreSQL
+# client_connection_check_interval.
 # ip is tried instead (see has_recent_ip).
 TOOLS='
 bash          5.0   --version  bash         bash                 bash
@@ -38,7 +39,8 @@ git           -     -          git          git                  git
 
 # Debian has PostgreSQL's programs outside PATH, in a folder for each version.
 path_of() {
-  command -v "$1" || { [[ $1 == postgres ]] && compgen -G '/usr/lib/postgresql/*/bin/postgres' | sort -V | tail -1 | grep .; }
+  command -v "$1" && return
+  [[ $1 == postgres ]] && compgen -G '/usr/lib/postgresql/*/bin/postgres' | sort -V | tail -1 | grep .
 }
 
 # iproute2's version was a date for years, so try the options that the lab uses.

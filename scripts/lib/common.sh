@@ -3,7 +3,8 @@
 # Sourced, never run. "The host" is the network namespace the script was started in.
 
 # Unset what the caller has set for bash, Python, git and PostgreSQL. Keep the proxies for apt, pip and Docker.
-unset CDPATH POSIXLY_CORRECT BASH_ENV ENV REDISCLI_AUTH PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS "${!PG@}" "${!GIT_@}"
+unset CDPATH POSIXLY_CORRECT BASH_ENV ENV REDISCLI_AUTH PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS
+unset "${!PG@}" "${!GIT_@}"
 umask 022
 
 set -euo pipefail

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Firewall rules of the host that a packet of the lab meets: named with the command that helps, never changed. Sourced after
-# topology.sh.
+# Print the firewall rules of the host that packets of the lab meet, each with the command that helps; change none.
+# Sourced after topology.sh.
 
-# RULE, a tab, WHAT TO DO: COMMAND, a line each.
+# Print a line for each: RULE, a tab, WHAT TO DO: COMMAND.
 foreign_host_rules() {
-  [[ -s $VENV/digests ]] || return 0 # nothing is up without it
+  [[ -s $VENV/digests ]] || return 0 # without it the lab is not up
   (cd "$ROOT" && "$VENV/bin/python" -m security.rules.foreign "$TABLE")
 }
 
-name_foreign_rules() { # a line for each; 1 if any
+name_foreign_rules() { # print a line for each; return 1 if there is any
   local rules rule advice status=0
   rules=$(foreign_host_rules) || { echo "${RED}unreadable${PLAIN}  firewall rules of the host: the error is above" && return 1; }
   while IFS=$'\t' read -r rule advice; do

@@ -11,7 +11,8 @@ start_lab() {
   exec {LAB_ALIVE}<>"$folder/alive"
   say "bringing the lab up in a sandbox"
   # shellcheck disable=SC2016 # expanded in the sandbox
-  "$ROOT/scripts/sandbox.sh" run "$BASH" -euc 'ready=$1; shift; for script; do "$script" up </dev/null; done; touch "$ready"; read -r _' \
+  "$ROOT/scripts/sandbox.sh" run "$BASH" -euc '
+    ready=$1; shift; for script; do "$script" up </dev/null; done; touch "$ready"; read -r _' \
     lab "$folder/ready" "${@/#/$ROOT/}" &>"$folder/log" <"$folder/alive" {LAB_ALIVE}>&- &
   LAB=$!
   defer end_lab

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Limits of memory and processes for each node: a control group /sys/fs/cgroup/[CONTROLLER/]cnet/LAB/NODE, or resource
-# limits where none can be created. LAB is the inode of the host's network namespace: labs in two sandboxes differ. Sourced.
+# limits where none can be created. LAB is the inode of the host's network namespace: labs in two sandboxes differ.
+# Sourced.
 
 CGROUPS=/sys/fs/cgroup
 
@@ -84,7 +85,8 @@ has_groups() {
 
 group_processes() { # of this lab; 0 stands for a process of another PID namespace
   local root
-  while read -r root; do cat "$root/$(lab_group)"/*/cgroup.procs; done < <(group_roots) 2>/dev/null | grep -vx 0 | sort -u || :
+  while read -r root; do cat "$root/$(lab_group)"/*/cgroup.procs; done < <(group_roots) 2>/dev/null |
+    grep -vx 0 | sort -u || :
 }
 
 no_groups_left() {

@@ -29,5 +29,5 @@ link set $OUTSIDE_INTERFACE up
 EOF
 }
 
-# For attacks only: an outside that sends everything to the host.
-know_the_way_in() { ip -n "$OUTSIDE_NAMESPACE" route add default via "$HOST_FOR_OUTSIDE"; }
+# For attacks only: make the host the default gateway of the outside namespace.
+add_route_to_lab() { ip -n "$OUTSIDE_NAMESPACE" route add default via "$HOST_FOR_OUTSIDE"; }

@@ -40,12 +40,12 @@ space_problem() {
 # `ip netns exec` mounts /etc/netns/NAME/resolv.conf, which the lab writes, over /etc/resolv.conf, which must exist.
 names_problem() {
   [[ -n $(dns_address) ]] || return 0
-  local directory=$RESOLVERS
+  local directory=$RESOLVERS state='does not exist'
   [[ -d $directory ]] || directory=${directory%/*}
   if [[ ! -e /etc/resolv.conf ]]; then
-    echo "/etc/resolv.conf" \
-      "$([[ -L /etc/resolv.conf ]] && echo "is a link to a file that does not exist, $(readlink /etc/resolv.conf)" || echo "does not exist"):" \
-      "ip netns exec cannot mount a namespace's resolv.conf over it; sudo rm -f /etc/resolv.conf && echo nameserver ADDRESS | sudo tee /etc/resolv.conf"
+    [[ ! -L /etc/resolv.conf ]] || state="is a link to a file that does not exist, $(readlink /etc/resolv.conf)"
+    echo "/etc/resolv.conf $state: ip netns exec cannot mount a namespace's resolv.conf over it;" \
+      "sudo rm -f /etc/resolv.conf && echo nameserver ADDRESS | sudo tee /etc/resolv.conf"
   elif [[ ! -w $directory ]]; then
     echo "$directory cannot be written, and the lab puts the resolv.conf of each namespace into $RESOLVERS; mount" \
       "it writable"
@@ -65,10 +65,12 @@ tried_answers() { # FILTER
   local -A seen=()
   filters_itself "$1" || return 0
   for node in "${NODES[@]}"; do
-    [[ -n ${seen[${BRIDGE[$node]}]:-} ]] || wires+=("${BRIDGE[$node]}" "${ADDRESS[${BRIDGE[$node]}]}" "${ADDRESS[$node]}")
+    [[ -n ${seen[${BRIDGE[$node]}]:-} ]] ||
+      wires+=("${BRIDGE[$node]}" "${ADDRESS[${BRIDGE[$node]}]}" "${ADDRESS[$node]}")
     seen[${BRIDGE[$node]}]=1
   done
-  said=$(unshare --net -- "$BASH" "$ROOT/scripts/lib/answers.sh" nodes "${wires[@]}" <<<"$1" 2>&1) || said="untried $(grep . <<<"$said" | sed -n 1p)"
+  said=$(unshare --net -- "$BASH" "$ROOT/scripts/lib/answers.sh" nodes "${wires[@]}" <<<"$1" 2>&1) ||
+    said="untried $(grep . <<<"$said" | sed -n 1p)"
   echo "$said"
 }
 
@@ -76,7 +78,10 @@ answers_in_words() { # RESULT of tried_answers: print the problem, nothing if no
   local chain bridge rule what cure
   read -r chain bridge rule <<<"$1"
   case $chain in
-    INPUT) what="answers to the host's own connections" cure='iptables -I INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT' ;;
+    INPUT)
+      what="answers to the host's own connections"
+      cure='iptables -I INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT'
+      ;;
     OUTPUT)
       what="what the host sends to $bridge"
       cure=$(printf ' && sudo iptables -I OUTPUT -o %s -j ACCEPT' "${BRIDGES[@]}")

@@ -2,7 +2,7 @@
 # Find and end processes of the lab: programs that watch it, and programs that outlived the supervisor. Sourced.
 
 # A program that watches the lab (capture, dashboard, exporter, health) has this in its environment, which its children
-# inherit and the kernel keeps: `down` finds it whatever happened to its parents. The value names the host by its network
+# inherit and the kernel keeps: `down` finds it whatever happened to its parents. The value contains the host's network
 # namespace, because the machine also sees the programs of labs in sandboxes.
 WATCHES=CNET_WATCHES=$(readlink /proc/self/ns/net)
 
@@ -28,7 +28,8 @@ is_service() { # PID USERS
   user=$(awk '/^Uid:/ { print $2 }' "/proc/$1/status" 2>/dev/null) || return
   [[ $2 != *" $user "* || $user == 0 ]] || return 0
   environment=$'\n'$(tr '\0' '\n' 2>/dev/null <"/proc/$1/environ") || return
-  [[ $environment == *$'\n'"SUPERVISOR_SERVER_URL=unix://$RUN_DIR/supervisor.sock"* || $environment == *$'\n'CNET_LOCKED=* ]]
+  [[ $environment == *$'\n'CNET_LOCKED=* ||
+    $environment == *$'\n'"SUPERVISOR_SERVER_URL=unix://$RUN_DIR/supervisor.sock"* ]]
 }
 
 lists_none() { [[ -z $("$@") ]]; }

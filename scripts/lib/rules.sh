@@ -5,8 +5,6 @@
 declare -A CHANGE=()
 DIFFERENCES='' LIVE_RULES=0 WANTED_RULES=0
 
-run_python() { PYTHONPATH=$ROOT python3 -PsS "$@"; } # the lab's modules and the standard library
-
 # compare_rules MODULE ARGUMENT...: ask lab.ruleset, or a module that prints the same, and set the above.
 compare_rules() {
   local found

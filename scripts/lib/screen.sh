@@ -2,11 +2,12 @@
 # What `up` and `status` show: nodes, rules, drops, a summary, and advice. Sourced after topology.sh.
 
 show_nodes() {
-  local node
+  local node port
   printf '%s%-18s %-18s %-18s %-16s %-10s %s%s\n' "$BOLD" node namespace address interface bridge listens "$PLAIN"
   for node in "${NODES[@]}"; do
-    printf '%-18s %-18s %-18s %-16s %-10s %s\n' "$node" "${NAMESPACE[$node]}" "${ADDRESS[$node]}" "${INTERFACE[$node]}" \
-      "${BRIDGE[$node]}" "${LISTENS[$node]}${PUBLISHES[$node]:+$([[ ${PUBLISHES[$node]} == - ]] || echo "  host:${PUBLISHES[$node]}")}"
+    port=${PUBLISHES[$node]/#-/}
+    printf '%-18s %-18s %-18s %-16s %-10s %s\n' "$node" "${NAMESPACE[$node]}" "${ADDRESS[$node]}" \
+      "${INTERFACE[$node]}" "${BRIDGE[$node]}" "${LISTENS[$node]}${port:+  host:$port}"
   done
 }
 
@@ -27,7 +28,10 @@ show_drops() {
   printf '\n%sdropped by the policy since the last proof%s\n' "$BOLD" "$PLAIN"
   { iptables-save -c && ebtables-save -c; } | awk '
     $3 ~ /^CNET-DROP-/ && / -j DROP/ { split(substr($1, 2), count, ":"); dropped[substr($3, 11)] += count[1] }
-    END { for (id in dropped) if (dropped[id]) { printf "%10s  %s\n", dropped[id], id; any = 1 } if (!any) print "         0  packets" }' | sort -rn
+    END {
+      for (id in dropped) if (dropped[id]) { printf "%10s  %s\n", dropped[id], id; any = 1 }
+      if (!any) print "         0  packets"
+    }' | sort -rn
 }
 
 # Print how to repair what status found. Return 1 if it found anything.

@@ -68,10 +68,11 @@ read_service_states() {
 }
 
 show_state() { # NODE SUPERVISOR_STATE PID
-  local word why error colour=$RED
+  local word why error='' colour=$RED
   read -r word why < <(state_of "$@")
   [[ $word != running ]] || colour=$GREEN
-  [[ $word == running || $word == degraded ]] || { error=$(last_error "$1") && why+=${error:+${why:+; }last error in its log: $error}; }
+  [[ $word == running || $word == degraded ]] || error=$(last_error "$1")
+  why+=${error:+${why:+; }last error in its log: $error}
   [[ -z $(store_that_refuses "$why") ]] || why+="; sudo make up gives the store its password again"
   printf '%s%-10s%s %-18s %-16s %s:%s%s%s\n' "$colour" "$word" "$PLAIN" "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" \
     "$(port_of "$1")" "${3:+  pid $(program_of "$3")}" "${why:+  $why}"

@@ -54,22 +54,32 @@ configured_services() {
 # Print the environment of a service as supervisord.conf has it, KEY="value". If the table has a registry, clients get
 # addresses from it, which may change without a restart.
 environment_of() { # NODE USER
-  local settings=("INSTANCE_ID=$1" "SERVICE_NAME=${RUNS[$1]}" "SERVICE_IP=${ADDRESS[$1]%/*}" "SERVICE_PORT=$(port_of "$1")" "SERVICE_USER=$2"
-  LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1) setting list='' registry=() products=() orders=() registry_url
+  local setting list='' registry=() products=() orders=() registry_url
+  local settings=("INSTANCE_ID=$1" "SERVICE_NAME=${RUNS[$1]}" "SERVICE_IP=${ADDRESS[$1]%/*}" "SERVICE_USER=$2"
+    "SERVICE_PORT=$(port_of "$1")" LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1)
   registry_url=$(urls_of service-registry)
   if [[ -n $registry_url ]]; then registry=("SERVICE_REGISTRY=${registry_url%%,*}"); else
     products=("PRODUCT_SERVICE_URLS=$(urls_of product-service)") orders=("ORDER_SERVICE=$(urls_of order-service)")
   fi
   case ${RUNS[$1]} in
-    redis | postgres) [[ -z $registry_url ]] || settings+=("HEARTBEAT=${registry_url%%,*}/heartbeat/$(label "$1")/$(label "$1")") ;;
+    redis | postgres)
+      [[ -z $registry_url ]] || settings+=("HEARTBEAT=${registry_url%%,*}/heartbeat/$(label "$1")/$(label "$1")")
+      ;;
   esac
   case ${RUNS[$1]} in
     nginx) settings+=("GATEWAYS=$(urls_of api-gateway '')" "UNLIMITED_CLIENTS=$(lab_networks)") ;;
     api-gateway) # all requests come from nginx's address
-      settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "UNLIMITED_CLIENTS=$(addresses_of nginx)" "${registry[@]}" "${products[@]}" "${orders[@]}")
+      settings+=(WORKER_CLASS=gevent WEB_CONCURRENCY=2 "UNLIMITED_CLIENTS=$(addresses_of nginx)")
+      settings+=("${registry[@]}" "${products[@]}" "${orders[@]}")
       ;;
-    product-service) settings+=(WORKER_CLASS=gevent "${registry[@]}" "REDIS_HOST=$(first_address redis)" "REDIS_PORT=$(first_port redis)") ;;
-    order-service) settings+=("${registry[@]}" "${products[@]}" "DB_HOST=$(first_address postgres)" "DB_PORT=$(first_port postgres)" DB_NAME=orders DB_USER=orders) ;;
+    product-service)
+      settings+=(WORKER_CLASS=gevent "${registry[@]}")
+      settings+=("REDIS_HOST=$(first_address redis)" "REDIS_PORT=$(first_port redis)")
+      ;;
+    order-service)
+      settings+=("${registry[@]}" "${products[@]}" DB_NAME=orders DB_USER=orders)
+      settings+=("DB_HOST=$(first_address postgres)" "DB_PORT=$(first_port postgres)")
+      ;;
     postgres) settings+=("DB_CLIENTS=$(networks_of order-service)" DB_NAME=orders DB_USER=orders) ;;
     service-registry)
       settings+=(WORKER_CLASS=gevent "CONFIGURED=$(configured_services)" "OPERATORS=$(operators)" "OWNERS=$OWNERS")
@@ -117,7 +127,8 @@ user_of() { # NODE
   local files=$STATE_DIR/nodes user
   user=$(stat -c %u "$files/$1" 2>/dev/null) || user=0
   if ((user < FIRST_USER)); then
-    user=$(stat -c %u "$files"/* 2>/dev/null | awk -v last="$FIRST_USER" '$1 > last { last = $1 } END { print last + 1 }') || :
+    user=$(stat -c %u "$files"/* 2>/dev/null |
+      awk -v last="$FIRST_USER" '$1 > last { last = $1 } END { print last + 1 }') || :
     [[ -n ${DRY_RUN:-} ]] || install -d -m 700 -o "$user" "$files/$1"
   fi
   echo "$user"
@@ -187,14 +198,15 @@ start_supervisor() {
     retry_until 20 none_is_stopping || die "a service does not stop; see $STATE_DIR/log/supervisord.log"
     local node state _
     while read -r node state _; do
-      [[ $state != STOPPED && $state != EXITED && $state != FATAL ]] || supervisor_do start "$node" || : # it tries again; `up` waits for it
+      [[ $state != @(STOPPED|EXITED|FATAL) ]] || supervisor_do start "$node" || : # it tries again; `up` waits for it
     done < <(supervisor_states)
   else
     kill_supervisors
     rm -f "$RUN_DIR/supervisor.sock" "$RUN_DIR/supervisord.pid"
     end_processes service_processes # of a supervisor that was killed
     # A clean environment, and without our lock (descriptor 9), which it would keep.
-    (umask 077 && run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$VENV/bin/supervisord" -c "$CONFIG" 9>&-)
+    (umask 077 && run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+      "$VENV/bin/supervisord" -c "$CONFIG" 9>&-)
     retry_until 10 supervisor_runs || die "the supervisor did not start; see $STATE_DIR/log/supervisord.log"
   fi
 }
@@ -209,7 +221,7 @@ stop_others() { # those that are no longer in the table; at the same time: each 
   wait
 }
 
-# Kill a supervisor that does not answer or has no files left, or it would restart its programs. Sandboxes have their own.
+# Kill a supervisor that does not answer or has no files left; it would restart its programs. Sandboxes have their own.
 kill_supervisors() {
   local pid
   for pid in $(pgrep -f -- "bin/supervisord -c $CONFIG\$"); do

@@ -32,7 +32,7 @@ from security.explain.snapshot import Snapshot, read_snapshot, take_snapshot
 from security.explain.verdict import try_it
 from security.policy.model import Policy
 from security.policy.table import load, policy_path
-from security.proof.__main__ import outside_of_proof
+from security.proof.probe import outside_from_environment
 
 _MARKS = {
     Mark.REACHED: ("✓", "green", ""),
@@ -86,7 +86,7 @@ def tell(options: Options, topology: Topology) -> Story:
     """Tell it, with a probe or without."""
     flow = options.flow
     foretelling = Foretelling(
-        _state(options, topology, flow), _policy(topology), topology, outside_of_proof()
+        _state(options, topology, flow), _policy(topology), topology, outside_from_environment()
     )
     story = foretelling.tell(flow)
     if options.static or options.state or story.ending.kind is Kind.NO_NAMESPACE:

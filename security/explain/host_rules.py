@@ -21,7 +21,7 @@ from security.explain.advice import (
 from security.explain.result import Flow, Kind, Story, Telling
 from security.explain.snapshot import Place, Snapshot
 from security.explain.wiring import Wiring
-from security.policy.compiler import mac_of, wires
+from security.policy.compiler import ALREADY_CHECKED, mac_of, wires
 from security.policy.model import ACCEPT, HOST, WORLD, Decision, Policy
 from security.proof.probe import Outside
 from security.rules.matches import Packet
@@ -29,7 +29,6 @@ from security.rules.walk import FrameRules, Ruleset, Walk
 
 LOCALHOST = "127.0.0.1"
 OUTSIDE_PORT = "cnet-outside"  # the wire of an outside that is made for a proof
-_JUDGED = "has judged it"
 _ENDS = ("CNET-NODES", "CNET-ORIGIN-NODES")  # keep packets between nodes from the rules of others
 
 
@@ -249,5 +248,7 @@ def _telling_ones(met: Sequence[Rule]) -> Iterator[Rule]:
         passed_on = (rule, after) if after else (rule,)
         if rule.chain in _ENDS or rule.target in _ENDS:
             continue
-        if not any(_JUDGED in each.comment and each.chain in (rule.chain, rule.target) for each in passed_on):
+        if not any(
+            ALREADY_CHECKED in each.comment and each.chain in (rule.chain, rule.target) for each in passed_on
+        ):
             yield rule

@@ -20,10 +20,9 @@ from security.explain.result import Flow
 from security.explain.snapshot import exists
 from security.policy.compiler import LOG_PREFIX, PROOF_GROUP
 from security.policy.model import HOST, WORLD
-from security.proof import packets
-from security.proof import probe as probes
+from security.proof import builders, packets
 from security.proof.namespace import inside
-from security.proof.nflog import DropLog, Occupied
+from security.proof.nflog import DropLog, GroupTakenError
 from security.proof.probe import Outside
 
 _ETH_P_ALL = 3
@@ -135,7 +134,7 @@ class Experiment:
                 sender.bind((self._own, 0))
         try:
             log = DropLog(PROOF_GROUP)
-        except Occupied:
+        except GroupTakenError:
             return sender, None
         stack.callback(log.close)
         return sender, log
@@ -145,7 +144,7 @@ class Experiment:
         self._sockets.append((made, place))
 
     def _send(self, sender: socket.socket) -> None:
-        packet = probes.packet(self._flow.protocol, self._own, self._to, self._flow.port)(self._number)[0]
+        packet = builders.packet(self._flow.protocol, self._own, self._to, self._flow.port)(self._number)[0]
         try:
             sender.sendto(packet, (self._to, 0))
         except OSError as error:

@@ -1,18 +1,18 @@
-"""What the scripts ask of the policy.
+"""What the scripts ask about the policy.
 
 python -m security.policy check              silent when good; else FILE:LINE: COLUMN: reason, exit 1
 python -m security.policy path               the table's path; nothing when there is none
-python -m security.policy compile [MEMORY]   the rules, TOOL TABLE -A CHAIN ... a line each
-python -m security.policy allowed [TO:]PROTOCOL[/PORT]...   what nodes may send there (to every node without TO):
-                                               FROM TO PROTOCOL[/PORT] a line each
-python -m security.policy stale              `conntrack -L` -> arguments of `conntrack -D`
+python -m security.policy compile [MEMORY]   the rules, one TOOL TABLE -A CHAIN ... a line
+python -m security.policy allowed [TO:]PROTOCOL[/PORT]...   what nodes may send to TO (default: every node),
+                                             one FROM TO PROTOCOL[/PORT] a line
+python -m security.policy stale              read `conntrack -L`, print arguments of `conntrack -D`
 python -m security.policy help
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 
 from lab.conntrack import connections
@@ -20,24 +20,22 @@ from lab.table import TableError
 from lab.topology import load as load_topology
 from lab.unread import Unread
 from security.policy.compiler import compiled
-from security.policy.model import ACCEPT
 from security.policy.stale import addresses_of_host, as_arguments, stale
 from security.policy.table import load, policy_path
 
 
-def _check() -> Iterator[str]:
+def _check() -> Iterable[str]:
     load()
-    yield from ()
+    return ()
 
 
-def _path() -> Iterator[str]:
+def _path() -> Iterable[str]:
     path = policy_path(load_topology())
-    if path:
-        yield str(path)
+    return [str(path)] if path else ()
 
 
-def _compile(memory: str = "") -> Iterator[str]:
-    yield from compiled(load(), memory)
+def _compile(memory: str = "") -> Iterable[str]:
+    return compiled(load(), memory)
 
 
 def _allowed(*asked: str) -> Iterator[str]:
@@ -48,7 +46,7 @@ def _allowed(*asked: str) -> Iterator[str]:
         protocol, _, port = what.partition("/")
         for source, destination in product(nodes, [to] if to else nodes):
             inside = destination in nodes and nodes[source].namespace == nodes[destination].namespace
-            if inside or policy.decide(source, destination, protocol, int(port or 0)).verdict == ACCEPT:
+            if inside or policy.allows(source, destination, protocol, int(port or 0)):
                 yield f"{source} {destination} {what}"
 
 
@@ -56,11 +54,11 @@ def _stale() -> Iterator[str]:
     unread = Unread()
     for connection in stale(load(), connections(sys.stdin, unread), addresses_of_host()):
         yield as_arguments(connection)
-    for said in unread.sentences():
-        print(f"policy: conntrack -L: {said}; what it is stays as it was", file=sys.stderr)
+    for sentence in unread.sentences():
+        print(f"policy: conntrack -L: {sentence}; such connections are left as they are", file=sys.stderr)
 
 
-_COMMANDS: dict[str, Callable[..., Iterator[str]]] = {
+_COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
     "check": _check,
     "path": _path,
     "compile": _compile,
@@ -70,7 +68,7 @@ _COMMANDS: dict[str, Callable[..., Iterator[str]]] = {
 
 
 def main(words: Sequence[str]) -> int:
-    """Do what the command line asks; 0 done, 1 refused, 2 bad usage."""
+    """Run a command; return 0 done, 1 refused, 2 bad usage."""
     command, *arguments = words or ("help",)
     try:
         if command not in _COMMANDS:
@@ -78,9 +76,9 @@ def main(words: Sequence[str]) -> int:
         for line in _COMMANDS[command](*arguments):
             print(line)
     except (TableError, OSError) as error:
-        print(f"policies.py: {error}", file=sys.stderr)
+        print(f"policy: {error}", file=sys.stderr)
         return 1
-    except TypeError:  # no such command, or not with so many words
+    except TypeError:  # an unknown command, or a wrong number of arguments
         print(__doc__, file=sys.stdout if command == "help" else sys.stderr)
         return 0 if command == "help" else 2
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,30 +15,31 @@ ACCEPT, DROP, LIMIT = "accept", "drop", "limit"
 PROTOCOLS = ("tcp", "udp", "icmp")
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 WITH_PORTS = ("tcp", "udp")
-PING_BYTES = 128  # of a whole IP packet: what ping sends has 84; more would be a tunnel
+LAST_PORT = 65535
+PING_BYTES = 128  # of a whole IP packet; ping sends 84 by default
 DEFAULT = "default"
 INVALID = "invalid"
 DIRECT = "direct"
 ICMP_SIZE = "icmp-size"
-# Ids of what no line of a table decides, each with its reason.
+# Ids of verdicts that no line of a table gives, each with its reason.
 BUILT_IN = {
     DEFAULT: "no line of the policy allows it",
-    INVALID: "it belongs to no connection that could be",
-    DIRECT: "from outside, a node is reached only through a port that the host publishes",
-    ICMP_SIZE: f"a ping of more than {PING_BYTES} bytes asks for more than whether somebody is there",
-    "spoofed-address": "a source address that is not the sender's own",
-    "spoofed-mac": "a source MAC address that is not the sender's own",
-    "spoofed-arp": "an ARP message that speaks for somebody else's address",
-    "ipv6": "the lab speaks IPv4; IPv6 would pass by its rules",
-    "ethertype": "neither IPv4 nor ARP: a VLAN tag or another protocol would pass by the rules",
-    "answers": "what a connection that was allowed brings back",
+    INVALID: "the packet fits no connection that conntrack knows",
+    DIRECT: "from outside, a node is reachable only through a published port",
+    ICMP_SIZE: f"pings of more than {PING_BYTES} bytes could be a tunnel",
+    "spoofed-address": "the source address is not the sender's own",
+    "spoofed-mac": "the source MAC address is not the sender's own",
+    "spoofed-arp": "the ARP message claims an address or a MAC that is not the sender's own",
+    "ipv6": "the lab uses IPv4 only; IPv6 would bypass its rules",
+    "ethertype": "neither IPv4 nor ARP: a VLAN tag or another protocol would bypass the rules",
+    "answers": "packets of connections that are already allowed",
     "policy": "which table is in force",
 }
 
 
 @dataclass(frozen=True)
 class Rate:
-    """New connections from one source: `count` each `unit`, and `burst` at once after a silence."""
+    """New connections from one source: `count` each `unit`, and `burst` at once after a pause."""
 
     count: int
     unit: str
@@ -45,11 +47,11 @@ class Rate:
 
     @property
     def refill_seconds(self) -> float:
-        """After so long a source that used everything up may open one more."""
+        """Seconds until a source that has used up its rate may open one more connection."""
         return SECONDS[self.unit] / self.count
 
     def __str__(self) -> str:
-        """Write it as the table does."""
+        """Format as in the table."""
         return f"{self.count}/{self.unit}:{self.burst}"
 
 
@@ -70,22 +72,50 @@ class Line:
 
     @property
     def any_protocol(self) -> bool:
-        """Tell whether it speaks of every protocol, also those that have no name here."""
+        """Whether the line matches every protocol, named here or not."""
         return ANY in self.protocols
 
-    def speaks_of(self, source: str, destination: str, protocol: str, port: int) -> bool:
-        """Tell whether a first packet is this line's."""
+    @property
+    def port_ranges(self) -> tuple[tuple[int, int], ...]:
+        """The ports as ranges, any port as well."""
+        return self.ports or ((0, LAST_PORT),)
+
+    def matches(self, source: str, destination: str, protocol: str, port: int) -> bool:
+        """Decide whether a first packet matches this line."""
         return (
             source in self.sources
             and destination in self.destinations
             and (self.any_protocol or protocol in self.protocols)
-            and (not self.ports or any(first <= port <= last for first, last in self.ports))
+            and any(first <= port <= last for first, last in self.port_ranges)
+        )
+
+    def decides_all_for(self, nodes: Set[str]) -> bool:
+        """Decide whether the line matches everything that is sent to these nodes."""
+        return self.any_protocol and self.rate is None and nodes <= self.destinations
+
+    def overlaps(self, other: Line) -> bool:
+        """Decide whether some packet matches both lines."""
+        both_any = self.any_protocol or other.any_protocol
+        return (
+            not self.sources.isdisjoint(other.sources)
+            and not self.destinations.isdisjoint(other.destinations)
+            and (both_any or not set(self.protocols).isdisjoint(other.protocols))
+            and any(a <= d and c <= b for a, b in self.port_ranges for c, d in other.port_ranges)
+        )
+
+    def covers(self, other: Line) -> bool:
+        """Decide whether every packet that matches `other` matches this line."""
+        return (
+            self.sources >= other.sources
+            and self.destinations >= other.destinations
+            and (self.any_protocol or set(self.protocols) >= set(other.protocols))
+            and all(any(a <= c and d <= b for a, b in self.port_ranges) for c, d in other.port_ranges)
         )
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A line of the table that limits: each of its sources has at most so many connections at once."""
+    """A line with verdict limit: each of its sources has at most `most` connections at once."""
 
     id: str
     sources: frozenset[str]
@@ -97,7 +127,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a first packet, and by which line; of `None` nobody speaks: the default."""
+    """The verdict on a first packet, and the line that gave it; `line` is None for built-in verdicts."""
 
     verdict: str
     id: str
@@ -115,24 +145,28 @@ class Policy:
     limits: tuple[Limit, ...] = ()
 
     def decide(self, source: str, destination: str, protocol: str, port: int = 0) -> Decision:
-        """Judge a first packet; a rate is not looked at. World means: through a published port."""
+        """Decide on a first packet, rates aside. From world means through a published port."""
         for line in self._by_destination[destination]:
-            if line.speaks_of(source, destination, protocol, port):
+            if line.matches(source, destination, protocol, port):
                 return Decision(line.verdict, line.id, line.reason, line)
         return Decision(DROP, DEFAULT, BUILT_IN[DEFAULT])
 
+    def allows(self, source: str, destination: str, protocol: str, port: int = 0) -> bool:
+        """Decide whether a first packet is accepted."""
+        return self.decide(source, destination, protocol, port).verdict == ACCEPT
+
     def some_node_may(self, destination: str, protocol: str) -> bool:
-        """Tell whether any node may send a protocol there."""
-        return any(
-            self.decide(node.name, destination, protocol).verdict == ACCEPT for node in self.topology.nodes
-        )
+        """Decide whether any node may send a protocol to a destination."""
+        return any(self.allows(node.name, destination, protocol) for node in self.topology.nodes)
 
     def reason_of(self, policy_id: str) -> str:
-        """Give the reason for a line or for what is built in; empty when there is no such id."""
-        reasons = {line.id: line.reason for line in self.lines} | {
-            each.id: each.reason for each in self.limits
-        }
-        return reasons.get(policy_id, BUILT_IN.get(policy_id, ""))
+        """Return the reason of a line or a built-in verdict; empty if there is no such id."""
+        return self._reasons.get(policy_id, "")
+
+    @cached_property
+    def _reasons(self) -> dict[str, str]:
+        lines = {line.id: line.reason for line in self.lines}
+        return BUILT_IN | lines | {limit.id: limit.reason for limit in self.limits}
 
     @cached_property
     def _by_destination(self) -> dict[str, list[Line]]:

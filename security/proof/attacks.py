@@ -1,14 +1,12 @@
-"""Every way past a policy that is known, each as a probe with what must become of it; and honest twins."""
+"""Ways to bypass a policy: each bypass as a probe with its expected verdict, and an allowed counterpart."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address
-from itertools import islice
 
-from lab.topology import Bridge, Listener, Node
-from security.policy.compiler import mac_of, wires
+from lab.topology import Bridge, Node
+from security.policy.compiler import wires
 from security.policy.model import (
     ACCEPT,
     DEFAULT,
@@ -16,334 +14,286 @@ from security.policy.model import (
     HOST,
     ICMP_SIZE,
     INVALID,
+    LAST_PORT,
     PING_BYTES,
     WORLD,
 )
-from security.proof import packets
-from security.proof import probe as probes
-from security.proof.cases import CLOSED, LAST_PORT, Plan
-from security.proof.probe import FORWARDING, LINK_LOCAL, Build, Flow, Probe, Step
+from security.proof import builders, packets
+from security.proof.builders import Build
+from security.proof.cases import CLOSED_PORTS, Cases
+from security.proof.probe import FORWARDING, LINK_LOCAL, Flow, Probe, Step
 
-DNS, HTTP = 53, 80
-SHOUTS = (DNS, *CLOSED["udp"], LAST_PORT)
-INVENTED = "192.0.2.1"  # TEST-NET-1, RFC 5737: nobody's
-_PING_PAYLOAD = PING_BYTES - 28  # without the headers of IPv4 and ICMP
+_DNS, _HTTP = 53, 80
+_BROADCAST_PORTS = (_DNS, *CLOSED_PORTS["udp"], LAST_PORT)
+_UNUSED_ADDRESS = "192.0.2.1"  # TEST-NET-1, RFC 5737
+_MAX_PING = PING_BYTES - 28  # bytes after the headers of IPv4 and ICMP
+_LARGE_BYTES = 400  # more than a ping may have, less than any link's MTU
+_ANSWERS = (ACCEPT, "answers")
+
+# Name, ICMP type, bytes of payload, and the protocol or id that decides.
+_PINGS = (
+    ("largest allowed ping", packets.ECHO_REQUEST, _MAX_PING, "icmp"),
+    ("ping over the size limit", packets.ECHO_REQUEST, _MAX_PING + 1, ICMP_SIZE),
+    ("ping reply over the size limit", packets.ECHO_REPLY, _MAX_PING + 1, ICMP_SIZE),
+    ("ping reply without a request", packets.ECHO_REPLY, 0, INVALID),
+    ("timestamp request", packets.TIMESTAMP, 0, "other"),
+)
 
 
-class Attacks:
-    """All attacks on the lab of a plan."""
+def attack_probes(cases: Cases) -> list[Probe]:
+    """Return all attacks on the lab, claims aside."""
+    found = [*_pings(cases), *_in_allowed_pings(cases), *_large_packets(cases), *_disguises(cases)]
+    for node in cases.nodes:
+        found += [*_spoofed(cases, node), *_other_ethertypes(cases, node), *_broadcast(cases, node)]
+        found += [*_to_unused_addresses(cases, node), _spoofed_outside(cases, node), _link_local(cases, node)]
+    for nodes in wires(cases.policy.topology).values():
+        found += _from_unused_address(cases, nodes[0])
+    return found + [_host_to_itself(bridge) for bridge in cases.policy.topology.bridges]
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.policy = plan.policy
-        self.topology = plan.topology
-        self.outside = plan.outside
-        self.nodes = plan.nodes
 
-    def probes(self) -> list[Probe]:
-        """Give all of them."""
-        return [*self.sizes_and_states(), *self.within_connections(), *self.disguises(), *self.wire_attacks()]
+# --- ping sizes, and replies without a request ---
 
-    def peer(self, node: Node) -> Node | None:
-        """Find somebody else that is not in the same namespace, on the same bridge if possible."""
-        others = [other for other in self.nodes if other.namespace != node.namespace]
-        near = [other for other in others if other.bridge == node.bridge]
-        return next(iter(near or others), None)
 
-    def special(self, attack: str, flow: Flow, build: Build, expected: tuple[str, str]) -> Probe:
-        """Make a probe whose outcome no line of the table decides."""
-        return Probe(flow, *expected, build, self.plan.address(flow.destination, flow.source), attack)
+def _pings(cases: Cases) -> Iterator[Probe]:
+    world_is_pinged = cases.policy.some_node_may(WORLD, "icmp")
+    for source, destination in (*_pairs(cases), *((WORLD, name) for name in cases.places.node_names)):
+        own, to = cases.places.addresses(source, destination)
+        flow = Flow(source, destination, "icmp")
+        for attack, kind, size, decider in _PINGS:
+            if source == WORLD and size > _MAX_PING and not world_is_pinged:
+                continue  # then no rule checks the size of the world's pings: all are dropped
+            verdict, policy_id = DROP, decider
+            if decider in ("icmp", "other"):
+                decision = cases.decide(source, destination, decider)
+                verdict, policy_id = decision.verdict, decision.id
+            yield Probe(flow, verdict, policy_id, builders.echo(own, to, kind, size), to, attack)
+        if source != HOST:  # conntrack does not check the checksums of packets that the host sends
+            yield Probe(flow, DROP, INVALID, builders.echo(own, to, damaged=True), to, "damaged ping")
 
-    def sizes_and_states(self) -> Iterator[Probe]:
-        """Pings at and over their size, and answers that nobody asked for; on each of the four ways."""
-        for source, destination in (*self.ways(), *((WORLD, node.name) for node in self.nodes)):
-            allowed = self.plan.decide(source, destination, "icmp")
-            for attack, kind, size, expected in (
-                ("largest ping", packets.ECHO_REQUEST, _PING_PAYLOAD, (allowed.verdict, allowed.id)),
-                ("too large a ping", packets.ECHO_REQUEST, _PING_PAYLOAD + 1, (DROP, ICMP_SIZE)),
-                ("too large an answer", packets.ECHO_REPLY, _PING_PAYLOAD + 1, (DROP, ICMP_SIZE)),
-                ("an answer to nothing", packets.ECHO_REPLY, 0, (DROP, INVALID)),
-                ("a question for the time", packets.TIMESTAMP, 0, self.other(source, destination)),
-            ):
-                if source == WORLD and size > _PING_PAYLOAD and not self.policy.some_node_may(WORLD, "icmp"):
-                    continue  # nobody pings the world, so that none of both can be
-                build = probes.echo(
-                    self.plan.address(source, destination), self.plan.address(destination, source), kind, size
-                )
-                yield self.special(attack, Flow(source, destination, "icmp"), build, expected)
-            if source != HOST:  # who damages a packet itself knows of it
-                build = probes.damaged(
-                    self.plan.address(source, destination), self.plan.address(destination, source)
-                )
-                yield self.special(
-                    "a damaged ping", Flow(source, destination, "icmp"), build, (DROP, INVALID)
-                )
 
-    def other(self, source: str, destination: str) -> tuple[str, str]:
-        """Judge what has no name in a policy."""
-        decision = self.plan.decide(source, destination, "other")
-        return decision.verdict, decision.id
+def _pairs(cases: Cases) -> Iterator[tuple[str, str]]:
+    """Return each node with another node and with the host, in both directions."""
+    for node in cases.nodes:
+        other = cases.places.other_node(node)
+        if other:
+            yield node.name, other.name
+            yield _node_that_may_ping(cases, node, other).name, node.name
+        yield node.name, HOST
+        yield HOST, node.name
 
-    def within_connections(self) -> Iterator[Probe]:
-        """Hide what is too large in an allowed ping; send what is large and no ping, which must arrive."""
-        for source, destination in self.ways():
-            if self.policy.decide(source, destination, "icmp").verdict == ACCEPT:
-                yield from self.within_a_ping(source, destination)
-        names = (*(node.name for node in self.nodes), HOST, WORLD)
-        for source in names[:-1]:
-            for kind in ((node.name for node in self.nodes), (HOST,), (WORLD,)):
-                yield from self.large_ones(source, kind)
 
-    def ways(self) -> Iterator[tuple[str, str]]:
-        """Give each node with somebody else and with the host, in both directions."""
-        for node in self.nodes:
-            peer = self.peer(node)
-            if peer:
-                yield node.name, peer.name
-                yield self.friend(node, peer).name, node.name
-            yield node.name, HOST
-            yield HOST, node.name
+def _node_that_may_ping(cases: Cases, node: Node, otherwise: Node) -> Node:
+    others = (other for other in cases.nodes if other.namespace != node.namespace)
+    return next((other for other in others if cases.policy.allows(other.name, node.name, "icmp")), otherwise)
 
-    def friend(self, node: Node, otherwise: Node) -> Node:
-        """Find somebody who may ping a node."""
-        others = (other for other in self.nodes if other.namespace != node.namespace)
-        may = (
-            other for other in others if self.policy.decide(other.name, node.name, "icmp").verdict == ACCEPT
-        )
-        return next(may, otherwise)
 
-    def large_ones(self, source: str, destinations: Iterable[str]) -> Iterator[Probe]:
-        """Give the large probes to the first destination that takes datagrams."""
-        for destination in destinations:
-            port = next(self.open_udp_ports(source, destination), 0)
-            if port and self.plan.passes_the_lab(source, destination):
-                yield from self.large(source, destination, port)
-                return
+def _in_allowed_pings(cases: Cases) -> Iterator[Probe]:
+    """Send a large request, and a large reply, after a ping that was allowed."""
+    for source, destination in _pairs(cases):
+        if cases.policy.allows(source, destination, "icmp"):
+            own, to = cases.places.addresses(source, destination)
+            ping = Step(source, to, builders.echo(own, to, tagged=False))
+            request = builders.echo(own, to, packets.ECHO_REQUEST, _MAX_PING + 1)
+            reply = builders.echo(to, own, packets.ECHO_REPLY, _MAX_PING + 1)
+            flow, back = Flow(source, destination, "icmp"), Flow(destination, source, "icmp")
+            yield Probe(flow, DROP, ICMP_SIZE, request, to, "large ping after a small one", first=ping)
+            yield Probe(back, DROP, ICMP_SIZE, reply, own, "large reply to a small ping", first=ping)
 
-    def within_a_ping(self, source: str, destination: str) -> Iterator[Probe]:
-        """Send a large request, and a large answer, after a ping that was allowed."""
-        name, to = self.plan.address(source, destination), self.plan.address(destination, source)
-        ping = Step(source, to, probes.unmarked("icmp", name, to))
-        size = _PING_PAYLOAD + 1
-        for attack, sender, receiver, build in (
-            (
-                "a large ping after a small one",
-                source,
-                destination,
-                probes.echo(name, to, packets.ECHO_REQUEST, size),
-            ),
-            (
-                "a large answer to a ping",
-                destination,
-                source,
-                probes.echo(to, name, packets.ECHO_REPLY, size),
-            ),
-        ):
-            yield replace(
-                self.special(attack, Flow(sender, receiver, "icmp"), build, (DROP, ICMP_SIZE)), first=ping
-            )
 
-    def open_udp_ports(self, source: str, destination: str) -> Iterator[int]:
-        """Give the ports that a datagram may be sent to."""
-        for port in self.plan.ports("udp", destination):
-            if self.policy.decide(source, destination, "udp", port).verdict == ACCEPT:
-                yield port
+# --- allowed counterparts: large packets that are no pings ---
 
-    def large(self, source: str, destination: str, port: int) -> Iterator[Probe]:
-        """Send a large datagram, a large answer to it, and large errors: no pings, and no tunnels."""
-        name, to = self.plan.address(source, destination), self.plan.address(destination, source)
-        seen = self.outside.host_address if destination == WORLD else name  # masqueraded
-        first = Step(source, to, probes.unmarked("udp", name, to, port))
-        there, back = Flow(source, destination, "udp", port), Flow(destination, source, "udp")
-        decision = self.policy.decide(*there)
-        yield Probe(there, ACCEPT, decision.id, probes.large_datagram(name, to, port), to, "a large datagram")
-        answer = probes.large_answer(to, seen, port)
-        yield Probe(back, ACCEPT, "answers", answer, seen, "a large answer", first=first)
-        yield self.large_error(first, destination, to, Flow(source, destination, "udp", port), seen)
-        if destination == WORLD:
-            yield self.large_error(first, HOST, to, there, name)
 
-    def large_error(self, first: Step, sender: str, to: str, opened: Flow, receiver: str) -> Probe:
-        """Let somebody on the way answer a datagram by an error that quotes much of it."""
-        opening = probes.unmarked("udp", receiver, to, opened.port)
-        own = self.plan.address(sender, opened.source)
-        error = probes.refusal(opening, own, receiver, _PING_PAYLOAD + 1)
-        flow = Flow(sender, opened.source, "icmp")
-        return Probe(flow, ACCEPT, "answers", error, receiver, "a large error", first=first)
+def _large_packets(cases: Cases) -> Iterator[Probe]:
+    """Send from each source to the first node, the host and the world, if a UDP port of theirs is open to it."""
+    for source in (*cases.places.node_names, HOST):
+        for destinations in (cases.places.node_names, (HOST,), (WORLD,)):
+            for destination in destinations:
+                port = _open_udp_port(cases, source, destination)
+                if port and cases.places.passes_lab(source, destination):
+                    yield from _large(cases, source, destination, port)
+                    break
 
-    def disguises(self) -> Iterator[Probe]:
-        """Say in fragments, or from a port that is often let through, what may not be said plainly."""
-        for node in self.nodes:
-            for target in self.nodes:
-                if target.namespace != node.namespace:
-                    for listener in target.listens:
-                        yield from self.disguised(node, target, listener)
 
-    def disguised(self, node: Node, target: Node, listener: Listener) -> Iterator[Probe]:
-        """Make the probes of one flow in disguise; what the policy says stays true."""
-        flow = Flow(node.name, target.name, listener.protocol, listener.port)
-        decision = self.policy.decide(*flow)
-        if listener.protocol != "tcp" or (decision.line and decision.line.rate):
-            return
-        source, to = str(node.address.ip), str(target.address.ip)
-        for attack, build in (
-            ("in fragments", probes.in_fragments(source, to, listener.port)),
-            ("from port 53", probes.from_port(source, to, listener.port, DNS)),
-        ):
-            yield replace(self.plan.expecting(decision, flow, build, to), attack=attack, seen_as=source)
+def _open_udp_port(cases: Cases, source: str, destination: str) -> int:
+    ports = cases.ports("udp", destination)
+    return next((port for port in ports if cases.policy.allows(source, destination, "udp", port)), 0)
 
-    def wire_attacks(self) -> Iterator[Probe]:
-        """Lies about who one is, and other languages than IPv4."""
-        for node in self.nodes:
-            victim = self.peer(node)
-            if victim:
-                yield from self.lies(node, victim)
-            yield from self.languages(node)
-            yield from self.to_nobody(node)
-            yield self.stolen_outside(node)
-            yield self.past_the_rules(node)
-        for nodes in wires(self.topology).values():
-            if self.nobody(self.topology.bridge_of(nodes[0])):
-                yield self.invented_address(nodes[0])
-        for bridge in self.topology.bridges:
-            yield self.itself(bridge)
 
-    def mac(self, node: Node) -> str:
-        """MAC of the wire that a node is on."""
-        return mac_of(wires(self.topology)[node.bridge_interface][0])
+def _large(cases: Cases, source: str, destination: str, port: int) -> Iterator[Probe]:
+    """Send a large datagram, a large reply to it, and large ICMP errors about it."""
+    own, to = cases.places.addresses(source, destination)
+    seen = cases.places.outside.host_address if destination == WORLD else own  # masqueraded
+    first = Step(source, to, builders.packet("udp", own, to, port, tagged=False))
+    flow, back = Flow(source, destination, "udp", port), Flow(destination, source, "udp")
+    datagram = builders.packet("udp", own, to, port, size=_LARGE_BYTES)
+    reply = builders.packet("udp", to, seen, port, size=_LARGE_BYTES, reply=True)
+    yield Probe(flow, ACCEPT, cases.policy.decide(*flow).id, datagram, to, "large datagram")
+    yield Probe(back, *_ANSWERS, reply, seen, "large reply", first=first)
+    for sender, receiver in ((destination, seen), (HOST, own))[: 2 if destination == WORLD else 1]:
+        opening = builders.packet("udp", receiver, to, port, tagged=False)
+        address = cases.places.address(sender, source)
+        error = builders.port_unreachable(opening, address, receiver, _MAX_PING + 1)
+        yield Probe(Flow(sender, source, "icmp"), *_ANSWERS, error, receiver, "large ICMP error", first=first)
 
-    def to_nobody(self, node: Node) -> Iterator[Probe]:
-        """Send to addresses of other bridges that no node has: nothing of the world is there."""
-        for bridge in self.topology.bridges:
-            nobody = self.nobody(bridge)
-            if nobody and bridge.name != node.bridge:
-                build = probes.packet("tcp", str(node.address.ip), nobody, HTTP)
-                flow = Flow(node.name, WORLD, "tcp", HTTP)
-                yield Probe(flow, DROP, DEFAULT, build, nobody, f"to nobody on {bridge.name}")
 
-    def nobody(self, bridge: Bridge) -> str:
-        """Find the last address of a bridge's network that nobody has; none in a full network."""
-        taken = {node.address.ip for node in self.nodes} | {bridge.address.ip}
-        network = bridge.address.network
-        last = int(network.broadcast_address) - 1
-        for number in range(last, int(network.network_address), -1):
-            if IPv4Address(number) not in taken:
-                return str(IPv4Address(number))
-        return ""
+# --- allowed and denied TCP connections in disguise ---
 
-    def invented_address(self, node: Node) -> Probe:
-        """Use an address of the own bridge that nobody has: only the rules of the wire tell it from a node's."""
-        bridge = self.topology.bridge_of(node)
-        build = probes.echo(self.nobody(bridge), str(bridge.address.ip), packets.ECHO_REQUEST, 0)
+
+def _disguises(cases: Cases) -> Iterator[Probe]:
+    """Open connections in fragments, and from port 53, which firewalls often let through: the verdict is the same."""
+    for node in cases.nodes:
+        for target in (target for target in cases.nodes if target.namespace != node.namespace):
+            for listener in target.listens:
+                flow = Flow(node.name, target.name, listener.protocol, listener.port)
+                decision = cases.policy.decide(*flow)
+                if listener.protocol != "tcp" or (decision.line and decision.line.rate):
+                    continue
+                own, to = str(node.address.ip), str(target.address.ip)
+                for attack, build in (
+                    ("in fragments", builders.in_fragments(own, to, listener.port)),
+                    ("from port 53", builders.packet("tcp", own, to, listener.port, own=_DNS)),
+                ):
+                    probe = cases.probe_for(decision, flow, build, to, seen_as=own)
+                    yield replace(probe, attack=attack)
+
+
+# --- other nodes' addresses and MACs, and frames that are not IPv4 ---
+
+
+def _spoofed(cases: Cases, node: Node) -> Iterator[Probe]:
+    victim = cases.places.other_node(node)
+    if not victim:
+        return
+    near, near_mac = cases.places.link_neighbour(node)
+    own_mac, stolen_mac = cases.places.mac(node), cases.places.mac(victim)
+    own, stolen, gateway = str(node.address.ip), str(victim.address.ip), cases.places.gateway(node)
+    flow = Flow(node.name, HOST, "icmp")
+    ping = builders.echo(stolen, gateway)
+    yield Probe(flow, DROP, "spoofed-address", ping, gateway, "another node's address")
+    ping = builders.echo(own, cases.places.address(near, node.name))
+    for attack, protocol, policy_id, build in (
+        (
+            "another node's MAC",
+            "icmp",
+            "spoofed-mac",
+            builders.framed(stolen_mac, near_mac, packets.IPV4, ping),
+        ),
+        (
+            "another node's address in ARP",
+            "arp",
+            "spoofed-arp",
+            builders.arp_reply(own_mac, own_mac, stolen, near_mac),
+        ),
+        (
+            "another node's MAC in ARP",
+            "arp",
+            "spoofed-arp",
+            builders.arp_reply(own_mac, stolen_mac, own, near_mac),
+        ),
+    ):
+        yield Probe(Flow(node.name, near, protocol), DROP, policy_id, build, attack=attack)
+
+
+def _other_ethertypes(cases: Cases, node: Node) -> Iterator[Probe]:
+    """Send frames that no rule for IPv4 sees, and the allowed counterpart: ARP about the node's own address."""
+    near, near_mac = cases.places.link_neighbour(node)
+    mac, own = cases.places.mac(node), str(node.address.ip)
+    ping = builders.echo(own, cases.places.address(near, node.name))
+
+    def frame(kind: int, build: Build) -> Build:
+        return builders.framed(mac, near_mac, kind, build)
+
+    for attack, protocol, expected, build in (
+        ("its own address in ARP", "arp", _ANSWERS, builders.arp_reply(mac, mac, own, near_mac)),
+        ("IPv6, link-local", "ipv6", (DROP, "ipv6"), frame(packets.IPV6, builders.ipv6_echo)),
+        ("in a VLAN", "vlan", (DROP, "ethertype"), frame(packets.VLAN, builders.in_vlan(ping))),
+        (
+            "another EtherType",
+            "ethernet",
+            (DROP, "ethertype"),
+            frame(packets.EXPERIMENTAL, builders.only_tag),
+        ),
+    ):
+        yield Probe(Flow(node.name, near, protocol), *expected, build, attack=attack)
+
+
+def _broadcast(cases: Cases, node: Node) -> Iterator[Probe]:
+    """Send a datagram to all on the bridge, to the first port that the policy closes at the host."""
+    near, _ = cases.places.link_neighbour(node)
+    closed = (port for port in _BROADCAST_PORTS if not cases.policy.allows(node.name, HOST, "udp", port))
+    if port := next(closed, 0):
+        network = cases.policy.topology.bridge_of(node).address.network
+        datagram = builders.packet("udp", str(node.address.ip), str(network.broadcast_address), port)
+        build = builders.framed(cases.places.mac(node), packets.BROADCAST, packets.IPV4, datagram)
+        # The host's socket sees the frame before the rules do, so watch for it at any other place.
+        flow = Flow(node.name, WORLD if near == HOST else near, "udp")
+        yield Probe(flow, DROP, DEFAULT, build, attack="broadcast")
+
+
+def _to_unused_addresses(cases: Cases, node: Node) -> Iterator[Probe]:
+    """Send to an address of each other bridge that no node has."""
+    for bridge in cases.policy.topology.bridges:
+        unused = cases.places.free_address(bridge)
+        if unused and bridge.name != node.bridge:
+            build = builders.packet("tcp", str(node.address.ip), unused, _HTTP)
+            flow = Flow(node.name, WORLD, "tcp", _HTTP)
+            yield Probe(flow, DROP, DEFAULT, build, unused, f"unused address on {bridge.name}")
+
+
+def _from_unused_address(cases: Cases, node: Node) -> Iterator[Probe]:
+    """Send from an address of the own bridge that no node has: only the port's own rules can detect it."""
+    if unused := cases.places.free_address(cases.policy.topology.bridge_of(node)):
+        gateway = cases.places.gateway(node)
         flow = Flow(node.name, HOST, "icmp")
-        return self.special("invented address", flow, build, (DROP, "spoofed-address"))
+        yield Probe(flow, DROP, "spoofed-address", builders.echo(unused, gateway), gateway, "unused address")
 
-    def lies(self, node: Node, victim: Node) -> Iterator[Probe]:
-        """Give what a node says in another's name."""
-        near, to = self.near(node)
-        own, stolen = self.mac(node), self.mac(victim)
-        address, other = str(node.address.ip), str(victim.address.ip)
-        request = probes.echo(other, str(self.topology.bridge_of(node).address.ip), packets.ECHO_REQUEST, 0)
-        yield self.special(
-            "stolen address", Flow(node.name, HOST, "icmp"), request, (DROP, "spoofed-address")
-        )
-        echo = probes.echo(address, self.plan.address(near, node.name), packets.ECHO_REQUEST, 0)
-        for attack, expected, build in (
-            ("stolen MAC", (DROP, "spoofed-mac"), probes.framed(stolen, to, packets.IPV4, echo)),
-            ("stolen address in ARP", (DROP, "spoofed-arp"), probes.arp(own, own, other, to)),
-            ("stolen MAC in ARP", (DROP, "spoofed-arp"), probes.arp(own, stolen, address, to)),
-        ):
-            protocol = "arp" if "ARP" in attack else "icmp"
-            yield Probe(Flow(node.name, near, protocol), *expected, build, "", attack)
 
-    def languages(self, node: Node) -> Iterator[Probe]:
-        """Give what the rules for IPv4 would not see, and the one thing that is needed: honest ARP."""
-        near, to = self.near(node)
-        own, address = self.mac(node), str(node.address.ip)
-        echo = probes.echo(address, self.plan.address(near, node.name), packets.ECHO_REQUEST, 0)
-        for attack, protocol, expected, build in (
-            ("honest ARP", "arp", (ACCEPT, "answers"), probes.arp(own, own, address, to)),
-            ("IPv6, link-local", "ipv6", (DROP, "ipv6"), probes.framed(own, to, packets.IPV6, probes.ipv6)),
-            (
-                "in a VLAN",
-                "vlan",
-                (DROP, "ethertype"),
-                probes.framed(own, to, packets.VLAN, probes.in_vlan(echo)),
-            ),
-            (
-                "another EtherType",
-                "ethernet",
-                (DROP, "ethertype"),
-                probes.framed(own, to, packets.EXPERIMENTAL, probes.bare),
-            ),
-        ):
-            yield Probe(Flow(node.name, near, protocol), *expected, build, "", attack)
-        yield from self.shout(node, near)
+def _spoofed_outside(cases: Cases, node: Node) -> Probe:
+    to = cases.places.outside.host_address
+    build = builders.echo(str(node.address.ip), to)
+    attack = f"address of {node.name} from outside"
+    return Probe(Flow(WORLD, HOST, "icmp"), DROP, "spoofed-address", build, to, attack)
 
-    def shout(self, node: Node, near: str) -> Iterator[Probe]:
-        """Send a datagram to everybody, to a port that the host, who is one of them, does not take it on."""
-        closed = (port for port in SHOUTS if self.policy.decide(node.name, HOST, "udp", port).verdict == DROP)
-        for port in islice(closed, 1):
-            broadcast = str(self.topology.bridge_of(node).address.network.broadcast_address)
-            datagram = probes.packet("udp", str(node.address.ip), broadcast, port)
-            build = probes.framed(self.mac(node), packets.BROADCAST, packets.IPV4, datagram)
-            # The host hears it before its rules do: any other place tells.
-            flow = Flow(node.name, WORLD if near == HOST else near, "udp")
-            yield Probe(flow, DROP, DEFAULT, build, "", "to everybody")
 
-    def past_the_rules(self, node: Node) -> Probe:
-        """Send the host a datagram in a link-local frame, which enters it by the port and not by the bridge."""
-        gateway = str(self.topology.bridge_of(node).address.ip)
-        datagram = probes.packet("udp", INVENTED, gateway, DNS)
-        build = probes.framed(self.mac(node), packets.LINK_LOCAL[-1], packets.IPV4, datagram)
-        flow = Flow(node.name, HOST, "udp", DNS)
-        return Probe(flow, DROP, LINK_LOCAL, build, "", "in a link-local frame", unlogged=True)
+def _link_local(cases: Cases, node: Node) -> Probe:
+    """Send the host a datagram in a link-local frame, which enters by the port and not by the bridge."""
+    datagram = builders.packet("udp", _UNUSED_ADDRESS, cases.places.gateway(node), _DNS)
+    build = builders.framed(cases.places.mac(node), packets.LINK_LOCAL[-1], packets.IPV4, datagram)
+    flow = Flow(node.name, HOST, "udp", _DNS)
+    return Probe(flow, DROP, LINK_LOCAL, build, attack="in a link-local frame", unlogged=True)
 
-    def claims(self) -> list[Probe]:
-        """Let each node claim its neighbour's MAC, then send that neighbour a frame.
 
-        The frame is the host's, by the bridge alone: no rule and no answer of the neighbour sets anything right.
-        """
-        found = []
-        for bridge in self.topology.bridges:
-            nodes = [wire[0] for wire in wires(self.topology).values() if wire[0].bridge == bridge.name]
-            for thief, victim in zip(nodes, (*nodes[1:], *nodes[:1]), strict=True):
-                if thief is not victim:
-                    found.append(self.claim(bridge, thief, victim))
-        return found
+def _host_to_itself(bridge: Bridge) -> Probe:
+    """Send from the host to its own address on a bridge, which is allowed."""
+    address = str(bridge.address.ip)
+    build = builders.echo(address, address)
+    return Probe(Flow(HOST, HOST, "icmp"), ACCEPT, "spoofed-address", build, address, "host to itself")
 
-    def claim(self, bridge: Bridge, thief: Node, victim: Node) -> Probe:
-        """Make the probe of one claim."""
-        stolen = self.mac(victim)
-        frames = [
-            packets.frame(stolen, group, packets.EXPERIMENTAL, b"claim") for group in packets.LINK_LOCAL
+
+# --- claims: link-local frames that would teach the bridge a wrong port ---
+
+
+def claim_probes(cases: Cases) -> list[Probe]:
+    """Let each node claim its neighbour's MAC, then send that neighbour a frame.
+
+    The host sends the frame by the bridge, so that no rule, and no reply of the neighbour, corrects the table first.
+    """
+    found = []
+    for bridge in cases.policy.topology.bridges:
+        on_bridge = [
+            nodes[0] for nodes in wires(cases.policy.topology).values() if nodes[0].bridge == bridge.name
         ]
-        build = probes.framed(self.mac_of_bridge(bridge), stolen, packets.EXPERIMENTAL, probes.bare)
-        flow = Flow(HOST, victim.name, "ethernet")
-        attack = f"{thief.name} sent link-local frames from its MAC"
-        first = Step(thief.name, "", lambda _: frames)
-        return Probe(flow, ACCEPT, FORWARDING, build, "", attack, first=first, by=bridge.name)
+        for claimant, owner in zip(on_bridge, (*on_bridge[1:], *on_bridge[:1]), strict=True):
+            if claimant is not owner:
+                found.append(_claim(cases, bridge, claimant, owner))
+    return found
 
-    def mac_of_bridge(self, bridge: Bridge) -> str:
-        """MAC of a bridge, as network.sh gives it."""
-        return "02:42:" + ":".join(f"{byte:02x}" for byte in bridge.address.ip.packed)
 
-    def near(self, node: Node) -> tuple[str, str]:
-        """Find whom a frame of the node reaches: somebody on its bridge, else the host; and their MAC."""
-        peer = self.peer(node)
-        if peer and peer.bridge == node.bridge:
-            return peer.name, self.mac(peer)
-        return HOST, self.mac_of_bridge(self.topology.bridge_of(node))
-
-    def itself(self, bridge: Bridge) -> Probe:
-        """Let the host speak to its own address on a bridge."""
-        address = str(bridge.address.ip)
-        build = probes.echo(address, address, packets.ECHO_REQUEST, 0)
-        return Probe(Flow(HOST, HOST, "icmp"), ACCEPT, "spoofed-address", build, address, "to itself")
-
-    def stolen_outside(self, node: Node) -> Probe:
-        """Let somebody outside use the address of a node."""
-        to = self.outside.host_address
-        build = probes.echo(str(node.address.ip), to, packets.ECHO_REQUEST, 0)
-        attack = f"stolen address of {node.name}"
-        return Probe(Flow(WORLD, HOST, "icmp"), DROP, "spoofed-address", build, to, attack)
+def _claim(cases: Cases, bridge: Bridge, claimant: Node, owner: Node) -> Probe:
+    mac = cases.places.mac(owner)
+    frames = [packets.frame(mac, group, packets.EXPERIMENTAL, b"claim") for group in packets.LINK_LOCAL]
+    build = builders.framed(cases.places.bridge_mac(bridge), mac, packets.EXPERIMENTAL, builders.only_tag)
+    first = Step(claimant.name, "", lambda _: frames)
+    attack = f"{claimant.name} sent link-local frames with its MAC"
+    flow = Flow(HOST, owner.name, "ethernet")
+    return Probe(flow, ACCEPT, FORWARDING, build, attack=attack, first=first, by=bridge.name)

@@ -1,4 +1,4 @@
-"""Compares what the bridges know with the topology: each MAC at its own port, and nothing learned from a node."""
+"""Compare bridges with the topology: each MAC at its own port, and no address learned from frames."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from security.policy.compiler import mac_of, wires
 
 _OF_BRIDGE = {"no_linklocal_learn": 1, "mcast_snooping": 0}
 _OF_PORT = {"learning": 0, "flood": 0}
-# The host takes nothing that enters by a port itself: only link-local frames do, and no rule for the bridge sees them.
-SYSCTLS = {
+# The host accepts no packet that enters by a port itself: only link-local frames do, and bridge rules do not see them.
+PORT_SYSCTLS = {
     "/proc/sys/net/ipv4/conf/{}/arp_ignore": "8",
     "/proc/sys/net/ipv4/conf/{}/drop_unicast_in_l2_multicast": "1",
     "/proc/sys/net/ipv6/conf/{}/disable_ipv6": "1",
@@ -22,7 +22,7 @@ SYSCTLS = {
 
 
 def differences_of_bridges(topology: Topology) -> Iterator[tuple[str, str]]:
-    """Give each difference: the bridge or port, and what is not as it should be."""
+    """Return each difference: the bridge or port, and what is wrong."""
     links = {
         link["ifname"]: link for link in _json("ip", "-j", "-d", "link", "show", "group", str(LINK_GROUP))
     }
@@ -30,7 +30,7 @@ def differences_of_bridges(topology: Topology) -> Iterator[tuple[str, str]]:
         yield from _differing(bridge.name, links, "info_data", _OF_BRIDGE)
     for port in wires(topology):
         yield from _differing(port, links, "info_slave_data", _OF_PORT)
-        for path, value in SYSCTLS.items():
+        for path, value in PORT_SYSCTLS.items():
             setting = Path(path.format(port))
             if setting.exists() and setting.read_text().strip() != value:
                 yield port, f"{setting} must be {value}; it is {setting.read_text().strip()}"
@@ -49,7 +49,7 @@ def _differing(
 
 
 def _of_entries(topology: Topology, entries: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Compare the forwarding tables: an entry for each wire, and no other but those that the kernel makes."""
+    """Compare the forwarding tables: one entry for each wire, and no others but the kernel's own."""
     bridges = {bridge.name for bridge in topology.bridges}
     wanted = {(nodes[0].bridge, mac_of(nodes[0]), port) for port, nodes in wires(topology).items()}
     found = {
@@ -58,16 +58,14 @@ def _of_entries(topology: Topology, entries: list[dict[str, Any]]) -> Iterator[t
         if entry["master"] in bridges and entry.get("state") != "permanent"
     }
     for bridge, mac, port in sorted(wanted - found.keys()):
-        yield bridge, f"frames for {mac} must go to {port}; there is no entry that says so"
+        yield bridge, f"frames for {mac} must go to {port}; this entry is missing"
     for bridge, mac, port in sorted(found.keys() - wanted):
-        yield bridge, f"frames for {mac} go to {port}, which the topology does not say"
+        yield bridge, f"frames for {mac} go to {port}, against the topology"
     for bridge, mac, port in sorted(wanted & found.keys()):
         entry = found[bridge, mac, port]
         if entry.get("state") != "static" or "sticky" not in entry["flags"]:
-            yield (
-                bridge,
-                f"the entry of {mac} at {port} must be static and sticky, or another port may take it",
-            )
+            why = "must be static and sticky, so that no other port can take it over"
+            yield bridge, f"the entry of {mac} at {port} {why}"
 
 
 def _json(*command: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Opens sockets in other network namespaces: a socket stays where it was made (setns(2))."""
+"""Open sockets in other network namespaces: a socket stays in the namespace where it was opened (setns(2))."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @contextmanager
 def inside(namespace: str | None) -> Iterator[None]:
-    """Be in a named network namespace for a while; None is where one is already. Raises OSError."""
+    """Enter a named network namespace, and leave it at the end; None: stay in this one. Raises OSError."""
     if namespace is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Listens to what the drop chains tell: packets copied by target NFLOG, over netlink.
+"""Read packets that the drop chains copy with target NFLOG, over netlink.
 
 Messages and attributes: linux/netfilter/nfnetlink.h and nfnetlink_log.h. A group has one listener at a time.
 """
@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lab.netlink import attributes
+
 NETLINK_NETFILTER = 12
 _SUBSYSTEM_LOG = 4
 _PACKET, _CONFIG = _SUBSYSTEM_LOG << 8, _SUBSYSTEM_LOG << 8 | 1
@@ -19,16 +21,16 @@ _CFG_CMD, _CFG_MODE, _CFG_TIMEOUT, _CFG_QTHRESH = 1, 2, 4, 5
 _BIND, _COPY_PACKET = 1, 2
 _BUFFER_BYTES = 1 << 23
 _SO_RCVBUFFORCE = 33
-_TYPE = 0x3FFF  # of an attribute; the two highest bits are flags
+_HEADER, _PAYLOAD, _PREFIX = 1, 9, 10  # attributes NFULA_PACKET_HDR, NFULA_PAYLOAD, NFULA_PREFIX
 
 
-class Occupied(Exception):
-    """Somebody else listens to this group."""
+class GroupTakenError(Exception):
+    """Another process listens to this group."""
 
 
 @dataclass(frozen=True)
 class Logged:
-    """One packet: the rule's prefix, its EtherType, and it, from its network header on."""
+    """One packet: the rule's prefix, the EtherType, and the bytes from the network header on."""
 
     prefix: str
     ethertype: int
@@ -36,7 +38,7 @@ class Logged:
 
 
 class DropLog:
-    """A listener on one group, in the network namespace it is made in; without waiting."""
+    """A non-blocking listener on one group, in the network namespace where it is made."""
 
     def __init__(self, group: int) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
@@ -45,8 +47,8 @@ class DropLog:
         self._group = group
         self._configure(_CFG_CMD, struct.pack("B", _BIND))
         self._configure(_CFG_MODE, struct.pack("!IBB", 0xFFFF, _COPY_PACKET, 0))
-        self._configure(_CFG_QTHRESH, struct.pack("!I", 32))  # packets at most, or
-        self._configure(_CFG_TIMEOUT, struct.pack("!I", 1))  # hundredths of a second, until they are told
+        self._configure(_CFG_QTHRESH, struct.pack("!I", 32))  # packets at most are queued
+        self._configure(_CFG_TIMEOUT, struct.pack("!I", 1))  # for this many hundredths of a second
         self.socket.setblocking(False)
 
     def close(self) -> None:
@@ -54,7 +56,7 @@ class DropLog:
         self.socket.close()
 
     def read(self) -> Iterator[Logged]:
-        """Give what has been told since the last time."""
+        """Return the packets since the last call."""
         while True:
             try:
                 data = self.socket.recv(1 << 17)
@@ -71,8 +73,8 @@ class DropLog:
         self.socket.send(struct.pack("=IHHII", 16 + len(body), _CONFIG, _REQUEST | _ACKNOWLEDGE, 0, 0) + body)
         for kind, answer in _messages(self.socket.recv(1 << 16)):
             if kind == _ERROR and struct.unpack_from("=i", answer)[0] != 0:
-                raise Occupied(
-                    f"NFLOG group {self._group} has another listener; end it (ss -p --query=netlink)"
+                raise GroupTakenError(
+                    f"NFLOG group {self._group} has another listener; stop it (ss -p --query=netlink)"
                 )
 
 
@@ -85,17 +87,6 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _logged(body: bytes) -> Logged:
-    prefix, ethertype, payload = "", 0, b""
-    at = 4  # after struct nfgenmsg
-    while at + 4 <= len(body):
-        size, kind = struct.unpack_from("=HH", body, at)
-        value = body[at + 4 : at + size]
-        match kind & _TYPE:
-            case 1:  # NFULA_PACKET_HDR
-                ethertype = int.from_bytes(value[:2], "big")
-            case 9:  # NFULA_PAYLOAD
-                payload = value
-            case 10:  # NFULA_PREFIX
-                prefix = value.rstrip(b"\0").decode("ascii", "replace")
-        at += (size + 3) // 4 * 4
-    return Logged(prefix, ethertype, payload)
+    found = attributes(body[4:])  # after struct nfgenmsg
+    prefix = found.get(_PREFIX, b"").rstrip(b"\0").decode("ascii", "replace")
+    return Logged(prefix, int.from_bytes(found.get(_HEADER, b"")[:2], "big"), found.get(_PAYLOAD, b""))

@@ -1,7 +1,7 @@
-"""Packets that the proof sends, built by hand, each with a number by which it is known wherever it turns up.
+"""Packets of the proof, built by hand. Each contains a number that identifies its probe wherever it is received.
 
-A TCP segment carries it in its sequence number (RFC 9293), so the answer has it too; all others in their
-payload. IPv4: RFC 791, ICMP: RFC 792, ARP: RFC 826, IPv6: RFC 8200, 802.1Q: a tag of four bytes.
+A TCP segment has it in its sequence number (RFC 9293), so the reply has it too; all others in their payload.
+IPv4: RFC 791, ICMP: RFC 792, ARP: RFC 826, IPv6: RFC 8200, 802.1Q: a tag of four bytes.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ _MORE_FRAGMENTS = 0x2000
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of a packet of ours that turned up: its number, and whether it is an answer to it."""
+    """A packet of the proof that was received: its number, and whether it is the reply to the probe."""
 
     number: int
     answer: bool
 
 
 def source_port(number: int) -> int:
-    """Port that a probe comes from."""
+    """Return the source port of a probe."""
     return FIRST_PORT + number % SOURCE_PORTS
 
 
 def identification(number: int) -> int:
-    """IP identification of a probe; the kernel would choose one for 0."""
+    """Return the IP identification of a probe; never 0, which the kernel replaces."""
     return number & 0xFFFF or 1
 
 
 def ipv4(
     source: str, destination: str, protocol: int, payload: bytes, number: int, *, place: int = 0
 ) -> bytes:
-    """Put an IPv4 header before a payload; `place` has its flags and where a fragment belongs."""
+    """Add an IPv4 header; `place` is its flags and fragment offset."""
     size, identity = _IP_BYTES + len(payload), identification(number)
     header = struct.pack("!BBHHHBBH", 0x45, 0, size, identity, place, 64, protocol, 0)
     return _with_checksum(header + _packed(source) + _packed(destination), 10) + payload
 
 
 def fragments(source: str, destination: str, protocol: int, payload: bytes, number: int) -> list[bytes]:
-    """Cut a packet in two, so that the second half of its header comes later (RFC 791, section 3.2)."""
+    """Split a packet in two, the second half of its transport header in the second (RFC 791, section 3.2)."""
     first, rest = payload[:_FRAGMENT_BYTES], payload[_FRAGMENT_BYTES:]
     return [
         ipv4(source, destination, protocol, first, number, place=_MORE_FRAGMENTS),
@@ -63,44 +63,40 @@ def fragments(source: str, destination: str, protocol: int, payload: bytes, numb
 
 
 def tcp(source: str, destination: str, port: int, number: int, own: int = 0) -> bytes:
-    """Begin a connection; the checksum is over the addresses too, so they must be those on the wire."""
+    """Build a SYN; its checksum covers the addresses, so they must be those on the wire. Port `own` sends it."""
     own = own or source_port(number)
     segment = struct.pack("!HHIIBBHHH", own, port, _SEQUENCE + number, 0, 0x50, SYN, 1024, 0, 0)
     return _with_checksum(segment, 16, _pseudo_header(source, destination, TCP, len(segment)))
 
 
-def udp(port: int, number: int, *, tagged: bool = True, size: int = 0) -> bytes:
-    """Make a datagram, without a checksum, which IPv4 allows (RFC 768)."""
+def udp(port: int, number: int, *, tagged: bool = True, size: int = 0, reply: bool = False) -> bytes:
+    """Build a datagram, or the reply to it, without a checksum, which IPv4 allows (RFC 768)."""
     payload = (tag(number) if tagged else b"").ljust(size, b".")
-    return struct.pack("!HHHH", source_port(number), port, _UDP_BYTES + len(payload), 0) + payload
+    ports = (port, source_port(number)) if reply else (source_port(number), port)
+    return struct.pack("!HHHH", *ports, _UDP_BYTES + len(payload), 0) + payload
 
 
-def udp_answer(port: int, number: int, size: int) -> bytes:
-    """Answer such a datagram."""
-    payload = tag(number).ljust(size, b".")
-    return struct.pack("!HHHH", port, source_port(number), _UDP_BYTES + len(payload), 0) + payload
-
-
-def icmp(kind: int, number: int, size: int = 0, *, tagged: bool = True) -> bytes:
-    """Make an echo request or reply with at least `size` bytes of payload."""
+def icmp(kind: int, number: int, size: int = 0, *, tagged: bool = True, damaged: bool = False) -> bytes:
+    """Build an echo request or reply with at least `size` bytes of payload; damaged: with a wrong checksum."""
     payload = (tag(number) if tagged else b"").ljust(size, b".")
-    return _with_checksum(struct.pack("!BBHHH", kind, 0, 0, source_port(number), 1) + payload, 2)
+    message = _with_checksum(struct.pack("!BBHHH", kind, 0, 0, source_port(number), 1) + payload, 2)
+    return message[:2] + bytes((message[2] ^ 0xFF,)) + message[3:] if damaged else message
 
 
 def unreachable(quoted: bytes, number: int, size: int) -> bytes:
-    """Say that a packet found nobody at its port, and quote at least `size` bytes (RFC 792, RFC 1812)."""
+    """Build a port-unreachable error of at least `size` bytes that quotes a packet (RFC 792, RFC 1812)."""
     payload = (quoted + tag(number)).ljust(size, b".")
     return _with_checksum(struct.pack("!BBHI", 3, 3, 0, 0) + payload, 2)
 
 
 def arp_reply(mac: str, source: str, destination: str, number: int) -> bytes:
-    """Claim that `source` is at `mac`; the target's MAC field, which nobody reads, has the number."""
+    """Claim that `source` is at `mac`; the target's MAC field, which receivers ignore, has the number."""
     claim = struct.pack("!HHBBH6s4s", 1, IPV4, 6, 4, 2, _mac(mac), _packed(source))
     return claim + b"cn" + struct.pack("!I", number) + _packed(destination)
 
 
 def ipv6_echo(destination: str, number: int) -> bytes:
-    """Make an echo request from a link-local address that needs no configuration."""
+    """Build an echo request from a link-local address that needs no configuration."""
     payload = tag(number)
     message = struct.pack("!BBHHH", 128, 0, 0, 1, 1) + payload
     addresses = IPv6Address("fe80::1").packed + IPv6Address(destination).packed
@@ -109,27 +105,27 @@ def ipv6_echo(destination: str, number: int) -> bytes:
 
 
 def vlan(kind: int, payload: bytes, vlan_id: int = 7) -> bytes:
-    """Put a VLAN's tag before what is of EtherType `kind`; the frame itself is of EtherType VLAN."""
+    """Add a VLAN tag to a payload of EtherType `kind`; the frame itself has EtherType VLAN."""
     return struct.pack("!HH", vlan_id, kind) + payload
 
 
 def frame(source: str, destination: str, kind: int, payload: bytes) -> bytes:
-    """Put an Ethernet header before a payload."""
+    """Add an Ethernet header."""
     return _mac(destination) + _mac(source) + struct.pack("!H", kind) + payload
 
 
 def tag(number: int) -> bytes:
-    """Write a number so that it is found again."""
+    """Return the bytes by which recognise() finds a number."""
     return MARK + struct.pack("!I", number)
 
 
 def source_of(packet: bytes) -> str:
-    """Read the source address of an IPv4 packet."""
+    """Return the source address of an IPv4 packet."""
     return str(IPv4Address(packet[12:16]))
 
 
 def recognise(payload: bytes, kind: int = IPV4) -> Seen | None:
-    """Find the number in what comes after an Ethernet header of EtherType `kind`."""
+    """Find a probe's number in a packet without its Ethernet header, whose EtherType is `kind`; None: not ours."""
     if kind == ARP:
         return _in_arp(payload)
     if kind == IPV4 and payload[9:10] == bytes((TCP,)):
@@ -152,7 +148,7 @@ def _in_tcp(payload: bytes) -> Seen | None:
     if len(payload) < begin + _FRAGMENT_BYTES:
         return None
     sequence = struct.unpack_from("!I", payload, begin + 4)[0]
-    acknowledged, flags = 0, SYN  # of the first of our fragments, that ends here
+    acknowledged, flags = 0, SYN  # the first of our fragments ends here
     if len(payload) >= begin + _TCP_BYTES:
         acknowledged, flags = struct.unpack_from("!I", payload, begin + 8)[0], payload[begin + 13]
     if flags & SYN and not flags & ACK and 0 <= sequence - _SEQUENCE < MOST:
@@ -163,7 +159,7 @@ def _in_tcp(payload: bytes) -> Seen | None:
 
 
 def checksum(data: bytes) -> int:
-    """Internet checksum (RFC 1071)."""
+    """Return the Internet checksum (RFC 1071)."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data if len(data) % 2 == 0 else data[:-1]))
     if len(data) % 2:
         total += data[-1] << 8

@@ -1,11 +1,13 @@
-"""The page of the lab's rules before it is written: which rules are the lab's, and what each does."""
+"""The page of the lab's rules: which rules are the lab's, what each does, and in which order packets meet them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 
+from lab.document import Document, Rows, Section
 from lab.ruleset.iptables import Rule, Saved, Unread
 from lab.topology import Topology
 from security.policy.compiler import drop_chain
@@ -13,32 +15,29 @@ from security.policy.model import BUILT_IN
 from security.rules.english import meaning
 
 TITLE = "The live rules of the lab"
-_DROP = drop_chain("")
-OURS, MARK = "CNET-", "cnet: "
 NOTE = (
-    "A chain of table nat sees the first packet of a connection only; those after it, and the answers, are "
-    "translated as that one was."
+    "A chain of table nat sees only the first packet of a connection; later packets and replies are translated "
+    "like the first."
 )
-# Where the kernel looks at a packet, in its order (priorities of linux/netfilter_ipv4.h).
+COLUMNS = ("table", "chain", "position", "packets", "bytes", "meaning", "why", "rule")
+CELLS = ("#", "what it does", "why it is there", "packets", "bytes", "the rule")
+
+_OURS, _MARK, _DROP = "CNET-", "cnet: ", drop_chain("")
+# Where the kernel runs rules on a packet, in its order (priorities of linux/netfilter_ipv4.h).
 _IN = ("raw PREROUTING", "mangle PREROUTING", "nat PREROUTING", "routing decision")
 _THROUGH = ("mangle FORWARD", "filter FORWARD", "security FORWARD", "mangle POSTROUTING", "nat POSTROUTING")
-_TO_THE_HOST = ("mangle INPUT", "filter INPUT", "security INPUT")
-_MADE_HERE = (
-    "routing decision",
-    "raw OUTPUT",
-    "mangle OUTPUT",
-    "nat OUTPUT",
-    "routing decision",
-    "filter OUTPUT",
-    "security OUTPUT",
+_TO_HOST = ("mangle INPUT", "filter INPUT", "security INPUT")
+_FROM_HOST = (
+    *("routing decision", "raw OUTPUT", "mangle OUTPUT", "nat OUTPUT"),
+    *("routing decision", "filter OUTPUT", "security OUTPUT"),
 )
 _NODE_OUT, _NODE_TO_NODE, _NODE_TO_HOST = "node -> outside", "node -> node", "node -> host"
-JOURNEYS = {
+_JOURNEYS = {
     "outside -> published port": (*_IN, *_THROUGH),
     _NODE_OUT: (*_IN, *_THROUGH),
     _NODE_TO_NODE: ("ebtables nat PREROUTING", *_IN[:-1], *_THROUGH),
-    _NODE_TO_HOST: ("ebtables nat PREROUTING", *_IN, *_TO_THE_HOST),
-    "localhost -> published port": (*_MADE_HERE, *_THROUGH[3:]),
+    _NODE_TO_HOST: ("ebtables nat PREROUTING", *_IN, *_TO_HOST),
+    "localhost -> published port": (*_FROM_HOST, *_THROUGH[3:]),
 }
 
 
@@ -57,23 +56,14 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """What is below the heading that names table and chain."""
-        return (
-            str(self.position),
-            self.meaning,
-            self.why,
-            f"{self.packets:,}",
-            f"{self.bytes:,}",
-            self.rule,
-        )
-
-
-CELLS = ("#", "what it does", "why it is there", "packets", "bytes", "the rule")
+        """The cells under CELLS; table and chain are in the heading above."""
+        counted = (f"{self.packets:,}", f"{self.bytes:,}")
+        return (str(self.position), self.meaning, self.why, *counted, self.rule)
 
 
 @dataclass(frozen=True)
 class Page:
-    """All that is shown, whatever it is written as."""
+    """Everything that is shown, in whatever format."""
 
     generated: str
     command: str
@@ -83,61 +73,59 @@ class Page:
 
     @property
     def chains(self) -> Iterator[tuple[str, tuple[Row, ...]]]:
-        """Rows of each chain, under the name of the table and the chain."""
+        """The rows of each chain, with the name of its table and chain."""
         for name, rows in groupby(self.rows, key=lambda row: f"{row.table} {row.chain}"):
             yield name, tuple(rows)
 
 
 def page_of(saved: Saved, topology: Topology | None, generated: str = "", command: str = "") -> Page:
-    """Explain the rules that are the lab's."""
+    """Return the page of the rules that are the lab's."""
     rows = tuple(_row(rule, topology) for rule in saved.rules if is_ours(rule))
     return Page(generated, command, _journeys(saved.rules), rows, saved.unread)
 
 
 def is_ours(rule: Rule) -> bool:
-    """Tell whether a rule is in a chain of the lab or jumps to one."""
-    return rule.chain.startswith(OURS) or rule.target.startswith(OURS)
+    """Decide whether a rule is in a chain of the lab or jumps to one."""
+    return rule.chain.startswith(_OURS) or rule.target.startswith(_OURS)
 
 
 def _row(rule: Rule, topology: Topology | None) -> Row:
-    why = _why(rule)
     place = (rule.table, rule.chain, rule.position)
-    return Row(*place, rule.packets, rule.bytes, meaning(rule, topology), why, rule.text)
+    return Row(*place, rule.packets, rule.bytes, meaning(rule, topology), _why(rule), rule.text)
 
 
 def _why(rule: Rule) -> str:
-    """Give a rule's reason: its comment; ebtables has none, there the chains' names tell."""
-    if rule.comment.startswith(MARK):
-        return rule.comment.removeprefix(MARK)
+    """Return a rule's reason: its comment, or for ebtables, which has none, what the chain's name says."""
+    if rule.comment.startswith(_MARK):
+        return rule.comment.removeprefix(_MARK)
     if not rule.table.startswith("ebtables"):
-        return "no reason is given: the rule is not of the lab's scripts"
-    policy_id = next(
-        (name.removeprefix(_DROP) for name in (rule.chain, rule.target) if name.startswith(_DROP)), ""
-    )
-    if policy_id:
-        return f"{policy_id}: {BUILT_IN.get(policy_id, 'a line of the policy')}"
+        return "no reason is given: the rule is not from the lab's scripts"
+    for name in (rule.chain, rule.target):
+        if name.startswith(_DROP):
+            policy_id = name.removeprefix(_DROP)
+            return f"{policy_id}: {BUILT_IN.get(policy_id, 'a line of the policy')}"
     return (
-        "port, MAC and address belong together" if rule.target == "RETURN" else "each wire has its own chain"
+        "port, MAC and address belong together" if rule.target == "RETURN" else "each port has its own chain"
     )
 
 
 def _journeys(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
-    """Give the stations of each journey; between nodes no rule is met until a policy is in force."""
-    not_to_the_host = [rule for rule in rules if "--dst-type LOCAL" not in " ".join(rule.matches)]
-    policed = any(rule.table == "security" and is_ours(rule) for rule in rules)
+    """Return the chains on each way of a packet; between nodes there are none until a policy is in force."""
+    not_to_host = [rule for rule in rules if "--dst-type LOCAL" not in " ".join(rule.matches)]
+    has_policy = any(rule.table == "security" and is_ours(rule) for rule in rules)
     return {
-        name: tuple(_stations(points, not_to_the_host if name in (_NODE_OUT, _NODE_TO_NODE) else rules))
-        for name, points in JOURNEYS.items()
-        if policed or name not in (_NODE_TO_NODE, _NODE_TO_HOST)
+        name: tuple(_stations(points, not_to_host if name in (_NODE_OUT, _NODE_TO_NODE) else rules))
+        for name, points in _JOURNEYS.items()
+        if has_policy or name not in (_NODE_TO_NODE, _NODE_TO_HOST)
     }
 
 
 def _stations(points: Sequence[str], rules: Sequence[Rule]) -> Iterator[str]:
-    """Each point of a journey at which chains of the lab are called."""
+    """Return each point at which chains of the lab are called, with these chains."""
     for point in points:
         table, _, chain = point.rpartition(" ")
         called = _called_from(chain, [rule for rule in rules if rule.table == table])
-        ours = [name for name in called if name.startswith(OURS)]
+        ours = [name for name in called if name.startswith(_OURS)]
         if ours:
             yield f"{point}: {', '.join(ours)}"
         elif point == "routing decision":
@@ -145,7 +133,7 @@ def _stations(points: Sequence[str], rules: Sequence[Rule]) -> Iterator[str]:
 
 
 def _called_from(chain: str, rules: Sequence[Rule]) -> list[str]:
-    """Chains a packet may meet from here on, in the order of the rules; each once."""
+    """Return the chains that a packet may get to from a chain, in the order of the rules; each once."""
     found: list[str] = []
     waiting = [chain]
     while waiting:
@@ -156,6 +144,33 @@ def _called_from(chain: str, rules: Sequence[Rule]) -> list[str]:
     return found[1:]
 
 
-def spoken(unread: Unread) -> str:
-    """Say of a line why it could not be read."""
+def unread_line(unread: Unread) -> str:
+    """Return why a line could not be read, and the line."""
     return f"line {unread.line}: {unread.reason}: {unread.text}".removesuffix(": ")
+
+
+def as_json(page: Page) -> str:
+    """Return the page as JSON."""
+    return json.dumps(asdict(page), indent=2) + "\n"
+
+
+def as_lines(page: Page) -> str:
+    """Return one rule a line, tabs between the columns, and comments after #."""
+    lines = [f"# {TITLE}, {page.generated}, {page.command}"]
+    lines += [f"# {name}: {' -> '.join(stations)}" for name, stations in page.journeys.items()]
+    lines += [f"# {NOTE}", "\t".join(COLUMNS)]
+    lines += ["\t".join(map(str, asdict(row).values())) for row in page.rows]
+    return "\n".join(lines) + "\n"
+
+
+def as_document(page: Page) -> Document:
+    """Return the page as a document: the ways of packets, then one table for each chain."""
+    ways = [f"{name}: {' -> '.join(stations)}" for name, stations in page.journeys.items()]
+    sections = [Section("The chains that packets meet, in this order", [*ways, NOTE])]
+    for name, rows in page.chains:
+        cells = [row.cells for row in rows]
+        table = Rows(CELLS, cells, (8, 80, 58, 17, 18, 87), code=(CELLS[-1],))
+        sections.append(Section(name, [table]))
+    if page.unread:
+        sections.append(Section("Lines that could not be read", [unread_line(each) for each in page.unread]))
+    return Document(TITLE, f"Generated on {page.generated} by {page.command}", sections)

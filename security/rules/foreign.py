@@ -85,7 +85,7 @@ class _Walk:
             left -= matches.decided(here - undecided)
 
     def _harms(self, step: Step) -> bool:
-        """Tell whether the step, or a chain that it calls, drops, rewrites or diverts packets.
+        """Decide whether the step, or a chain that it calls, drops, rewrites or diverts packets.
 
         A chain that a map calls serves others too: its own rules are named instead.
         """

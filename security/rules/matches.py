@@ -1,4 +1,4 @@
-"""What the matches of iptables and ebtables say of a packet: yes, no, or None when it cannot be told. Pure."""
+"""Decide whether the matches of iptables and ebtables hold for a packet: yes, no, or None if unknown. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ipaddress import IPv4Address
 from lab.ruleset.iptables import Option, Rule, options_of
 
 Known = bool | None
-EPHEMERAL = (20000, 60999)  # ports of probes, and those that the kernel chooses for programs
-# Modules whose options say everything; a module that is not among them matches who knows what (`-m socket`).
+EPHEMERAL = (20000, 60999)  # source ports of probes, and those that the kernel chooses
+# Modules that match by their options alone; any other one may match by more (`-m socket`).
 HARMLESS_MATCHES = (
     "tcp",
     "udp",
@@ -32,9 +32,9 @@ _ALL_BITS = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Packet:
-    """The first packet of a connection or its answer, as far as rules look at it.
+    """The first packet of a connection, or its answer: the fields that rules can match.
 
-    `port` is the one that listens, for an answer too; the other one is any that is free.
+    `port` is the listening port, for an answer too; the other port is any free one.
     """
 
     protocol: str
@@ -50,19 +50,19 @@ class Packet:
 
 
 def value_of(rule: Rule, flag: str) -> str:
-    """Give the first value of one of a rule's options, empty when it has none."""
+    """Return the first value of one of a rule's options; empty if the rule does not have it."""
     return next((option.values[0] for option in options_of(rule.matches) if option.flag == flag), "")
 
 
 def counts_by_source(rule: Rule) -> bool:
-    """Tell whether a connlimit counts the connections of one source, as those of a policy do."""
+    """Decide whether a connlimit counts the connections of one source, as those of a policy do."""
     if not value_of(rule, "--connlimit-above") or value_of(rule, "--connlimit-mask") != "32":
         return False
     return any(option.flag == "--connlimit-saddr" for option in options_of(rule.matches))
 
 
 def _in_network(option: Option, address: str) -> bool:
-    """Compare address and mask bit by bit: a mask need not be a prefix (/255.0.0.255)."""
+    """Compare under the mask bit by bit: a mask need not be a prefix (/255.0.0.255)."""
     network, _, mask = option.values[0].partition("/")
     bits = int(IPv4Address(mask)) if "." in mask else _ALL_BITS << (32 - int(mask or 32)) & _ALL_BITS
     return not (int(IPv4Address(network)) ^ int(IPv4Address(address))) & bits
@@ -84,7 +84,7 @@ def _bounds(text: str) -> tuple[int, int]:
 
 
 def in_range(text: str, number: int) -> bool:
-    """Tell whether a number is in FIRST:LAST, FIRST: or :LAST."""
+    """Decide whether a number is in FIRST:LAST, FIRST: or :LAST."""
     first, last = _bounds(text)
     return first <= number <= last
 
@@ -114,7 +114,7 @@ def _has_state(option: Option, packet: Packet) -> bool:
 
 
 def _has_flags(option: Option, packet: Packet) -> Known:
-    """Look at a SYN, or at a SYN with ACK."""
+    """Compare the flags of a SYN or, for an answer, of a SYN with ACK."""
     mask, wanted = (set(value.split(",")) for value in option.values)
     flags = {"SYN", "ACK"} if packet.answer else {"SYN"}
     return None if mask & {"ALL"} else flags & mask == wanted - {"NONE"}

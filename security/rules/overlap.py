@@ -1,6 +1,6 @@
-"""Whether two rules that follow each other could change places without any packet noticing. Pure.
+"""Decide whether the order of two adjacent rules matters to any packet. Pure.
 
-Only what is certain counts: rules that ask for different values of one thing never see the same packet.
+Only what is certain counts: rules that match different values of one field never match the same packet.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _WATCHERS = ("LOG", "NFLOG", "")
 
 
 def order_matters(first: Rule, second: Rule, topology: Topology) -> bool:
-    """Tell whether a packet could tell which of the two came first.
+    """Decide whether exchanging the two rules could change the verdict of a packet.
 
-    Hooks are equal: each leads into a chain that returns what it has no say in.
+    Hooks may be exchanged: each calls a chain that returns the packets that it does not decide.
     """
     if not first.chain.startswith("CNET-"):
         return False
@@ -28,7 +28,7 @@ def order_matters(first: Rule, second: Rule, topology: Topology) -> bool:
 
 
 def _effect(rule: Rule) -> str:
-    """Name what becomes of a packet; those who only watch are one."""
+    """Return what the rule does with a packet; all watchers count as one."""
     return "watch" if rule.target in _WATCHERS else f"{rule.target} {rule.goto}"
 
 
@@ -45,7 +45,7 @@ def _disjoint(one: dict[str, str], other: dict[str, str]) -> bool:
 
 
 def _asks(rule: Rule, topology: Topology) -> dict[str, str]:
-    """Values of the matches that are not negated; to an address of a bridge is by that bridge."""
+    """Return the values of matches that are not negated; a bridge's destination implies that bridge as -o."""
     words = rule.matches
     found = {
         flag: value

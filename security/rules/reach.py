@@ -71,7 +71,7 @@ class LabTraffic:
         }
 
     def has_address(self, text: str) -> bool:
-        """Tell whether an address, network or range (A-B) overlaps with the lab's; 0.0.0.0/0 names nothing."""
+        """Decide whether an address, network or range (A-B) overlaps with the lab's; 0.0.0.0/0 names nothing."""
         networks = _networks(text)
         return any(
             each.prefixlen and each.overlaps(ours) for each in networks for ours in self._networks.values()
@@ -92,7 +92,7 @@ class LabTraffic:
         return Places(frozenset(some), frozenset(whole))
 
     def has_interface(self, text: str) -> bool:
-        """Tell whether it is a bridge or port of the lab; `veth+` (iptables) and `veth*` (nft) are patterns."""
+        """Decide whether it is a bridge or port of the lab; `veth+` (iptables) and `veth*` (nft) are patterns."""
         return text not in ("+", "*") and any(_is_like(name, text) for name in self._bridge_of)
 
     def places_of_interfaces(self, texts: Sequence[str]) -> Places:
@@ -113,7 +113,7 @@ class LabTraffic:
         return sorted(name for name, of in self._bridge_of.items() if of == bridge != name)
 
     def has_port(self, way: Way, protocol: str, first: int, last: int) -> bool:
-        """Tell whether a range of ports holds one of the table to which the lab's packets on a way go."""
+        """Decide whether a range of ports holds one of the table to which the lab's packets on a way go."""
         ports = [(each, port) for bridge, each, port in self._listens if bridge == way[1]]
         if way in _TO_PUBLISHED:
             ports += self._published
@@ -204,6 +204,6 @@ class Matches:
         return {way for way in ways if way[0] in self._all[0] and way[1] in self._all[1]}
 
     def name_lab(self, ways: Iterable[Way]) -> bool:
-        """Tell whether the conditions name the lab: by a port alone only if they name no address of others."""
+        """Decide whether the conditions name the lab: by a port alone only if they name no address of others."""
         by_port = any(self._lab.has_port(way, *port) for way in ways for port in self._ports)
         return self._names_lab or (by_port and not self._names_others)

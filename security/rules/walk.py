@@ -1,8 +1,8 @@
-"""Walks a packet through the rules of iptables as the kernel would, on paper. Pure.
+"""Walk a packet through the rules of iptables as the kernel does. Pure.
 
-What is not known here (a match, a target, a rule that could not be read) is never guessed: the walk goes on as if
-the rule did not match, and names the rule in `uncertain`, unless the rule could make no difference.
-Order of the tables at each hook: priorities in linux/netfilter_ipv4.h.
+An unknown match or target, or a rule that could not be read, is not guessed: the walk goes on as if the rule did not
+match, and names the rule in `uncertain`, unless it can make no difference. The order of the tables at each hook is that
+of the priorities in linux/netfilter_ipv4.h.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ HOOKS = {
 ACCEPT, DROP, REJECT = "ACCEPT", "DROP", "REJECT"
 TRANSLATING = ("MASQUERADE", "SNAT", "DNAT", "REDIRECT")
 _SOURCE_TYPES, _DESTINATION_TYPES = "--src-type", "--dst-type"
-# Targets after which the packet goes on as it was, as far as rules look at it.
+# Targets after which the packet goes on, with the fields that rules match unchanged.
 _IN_BETWEEN = ("LOG", "NFLOG", "", "TRACE", "CHECKSUM", "TCPMSS", "CONTINUE", "CLASSIFY", "AUDIT")
 
 
 @dataclass
 class Walk:
-    """What a packet met, in order, and how it ended; `uncertain` are rules that may decide otherwise."""
+    """The rules that a packet matched, in order, and the verdict; `uncertain` are rules that may decide otherwise."""
 
     packet: Packet
     met: list[Rule] = field(default_factory=list)
     verdict: str = ACCEPT
     decided_by: Rule | None = None
     uncertain: list[str] = field(default_factory=list)
-    perhaps_accepted: list[str] = field(default_factory=list)  # in this table: it matters if it drops later
+    perhaps_accepted: list[str] = field(default_factory=list)  # in this table: matters if a later rule drops
 
 
 class Ruleset:
-    """The rules of one network namespace, with what they need to know of it."""
+    """The rules of one network namespace, with what their matches ask of it."""
 
     hooks: Mapping[str, tuple[str, ...]] = HOOKS
     tool = "iptables"
 
     @property
     def known(self) -> Mapping[str, Callable[[Option, Packet], Known]]:
-        """Matches that can be read."""
+        """Return the matches that are known, by option."""
         return MATCHES
 
     def __init__(
@@ -81,11 +81,11 @@ class Ruleset:
         self._address_of = address_of
 
     def hook(self, name: str, packet: Packet) -> Walk:
-        """Ask every table at a hook, until one says no."""
+        """Walk the tables of a hook until one drops the packet."""
         walk = Walk(packet)
         for table in self.hooks[name]:
             if table == "nat" and walk.packet.answer:
-                continue  # an answer is translated back by its connection: no rule is asked
+                continue  # conntrack translates an answer back, without a rule
             if table in self._incompatible and self.tool == "iptables":
                 walk.uncertain.append(f"table {table} has rules of nft that iptables-save cannot write")
             if (table, name) in self._chains or (table, name) in self._policies:
@@ -101,7 +101,7 @@ class Ruleset:
         return walk
 
     def _chain(self, table: str, chain: str, walk: Walk) -> str:
-        """Walk through one chain; empty when it has nothing to say."""
+        """Walk through one chain; return its verdict, empty if it has none."""
         for text in self._unread.get((table, chain), ()):
             walk.uncertain.append(f"{self.tool} -t {table} {text} (this tool cannot read the rule)")
         for rule in self._chains.get((table, chain), ()):
@@ -144,9 +144,9 @@ class Ruleset:
         return ""
 
     def _translated(self, packet: Packet, rule: Rule) -> Packet | None:
-        """Give the packet its new destination; None when that is one of several."""
+        """Return the packet with its new destination; None if that is one of several."""
         values = {option.flag: option.values for option in options_of(rule.target_options)}
-        if rule.target == "REDIRECT":  # to the interface that it came by, and what the host makes to itself
+        if rule.target == "REDIRECT":  # to the interface that it entered by; to localhost if the host made it
             address = self._address_of(packet.into) if packet.into else "127.0.0.1"
             port = values.get("--to-ports", (str(packet.port),))[0]
         else:
@@ -157,7 +157,7 @@ class Ruleset:
         return replace(packet, destination=address, port=int(port), translated=True)
 
     def _matches(self, rule: Rule, walk: Walk) -> Known:
-        """Tell whether a rule matches; None when that is not known. One match that surely fails is enough."""
+        """Decide whether a rule matches; None if unknown. One match that certainly fails is enough."""
         known = True
         for option in options_of(rule.matches):
             found = self._match(rule, option, walk.packet)
@@ -188,14 +188,14 @@ class Ruleset:
         return None
 
     def _is_of_type(self, types: list[str], address: str) -> Known:
-        """Tell of an address whether it is the host's own; of another only that it is not."""
+        """Decide whether an address has one of the types; of an address of others only that it is not LOCAL."""
         if self._is_local(address):
             return "LOCAL" in types
         return False if types == ["LOCAL"] else True if "UNICAST" in types else None
 
 
 def named(rule: Rule) -> str:
-    """Name a rule by the command that would add it."""
+    """Return the command that would add the rule."""
     if rule.table.startswith("ebtables"):
         return f"ebtables -t {rule.table.partition(' ')[2]} {rule.text}"
     return f"iptables -t {rule.table} {rule.text}"
@@ -223,5 +223,5 @@ class FrameRules(Ruleset):
 
     @property
     def known(self) -> Mapping[str, Callable[[Option, Packet], Known]]:
-        """Matches that can be read."""
+        """Return the matches that are known, by option."""
         return FRAME_MATCHES

@@ -232,7 +232,7 @@ RULES='rules() { iptables -F; iptables -P INPUT ACCEPT; iptables -P OUTPUT ACCEP
 @test "a small MTU on the way out is noted, and no way out" {
   in_sandbox 'ip link set uplink mtu 1420; doctor check uplink'
   succeeds
-  finds note uplink 'uplink with an MTU of 1420'
+  finds note uplink 'uplink, MTU 1420; nodes have 1500'
   fix_is clamp-mss-to-pmtu
   in_sandbox 'ip route del default; doctor check uplink'
   finds note uplink 'no default route'

@@ -68,7 +68,7 @@ POLICED='source tests/bats/inside_policy.bash
     grep -E "from a namespace: +[a-z0-9-]+ -> host:8080 -> nginx-lb:80" /run/proof
     sed "s/accept/acept/" security/flat.tsv >/run/bad.tsv
     POLICY=/run/bad.tsv fails_with 1 "acept" scripts/verify.sh network
-    POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: there is no policy" scripts/verify.sh network
+    POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: no such policy file" scripts/verify.sh network
   '
   succeeds
 }
@@ -131,7 +131,7 @@ POLICED='source tests/bats/inside_policy.bash
     POLICY=/run/bad.tsv fails_with 1 "/run/bad.tsv:$(wc -l </run/bad.tsv): verdict: \"shadow\"" security/policy.sh up || POLICY=/run/bad.tsv fails_with 1 "shadowed by line" security/policy.sh up
     printf "id\tfrom\n" >/run/bad.tsv
     POLICY=/run/bad.tsv fails_with 1 "the header line lacks this column" security/policy.sh up
-    POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: there is no policy" security/policy.sh up
+    POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: no such policy file" security/policy.sh up
     state | grep -v "^#" | diff /run/before -
     ((seen > 0 && $(frames) >= seen))
   '
@@ -144,7 +144,7 @@ POLICED='source tests/bats/inside_policy.bash
     POLICY=/run/mine.tsv policed_network
     rm /run/mine.tsv
     for command in up status; do
-      fails_with 1 "/run/mine.tsv: there is no policy; name another, or one of the lab'"'"'s: sudo make up POLICY=flat or POLICY=tiers" security/policy.sh "$command"
+      fails_with 1 "/run/mine.tsv: no such policy file; use another, or one of the lab'"'"'s: sudo make up POLICY=flat or POLICY=tiers" security/policy.sh "$command"
     done
     POLICY=flat security/policy.sh up >/dev/null
     [[ $(security/policy.sh path) == "$ROOT/security/flat.tsv" ]]
@@ -307,7 +307,7 @@ b"; do
     iptables -t nat -D POSTROUTING -s 10.0.0.40 -d 10.0.0.60 -j MASQUERADE; conntrack -F 2>/dev/null
     ip link set br-app type bridge nf_call_iptables 0
     security/prove.sh >/run/proof && exit 1
-    grep "it arrived: the rule that should drop it is missing, or is not asked" /run/proof >/dev/null
+    grep "it arrived: the rule that should drop it is missing, or packets do not reach it" /run/proof >/dev/null
     scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null
     export TOPOLOGY=tiers; policed_network
     security/prove.sh | tail -1 | grep "differences: 0"
@@ -320,7 +320,7 @@ b"; do
     for _ in {1..8}; do security/prove.sh >/run/proof || { grep differs /run/proof; exit 1; }; done
     printf "table inet mine {\n chain f {\n type filter hook forward priority 0;\n ct state invalid drop\n }\n}\n" | nft -f -
     security/prove.sh >/run/proof || { grep differs /run/proof; exit 1; } # what a firewall takes of what the policy forbids
-    grep "[1-9][0-9]* were lost before the policy was asked" /run/proof
+    grep "[1-9][0-9]* were lost before the policy" /run/proof
   '
   succeeds
 }
@@ -329,7 +329,7 @@ b"; do
   sandboxed "$POLICED"'policed_network
     iptables -P INPUT DROP; iptables -A INPUT -i lo -j ACCEPT; iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
     security/prove.sh >/run/proof || { tail -5 /run/proof; exit 1; }
-    grep "[1-9][0-9]* were lost before the policy was asked, as to a firewall of the host; differences: 0" /run/proof
+    grep "[1-9][0-9]* were lost before the policy, as in a firewall of the host; differences: 0" /run/proof
     iptables -P INPUT ACCEPT; iptables -A INPUT -s 10.0.0.50 -p icmp -j DROP
     security/prove.sh >/run/proof && exit 1
     grep "redis-cache -> host icmp: must pass by ping; it was lost" /run/proof

@@ -29,6 +29,7 @@ from monitoring.distribution import Share
 from monitoring.gateway_log import Change, Routed
 
 ROOT = Path(__file__).parents[2]
+CHAOS = ROOT / "faults/chaos"
 FLAT = load(ROOT / "topology/flat.tsv")
 PROMISES = load_promises()
 FAULT = Fault("killed", "product-2", 100.0, 102.0, 110.0)
@@ -75,9 +76,7 @@ def verdict(
 
 
 def test_each_fault_of_the_table_has_its_begin_and_its_end() -> None:
-    functions = re.findall(
-        r"^(begin|end)_(\w+)\(\)", (ROOT / "faults/chaos/faults.sh").read_text(), re.MULTILINE
-    )
+    functions = re.findall(r"^(begin|end)_(\w+)\(\)", (CHAOS / "faults.sh").read_text(), re.MULTILINE)
     for promise in PROMISES:
         assert ("begin", promise.fault) in functions
         assert ("end", promise.fault) in functions
@@ -91,7 +90,7 @@ def test_each_row_of_the_table_can_be_told_from_the_others() -> None:
 
 
 def test_a_promised_recovery_can_be_seen_before_the_next_fault_begins() -> None:
-    settle = re.search(r"SETTLE_SECONDS=\$\{QUICK:\+(\d+)\}", (ROOT / "faults/chaos/run.sh").read_text())
+    settle = re.search(r"SETTLE_SECONDS=\$\{QUICK:\+(\d+)\}", (CHAOS / "run.sh").read_text())
     assert settle
     for promise in PROMISES[:-1]:
         assert promise.back <= float(settle[1])
@@ -99,7 +98,7 @@ def test_a_promised_recovery_can_be_seen_before_the_next_fault_begins() -> None:
 
 @pytest.mark.parametrize("cell", ["maybe", ""])
 def test_a_line_that_is_no_promise_is_refused_with_its_place(tmp_path: Path, cell: str) -> None:
-    text = (ROOT / "faults/chaos/faults.tsv").read_text().replace("\tnone\t", f"\t{cell}\t", 1)
+    text = (CHAOS / "faults.tsv").read_text().replace("\tnone\t", f"\t{cell}\t", 1)
     table = tmp_path / "faults.tsv"
     table.write_text(text)
     with pytest.raises(ValueError, match=rf"{re.escape(str(table))}:\d+: "):
@@ -227,10 +226,8 @@ def test_events_become_faults_with_what_the_run_itself_found_broken() -> None:
     calm, full = faults_of(events)
     assert (calm.end, calm.until, calm.noted) == (3, 5, ())
     assert (full.begin, full.end) == (5, 8)
-    assert (
-        "2 processes of api-gateway ended"
-        in verdict(fault=dataclasses.replace(FAULT, noted=full.noted)).broken
-    )
+    broken = verdict(fault=dataclasses.replace(FAULT, noted=full.noted)).broken
+    assert "2 processes of api-gateway ended" in broken
 
 
 def test_calm_is_no_fault_in_the_count() -> None:

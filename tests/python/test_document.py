@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.document import Document, Picture, Rows, Section, write_pdf
+from lab.document import Document, Picture, Rows, Section, as_markdown, write_pdf
 from lab.figures import plt, save
 
 
@@ -58,3 +58,12 @@ def test_a_narrow_table_is_beside_its_picture(tmp_path: Path) -> None:
     )
     write_pdf(Document("Pages", "made", [shown, Section("More", ["of it"])]), tmp_path / "pages.pdf")
     assert len(pages_of(tmp_path / "pages.pdf")) == 1
+
+
+def test_code_is_monospaced_and_is_code_in_markdown(tmp_path: Path) -> None:
+    rule = "-A INPUT -m comment --comment a|b -j DROP"
+    shown = Section("Rules", [Rows(("packets", "rule"), [(3, rule)], (1, 4), code=("rule",))])
+    document = Document("Pages", "made", [shown])
+    assert "| 3 | `-A INPUT -m comment --comment a\\|b -j DROP` |" in as_markdown(document)
+    write_pdf(document, tmp_path / "pages.pdf")
+    assert b"/Courier" in (tmp_path / "pages.pdf").read_bytes()

@@ -63,7 +63,7 @@ REFUSED = {
     "an unknown name": (table(row(from_="nobody")), '2: from: "nobody" is no node, program or bridge'),
     "a bad id": (table(row(id_="A B")), '2: id: "A B" has a space'),
     "too long an id": (table(row(id_="x" * 19)), '2: id: "xxxxxxxxxxxxxxxxxxx" is not an id'),
-    "a kept id": (table(row(id_="default")), '2: id: "default" is kept'),
+    "a kept id": (table(row(id_="default")), '2: id: "default" is a built-in id'),
     "an id twice": (table(row(), row(port="1")), '3: id: "a" is already used in line 2'),
     "a bad protocol": (table(row(protocol="gre")), '2: protocol: "gre" is not any'),
     "any and another": (table(row(protocol="any,tcp", port="-")), '2: protocol: "any,tcp" is not any'),
@@ -94,7 +94,7 @@ REFUSED = {
     "a limit with an id of another": (table(row(), limit(id_="a")), '3: id: "a" is already used in line 2'),
     "a quote": (table(row(reason='a "b"')), "2: reason: has a quote or a backslash"),
     "a long reason": (table(row(reason="x" * 161)), "2: reason: has 161 characters"),
-    "nothing of the lab": (table(row(from_="host", to="world")), "2: to: from host to world nothing passes"),
+    "nothing of the lab": (table(row(from_="host", to="world")), "2: to: from host to world no packet"),
     "a shadowed line": (
         table(row(from_="br-app", port="-"), row(id_="b")),
         '3: id: "b" is shadowed by line 2 ("a"), no packet reaches it',
@@ -302,6 +302,6 @@ def test_a_line_of_conntrack_that_is_no_connection_is_named_not_passed_over() ->
     )
     assert done.stdout == ""
     assert (
-        "not read: a line that is no connection, once (first at line 1); what it is stays as it was"
+        "not read: a line that is no connection, once (first at line 1); such connections are left as they are"
         in done.stderr
     )

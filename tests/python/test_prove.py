@@ -6,22 +6,22 @@ import io
 
 from lab.terminal import Console
 from security.policy.table import load
-from security.proof.__main__ import grouped, show
-from security.proof.outcome import Outcome
-from security.proof.report import Difference, Proof
+from security.proof.probe import ProbeResult
+from security.proof.proof import Difference, Proof
+from security.proof.report import grouped, print_proof
 
-ARRIVED = "the rule that should drop it is missing, or is not asked"
+ARRIVED = "the rule that should drop it is missing, or packets do not reach it"
 
 
 def printed(proof: Proof, width: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
-    show(proof, console)
+    print_proof(proof, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
 
-def proof_of(outcomes: tuple[Outcome, ...] = (), differences: tuple[Difference, ...] = ()) -> Proof:
-    return Proof(load(), outcomes, (), differences, 1.0)
+def proof_of(results: tuple[ProbeResult, ...] = (), differences: tuple[Difference, ...] = ()) -> Proof:
+    return Proof(load(), results, (), differences, 1.0)
 
 
 def test_a_few_differences_are_said_one_by_one() -> None:
@@ -33,13 +33,13 @@ def test_many_differences_are_said_by_kind_with_the_first_and_the_count() -> Non
     many = [
         Difference(f"flow {n}", f"must be dropped by default; it arrived: {ARRIVED}") for n in range(1100)
     ]
-    many.insert(7, Difference("a burst", "at most 20 may pass, gateway says; 60 did"))
+    many.insert(7, Difference("a burst", "gateway allows at most 20; 60 passed"))
     assert list(grouped(many)) == [
         f"flow 0: must be dropped by default; it arrived: {ARRIVED} (1099 more like it)",
-        "a burst: at most 20 may pass, gateway says; 60 did",
+        "a burst: gateway allows at most 20; 60 passed",
     ]
     lines = printed(proof_of(differences=tuple(many)), 200)
-    assert "  one cause may be behind them: sudo make status names what drifted" in lines
+    assert "  they may have one cause: sudo make status shows what differs" in lines
 
 
 def test_where_the_matrix_has_no_room_there_are_lines_and_no_word_is_broken() -> None:

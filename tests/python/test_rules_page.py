@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from lab.document import as_markdown, write_pdf
 from lab.ruleset.iptables import Saved, parse
 from lab.terminal import Console
 from lab.topology import Topology, load
-from security.rules import __main__ as rules_page
+from security.rules import __main__ as command
+from security.rules import described
 from security.rules.english import meaning
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +38,8 @@ def saved() -> Saved:
 
 
 @pytest.fixture(scope="module")
-def page(saved: Saved, flat: Topology) -> rules_page.Page:
-    return rules_page.page_of(saved, flat)
+def page(saved: Saved, flat: Topology) -> described.Page:
+    return described.page_of(saved, flat)
 
 
 def said(rule: str, topology: Topology | None = None, chain: str = "CNET-X") -> str:
@@ -48,7 +50,7 @@ def said(rule: str, topology: Topology | None = None, chain: str = "CNET-X") -> 
 # --- reading
 
 
-def test_a_recorded_lab_becomes_the_page_that_was_checked_by_eye(page: rules_page.Page) -> None:
+def test_a_recorded_lab_becomes_the_page_that_was_checked_by_eye(page: described.Page) -> None:
     shown = {name: value for name, value in asdict(page).items() if name not in ("generated", "command")}
     assert json.loads(json.dumps(shown)) == json.loads((FIXTURES / "lab.json").read_text())
 
@@ -56,18 +58,18 @@ def test_a_recorded_lab_becomes_the_page_that_was_checked_by_eye(page: rules_pag
 def test_a_foreign_rule_is_left_out_but_keeps_its_place_in_the_chain(saved: Saved, flat: Topology) -> None:
     foreign = "[0:0] -A FORWARD -i docker0 -j ACCEPT"
     text = f"*filter\n{foreign}\n[0:0] -A FORWARD -j CNET-FORWARD\nCOMMIT\n"
-    assert [(row.chain, row.position) for row in rules_page.page_of(parse(text), flat).rows] == [
+    assert [(row.chain, row.position) for row in described.page_of(parse(text), flat).rows] == [
         ("FORWARD", 2)
     ]
     assert "not of the lab" in [rule.comment for rule in saved.rules]
 
 
-def test_a_garbled_line_is_reported_and_the_next_rule_keeps_its_position(page: rules_page.Page) -> None:
+def test_a_garbled_line_is_reported_and_the_next_rule_keeps_its_position(page: described.Page) -> None:
     (unread,) = page.unread
     assert unread.text == GARBLED
     assert unread.reason.startswith("cannot be split into words")
     assert [row.position for row in page.rows if row.chain == "CNET-REST"] == [2]
-    for text in (rules_page.as_json(page), rules_page.as_markdown(page)):
+    for text in (described.as_json(page), as_markdown(described.as_document(page))):
         assert "unended" in text
 
 
@@ -99,29 +101,29 @@ def test_quotes_and_backslashes_are_read_as_iptables_writes_them() -> None:
 @pytest.mark.parametrize(
     ("rule", "sentence"),
     [
-        ("-j DROP", "All packets: are dropped, and nobody is told."),
-        ("! -p icmp -j RETURN", "Packets of any protocol but ICMP: go back to where this chain was called."),
+        ("-j DROP", "All packets: are dropped without a reply."),
+        ("! -p icmp -j RETURN", "Packets of any protocol except ICMP: return to the calling chain."),
         (
             "! -s 02:42:0a:00:00:1e -g X",
-            "Packets not from MAC 02:42:0a:00:00:1e: go on in X and do not come back.",
+            "Packets not from MAC 02:42:0a:00:00:1e: continue in X and do not return.",
         ),
-        ("! -i a -j ACCEPT", "Packets not coming in by a: are let through."),
+        ("! -i a -j ACCEPT", "Packets not coming in on a: are accepted."),
         ("-p udp -m udp ! --sport 1:9 -j X", "UDP packets not with source ports 1 to 9: go to X."),
         (
             "-m conntrack ! --ctstate RELATED,NEW -j DROP",
-            "Packets whose connection is not new or related to another: are dropped, and nobody is told.",
+            "Packets whose connection is not new or related to another: are dropped without a reply.",
         ),
         (
             "-m addrtype ! --dst-type LOCAL -g X",
-            "Packets not to the host itself: go on in X and do not come back.",
+            "Packets not to the host itself: continue in X and do not return.",
         ),
         (
             "-m mark --mark 0x1 -j DROP",
-            "Packets matching `-m mark --mark 0x1`: are dropped, and nobody is told.",
+            "Packets matching `-m mark --mark 0x1`: are dropped without a reply.",
         ),
         (
             "-j MASQUERADE --random-fully",
-            "All packets: take the host's own address as their source, with `--random-fully`.",
+            "All packets: get the host's own address as their source, with `--random-fully`.",
         ),
         ("-j MARK --set-xmark 0x1/0x1", "All packets: go to MARK, with `--set-xmark 0x1/0x1`."),
     ],
@@ -142,7 +144,7 @@ def test_addresses_are_named_by_the_topology(flat: Topology) -> None:
     assert said(f"-s {network} -d {address}/32 -j DROP", flat).startswith(
         f"Packets from the network of {bridge.name} ({network}) to {node.name} ({address}):"
     )
-    assert f"sent on to {node.name} ({address}) port 80" in said(
+    assert f"forwarded to {node.name} ({address}) port 80" in said(
         f"-j DNAT --to-destination {address}:80", flat
     )
     assert f"from {address}:" in said(f"-s {address}/32 -j DROP")
@@ -151,7 +153,7 @@ def test_addresses_are_named_by_the_topology(flat: Topology) -> None:
 # --- the page
 
 
-def test_a_node_that_goes_out_meets_no_chain_of_published_ports(page: rules_page.Page) -> None:
+def test_a_node_that_goes_out_meets_no_chain_of_published_ports(page: described.Page) -> None:
     into, out, *_, local = page.journeys.values()
     assert into[0] == "nat PREROUTING: CNET-PUBLISH"
     assert not any("CNET-PUBLISH" in station for station in out)
@@ -160,7 +162,7 @@ def test_a_node_that_goes_out_meets_no_chain_of_published_ports(page: rules_page
 
 
 def test_on_a_terminal_there_are_tables_and_no_colour_under_no_color(
-    page: rules_page.Page, monkeypatch: pytest.MonkeyPatch
+    page: described.Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "\x1b[" in on_a_terminal(page)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -169,15 +171,15 @@ def test_on_a_terminal_there_are_tables_and_no_colour_under_no_color(
     assert not any(f"\x1b[3{colour}m" in plain for colour in range(8))
 
 
-def on_a_terminal(page: rules_page.Page) -> str:
+def on_a_terminal(page: described.Page) -> str:
     console = Console(force_terminal=True, color_system="standard", width=200)
     with console.capture() as captured:
-        rules_page.print_page(page, console)
+        command.print_page(page, console)
     return captured.get()
 
 
-def test_a_pdf_says_what_could_not_be_read(page: rules_page.Page, tmp_path: Path) -> None:
-    rules_page.write_pdf(page, tmp_path / "rules.pdf")
+def test_a_pdf_says_what_could_not_be_read(page: described.Page, tmp_path: Path) -> None:
+    write_pdf(described.as_document(page), tmp_path / "rules.pdf")
     assert "unended" in text_of(tmp_path / "rules.pdf")
 
 
@@ -229,7 +231,7 @@ def test_each_rule_of_a_live_lab_has_a_meaning_and_a_why(live: Written) -> None:
 
 def test_piped_it_is_a_line_a_rule_and_plain(live: Written) -> None:
     lines = [line for line in live.lines.splitlines() if not line.startswith("#")]
-    assert lines[0].split("\t") == list(rules_page.COLUMNS)
+    assert lines[0].split("\t") == list(described.COLUMNS)
     assert len(lines) == len(live.json["rows"]) + 1
     assert "\x1b" not in live.lines
 
@@ -248,20 +250,20 @@ def test_pdf_and_markdown_hold_every_chain_and_how_they_were_made(live: Written)
 
 
 def test_without_a_lab_it_says_so_in_one_line() -> None:
-    assert refusal([*SANDBOX, *PAGE]) == "rules_page: no rule of the lab is live: sudo make up\n"
+    assert refusal([*SANDBOX, *PAGE]) == "rules: no rule of the lab is live: sudo make up\n"
 
 
 def test_without_iptables_save_it_says_so_in_one_line() -> None:
     command = [*SANDBOX, "env", "PATH=/nowhere", *PAGE]
-    assert refusal(command) == "rules_page: there is no iptables-save here; scripts/install.sh up\n"
+    assert refusal(command) == "rules: iptables-save is not installed; run scripts/install.sh up\n"
 
 
 def test_without_root_it_says_so_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert rules_page.main([]) == 1
-    assert capsys.readouterr() == ("", "rules_page: reading the live rules needs root; try sudo\n")
+    assert command.main([]) == 1
+    assert capsys.readouterr() == ("", "rules: reading the live rules needs root; try sudo\n")
 
 
 def refusal(command: list[str]) -> str:

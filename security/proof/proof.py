@@ -1,0 +1,222 @@
+"""A proof: run all probes and bursts, and name each difference from the policy."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from lab.ruleset.iptables import dropped_by_policy, live_rules
+from security.policy.compiler import LOG_BURST, LOG_PER_SECOND, NFLOG_GROUP, PROOF_GROUP, drop_chain
+from security.policy.model import ACCEPT, DROP, HOST, WORLD, Policy
+from security.proof.attacks import attack_probes, claim_probes
+from security.proof.bridges import differences_of_bridges
+from security.proof.cases import FLOOD, Cases
+from security.proof.probe import Burst, Outside, ProbeResult
+from security.proof.runner import ProbeRunner
+from security.proof.tracked import forget, open_by_source, tracked
+
+_HOST_INPUT = ("filter", "INPUT")
+_MAX_ROOM_TRIES = 100
+_COPIES = (f"NFLOG {NFLOG_GROUP}", f"NFLOG {PROOF_GROUP}")
+_TARGETS = ("LOG", *_COPIES, "DROP")
+
+Progress = Callable[[int, int], None]  # how many more probes were sent, of how many
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not as the policy says: which flow, and why."""
+
+    flow: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Everything that was tried."""
+
+    policy: Policy
+    results: tuple[ProbeResult, ...]
+    bursts: tuple[tuple[Burst, tuple[ProbeResult, ...]], ...]
+    differences: tuple[Difference, ...]
+    seconds: float
+
+    @property
+    def tried(self) -> int:
+        """The number of probes."""
+        return len(self.results) + sum(len(results) for _, results in self.bursts)
+
+    @property
+    def summary(self) -> str:
+        """The outcome in one line."""
+        allowed = sum(result.probe.expected == ACCEPT for result in self.results)
+        attacks = sum(bool(result.probe.attack) for result in self.results)
+        before_policy = sum(result.is_lost_before_policy for result in self.results)
+        lost = (
+            f"{before_policy} were lost before the policy, as in a firewall of the host; "
+            if before_policy
+            else ""
+        )
+        return (
+            f"{self.tried} probes in {self.seconds:.1f} s: {allowed} must pass, "
+            f"{len(self.results) - allowed} must be dropped ({attacks} of both test a bypass), "
+            f"{len(self.bursts)} bursts; {lost}differences: {len(self.differences)}"
+        )
+
+
+def prove(policy: Policy, outside: Outside, progress: Progress = lambda *_: None) -> Proof:
+    """Try everything once. Raise OSError without root, GroupTakenError if another proof runs."""
+    begin = time.monotonic()
+    with ProbeRunner(policy.topology, outside) as probe_runner:
+        runner = ProofRunner(probe_runner, Cases(policy, outside))
+        differences = tuple(runner.differences(progress))
+    bursts = tuple((burst, tuple(results)) for burst, results in runner.bursts)
+    return Proof(policy, tuple(runner.results), bursts, differences, time.monotonic() - begin)
+
+
+class ProofRunner:
+    """Tries everything, difference by difference, so that the caller can stop at the first.
+
+    With `strict`, a packet that a firewall of the host drops before the policy is a difference, too.
+    """
+
+    def __init__(self, runner: ProbeRunner, cases: Cases, *, strict: bool = False) -> None:
+        self._runner = runner
+        self._cases = cases
+        self._strict = strict
+        self._probes, self._claims = [*cases.probes(), *attack_probes(cases)], claim_probes(cases)
+        self._rate_bursts, self._limit_bursts = cases.rate_bursts(), cases.limit_bursts()
+        self.results: list[ProbeResult] = []
+        self.bursts: list[tuple[Burst, list[ProbeResult]]] = []
+
+    def differences(self, progress: Progress = lambda *_: None) -> Iterator[Difference]:
+        """Run all probes and yield each difference from the policy."""
+        topology = self._cases.policy.topology
+        before = list(differences_of_bridges(topology))
+        yield from (Difference(*each) for each in before)
+        dropped = dropped_by_policy(*_HOST_INPUT)
+        self.results = self._runner.run(self._probes, lambda count: progress(count, len(self._probes)))
+        self.results += self._runner.run(self._claims)
+        self._mark_closed_by_host(dropped_by_policy(*_HOST_INPUT) - dropped)
+        for result in self.results:
+            if not result.is_as_expected or (self._strict and result.is_lost_before_policy):
+                yield Difference(str(result.probe), explain(result))
+        learned = [each for each in differences_of_bridges(topology) if each not in before]
+        yield from (Difference(*each) for each in learned)
+        yield from self._burst_differences()
+
+    def _mark_closed_by_host(self, dropped: int) -> None:
+        """Attribute lost probes to the host if its INPUT policy DROP has dropped at least as many."""
+        lost = [each for each in self.results if each.is_lost and each.probe.flow.destination == HOST]
+        for result in lost if dropped >= len(lost) else ():
+            result.closed_by_host = True
+
+    def _burst_differences(self) -> Iterator[Difference]:
+        """Run the bursts, then drop more than the log's rate under each id: all are counted and copied."""
+        examples = {
+            (result.dropped_by, result.probe.flow.source == WORLD): result.probe
+            for result in self.results
+            if result.dropped_by and result.probe.expected == DROP
+        }
+        begin, before = time.monotonic(), _packets_by_target()
+        for burst in self._rate_bursts:
+            results = self._runner.repeat(burst.probe, burst.count)
+            self.bursts.append((burst, results))
+            yield from _of_burst(burst, results)
+        for burst in self._limit_bursts:
+            yield from self._limit_differences(burst)
+        for probe in examples.values():
+            self._runner.repeat(probe, FLOOD)
+        counted = _packets_by_target()
+        max_logged = LOG_BURST + LOG_PER_SECOND * (time.monotonic() - begin) + 1
+        flooded = {drop_chain(policy_id) for policy_id, _ in examples}
+        for table, chain in sorted({(table, chain) for table, chain, _ in before}):
+            if chain in flooded or (self._strict and chain.startswith(drop_chain(""))):
+                more = {what: counted[table, chain, what] - before[table, chain, what] for what in _TARGETS}
+                has_logged = counted[table, chain, "LOG"] > 0
+                yield from _of_drop_chain(f"{table} {chain}", more, max_logged, has_logged=has_logged)
+
+    def _limit_differences(self, burst: Burst) -> Iterator[Difference]:
+        """Open more connections than a node may have, and delete the proof's own at once."""
+        flow, to = burst.probe.flow, burst.probe.to
+        source = self._cases.places.address(flow.source, flow.destination)
+        try:
+            results = self._runner.repeat(burst.probe, burst.count)
+            opened = open_by_source(tracked())[source]
+        finally:
+            forget(flow.protocol, source, to)
+            self._wait_for_room(burst)
+            forget(flow.protocol, source, to)
+        self.bursts.append((burst, results))
+        yield from _of_burst(burst, results)
+        if burst.limit and opened < burst.limit:
+            why = f"{burst.id} allows {burst.limit}; {opened} were open"
+            yield Difference(f"{flow}, {burst.count} at once", why)
+
+    def _wait_for_room(self, burst: Burst) -> None:
+        """Send until one packet passes: the kernel uncounts deleted connections as new ones come (nf_conncount)."""
+        for _ in range(_MAX_ROOM_TRIES):
+            if any(result.arrived for result in self._runner.repeat(burst.probe, 1)):
+                return
+
+
+def _packets_by_target() -> Counter[tuple[str, str, str]]:
+    """Count packets by table, chain, and target with its NFLOG group."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for rule in live_rules():
+        group = re.search(r"--nflog-group (\d+)", rule.text)
+        found[rule.table, rule.chain, f"{rule.target} {group[1]}" if group else rule.target] += rule.packets
+    return found
+
+
+def _of_drop_chain(
+    chain: str, counted: dict[str, int], max_logged: float, *, has_logged: bool
+) -> Iterator[Difference]:
+    flood = f"a flood of {FLOOD} into {chain}"
+    for what in (*_COPIES, "DROP"):
+        if counted[what] < FLOOD:
+            yield Difference(flood, f"{what} counted {counted[what]}")
+    if counted["LOG"] > max_logged:
+        yield Difference(flood, f"{counted['LOG']} were logged, at most {max_logged:.0f} should be")
+    if not has_logged:
+        yield Difference(flood, "nothing was logged")
+
+
+def _of_burst(burst: Burst, results: Sequence[ProbeResult]) -> Iterator[Difference]:
+    arrived = sum(result.arrived for result in results)
+    dropped = sum(result.dropped_by == burst.id for result in results)
+    flow = f"{burst.probe}, {burst.count} at once"
+    if burst.limit is None:
+        if arrived < burst.count:
+            yield Difference(flow, f"all must pass, {burst.probe.expected_id} has no rate; {arrived} did")
+    elif arrived > burst.limit + 1:  # the rate may allow one more meanwhile
+        yield Difference(flow, f"{burst.id} allows at most {burst.limit}; {arrived} passed")
+    elif dropped + arrived != burst.count:
+        over = burst.count - arrived
+        yield Difference(flow, f"{burst.id} must drop what is over its rate; it dropped {dropped} of {over}")
+
+
+def explain(result: ProbeResult) -> str:
+    """Return what a difference means, and where to look for its cause."""
+    wanted = "must pass" if result.probe.expected == ACCEPT else "must be dropped"
+    return f"{wanted} by {result.probe.expected_id}; {_what_happened(result)}"
+
+
+def _what_happened(result: ProbeResult) -> str:
+    probe, dropped_by, wrong_source = result.probe, result.dropped_by, result.wrong_source
+    from_other = f"it arrived from {wrong_source} and not from {probe.seen_as}"
+    by_port = f"the host accepts packets that enter by the port of {probe.flow.source} itself"
+    cases = (
+        (result.leaked_to, f"{result.leaked_to} received it too"),
+        (wrong_source, f"{from_other}: another program's rule in table nat changed the source"),
+        (result.arrived and dropped_by, f"it arrived, and a copy or its reply was dropped by {dropped_by}"),
+        (dropped_by, f"it was dropped by {dropped_by}"),
+        (result.seen == "no answer", "it arrived, and its reply did not come back"),
+        (result.arrived and probe.unlogged, f"it arrived: {by_port}"),
+        (result.arrived, "it arrived: the rule that should drop it is missing, or packets do not reach it"),
+    )
+    lost = "it was lost, and no rule of the policy dropped it: check links, routes and other programs' rules"
+    return next((text for applies, text in cases if applies), lost)

@@ -1,0 +1,95 @@
+"""The sockets of a proof in every namespace: some send packets, some frames, some watch what arrives."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from lab.topology import Topology
+from security.policy.compiler import PROOF_GROUP, wires
+from security.policy.model import HOST, WORLD
+from security.proof import packets
+from security.proof.builders import OTHER_PROTOCOLS
+from security.proof.namespace import inside
+from security.proof.nflog import DropLog
+from security.proof.probe import Outside
+
+HOST_BY_FRAME = "host, by frame"
+FOREIGN = "foreign"  # a namespace that is neither the lab's nor the proof's
+
+_ETH_P_ALL = 3
+_SO_RCVBUFFORCE = 33
+_BUFFER_BYTES = 1 << 23
+_LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP, *OTHER_PROTOCOLS)
+
+
+class ProofSockets:
+    """Opens all sockets; `stack` closes them. Raises OSError without root."""
+
+    def __init__(self, topology: Topology, outside: Outside, foreign: str, stack: ExitStack) -> None:
+        self._stack = stack
+        self.packet_senders: dict[str, socket.socket] = {}
+        self.frame_senders: dict[str, socket.socket] = {}
+        self.watchers: dict[int, tuple[socket.socket, frozenset[str]]] = {}
+        self.poll = select.epoll()
+        stack.callback(self.poll.close)
+        self.drop_log = DropLog(PROOF_GROUP)
+        stack.callback(self.drop_log.close)
+        self.poll.register(self.drop_log.socket, select.EPOLLIN)
+        self._open_wires(topology)
+        self._open_outside(outside, foreign)
+        self._open_host(topology)
+
+    def send(self, source: str, to: str, packet: bytes) -> None:
+        """Send a packet to an address, or a whole frame if `to` is empty."""
+        if to:
+            self.packet_senders[source].sendto(packet, (to, 0))
+        else:
+            self.frame_senders[source].send(packet)
+
+    def _open_wires(self, topology: Topology) -> None:
+        for nodes in wires(topology).values():
+            with inside(nodes[0].namespace):
+                sender, tap = self._raw_socket(), self._tap(nodes[0].interface)
+            names = [node.name for node in nodes]
+            self._watch(tap, names)
+            self.packet_senders |= dict.fromkeys(names, sender)
+            self.frame_senders |= dict.fromkeys(names, tap)
+
+    def _open_outside(self, outside: Outside, foreign: str) -> None:
+        with inside(outside.namespace):
+            self.packet_senders[WORLD] = self._raw_socket()
+            self._watch(self._tap(outside.interface), [WORLD])
+        if foreign:
+            with inside(foreign):
+                self._watch(self._tap(outside.interface), [FOREIGN])
+
+    def _open_host(self, topology: Topology) -> None:
+        self.packet_senders[HOST] = self._raw_socket()
+        for protocol in _LOCAL_PROTOCOLS:  # raw sockets get a copy of delivered packets, after INPUT (raw(7))
+            self._watch(self._register(socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)), [HOST])
+        for bridge in topology.bridges:
+            self.frame_senders[bridge.name] = self._tap(bridge.name)
+            self._watch(self.frame_senders[bridge.name], [HOST_BY_FRAME])
+
+    def _register(self, made: socket.socket) -> socket.socket:
+        self._stack.callback(made.close)
+        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        return made
+
+    def _raw_socket(self) -> socket.socket:
+        made = self._register(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        return made
+
+    def _tap(self, interface: str) -> socket.socket:
+        tap = self._register(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL)))
+        tap.bind((interface, _ETH_P_ALL))
+        return tap
+
+    def _watch(self, watcher: socket.socket, names: Iterable[str]) -> None:
+        watcher.setblocking(False)
+        self.watchers[watcher.fileno()] = watcher, frozenset(names)
+        self.poll.register(watcher, select.EPOLLIN)
