@@ -7,7 +7,7 @@ load helpers
 @test "in a browser: a stopped service, a blocked flow and its story, the keyboard, both themes, a phone" {
   need_packaged chromium chromium-browser google-chrome
   sandboxed '
-    scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
+    bring_up
     monitoring/dashboard.sh up
     mkdir -p "${SHOTS:=/run/shots}"; export SHOTS
     DASHBOARD_URL=http://localhost:8050 .venv/bin/python -m pytest tests/lab/test_dashboard.py -p no:cacheprovider
@@ -19,7 +19,7 @@ load helpers
 
 @test "it answers on loopback to loopback names alone, refuses a taken port, and leaves nothing" {
   sandboxed '
-    scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null; scripts/services.sh up &>/run/up || { cat /run/up; exit 1; }
+    bring_up
     fails_with 1 "it does not run" monitoring/dashboard.sh status
     monitoring/dashboard.sh up; monitoring/dashboard.sh status
     fails_with 1 "it runs already" monitoring/dashboard.sh up
@@ -47,7 +47,7 @@ load helpers
 
 @test "at rest it costs less than 5 % of one core" {
   sandboxed '
-    scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
+    bring_up
     monitoring/dashboard.sh up
     pids=$(pgrep -f "monitoring.dashboard.app|tcpdump -i any" | tr "\n" " ")
     ticks() { local sum=0 pid fields; for pid in $pids; do read -ra fields <"/proc/$pid/stat"; sum=$((sum + fields[13] + fields[14])); done; echo $sum; }
@@ -60,7 +60,7 @@ load helpers
 
 @test "when the lab is scaled or moved, the map is of what runs" {
   sandboxed '
-    scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
+    bring_up
     monitoring/dashboard.sh up
     shows() { curl -s http://localhost:8050/_dash-layout | grep "$1" >/dev/null; }
     shows product-3; refute shows product-4

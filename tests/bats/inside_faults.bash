@@ -1,9 +1,6 @@
 # shellcheck shell=bash
 # What the test of the fault table uses inside its sandbox, beside inside.bash.
 
-# All of `up` but its proof, which takes longest and has tests of its own.
-converge() { security/policy.sh up && scripts/network.sh up && scripts/nat.sh up && scripts/services.sh up; }
-
 # A program's folder in a copy that only this sandbox sees, to break it.
 private_copy() { # PROGRAM
   cp -a "services/$1" "/run/$1"

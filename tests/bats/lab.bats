@@ -102,7 +102,7 @@ load helpers
 
 @test "status names what was broken by hand, exits 1, and up mends it" {
   sandboxed '
-    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    bring_up
     scripts/lab.sh status >/dev/null
     ip -n redis-cache link set veth-redis down
     iptables -t nat -D CNET-PUBLISH 1
@@ -123,7 +123,7 @@ load helpers
 
 @test "a namespace deleted under its running service is made anew, and the service moves into it" {
   sandboxed '
-    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    bring_up
     ip netns del redis-cache
     scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     scripts/lab.sh status | grep "running    redis-cache"
@@ -138,7 +138,7 @@ load helpers
     DRY_RUN=1 scripts/lab.sh up >/run/shown || { cat /run/shown; exit 1; }
     for text in "+ ip netns add redis-cache" "DNAT --to-destination" "program:postgres-db"; do grep -F -- "$text" /run/shown; done
     pristine /run/before
-    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    bring_up
     DRY_RUN=1 scripts/lab.sh down >/run/shown
     grep "+ supervisorctl shutdown" /run/shown
     scripts/lab.sh status >/run/status || { cat /run/status; exit 1; }
@@ -149,7 +149,7 @@ load helpers
 
 @test "a frozen service is named by status and started anew by up" {
   sandboxed '
-    scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
+    bring_up
     kill -STOP $(ip netns pids product3)
     refute scripts/lab.sh status >/run/status
     grep "not-ready  product-3" /run/status

@@ -4,7 +4,7 @@
 
 load helpers
 
-UP='scripts/lab.sh up &>/run/up || { tail -20 /run/up; exit 1; }
+UP='bring_up
     export REPORTS=/run/reports
     python() { .venv/bin/python -m "$@"; }
 '
