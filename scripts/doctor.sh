@@ -95,16 +95,16 @@ one() { # NAME
 
 # A check that hangs or fails becomes a finding itself.
 run_check() { # NAME
-  local said status=0
-  said=$(timeout --kill-after=1 "$TIMEOUT_SECONDS" "$BASH" "$ROOT/scripts/doctor.sh" one "$1" 2>&1 </dev/null) ||
+  local output status=0
+  output=$(timeout --kill-after=1 "$TIMEOUT_SECONDS" "$BASH" "$ROOT/scripts/doctor.sh" one "$1" 2>&1 </dev/null) ||
     status=$?
-  grep -E $'^(ok|note|problem|skipped)\t' <<<"$said" || true # there may be none
+  grep -E $'^(ok|note|problem|skipped)\t' <<<"$output" || true # there may be none
   case $status in
     0) ;;
     124 | 137)
       NAME=$1 note "no answer within $TIMEOUT_SECONDS s" "bash -x scripts/doctor.sh one $1 shows where it waits"
       ;;
-    *) NAME=$1 note "the check failed: $(tail -n 1 <<<"$said")" "bash -x scripts/doctor.sh one $1 shows where" ;;
+    *) NAME=$1 note "the check failed: $(tail -n 1 <<<"$output")" "bash -x scripts/doctor.sh one $1 shows where" ;;
   esac
 }
 

@@ -172,13 +172,13 @@ status() {
   load_topology
   need_lab
   export TOPOLOGY=$TABLE
-  local said foreign status=0
+  local output foreign status=0
   exec {foreign}< <(name_foreign_rules) # at the same time
   show_nodes
   show_rules
   show_drops
   printf '\n%sservices%s\n' "$BOLD" "$PLAIN"
-  said=$(
+  output=$(
     failed=0
     call services status || failed=1
     echo
@@ -188,8 +188,8 @@ status() {
     cat <&"$foreign"
     exit "$failed"
   ) || status=1
-  echo "$said"
-  print_advice "$said" && return "$status"
+  echo "$output"
+  print_advice "$output" && return "$status"
 }
 
 shell() { # NAMESPACE

@@ -45,7 +45,8 @@ report_processes() {
     [[ $namespace != 'ip netns del '* ]] || deleted+=("${namespace#ip netns del }")
   done
   while read -r pid namespace; do
-    say "process $pid ($(cat "/proc/$pid/comm" 2>/dev/null || :)) is not the lab's and keeps running; its namespace $namespace has lost its name and its network"
+    say "process $pid ($(cat "/proc/$pid/comm" 2>/dev/null || :)) is not the lab's and keeps running;" \
+      "its namespace $namespace has lost its name and its network"
   done < <(processes_in "${deleted[@]}")
 }
 

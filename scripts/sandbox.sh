@@ -13,7 +13,7 @@
 #   scripts/sandbox.sh help
 #
 # PUBLISH=8080,8050 forwards these ports of the machine's 127.0.0.1 to the sandbox, for a browser, while the sandbox
-# runs; PUBLISH=9080:8080 uses another port of the machine. `kill -9 PID` ends a sandbox from outside, because unshare(1)
+# runs; PUBLISH=9080:8080 uses another port of the machine. `kill -9 PID` ends a sandbox from outside: unshare(1)
 # ignores other signals.
 #
 # It needs no root where the kernel lets users create namespaces. Several can run at the same time. When the command

@@ -55,7 +55,8 @@ successor_address() { # CIDR: the next one that no node has
 row_after() { # NODE: print the row of one more instance
   printf 'node\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t-\t%s%s\n' "$(successor "$1")" "$(place_after "$1" successor NAMESPACE)" \
     "$(successor_address "${ADDRESS[$1]}")" "$(place_after "$1" successor_interface INTERFACE)" \
-    "$(place_after "$1" successor_interface PORT)" "${BRIDGE[$1]}" "${LISTENS[$1]}" "${RUNS[$1]}" "${MTU[$1]:+$'\t'${MTU[$1]}}"
+    "$(place_after "$1" successor_interface PORT)" "${BRIDGE[$1]}" "${LISTENS[$1]}" "${RUNS[$1]}" \
+    "${MTU[$1]:+$'\t'${MTU[$1]}}"
 }
 
 # If the node shares its namespace, the new one gets an address there; otherwise its own namespace.

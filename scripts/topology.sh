@@ -17,7 +17,9 @@ SCALED=$RUN_DIR/scaled.tsv
 
 declare -a BRIDGES=() NODES=()
 # shellcheck disable=SC2034 # scripts that source this use them
-declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=() MTU=() LINE_OF=() NETWORK=()
+declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=() MTU=()
+# shellcheck disable=SC2034
+declare -A LINE_OF=() NETWORK=()
 
 load_topology() { load_table ''; } # the one that TOPOLOGY names, else the running lab's, else flat
 
@@ -43,7 +45,8 @@ base_table() { # the table that the loaded one was scaled from, or itself
   if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
 }
 
-with_own_table() { # SED_SCRIPT: print the commands that change a copy of the table, and bring it up with the same policy
+# Print the commands that change a copy of the table, and bring it up with the same policy.
+with_own_table() { # SED_SCRIPT
   TOPOLOGY=$TABLE POLICY=${POLICY:-} run_python -m lab.topology own "$1"
 }
 

@@ -36,7 +36,9 @@ answers_udp() { # ADDRESS PORT [in_namespace NS]
   [[ $("${@:3}" timeout 3 "$BASH" -c "exec 3<>/dev/udp/$1/$2; printf '$query' >&3; head -c 2 <&3" 2>/dev/null) == cn ]]
 }
 
-is_reachable() { if [[ $1 == udp ]]; then answers_udp "${@:2}"; else connects "${@:2}"; fi; } # PROTOCOL ADDRESS PORT [in_namespace NS]
+is_reachable() { # PROTOCOL ADDRESS PORT [in_namespace NS]
+  if [[ $1 == udp ]]; then answers_udp "${@:2}"; else connects "${@:2}"; fi
+}
 
 # A server for the time of the proof, whose pid is SERVER: serve NAMESPACE ADDRESS PORT PROTOCOL
 serve() {
@@ -52,7 +54,7 @@ serve() {
 POLICED=''
 declare -A MAY=()
 read_policy() {
-  local questions=(icmp "world:tcp/$OUTSIDE_PORT") node item said
+  local questions=(icmp "world:tcp/$OUTSIDE_PORT") node item output
   policy_in_force || return 0
   for node in "${NODES[@]}"; do
     [[ ${PUBLISHES[$node]} != - ]] || continue
@@ -61,9 +63,9 @@ read_policy() {
       questions+=("$node:${item#*/}/${item%/*}")
     done
   done
-  said=$("$ROOT/security/policy.sh" allowed "${questions[@]}") # which says why, when it cannot
+  output=$("$ROOT/security/policy.sh" allowed "${questions[@]}")
   POLICED=1
-  while read -r item; do MAY[$item]=1; done <<<"$said"
+  while read -r item; do MAY[$item]=1; done <<<"$output"
 }
 allowed() { [[ -z $POLICED || -n ${MAY["$*"]:-} ]]; } # FROM TO PROTOCOL[/PORT]
 
@@ -71,8 +73,12 @@ verify_way_out() {
   local node seen
   serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT" tcp
   for node in "${NODES[@]}"; do
-    allowed "$node" world "tcp/$OUTSIDE_PORT" || { passed "$(printf '%-18s has no way out: the policy closes it' "$node")" && continue; }
-    seen=$(in_namespace "${NAMESPACE[$node]}" curl -s --interface "${ADDRESS[$node]%/*}" -m 3 "http://$OUTSIDE:$OUTSIDE_PORT/" | head -c 1000) || seen='no answer'
+    if ! allowed "$node" world "tcp/$OUTSIDE_PORT"; then
+      passed "$(printf '%-18s has no way out: the policy closes it' "$node")"
+      continue
+    fi
+    seen=$(in_namespace "${NAMESPACE[$node]}" curl -s --interface "${ADDRESS[$node]%/*}" -m 3 \
+      "http://$OUTSIDE:$OUTSIDE_PORT/" | head -c 1000) || seen='no answer'
     if [[ $seen == "$HOST_FOR_OUTSIDE" ]]; then
       passed "$(printf '%-18s %-15s is seen outside as %s' "$node" "${ADDRESS[$node]%/*}" "$seen")"
     else
@@ -105,10 +111,15 @@ verify_ways_in() { # NODE HOST_PORT PORT PROTOCOL
   done
   if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "$OUTSIDE_NAMESPACE"; then
     passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
-  else failed "from outside: host:$2 does not lead to $1:$3" && why "FROM=world TO=host PORT=$2"; fi
+  else
+    failed "from outside: host:$2 does not lead to $1:$3" && why "FROM=world TO=host PORT=$2"
+  fi
   [[ -z ${inside:-} ]] || if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "${NAMESPACE[$inside]}"; then
     passed "from a namespace:    $inside -> host:$2 -> $1:$3"
-  else failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not lead to $1:$3" && why "FROM=$inside TO=host PORT=$2"; fi
+  else
+    failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not lead to $1:$3"
+    why "FROM=$inside TO=host PORT=$2"
+  fi
   if is_reachable "$4" 127.0.0.1 "$2"; then
     passed "from the host:       localhost:$2 -> $1:$3"
   else failed "from the host: localhost:$2 does not lead to $1:$3" && why "FROM=host TO=host PORT=$2"; fi
@@ -119,7 +130,8 @@ check_bridges() {
   local bridge
   for bridge in "${BRIDGES[@]}"; do
     [[ $(ip -o -4 addr show dev "$bridge" up 2>/dev/null) == *" ${ADDRESS[$bridge]} "* ]] ||
-      die "bridge $bridge is down, or without its address ${ADDRESS[$bridge]}: its nodes cannot be reached; sudo make status names what differs, sudo make up repairs it"
+      die "bridge $bridge is down, or without its address ${ADDRESS[$bridge]}: its nodes cannot be reached;" \
+        "sudo make status names what differs, sudo make up repairs it"
   done
 }
 

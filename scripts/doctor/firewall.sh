@@ -71,7 +71,7 @@ native_findings() { # COUNT LINES
 }
 
 check_firewall() {
-  local filter before chain tried said=''
+  local filter before chain tried output=''
   load_topology
   filter=$(save_filter)
   tried=$(tried_answers "$filter")
@@ -79,13 +79,13 @@ check_firewall() {
   [[ -z $before ]] || echo "$before"
   [[ $before != *problem$'\t'* ]] || return 0
   for chain in FORWARD INPUT OUTPUT; do
-    said+="${said:+, }$chain $(policy_of "$chain" "$filter" | grep . || echo ACCEPT)"
+    output+="${output:+, }$chain $(policy_of "$chain" "$filter" | grep . || echo ACCEPT)"
   done
   case $tried in
-    answered) said+="; the host reaches its nodes (tried)" ;;
-    untried*) said+="; whether the host reaches its nodes was not tried: ${tried#* }" ;;
+    answered) output+="; the host reaches its nodes (tried)" ;;
+    untried*) output+="; whether the host reaches its nodes was not tried: ${tried#* }" ;;
   esac
-  ok "policies: $said"
+  ok "policies: $output"
 }
 
 firewalld_findings() {

@@ -21,11 +21,13 @@ problem|DNAT|xt_nat|NETFILTER_XT_NAT|iptables -t nat -A PREROUTING -p tcp -j DNA
 problem|MASQUERADE|xt_MASQUERADE|NETFILTER_XT_TARGET_MASQUERADE|iptables -t nat -A POSTROUTING -j MASQUERADE
 note|the security table|nft_compat (iptable_security)|NFT_COMPAT (IP_NF_SECURITY)|iptables -t security -N PROBE
 note|ebtables|nf_tables (nft_compat)|NF_TABLES_BRIDGE|ebtables -t nat -N PROBE
-note|hashlimit|xt_hashlimit|NETFILTER_XT_MATCH_HASHLIMIT|iptables -A PROBE -m hashlimit --hashlimit-upto 9 --hashlimit-name p
+note|hashlimit|xt_hashlimit|NETFILTER_XT_MATCH_HASHLIMIT|hashlimit
 note|NFLOG|xt_NFLOG|NETFILTER_XT_TARGET_NFLOG|iptables -A PROBE -j NFLOG
 note|physdev|xt_physdev|NETFILTER_XT_MATCH_PHYSDEV|physdev
 note|bridge filtering by bridge|br_netfilter|BRIDGE_NETFILTER|filter_one_bridge
 '
+
+hashlimit() { iptables -A PROBE -m hashlimit --hashlimit-above 1/min --hashlimit-name probe; }
 
 # xt_physdev loads br_netfilter, which would send other bridges' packets through iptables.
 physdev() { [[ ! -d /proc/sys/net/bridge ]] || iptables -A PROBE -m physdev --physdev-is-bridged; }

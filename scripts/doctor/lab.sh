@@ -2,13 +2,13 @@
 # doctor: conflicts with the lab's table, by each script's own check. Sourced.
 
 report_check() { # SCRIPT OK: the last line of a failed `SCRIPT check`, "SCRIPT: what; how to fix it", is the finding
-  local said
-  if said=$("$ROOT/scripts/$1.sh" check 2>&1); then
+  local output
+  if output=$("$ROOT/scripts/$1.sh" check 2>&1); then
     ok "$2"
   else
-    said=$(tail -n 1 <<<"$said")
-    said=${said#"$1.sh: "}
-    problem "${said%; *}" "$([[ $said == *'; '* ]] && echo "${said##*; }" || echo "scripts/$1.sh check")"
+    output=$(tail -n 1 <<<"$output")
+    output=${output#"$1.sh: "}
+    problem "${output%; *}" "$([[ $output == *'; '* ]] && echo "${output##*; }" || echo "scripts/$1.sh check")"
   fi
 }
 
@@ -85,10 +85,10 @@ neighbours_finding() { # in a ping matrix each node has a neighbour entry for ea
 }
 
 check_limits() {
-  local said
+  local output
   load_topology
-  said=$(conntrack_finding && neighbours_finding)
-  if [[ -n $said ]]; then echo "$said"; else ok "the conntrack and neighbour tables are large enough"; fi
+  output=$(conntrack_finding && neighbours_finding)
+  if [[ -n $output ]]; then echo "$output"; else ok "the conntrack and neighbour tables are large enough"; fi
 }
 
 check_resolver() {

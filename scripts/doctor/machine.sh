@@ -11,23 +11,23 @@ missing_capabilities() {
 }
 
 check_privileges() {
-  local missing said
+  local missing output
   if ((EUID == 0)); then
     missing=$(missing_capabilities | tr '\n' ' ')
     if [[ -n $missing ]]; then
       problem "root, but without ${missing^^}" "run it outside this container, or start the container with --privileged"
-    elif said=$(unshare --net --mount --pid --fork true 2>&1); then
+    elif output=$(unshare --net --mount --pid --fork true 2>&1); then
       ok "root$([[ $(</proc/self/uid_map) =~ ^\ *0\ +0\ +4294967295 ]] || echo " of a user namespace")"
     else
-      problem "root, but the kernel refuses namespaces: $said" \
+      problem "root, but the kernel refuses namespaces: $output" \
         "run it outside this container, or start the container with --privileged"
     fi
-  elif said=$("$ROOT/scripts/sandbox.sh" run true 2>&1); then
+  elif output=$("$ROOT/scripts/sandbox.sh" run true 2>&1); then
     note "not root: \`up\` needs it, the sandbox does not" "sudo make up, or scripts/sandbox.sh run make up"
   else
-    said=$(tail -n 1 <<<"${said#sandbox.sh: }")
-    problem "not root, and no sandbox either: ${said%: sudo*}" \
-      "sudo make up$([[ $said != *': sudo '* ]] || echo "; for the sandbox: sudo ${said##*: sudo }")"
+    output=$(tail -n 1 <<<"${output#sandbox.sh: }")
+    problem "not root, and no sandbox either: ${output%: sudo*}" \
+      "sudo make up$([[ $output != *': sudo '* ]] || echo "; for the sandbox: sudo ${output##*: sudo }")"
   fi
 }
 
@@ -78,18 +78,18 @@ clock_findings() {
 }
 
 check_space() {
-  local disk memory said short
+  local disk memory output short
   load_topology
   short=$(space_problem)
   disk=$(free_megabytes "$STATE_DIR")
   memory=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
-  said="$disk MB free for $STATE_DIR, $memory MB of memory available"
+  output="$disk MB free for $STATE_DIR, $memory MB of memory available"
   if [[ -n $short ]]; then
     problem_of "$short"
   elif ((disk < 2000 || memory < 500)); then
-    note "$said: little for PostgreSQL and the logs (1 GB and 500 MB are comfortable)" \
+    note "$output: little for PostgreSQL and the logs (1 GB and 500 MB are comfortable)" \
       "free some, or use a table with fewer services"
   else
-    ok "$said"
+    ok "$output"
   fi
 }

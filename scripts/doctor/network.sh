@@ -28,16 +28,16 @@ interfaces_without_forwarding() { # other interfaces by which clients could come
 }
 
 check_forwarding() {
-  local forward=/proc/sys/net/ipv4/ip_forward strict='' device said stopped closed
+  local forward=/proc/sys/net/ipv4/ip_forward strict='' device output stopped closed
   for device in $(ways_out); do ! strict_reverse_path "$device" || strict+=" $device"; done
-  said="ip_forward is $(<"$forward")"
+  output="ip_forward is $(<"$forward")"
   [[ $(<"$forward") == 1 ]] ||
-    said+=" and stays 0: up switches forwarding on only for the lab's bridges and the interfaces of default routes"
+    output+=" and stays 0: up switches forwarding on only for the lab's bridges and the interfaces of default routes"
   if ((EUID == 0)) && [[ ! -w $forward ]]; then
-    problem "$said, and /proc/sys is read-only" \
+    problem "$output, and /proc/sys is read-only" \
       "run it outside this container, or start the container with --privileged"
   else
-    ok "$said, rp_filter is $([[ -n $strict ]] && echo "strict on$strict" || echo 'not strict')"
+    ok "$output, rp_filter is $([[ -n $strict ]] && echo "strict on$strict" || echo 'not strict')"
   fi
   stopped=$(stopped_forwarding | paste -sd' ') closed=$(interfaces_without_forwarding | paste -sd' ')
   [[ -z $stopped ]] ||

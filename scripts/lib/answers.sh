@@ -41,12 +41,12 @@ dropped_by() { # CHAIN; only our packet passes here
 }
 
 host() { # BRIDGE GATEWAY/LENGTH NODE/LENGTH...
-  local at said
+  local at output
   iptables-restore
   for ((at = 1; at < $#; at += 3)); do
     connect "${@:at:3}"
-    said=$(try_connection "${@:at:3}")
-    [[ -z $said ]] || { echo "$said" && return; }
+    output=$(try_connection "${@:at:3}")
+    [[ -z $output ]] || { echo "$output" && return; }
   done
   echo answered
 }

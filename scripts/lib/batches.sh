@@ -8,7 +8,11 @@ export COMPLAINTS
 show_commands() { printf "$DIM+ %s$PLAIN\n" "$@"; } # COMMAND...
 
 count_commands() { # COMMAND...: show them, where they are a few
-  if (($# > 20)); then echo_command "ip, sysctl and bridge: $# commands; SHOW=1 prints them"; else show_commands "$@"; fi
+  if (($# > 20)); then
+    echo_command "ip, sysctl and bridge: $# commands; SHOW=1 prints them"
+  else
+    show_commands "$@"
+  fi
 }
 
 # run_commands make|remove COMMAND...: show what will be done, then do it.
@@ -52,8 +56,8 @@ write_batches() {
 
 run_batches_to_make() { send_batches 2>"$BATCHES/complaints" || die_of_complaints; }
 
-# What is to be removed may go by itself: the links of a deleted namespace, the routes of a deleted address. So a removal
-# is judged by what is still there, not by what its commands complain of.
+# The kernel may remove an object first: the links of a deleted namespace, the routes of a deleted address. So judge a
+# removal by what still exists, not by the errors of its commands.
 run_batches_to_remove() {
   send_batches -force 2>"$BATCHES/complaints"
   COMPLAINTS=$(grep -v '^Command failed' "$BATCHES/complaints" | paste -sd' ') || :

@@ -46,7 +46,7 @@ expect() {
   if [[ $status == "$2" ]] && jq -e "$3" &>/dev/null <<<"$body"; then
     passed "$(printf '%-44s %s  %s' "$1" "$status" "$(tr -d '\n' <<<"$body" | cut -c 1-60)")"
   else
-    failed "$1: wanted $2 and $3, got $([[ $status == 000 ]] && echo 'no answer' || echo "$status: $(head -c 200 <<<"$body")")"
+    failed "$1: expected $2 and $3, got ${status/#000/no answer}${body:+: ${body:0:200}}"
     [[ $status != 000 ]] || tell_why_silent "${@: -1}"
   fi
 }
@@ -58,7 +58,7 @@ verify_own_endpoints_of() { # NAME BASE
 }
 
 verify_way_in() { # BASE
-  if [[ $(ask "$1/health") == OK ]]; then passed 'nginx GET /health: OK'; else failed "nginx does not answer $1/health with OK"; fi
+  check 'nginx GET /health: OK' "nginx does not answer $1/health with OK" [ "$(ask "$1/health")" = OK ]
 }
 
 verify_products() { # BASE
@@ -74,9 +74,13 @@ verify_orders() { # BASE
   expect 'POST /api/orders without a quantity' 400 '.error | test("quantity")' -H 'Content-Type: application/json' \
     -d '{"customer_id":"verify","product_id":"2","total_price":1}' "$1/api/orders"
   expect 'GET /api/orders' 405 '.error' "$1/api/orders"
-  id=$(ask -H 'Content-Type: application/json' -d "$order" "$1/api/orders" | jq -r 'select(.status == "created") | .order_id' 2>/dev/null) || id=''
-  if [[ $id =~ ^[0-9]+$ ]]; then passed "POST /api/orders: order $id created"; else failed 'POST /api/orders created no order' && return; fi
-  expect "GET /api/orders/$id" 200 '.quantity == 3 and .total_price == 89.97 and .customer_id == "verify"' "$1/api/orders/$id"
+  id=$(ask -H 'Content-Type: application/json' -d "$order" "$1/api/orders" |
+    jq -r 'select(.status == "created") | .order_id' 2>/dev/null) || id=''
+  [[ $id =~ ^[0-9]+$ ]] || { failed 'POST /api/orders created no order' && return; }
+  passed "POST /api/orders: order $id created"
+  expect "GET /api/orders/$id" 200 '.quantity == 3 and .total_price == 89.97 and .customer_id == "verify"' \
+    "$1/api/orders/$id"
   row=$(read_order "$id") || row=''
-  if [[ $row == 'verify|2|3|89.97' ]]; then passed "PostgreSQL has it: SELECT ... WHERE id = $id: $row"; else failed "PostgreSQL's row of order $id: ${row:-none}"; fi
+  check "PostgreSQL has it: SELECT ... WHERE id = $id: $row" "PostgreSQL's row of order $id: ${row:-none}" \
+    [ "$row" = 'verify|2|3|89.97' ]
 }

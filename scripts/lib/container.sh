@@ -96,7 +96,8 @@ start_program() {
   export STATE_DIR=/state HOME=/state
   local command=(./start.sh)
   cd "/services/$PROGRAM"
-  [[ -x start.sh ]] || command=(/venv/bin/python -m gunicorn -c python:cnet_service.gunicorn_settings 'app:create_app()')
+  [[ -x start.sh ]] ||
+    command=(/venv/bin/python -m gunicorn -c python:cnet_service.gunicorn_settings 'app:create_app()')
   # Detach the heartbeat: PostgreSQL restarts if an unknown child of its postmaster dies by a signal.
   [[ -z ${HEARTBEAT:-} ]] || ("${UNPRIVILEGED[@]}" /venv/bin/python /lab/heartbeat.py &)
   # bash makes background processes ignore INT and QUIT; give the program the defaults.

@@ -17,8 +17,9 @@ running_table() {                                        # the first of them
 
 bridges_up() { ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r '.[].ifname // empty'; } # of the lab
 
-# Print the options with which a bridge hands its frames to the rules (1) or not (0); without them a packet between two
-# ports meets none of iptables (ip-link(8), bridge type). net.bridge.bridge-nf-call-iptables, for all bridges, stays as it is.
+# Print the options with which a bridge passes its frames to the rules (1) or not (0); without them a packet between two
+# ports passes no rule of iptables (ip-link(8), bridge type). The setting for all bridges, the sysctl
+# net.bridge.bridge-nf-call-iptables, stays as it is.
 filtering() { echo "nf_call_iptables $1 nf_call_ip6tables $1 nf_call_arptables $1"; } # 0|1
 
 # The policy's rules are loaded: from then on no bridge of the lab is without them for a moment.

@@ -17,7 +17,7 @@ answers_dns() { [[ ,${LISTENS[$1]}, == *,53/udp,* ]]; } # NODE
 resolvers() {
   local file=/run/systemd/resolve/resolv.conf
   [[ -r $file ]] || file=/etc/resolv.conf
-  awk '$1 == "nameserver" && $2 ~ /^[0-9.]+$/ && $2 !~ /^127\./ { list = list sep $2; sep = "," } END { print list }' "$file" 2>/dev/null || :
+  awk '$1 == "nameserver" && $2 ~ /^[0-9.]+$/ && $2 !~ /^127\./ { print $2 }' "$file" 2>/dev/null | paste -sd, || :
 }
 
 dns_address() { # of the first registry that answers DNS
@@ -33,7 +33,8 @@ our_resolvers() { grep -lxF -- "$MARK" "$RESOLVERS"/*/resolv.conf 2>/dev/null ||
 
 is_foreign() { [[ -e $1 ]] && ! grep -qxF -- "$MARK" "$1"; } # FILE
 foreign_in_words() {                                         # FILE
-  echo "$1 is not the lab's (the lab's first line is not in it), and the lab writes its own: sudo mv $1 /etc/resolv.conf.$(basename "${1%/*}")"
+  echo "$1 is not the lab's (it has not the lab's first line), and the lab needs that name:" \
+    "sudo mv $1 /etc/resolv.conf.$(basename "${1%/*}")"
 }
 
 check_names() { # somebody's own file for a namespace of ours
@@ -58,7 +59,8 @@ write_names() {
     resolver_file "$address" >"$file.cnet"
     mv "$file.cnet" "$file"
   done
-  [[ -z ${BRIEF:-} || $written == 0 ]] || echo_command "echo nameserver $address >$RESOLVERS/NAMESPACE/resolv.conf, in $written namespaces"
+  [[ -z ${BRIEF:-} || $written == 0 ]] ||
+    echo_command "echo nameserver $address >$RESOLVERS/NAMESPACE/resolv.conf, in $written namespaces"
   remove_other_names
 }
 

@@ -13,8 +13,9 @@ way_out_forwards() {
 }
 
 make_outside() {
-  [[ -z $(ip link show dev cnet-outside group "$LINK_GROUP" 2>/dev/null) ]] || ip link del cnet-outside # of a proof
-  [[ ! -e /run/netns/$OUTSIDE_NAMESPACE ]] || ip netns del "$OUTSIDE_NAMESPACE"                         # that was killed
+  # A killed proof leaves these.
+  [[ -z $(ip link show dev cnet-outside group "$LINK_GROUP" 2>/dev/null) ]] || ip link del cnet-outside
+  [[ ! -e /run/netns/$OUTSIDE_NAMESPACE ]] || ip netns del "$OUTSIDE_NAMESPACE"
   ip netns add "$OUTSIDE_NAMESPACE"
   defer ip netns del "$OUTSIDE_NAMESPACE"
   ip link add cnet-outside group "$LINK_GROUP" type veth peer name "$OUTSIDE_INTERFACE" netns "$OUTSIDE_NAMESPACE"

@@ -28,27 +28,49 @@ show_matrix() {
     row=''
     for to in "${NODES[@]}"; do
       word=${answer[${ADDRESS[$to]%/*}]:--}
-      if [[ $word == closed ]]; then closed=$((closed + 1)) word=.; elif [[ $word =~ ^[0-9.]+$ ]]; then answers=$((answers + 1)); else lost+=("$from $to") word=--; fi
+      case $word in
+        closed) closed=$((closed + 1)) word=. ;;
+        [0-9.]*) answers=$((answers + 1)) ;;
+        *) lost+=("$from $to") word=-- ;;
+      esac
       [[ $word == . ]] || pings+=("$from $to")
       row+=$(printf '%8.7s' "$word")
     done
-    if [[ -n ${BRIEF:-} ]]; then :; elif ((${#NODES[@]} > 20)); then printf '\r  %s pings so far' "${#pings[@]}" >&2; else printf '  %2s %-18s%s\n' "$((++number))" "$from" "$row"; fi
+    if [[ -n ${BRIEF:-} ]]; then
+      :
+    elif ((${#NODES[@]} > 20)); then
+      printf '\r  %s pings so far' "${#pings[@]}" >&2
+    else
+      printf '  %2s %-18s%s\n' "$((++number))" "$from" "$row"
+    fi
   done
   echo "$answers ping" >>"${PROOF_COUNTS:-/dev/null}"
-  if ((${#lost[@]} == 0)); then passed "$answers of $answers pings answered$( ((closed == 0)) || echo "; the policy closes $closed pairs (.), make prove tries them")"; else
+  if ((${#lost[@]} > 0)); then
     failed "${#lost[@]} pings of ${#pings[@]} got no answer"
-    tell_lost
+    report_lost
+  elif ((closed > 0)); then
+    passed "$answers of $answers pings answered; the policy closes $closed pairs (.), make prove tries them"
+  else
+    passed "$answers of $answers pings answered"
   fi
 }
 
 why() { echo "        why: sudo make explain $*"; } # ARGUMENTS of make
 
-# In words, which of the array `pings` are in the array `lost`: nodes that are cut off by one line, other pairs by one each.
-tell_lost() {
+count_ends() { # NAME_OF_MAP PAIR...: add a mark for both ends of each pair
+  local -n marks=$1
+  local pair
+  for pair in "${@:2}"; do
+    [[ ${pair% *} == "${pair#* }" ]] || { marks[${pair% *}]+=. && marks[${pair#* }]+=.; }
+  done
+}
+
+# Report lost pings: a line for each node that is cut off, and a line for each other pair.
+report_lost() {
   local pair node
   local -A asked=() missed=() cut=()
-  for pair in "${pings[@]}"; do [[ ${pair% *} == "${pair#* }" ]] || { asked[${pair% *}]+=. && asked[${pair#* }]+=.; }; done
-  for pair in "${lost[@]}"; do [[ ${pair% *} == "${pair#* }" ]] || { missed[${pair% *}]+=. && missed[${pair#* }]+=.; }; done
+  count_ends asked "${pings[@]}"
+  count_ends missed "${lost[@]}"
   for node in "${NODES[@]}"; do
     [[ -n ${missed[$node]:-} && ${missed[$node]} == "${asked[$node]}" ]] || continue
     cut[$node]=1

@@ -61,7 +61,7 @@ filters_itself() { grep -vE '^-A CNET-|-j CNET-' <<<"$1" | grep -E '^-A |^:(INPU
 
 # Print the result of answers.sh; "untried WHY" if the rules cannot be copied, nothing if there are none.
 tried_answers() { # FILTER
-  local node said wires=()
+  local node output wires=()
   local -A seen=()
   filters_itself "$1" || return 0
   for node in "${NODES[@]}"; do
@@ -69,9 +69,9 @@ tried_answers() { # FILTER
       wires+=("${BRIDGE[$node]}" "${ADDRESS[${BRIDGE[$node]}]}" "${ADDRESS[$node]}")
     seen[${BRIDGE[$node]}]=1
   done
-  said=$(unshare --net -- "$BASH" "$ROOT/scripts/lib/answers.sh" nodes "${wires[@]}" <<<"$1" 2>&1) ||
-    said="untried $(grep . <<<"$said" | sed -n 1p)"
-  echo "$said"
+  output=$(unshare --net -- "$BASH" "$ROOT/scripts/lib/answers.sh" nodes "${wires[@]}" <<<"$1" 2>&1) ||
+    output="untried $(grep . <<<"$output" | sed -n 1p)"
+  echo "$output"
 }
 
 answers_in_words() { # RESULT of tried_answers: print the problem, nothing if none is known

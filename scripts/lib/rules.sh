@@ -34,10 +34,10 @@ apply_rules() { # TOOL
 # when there were none and when it failed, so read its message. It stops at an entry that expires meanwhile, so run it
 # again.
 forget_tracked() {
-  local said tries=20
-  until said=$(run conntrack -D "$@" 2>&1) || [[ $said == *": 0 flow entries have been deleted"* ]]; do
-    [[ $((--tries)) -gt 0 && $said == *"such conntrack doesn't exist"* ]] || {
-      say "$SCRIPT: a connection could not be deleted from the tracking table:"$'\n'"$said"
+  local output tries=20
+  until output=$(run conntrack -D "$@" 2>&1) || [[ $output == *": 0 flow entries have been deleted"* ]]; do
+    [[ $((--tries)) -gt 0 && $output == *"such conntrack doesn't exist"* ]] || {
+      say "$SCRIPT: a connection could not be deleted from the tracking table:"$'\n'"$output"
       return 1
     }
   done

@@ -38,7 +38,9 @@ running_nodes() { # how many nodes run a program
   for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || count=$((count + 1)); done
   echo "$count"
 }
-all_pass() { [[ $(ask -m 2 "$1/services" | jq '[.[][] | select(.health == "passing")] | length') -ge $2 ]]; } # BASE COUNT
+all_pass() { # BASE COUNT
+  [[ $(ask -m 2 "$1/services" | jq '[.[][] | select(.health == "passing")] | length') -ge $2 ]]
+}
 
 verify_discovery() { # BASE
   local node product body
@@ -51,7 +53,8 @@ verify_discovery() { # BASE
   product=$(nodes_running product-service | sed -n 1p)
   [[ -n $product ]] || return 0
   body="{\"name\":\"verify\",\"ip\":\"${ADDRESS[$product]%/*}\",\"port\":${LISTENS[$product]%%/*}}"
-  expect 'POST /register of somebody else is refused' 403 '.field == "ip"' -H 'Content-Type: application/json' -d "$body" "$1/register"
+  expect "POST /register of another node's address is refused" 403 '.field == "ip"' \
+    -H 'Content-Type: application/json' -d "$body" "$1/register"
   verify_registration "$1" "$product" "$body"
   retry_until 5 all_pass "$1" "$(running_nodes)" || : # with its next heartbeat
   expect "$product registered again by itself" 200 "any(.[]; .instance_id == \"$(label "$product")\")" \
@@ -60,10 +63,12 @@ verify_discovery() { # BASE
 }
 
 verify_registration() { # BASE PRODUCT BODY_WITH_ANOTHER_NAME: what an instance may say of itself
-  local FROM=(in_namespace "${NAMESPACE[$2]}") OWN=(--interface "${ADDRESS[$2]%/*}") body json='Content-Type: application/json'
+  local FROM=(in_namespace "${NAMESPACE[$2]}") OWN=(--interface "${ADDRESS[$2]%/*}") body
+  local json='Content-Type: application/json'
   expect 'POST /register under another name is refused' 403 .error -H "$json" -d "$3" "$1/register"
   body=$(jq -c --arg id "$(label "$2")" '. + {name: "product-service", instance_id: $id, ttl: 3}' <<<"$3")
-  expect 'POST /register' 200 '.status == "registered" and .service == "product-service"' -H "$json" -d "$body" "$1/register"
+  expect 'POST /register' 200 '.status == "registered" and .service == "product-service"' \
+    -H "$json" -d "$body" "$1/register"
   expect 'GET /services' 200 'has("product-service")' "$1/services"
   expect 'GET /discover/product-service' 200 '.health == "passing"' "$1/discover/product-service"
   expect 'DELETE /deregister' 200 '.status == "deregistered"' -X DELETE "$1/deregister/product-service/$(label "$2")"
@@ -90,7 +95,11 @@ verify_names() {
       failed "$node: $asked.lab is ${seen:-nothing}, wanted $wanted"
     fi
   done
-  if resolve "$node" nowhere.lab >/dev/null; then failed "nowhere.lab resolves, but no such name exists"; else passed "nowhere.lab does not resolve"; fi
+  if resolve "$node" nowhere.lab >/dev/null; then
+    failed "nowhere.lab resolves, but no such name exists"
+  else
+    passed "nowhere.lab does not resolve"
+  fi
 }
 
 verify_services() {

@@ -9,7 +9,9 @@ export ROOT LAB
 export NO_COLOR=1
 
 # sandboxed SCRIPT: runs bash text in a fresh host, stopping at the first failure. Sets status and output.
-sandboxed() { run "$ROOT/scripts/sandbox.sh" run bash -euo pipefail -c "source '$ROOT/tests/bats/inside.bash'; cd '$ROOT'; $1"; }
+sandboxed() { # COMMANDS
+  run "$ROOT/scripts/sandbox.sh" run bash -euo pipefail -c "source '$ROOT/tests/bats/inside.bash'; cd '$ROOT'; $1"
+}
 
 # The only reasons to skip a test; tests/run.sh fails for every other one. A missing tool is one only where the
 # distribution has no package of it (Ubuntu has Chromium as a snap), so never on Debian.

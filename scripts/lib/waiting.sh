@@ -1,0 +1,43 @@
+# shellcheck shell=bash disable=SC2153 # maps of topology.sh
+# Wait until a service is ready. Sourced after service_state.sh.
+
+ANSWER_SECONDS=10          # for a service that was running before `up`; then it is restarted
+START_SECONDS=60           # for all together; PostgreSQL's first start creates its files
+declare -A STATE_BEFORE=() # of each node, as the supervisor reported it before `up`
+
+# Restart a service that was running but does not answer.
+wait_until_ready() { # NODE
+  printf '  %-18s' "$1" >&2
+  if [[ ${STATE_BEFORE[$1]:-} == RUNNING ]] && ! retry_until "$ANSWER_SECONDS" is_ready "$1"; then
+    say 'does not answer'
+    supervisor_do restart "$1" >&2 || :
+    printf '  %-18s' "$1" >&2
+  fi
+  # Believe the answer that ends the wait: another worker of the same service may not be ready yet.
+  if retry_until "$((START_SECONDS - SECONDS))" is_ready_or_failed "$1" && [[ -z ${FAILED[$1]:-} ]]; then
+    say "${GREEN}ready${PLAIN}  ${RUNS[$1]} at ${ADDRESS[$1]%/*}:$(port_of "$1")"
+  else
+    say "${RED}not ready after $SECONDS s${PLAIN}; the errors in its log (sudo make logs NODE=$1):"
+    tail -n 200 -v "$STATE_DIR/log/$1.log" | log_lines problems >&2
+    return 1
+  fi
+}
+
+# Stop waiting for a program that ended three times with the same error. Check its log once a second.
+LOG_CHECKED=0
+declare -A FAILED=()
+is_ready_or_failed() { # NODE
+  ! is_ready "$1" || return 0
+  ((SECONDS > LOG_CHECKED)) || return 1
+  LOG_CHECKED=$SECONDS
+  local ended
+  ended=$(since "$STATE_DIR/log/supervisord.log" | grep -cE "(exited: $1 |$1 entered FATAL)") || return 1
+  ((ended >= 3)) && since "$STATE_DIR/log/$1.log" | log_lines repeated >/dev/null && FAILED[$1]=1
+}
+
+declare -A LOG_SIZE=() # when this run began
+note_log_sizes() {
+  local file
+  for file in "$STATE_DIR"/log/*.log; do LOG_SIZE[$file]=$(stat -c %s "$file" 2>/dev/null) || :; done
+}
+since() { tail -c "+$((${LOG_SIZE[$1]:-0} + 1))" "$1" 2>/dev/null || :; } # LOG
