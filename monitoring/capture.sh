@@ -19,8 +19,8 @@
 # The files are pcap with SNAPLEN=256 bytes of each frame (0: all), at most KEEP=10 files of ROTATE=50 MB; the oldest is
 # overwritten. --text writes what tcpdump prints; it is slow and its file has no limit, so give it seconds.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/processes.sh
 source "$ROOT/scripts/lib/processes.sh"
 # shellcheck source=monitoring/counts.sh

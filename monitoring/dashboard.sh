@@ -10,8 +10,8 @@
 # DASHBOARD_PORT=8051 uses another port. The page shows what tcpdump sees on the bridges, the drops that NFLOG reports,
 # and each service's health, checked once a second.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/processes.sh
 source "$ROOT/scripts/lib/processes.sh"
 

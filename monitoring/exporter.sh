@@ -7,8 +7,8 @@
 # Then: prometheus --config.file=monitoring/prometheus/prometheus.yml
 # and, in Grafana, import monitoring/prometheus/grafana-dashboard.json.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/processes.sh
 source "$ROOT/scripts/lib/processes.sh"
 

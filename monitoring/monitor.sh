@@ -8,8 +8,8 @@
 # Leaves in reports/: CSV files, PNGs, traffic_analysis_report.pdf, connection_report.pdf, health_report.pdf, and the
 # capture itself in reports/captures.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/processes.sh
 source "$ROOT/scripts/lib/processes.sh"
 

@@ -12,8 +12,8 @@
 # the kernel may load modules for that, but not br_netfilter, which would send other bridges' packets through iptables.
 # TOPOLOGY=NAME|PATH checks another table.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/preconditions.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/preconditions.sh"
 # shellcheck source=scripts/doctor/machine.sh

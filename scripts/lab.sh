@@ -14,8 +14,8 @@
 #
 # TOPOLOGY=NAME|PATH selects another table.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
 # shellcheck source=scripts/lib/preconditions.sh

@@ -17,8 +17,8 @@
 # The column `publishes` of the topology table says which ports are forwarded; lab/nat.py has the rules. DRY_RUN=1 only
 # prints the commands.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
 

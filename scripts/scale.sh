@@ -11,8 +11,8 @@
 # New nodes are numbered after the last one (product-3 -> product-4) and get the next free addresses. Until `down`, the
 # lab's table is a copy in /run/cnet. DRY_RUN=1 prints that table and does nothing.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
 

@@ -12,8 +12,8 @@
 #
 # What a node runs is the column `runs` of the topology table. Data, logs and passwords: /var/opt/cnet.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/names.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/names.sh"
 # shellcheck source=scripts/lib/supervise.sh
@@ -28,16 +28,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/owners.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib/service_state.sh"
 # shellcheck source=scripts/lib/waiting.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/waiting.sh"
-
-services() { # nodes that run a program
-  local node
-  for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || echo "$node"; done
-}
-
-port_of() {
-  local first=${LISTENS[$1]%%,*}
-  echo "${first%/*}"
-}
 
 check_readable() { # each service runs as its own user, who must be able to read its code
   local closed

@@ -1,55 +1,9 @@
 #!/usr/bin/env bash
-# The topology table as bash arrays. Sourced; run as a command it checks or prints a table:
+# The topology table: check it, or print it.
 #
 #   scripts/topology.sh dump|check|running|help [TABLE]    see lab/topology/__main__.py
-#
-# After load_topology: TABLE (its path), BRIDGES, NODES, and by name ADDRESS, NAMESPACE, INTERFACE, PORT (the host's end
-# of the veth pair), BRIDGE, LISTENS, PUBLISHES, RUNS, LINE_OF; NETWORK of each bridge.
 
-# shellcheck source=scripts/lib/common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
-# shellcheck source=scripts/lib/live.sh
-source "$ROOT/scripts/lib/live.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 
-SCALED=$RUN_DIR/scaled.tsv
-[[ ${POLICY:-/} == */* || $POLICY == *.tsv ]] || POLICY=$ROOT/security/$POLICY.tsv
-[[ -z ${POLICY:-} ]] || POLICY=$(realpath -m -- "$POLICY") # tools that read it run in another directory
-
-declare -a BRIDGES=() NODES=()
-# shellcheck disable=SC2034 # scripts that source this use them
-declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=() MTU=()
-# shellcheck disable=SC2034
-declare -A LINE_OF=() NETWORK=()
-
-load_topology() { load_table ''; } # the one that TOPOLOGY names, else the running lab's, else flat
-
-# load_table NAME|PATH: read and check a table, or exit with what is wrong in it.
-load_table() {
-  local declarations
-  need_tools python3
-  declarations=$(run_python -m lab.topology bash "$1") || exit 1
-  eval "$declarations"
-}
-
-nodes_running() { # PROGRAM: nodes that run it, one a line
-  local node
-  for node in "${NODES[@]}"; do [[ ${RUNS[$node]} != "$1" ]] || echo "$node"; done
-}
-
-network_cidr() { # ADDRESS of a bridge: 10.1.2.3/16 -> 10.1.0.0/16
-  local bridge
-  for bridge in "${BRIDGES[@]}"; do [[ ${ADDRESS[$bridge]} != "$1" ]] || echo "${NETWORK[$bridge]}"; done
-}
-
-base_table() { # the table that the loaded one was scaled from, or itself
-  if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
-}
-
-# Print the commands that change a copy of the table, and bring it up with the same policy.
-with_own_table() { # SED_SCRIPT
-  TOPOLOGY=$TABLE POLICY=${POLICY:-} run_python -m lab.topology own "$1"
-}
-
-if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
-  run_python -m lab.topology "$@"
-fi
+run_python -m lab.topology "$@"

@@ -9,8 +9,8 @@
 # It brings its own outside: a namespace cnet-outside (198.51.100.2, TEST-NET-2 of RFC 5737) on a wire to the
 # host, that knows no way to the nodes. It goes away with the script. Exit 1 when anything failed.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/outside.sh
 source "$ROOT/scripts/lib/outside.sh"
 # shellcheck source=scripts/lib/checks.sh

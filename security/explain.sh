@@ -15,8 +15,8 @@
 # Exit status: 0 allowed, as the policy says; 1 not, or that cannot be told; 2 bad usage; 3 the state cannot be read.
 # The trace that it switches on in the kernel goes away with it, however it ends.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/outside.sh
 source "$ROOT/scripts/lib/outside.sh"
 

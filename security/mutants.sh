@@ -7,8 +7,8 @@
 # Rules are deleted, weakened and moved, one at a time. A survivor shows a redundant rule or a missing probe.
 # The flat lab takes some minutes.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/outside.sh
 source "$ROOT/scripts/lib/outside.sh"
 

@@ -13,8 +13,8 @@
 #
 # The table is security/NAME.tsv for topology/NAME.tsv; POLICY=NAME|PATH selects another. DRY_RUN=1 only shows.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
 source "$ROOT/scripts/lib/rules.sh"
 

@@ -12,8 +12,8 @@
 # It sends a few thousand packets of its own and no requests to the services. The world is a namespace cnet-outside,
 # connected to the host by a veth pair and deleted at the end.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/outside.sh
 source "$ROOT/scripts/lib/outside.sh"
 # shellcheck source=scripts/lib/rules.sh

@@ -12,8 +12,8 @@
 # CNET-TO-*; `ports` the same 1,000 ports in one line, a multiport match for each seven (an ipset would be one).
 # Result: a table, and reports/bench_policy.csv.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
 REQUESTS=${REQUESTS:-${QUICK:+2000}} REQUESTS=${REQUESTS:-5000}

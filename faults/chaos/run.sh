@@ -11,8 +11,8 @@
 # Results: the table on the terminal, reports/chaos.csv, chaos_samples.csv, chaos_timeline.png,
 # chaos_report.pdf. Exit 1 when a promise was broken.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
 # shellcheck source=faults/chaos/faults.sh
 source "$(dirname "${BASH_SOURCE[0]}")/faults.sh"
 # shellcheck source=faults/chaos/lab.sh

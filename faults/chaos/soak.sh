@@ -7,8 +7,8 @@
 #
 # Results: reports/soak.csv, soak.png, soak_samples.csv. Exit 1 when a request failed, a process ended or grew.
 
-# shellcheck source=scripts/topology.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/topology.sh"
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
 # shellcheck source=faults/chaos/lab.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 

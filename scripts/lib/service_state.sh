@@ -2,6 +2,16 @@
 # The state of each service, in one word: what the supervisor says of its process, then what the service says of itself.
 # Sourced after supervise.sh.
 
+services() { # nodes that run a program
+  local node
+  for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || echo "$node"; done
+}
+
+port_of() {
+  local first=${LISTENS[$1]%%,*}
+  echo "${first%/*}"
+}
+
 # The HTTP services report whether they are ready; a store is ready when its port is open.
 is_ready() { # NODE
   local address=${ADDRESS[$1]%/*} port

@@ -24,7 +24,7 @@ as_before() { state >/run/now 2>&1; cmp -s /run/before /run/now; }
 
 @test "each fault is undone, and an undo may run twice" {
   sandboxed "$STATE"'
-    source scripts/topology.sh; source faults/chaos/faults.sh; source faults/chaos/lab.sh
+    source scripts/lib/topology.sh; source faults/chaos/faults.sh; source faults/chaos/lab.sh
     broken() { echo "broken: $*"; }
     start_lab
     state >/run/before

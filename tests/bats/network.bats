@@ -327,7 +327,7 @@ END
 @test "the outside of a proof that runs is no drift; one that a killed proof left is" {
   on_a_host '
     network up >/dev/null
-    ( source scripts/topology.sh; source scripts/lib/outside.sh; take_lock; make_outside; touch /run/made; exec sleep 30 ) & proof=$!
+    ( source scripts/lib/topology.sh; source scripts/lib/outside.sh; take_lock; make_outside; touch /run/made; exec sleep 30 ) & proof=$!
     retry 10 test -e /run/made
     network status
     kill -9 "$proof"
