@@ -24,6 +24,15 @@ source "$ROOT/scripts/lib/verify_services.sh"
 
 OUTSIDE_PORT=80 # one that the policy lets out
 
+in_container() { timeout 10 "$ROOT/scripts/contain.sh" exec "$@"; } # NODE COMMAND...
+
+read_order() { # ID: from PostgreSQL, by its own socket
+  local node
+  node=$(nodes_running postgres | sed -n 1p)
+  in_container "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \
+    -c "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
+}
+
 # in_namespace NS COMMAND... (nsenter, not `ip netns exec`: that one remounts /sys)
 in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 

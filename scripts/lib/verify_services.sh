@@ -2,13 +2,6 @@
 # Checks of phase 2: each service's endpoints, discovery, names, the platform through the published port.
 # Sourced by verify.sh, after checks.sh and names.sh.
 
-read_order() { # ID; asked of PostgreSQL itself, by its own socket
-  local node
-  node=$(nodes_running postgres | sed -n 1p)
-  timeout 10 "$ROOT/scripts/contain.sh" exec "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \
-    -c "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
-}
-
 tell_why_silent() { # URL
   local address=${1#http://} node from=host to=host
   address=${address%%/*}
@@ -74,11 +67,11 @@ verify_registration() { # BASE PRODUCT BODY_WITH_ANOTHER_NAME: what an instance 
   expect 'DELETE /deregister' 200 '.status == "deregistered"' -X DELETE "$1/deregister/product-service/$(label "$2")"
 }
 
-# As the node's program asks: in its own root, as its user. Where none runs, as a command typed in the namespace:
-# `ip netns exec` here and only here, for it puts the namespace's own resolv.conf in place.
+# Resolve as the node's program does: in its container, as its user. Without a program, use `ip netns exec`, here only:
+# it mounts the namespace's own resolv.conf.
 resolve() { # NODE NAME
   local ask=(ip netns exec "${NAMESPACE[$1]}")
-  ! services_are_meant_to_run || [[ ${RUNS[$1]} == - ]] || ask=("$ROOT/scripts/contain.sh" exec "$1")
+  ! services_are_meant_to_run || [[ ${RUNS[$1]} == - ]] || ask=(in_container "$1")
   "${ask[@]}" getent ahostsv4 "$2" | awk '$2 == "STREAM" { print $1 }' | sort | paste -sd' '
 }
 

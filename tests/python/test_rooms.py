@@ -43,6 +43,8 @@ def normal(path: PurePosixPath) -> str:
 
 def called_in(path: str, line: str) -> Iterator[str]:
     for call in CALLS.finditer(line.partition(" # ")[0]):
+        if re.match(r"\S*\.tsv\b", line[call.end() :]):
+            continue  # a table is data, wherever it lies
         if call["path"]:
             yield call["path"]
         elif call["beside"]:
