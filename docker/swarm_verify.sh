@@ -40,7 +40,7 @@ answers_since() { # BAD|GOOD [SECONDS_SINCE_1970]
   awk -F, -v wanted="$1" -v since="${2:-0}" \
     'NR > 1 && $2 > since && (($4 == 200 || $4 == 201) == (wanted == "GOOD")) { print $1, $2, $4 }' "$ANSWERS"
 }
-count() { answers_since "$@" | wc -l; }
+count_answers() { answers_since "$@" | wc -l; }
 
 # The containers of a service at a node; instances are known by these ids.
 instances_at() { # NODE SERVICE
@@ -87,7 +87,7 @@ verify_update() {
   pause 3
   end_load
   bad=$(answers_since BAD | awk '{ print $1, $3 }' | sort | uniq -c | tr -s ' \n' ' ')
-  check "$(count GOOD) requests, 0 failed" "requests failed: $bad" test -z "$bad"
+  check "$(count_answers GOOD) requests, 0 failed" "requests failed: $bad" test -z "$bad"
 }
 
 node_2_is() { [[ $(on 1 node inspect --format '{{.Status.State}}' "$(namespace 2)") == "$1" ]]; }
@@ -107,8 +107,8 @@ verify_loss() {
   pause 8
   end_load
   last=$(answers_since BAD "$cut" | awk -v cut="$cut" '$2 - cut > last { last = $2 - cut } END { printf "%.1f", last }')
-  passed "$(count GOOD) requests were answered, $(count BAD) failed; the last failure was $last s after the cut"
-  check 'in the last 5 s every request was answered' 'requests still fail' test "$(count BAD $((EPOCHSECONDS - 5)))" = 0
+  passed "$(count_answers GOOD) requests were answered, $(count_answers BAD) failed; the last failure was $last s after the cut"
+  check 'in the last 5 s every request was answered' 'requests still fail' test "$(count_answers BAD $((EPOCHSECONDS - 5)))" = 0
   verify_return
 }
 

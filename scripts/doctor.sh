@@ -57,7 +57,6 @@ services    table                    what scripts/services.sh needs
 TIMEOUT_SECONDS=${DOCTOR_TIMEOUT_SECONDS:-10} # for one check
 
 # --- findings: LEVEL, CHECK, text and fix, separated by tabs ------------------------------------
-
 # shellcheck disable=SC2031 # NAME is the running check's
 finding() { printf '%s\t%s\t%s\t%s\n' "$1" "$NAME" "$(tr -s '\t\n' '  ' <<<"$2" | sed 's/ *$//')" "${3:-}"; }
 ok() { finding ok "$1"; }
@@ -144,8 +143,6 @@ show_text() {
   done
   echo "$BOLD$(count "$problems" problem), $(count "$notes" note)$PLAIN"
 }
-
-count() { echo "$1 $2$( (($1 == 1)) || echo s)"; } # NUMBER WORD
 
 split_finding() { # `read` treats two tabs as one separator
   level=${line%%$'\t'*} rest=${line#*$'\t'}

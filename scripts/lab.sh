@@ -132,20 +132,6 @@ policies() {
   [[ -n ${DRY_RUN:-} ]] || "$ROOT/security/prove.sh"
 }
 
-print_next_steps() {
-  local node url
-  for node in "${NODES[@]}"; do
-    [[ ${PUBLISHES[$node]} == - || ${RUNS[$node]} != nginx ]] || url=http://localhost:${PUBLISHES[$node]%%:*}
-  done
-  say ""
-  say "$(summary)"
-  say "${BOLD}The lab is up${url:+: $url/api/products}$PLAIN"
-  say "  try:  ${url:+curl $url/api/products}"
-  ((${#NODES[@]} == 0)) ||
-    say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
-  say "        sudo make status                        # everything on one screen"
-}
-
 remove_lab() {
   call services down
   call nat down

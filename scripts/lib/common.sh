@@ -37,6 +37,8 @@ export DIM BOLD RED GREEN YELLOW PLAIN
 # Print a note to standard error; standard output is for results.
 say() { printf '%s\n' "$*" >&2; }
 
+count() { echo "$1 $2$( (($1 == 1)) || echo s)"; } # NUMBER NOUN
+
 # Print one line (what, where, how to fix it) and exit. Call it only before the first change.
 die() {
   printf '%s: %s\n' "$SCRIPT" "$*" >&2

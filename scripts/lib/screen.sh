@@ -56,8 +56,6 @@ print_advice() { # TEXT
   [[ -z $repairable$failing$foreign$other ]]
 }
 
-count() { echo "$1 $2$( (($1 == 1)) || echo s)"; } # NUMBER NOUN
-
 # Print what was built, and how much was tried: both proofs append lines "NUMBER NOUN" to PROOF_COUNTS.
 summary() {
   local rules node number noun programs=0 tried=''
@@ -71,4 +69,18 @@ summary() {
   echo "$(count ${#namespaces[@]} namespace), $(count ${#BRIDGES[@]} bridge), $(count "$rules" rule)," \
     "$(count $programs program);" \
     "$tried: all passed ($SECONDS s)"
+}
+
+print_next_steps() {
+  local node url
+  for node in "${NODES[@]}"; do
+    [[ ${PUBLISHES[$node]} == - || ${RUNS[$node]} != nginx ]] || url=http://localhost:${PUBLISHES[$node]%%:*}
+  done
+  say ""
+  say "$(summary)"
+  say "${BOLD}The lab is up${url:+: $url/api/products}$PLAIN"
+  say "  try:  ${url:+curl $url/api/products}"
+  ((${#NODES[@]} == 0)) ||
+    say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"
+  say "        sudo make status                        # everything on one screen"
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
-# nginx, the way in: answers /health itself and hands everything else to the gateway.
+# nginx, the entry point: it answers /health itself and proxies everything else to the gateway.
 # Environment: SERVICE_IP, SERVICE_PORT, GATEWAYS (host:port, comma-separated; a host may be a name),
-# UNLIMITED_CLIENTS (CIDRs, comma-separated: clients that may have as many requests open as they like; loopback always may).
-# Plain sh, for nginx's own image has no bash.
+# UNLIMITED_CLIENTS (CIDRs, comma-separated: clients without a limit of open requests; loopback has none).
+# Plain sh, because nginx's image has no bash.
 set -eu
 
 RUN_DIR=/dev/shm/${INSTANCE_ID:-nginx} # in memory: a full disk keeps nothing from starting

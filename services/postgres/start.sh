@@ -43,10 +43,11 @@ make_cluster() {
   local new=$data.new other
   for other in "$STATE_DIR"/[0-9]*/PG_VERSION; do # after an upgrade of the host an empty cluster would hide the orders
     [[ ! -e $other || $other == *.new/* ]] ||
-      die "the orders are in ${other%/*} and this is PostgreSQL $version: install version $(<"$other") too, or move them with pg_dump"
+      die "the orders are in ${other%/*}, but this is PostgreSQL $version: install version $(<"$other"), or use pg_dump"
   done
   rm -rf "$new"
-  initdb --pgdata "$new" --username postgres --encoding UTF8 --locale C.UTF-8 --auth-local peer --auth-host scram-sha-256
+  initdb --pgdata "$new" --username postgres --encoding UTF8 --locale C.UTF-8 \
+    --auth-local peer --auth-host scram-sha-256
   run_single_user "$new" <<STATEMENTS
 CREATE ROLE "$DB_USER" LOGIN
 CREATE DATABASE "$DB_NAME" OWNER "$DB_USER"
@@ -64,7 +65,8 @@ repair_access() {
   )"
   write_if_changed "$data/pg_ident.conf" "owner $(id -un) postgres"
   # ALTER SYSTEM writes this file; a damaged one would end every start.
-  postgres -C max_connections -D "$data" "${settings[@]}" >/dev/null || mv "$data/postgresql.auto.conf" "$data/postgresql.auto.conf.damaged"
+  postgres -C max_connections -D "$data" "${settings[@]}" >/dev/null ||
+    mv "$data/postgresql.auto.conf" "$data/postgresql.auto.conf.damaged"
 }
 
 write_if_changed() { # FILE TEXT: not written at each start, because the disk may be full
@@ -73,11 +75,14 @@ write_if_changed() { # FILE TEXT: not written at each start, because the disk ma
   mv "$1.new" "$1"
 }
 
-# Set the password at each start, so that no lost or damaged one locks the order service out. This happens before the
-# server listens: no client ever meets the old password, and it needs no password or connection itself. A full disk can
-# make it fail; the server then starts with the password that it has.
+# Set the password at each start, so that a lost or damaged one does not lock the order service out. This happens before
+# the server listens, and needs neither a password nor a connection. If a full disk makes it fail, the server keeps
+# its old password.
 set_password() {
-  [[ $DB_PASSWORD =~ ^[0-9A-Za-z]+$ ]] || { echo "start.sh: no DB_PASSWORD, so the old one stays; \`make up\` makes a new one" >&2 && return; }
+  [[ $DB_PASSWORD =~ ^[0-9A-Za-z]+$ ]] || {
+    echo "start.sh: no DB_PASSWORD, so the old password stays; \`make up\` creates a new one" >&2
+    return
+  }
   {
     echo "ALTER ROLE \"$DB_USER\" PASSWORD '$DB_PASSWORD' CONNECTION LIMIT 40"
     echo "ALTER ROLE \"$DB_USER\" SET statement_timeout TO '5s'"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Redis, the product cache: in memory only, with a password; what is least used leaves first.
-# Environment: SERVICE_IP, SERVICE_PORT, REDIS_PASSWORD (or a file of that), REDIS_OPERATOR_PASSWORD (or none), STATE_DIR.
-# Plain sh, for Redis' own image has no bash.
+# Redis, the product cache: in memory only, with a password; it evicts the least used keys.
+# Environment: SERVICE_IP, SERVICE_PORT, REDIS_PASSWORD (or a file with it), REDIS_OPERATOR_PASSWORD (optional),
+# STATE_DIR. Plain sh, because Redis' image has no bash.
 set -eu
 
 password=${REDIS_PASSWORD:-$(cat /run/secrets/redis_password 2>/dev/null || :)}

@@ -11,7 +11,7 @@ host_state() {
   ip rule
   echo "== namespaces and what is mounted"
   ip netns list | cut -d' ' -f1 | sort
-  sort /proc/self/mounts | grep -v docker # whose containers come and go on the machine meanwhile
+  sort /proc/self/mounts | grep -vE 'docker|cnet-swarm' # whose containers come and go on the machine meanwhile
   echo "== resolvers of namespaces"
   [[ ! -d /etc/netns ]] || find /etc/netns
   echo "== rules, of both backends"

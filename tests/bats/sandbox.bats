@@ -23,7 +23,7 @@ load helpers
   state() { # but what Docker has, whose containers come and go meanwhile
     ip -o link | grep -cvE ': (docker0|docker_gwbridge|br-[0-9a-f]{12}|veth[0-9a-f]{7})[:@]'
     ls /run/netns 2>/dev/null
-    grep -cv docker /proc/self/mounts
+    grep -cvE "docker|cnet-swarm" /proc/self/mounts
     ls /var/opt /dev/shm
   }
   before=$(state)

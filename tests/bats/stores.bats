@@ -48,7 +48,7 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
     kept=$(cat "$SECRETS"); : >"$SECRETS"
     control restart postgres-db
     retry 10 taken kept
-    grep "no DB_PASSWORD, so the old one stays" "$STATE/log/postgres-db.log"
+    grep "no DB_PASSWORD, so the old password stays" "$STATE/log/postgres-db.log"
     printf "%s\n" "$kept" >"$SECRETS"
     refute grep -rhF -e "$(password DB_PASSWORD)" -e "$(password REDIS_PASSWORD)" "$STATE/log"
   '
