@@ -20,7 +20,8 @@ from rich.text import Text
 
 from docker.facts import docker_host, lab_host
 from docker.purposes import RELATIONS, UNEXPLAINED, Row, by_topic, compare
-from lab.document import Document, Rows, Section, write
+from lab.document import Document, Rows, Section
+from lab.document_files import write
 from lab.terminal import Console
 
 TITLE = "The same, two ways: the lab's network and Docker's"

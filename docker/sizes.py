@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from lab.document import Document, Rows, Section, write
+from lab.document import Document, Rows, Section
+from lab.document_files import write
 from lab.terminal import Console
 
 STEPS = {

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.escape import code_for_markdown, for_markdown
-from lab.whole_file import draft_of
 
 _NUMBER = re.compile(r"[-+~<]?\d[\d,]*(\.\d+)?( ?(%|ms|s|us|[kMG]?B|bytes|times|packets/s|bytes/s))?")
 _NO_VALUE = ("", "-", "unknown")
@@ -68,21 +67,6 @@ class Document:
     title: str
     made: str
     sections: Sequence[Section]
-
-
-def write(document: Document, markdown: Path, pdf: Path) -> None:
-    """Write a document as Markdown and as PDF."""
-    with draft_of(markdown) as draft:
-        draft.write_text(as_markdown(document), encoding="utf-8")
-    write_pdf(document, pdf)
-
-
-def write_pdf(document: Document, path: Path) -> None:
-    """Write a document as PDF: A4, landscape."""
-    from lab.document_pages import print_pages  # noqa: PLC0415 - reportlab takes a while to load
-
-    with draft_of(path) as draft:
-        print_pages(document, draft)
 
 
 def as_markdown(document: Document) -> str:

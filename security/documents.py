@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from lab.document import Document, Picture, Rows, Section, write
+from lab.document import Document, Picture, Rows, Section
+from lab.document_files import write
 from lab.ruleset.iptables import Rule, live_rules
 from lab.table import TableError
 from lab.topology import Topology

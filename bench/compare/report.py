@@ -15,7 +15,8 @@ from bench.common.sides import CPUS, MEMORY, PROJECT, Side
 from bench.compare.picture import draw
 from bench.compare.results import COSTS, FIGURES, Results, Run
 from lab.csv_files import write_rows
-from lab.document import Document, Picture, Rows, Section, write
+from lab.document import Document, Picture, Rows, Section
+from lab.document_files import write
 
 _WHOLE = 100  # greater values are shown without decimals
 _MOST_TIMES = 100  # an interval that reaches further is not shown in numbers

@@ -19,7 +19,8 @@ from faults.chaos.analysis import Event, Fault, Ledger, Result, balance, faults_
 from faults.chaos.load import GOOD, Outcome, Sample
 from faults.chaos.promises import Promise, load_promises
 from lab import csv_files
-from lab.document import Document, Picture, Rows, Section, write_pdf
+from lab.document import Document, Picture, Rows, Section
+from lab.document_files import write_pdf
 from lab.terminal import Console
 from lab.topology import Topology, load, table_path
 from lab.unread import Unread

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from lab.csv_files import Table
-from lab.document import Document, Rows, Section, write
+from lab.document import Document, Rows, Section
+from lab.document_files import write
 from monitoring.connections.tables import HEADINGS, TITLES, csv_tables
 from monitoring.connections.tracker import Snapshot
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lab.document import Block, Document, Picture, Rows, Section, write
+from lab.document import Block, Document, Picture, Rows, Section
+from lab.document_files import write
 from lab.escape import for_picture
 from lab.figures import plt, save
 from monitoring.colours import BLUE, VERMILION

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from lab.csv_files import Table
-from lab.document import Block, Document, Picture, Rows, Section, write
+from lab.document import Block, Document, Picture, Rows, Section
+from lab.document_files import write
 from monitoring.traffic import findings
 from monitoring.traffic.columns import COLUMNS, METRICS, Kind
 from monitoring.traffic.data_frames import frame_of

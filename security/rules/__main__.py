@@ -24,7 +24,8 @@ from pathlib import Path
 from rich import table as rich_table
 from rich.text import Text
 
-from lab.document import as_markdown, write_pdf
+from lab.document import as_markdown
+from lab.document_files import write_pdf
 from lab.escape import for_terminal
 from lab.ruleset.iptables import Saved, live_ruleset
 from lab.terminal import Console

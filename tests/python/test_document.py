@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.document import Document, Picture, Rows, Section, as_markdown, write_pdf
+from lab.document import Document, Picture, Rows, Section, as_markdown
+from lab.document_files import write_pdf
 from lab.figures import plt, save
 
 

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from lab import escape
 from lab.csv_files import Table, Writer, write, write_rows
-from lab.document import Document, Rows, Section, as_markdown, write_pdf
+from lab.document import Document, Rows, Section, as_markdown
+from lab.document_files import write_pdf
 from lab.figures import plt, save
 from lab.terminal import Console
 from lab.whole_file import draft_of

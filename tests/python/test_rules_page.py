@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from lab.document import as_markdown, write_pdf
+from lab.document import as_markdown
+from lab.document_files import write_pdf
 from lab.ruleset.iptables import Saved, parse
 from lab.terminal import Console
 from lab.topology import Topology, load
