@@ -1,1 +1,1 @@
-"""The lab's Python core: tables, what the kernel tells, and how results are written."""
+"""The lab's Python core: tables, the kernel's state, and output formats."""

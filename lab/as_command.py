@@ -2,8 +2,8 @@
 
 python -m lab.as_command MODULE ARGUMENT...
 
-Exit status as of a command that the signal ended: 130 for SIGINT, 141 for SIGPIPE; 1 for a full disk. SIGPIPE itself
-stays ignored, because a program that uses sockets must not die when a peer closes one.
+The exit status is that of a command ended by the signal: 130 for SIGINT, 141 for SIGPIPE; 1 for a full disk. SIGPIPE
+itself stays ignored, because a program that uses sockets must not die when a peer closes one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INTERRUPTED, PIPE_CLOSED = 130, 141
 
 
 def main() -> int:
-    """Run the module that the command line names; its exit status is this one's."""
+    """Run the module that the command line names; pass its exit status on."""
     sys.argv = sys.argv[1:]
     try:
         try:
@@ -25,14 +25,14 @@ def main() -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        forget_output()
+        discard_output()
         return PIPE_CLOSED
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        forget_output()
+        discard_output()
         print(
             f"{sys.argv[0].rpartition('.')[2]}: could not write all output: {error.strerror}",
             file=sys.stderr,
@@ -41,8 +41,8 @@ def main() -> int:
     return 0
 
 
-def forget_output() -> None:
-    """Drop the buffered output; else it is flushed at exit, and fails again."""
+def discard_output() -> None:
+    """Discard the buffered output, or flushing it at exit fails again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

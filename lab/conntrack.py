@@ -1,7 +1,7 @@
 """Parse what `conntrack -L` prints (conntrack-tools, also with -o extended): one connection a line. Pure.
 
 tcp 6 431999 ESTABLISHED src=A dst=B sport=1 dport=2 src=B dst=C sport=2 dport=3 [ASSURED] mark=0 use=1
-                         as it was sent              as answers come back
+                         original direction          reply direction
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Tuple:
 class Connection:
     """An entry of the connection tracking table."""
 
-    protocol: str  # a number where conntrack knows no name for it: `conntrack -D -p` takes both
+    protocol: str  # a number if conntrack has no name for it; `conntrack -D -p` accepts both
     state: str
     original: Tuple
     reply: Tuple
@@ -65,9 +65,9 @@ class _LineError(ValueError):
 def _connection(line: str) -> Connection:
     head, groups = _HEAD.match(line), _groups(line)
     if not head or not groups:
-        raise _LineError("a line that is no connection")
+        raise _LineError("a line that is not a connection")
     if len(groups) != _TUPLES or groups[0].keys() != groups[1].keys():
-        raise _LineError("a connection that is cut short")
+        raise _LineError("a truncated connection entry")
     protocol = head["number"] if head["name"] == _NAMELESS else head["name"]
     return Connection(protocol, head["state"] or "", _tuple(groups[0]), _tuple(groups[1]))
 
@@ -87,5 +87,5 @@ def _tuple(group: dict[str, str]) -> Tuple:
         source, destination = (str(ip_address(group[key])) for key in ("src", "dst"))
         ports = [int(group.get(key, "0")) for key in ("sport", "dport")]
     except (KeyError, ValueError):
-        raise _LineError("a connection with an address or port that is none") from None
+        raise _LineError("a connection with an invalid address or port") from None
     return Tuple(source, destination, *ports)

@@ -1,4 +1,4 @@
-"""CSV files: written completely or not at all, without formulas; read line by line, each unreadable line noted."""
+"""Write CSV files completely or not at all, without formulas; read them line by line and note unreadable lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.unread import Unread
 from lab.whole_file import draft_of
 
 _Record = TypeVar("_Record")
-_MAX_CHARACTERS = 1 << 17  # of a line; the csv module takes no longer field
+_MAX_CHARACTERS = 1 << 17  # of a line; the csv module rejects longer fields
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -73,15 +73,15 @@ def open_to_append(path: Path, columns: Sequence[str]) -> TextIO:
     """Open a CSV file to add rows; a new one gets its heading. Raises CsvError for another heading, OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     heading = ",".join(columns)
-    with path.open("a+b") as there:
-        there.seek(0)
-        first = there.readline(_MAX_CHARACTERS).removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
-        if there.seek(0, os.SEEK_END):
+    with path.open("a+b") as file:
+        file.seek(0)
+        first = file.readline(_MAX_CHARACTERS).removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
+        if file.seek(0, os.SEEK_END):
             if first != heading.encode():
                 raise CsvError(f"{path}: line 1 is not {heading}; write to another file")
-            there.seek(-1, os.SEEK_END)
-            if there.read() != b"\n":  # end a line that a crash cut short, so that the next one is whole
-                there.write(b"\n")
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":  # end a line that a crash truncated, so that the next one is complete
+                file.write(b"\n")
     stream = path.open("a", newline="", encoding="utf-8")
     if stream.tell() == 0:
         Writer(stream).row(columns)
@@ -94,7 +94,7 @@ def read(
     """Read a CSV file that the lab wrote, one record from each line; note unreadable lines in `unread` and go on.
 
     `record_of` makes a record from the fields by column, and raises ValueError if it cannot. The lab writes no field
-    with a line feed, so an open quote or a run of NUL bytes loses one line only. UTF-16 and byte order marks, which
+    with a line feed, so an unclosed quote or a run of NUL bytes costs one line only. UTF-16 and byte order marks, which
     spreadsheets write, are accepted. Raises CsvError if a column is missing from the heading, OSError as open does.
     """
     with path.open("rb") as stream:
@@ -118,7 +118,7 @@ def read_lines(
         heading = []
     if missing := [column for column in columns if column not in heading]:
         raise CsvError(
-            f"{name}: line 1 is no heading with {','.join(columns)}: no column {', '.join(missing)}"
+            f"{name}: line 1 is not a heading with {','.join(columns)}: missing {', '.join(missing)}"
         )
     number = 1
     while line := lines.readline(_MAX_CHARACTERS):
@@ -128,7 +128,7 @@ def read_lines(
             end = lines.readline(_MAX_CHARACTERS)
         try:
             fields = _fields(line)
-            if not fields or fields == heading:  # a heading comes again where logs were joined
+            if not fields or fields == heading:  # joined logs repeat the heading
                 continue
             if len(fields) != len(heading):
                 raise _LineError("a line with too few or too many fields")
@@ -138,7 +138,7 @@ def read_lines(
         try:
             yield record_of(dict(zip(heading, fields, strict=True)))
         except ValueError:
-            unread.note("a line with a value that its column cannot have", f"line {number}")
+            unread.note("a line with a value that is not valid for its column", f"line {number}")
 
 
 class _LineError(ValueError):
@@ -149,9 +149,7 @@ def _fields(line: str) -> list[str]:
     if "\0" in line:
         raise _LineError("a line with NUL bytes")
     if not line.endswith("\n"):
-        raise _LineError(
-            "a line that is too long" if len(line) == _MAX_CHARACTERS else "a line that is cut short"
-        )
+        raise _LineError("a line that is too long" if len(line) == _MAX_CHARACTERS else "a truncated line")
     try:
         line.encode()
     except UnicodeEncodeError:
@@ -159,4 +157,4 @@ def _fields(line: str) -> list[str]:
     try:
         return [from_csv(field) for field in next(csv.reader([line], strict=True), [])]
     except csv.Error:
-        raise _LineError("a line with an open quote") from None
+        raise _LineError("a line with an unclosed quote") from None

@@ -62,7 +62,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A whole document; `made` says when it was made and by which command."""
+    """A whole document; `made` is when it was made and by which command."""
 
     title: str
     made: str

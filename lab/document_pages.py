@@ -1,4 +1,4 @@
-"""The PDF of a document, by reportlab: no heading stands alone, and a nearly empty last page is avoided."""
+"""The PDF of a document, by reportlab: keep headings with their first block, avoid a nearly empty last page."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Escape text from elsewhere (names, log lines, rules) for the language that it is written into: one function for each.
 
-Control characters, which a terminal would obey, and marks that change the direction of text are "?" in all of them.
+All of them replace control characters, which a terminal executes, and marks that change the direction of text by "?".
 """
 
 from __future__ import annotations

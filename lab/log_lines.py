@@ -1,8 +1,8 @@
-"""Print log lines for people: time, level, node, message; of an exception its last line.
+"""Print log lines as text: time, level, node, message; only the last line of an exception.
 
 tail -v FILE... | python3 -m lab.log_lines             all lines
 tail -v FILE... | python3 -m lab.log_lines problems    the last problems, or the last lines if there are none
-tail FILE | python3 -m lab.log_lines repeated          the error that came three times, if any; 1 if none
+tail FILE | python3 -m lab.log_lines repeated          the error that was logged three times; exit 1 if none
 tail FILE | python3 -m lab.log_lines last-error        the last error that may be a cause, if any
 
 Reads the JSON of the services and of nginx, and the texts of nginx, PostgreSQL, Redis and the supervisor. A line in
@@ -23,7 +23,7 @@ from pathlib import PurePath
 from lab.escape import on_one_line
 
 FEW = 5
-TIMES = 3  # so often the same error means that waiting longer is useless
+TIMES = 3  # after this many equal errors, waiting longer is useless
 HEADING = re.compile(r"==> (.*) <==")
 TEXT = re.compile(
     r"""^(?:\d+:[A-Z]\ )?                                      # Redis: process and role
@@ -62,7 +62,7 @@ class Line:
 
 
 def read_lines(lines: Iterable[str]) -> Iterator[Line]:
-    """Read what `tail -v` prints; of a traceback in plain text only the last line."""
+    """Parse the output of `tail -v`; keep only the last line of a plain-text traceback."""
     node = ""
     for raw in lines:
         text = raw.rstrip("\n")
@@ -115,7 +115,7 @@ def problems(lines: Iterable[Line]) -> list[Line]:
 
 
 def repeated(lines: Iterable[Line]) -> str:
-    """Return the error that came at least TIMES times, numbers aside; "" if there is none."""
+    """Return the error that was logged at least TIMES times, ignoring numbers; "" if there is none."""
     errors = Counter(re.sub(r"\d+", "0", line.message) for line in lines if line.is_problem)
     return next((error for error, count in errors.most_common(1) if count >= TIMES), "")
 
@@ -131,7 +131,7 @@ def last_error(lines: Iterable[Line]) -> str:
 
 
 def main(command: str) -> int:
-    """Do what the command line asks."""
+    """Run the command."""
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     lines = read_lines(sys.stdin)
     if command == "repeated":
@@ -150,5 +150,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main((sys.argv[1:] or ["all"])[0]))
     except (KeyboardInterrupt, BrokenPipeError):
-        sys.stderr.close()  # nobody reads any more
+        sys.stderr.close()  # the reader has closed the pipe
         sys.exit(0)

@@ -1,4 +1,4 @@
-"""Lines that a program prints for people; a path or a text from elsewhere in them cannot command the terminal."""
+"""Print messages and results, with the control characters in them replaced."""
 
 from __future__ import annotations
 

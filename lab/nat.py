@@ -17,15 +17,16 @@ from lab.topology import Topology, load
 
 CHAINS = "PUBLISH|POSTROUTING|FORWARD|INPUT|NODES"
 _BY_SOURCE = "--connlimit-mask 32 --connlimit-saddr"
-_MAX_CLIENT_CONNECTIONS = 256  # that one address outside may hold to a published port
+_MAX_CLIENT_CONNECTIONS = 256  # of one client address to one published port
 
-# A rule is two lines: FOR-EACH TABLE CHAIN COMMENT, then the rest of the rule. Rules of a chain stay in this order.
+# A rule is two lines: RANGE TABLE CHAIN COMMENT, then the rest of the rule. It is written once for each item of RANGE.
+# Rules of a chain stay in this order.
 #
 # The client limit counts half-open connections too, which nginx does not see before their header is complete.
-# CNET-NODES accepts packets between nodes in each table, so that no rule of others translates, marks or drops them;
-# frames between two ports of a bridge come here by br_netfilter. A guard lets connections pass that began at another
-# interface or that somebody else publishes (as Docker does if it starts later): that interface forwards for its owner.
-# Docker sets FORWARD to DROP and puts its own chains first; DOCKER-USER is the chain that it keeps for others.
+# CNET-NODES accepts packets between nodes in each table, so that no other rule translates, marks or drops them;
+# br_netfilter passes frames between two ports of a bridge here. A guard drops only new connections that enter by its
+# interface. It does not drop connections to ports that others publish (DNAT), as Docker does if it starts later.
+# Docker sets FORWARD to DROP and inserts its own chains first; DOCKER-USER is its chain for rules of the user.
 _RULES = """
 state filter CNET-FORWARD before up: {words}
 
@@ -93,8 +94,8 @@ def wanted_rules(
     for template in _RULES.replace("\n  ", "\t").split("\n"):
         if template:
             head, _, rest = template.partition("\t")
-            each, table, chain, comment = head.split(" ", 3)
-            for values in ranges[each]:
+            range_name, table, chain, comment = head.split(" ", 3)
+            for values in ranges[range_name]:
                 why, matches = comment.format(**values), rest.format(**values)
                 yield f'iptables {table} -A {chain} -m comment --comment "cnet: {why}" {matches}'
 
@@ -102,7 +103,7 @@ def wanted_rules(
 def _ranges(
     topology: Topology, state: str, guarded: Sequence[str], *, has_docker: bool
 ) -> dict[str, list[Values]]:
-    """Return the values of each rule's placeholders, by the word FOR-EACH."""
+    """Return the values of each rule's placeholders, by the name of the RANGE."""
     bridges: list[Values] = [
         {"bridge": each.name, "network": each.address.network} for each in topology.bridges
     ]
@@ -145,14 +146,14 @@ def _state_lines(state: str) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the assignments for bash; return 1 if the kernel does not take the rules."""
+    """Print the assignments for bash; return 1 if the kernel rejects the rules."""
     state, *guarded = arguments
     saved = output_of("iptables-save")
     wanted = wanted_rules(load(), state, guarded, has_docker="\n:DOCKER-USER " in saved)
     try:
         print(compare({"iptables": saved}, CHAINS, wanted))
     except CannotLoadError as error:
-        print(f"the kernel does not take the rules: {error}", file=sys.stderr)
+        print(f"the kernel rejects the rules: {error}", file=sys.stderr)
         return 1
     return 0
 

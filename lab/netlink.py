@@ -1,8 +1,8 @@
-"""What somebody put on interfaces and into firewall tables, read by netlink.
+"""Read links, addresses, qdiscs and firewall chains by netlink.
 
-The kernel's headers linux/rtnetlink.h and linux/netfilter/nf_tables.h have the numbers.
+The numbers are from the kernel's headers linux/rtnetlink.h and linux/netfilter/nf_tables.h.
 
-It imports only what is quick to load: lab/network asks it for each namespace.
+Import only modules that load quickly: each run of lab/network needs this one.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Qdisc = tuple[int, str, str]  # interface, kind, "root" or "ingress"
 
 
 def dump(protocol: int, message: int, header: bytes) -> Iterator[tuple[bytes, Attributes]]:
-    """Yield (fixed header, attributes) of each object; none where the kernel does not have the subsystem."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as asked:
-        asked.send(struct.pack("=IHHII", 16 + len(header), message, _REQUEST_DUMP, 1, 0) + header)
+    """Yield (fixed header, attributes) of each object; none if the kernel does not have the subsystem."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as connection:
+        connection.send(struct.pack("=IHHII", 16 + len(header), message, _REQUEST_DUMP, 1, 0) + header)
         while True:
-            data = asked.recv(1 << 17)
+            data = connection.recv(1 << 17)
             while data:
                 length, kind = struct.unpack_from("=IH", data)
                 if kind in (_DONE, _ERROR):
@@ -77,7 +77,7 @@ def addresses() -> list[tuple[str, int, str]]:
 
 
 def qdiscs() -> list[Qdisc]:
-    """List what somebody has put on an interface; "noqueue" is what the kernel gives to virtual ones."""
+    """List the qdiscs of interfaces, except "noqueue", the kernel's default for virtual ones."""
     found = []
     for header, about in dump(socket.NETLINK_ROUTE, _GET_QDISC, bytes(20)):
         _, index, _, parent = struct.unpack_from("=4siII", header)
@@ -118,11 +118,11 @@ def legacy_tables() -> list[str]:
 
 
 def has_rules(table: str) -> bool:
-    """Tell whether a table of the old backend has more entries than one a hook and its end."""
+    """Decide whether a table of the old backend has more entries than one a hook and its end."""
     size = ctypes.c_uint(_INFO_BYTES)
     info = ctypes.create_string_buffer(table.encode(), _INFO_BYTES)
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as asked:
-        failed = _libc.getsockopt(asked.fileno(), 0, _LEGACY_INFO, info, ctypes.byref(size))
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        failed = _libc.getsockopt(raw.fileno(), 0, _LEGACY_INFO, info, ctypes.byref(size))
     hooks, entries = struct.unpack_from("=I", info, 32)[0], struct.unpack_from("=I", info, 76)[0]
     return not failed and entries > hooks.bit_count() + 1
 

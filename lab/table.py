@@ -1,6 +1,6 @@
 """Tables like /etc/fstab: one object a line, columns by name, separated by tabs; `#` begins a comment.
 
-What is wrong is refused as `FILE:LINE: COLUMN: reason`.
+Errors have the form `FILE:LINE: COLUMN: reason`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf".decode("ascii", "surrogateescape")
 _FOREIGN_CHARACTER = re.compile("[^\t!-~]")
 _FOREIGN_IN_PROSE = re.compile("[^\t -~]")
 _FOREIGN_IN_PATH = re.compile("[\\x00-\\x1f\\x7f\"'`$\\\\#%]|  ")
-MOST_BYTES_OF_PATH = 240  # a bridge's alias and a rule's comment end at 255, and say before it what it is
+MAX_PATH_BYTES = 240  # an alias or a rule's comment has at most 255, with a prefix
 
 
 class TableError(Exception):
-    """A table that is refused; as text it is `FILE:LINE: COLUMN: reason`."""
+    """A table that is not valid; the message is `FILE:LINE: COLUMN: reason`."""
 
 
 def path_fault(path: Path) -> str:
-    """Say why a table cannot lie there; empty when it can.
+    """Return why a path is not possible for a table; empty if it is possible.
 
-    Its path is kept in the alias of a bridge and in the comment of a rule, so it must survive their languages.
+    The path is saved in the alias of a bridge and in the comment of a rule, so it must be valid in both.
     """
     found = os.fsencode(path)
     text = found.decode("latin-1")
@@ -37,10 +37,8 @@ def path_fault(path: Path) -> str:
         found.decode("utf-8")
     except UnicodeDecodeError:
         return f"{os.fsdecode(found)}: the path is not UTF-8; rename it"
-    if len(found) > MOST_BYTES_OF_PATH:
-        return (
-            f"{path}: the path has {len(found)} bytes, a rule's comment takes {MOST_BYTES_OF_PATH}; move it"
-        )
+    if len(found) > MAX_PATH_BYTES:
+        return f"{path}: the path has {len(found)} bytes, a rule's comment holds {MAX_PATH_BYTES}; move it"
     return ""
 
 
@@ -49,7 +47,7 @@ def _as_text(latin: str) -> str:
 
 
 class TableReader:
-    """One reading of one table; a table of its own kind says in add_row() what a line means.
+    """Reads one table; a subclass defines in add_row() what a line means.
 
     With `prose`, spaces are text within a column and not an error.
     """
@@ -66,7 +64,7 @@ class TableReader:
         self.seen: dict[tuple[str, str], int] = {}
 
     def add_row(self) -> None:
-        """Take `self.row`, whose columns are there and not empty."""
+        """Process `self.row`, which has all columns and no empty value."""
         raise NotImplementedError
 
     def refuse(self, column: str, reason: str) -> NoReturn:
@@ -82,7 +80,7 @@ class TableReader:
         self._read_rows(content.decode("ascii", "surrogateescape"))
 
     def check_unique(self, column: str, value: str, scope: str = "") -> None:
-        """Refuse what an earlier line has already."""
+        """Refuse a value that an earlier line has."""
         key = (scope or column, value)
         if key in self.seen:
             self.refuse(column, f'"{value}" is already used in line {self.seen[key]}')
@@ -130,7 +128,7 @@ class TableReader:
     def _check_characters(self, line: str) -> None:
         found = (_FOREIGN_IN_PROSE if self.prose else _FOREIGN_CHARACTER).search(line)
         if found:
-            self.refuse(f"character {found.start() + 1}", _what_is_wrong_with(line[found.start() :]))
+            self.refuse(f"character {found.start() + 1}", _describe_bad_character(line[found.start() :]))
         if line.startswith("\t"):
             self.refuse("character 1", "a tab at the beginning of the line")
         if line.endswith("\t"):
@@ -143,10 +141,10 @@ class TableReader:
             self.check_unique(column, column, "header")
         for column in self.columns:
             if column not in fields and column not in self.optional:
-                self.refuse(column, "the header line lacks this column")
+                self.refuse(column, "the column is missing from the header line")
 
 
-def _what_is_wrong_with(rest: str) -> str:
+def _describe_bad_character(rest: str) -> str:
     if rest[0] in " \v\f":
         return "a space or other white space; columns are separated by tabs alone"
     if rest[0] == "\r":

@@ -1,4 +1,4 @@
-"""Count what a reader could not read, by reason, so that nothing is skipped silently."""
+"""Count unreadable input by reason, so that nothing is skipped silently."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Unread:
-    """How many times something could not be read for each reason, and where first ("" for no place)."""
+    """Counts of unreadable input by reason, and the place of the first for each reason ("" if unknown)."""
 
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
     def note(self, reason: str, where: str, count: int = 1) -> None:
-        """Count `count` things that could not be read; `where` is the place of the first, such as "line 7"."""
+        """Add `count` unreadable items; `where` is the place of the first, such as "line 7"."""
         if count:
             self.counts[reason] += count
             self.first.setdefault(reason, where)

@@ -1,1 +1,1 @@
-"""The network: what the table wants, what the kernel has, the difference, and the commands that make it go away."""
+"""The network: what the table wants, what the kernel has, the difference, and the commands that remove it."""

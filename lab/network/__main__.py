@@ -2,8 +2,8 @@
 
 python3 -m lab.network plan      lines "remove COMMAND", then "make COMMAND"; before them "new" when nothing is up
 python3 -m lab.network removal   "remove COMMAND" for all that is up, whichever table it came from
-python3 -m lab.network status    each difference in words; exit 1 if any
-python3 -m lab.network check     silent; exit 1 with the first thing of the host that is in the way
+python3 -m lab.network status    print each difference; exit 1 if any
+python3 -m lab.network check     print the first conflict with the host and exit 1, or print nothing
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RUN_DIR = os.environ.get("RUN_DIR", "/run/cnet")
 
 
 class ConflictError(Exception):
-    """Something of the host is in the way."""
+    """An object or setting of the host conflicts with the table."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,18 +53,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def refuse_conflicts(topology: Topology, live: Live) -> None:
-    """Raise ConflictError for the first thing that is in the way."""
+    """Raise ConflictError for the first conflict with the host."""
     for conflict in (*port_conflicts(topology), *host_conflicts(topology, live)):
         raise ConflictError(conflict)
 
 
 def compare(topology: Topology, live: Live) -> Difference:
-    """Compare the table with what is up."""
+    """Compare the table with the kernel."""
     return difference(wanted_facts(topology, policy_is_wanted()), live.facts)
 
 
 def policy_is_wanted() -> bool:
-    """Decide whether a policy was loaded and not taken down since, even if somebody deleted its rules."""
+    """Decide whether a policy was loaded and not taken down since, even if its rules were deleted."""
     chain = "CNET-FROM-NODES"
     if os.path.exists(f"{_RUN_DIR}/before-up.policy") or netlink.has_chain(chain):
         return True
@@ -72,7 +72,7 @@ def policy_is_wanted() -> bool:
 
 
 def print_plan(topology: Topology) -> int:
-    """Print the commands that make the network as the table wants it."""
+    """Print the commands that make the network match the table."""
     live = read_live(topology)
     refuse_conflicts(topology, live)
     found = compare(topology, live)
@@ -86,7 +86,7 @@ def print_plan(topology: Topology) -> int:
 def print_removal() -> int:
     """Print the commands that remove the lab's network.
 
-    Namespaces go before links: a `down` cut short leaves links, by which the next one knows which are the lab's.
+    Namespaces are deleted before links: if `down` is interrupted, the next run needs the links to find the namespaces.
     """
     live = read_live(None)
     _print_lines(
@@ -113,7 +113,7 @@ def print_status(topology: Topology) -> int:
     lines += [_line("foreign", conflict) for conflict in host_conflicts(topology, live)]
     if not lines:
         lines = [
-            f"{_colour('GREEN')}network{_colour('PLAIN')}  {len(topology.nodes)} nodes as {topology.path} says"
+            f"{_colour('GREEN')}network{_colour('PLAIN')}  {len(topology.nodes)} nodes match {topology.path}"
         ]
         print(*lines)
         return 0
@@ -131,7 +131,7 @@ def _colour(name: str) -> str:
 
 
 def _without_running_proof(surplus: list[Fact]) -> list[Fact]:
-    """Leave out the outside of a proof that is running: it holds the lock."""
+    """Leave out the outside namespace of a running proof, which holds the lock."""
     if not any(OUTSIDE_NAMESPACE in (fact.place, fact.link, fact.peer) for fact in surplus):
         return surplus
     try:
@@ -145,7 +145,7 @@ def _without_running_proof(surplus: list[Fact]) -> list[Fact]:
 
 
 def in_words(fact: Fact) -> str:
-    """Return a fact in words; firewall rules with what they say."""
+    """Describe a fact; list the rules of a firewall fact."""
     if fact.kind is kinds.CHAIN:
         shown = _output(
             "nsenter", f"--net=/run/netns/{fact.place}", "nft", "list", "chain", *fact.value.split(" ", 2)
@@ -158,7 +158,7 @@ def in_words(fact: Fact) -> str:
     else:
         return str(fact)
     rules = "; ".join(text.strip("\n").split("\n"))
-    return f"{fact}: {rules or 'no rule in words, for want of the tool that shows them'}"
+    return f"{fact}: {rules or 'cannot be listed: nft or iptables-legacy-save is missing'}"
 
 
 def _output(*command: str) -> str:

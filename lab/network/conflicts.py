@@ -1,4 +1,4 @@
-"""What is the host's and stands in the way of a table: one line each, with the command that helps."""
+"""Find objects of the host that conflict with a table; each is one line with the command that resolves it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class _Route(NamedTuple):
 
 
 def port_conflicts(topology: Topology) -> Iterator[str]:
-    """Yield each bridge that would have more ports than the kernel takes."""
+    """Yield each bridge that would have more ports than the kernel allows."""
     ports = Counter(node.bridge for node in topology.nodes if topology.node_of_wire(node) is node)
     for bridge in topology.bridges:
         if ports[bridge.name] > _MAX_PORTS:
             yield (
                 f"{topology.path}:{bridge.line}: bridge {bridge.name} would have {ports[bridge.name]} ports, the "
-                f"kernel takes {_MAX_PORTS}; spread the nodes over several bridges"
+                f"kernel allows {_MAX_PORTS}; spread the nodes over several bridges"
             )
 
 
 def host_conflicts(topology: Topology, live: Live) -> Iterator[str]:
-    """Yield what is not the lab's and has one of its names, or leads one of its addresses away."""
+    """Yield objects of the host that have a name of the lab, or route an address of the lab elsewhere."""
     yield from _foreign_links(topology, live.host)
     for name in live.foreign_namespaces:
         yield (
@@ -66,7 +66,7 @@ def _foreign_links(topology: Topology, host: HostState) -> Iterator[str]:
         name = link["ifname"]
         if name in names and link.get("ifalias", "").startswith("cnet "):
             yield (
-                f"interface {name} of the lab is no more in its group, by which the lab knows it; "
+                f"interface {name} of the lab is not in the lab's link group any more; "
                 f"sudo ip link set dev {name} group {LINK_GROUP}"
             )
         elif name in names:
@@ -85,7 +85,7 @@ def _foreign_links(topology: Topology, host: HostState) -> Iterator[str]:
 
 
 def _routes(host: HostState) -> Iterator[_Route]:
-    """Yield the host's routes, other than by default and those of the lab's own addresses."""
+    """Yield the host's routes, except default routes and those of the lab's own addresses."""
     ours = {link["ifname"] for link in host.links if link.get("group") == str(LINK_GROUP)}
     for route in host.routes:
         is_kernels = route.get("protocol") == "kernel"
@@ -109,7 +109,7 @@ def _overlap(topology: Topology, bridge: Bridge, route: _Route, routes: list[_Ro
 
 
 def _other_network(topology: Topology, bridge: Bridge, routes: list[_Route]) -> str:
-    """Return how to take a network that is free, for the usual prefix lengths."""
+    """Return the command that moves the table to a free network, for the usual prefix lengths."""
     length = bridge.address.network.prefixlen
     octets = {16: 2, 24: 3}.get(length)
     if octets:

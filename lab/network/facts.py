@@ -1,9 +1,9 @@
-"""Facts about the network: each kind with its words and the commands that make it so, or end it.
+"""Facts about the network: each kind has a description, and the commands that make it true or remove it.
 
-`up` runs the commands for the difference between the facts that the table wants and those of the kernel; `status`
-names it. A new attribute is one kind here, one line in wanted_facts() and one where live.py reads it.
+`up` runs the commands for the difference between the facts of the table and those of the kernel; `status` prints the
+difference. A new attribute is one kind here, one line in wanted_facts() and one where live.py reads it.
 
-In words and commands: {place} namespace, {link} interface, {peer} other end, {bridge}, {value}; {ip} is `ip`, or
+In descriptions and commands: {place} namespace, {link} interface, {peer} other end, {bridge}, {value}; {ip} is `ip`, or
 `ip -n NAMESPACE` for a fact inside one ({tc} likewise); {where} is "of the host" or "in namespace NAMESPACE".
 """
 
@@ -20,17 +20,17 @@ HOST = ""  # the place of a fact that is not inside a namespace
 KERNEL_MTU = 1500  # of a link without one in the table
 HAS_IPV6 = os.path.isdir("/proc/sys/net/ipv6/conf")
 
-# Frames to 01:80:c2:00:00:0x do not enter by the bridge but by the port itself, so that no rule for the bridge sees
-# them: the host must not answer ARP there, nor take IP from there.
+# Frames to 01:80:c2:00:00:0x enter by the port itself, not by the bridge, so no rule for the bridge matches them: the
+# host must not answer ARP or accept IP on the port.
 PORT_SYSCTLS = (
     "net/ipv4/conf/{link}/arp_ignore=8",
     "net/ipv4/conf/{link}/drop_unicast_in_l2_multicast=1",
     *(["net/ipv6/conf/{link}/disable_ipv6=1"] if HAS_IPV6 else []),
 )
 
-# The lab speaks IPv4: each IPv6 address that the kernel makes by itself would be announced to every port of the bridge
-# (with 500 nodes that is half of the time) and pass by iptables. A kernel without IPv6 refuses the word.
-_QUIET = " addrgenmode none" if HAS_IPV6 else ""
+# The lab uses only IPv4. The kernel would announce each automatic IPv6 address to every port of the bridge (with 500
+# nodes that is half of the time), and iptables does not filter IPv6. A kernel without IPv6 rejects the option.
+_NO_IPV6 = " addrgenmode none" if HAS_IPV6 else ""
 _FILTERING = (
     "ip link set dev {link} type bridge nf_call_iptables %d nf_call_ip6tables %d nf_call_arptables %d"
 )
@@ -38,17 +38,17 @@ _FILTERING = (
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """What facts of a kind say, and their commands. A fact that the lab never wants has only `remove`."""
+    """The description and commands of a kind of fact. A kind that the table never wants has only `remove`."""
 
     words: str
     make: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
-    label: str = "surplus"  # what status calls one that is not wanted
+    label: str = "surplus"  # of a fact that is not wanted, in the output of status
 
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that is so, or must be so, on the host or in a namespace."""
+    """One property of the host or of a namespace, live or wanted."""
 
     kind: Kind
     place: str = HOST
@@ -80,18 +80,18 @@ BRIDGE = Kind(
     "bridge {link}, MAC {value}",
     make=(
         f"ip link add name {{link}} group {LINK_GROUP} address {{value}} type bridge",
-        *([f"ip link set dev {{link}}{_QUIET}"] if _QUIET else []),
+        *([f"ip link set dev {{link}}{_NO_IPV6}"] if _NO_IPV6 else []),
     ),
     remove=("ip link del dev {link}",),
 )
 TABLE = Kind("{value} as the table of bridge {link}", make=('ip link set dev {link} alias "cnet {value}"',))
-ALIAS = Kind('alias "{value}" of bridge {link}')  # the making of TABLE replaces it
+ALIAS = Kind('alias "{value}" of bridge {link}')  # setting TABLE replaces it
 NO_LINKLOCAL_LEARNING = Kind(
     "{link} learns nothing from link-local frames and IGMP",
     make=("ip link set dev {link} type bridge no_linklocal_learn 1 mcast_snooping 0",),
 )
 FILTERED = Kind(
-    "{link} hands its frames to the rules", make=(_FILTERING % (1, 1, 1),), remove=(_FILTERING % (0, 0, 0),)
+    "{link} passes its frames to iptables", make=(_FILTERING % (1, 1, 1),), remove=(_FILTERING % (0, 0, 0),)
 )
 BRIDGE_ADDRESS = Kind(
     "address {value} on bridge {link}",
@@ -102,7 +102,7 @@ UP = Kind("{link} is up", make=("ip link set dev {link} up",))
 UP_INSIDE = Kind("{link} is up in namespace {place}", make=("{ip} link set dev {link} up",))
 
 NAMESPACE = Kind("namespace {place}", make=("ip netns add {place}",), remove=("ip netns del {place}",))
-# Its loopback's alias, by which a namespace is the lab's also when its veth pair is cut.
+# The alias of its loopback identifies a namespace of the lab even if its veth pair was deleted.
 MARK = Kind(
     'alias "cnet {place}", the lab\'s mark, on lo in namespace {place}',
     make=('{ip} link set dev lo up alias "cnet {place}"',),
@@ -114,33 +114,33 @@ VETH = Kind(
     ),
     remove=("ip link del dev {peer}",),
 )
-# A port's alias is the name of the namespace at its other end: by that a namespace is the lab's, in whatever table.
+# A port's alias is the name of the namespace at its other end: it identifies the lab's namespaces for any table.
 PORT = Kind(
     "{link} is a port of bridge {bridge}",
-    make=(f'ip link set dev {{link}}{_QUIET} master {{bridge}} alias "cnet {{detail}}"',),
+    make=(f'ip link set dev {{link}}{_NO_IPV6} master {{bridge}} alias "cnet {{detail}}"',),
 )
-DEAF = Kind(
-    "the host takes no packet that enters by {link} itself", make=(f"sysctl -qw {' '.join(PORT_SYSCTLS)}",)
+CLOSED_PORT = Kind(
+    "the host accepts no packet from port {link} itself", make=(f"sysctl -qw {' '.join(PORT_SYSCTLS)}",)
 )
 NO_LEARNING = Kind(
     "{link} learns no MAC, gets no frame for an unknown MAC",
     make=("ip link set dev {link} type bridge_slave learning off flood off fdb_flush",),
 )
-# Sticky, or another port that learns would move it.
+# Sticky: otherwise the entry moves to another port that learns the MAC.
 FORWARD = Kind(
     "{bridge} forwards frames for {value} to {link}",
     make=("bridge fdb replace {value} dev {link} master static sticky",),
     remove=("bridge fdb del {value} dev {link} master",),
 )
 HAIRPIN = Kind(
-    "{link} sends back what it received, when that is asked for",
+    "{link} may send a frame back to its sender (hairpin)",
     make=("ip link set dev {link} type bridge_slave hairpin on",),
     remove=("ip link set dev {link} type bridge_slave hairpin off",),
 )
 ADDRESS = Kind(
     "address {value} on {link} in namespace {place}",
     make=(
-        *([f"{{ip}} link set dev {{link}}{_QUIET}"] if _QUIET else []),
+        *([f"{{ip}} link set dev {{link}}{_NO_IPV6}"] if _NO_IPV6 else []),
         "{ip} addr add {value} brd + dev {link}",
     ),
     remove=("{ip} addr del {value} dev {link}",),
@@ -151,8 +151,8 @@ ROUTE = Kind(
     remove=("{ip} route del default {value}",),
 )
 
-# Never wanted: what somebody added or deleted, or a killed run left.
-STALE = Kind("/run/netns/{place} is a file and no namespace", remove=("ip netns del {place}",))
+# Never wanted: manual changes, and leftovers of a killed run.
+STALE = Kind("/run/netns/{place} is a file, not a namespace", remove=("ip netns del {place}",))
 OWN_ROUTE = Kind(
     "route that is not in the table, in namespace {place}: {value}", remove=("{ip} route del {value}",)
 )
@@ -164,7 +164,7 @@ NO_RULE = Kind(
     remove=("{ip} rule add priority {value} table {peer}",),
     label="missing",
 )
-UNCONNECTED = Kind(  # made again, the address brings its routes
+UNCONNECTED = Kind(  # adding the address again restores its routes
     "{link} {where} has an address {value} without its routes", remove=("{ip} addr del {value} dev {link}",)
 )
 ISOLATED = Kind(
@@ -182,7 +182,7 @@ NOT_FORWARDING = Kind(
 NEIGHBOUR = Kind(
     "permanent neighbour on {link} {where}: {value} at {peer}", remove=("{ip} neigh del {value} dev {link}",)
 )
-# Of a link, where it is not the kernel's.
+# Of a link, if it is not the kernel's default.
 MTU = Kind(
     "MTU {value} on {link} {where}",
     make=("{ip} link set dev {link} mtu {value}",),
@@ -203,14 +203,14 @@ LEGACY_TABLE = Kind(
 def mac_of(address: IPv4Address) -> str:
     """Return the MAC of an interface with this address (02: locally administered).
 
-    A node has the same MAC each time it is made, so no neighbour's ARP cache is ever wrong; and a bridge with a MAC of
-    its own does not take another with each port.
+    A node keeps its MAC when it is made again, so ARP caches stay valid. A bridge with a fixed MAC does not change it
+    when a port is added.
     """
     return "02:42:" + address.packed.hex(":")
 
 
 def wanted_facts(topology: Topology, is_filtered: bool) -> list[Fact]:
-    """Return what the table wants, in the order in which it is made; is_filtered: a policy is in force."""
+    """Return the wanted facts, in the order in which they are made; is_filtered: a policy is in force."""
     return [
         *(fact for bridge in topology.bridges for fact in _bridge_facts(topology, bridge, is_filtered)),
         *(fact for node in topology.nodes for fact in _node_facts(topology, node)),
@@ -226,7 +226,7 @@ def _bridge_facts(topology: Topology, bridge: Bridge, is_filtered: bool) -> Iter
     yield Fact(TABLE, link=name, value=str(topology.path))
     yield Fact(BRIDGE_ADDRESS, link=name, value=str(address))
     yield Fact(UP, link=name)
-    # The kernel gives a bridge the smallest MTU of its ports until somebody sets it.
+    # The kernel gives a bridge the smallest MTU of its ports unless its MTU was set.
     mtu = min((node.mtu or KERNEL_MTU for node in topology.nodes if node.bridge == name), default=KERNEL_MTU)
     if mtu != KERNEL_MTU:
         yield Fact(MTU, link=name, value=str(mtu))
@@ -246,7 +246,7 @@ def _node_facts(topology: Topology, node: Node) -> Iterator[Fact]:
         yield Fact(MTU, HOST, port, value=str(node.mtu))
         yield Fact(MTU, place, interface, value=str(node.mtu))
     yield Fact(PORT, link=port, bridge=bridge, detail=place)
-    yield Fact(DEAF, link=port)
+    yield Fact(CLOSED_PORT, link=port)
     yield Fact(NO_LEARNING, link=port, bridge=bridge)
     yield Fact(FORWARD, link=port, bridge=bridge, value=mac)
     if topology.publishes_in(place):

@@ -1,4 +1,4 @@
-"""The facts inside a namespace, and what somebody added to a link of the lab or deleted there."""
+"""Read the facts inside a namespace, and manual changes to links of the lab."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def facts_inside(state: State, held: list[Object], is_marked: bool) -> Iterator[
 
 
 def is_new(state: State) -> bool:
-    """Decide whether a namespace is as `ip netns add` makes it: the kernel's links, all down, and nothing else."""
+    """Decide whether a namespace is unchanged since `ip netns add`: the kernel's links, all down, and nothing else."""
     return not (
         any("UP" in link["flags"] or link["addr_info"] or "ifalias" in link for link in state.links)
         or {link["ifname"] for link in state.links} - _KERNEL_LINKS
@@ -54,7 +54,7 @@ def is_new(state: State) -> bool:
 
 
 def facts_on_links(state: State, links: list[Object]) -> Iterator[Fact]:
-    """Yield what somebody added to some links of a namespace or the host, or deleted there."""
+    """Yield manual changes to some links of a namespace or the host."""
     for link in links:
         place, name = state.name, link["ifname"]
         if link["mtu"] != kinds.KERNEL_MTU:
@@ -75,7 +75,7 @@ def facts_on_links(state: State, links: list[Object]) -> Iterator[Fact]:
 
 
 def _unconnected(state: State, link: Object) -> Iterator[str]:
-    """Yield the addresses of a link that is up whose routes, which the kernel made, are gone."""
+    """Yield addresses whose routes, made by the kernel, were deleted; the link is up."""
     own = [route for route in state.routes if route.get("dev") == link["ifname"]]
     for address in ipv4(link) if "UP" in link["flags"] else ():
         local = address["local"]
@@ -108,7 +108,7 @@ def _routing(state: State) -> Iterator[Fact]:
 
 
 def is_kernel_rule(rule: Object) -> bool:
-    """Decide whether a routing rule is one that each namespace begins with."""
+    """Decide whether a routing rule is one of those that each new namespace has."""
     plain = {key: value for key, value in rule.items() if key != "protocol"}
     return plain == {"priority": rule["priority"], "src": "all", "table": _KERNEL_RULES.get(rule["priority"])}
 

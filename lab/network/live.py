@@ -1,4 +1,4 @@
-"""The facts of the kernel: what is up of the lab, and what somebody added to it, took from it, or put in its way."""
+"""Read the lab's facts from the kernel, with manual changes to the lab and foreign objects that have its names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.topology import LINK_GROUP, OUTSIDE_NAMESPACE, Topology, TopologyError,
 
 @dataclass(frozen=True)
 class Live:
-    """What is up: the host, the lab's facts in the order in which things are made, and names that are not the lab's."""
+    """The host, the lab's facts in the order in which they are made, and names that are not the lab's."""
 
     host: HostState
     facts: list[Fact]
@@ -25,11 +25,11 @@ class Live:
 
 
 def read_live(topology: Topology | None) -> Live:
-    """Read what is up, of this table and of those that the bridges name. Raises ReadError."""
+    """Read the live facts of this table and of the tables that the bridges name. Raises ReadError."""
     try:
         return _read_once(topology)
     except ReadError:
-        return _read_once(topology)  # a proof that ran has just removed its namespace
+        return _read_once(topology)  # a proof that ended meanwhile has deleted its namespace
 
 
 def _read_once(topology: Topology | None) -> Live:
@@ -41,7 +41,7 @@ def _read_once(topology: Topology | None) -> Live:
 
 @dataclass(frozen=True)
 class _Names:
-    """The names in /run/netns: holders of an end of the lab's; others with a name of a table; files; symbolic links."""
+    """The names in /run/netns: holders have an end of the lab's veth pairs, others only a name of a table."""
 
     holders: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -52,9 +52,9 @@ class _Names:
 def _sort_names(host: HostState, topology: Topology | None) -> _Names:
     """Sort the names of namespaces.
 
-    One is a holder when the host gives it the number (netnsid) that a port of the lab names as its other end's, and the
-    port's alias is that name: the same namespace may have other names, which are not the lab's. `ip netns add` makes a
-    file first: one that was killed leaves a file that never became a namespace. `ip netns del` would follow a link.
+    A holder is the namespace at the other end of a port of the lab (same netnsid), under the name in the port's alias;
+    the same namespace may have other names, which are not the lab's. `ip netns add` creates a file first, so a killed
+    run can leave a file without a namespace (stale). `ip netns del` would follow a symbolic link.
     """
     names, known = _Names(), _known_names(host, topology)
     aliases: dict[int, set[str]] = defaultdict(set)
@@ -67,7 +67,7 @@ def _sort_names(host: HostState, topology: Topology | None) -> _Names:
         if os.path.islink(path):
             if is_known:
                 names.symbolic_links.append(name)
-        elif f"cnet {name}" in ends or (ends and is_known):  # a port may be made before it has its alias
+        elif f"cnet {name}" in ends or (ends and is_known):  # a new port may not have its alias yet
             names.holders.append(name)
         elif is_known:
             (names.others if _is_namespace(path) else names.stale).append(name)
@@ -82,7 +82,7 @@ def _is_namespace(path: str) -> bool:
 
 
 def _known_names(host: HostState, topology: Topology | None) -> set[str]:
-    """Return the namespaces of the table and of all tables that are up; none of a table that is not valid by now."""
+    """Return the namespaces of the table and of all tables that are up; skip a table that is not valid any more."""
     known = {OUTSIDE_NAMESPACE} | ({node.namespace for node in topology.nodes} if topology else set())
     aliases = {link.get("ifalias", "") for link in _links_of_lab(host)}
     for table in {alias.removeprefix("cnet ") for alias in aliases if alias.startswith("cnet /")}:
@@ -99,16 +99,16 @@ def _links_of_lab(host: HostState) -> list[Object]:
 
 
 class _Reader:
-    """Joins the links of the host with those in namespaces: the ends of a veth pair name each other by index.
+    """Joins the links of the host with those in namespaces: each end of a veth pair has the index of the other.
 
-    The host's end also names the namespace by its number. A namespace of a table that holds no such end (a link was
-    cut, a run was killed) is the lab's if it has the mark, or if nobody has used it since it was made. Links that
-    somebody added inside a namespace are not the lab's.
+    The host's end also has the netnsid of the namespace. A namespace of a table without such an end (a link was
+    deleted, a run was killed) is the lab's if it has the mark, or if it is unchanged since it was made. Links that were
+    added inside a namespace are not the lab's.
     """
 
     def __init__(self, host: HostState, states: list[State]) -> None:
         self.host, self.states, self.links = host, states, _links_of_lab(host)
-        numbers = {each["name"]: each.get("id") for each in host.namespaces}
+        numbers = {namespace["name"]: namespace.get("id") for namespace in host.namespaces}
         ports = {(link.get("link_netnsid"), link.get("link_index"), link["ifindex"]) for link in self.links}
         self.ends: dict[tuple[object, ...], tuple[str, Object]] = {}
         self.held: dict[str, list[Object]] = {state.name: [] for state in states}
@@ -123,7 +123,7 @@ class _Reader:
         """Return all facts, in the order in which things are made."""
         found = [Fact(kinds.STALE, name) for name in names.stale]
         if topology:
-            found += deaf_ports(node.bridge_interface for node in topology.nodes)
+            found += closed_ports(node.bridge_interface for node in topology.nodes)
         for link in self.links:
             is_bridge = link.get("linkinfo", {}).get("info_kind") == "bridge"
             found += self._bridge(link) if is_bridge else self._port(link)
@@ -196,12 +196,12 @@ def is_marked(state: State) -> bool:
     return any(link.get("ifalias") == f"cnet {state.name}" for link in loopbacks)
 
 
-def deaf_ports(ports: Iterable[str]) -> Iterator[Fact]:
-    """Yield the ports at which the host takes no packet."""
+def closed_ports(ports: Iterable[str]) -> Iterator[Fact]:
+    """Yield the ports from which the host accepts no packet."""
     for port in dict.fromkeys(ports):
         settings = [setting.format(link=port).split("=") for setting in kinds.PORT_SYSCTLS]
         if all(_sysctl(key) == value for key, value in settings):
-            yield Fact(kinds.DEAF, HOST, port)
+            yield Fact(kinds.CLOSED_PORT, HOST, port)
 
 
 def _sysctl(key: str) -> str:

@@ -1,4 +1,4 @@
-"""The difference between what the table wants and what is up, and the commands that make it go away."""
+"""Compute the difference between the table and the kernel, and the commands that remove it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Difference:
 
 
 def difference(wanted: list[Fact], live: list[Fact]) -> Difference:
-    """Compare what the table wants with what is up."""
+    """Compare the wanted facts with the live ones."""
     known_wanted, known_live = set(wanted), set(live)
     return Difference(
         [fact for fact in wanted if fact not in known_live],
@@ -29,8 +29,8 @@ def difference(wanted: list[Fact], live: list[Fact]) -> Difference:
 
 
 def commands_to_make(missing: list[Fact]) -> list[str]:
-    """Return the commands for what is missing."""
-    marked = {fact.place for fact in missing if fact.kind is kinds.MARK}  # by a command that also sets lo up
+    """Return the commands that make the missing facts."""
+    marked = {fact.place for fact in missing if fact.kind is kinds.MARK}  # its command also sets lo up
     return in_order(
         fact.format(command)
         for fact in missing
@@ -40,7 +40,7 @@ def commands_to_make(missing: list[Fact]) -> list[str]:
 
 
 def commands_to_remove(found: Difference) -> list[str]:
-    """Return the commands for what is surplus; what is removed takes along what depends on it."""
+    """Return the commands that remove surplus facts; a fact that depends on a removed object needs none."""
     unmarked = {fact.place for fact in found.missing if fact.kind is kinds.MARK}
     places, links = _removed(found.surplus)
     commands = []
@@ -48,7 +48,7 @@ def commands_to_remove(found: Difference) -> list[str]:
         if _is_removed_itself(fact) or not _depends_on(fact, places, links):
             commands += [fact.format(command) for command in fact.kind.remove]
         if fact.kind is kinds.VETH and fact.place in unmarked:
-            # Without its veth pair the namespace would not be known as the lab's.
+            # Without its veth pair, only the mark identifies the namespace as the lab's.
             commands += [fact.format(command) for command in kinds.MARK.make]
     return in_order(commands)
 
@@ -74,7 +74,7 @@ def _depends_on(fact: Fact, places: set[str], links: set[tuple[str, str]]) -> bo
 
 
 def in_order(commands: Iterable[str]) -> list[str]:
-    """Sort commands as they are run: the host's by tool, then those of each namespace together; each once."""
+    """Sort commands and drop duplicates: first the host's by tool, then those of each namespace together."""
     unique = list(dict.fromkeys(commands))
     namespaces: dict[str, int] = {}
     for command in unique:

@@ -1,6 +1,6 @@
 """Read the state of the host and of namespaces: ip(8) and bridge(8) as JSON, qdiscs and firewall chains by netlink.
 
-`tc` and `nft` would be two more processes for each node. It imports only what is quick to load.
+`tc` and `nft` would be two more processes for each node. Import only modules that load quickly.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class State:
 
 @dataclass(frozen=True)
 class HostState(State):
-    """The host's, with its named namespaces and the static entries of its bridges' forwarding tables."""
+    """The state of the host, with its named namespaces and the static entries of its bridges' forwarding tables."""
 
     namespaces: list[Object] = field(default_factory=list)
     entries: list[Object] = field(default_factory=list)
@@ -51,7 +51,7 @@ def read_host() -> HostState:
     fdb = _start("bridge", "-j", "fdb", "show", "state", "static")
     shown = _finish(_start("ip", "-j", "-d", "-batch", "-", text=f"{_SHOW}netns list\n"))
     if len(shown) < 4:  # noqa: PLR2004 - without namespaces ip prints no fifth list
-        raise ReadError("ip does not show the host's addresses, routes, routing rules and neighbours")
+        raise ReadError("ip did not print the host's addresses, routes, routing rules and neighbours")
     namespaces = shown[4] if len(shown) > 4 else []  # noqa: PLR2004
     found = _finish(fdb)
     links, routes, rules, neighbours = shown[:4]
@@ -75,8 +75,8 @@ def read_namespaces(names: list[str]) -> Iterator[State]:
             running.append((name, started, netlink.qdiscs(), netlink.chains() + netlink.legacy_tables()))
             if len(running) > _MAX_PROCESSES:
                 yield _state(*running.pop(0))
-        for each in running:
-            yield _state(*each)
+        for process in running:
+            yield _state(*process)
     finally:
         netlink.enter(f"/proc/self/fd/{own}")
         os.close(own)

@@ -21,16 +21,16 @@ def compare(saved: Mapping[str, str], chains: str, wanted: Iterable[str]) -> str
     """Return the assignments; `saved` is what TOOL-save printed, by tool. Raises CannotLoadError."""
     lines = list(wanted)
     changes: list[str] = []
-    said: list[str] = []
+    messages: list[str] = []
     totals = {"LIVE_RULES": 0, "WANTED_RULES": 0}
     for tool, text in saved.items():
         of_tool = (line.removeprefix(f"{tool} ") for line in lines if line.startswith(f"{tool} "))
-        should, live = canonical_rules(of_tool, tool, chains), own_rules(text, chains)
-        changes.append(f"[{tool}]={quote(change(should, live, tool))}")
-        said += differences(should, live)
+        desired, live = canonical_rules(of_tool, tool, chains), own_rules(text, chains)
+        changes.append(f"[{tool}]={quote(change(desired, live, tool))}")
+        messages += differences(desired, live)
         totals["LIVE_RULES"] += live.count()
-        totals["WANTED_RULES"] += should.count()
-    assignments = {"CHANGE": f"({' '.join(changes)})", "DIFFERENCES": quote("\n".join(said)), **totals}
+        totals["WANTED_RULES"] += desired.count()
+    assignments = {"CHANGE": f"({' '.join(changes)})", "DIFFERENCES": quote("\n".join(messages)), **totals}
     return "\n".join(f"{name}={value}" for name, value in assignments.items())
 
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         print(compare(saved, chains, sys.stdin.read().splitlines()))
     except CannotLoadError as error:
-        print(f"the kernel does not take the rules: {error}", file=sys.stderr)
+        print(f"the kernel rejects the rules: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Compare the lab's wanted rules with the live ones, and write what changes the one into the other.
+"""Compare the lab's wanted rules with the live ones, and write the restore input that makes them equal.
 
 A chain of the lab is CNET-*. A rule in a chain of the host is the lab's if it jumps to such a chain: a hook. Nothing
 else is ever changed. A hook is the first rule of its chain, so rules of others before it are a difference.
@@ -129,7 +129,7 @@ class _Reader:
             self._others.setdefault((chain, follows_docker), []).append(line)
 
     def finish(self) -> OwnRules:
-        """Forget what follows Docker's jump to DOCKER-USER in tables where that chain has a hook too."""
+        """Ignore rules after Docker's jump to DOCKER-USER in tables where that chain has a hook too."""
         hooked = {hook.table for hook in self._found.hooks if hook.chain == _DOCKER_USER}
         self._found.behind = [
             behind for behind in self._found.behind if not (behind.follows_docker and behind.table in hooked)
@@ -143,7 +143,7 @@ class _Reader:
 def canonical_rules(wanted: Iterable[str], tool: str, chains: str) -> OwnRules:
     """Return wanted rules ("TABLE -A CHAIN ...") as the tool's save command writes them.
 
-    Load them into a network namespace that ends at once, so that a rule that cannot be loaded is found here and not on
+    Load them into a temporary network namespace first, so that a rule that the kernel rejects fails there and not on
     the host. Raises CannotLoadError.
     """
     tables: dict[str, list[str]] = {}
@@ -177,8 +177,8 @@ def _restore_table(table: str, rules: list[str], tool: str) -> str:
 def change(wanted: OwnRules, live: OwnRules, tool: str) -> str:
     """Return the input of one `TOOL-restore --noflush`; nothing if there is no difference.
 
-    A chain that is as wanted is left alone, so its counters go on. A missing hook becomes the first rule of its chain;
-    one that is behind rules of others is deleted and inserted again. The order of hooks in a chain is no difference.
+    A chain that is as wanted does not change, so it keeps its counters. A missing hook becomes the first rule of its
+    chain; a hook behind rules of others is deleted and inserted again. The order of hooks in a chain is no difference.
     """
     tables = dict.fromkeys((*wanted.tables(), *live.tables()))
     found = {

@@ -1,4 +1,4 @@
-"""Read the chains of iptables-save into the words of lab.ruleset.model. Pure."""
+"""Convert the chains of iptables-save to those of lab.ruleset.model. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Read what `nft -j list ruleset` prints into the words of lab.ruleset.model.
+"""Convert the output of `nft -j list ruleset` to the chains of lab.ruleset.model.
 
-libnftables-json(5) has the format.
+libnftables-json(5) describes the format.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class _Reader:
                 yield from _step(rule, (*conditions, *self._of_maps(table, value)), kind, value)
 
     def _of_maps(self, table: str, value: Any) -> Iterator[Condition]:
-        """Yield the keys of maps of addresses or ports: what is not a key is not translated."""
+        """Yield the keys of maps of addresses or ports: only packets with such a key are translated."""
         for part in value.values() if isinstance(value, dict) else ():
             if isinstance(part, dict) and "map" in part:
                 keys = [key for key, _ in self._elements(table, part["map"]["data"])]
@@ -152,7 +152,7 @@ class _Reader:
             yield _OTHER  # which parts belong together
 
     def _values(self, table: str, right: Any, at: int) -> Iterator[str]:
-        """Yield what is compared with, as text; of a row, part `at`."""
+        """Yield the values on the right side as text; of a row, those of part `at`."""
         if isinstance(right, str) and right.startswith("@"):
             right = self._elements(table, right)
         if isinstance(right, list):

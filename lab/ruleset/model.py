@@ -1,4 +1,4 @@
-"""What a rule of iptables or nft asks of a packet and does with it, in the same words for both tools."""
+"""What a rule of iptables or nft matches, and what it does, in the same terms for both tools."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Field(StrEnum):
     DESTINATION_TYPE = "type of the destination"
     STATE = "state of the connection"
     FAMILY = "family"  # ip or ip6
-    OTHER = "other"  # not read: it may hold or not
+    OTHER = "other"  # not read: it may match or not
 
 
 class Action(StrEnum):

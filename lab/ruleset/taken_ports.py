@@ -1,12 +1,12 @@
-"""Find rules of others that already forward a port of the host, whichever tool made them.
+"""Find foreign rules, of any tool, that already forward a port of the host.
 
     python3 -m lab.ruleset.taken_ports PORT/PROTOCOL...
 
 Print the first port that a rule forwards as PORT/PROTOCOL, RULE and the COMMAND that removes the rule, separated by
 tabs; print nothing when all ports are free.
 
-Follow a packet to each of the host's addresses through the chains. A condition that is not known may hold or not:
-assume that it holds where the rule forwards, and that it does not where the rule ends the walk.
+Follow a packet to each of the host's addresses through the chains. An unknown condition may match or not:
+assume that it matches if the rule forwards, and that it does not if the rule ends the walk.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lab.ruleset.model import Action, Chains, Condition, Field, Step
 _HOOKS = ("PREROUTING", "OUTPUT")
 _FAMILIES = ("ip", "inet")
 _ENDS = (Action.ACCEPT, Action.BLOCK)
-Known = bool | None  # None: it may hold or not
+Known = bool | None  # None: it may match or not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Packet:
     port: int
 
 
-def first_taker(chains: Chains, packet: Packet) -> Step | None:
+def first_forwarding_step(chains: Chains, packet: Packet) -> Step | None:
     """Return the first step that may forward the packet."""
     for base in chains.bases:
         if base.hook in _HOOKS and base.family in _FAMILIES:
@@ -127,7 +127,7 @@ def main(ports: Sequence[str]) -> int:
     own = [IPv4Address(one["local"]) for link in json.loads(links) for one in link.get("addr_info", ())]
     for port, address, chains in product(ports, own, found):
         number, protocol = port.split("/")
-        step = first_taker(chains, Packet(protocol=protocol, address=address, port=int(number)))
+        step = first_forwarding_step(chains, Packet(protocol=protocol, address=address, port=int(number)))
         if step:
             print("\t".join(map(on_one_line, (port, step.rule.text, step.rule.removal))))
             return 0

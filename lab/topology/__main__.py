@@ -3,7 +3,7 @@
 python3 -m lab.topology dump [TABLE]    the table, columns in standard order, one tab between them
 python3 -m lab.topology check [TABLE]   silent when valid; else FILE:LINE: COLUMN: reason, exit 1
 python3 -m lab.topology bash [TABLE]    the table as bash arrays, for scripts/topology.sh
-python3 -m lab.topology own SCRIPT      the commands that change a copy of the table by sed, and bring it up
+python3 -m lab.topology own SCRIPT      print the commands that change a copy of the table by sed and bring it up
 python3 -m lab.topology running         the tables of the running lab, one a line
 python3 -m lab.topology help
 
@@ -103,7 +103,7 @@ _FORMATS: dict[str, Callable[[Topology], str]] = {"dump": dump, "check": lambda 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return 0, 1 if the table is not valid, 2 for bad usage.
 
-    A script that calls this gives its own name, SCRIPT, for what is wrong.
+    A script that calls this sets SCRIPT to its own name, for error messages.
     """
     command, table = [*arguments, "", ""][:2]
     name = os.environ.get("SCRIPT", "topology.py")
@@ -127,8 +127,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _behave_like_a_shell_script() -> None:
-    """End silently when the reader of a pipe has gone; print paths byte for byte."""
+def _set_shell_conventions() -> None:
+    """End silently when a pipe's reader closes it; print paths byte for byte."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -136,5 +136,5 @@ def _behave_like_a_shell_script() -> None:
 
 
 if __name__ == "__main__":
-    _behave_like_a_shell_script()
+    _set_shell_conventions()
     sys.exit(main(sys.argv[1:]))

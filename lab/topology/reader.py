@@ -1,4 +1,4 @@
-"""Read a topology table and check every value: what is wrong is refused as `FILE:LINE: COLUMN: reason`."""
+"""Read a topology table and check every value; errors have the form `FILE:LINE: COLUMN: reason`."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class TopologyReader(TableReader):
         return Topology(self.path, tuple(self.bridges.values()), tuple(self.nodes))
 
     def add_row(self) -> None:
-        """Check the line that was read last and keep what it describes."""
+        """Check the current line and add its bridge or node."""
         self.check_unique("name", self.row["name"])
         self.check_unique("address", self.row["address"].rpartition("/")[0] or self.row["address"])
         match self.row["kind"]:
@@ -129,7 +129,7 @@ class TopologyReader(TableReader):
         row = self.row
         self._check_name("name", row["name"])
         if row["name"] in RESERVED_NAMES:
-            self.refuse("name", f'"{row["name"]}" is kept for what is outside the lab')
+            self.refuse("name", f'"{row["name"]}" is reserved for destinations outside the lab')
         self._check_name("namespace", row["namespace"])
         self._check_reserved("namespace", row["namespace"])
         self._check_interface("interface", row["interface"])
@@ -138,7 +138,7 @@ class TopologyReader(TableReader):
         self._check_wire()
 
     def _check_wire(self) -> None:
-        """Refuse a second wire: nodes that share a namespace are addresses on the same one."""
+        """Refuse a second wire: nodes that share a namespace are addresses on the same wire."""
         wire = tuple(
             self.row[column] for column in ("namespace", "interface", "bridge_interface", "bridge", "mtu")
         )
@@ -155,31 +155,31 @@ class TopologyReader(TableReader):
         if len(name) > _MAX_INTERFACE_LENGTH:
             self.refuse(
                 column,
-                f'"{name}" has {len(name)} characters, the kernel takes at most {_MAX_INTERFACE_LENGTH}',
+                f'"{name}" has {len(name)} characters, the kernel allows at most {_MAX_INTERFACE_LENGTH}',
             )
         if not _INTERFACE.fullmatch(name):
             self.refuse(column, f'"{name}" is not an interface name: letters, digits, - _ and .')
         if name in KERNEL_NAMES:
-            self.refuse(column, f'"{name}" is kept by the kernel')
+            self.refuse(column, f'"{name}" is reserved by the kernel')
         self._check_reserved(column, name)
 
     def _check_reserved(self, column: str, name: str) -> None:
         if name == OUTSIDE_NAMESPACE:
-            self.refuse(column, f'"{name}" is kept for the outside that the proofs make')
+            self.refuse(column, f'"{name}" is reserved for the outside namespace of the proofs')
 
     def _checked_address(self) -> IPv4Interface:
         text = self.row["address"]
         if not _ADDRESS.fullmatch(text):
             self.refuse("address", f'"{text}" is not an IPv4 address with a prefix length from 1 to 30')
         if _NOT_A_HOST.fullmatch(text):
-            self.refuse("address", f"{text} is in 0/8, 127/8 or 224/3, where no host's address can be")
+            self.refuse("address", f"{text} is in 0/8, 127/8 or 224/3, which cannot be a host's address")
         address = IPv4Interface(text)
         if address.ip in (address.network.network_address, address.network.broadcast_address):
             self.refuse("address", f"{text} is the network's own or broadcast address, not a host's")
         if address.network.overlaps(OUTSIDE_NETWORK):
             self.refuse(
                 "address",
-                f"{text} overlaps with {OUTSIDE_NETWORK}, where the proofs put their outside (TEST-NET-2, RFC 5737)",
+                f"{text} overlaps with {OUTSIDE_NETWORK}, the outside network of the proofs (TEST-NET-2, RFC 5737)",
             )
         return address
 

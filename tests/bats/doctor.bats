@@ -386,7 +386,7 @@ wide_table() { # NODES, all on one bridge
   wide_table 1024 >wide.tsv
   TOPOLOGY=$PWD/wide.tsv in_sandbox 'doctor check subnets || status=$?; refused "would have 1024 ports"; exit "${status:-0}"'
   ((status == 1))
-  finds problem subnets 'bridge wide would have 1024 ports, the kernel takes 1023'
+  finds problem subnets 'bridge wide would have 1024 ports, the kernel allows 1023'
   wide_table 1023 >wide.tsv
   TOPOLOGY=$PWD/wide.tsv in_sandbox 'doctor check subnets limits'
   succeeds
@@ -413,7 +413,7 @@ wide_table() { # NODES, all on one bridge
   printf 'kind\tname\n' >bad.tsv
   TOPOLOGY=$PWD/bad.tsv in_sandbox 'doctor check table ports subnets'
   ((status == 1))
-  finds problem table "bad.tsv:1: namespace: the header line lacks"
+  finds problem table "bad.tsv:1: namespace: the column is missing"
   finds note skipped 'without a valid table: ports, subnets'
   finds_no problem '(ports|subnets)'
 }

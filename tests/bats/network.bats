@@ -21,7 +21,7 @@ on_a_host() { sandboxed "source tests/bats/inside_network.bash; $1"; }
     done
   '
   succeeds
-  says "network  9 nodes as $ROOT/topology/flat.tsv says"
+  says "network  9 nodes match $ROOT/topology/flat.tsv"
   [[ $output != *"does not reach"* ]]
 }
 
@@ -70,7 +70,7 @@ on_a_host() { sandboxed "source tests/bats/inside_network.bash; $1"; }
     "$ROOT/scripts/network.sh" status
   '
   succeeds
-  says "network  2 nodes as /run/two.tsv says"
+  says "network  2 nodes match /run/two.tsv"
 }
 
 @test "500 nodes come up, a second up is silent, and down takes them all away" {
@@ -87,7 +87,7 @@ on_a_host() { sandboxed "source tests/bats/inside_network.bash; $1"; }
     retry 10 unchanged /run/before
   '
   succeeds
-  says "network  500 nodes as /run/many.tsv says"
+  says "network  500 nodes match /run/many.tsv"
 }
 
 @test "names that are words of ip, or have dots in them, are names" {
@@ -345,7 +345,7 @@ END
     ip link del veth-redis-br
     drifted "missing  veth pair veth-redis-br (host) = veth-redis (namespace redis-cache), MAC 02:42:0a:00:00:32
 missing  veth-redis-br is a port of bridge br-app
-missing  the host takes no packet that enters by veth-redis-br itself
+missing  the host accepts no packet from port veth-redis-br itself
 missing  veth-redis-br learns no MAC, gets no frame for an unknown MAC
 missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br
 missing  veth-redis-br is up
@@ -425,7 +425,7 @@ surplus  default route dev veth-nginx in namespace nginx-lb"
     ip link set veth-redis-br type bridge_slave learning on
     drifted "missing  veth-redis-br learns no MAC, gets no frame for an unknown MAC"
     sysctl -qw net.ipv4.conf.veth-redis-br.arp_ignore=0
-    drifted "missing  the host takes no packet that enters by veth-redis-br itself"
+    drifted "missing  the host accepts no packet from port veth-redis-br itself"
     bridge fdb del 02:42:0a:00:00:3c dev veth-pg-br master
     drifted "missing  br-app forwards frames for 02:42:0a:00:00:3c to veth-pg-br"
     bridge fdb replace 02:42:0a:00:00:3c dev veth-redis-br master static sticky
@@ -490,7 +490,7 @@ missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br"
   on_a_host '
     network up >/dev/null
     ip link set veth-api-br mtu 400 # so small that the kernel takes IPv6 and its settings away
-    drifted "missing  the host takes no packet that enters by veth-api-br itself
+    drifted "missing  the host accepts no packet from port veth-api-br itself
 surplus  MTU 400 on br-app of the host
 surplus  MTU 400 on veth-api-br of the host"
     ip -n api-gateway link set veth-api mtu 9000
@@ -641,7 +641,7 @@ surplus  alias \"$alias\" of bridge br-app"
     silent network up
   '
   succeeds
-  says "network  9 nodes as /run/a b/changed.tsv says"
+  says "network  9 nodes match /run/a b/changed.tsv"
 }
 
 @test "down needs no table: it may be gone, or broken by now" {
@@ -748,7 +748,7 @@ surplus  alias \"$alias\" of bridge br-app"
     install -m 0 /dev/null /run/netns/product2
     fails network status >/run/said 2>/run/complaints
     [[ ! -s /run/complaints ]]
-    grep -qx "surplus  /run/netns/product2 is a file and no namespace" /run/said
+    grep -qx "surplus  /run/netns/product2 is a file, not a namespace" /run/said
     network up >/dev/null
     network status
     network down >/dev/null

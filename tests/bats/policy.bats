@@ -23,7 +23,7 @@ POLICED='source tests/bats/inside_policy.bash
     security/policy.sh up >/dev/null; security/policy.sh status
     ip link set br-app type bridge nf_call_iptables 0
     said=$(security/policy.sh status) && exit 1
-    [[ $said == *"br-app hands its frames to the rules"* ]]
+    [[ $said == *"br-app passes its frames to iptables"* ]]
     security/policy.sh up >/dev/null; security/policy.sh status
     security/policy.sh down >/dev/null
     uncounted /run/before
@@ -111,7 +111,7 @@ POLICED='source tests/bats/inside_policy.bash
     ip link set br-app type bridge nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0
     said=$(scripts/lab.sh status 2>&1) && exit 1
     grep -E "^missing +the whole policy: [0-9]{3} rules$" <<<"$said"
-    grep "^missing  br-app hands its frames to the rules" <<<"$said"
+    grep "^missing  br-app passes its frames to iptables" <<<"$said"
     [[ $(security/explain.sh redis-cache postgres-db 5432 --json | jq -r .outcome.kind) == "allowed, AGAINST the policy" ]]
     scripts/lab.sh network >/run/up 2>&1 || { cat /run/up; exit 1; }
     refute reaches redis-cache postgres-db 5432
@@ -130,7 +130,7 @@ POLICED='source tests/bats/inside_policy.bash
     printf "shadow\tredis-cache\tpostgres-db\ttcp\t5432\t-\taccept\twhy\n" | cat security/flat.tsv - >/run/bad.tsv
     POLICY=/run/bad.tsv fails_with 1 "/run/bad.tsv:$(wc -l </run/bad.tsv): verdict: \"shadow\"" security/policy.sh up || POLICY=/run/bad.tsv fails_with 1 "shadowed by line" security/policy.sh up
     printf "id\tfrom\n" >/run/bad.tsv
-    POLICY=/run/bad.tsv fails_with 1 "the header line lacks this column" security/policy.sh up
+    POLICY=/run/bad.tsv fails_with 1 "the column is missing from the header line" security/policy.sh up
     POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: no such policy file" security/policy.sh up
     state | grep -v "^#" | diff /run/before -
     ((seen > 0 && $(frames) >= seen))

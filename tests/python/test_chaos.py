@@ -288,7 +288,7 @@ def test_lines_that_are_no_samples_are_named_and_the_rest_is_judged(tmp_path: Pa
         Outcome.REFUSED,
     ]
     assert unread.counts.total() == 4
-    with pytest.raises(CsvError, match="no column id, customer_id"):
+    with pytest.raises(CsvError, match="missing id, customer_id"):
         report.read_orders(path, unread)
 
 

@@ -137,14 +137,14 @@ def test_every_kind_of_entry_is_read_with_its_protocol_and_state() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("something else", "a line that is no connection"),
-        ("tcp 6 431999 ESTABLISHED", "a line that is no connection"),
-        ("src=10.0.0.1 dst=10.0.0.2 src=10.0.0.2 dst=10.0.0.1", "a line that is no connection"),
-        (FOREIGN[0][:100], "a connection that is cut short"),
-        (FOREIGN[0][:115], "a connection that is cut short"),
-        (FOREIGN[0].replace("10.0.0.60", "10.0.0.600"), "a connection with an address or port that is none"),
-        (FOREIGN[0].replace("sport=4002", "sport=any"), "a connection with an address or port that is none"),
-        (FOREIGN[0].replace("dst=10.0.0.60", ""), "a connection that is cut short"),
+        ("something else", "a line that is not a connection"),
+        ("tcp 6 431999 ESTABLISHED", "a line that is not a connection"),
+        ("src=10.0.0.1 dst=10.0.0.2 src=10.0.0.2 dst=10.0.0.1", "a line that is not a connection"),
+        (FOREIGN[0][:100], "a truncated connection entry"),
+        (FOREIGN[0][:115], "a truncated connection entry"),
+        (FOREIGN[0].replace("10.0.0.60", "10.0.0.600"), "a connection with an invalid address or port"),
+        (FOREIGN[0].replace("sport=4002", "sport=any"), "a connection with an invalid address or port"),
+        (FOREIGN[0].replace("dst=10.0.0.60", ""), "a truncated connection entry"),
     ],
 )
 def test_a_line_that_is_no_connection_is_named_and_the_rest_is_counted(line: str, reason: str) -> None:
@@ -157,5 +157,5 @@ def test_what_was_not_read_is_in_the_report(tmp_path: Path) -> None:
     unread = Unread()
     list(connections(["odd"], unread))
     written = report(replace(snapshot(), unread=unread), tmp_path).with_suffix(".md").read_text()
-    assert "Not read: a line that is no connection, once (first at line 1)." in written
+    assert "Not read: a line that is not a connection, once (first at line 1)." in written
     assert "could not be read" not in report(snapshot(), tmp_path).with_suffix(".md").read_text()

@@ -29,12 +29,12 @@ def found(path: Path, content: bytes) -> tuple[list[tuple[str, int]], Unread]:
     ("line", "reason"),
     [
         (b"\0\0\0b,2\n", "a line with NUL bytes"),
-        (b'b,"2\n', "a line with an open quote"),
-        (b'"b"b,2\n', "a line with an open quote"),
+        (b'b,"2\n', "a line with an unclosed quote"),
+        (b'"b"b,2\n', "a line with an unclosed quote"),
         (b"b\xff,2\n", "a line with bytes that are not UTF-8"),
         (b"b\n", "a line with too few or too many fields"),
         (b"b,2,3\n", "a line with too few or too many fields"),
-        (b"b,two\n", "a line with a value that its column cannot have"),
+        (b"b,two\n", "a line with a value that is not valid for its column"),
         (b"b" * 300_000 + b",2\n", "a line that is too long"),
     ],
 )
@@ -47,7 +47,7 @@ def test_an_unreadable_line_is_named_and_the_rest_is_read(tmp_path: Path, line: 
 def test_a_last_line_without_its_end_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     rows, unread = found(tmp_path / "x.csv", b"name,count\na,1\nb,2")
     assert rows == [("a", 1)]
-    assert unread.first == {"a line that is cut short": "line 3"}
+    assert unread.first == {"a truncated line": "line 3"}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -61,7 +61,7 @@ def test_what_editors_make_of_a_file_is_read(tmp_path: Path, encoding: str, end:
 
 @pytest.mark.parametrize("content", [b"", b"name\n", b"\x89PNG\r\n\x1a\n\0\0", b"\xff\xfe\xd8\xd8\n"])
 def test_another_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(CsvError, match=r"x\.csv: line 1 is no heading with name,count: no column") as raised:
+    with pytest.raises(CsvError, match=r"x\.csv: line 1 is not a heading with name,count: missing") as raised:
         found(tmp_path / "x.csv", content)
     assert len(str(raised.value).splitlines()) == 1
 

@@ -261,7 +261,7 @@ def test_a_log_is_read_up_to_its_half_last_line_and_reported(tmp_path: Path) -> 
         "redis-cache did not answer from 2026-01-01 00:00:10 UTC for about 10 s (no answer in time)"
         in written
     )
-    assert "Not read: a line that is cut short, once (first at line 5)." in written
+    assert "Not read: a truncated line, once (first at line 5)." in written
     assert "| redis-cache | 3 | 66.66 % | 1.5 ms | 1,234.5 ms | 1,234.5 ms | 1 | about 10 s |" in written
 
 

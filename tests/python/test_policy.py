@@ -57,7 +57,7 @@ def table(*rows: str, header: str = "\t".join(COLUMNS)) -> str:
 
 REFUSED = {
     "an unknown column": (table(header="id\tcolour"), "1: colour: unknown column; known are id from to"),
-    "a missing column": (table(header="id\tfrom"), "1: to: the header line lacks this column"),
+    "a missing column": (table(header="id\tfrom"), "1: to: the column is missing from the header line"),
     "a NUL byte": (table(row())[:20] + "\0" + table(row()), "1: byte 21: a NUL byte"),
     "a carriage return": (table(row() + "\r"), "2: character"),
     "an unknown name": (table(row(from_="nobody")), '2: from: "nobody" is no node, program or bridge'),
@@ -302,6 +302,6 @@ def test_a_line_of_conntrack_that_is_no_connection_is_named_not_passed_over() ->
     )
     assert done.stdout == ""
     assert (
-        "not read: a line that is no connection, once (first at line 1); such connections are left as they are"
+        "not read: a line that is not a connection, once (first at line 1); such connections are left as they are"
         in done.stderr
     )

@@ -10,7 +10,7 @@ import pytest
 from lab.ruleset import from_iptables, from_nft
 from lab.ruleset.iptables import parse
 from lab.ruleset.model import Step
-from lab.ruleset.taken_ports import Packet, first_taker
+from lab.ruleset.taken_ports import Packet, first_forwarding_step
 
 PACKET = Packet(protocol="tcp", address=IPv4Address("203.0.113.1"), port=8080)
 PORT = {"payload": {"protocol": "tcp", "field": "dport"}}
@@ -18,7 +18,7 @@ PORT = {"payload": {"protocol": "tcp", "field": "dport"}}
 
 def _taker(*rules: str, command: str = "iptables") -> Step | None:
     text = "\n".join(["*nat", *(f"[0:0] {rule}" for rule in rules), "COMMIT"])
-    return first_taker(from_iptables.chains_of(parse(text), command), PACKET)
+    return first_forwarding_step(from_iptables.chains_of(parse(text), command), PACKET)
 
 
 def _saved(*rules: str) -> bool:
@@ -92,7 +92,7 @@ def _nft(*expressions: list[dict[str, Any]], sets: dict[str, list[Any]] | None =
             for at, expression in enumerate(expressions)
         ),
     ]
-    return first_taker(from_nft.chains_of(objects), PACKET) is not None
+    return first_forwarding_step(from_nft.chains_of(objects), PACKET) is not None
 
 
 def _match(left: Any, right: Any, operator: str = "==") -> dict[str, Any]:

@@ -208,9 +208,9 @@ NOT_A_NAME = "is not a name: letters, digits, - and _, at most 63 characters"
 NOT_AN_INTERFACE = "is not an interface name: letters, digits, - _ and ."
 WHITE_SPACE = "a space or other white space; columns are separated by tabs alone"
 NOT_ASCII = "neither a tab nor printable ASCII"
-OF_THE_PROOFS = "is kept for the outside that the proofs make"
-NO_HOST = "is in 0/8, 127/8 or 224/3, where no host's address can be"
-TOO_LONG = "has 16 characters, the kernel takes at most 15"
+OF_THE_PROOFS = "is reserved for the outside namespace of the proofs"
+NO_HOST = "is in 0/8, 127/8 or 224/3, which cannot be a host's address"
+TOO_LONG = "has 16 characters, the kernel allows at most 15"
 CARRIAGE_RETURN = "a carriage return; end lines in a line feed alone"
 BOM = "a byte order mark; save the file without it"
 UNKNOWN_COLUMN = f"unknown column; known are {' '.join(COLUMNS)}"
@@ -267,7 +267,7 @@ MALFORMED: dict[str, Case] = {
     "unknown column": (HEADER.replace("runs", "walks"), f"1: walks: {UNKNOWN_COLUMN}"),
     "a glob for a column": (HEADER.replace("runs", "*"), f"1: *: {UNKNOWN_COLUMN}"),
     "two names as one column": (HEADER.replace("runs", "kind-name"), f"1: kind-name: {UNKNOWN_COLUMN}"),
-    "missing column": (HEADER.removesuffix("\truns"), "1: runs: the header line lacks this column"),
+    "missing column": (HEADER.removesuffix("\truns"), "1: runs: the column is missing from the header line"),
     "column twice": (HEADER + "\tname", '1: name: "name" is already used in line 1'),
     "no header": (bridge(), f"1: br0: {UNKNOWN_COLUMN}"),
     # a row's shape
@@ -319,9 +319,9 @@ MALFORMED: dict[str, Case] = {
     "name as a command": (one(name="$(id)`id`"), f'3: name: "$(id)`id`" {NOT_A_NAME}'),
     "name with brackets and quotes": (one(name="a]b['\"\\"), f'3: name: "a]b[\'"\\" {NOT_A_NAME}'),
     "name of 64 characters": (one(name="n" * 64), f'3: name: "{"n" * 64}" {NOT_A_NAME}'),
-    "kept name host": (one(name="host"), '3: name: "host" is kept for what is outside the lab'),
-    "kept name world": (one(name="world"), '3: name: "world" is kept for what is outside the lab'),
-    "kept name any": (one(name="any"), '3: name: "any" is kept for what is outside the lab'),
+    "kept name host": (one(name="host"), '3: name: "host" is reserved for destinations outside the lab'),
+    "kept name world": (one(name="world"), '3: name: "world" is reserved for destinations outside the lab'),
+    "kept name any": (one(name="any"), '3: name: "any" is reserved for destinations outside the lab'),
     "no namespace": (one(namespace="-"), f'3: namespace: "-" {NOT_A_NAME}'),
     "namespace of a dot": (one(namespace="."), f'3: namespace: "." {NOT_A_NAME}'),
     "namespace of two dots": (one(namespace=".."), f'3: namespace: ".." {NOT_A_NAME}'),
@@ -337,9 +337,12 @@ MALFORMED: dict[str, Case] = {
     "interface with a colon": (one(interface="eth0:1"), f'3: interface: "eth0:1" {NOT_AN_INTERFACE}'),
     "interface of a dot": (one(interface="."), f'3: interface: "." {NOT_AN_INTERFACE}'),
     "bridge with a slash": (table(bridge("b/r")), f'2: name: "b/r" {NOT_AN_INTERFACE}'),
-    "interface lo": (one(interface="lo"), '3: interface: "lo" is kept by the kernel'),
-    "bridge_interface all": (one(bridge_interface="all"), '3: bridge_interface: "all" is kept by the kernel'),
-    "bridge default": (table(bridge("default")), '2: name: "default" is kept by the kernel'),
+    "interface lo": (one(interface="lo"), '3: interface: "lo" is reserved by the kernel'),
+    "bridge_interface all": (
+        one(bridge_interface="all"),
+        '3: bridge_interface: "all" is reserved by the kernel',
+    ),
+    "bridge default": (table(bridge("default")), '2: name: "default" is reserved by the kernel'),
     "namespace of the proofs": (
         one(namespace="cnet-outside"),
         f'3: namespace: "cnet-outside" {OF_THE_PROOFS}',
@@ -357,7 +360,7 @@ MALFORMED: dict[str, Case] = {
     "broadcast of all": (one(address="255.255.255.254/16"), f"3: address: 255.255.255.254/16 {NO_HOST}"),
     "network of the proofs": (
         one(address="198.51.100.129/25"),
-        "3: address: 198.51.100.129/25 overlaps with 198.51.100.0/24, where the proofs put their outside"
+        "3: address: 198.51.100.129/25 overlaps with 198.51.100.0/24, the outside network of the proofs"
         " (TEST-NET-2, RFC 5737)",
     ),
     "no address": (one(address="-"), f'3: address: "-" {LENGTHS}'),
@@ -573,7 +576,7 @@ class TestWhichTable:
         begin.mkdir(parents=True)
         for size, refusal in (
             (240, ""),
-            (241, "the path has 241 bytes, a rule's comment takes 240; move it"),
+            (241, "the path has 241 bytes, a rule's comment holds 240; move it"),
         ):
             table = begin / ("x" * (size - len(os.fsencode(begin)) - 1))
             table.write_text(TWO_NODES)
