@@ -164,7 +164,7 @@ bench-analysis: ## a million packets into tables, against tshark (BEFORE=COMMIT:
 test: ## all tests (bats and pytest), each on the real lab in a sandbox
 	@tests/run.sh
 
-test-full: ## the same, and whole: also what `make test` runs one part of each day
+test-full: ## all tests, also those of which `make test` runs one part each day
 	@tests/run.sh full
 
 lint: ## shellcheck, shfmt, ruff, mypy --strict

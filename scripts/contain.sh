@@ -72,7 +72,7 @@ exec_in() { # NODE COMMAND...
     env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/state LANG=C.UTF-8
     setsid setpriv --pdeathsig KILL --reuid "$user" --regid "$user" --clear-groups --no-new-privs
     --inh-caps -all --bounding-set -all -- "${@:2}")
-  # Never pass the terminal on: who has it open can type into root's shell (TIOCSTI, ioctl_tty(2)).
+  # Never pass the terminal on: a process that has it open can insert input for root's shell (TIOCSTI, ioctl_tty(2)).
   [[ ! -t 0 ]] || exec </dev/null
   if [[ -t 1 || -t 2 ]]; then
     { "${command[@]}" 2>&1 >&3 3>&- | cat >&2 3>&-; } 3>&1 | cat

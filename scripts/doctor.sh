@@ -4,7 +4,7 @@
 #   scripts/doctor.sh [check] [--json] [CHECK...]   run all checks, or only those named
 #   scripts/doctor.sh help                          this, and the list of checks
 #
-# One line for each finding, and below it the fix where there is something to do or to know:
+# One line for each finding, and below it the fix if there is one:
 #   ok        as it should be
 #   note      works, but there is something to know
 #   problem   `up` will fail; the exit status is 1
@@ -35,7 +35,7 @@ CHECKS='
 privileges  unshare                  root and its capabilities, or what the sandbox needs without root
 machine     -                        distribution, kernel, WSL2, container, cgroups, SELinux, clock
 space       table                    disk for the data, memory
-tools       -                        each program, its least version, its package
+tools       -                        each program, its minimum version, its package
 python      -                        Python 3.11, the virtual environment
 kernel      namespaces,ip,iptables,jq   namespaces, veth, bridge, NAT, matches and targets, each tried
 bridging    -                        br_netfilter: whether frames between nodes meet iptables
@@ -46,12 +46,12 @@ forwarding  ip,jq                    ip_forward, rp_filter, read-only /proc/sys
 ipv6        -                        on or off, and what that means for localhost
 uplink      ip,jq                    the default route and its MTU
 managers    pgrep,table,jq           NetworkManager, systemd-networkd
-namespaces  -                        whether names in /run/netns are seen by everyone, stale names
+namespaces  -                        whether all processes see the names in /run/netns, stale names
 resolver    table                    /etc/resolv.conf and /etc/netns
 limits      table                    connection tracking, neighbours
 table       -                        the topology table, and whether a lab is up already
 subnets     root,ip,jq,table         routes, interfaces and namespaces in the way, ports of a bridge
-ports       root,ip,jq,ss,conntrack,iptables,table   published ports that are taken, by whom
+ports       root,ip,jq,ss,conntrack,iptables,table   published ports that are in use, and by which program
 services    table                    what scripts/services.sh needs
 '
 TIMEOUT_SECONDS=${DOCTOR_TIMEOUT_SECONDS:-10} # for one check

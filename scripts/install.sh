@@ -5,7 +5,7 @@
 #   scripts/install.sh dev      the same, and what tests, linters and benchmarks need
 #   scripts/install.sh common   install services/common again if its sources changed
 #   scripts/install.sh down     remove the virtual environment; packages stay, other programs may need them
-#   scripts/install.sh status   name what is missing; 1 if anything is
+#   scripts/install.sh status   print what is missing; exit 1 if anything is
 #   scripts/install.sh help
 #
 # Servers that packages install are not started on the host: the lab starts its own, in namespaces.
@@ -59,7 +59,7 @@ can_install() { apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [^(]' >/dev
 # Use the distribution's Python: a user's own (pyenv, conda) is in a home folder that services cannot read.
 python() { if [[ -x /usr/bin/python3 ]]; then echo /usr/bin/python3; else command -v python3 || echo python3; fi; }
 
-# invoke-rc.d asks this program before it starts a server; 101 forbids it.
+# invoke-rc.d runs this program before it starts a server; exit status 101 forbids the start.
 START_POLICY=/usr/sbin/policy-rc.d
 START_POLICY_MARK='# cnet: while packages are installed; scripts/install.sh up removes this file'
 forbid_starting_servers() {
@@ -102,7 +102,7 @@ as_options() { # FILE...: those that exist, for pip
 
 pip_install() { run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
 
-# The environment keeps a digest of what was installed: if it is known, there is nothing to do.
+# The environment holds digests of the installed requirements: if the digest is among them, there is nothing to do.
 install_python() { # FILE...
   local tools services digest
   mapfile -t tools < <(as_options "$ROOT/requirements.txt" "$@")

@@ -41,7 +41,7 @@ prepare() { # COMMAND: all checks, before the first change
   take_lock
   step "check the machine"
   require_preconditions "$1"
-  name_foreign_rules >&2 || : # they may be harmless; the proof finds out
+  list_foreign_rules >&2 || : # they may be harmless; the proof shows it
   call network check
   call nat check
 }
@@ -95,7 +95,7 @@ up() {
   export PROOF_COUNTS=$RUN_DIR/proof-counts
   : >"$PROOF_COUNTS"
   prove_all || {
-    name_foreign_rules >&2
+    list_foreign_rules >&2
     return 1
   }
   print_next_steps
@@ -159,7 +159,7 @@ status() {
   need_lab
   export TOPOLOGY=$TABLE
   local output foreign status=0
-  exec {foreign}< <(name_foreign_rules) # at the same time
+  exec {foreign}< <(list_foreign_rules) # at the same time
   show_nodes
   show_rules
   show_drops

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Phase 1, the way in and out: masquerading, port forwarding, and what the host needs for both.
+# Phase 1: masquerading, port forwarding, and the host's settings for both.
 #
 #   out:  node -> bridge -> FORWARD -> POSTROUTING: source becomes the host's address
 #   in:   client -> host:8080 -> PREROUTING: destination becomes the node's -> FORWARD -> bridge
@@ -9,13 +9,13 @@
 # that it did not forward before: net.ipv4.ip_forward, which switches every interface, does not change.
 #
 #   scripts/nat.sh up       load the rules that are missing or differ, switch forwarding on
-#   scripts/nat.sh down     remove them all, restore each interface's forwarding
+#   scripts/nat.sh down     remove the rules, restore each interface's forwarding
 #   scripts/nat.sh status   print each difference; exit 1 if there is any
-#   scripts/nat.sh check    look for a taken port, change nothing
+#   scripts/nat.sh check    check that the published ports are free, change nothing
 #   scripts/nat.sh help
 #
-# The column `publishes` of the topology table says which ports are forwarded; lab/nat.py has the rules. DRY_RUN=1 only
-# prints the commands.
+# The column `publishes` of the topology table selects the ports; lab/nat.py has the rules. DRY_RUN=1 only prints the
+# commands.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
@@ -59,11 +59,11 @@ check_host_port() { # HOST_PORT PROTOCOL NODE
   local holder
   holder=$(ss -Hnlp "--$2" "sport = :$1" | sed -nE 's/.*users:\(\("([^"]+)",pid=([0-9]+).*/\1 (pid \2)/p' | sed -n 1p)
   [[ -z $(ss -Hnl "--$2" "sport = :$1") ]] ||
-    die "port $1 of the host is held by ${holder:-another program}; stop it, or take another port:" \
+    die "port $1 of the host is in use by ${holder:-another program}; stop it, or use another port:" \
       "$(other_port "$1" "$2")"
 }
 
-# Print the first port that a rule of others forwards: PORT/PROTOCOL, RULE and COMMAND, with tabs between.
+# Print the first port that a foreign rule forwards: PORT/PROTOCOL, RULE and COMMAND, with tabs between.
 forwarded_by_others() {
   local ports
   ports=$(publications | awk '{ print $2 "/" $4 }')
@@ -109,7 +109,7 @@ compare_with_table() { # STATE
   TOPOLOGY=$TABLE compare_rules lab.nat "$1" $(guarded_interfaces "$1")
 }
 
-# The kernel chooses a translation when a connection begins: delete those that began under other rules.
+# The kernel chooses a translation when a connection begins: delete the connections that began under other rules.
 forget_connections() {
   local bridge host_port protocol
   for bridge in "${BRIDGES[@]}"; do forget_tracked -s "$(network_cidr "${ADDRESS[$bridge]}")"; done
@@ -145,7 +145,7 @@ remove_rules() {
   [[ -n ${CHANGE[iptables]} || -e $BEFORE_UP.nat ]] || return 0
   state=$(state_before_up nat "${TABLES[@]}")
   write_state nat "$state"
-  restore_forwarding "$state" # while the rules still guard
+  restore_forwarding "$state" # before the guards are removed
   apply_rules iptables
   remove_empty_builtin_chains "$state" "${TABLES[@]}"
   remove_state nat
@@ -168,7 +168,7 @@ status() {
   [[ -z $DIFFERENCES ]] || { guards_in_the_way "$state" && print_differences && drift=1; }
   while read -r line; do echo "${RED}missing${PLAIN}  sysctl ${line/ / = }" && drift=1; done < <(differing_sysctls)
   ((drift == 0)) || return 1
-  echo "${GREEN}nat${PLAIN}      $LIVE_RULES rules as $TABLE says"
+  echo "${GREEN}nat${PLAIN}      $LIVE_RULES rules match $TABLE"
 }
 
 case ${1:-help} in

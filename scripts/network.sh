@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Phase 1, the wires: namespaces, veth pairs and the bridge, as the topology table says.
+# Phase 1: the namespaces, veth pairs and bridges of the topology table.
 #
 #        host                          namespace redis-cache
 #   +-----------------+               +----------------------+
@@ -9,12 +9,12 @@
 #
 #   scripts/network.sh up       make what is missing, repair what differs, remove what is not in the table
 #   scripts/network.sh down     remove all of it, whichever table it came from
-#   scripts/network.sh status   name each difference between the table and the kernel; 1 if any
-#   scripts/network.sh check    look for what would be in the way, change nothing
+#   scripts/network.sh status   print each difference between the table and the kernel; exit 1 if any
+#   scripts/network.sh check    look for conflicts with the host, change nothing
 #   scripts/network.sh help
 #
 # lab/network compares the table with the kernel and prints commands; this script shows and runs them.
-# TOPOLOGY=NAME|PATH takes another table, DRY_RUN=1 shows the commands without running them.
+# TOPOLOGY=NAME|PATH selects another table, DRY_RUN=1 shows the commands without running them.
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -38,7 +38,7 @@ read_plan() { # plan|removal; sets NEW (nothing is up), REMOVALS, COMMANDS
   done <<<"$lines"
 }
 
-# Report the processes in namespaces that REMOVALS deletes: they are not the lab's to end.
+# Report the processes in namespaces that REMOVALS deletes. They are not the lab's, so do not end them.
 report_processes() {
   local pid namespace removals=("${REMOVALS[@]}") deleted=()
   for namespace in "${removals[@]}"; do
@@ -50,14 +50,14 @@ report_processes() {
   done < <(processes_in "${deleted[@]}")
 }
 
-# What is removed takes other facts with it, and may have hidden some; only the kernel knows which.
+# A removal may remove or reveal other facts, so read the kernel's state again after each one.
 converge() {
   local round
   report_processes
   for ((round = 1; ${#REMOVALS[@]} > 0; round++)); do
-    ((round < 4)) || die "what is surplus cannot be removed (scripts/network.sh status names it): $COMPLAINTS"
+    ((round < 4)) || die "surplus objects cannot be removed (scripts/network.sh status lists them): $COMPLAINTS"
     run_commands remove "${REMOVALS[@]}"
-    if [[ -n ${DRY_RUN:-} ]]; then say "# what goes with these is made again, too" && break; fi
+    if [[ -n ${DRY_RUN:-} ]]; then say "# objects that are removed with these are made again, too" && break; fi
     read_plan plan
   done
   run_commands make "${COMMANDS[@]}"
@@ -81,7 +81,7 @@ remove_network() {
   run_commands remove "${REMOVALS[@]}"
   [[ -n $COMPLAINTS ]] || return 0
   read_plan removal
-  ((${#REMOVALS[@]} == 0)) || die "not all of it could be removed: $COMPLAINTS"
+  ((${#REMOVALS[@]} == 0)) || die "some objects could not be removed: $COMPLAINTS"
 }
 
 down() {

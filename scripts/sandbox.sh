@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A host of its own for one command, in new namespaces; nothing of it stays.
+# Run one command on a virtual host in new namespaces. Nothing remains after it.
 #
 #   +- sandbox: own network, processes, mounts ------------------------+
 #   |  host 203.0.113.1  ==== uplink ====  namespace world 203.0.113.2 |
@@ -102,7 +102,7 @@ check_kernel() { # set UNSHARE to the flags of unshare(1) that this user may use
   grep -q "^$(id -un):" /etc/subuid ||
     die "without root the sandbox needs subordinate ids: sudo usermod --add-subuids 100000-165535 --add-subgids" \
       "100000-165535 $(id -un)"
-  die "the kernel lets no user make namespaces (kernel.unprivileged_userns_clone," \
+  die "the kernel lets only root create namespaces (kernel.unprivileged_userns_clone," \
     "kernel.apparmor_restrict_unprivileged_userns); run it with sudo"
 }
 

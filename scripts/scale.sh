@@ -78,7 +78,7 @@ write_scaled_table() { # PROGRAM COUNT BASE TABLE
     FNR == 1 { file++ }
     file == 1 { up[$2] = 1; next }                       # the running table
     file == 2 { base[$2] = 1 }                           # the base table
-    file == 3 && $2 in base { next }                     # the running table again: what is over the base
+    file == 3 && $2 in base { next }                     # the running table again: nodes that the base does not have
     $10 == program ? n++ < count : $2 in up' <(rows "$TABLE") <(rows "$3") <(rows "$TABLE") >>"$table"
   load_table "$table"
   mapfile -t nodes < <(nodes_running "$1")

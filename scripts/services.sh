@@ -3,14 +3,14 @@
 #
 #   scripts/services.sh up              start what is not running, restart what changed, wait for all
 #   scripts/services.sh down            stop all services and end their processes; data stays
-#   scripts/services.sh status          one line for each service; 1 if any is not as it should be
+#   scripts/services.sh status          one line for each service; exit 1 if any is not running and ready
 #   scripts/services.sh restart NODE    stop and start one
 #   scripts/services.sh logs [NODE]     the last lines of one log or of all (FOLLOW=1: and new ones; RAW=1: as written)
 #   scripts/services.sh check           check what `up` needs, change nothing
 #   scripts/services.sh clean           remove data, passwords and logs (when all is down)
 #   scripts/services.sh help
 #
-# What a node runs is the column `runs` of the topology table. Data, logs and passwords: /var/opt/cnet.
+# The column `runs` of the topology table selects the programs. Data, logs and passwords: /var/opt/cnet.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
@@ -33,10 +33,10 @@ check_readable() { # each service runs as its own user, who must be able to read
   local closed
   closed=$(find "$ROOT/services" "$VENV" -maxdepth 2 \( -type d ! -perm -o=rx -o -type f ! -perm -o=r \) -print -quit)
   [[ -z $closed ]] ||
-    die "$closed is closed to other users, but each service runs as its own user; chmod -R o+rX services .venv"
+    die "other users cannot read $closed, but each service runs as its own user; chmod -R o+rX services .venv"
 }
 
-# What a program cannot become ready without. The cache is not among it.
+# The programs that each program needs to become ready. The cache is optional.
 declare -A NEEDS=(["nginx"]=api-gateway ["api-gateway"]='product-service order-service'
   ["order-service"]='product-service postgres')
 
@@ -48,7 +48,7 @@ check_services() {
       die "$TABLE:${LINE_OF[$node]}: listens: $node runs ${RUNS[$node]}, so it must listen on a port"
     for needed in ${NEEDS[${RUNS[$node]}]:-}; do
       [[ -n $(nodes_running "$needed") ]] ||
-        die "$TABLE:${LINE_OF[$node]}: runs: ${RUNS[$node]} asks $needed, which no node runs"
+        die "$TABLE:${LINE_OF[$node]}: runs: ${RUNS[$node]} needs $needed, which no node runs"
     done
   done
   need_tools ip curl setpriv nsenter unshare nginx redis-server
@@ -88,7 +88,7 @@ up() {
     wait_until_ready "$node" || { reason=$(last_error "$node") && failed+=("$node${reason:+ ($reason)}"); }
   done
   ((${#failed[@]} == 0)) || die "did not come up: ${failed[*]}; sudo make logs NODE=... shows why"
-  retry_until 5 all_run || : # the supervisor reports RUNNING a second later
+  retry_until 5 all_run || : # the supervisor reports RUNNING after a second
 }
 all_run() {
   local states
@@ -123,7 +123,7 @@ down() {
   end_processes service_processes
   [[ -n ${DRY_RUN:-} ]] || retry_until 2 no_groups_left || :
   remove_names
-  run rm -f "$CONFIG" # verify.sh tries the services while it exists
+  run rm -f "$CONFIG" # verify.sh checks the services while it exists
 }
 
 status() {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Proof that the lab works, by trying it: nothing is read from a configuration and believed.
+# Check by experiment that the lab works: try each connection and endpoint.
 #
 #   scripts/verify.sh all        both of the following (the default)
-#   scripts/verify.sh network    ping matrix; the way out with the address seen there; published ports
+#   scripts/verify.sh network    ping matrix; the source address seen outside; published ports
 #   scripts/verify.sh services   every endpoint through the published port; an order read back from PostgreSQL
 #   scripts/verify.sh help
 #
-# It brings its own outside: a namespace cnet-outside (198.51.100.2, TEST-NET-2 of RFC 5737) on a wire to the
-# host, that knows no way to the nodes. It goes away with the script. Exit 1 when anything failed.
+# It creates a namespace cnet-outside (198.51.100.2, TEST-NET-2 of RFC 5737), which has a veth pair to the host and no
+# route to the nodes, and deletes it at the end. Exit 1 if anything failed.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
@@ -38,8 +38,8 @@ in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 
 connects() { "${@:3}" timeout 3 "$BASH" -c "</dev/tcp/$1/$2" &>/dev/null; } # ADDRESS PORT [in_namespace NS]
 
-# Ask over UDP for the name "lab", with "cn" as the query's number: a DNS server answers with that number (RFC 1035,
-# 4.1.1), and so does a server of the proof, which sends all back.
+# Query the name "lab" over UDP, with "cn" as the query's number: a DNS server answers with that number (RFC 1035,
+# 4.1.1), and so does a test server, which sends each datagram back.
 answers_udp() { # ADDRESS PORT [in_namespace NS]
   local query='cn\1\0\0\1\0\0\0\0\0\0\3lab\0\0\1\0\1'
   [[ $("${@:3}" timeout 3 "$BASH" -c "exec 3<>/dev/udp/$1/$2; printf '$query' >&3; head -c 2 <&3" 2>/dev/null) == cn ]]
@@ -49,7 +49,7 @@ is_reachable() { # PROTOCOL ADDRESS PORT [in_namespace NS]
   if [[ $1 == udp ]]; then answers_udp "${@:2}"; else connects "${@:2}"; fi
 }
 
-# A server for the time of the proof, whose pid is SERVER: serve NAMESPACE ADDRESS PORT PROTOCOL
+# Start a test server and set SERVER to its pid: serve NAMESPACE ADDRESS PORT PROTOCOL
 serve() {
   nsenter --net="/run/netns/$1" -- python3 "$ROOT/lab/echo_address.py" "$2" "$3" "$4" 9>&- &
   SERVER=$!
@@ -59,31 +59,31 @@ serve() {
 
 # --- phase 1 --------------------------------------------------------------------------------------
 
-# What the policy says of all that is tried: the keys of MAY, which are of use while one is in force.
-POLICED=''
+# The flows that the policy allows, among those tried, as keys of MAY; used only if HAS_POLICY.
+HAS_POLICY=''
 declare -A MAY=()
 read_policy() {
-  local questions=(icmp "world:tcp/$OUTSIDE_PORT") node item output
+  local flows=(icmp "world:tcp/$OUTSIDE_PORT") node item output
   policy_in_force || return 0
   for node in "${NODES[@]}"; do
     [[ ${PUBLISHES[$node]} != - ]] || continue
     for item in ${PUBLISHES[$node]//,/ }; do
       item=${item#*:}
-      questions+=("$node:${item#*/}/${item%/*}")
+      flows+=("$node:${item#*/}/${item%/*}")
     done
   done
-  output=$("$ROOT/security/policy.sh" allowed "${questions[@]}")
-  POLICED=1
+  output=$("$ROOT/security/policy.sh" allowed "${flows[@]}")
+  HAS_POLICY=1
   while read -r item; do MAY[$item]=1; done <<<"$output"
 }
-allowed() { [[ -z $POLICED || -n ${MAY["$*"]:-} ]]; } # FROM TO PROTOCOL[/PORT]
+allowed() { [[ -z $HAS_POLICY || -n ${MAY["$*"]:-} ]]; } # FROM TO PROTOCOL[/PORT]
 
 verify_way_out() {
   local node seen
   serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT" tcp
   for node in "${NODES[@]}"; do
     if ! allowed "$node" world "tcp/$OUTSIDE_PORT"; then
-      passed "$(printf '%-18s has no way out: the policy closes it' "$node")"
+      passed "$(printf '%-18s has no access to the outside: the policy denies it' "$node")"
       continue
     fi
     seen=$(in_namespace "${NAMESPACE[$node]}" curl -s --interface "${ADDRESS[$node]%/*}" -m 3 \
@@ -99,12 +99,12 @@ verify_way_out() {
 
 services_are_meant_to_run() { [[ -e $RUN_DIR/supervisord.conf ]]; }
 
-# Before any service runs, a server stands in for the node's: the way in is of phase 1.
+# If no service runs yet, start a test server in the node: published ports belong to phase 1.
 verify_published() { # NODE HOST_PORT PORT PROTOCOL
   if is_reachable "$4" "${ADDRESS[$1]%/*}" "$3" in_namespace "${NAMESPACE[$1]}"; then
     verify_ways_in "$@"
   elif services_are_meant_to_run && [[ ${RUNS[$1]} != - ]]; then
-    failed "nobody listens on port $3 of $1; see: sudo make logs NODE=$1"
+    failed "no process listens on port $3 of $1; see: sudo make logs NODE=$1"
   else
     serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3" "$4"
     verify_ways_in "$@"
@@ -121,26 +121,26 @@ verify_ways_in() { # NODE HOST_PORT PORT PROTOCOL
   if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "$OUTSIDE_NAMESPACE"; then
     passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
   else
-    failed "from outside: host:$2 does not lead to $1:$3" && why "FROM=world TO=host PORT=$2"
+    failed "from outside: host:$2 does not reach $1:$3" && why "FROM=world TO=host PORT=$2"
   fi
   [[ -z ${inside:-} ]] || if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "${NAMESPACE[$inside]}"; then
     passed "from a namespace:    $inside -> host:$2 -> $1:$3"
   else
-    failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not lead to $1:$3"
+    failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not reach $1:$3"
     why "FROM=$inside TO=host PORT=$2"
   fi
   if is_reachable "$4" 127.0.0.1 "$2"; then
     passed "from the host:       localhost:$2 -> $1:$3"
-  else failed "from the host: localhost:$2 does not lead to $1:$3" && why "FROM=host TO=host PORT=$2"; fi
+  else failed "from the host: localhost:$2 does not reach $1:$3" && why "FROM=host TO=host PORT=$2"; fi
 }
 
-# Without its bridge no node reaches anything, and each check would wait for its deadline.
+# Without the bridge, each check would wait for its timeout.
 check_bridges() {
   local bridge
   for bridge in "${BRIDGES[@]}"; do
     [[ $(ip -o -4 addr show dev "$bridge" up 2>/dev/null) == *" ${ADDRESS[$bridge]} "* ]] ||
       die "bridge $bridge is down, or without its address ${ADDRESS[$bridge]}: its nodes cannot be reached;" \
-        "sudo make status names what differs, sudo make up repairs it"
+        "sudo make status shows the differences, sudo make up repairs them"
   done
 }
 
@@ -173,8 +173,8 @@ main() {
   [[ $1 == network ]] || verify_services
   end_section
   [[ -n ${BRIEF:-} ]] || echo
-  ((FAILED == 0)) || die "not everything worked; the lines marked FAIL say what"
-  [[ -n ${BRIEF:-} ]] || say "${GREEN}all of it works${PLAIN}"
+  ((FAILED == 0)) || die "some checks failed: see the lines marked FAIL"
+  [[ -n ${BRIEF:-} ]] || say "${GREEN}all checks passed${PLAIN}"
 }
 
 case ${1:-all} in

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # doctor: other firewalls on this machine. Sourced.
 
-runs() { pgrep -x "${1:0:15}" >/dev/null; } # the kernel keeps 15 characters of a name
+is_running() { pgrep -x "${1:0:15}" >/dev/null; } # the kernel keeps 15 characters of a name
 
 # Print the iptables backend that is not in use.
 other_backend() { if [[ $(iptables -V) == *nf_tables* ]]; then echo iptables-legacy; else echo iptables-nft; fi; }
@@ -89,7 +89,7 @@ check_firewall() {
 }
 
 firewalld_findings() {
-  ! runs firewalld || note "firewalld is active: its zones also filter what the lab's bridges forward" \
+  ! is_running firewalld || note "firewalld is active: its zones also filter what the lab's bridges forward" \
     "sudo firewall-cmd --zone=trusted --add-interface=BRIDGE for each bridge of the table, when the lab is up"
 }
 
@@ -117,7 +117,7 @@ check_docker() {
     policy=$(policy_of FORWARD "$filter")
     note "Docker is installed, the policy of FORWARD is $policy: handled, \`up\` also adds a rule to DOCKER-USER" \
       "nothing to do"
-  elif runs dockerd; then
+  elif is_running dockerd; then
     note "Docker runs, but has no DOCKER-USER in this iptables backend" \
       "if nodes do not reach the outside, use one backend for both (update-alternatives --config iptables)"
   fi

@@ -21,18 +21,18 @@ problem|DNAT|xt_nat|NETFILTER_XT_NAT|iptables -t nat -A PREROUTING -p tcp -j DNA
 problem|MASQUERADE|xt_MASQUERADE|NETFILTER_XT_TARGET_MASQUERADE|iptables -t nat -A POSTROUTING -j MASQUERADE
 note|the security table|nft_compat (iptable_security)|NFT_COMPAT (IP_NF_SECURITY)|iptables -t security -N PROBE
 note|ebtables|nf_tables (nft_compat)|NF_TABLES_BRIDGE|ebtables -t nat -N PROBE
-note|hashlimit|xt_hashlimit|NETFILTER_XT_MATCH_HASHLIMIT|hashlimit
+note|hashlimit|xt_hashlimit|NETFILTER_XT_MATCH_HASHLIMIT|try_hashlimit
 note|NFLOG|xt_NFLOG|NETFILTER_XT_TARGET_NFLOG|iptables -A PROBE -j NFLOG
-note|physdev|xt_physdev|NETFILTER_XT_MATCH_PHYSDEV|physdev
-note|bridge filtering by bridge|br_netfilter|BRIDGE_NETFILTER|filter_one_bridge
+note|physdev|xt_physdev|NETFILTER_XT_MATCH_PHYSDEV|try_physdev
+note|bridge filtering by bridge|br_netfilter|BRIDGE_NETFILTER|try_bridge_filtering
 '
 
-hashlimit() { iptables -A PROBE -m hashlimit --hashlimit-above 1/min --hashlimit-name probe; }
+try_hashlimit() { iptables -A PROBE -m hashlimit --hashlimit-above 1/min --hashlimit-name probe; }
 
 # xt_physdev loads br_netfilter, which would send other bridges' packets through iptables.
-physdev() { [[ ! -d /proc/sys/net/bridge ]] || iptables -A PROBE -m physdev --physdev-is-bridged; }
+try_physdev() { [[ ! -d /proc/sys/net/bridge ]] || iptables -A PROBE -m physdev --physdev-is-bridged; }
 
-filter_one_bridge() {
+try_bridge_filtering() {
   ip link set probebr type bridge nf_call_iptables 1
   ip -j -d link show probebr | jq -e '.[0].linkinfo.info_data.nf_call_iptables == 1'
 }

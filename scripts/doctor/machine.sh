@@ -49,7 +49,7 @@ check_machine() {
   ok "${system:-unknown system}, kernel $release, cgroup $groups"
   container=$(container_kind)
   [[ -z $container ]] ||
-    note "inside a container ($container): its host decides about capabilities, /proc/sys and kernel modules" \
+    note "inside a container ($container): its host controls capabilities, /proc/sys and kernel modules" \
       "nothing to do if privileges, kernel and forwarding are ok; otherwise start it with --privileged"
   [[ ${release,,} != *microsoft* ]] || wsl_findings "$release"
   [[ $(cat /sys/fs/selinux/enforce 2>/dev/null) != 1 ]] ||
@@ -69,11 +69,11 @@ wsl_findings() { # RELEASE: 4.4.0-19041-Microsoft is WSL1, 5.15.167.4-microsoft-
     "clone it into the Linux file system, for example into ~"
 }
 
-# Files from the future mean that the clock is behind; then certificates fail, and make misjudges what is new.
+# If files are newer than the clock, the clock is behind: certificates are not valid yet, and make rebuilds wrongly.
 clock_findings() {
   local newest
   newest=$(find "$ROOT/scripts" "$ROOT/topology" -type f -printf '%T@\n' | sort -n | tail -1)
-  ((${newest%.*} < EPOCHSECONDS + 3600)) || note "the clock says $(date '+%F %T'), but the checkout has newer files" \
+  ((${newest%.*} < EPOCHSECONDS + 3600)) || note "the clock is at $(date '+%F %T'), but the checkout has newer files" \
     "sudo timedatectl set-ntp true (in WSL2: sudo hwclock --hctosys)"
 }
 

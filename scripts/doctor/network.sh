@@ -92,14 +92,14 @@ matching_network_file() {
 check_managers() {
   local file unmanaged
   load_topology
-  if runs NetworkManager && ! grep -qsE "^unmanaged-devices=.*(${BRIDGES[0]}|veth)" \
+  if is_running NetworkManager && ! grep -qsE "^unmanaged-devices=.*(${BRIDGES[0]}|veth)" \
     /etc/NetworkManager/NetworkManager.conf /etc/NetworkManager/conf.d/*; then
     unmanaged="$(printf 'interface-name:%s;' "${BRIDGES[@]}")interface-name:veth*"
     note "NetworkManager is running and may configure the lab's interfaces" \
       "in /etc/NetworkManager/conf.d/lab.conf: [keyfile] unmanaged-devices=$unmanaged"
   fi
   file=$(matching_network_file)
-  if runs systemd-networkd && [[ -n $file ]]; then
+  if is_running systemd-networkd && [[ -n $file ]]; then
     note "systemd-networkd is running, and $file matches interfaces of the lab" \
       "add a file before it that matches them, with Unmanaged=yes in [Link]"
   fi

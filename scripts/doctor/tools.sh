@@ -51,7 +51,7 @@ has_recent_ip() {
 
 version_of() { timeout 3 "$1" "$2" 2>&1 </dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | sed -n 1p; }
 
-not_older() { printf '%s\n' "$1" "$2" | sort -CV; } # LEAST HAVE
+is_at_least() { printf '%s\n' "$1" "$2" | sort -CV; } # LEAST HAVE
 
 check_tools() {
   local tool least flag debian fedora arch path have seen='' missing='' for_debian='' for_fedora='' for_arch=''
@@ -62,21 +62,22 @@ check_tools() {
     elif [[ $least != - ]]; then
       have=$(version_of "$path" "$flag") || have=0
       seen+=", $tool $have"
-      not_older "$least" "$have" || problem "$tool is $have; at least $least is needed" "install a newer $debian"
+      is_at_least "$least" "$have" || problem "$tool is $have; at least $least is needed" "install a newer $debian"
     fi
   done <<<"$TOOLS"
   if [[ -n $missing ]]; then
-    missing_tools "${missing#, }" "$(each_once "$for_debian")" "$(each_once "$for_fedora")" "$(each_once "$for_arch")"
+    missing_tools "${missing#, }" "$(unique_words "$for_debian")" "$(unique_words "$for_fedora")" \
+      "$(unique_words "$for_arch")"
   else
     ok "${seen#, }"
   fi
   ! command -v ip >/dev/null || has_recent_ip ||
-    problem "ip does not know -j or -batch" "install a newer iproute2 (4.18 or later)"
+    problem "ip does not support -j or -batch" "install a newer iproute2 (4.18 or later)"
 }
 
-each_once() { tr ' ' '\n' <<<"$1" | awk 'NF && !seen[$0]++' | paste -sd' '; }
+unique_words() { tr ' ' '\n' <<<"$1" | awk 'NF && !seen[$0]++' | paste -sd' '; }
 
-# With apt-get, `make up` installs them first; elsewhere it only names them.
+# With apt-get, `make up` installs them first; elsewhere it only lists them.
 missing_tools() { # NAMES DEBIAN FEDORA ARCH
   if command -v apt-get >/dev/null; then
     note "missing: $1" "make up installs them, or sudo apt-get install $2 (Fedora: $3; Arch: $4)"
@@ -90,7 +91,7 @@ check_python() {
   local python=/usr/bin/python3 version
   [[ -x $python ]] || python=$(command -v python3) || { problem "no python3" "install Python 3.11 or newer" && return; }
   version=$("$python" -c 'import platform; print(platform.python_version())')
-  if ! not_older 3.11 "$version"; then
+  if ! is_at_least 3.11 "$version"; then
     problem "$python is $version; at least 3.11 is needed" "install python3.11 or newer"
   elif [[ -x $VENV/bin/supervisord ]]; then
     ok "$python $version, $VENV"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Try whether rules of table filter let the host connect to a node, on a copy in two temporary network namespaces.
+# Test in two temporary network namespaces whether a copy of table filter lets the host connect to a node.
 #
 #   a copy of the rules, and the bridges' addresses  ===veth pairs===  the nodes' addresses, with closed ports
 #

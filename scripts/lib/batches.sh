@@ -7,7 +7,7 @@ export COMPLAINTS
 
 show_commands() { printf "$DIM+ %s$PLAIN\n" "$@"; } # COMMAND...
 
-count_commands() { # COMMAND...: show them, where they are a few
+show_few_commands() { # COMMAND...: print the commands, or only their number if there are many
   if (($# > 20)); then
     echo_command "ip, sysctl and bridge: $# commands; SHOW=1 prints them"
   else
@@ -18,7 +18,7 @@ count_commands() { # COMMAND...: show them, where they are a few
 # run_commands make|remove COMMAND...: show what will be done, then do it.
 run_commands() {
   (($# > 1)) || return 0
-  if [[ -n ${BRIEF:-} ]]; then count_commands "${@:2}"; else show_commands "${@:2}"; fi
+  if [[ -n ${BRIEF:-} ]]; then show_few_commands "${@:2}"; else show_commands "${@:2}"; fi
   [[ -z ${DRY_RUN:-} ]] || return 0
   [[ ! -e $BATCHES ]] || rm -r "$BATCHES" # of a run that was killed
   mkdir -p "$BATCHES/inside"
@@ -54,7 +54,7 @@ write_batches() {
   for namespace in "${ORDER[@]}"; do printf %s "${INSIDE[$namespace]}" >"$BATCHES/inside/$namespace"; done
 }
 
-run_batches_to_make() { send_batches 2>"$BATCHES/complaints" || die_of_complaints; }
+run_batches_to_make() { send_batches 2>"$BATCHES/complaints" || die_with_complaints; }
 
 # The kernel may remove an object first: the links of a deleted namespace, the routes of a deleted address. So judge a
 # removal by what still exists, not by the errors of its commands.
@@ -76,7 +76,7 @@ send_batches() { # [-force]: go on after a command that fails
   printf '%s\n' "${ORDER[@]}" | xargs -rP "$(nproc)" -I{} ip "$@" -n {} -batch "$BATCHES/inside/{}" || ((force))
 }
 
-die_of_complaints() { # ip's words, then "Command failed FILE:LINE"; that line is what people need
+die_with_complaints() { # ip prints its errors, then "Command failed FILE:LINE": show the errors and that line
   local line words='' file=''
   while read -r line; do
     [[ ! $line =~ ^Command\ failed\ (.*):([0-9]+)$ ]] || { file=${BASH_REMATCH[1]} && break; }
@@ -90,5 +90,5 @@ die_of_complaints() { # ip's words, then "Command failed FILE:LINE"; that line i
     *) line="ip -n ${file##*/} $line" ;;
   esac
   rm -r "$BATCHES"
-  die "${words}it was: $line"
+  die "${words}the command was: $line"
 }

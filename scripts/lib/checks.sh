@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Checks that are the same wherever the platform runs: in the lab's namespaces or in containers. Sourced.
-# Who sources this gives read_order ID: the order's row, asked of PostgreSQL itself; and, where there is a tool that
-# explains it, tell_why_silent URL: what to do about an answer that did not come.
+# Checks of the platform, both in the lab's namespaces and in containers. Sourced.
+# The sourcing script defines read_order ID, which prints the order's row from PostgreSQL. It may define
+# explain_missing_answer URL, which prints how to find out why a request got no answer.
 
 export FAILED=0
 
@@ -30,13 +30,13 @@ end_section() {
   echo "  ${GREEN}ok${PLAIN}    $many"
 }
 
-tell_why_silent() { :; }
+explain_missing_answer() { :; }
 
-FROM=() OWN=() # where `expect` asks from: the host, or in_namespace NS with one of its addresses
+FROM=() OWN=() # where `expect` sends from: the host, or in_namespace NS with one of its addresses
 
-MOST_BYTES=1000000 # of an answer; curl fails when there are more
+MAX_ANSWER_BYTES=1000000 # curl fails if an answer is longer
 
-ask() { "${FROM[@]}" curl -s "${OWN[@]}" -m 5 "$@" | head -c "$MOST_BYTES"; } # CURL_ARGUMENTS...
+ask() { "${FROM[@]}" curl -s "${OWN[@]}" -m 5 "$@" | head -c "$MAX_ANSWER_BYTES"; } # CURL_ARGUMENTS...
 
 # expect TITLE STATUS JQ_FILTER CURL_ARGUMENTS...: the answer's status, and what must be true of its JSON
 expect() {
@@ -47,7 +47,7 @@ expect() {
     passed "$(printf '%-44s %s  %s' "$1" "$status" "$(tr -d '\n' <<<"$body" | cut -c 1-60)")"
   else
     failed "$1: expected $2 and $3, got ${status/#000/no answer}${body:+: ${body:0:200}}"
-    [[ $status != 000 ]] || tell_why_silent "${@: -1}"
+    [[ $status != 000 ]] || explain_missing_answer "${@: -1}"
   fi
 }
 

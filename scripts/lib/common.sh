@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What every script shares: refusals, echoed commands, undo, the lock, waiting for a fact.
-# Sourced, never run. "The host" is the network namespace the script was started in.
+# Shared by all scripts: messages, echoed commands, undo, checks, the lock, waiting.
+# Sourced, never run. "The host" is the network namespace in which the script was started.
 
-# Unset what the caller has set for bash, Python, git and PostgreSQL. Keep the proxies for apt, pip and Docker.
+# Unset the caller's settings for bash, Python, git and PostgreSQL. Keep the proxies for apt, pip and Docker.
 unset CDPATH POSIXLY_CORRECT BASH_ENV ENV REDISCLI_AUTH PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS
 unset "${!PG@}" "${!GIT_@}"
 umask 022
@@ -23,7 +23,7 @@ OUTSIDE_NETWORK=198.51.100.0/24 # its network: TEST-NET-2, RFC 5737
 CURL_HOME=$ROOT/scripts/curl
 export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV OUTSIDE_NAMESPACE OUTSIDE_NETWORK CURL_HOME
 
-[[ :$PATH: == *:/usr/sbin:* ]] || PATH=$PATH:/usr/sbin:/sbin # a user's PATH may lack them
+[[ :$PATH: == *:/usr/sbin:* ]] || PATH=$PATH:/usr/sbin:/sbin # a user's PATH may not contain them
 
 # --- messages -----------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ read_switches() {
       1 | yes | true) printf -v "$name" 1 ;;
       '' | 0 | no | false) printf -v "$name" '' ;;
       *)
-        say "$SCRIPT: $name=${!name}: it takes 1 (on) or 0 (off)"
+        say "$SCRIPT: $name=${!name}: must be 1 (on) or 0 (off)"
         exit 2
         ;;
     esac
@@ -103,7 +103,7 @@ unwind() {
 }
 trap unwind EXIT
 
-# retry_until SECONDS COMMAND...: wait until COMMAND succeeds. The deadline is by the uptime, which cannot be set.
+# retry_until SECONDS COMMAND...: wait until COMMAND succeeds. It measures by the uptime, which cannot be set.
 retry_until() {
   local uptime deadline
   read -r uptime _ </proc/uptime # in hundredths of a second
@@ -146,15 +146,15 @@ need_lab() { [[ -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) ]] || die 
 # A zombie (proc(5)) has ended too; only its parent has not read its status.
 process_ended() { [[ ! -e /proc/$1 ]] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
 
-# need_number NAME LEAST: the setting must be a whole number, at least LEAST.
+# need_number NAME MINIMUM: the setting must be a whole number, at least MINIMUM.
 need_number() {
-  [[ ${!1} =~ ^[0-9]{1,9}$ ]] || die "$1=${!1}: it takes a whole number"
-  ((10#${!1} >= $2)) || die "$1=${!1}: it takes at least $2"
+  [[ ${!1} =~ ^[0-9]{1,9}$ ]] || die "$1=${!1}: must be a whole number"
+  ((10#${!1} >= $2)) || die "$1=${!1}: must be at least $2"
 }
 
 # need_folder NAME: create the folder that the setting names, and make its path absolute.
 need_folder() {
-  mkdir -p -- "${!1}" 2>/dev/null || die "$1=${!1}: no such folder, and none can be made"
+  mkdir -p -- "${!1}" 2>/dev/null || die "$1=${!1}: no such folder, and it cannot be created"
   [[ -w ${!1} ]] || die "$1=${!1}: the folder cannot be written"
   declare -g "$1=$(cd -- "${!1}" && pwd)"
 }

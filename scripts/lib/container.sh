@@ -111,7 +111,7 @@ forward() { # SIGNAL
   kill "-$1" "$PROGRAM_PID" 2>/dev/null || :
 }
 
-# A trap ends `wait` early, so ask until the program has ended. Killing process 1 ends what it left behind.
+# A trap ends `wait` early, so wait until the program has ended. Killing process 1 ends the remaining processes.
 watch_program() {
   local status
   while kill -0 "$PROGRAM_PID" 2>/dev/null; do wait "$PROGRAM_PID" || :; done

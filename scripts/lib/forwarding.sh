@@ -11,7 +11,7 @@ interfaces_of_others() { # that forward
   done < <(grep -lsx 1 /proc/sys/net/ipv4/conf/*/forwarding)
 }
 
-# Print the state with the ways out that do not forward yet, and, with the first of them, what forwards for others.
+# Print the state with the ways out that do not forward yet; if there are any, also the interfaces that forward already.
 state_with_forwarding() { # STATE
   local interface words others
   words="$(this_boot) chains=$(state_words "$1" chains)" others=$(state_words "$1" forwarding)
@@ -25,7 +25,7 @@ state_with_forwarding() { # STATE
   echo "$words"
 }
 
-# Print who else has switched forwarding on since `up`; nothing if nobody has.
+# Print which forwarding others have switched on since `up`; nothing if none.
 others_need_forwarding() { # STATE
   local interface
   [[ " $1 " != *" forwarding=all "* ]] || return 0 # it was on before
@@ -40,16 +40,16 @@ guarded_interfaces() { # STATE: those that forward only for the lab
   [[ -n $(others_need_forwarding "$1") ]] || state_words "$1" not-forwarding
 }
 
-# Print a line for each interface that is guarded although others need it: no rule shows when forwarding was switched
-# on, so a guard stays until the next `up`.
+# Print a line for each guarded interface that others need now: forwarding may be switched on at any time, but the guard
+# stays until the next `up`.
 guards_in_the_way() { # STATE
   local interface needed
   needed=$(others_need_forwarding "$1")
   [[ -n $needed ]] || return 0
   for interface in $(state_words "$1" not-forwarding); do
     [[ $DIFFERENCES != *"surplus  "*"\"cnet: $interface did not forward before up: drop"* ]] ||
-      echo "${YELLOW}surplus${PLAIN}  $interface drops what others route by it, since it did not forward before up:" \
-        "$needed; sudo make network"
+      echo "${YELLOW}surplus${PLAIN}  $interface drops packets that others route through it, because it did not forward" \
+        "before up: $needed; sudo make network"
   done
 }
 
@@ -63,7 +63,7 @@ restore_interfaces() { # STATE INTERFACE...
   done
 }
 
-restore_old_ways_out() { # STATE: interfaces that have no default route any more
+restore_old_ways_out() { # STATE: of interfaces that have no default route any more
   local interface old=()
   for interface in $(state_words "$1" not-forwarding); do
     [[ " ${WAYS_OUT[*]} " == *" $interface "* ]] || old+=("$interface")

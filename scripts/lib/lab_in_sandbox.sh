@@ -18,7 +18,7 @@ start_lab() {
   defer end_lab
   retry_until 90 ready_or_ended "$folder/ready" "$LAB" || :
   [[ -e $folder/ready ]] || die "the lab did not come up: $(tail -1 "$folder/log")"
-  # shellcheck disable=SC2034 # used by those who source this
+  # shellcheck disable=SC2034 # used by scripts that source this
   LAB_INSIDE=$(pgrep --parent "$LAB")
 }
 ready_or_ended() { [[ -e $1 ]] || process_ended "$2"; }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What is up and how the host forwards, read from the running system. Sourced after common.sh.
+# Read from the running system what is up and how the host forwards. Sourced after common.sh.
 
-BEFORE_UP=$RUN_DIR/before-up # what was there before: see rules.sh
+BEFORE_UP=$RUN_DIR/before-up # the state before `up`: see rules.sh
 
 PYTHON=/usr/bin/python3 # the distribution's own starts faster than another one or one in .venv
 [[ -x $PYTHON ]] || PYTHON=python3
@@ -22,10 +22,10 @@ bridges_up() { ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null | jq 
 # net.bridge.bridge-nf-call-iptables, stays as it is.
 filtering() { echo "nf_call_iptables $1 nf_call_ip6tables $1 nf_call_arptables $1"; } # 0|1
 
-# The policy's rules are loaded: from then on no bridge of the lab is without them for a moment.
+# The policy's rules are loaded; they then filter every bridge of the lab from its creation.
 policy_in_force() { iptables-save 2>/dev/null | grep '^:CNET-FROM-NODES ' >/dev/null; }
 
-# A policy was loaded and not taken down since, even if somebody deleted its rules.
+# A policy was loaded and not taken down since, even if its rules were deleted.
 policy_is_wanted() { policy_in_force || [[ -e $BEFORE_UP.policy ]]; }
 
 # Print the interfaces of the host's default routes, in any table; a VPN may have its route in two halves.

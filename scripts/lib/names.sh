@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
-# Names: every namespace asks the registry's DNS. `ip netns exec NS` puts /etc/netns/NS/resolv.conf in the
-# place of /etc/resolv.conf. Sourced after topology.sh.
+# Name resolution: every namespace uses the registry's DNS. `ip netns exec NS` mounts /etc/netns/NS/resolv.conf over
+# /etc/resolv.conf. Sourced after topology.sh.
 
 RESOLVERS=/etc/netns
 MARK='# cnet: names of the lab, and what its registry forwards; scripts/services.sh down removes this file'
 
-# What a node is called in DNS: one label (RFC 1123); the names of tables may have more.
+# Print a node's name in DNS: one label (RFC 1123) without the characters that only tables allow.
 label() {
   local name=${1,,}
   echo "${name//_/-}"
@@ -13,7 +13,7 @@ label() {
 
 answers_dns() { [[ ,${LISTENS[$1]}, == *,53/udp,* ]]; } # NODE
 
-# The host's own resolvers, as far as a namespace can reach them: systemd's stub on loopback stands for others.
+# Print the host's resolvers that a namespace can reach: not systemd's stub on loopback, but those it forwards to.
 resolvers() {
   local file=/run/systemd/resolve/resolv.conf
   [[ -r $file ]] || file=/etc/resolv.conf
@@ -33,11 +33,11 @@ our_resolvers() { grep -lxF -- "$MARK" "$RESOLVERS"/*/resolv.conf 2>/dev/null ||
 
 is_foreign() { [[ -e $1 ]] && ! grep -qxF -- "$MARK" "$1"; } # FILE
 foreign_in_words() {                                         # FILE
-  echo "$1 is not the lab's (it has not the lab's first line), and the lab needs that name:" \
+  echo "$1 is not the lab's (its first line is not the lab's), and the lab needs that path:" \
     "sudo mv $1 /etc/resolv.conf.$(basename "${1%/*}")"
 }
 
-check_names() { # somebody's own file for a namespace of ours
+check_names() { # refuse to replace a foreign resolv.conf of a namespace of the lab
   local node file
   [[ -n $(dns_address) ]] || return 0
   for node in "${NODES[@]}"; do
@@ -77,7 +77,7 @@ remove_name() { # FILE
   rmdir --ignore-fail-on-non-empty "${1%/*}"
 }
 
-remove_names() { # also what a killed run left half-made
+remove_names() { # also incomplete files of a killed run
   local file namespace
   for file in $(our_resolvers) "$RESOLVERS"/*/resolv.conf.cnet; do
     [[ ! -e $file ]] || remove_name "$file"
@@ -88,7 +88,7 @@ remove_names() { # also what a killed run left half-made
   [[ ! -d $RESOLVERS ]] || rmdir --ignore-fail-on-non-empty "$RESOLVERS"
 }
 
-names_drift() { # one line for each namespace that does not ask the registry
+names_drift() { # one line for each namespace that does not use the registry's DNS
   local node address file written=0
   address=$(dns_address)
   [[ -n $address ]] || return 0
@@ -97,7 +97,7 @@ names_drift() { # one line for each namespace that does not ask the registry
     if is_foreign "$file"; then
       echo "${YELLOW}foreign${PLAIN}  $(foreign_in_words "$file")"
     elif [[ $(cat "$file" 2>/dev/null) != "$(resolver_file "$address")" ]]; then
-      echo "${RED}missing${PLAIN}  namespace ${NAMESPACE[$node]} asks $address for names"
+      echo "${RED}missing${PLAIN}  namespace ${NAMESPACE[$node]} uses $address for DNS"
     fi
   done
 }

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# An outside of one's own for a proof: a namespace on a wire to the host, that knows no way to the nodes. It goes
-# away with the script. Sourced.
+# Create a namespace outside the lab for a proof: it has a veth pair to the host and no route to the nodes, and is
+# deleted when the script ends. Sourced.
 
 OUTSIDE=198.51.100.2 HOST_FOR_OUTSIDE=198.51.100.1 OUTSIDE_INTERFACE=uplink # TEST-NET-2, RFC 5737
 export OUTSIDE HOST_FOR_OUTSIDE OUTSIDE_INTERFACE
 
-# It stands for what is behind the host's way out, so its packets are forwarded only where those would be.
+# The outside namespace replaces the network behind the default routes, so it is forwarded only if those interfaces are.
 way_out_forwards() {
   local interface
   for interface in $(ways_out); do forwards "$interface" || { echo 0 && return; }; done

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
-# Which name may register at which address, from the table, in a file that the registry reads again when it changes
+# Write which name may register at which address, from the table, to a file that the registry reloads on a change
 # (services/service-registry/owners.py). Sourced after supervise.sh.
 
-OWNERS=owners.tsv # in the registry's folder, the only one that it sees
+OWNERS=owners.tsv # in the registry's folder, the only one in its container
 
 owners() { # print ADDRESS PORT PROGRAM LABEL of each node; a node without a program may register nothing
   local node port

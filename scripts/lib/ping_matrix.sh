@@ -1,17 +1,17 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
 # The ping matrix of every node to every other. Sourced by verify.sh.
 
-# One fping for each namespace asks all others at once; its lines: "ADDRESS : MS" or "ADDRESS : -".
-# Who did not answer within half a second is asked once more and waited for: a busy machine is no broken wire.
+# Run one fping in each namespace, to all others at once; its lines: "ADDRESS : MS" or "ADDRESS : -".
+# Retry once, with a longer timeout, if there is no answer within half a second: the machine may be busy.
 ping_from() { # NODE
-  local answers silent
+  local answers unanswered
   ((${#TARGETS[@]} > 0)) || return 0
-  answers=$(ask_by_ping "$1" 500 "${TARGETS[@]}")
-  mapfile -t silent < <(awk '$3 == "-" { print $1 }' <<<"$answers")
+  answers=$(send_pings "$1" 500 "${TARGETS[@]}")
+  mapfile -t unanswered < <(awk '$3 == "-" { print $1 }' <<<"$answers")
   awk '$3 != "-"' <<<"$answers"
-  ((${#silent[@]} == 0)) || ask_by_ping "$1" 2000 "${silent[@]}"
+  ((${#unanswered[@]} == 0)) || send_pings "$1" 2000 "${unanswered[@]}"
 }
-ask_by_ping() { # NODE MILLISECONDS ADDRESS...
+send_pings() { # NODE MILLISECONDS ADDRESS...
   in_namespace "${NAMESPACE[$1]}" fping -q -C 1 -t "$2" -i 1 -S "${ADDRESS[$1]%/*}" "${@:3}" 2>&1 || [[ $? == 1 ]]
 }
 
@@ -49,7 +49,7 @@ show_matrix() {
     failed "${#lost[@]} pings of ${#pings[@]} got no answer"
     report_lost
   elif ((closed > 0)); then
-    passed "$answers of $answers pings answered; the policy closes $closed pairs (.), make prove tries them"
+    passed "$answers of $answers pings answered; the policy denies $closed pairs (.), make prove tries them"
   else
     passed "$answers of $answers pings answered"
   fi
@@ -68,11 +68,11 @@ count_ends() { # NAME_OF_MAP PAIR...: add a mark for both ends of each pair
 # Report lost pings: a line for each node that is cut off, and a line for each other pair.
 report_lost() {
   local pair node
-  local -A asked=() missed=() cut=()
-  count_ends asked "${pings[@]}"
+  local -A sent=() missed=() cut=()
+  count_ends sent "${pings[@]}"
   count_ends missed "${lost[@]}"
   for node in "${NODES[@]}"; do
-    [[ -n ${missed[$node]:-} && ${missed[$node]} == "${asked[$node]}" ]] || continue
+    [[ -n ${missed[$node]:-} && ${missed[$node]} == "${sent[$node]}" ]] || continue
     cut[$node]=1
     echo "        $node: all pings to it and from it were lost"
     for pair in "${lost[@]}"; do [[ ${pair#* } != "$node" || ${pair% *} == "$node" ]] || break; done
@@ -85,7 +85,7 @@ report_lost() {
   done
 }
 
-matrix_head() { # columns bear the rows' numbers
+matrix_head() { # columns have the rows' numbers
   printf '  %-21s' 'from \ to'
   printf '%8s' $(seq "${#NODES[@]}")
   echo

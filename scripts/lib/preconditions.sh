@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Preconditions of `up`, beside those that network.sh, nat.sh and services.sh check themselves; doctor calls the same
+# Preconditions of `up`, except those that network.sh, nat.sh and services.sh check themselves; doctor calls the same
 # functions. Each prints nothing, or its problem as "what; how to fix it". Sourced after topology.sh.
 
 # shellcheck source=scripts/lib/names.sh
@@ -8,9 +8,9 @@ source "$ROOT/scripts/lib/names.sh"
 MIN_MEGABYTES=200 # of disk, for PostgreSQL's files
 
 require_preconditions() { # COMMAND of lab.sh: exit with the first problem
-  local problem precondition asked=(answers_problem)
-  [[ $1 != up && $1 != services ]] || asked+=(space_problem names_problem) # only programs need these
-  for precondition in "${asked[@]}"; do
+  local problem precondition preconditions=(answers_problem)
+  [[ $1 != up && $1 != services ]] || preconditions+=(space_problem names_problem) # only programs need these
+  for precondition in "${preconditions[@]}"; do
     problem=$("$precondition")
     [[ -z $problem ]] || die "$problem"
   done
@@ -75,17 +75,17 @@ tried_answers() { # FILTER
 }
 
 answers_in_words() { # RESULT of tried_answers: print the problem, nothing if none is known
-  local chain bridge rule what cure
+  local chain bridge rule what fix
   read -r chain bridge rule <<<"$1"
   case $chain in
     INPUT)
       what="answers to the host's own connections"
-      cure='iptables -I INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT'
+      fix='iptables -I INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT'
       ;;
     OUTPUT)
       what="what the host sends to $bridge"
-      cure=$(printf ' && sudo iptables -I OUTPUT -o %s -j ACCEPT' "${BRIDGES[@]}")
-      cure=${cure#' && sudo '}
+      fix=$(printf ' && sudo iptables -I OUTPUT -o %s -j ACCEPT' "${BRIDGES[@]}")
+      fix=${fix#' && sudo '}
       ;;
     *) return 0 ;;
   esac
@@ -94,7 +94,7 @@ answers_in_words() { # RESULT of tried_answers: print the problem, nothing if no
     '') rule="the host does not reach its test address: a rule of $chain that no counter shows drops" ;;
     *) rule="the rule $rule drops" ;;
   esac
-  echo "$rule $what (tried), so the host does not reach the nodes; sudo $cure"
+  echo "$rule $what (tried), so the host does not reach the nodes; sudo $fix"
 }
 
 answers_problem() { answers_in_words "$(tried_answers "$(save_filter)")"; }

@@ -13,7 +13,7 @@ watchers() { grep -lzxsF -- "$WATCHES" /proc/[0-9]*/environ | cut -d/ -f3 || :; 
 # A number of seconds from 1 to 99999; no leading zero, which bash would read as octal.
 is_duration() { [[ $1 =~ ^[1-9][0-9]{0,4}$ ]]; }
 
-# List what the supervisor did not stop, or what outlived it. Other processes in these namespaces are not the lab's.
+# List processes that the supervisor did not stop, or that outlived it; other processes there are not the lab's.
 service_processes() {
   local pid users namespaces
   mapfile -t namespaces < <(run_python -m lab.network removal | sed -n 's/^remove ip netns del //p')

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034 # scripts that source this use the results
 # Load the lab's rules: its own chains in one transaction, and what `down` restores. Sourced after topology.sh.
 
-# What lab.ruleset found: by tool the input of TOOL-restore --noflush, differences for people, numbers of rules.
+# The results of lab.ruleset: the input of TOOL-restore --noflush by tool, differences as text, numbers of rules.
 declare -A CHANGE=()
 DIFFERENCES='' LIVE_RULES=0 WANTED_RULES=0
 
-# compare_rules MODULE ARGUMENT...: ask lab.ruleset, or a module that prints the same, and set the above.
+# compare_rules MODULE ARGUMENT...: run lab.ruleset, or a module with the same output, and set the results above.
 compare_rules() {
   local found
   found=$(run_python -m "$@") || exit 1
@@ -83,7 +83,7 @@ state_before_up() { # nat|policy FAMILY/TABLE...
   echo "${found:-$(this_boot) chains=$(builtin_chains "${@:2}" | cut -d' ' -f2- | tr ' ' : | paste -sd,)}"
 }
 
-# Print FAMILY TABLE CHAIN of the chains that the kernel itself calls; the nft backend makes them at their first use.
+# Print FAMILY TABLE CHAIN of the built-in chains; the nft backend creates them at their first use.
 builtin_chains() { # FAMILY/TABLE...
   [[ $(iptables -V) == *nf_tables* ]] && command -v nft >/dev/null || return 0
   nft -j list chains | jq -r '.nftables[].chain | select(.hook and ("\(.family)/\(.table)" | IN($ARGS.positional[]))) |
@@ -100,7 +100,7 @@ is_empty_table() { # FAMILY TABLE; not one that does not exist
   listed=$(nft list table "$@" 2>/dev/null) && [[ $listed != *chain* ]]
 }
 
-# Delete the chains that did not exist before, and tables that are empty then, where nobody else put anything into them.
+# Delete chains that did not exist before `up` and are unused, and then tables that are empty.
 remove_empty_builtin_chains() { # STATE FAMILY/TABLE...
   local family table chain before
   before=,$(state_words "$1" chains),

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
-# What `up` and `status` show: nodes, rules, drops, a summary, and advice. Sourced after topology.sh.
+# The output of `up` and `status`: nodes, rules, drops, a summary, and advice. Sourced after topology.sh.
 
 show_nodes() {
   local node port
@@ -42,7 +42,7 @@ print_advice() { # TEXT
     case ${word%$'\e[0m'} in
       missing | surplus | behind | stopped | wrong-namespace | old-password) repairable=1 ;;
       foreign) foreign=1 ;;
-      disk-full | unreadable) other=1 ;; # their lines say how
+      disk-full | unreadable) other=1 ;; # their lines contain the fix
       not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) failing+=" $name" ;;
     esac
   done <<<"$1"
@@ -51,12 +51,12 @@ print_advice() { # TEXT
       "old-password or wrong-namespace differ from $TABLE; repair with: sudo make up"
   for name in $failing; do say "${RED}not ready:${PLAIN} $name; see: sudo make logs NODE=$name"; done
   [[ -z $foreign ]] ||
-    say "${RED}foreign:${PLAIN} up does not change what is not the lab's; each such line above has the command" \
-      "that does"
+    say "${RED}foreign:${PLAIN} up does not change what is not the lab's; each line above that begins with" \
+      "foreign contains a command that does"
   [[ -z $repairable$failing$foreign$other ]]
 }
 
-# Print what was built, and how much was tried: both proofs append lines "NUMBER NOUN" to PROOF_COUNTS.
+# Print what was built and how many checks passed: both proofs append lines "NUMBER NOUN" to PROOF_COUNTS.
 summary() {
   local rules node number noun programs=0 tried=''
   local -A namespaces=()

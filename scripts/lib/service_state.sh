@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
-# The state of each service, in one word: what the supervisor says of its process, then what the service says of itself.
+# The state of each service, in one word: the supervisor's report on its process, then the service's own report.
 # Sourced after supervise.sh.
 
 services() { # nodes that run a program
@@ -23,7 +23,7 @@ is_ready() { # NODE
   esac &>/dev/null
 }
 
-# Print a service's state in one word, and the reason after it; "running" if all is as it should be.
+# Print a service's state in one word, and the reason after it; "running" if there is no problem.
 state_of() { # NODE SUPERVISOR_STATE PID
   [[ $2 == RUNNING ]] || { echo "${2,,}" && return; }
   case $(stat -Lc %i "/proc/$3/ns/net" 2>/dev/null) in
@@ -57,7 +57,7 @@ log_lines() { (cd "$ROOT" && exec python3 -m lab.log_lines "$@"); } # [problems 
 last_error() { tail -n 200 "$STATE_DIR/log/$1.log" 2>/dev/null | log_lines last-error | cut -c 1-300; } # NODE
 
 # Print which store refuses a service's password; a store takes a new password at each start.
-store_that_refuses() { # WHAT THE SERVICE REPORTS
+store_that_refuses() { # REPORT of the service
   case $1 in
     *'redis refused the password'*) echo redis ;;
     *'password authentication failed'*) echo postgres ;;
@@ -83,7 +83,7 @@ show_state() { # NODE SUPERVISOR_STATE PID
   [[ $word != running ]] || colour=$GREEN
   [[ $word == running || $word == degraded ]] || error=$(last_error "$1")
   why+=${error:+${why:+; }last error in its log: $error}
-  [[ -z $(store_that_refuses "$why") ]] || why+="; sudo make up gives the store its password again"
+  [[ -z $(store_that_refuses "$why") ]] || why+="; sudo make up restarts the store with its current password"
   printf '%s%-10s%s %-18s %-16s %s:%s%s%s\n' "$colour" "$word" "$PLAIN" "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" \
     "$(port_of "$1")" "${3:+  pid $(program_of "$3")}" "${why:+  $why}"
 }

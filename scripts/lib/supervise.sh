@@ -84,7 +84,7 @@ make_state_folders() {
   install -d -m 700 "$STATE_DIR/log"
 }
 
-# The process in a node's container. The supervisor knows its parent, scripts/lib/container.sh.
+# Print the process in a node's container. The supervisor's child is its parent, scripts/lib/container.sh.
 program_pid() { # NODE
   local parent
   parent=$(supervisorctl pid "$1") || return

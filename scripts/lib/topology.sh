@@ -10,7 +10,7 @@ source "$ROOT/scripts/lib/live.sh"
 
 SCALED=$RUN_DIR/scaled.tsv
 [[ ${POLICY:-/} == */* || $POLICY == *.tsv ]] || POLICY=$ROOT/security/$POLICY.tsv
-[[ -z ${POLICY:-} ]] || POLICY=$(realpath -m -- "$POLICY") # tools that read it run in another directory
+[[ -z ${POLICY:-} ]] || POLICY=$(realpath -m -- "$POLICY") # some tools that read it run in another directory
 
 declare -a BRIDGES=() NODES=()
 # shellcheck disable=SC2034 # scripts that source this use them

@@ -2,7 +2,7 @@
 # Checks of phase 2: each service's endpoints, discovery, names, the platform through the published port.
 # Sourced by verify.sh, after checks.sh and names.sh.
 
-tell_why_silent() { # URL
+explain_missing_answer() { # URL
   local address=${1#http://} node from=host to=host
   address=${address%%/*}
   for node in "${NODES[@]}"; do
@@ -26,7 +26,7 @@ registered_name() { # of a node: what it registers as, or is configured as
   case ${RUNS[$1]} in nginx | redis | postgres | service-registry) label "$1" ;; *) echo "${RUNS[$1]}" ;; esac
 }
 
-running_nodes() { # how many nodes run a program
+count_services() { # nodes that run a program
   local node count=0
   for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || count=$((count + 1)); done
   echo "$count"
@@ -37,7 +37,7 @@ all_pass() { # BASE COUNT
 
 verify_discovery() { # BASE
   local node product body
-  retry_until 5 all_pass "$1" "$(running_nodes)" || : # a service that has just started registers within a second
+  retry_until 5 all_pass "$1" "$(count_services)" || : # a service that has just started registers within a second
   for node in "${NODES[@]}"; do
     [[ ${RUNS[$node]} == - ]] || expect "$node is registered and passing" 200 \
       "any(.[]; .instance_id == \"$(label "$node")\" and .health == \"passing\" and .ip == \"${ADDRESS[$node]%/*}\")" \
@@ -49,13 +49,13 @@ verify_discovery() { # BASE
   expect "POST /register of another node's address is refused" 403 '.field == "ip"' \
     -H 'Content-Type: application/json' -d "$body" "$1/register"
   verify_registration "$1" "$product" "$body"
-  retry_until 5 all_pass "$1" "$(running_nodes)" || : # with its next heartbeat
+  retry_until 5 all_pass "$1" "$(count_services)" || : # with its next heartbeat
   expect "$product registered again by itself" 200 "any(.[]; .instance_id == \"$(label "$product")\")" \
     "$1/discover/product-service?all=1"
-  expect 'GET /discover of a name that nobody has' 404 '.error == "Service not found"' "$1/discover/nobody"
+  expect 'GET /discover of an unknown name' 404 '.error == "Service not found"' "$1/discover/nobody"
 }
 
-verify_registration() { # BASE PRODUCT BODY_WITH_ANOTHER_NAME: what an instance may say of itself
+verify_registration() { # BASE PRODUCT BODY_WITH_ANOTHER_NAME: what an instance may register
   local FROM=(in_namespace "${NAMESPACE[$2]}") OWN=(--interface "${ADDRESS[$2]%/*}") body
   local json='Content-Type: application/json'
   expect 'POST /register under another name is refused' 403 .error -H "$json" -d "$3" "$1/register"
@@ -77,7 +77,7 @@ resolve() { # NODE NAME
 
 verify_names() {
   local asked node wanted seen
-  asked=$(nodes_running product-service | sed -n 1p) # several of one name, where there are products
+  asked=$(nodes_running product-service | sed -n 1p) # a name with several addresses, if there are products
   asked=$(registered_name "${asked:-$(nodes_running service-registry | sed -n 1p)}")
   wanted=$(for node in "${NODES[@]}"; do
     [[ ${RUNS[$node]} == - || $(registered_name "$node") != "$asked" ]] || echo "${ADDRESS[$node]%/*}"
@@ -103,7 +103,7 @@ verify_services() {
     title "Discovery: $node"
     verify_discovery "http://${ADDRESS[$node]%/*}:${LISTENS[$node]%%/*}"
   done
-  [[ -z $(dns_address) ]] || { title "Names: each namespace asks $(dns_address)" && verify_names; }
+  [[ -z $(dns_address) ]] || { title "Names: each namespace uses the DNS at $(dns_address)" && verify_names; }
   way_in=$(nodes_running nginx | sed -n 1p)
   [[ -n $way_in && ${PUBLISHES[$way_in]} != - ]] || return 0
   port=${PUBLISHES[$way_in]%%:*}

@@ -13,7 +13,7 @@ wait_until_ready() { # NODE
     supervisor_do restart "$1" >&2 || :
     printf '  %-18s' "$1" >&2
   fi
-  # Believe the answer that ends the wait: another worker of the same service may not be ready yet.
+  # Do not check again: another worker of the same service may not be ready yet.
   if retry_until "$((START_SECONDS - SECONDS))" is_ready_or_failed "$1" && [[ -z ${FAILED[$1]:-} ]]; then
     say "${GREEN}ready${PLAIN}  ${RUNS[$1]} at ${ADDRESS[$1]%/*}:$(port_of "$1")"
   else

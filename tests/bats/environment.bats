@@ -8,7 +8,7 @@ load helpers
   local script
   for script in $(cd "$ROOT" && git ls-files '*.sh' | xargs grep -lE '^ *(source|\.) .*/(lib|topology|engine|swarm_nodes)\.sh"?$' | xargs grep -l '^case '); do
     run -2 env QUICK=maybe "$ROOT/$script" help
-    says "${script##*/}: QUICK=maybe: it takes 1 (on) or 0 (off)"
+    says "${script##*/}: QUICK=maybe: must be 1 (on) or 0 (off)"
     run -0 env QUICK=no DRY_RUN=0 BACK=false ONCE= "$ROOT/$script" help
   done
   says "help"

@@ -62,7 +62,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
     python3 -m http.server 8080 >/dev/null 2>&1 & holder=$!
     retry 10 listens 8080
     host_state >/run/before
-    fails_with 1 "port 8080 of the host is held by python3 (pid $holder); stop it" scripts/nat.sh up
+    fails_with 1 "port 8080 of the host is in use by python3 (pid $holder); stop it" scripts/nat.sh up
     fails_with 1 "port 8080 of the host is held" scripts/nat.sh check
     pristine /run/before
     fails_with 1 "held by python3" bash -c "scripts/lab.sh up 2>&1 >/dev/null | grep nat.sh >&2; exit \${PIPESTATUS[0]}"
@@ -115,7 +115,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
     scripts/verify.sh network >/run/proof || { cat /run/proof; exit 1; }
     grep -E "from outside: .* host:5353 -> product-3:53" /run/proof
     iptables -t nat -D CNET-PUBLISH 2; conntrack -F 2>/dev/null # the twin
-    refute scripts/verify.sh network >/run/proof; grep "from outside: host:5353 does not lead to product-3:53" /run/proof
+    refute scripts/verify.sh network >/run/proof; grep "from outside: host:5353 does not reach product-3:53" /run/proof
   '
   succeeds
 }
@@ -257,7 +257,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
       sysctl -qw ${router% *}
       refute pings world 192.168.7.2
       refute scripts/nat.sh status >/run/status
-      grep "surplus  uplink drops what others route by it, since it did not forward before up: ${router#* }; sudo make network" /run/status || { cat /run/status; exit 1; }
+      grep "surplus  uplink drops packets that others route through it, because it did not forward before up: ${router#* }; sudo make network" /run/status || { cat /run/status; exit 1; }
       scripts/nat.sh up >/dev/null; scripts/nat.sh status
       pings world 192.168.7.2
       scripts/nat.sh down &>/dev/null; sysctl -qw net.ipv4.ip_forward=1; sysctl -qw net.ipv4.ip_forward=0; scripts/nat.sh up >/dev/null

@@ -786,7 +786,7 @@ SPOILED='
 @test "a command that fails is named in one line, and a fresh up takes back what it made" {
   on_a_host "$SPOILED"'
     network_state >/run/before
-    PATH=/run/bin:$PATH fails_with 1 "network.sh: Cannot find device \"nowhere\"; it was: ip -n redis-cache link set dev nowhere addrgenmode none" scripts/network.sh up
+    PATH=/run/bin:$PATH fails_with 1 "network.sh: Cannot find device \"nowhere\"; the command was: ip -n redis-cache link set dev nowhere addrgenmode none" scripts/network.sh up
     retry 5 unchanged /run/before
   '
   succeeds

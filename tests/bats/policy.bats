@@ -64,7 +64,7 @@ POLICED='source tests/bats/inside_policy.bash
     policed_network
     scripts/verify.sh network >/run/proof || { cat /run/proof; exit 1; }
     grep -E "nginx-lb +10.0.0.10 +is seen outside as" /run/proof
-    grep -E "postgres-db +has no way out: the policy closes it" /run/proof
+    grep -E "postgres-db +has no access to the outside: the policy denies it" /run/proof
     grep -E "from a namespace: +[a-z0-9-]+ -> host:8080 -> nginx-lb:80" /run/proof
     sed "s/accept/acept/" security/flat.tsv >/run/bad.tsv
     POLICY=/run/bad.tsv fails_with 1 "acept" scripts/verify.sh network

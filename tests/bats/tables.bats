@@ -58,5 +58,5 @@ state() { { ip netns list; ip link; iptables-save; sysctl net.ipv4.ip_forward; }
     diff <(echo "$before") <(state)
   '
   succeeds
-  says "/run/t.tsv:3: runs: nginx asks api-gateway, which no node runs"
+  says "/run/t.tsv:3: runs: nginx needs api-gateway, which no node runs"
 }

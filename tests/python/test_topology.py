@@ -32,7 +32,7 @@ COMMAND = [str(ROOT / "scripts" / "topology.sh")]
 LOAD = [
     "bash",
     "-c",
-    f'source {ROOT}/scripts/topology.sh; load_table "$1"; echo "${{NODES[*]}}"',
+    f'source {ROOT}/scripts/lib/topology.sh; load_table "$1"; echo "${{NODES[*]}}"',
     "load.sh",
 ]
 SANDBOX = [str(ROOT / "scripts" / "sandbox.sh"), "run"]
@@ -43,7 +43,7 @@ REQUIRED = tuple(column for column in COLUMNS if column not in OPTIONAL_COLUMNS)
 PRINT = [
     "bash",
     "-c",
-    f"""source {ROOT}/scripts/topology.sh; load_table "$1"
+    f"""source {ROOT}/scripts/lib/topology.sh; load_table "$1"
     IFS=$'\\t'; echo "{" ".join(REQUIRED)}" | tr " " "\\t"
     for b in "${{BRIDGES[@]}}"; do row=(bridge "$b" - "${{ADDRESS[$b]}}" - - - - - -); echo "${{row[*]}}"; done
     for n in "${{NODES[@]}}"; do
