@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Why was this packet dropped (or not)? The story of one packet, hop by hop, and what to do about it.
+# Explain what happens to one packet, hop by hop: where it is accepted or dropped, why, and how to change that.
 #
 #   make explain FROM=redis-cache TO=postgres-db PORT=5432 OPTIONS=--udp
 #   security/explain.sh FROM TO PORT    nodes (by name, address, namespace or program), host or world; PORT a number
 #                                       or a service; sends one TCP probe, and follows it
 #       --udp, --icmp                   another protocol (icmp takes no PORT)
-#       --static                        nothing is sent: told from the state alone
-#       --state FILE                    the same, from a state that was saved; needs no lab
+#       --static                        send nothing: predict the result from the state
+#       --state FILE                    the same, from a saved state; needs no lab
 #       --save FILE                     save the state of the whole lab
 #       --json                          for programs
 #   security/explain.sh help
 #
-# A published port is asked for at the host: FROM=world TO=host PORT=8080.
-# Exit status: 0 allowed, as the policy says; 1 not, or that cannot be told; 2 bad usage; 3 the state cannot be read.
-# The trace that it switches on in the kernel goes away with it, however it ends.
+# For a published port, TO is the host: FROM=world TO=host PORT=8080.
+# Exit status: 0 allowed, as in the policy; 1 not allowed, or unknown; 2 bad usage; 3 the state cannot be read.
+# The kernel removes the trace when the command ends, even if it is killed.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"

@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/outside.sh
 source "$ROOT/scripts/lib/outside.sh"
 
-# Services are not needed: a refusal by a port where nobody listens is a reply, too.
+# Services are not needed: the RST of a closed port is a reply, too.
 inside() {
   load_topology
   export TOPOLOGY=$TABLE
@@ -28,8 +28,8 @@ inside() {
   (cd "$ROOT" && "$VENV/bin/python" -m security.proof.mutation)
 }
 
-# Forward ports of the host to nodes by rules that are not the lab's, as Docker does: of the published node those next
-# to its published port in number and protocol; of the last node its own port, and the published number.
+# Forward ports of the host to nodes by rules that are not the lab's, as Docker does: to the published node, one port
+# higher, and the same port by UDP; to the last node, its own port, and the published node's port.
 forward_foreign_ports() {
   local node last=${NODES[-1]} port item
   for node in "${NODES[@]}"; do [[ ${PUBLISHES[$node]} == - ]] || break; done

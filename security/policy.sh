@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Phase 4.3, who may open a connection to whom: load the policy table as rules, all at once or none.
+# Phase 4.3, the policy of allowed connections: load its table as rules, all at once or none.
 #
 #   node --[ebtables: own MAC and address?]--> bridge --[iptables, table security: does the policy allow it?]--> node
 #
-#   security/policy.sh up       load the rules if any differ; let the bridges hand their frames to iptables
+#   security/policy.sh up       load the rules if any differ; pass the bridges' frames to iptables
 #   security/policy.sh down     remove both again
 #   security/policy.sh status   print each difference; exit 1 if any
 #   security/policy.sh check    check the table, change nothing: silent when good, else FILE:LINE: COLUMN: reason
@@ -30,7 +30,7 @@ compare() {
   compare_rules lab.ruleset iptables,ebtables "$CHAINS" <<<"$rules"
 }
 
-load() { # each tool's rules whole or not at all
+load_rules() { # of each tool, completely or not at all
   apply_rules ebtables
   apply_rules iptables
 }
@@ -42,12 +42,12 @@ load_br_netfilter() {
   local family
   [[ ! -d /proc/sys/net/bridge && -z ${DRY_RUN:-} ]] || return 0
   run modprobe br_netfilter ||
-    die "cannot load br_netfilter, without which no policy can filter between nodes of one bridge;" \
+    die "cannot load br_netfilter, so no policy can filter between nodes of one bridge;" \
       "use a kernel with CONFIG_BRIDGE_NETFILTER"
   for family in ip ip6 arp; do run sysctl -qw "net/bridge/bridge-nf-call-${family}tables=0"; done
 }
 
-differing_bridges() { # 0|1; bridges whose filtering is not so
+differing_bridges() { # 0|1; bridges whose filtering has another value
   ip -j -d link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r --argjson wanted "$1" '
     .[] | select(.ifname)
     | select(.linkinfo.info_data
@@ -92,7 +92,7 @@ up() {
   ((LIVE_RULES > 0)) || defer remove_policy
   write_state policy "$(state_before_up policy "${TABLES[@]}")"
   if [[ -n ${CHANGE[iptables]}${CHANGE[ebtables]} ]]; then
-    load
+    load_rules
     filter_bridges 1
     forget_denied
   else
@@ -101,7 +101,7 @@ up() {
   forget_undo
 }
 
-# Packets of an established connection are not checked again: delete the entries of those that the policy now denies.
+# Packets of established connections are not checked again: delete the conntrack entries that the policy now denies.
 forget_denied() {
   local tracked denied connection failed=0
   [[ -z ${DRY_RUN:-} ]] || return 0
@@ -121,7 +121,7 @@ remove_policy() {
   before=$(saved_state policy)
   [[ -z $before ]] || write_state policy "$before"
   filter_bridges 0
-  load
+  load_rules
   [[ -z $before ]] || remove_empty_builtin_chains "$before" "${TABLES[@]}"
   remove_state policy
 }
@@ -141,10 +141,10 @@ status() {
   ((LIVE_RULES > 0)) || { echo "${RED}missing${PLAIN}  the whole policy: $WANTED_RULES rules" && return 1; }
   [[ -z $DIFFERENCES ]] || { print_differences && drift=1; }
   for bridge in $(differing_bridges 1); do
-    echo "${RED}missing${PLAIN}  $bridge hands its frames to the rules" && drift=1
+    echo "${RED}missing${PLAIN}  $bridge passes its frames to iptables" && drift=1
   done
   ((drift == 0)) || return 1
-  echo "${GREEN}policy${PLAIN}   $LIVE_RULES rules as $(policy path) says"
+  echo "${GREEN}policy${PLAIN}   $LIVE_RULES rules match $(policy path)"
 }
 
 case ${1:-help} in

@@ -1,8 +1,8 @@
-"""What the scripts ask about the policy.
+"""Commands on the policy, for the scripts.
 
 python -m security.policy check              silent when good; else FILE:LINE: COLUMN: reason, exit 1
 python -m security.policy path               the table's path; nothing when there is none
-python -m security.policy compile [MEMORY]   the rules, one TOOL TABLE -A CHAIN ... a line
+python -m security.policy compile [STATE]    the rules, one TOOL TABLE -A CHAIN ... a line
 python -m security.policy allowed [TO:]PROTOCOL[/PORT]...   what nodes may send to TO (default: every node),
                                              one FROM TO PROTOCOL[/PORT] a line
 python -m security.policy stale              read `conntrack -L`, print arguments of `conntrack -D`
@@ -19,8 +19,8 @@ from lab.conntrack import connections
 from lab.table import TableError
 from lab.topology import load as load_topology
 from lab.unread import Unread
-from security.policy.compiler import compiled
-from security.policy.stale import addresses_of_host, as_arguments, stale
+from security.policy.compiler import compile_rules
+from security.policy.stale import addresses_of_host, as_arguments, stale_connections
 from security.policy.table import load, policy_path
 
 
@@ -34,14 +34,14 @@ def _path() -> Iterable[str]:
     return [str(path)] if path else ()
 
 
-def _compile(memory: str = "") -> Iterable[str]:
-    return compiled(load(), memory)
+def _compile(state: str = "") -> Iterable[str]:
+    return compile_rules(load(), state)
 
 
-def _allowed(*asked: str) -> Iterator[str]:
+def _allowed(*flows: str) -> Iterator[str]:
     policy = load()
     nodes = {node.name: node for node in policy.topology.nodes}
-    for item in asked:
+    for item in flows:
         to, _, what = item.rpartition(":")
         protocol, _, port = what.partition("/")
         for source, destination in product(nodes, [to] if to else nodes):
@@ -52,7 +52,7 @@ def _allowed(*asked: str) -> Iterator[str]:
 
 def _stale() -> Iterator[str]:
     unread = Unread()
-    for connection in stale(load(), connections(sys.stdin, unread), addresses_of_host()):
+    for connection in stale_connections(load(), connections(sys.stdin, unread), addresses_of_host()):
         yield as_arguments(connection)
     for sentence in unread.sentences():
         print(f"policy: conntrack -L: {sentence}; such connections are left as they are", file=sys.stderr)

@@ -40,13 +40,13 @@ _TO_NODES = "-m addrtype ! --dst-type LOCAL"
 _RETURN, _ALLOWED = "-j RETURN", "-g CNET-ALLOWED"
 
 
-def compiled(policy: Policy, memory: str) -> list[str]:
-    """Return all rules in their order within the chains; `memory` (what `down` restores) becomes a comment."""
+def compile_rules(policy: Policy, state: str) -> list[str]:
+    """Return all rules in their order within the chains; `state` (what `down` restores) becomes a comment."""
     rules = _Compiler(policy)
     rules.add_frames()
     rules.add_origin()
     rules.add_from_bridges()
-    rules.add_from_nodes(memory)
+    rules.add_from_nodes(state)
     rules.add_to_host()
     rules.add_from_world()
     rules.add_from_host()
@@ -57,12 +57,12 @@ def compiled(policy: Policy, memory: str) -> list[str]:
 
 
 def mac_of(node: Node) -> str:
-    """MAC of a wire, as network.sh gives it: 02:42 and the address of the first node on it."""
+    """Return the MAC of a wire, as network.sh sets it: 02:42 and the address of the first node on it."""
     return "02:42:" + ":".join(f"{byte:02x}" for byte in node.address.ip.packed)
 
 
 def wires(topology: Topology) -> dict[str, list[Node]]:
-    """Nodes by the bridge port they are reached through; several when they share a namespace."""
+    """Group the nodes by bridge port; nodes that share a namespace share a port."""
     found: defaultdict[str, list[Node]] = defaultdict(list)
     for node in topology.nodes:
         found[node.bridge_interface].append(node)
@@ -75,7 +75,7 @@ def drop_chain(policy_id: str) -> str:
 
 
 class _Compiler:
-    """The rules so far, and under which ids they drop packets."""
+    """Collects the rules, and the ids under which they drop packets."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
@@ -127,7 +127,7 @@ class _Compiler:
             why = f"{bridge.name}: packets between nodes skip the other rules of this table"
             self.add("CNET-ORIGIN-NODES", why, f"-d {bridge.address.network} {_TO_NODES} -j ACCEPT", "raw")
 
-    # --- iptables security: who may open a connection to whom ---
+    # --- iptables security: allowed connections ---
 
     def add_from_bridges(self) -> None:
         self.add("CNET-FROM-BRIDGES", "check the policy first", "-j CNET-FROM-NODES")
@@ -135,9 +135,9 @@ class _Compiler:
             why = f"{bridge}: allowed packets between nodes skip the other rules of this table"
             self.add("CNET-FROM-BRIDGES", why, f"-o {bridge} -j ACCEPT")
 
-    def add_from_nodes(self, memory: str) -> None:
+    def add_from_nodes(self, state: str) -> None:
         chain = "CNET-FROM-NODES"
-        self.add(chain, f"before up: {memory}")
+        self.add(chain, f"before up: {state}")
         self.add(chain, f"policy: {self.policy.path}")  # table.py reads these two comments
         self.add(chain, f"table: {base_table(self.topology.path)}")
         self.add_ping_sizes(chain)
@@ -172,7 +172,7 @@ class _Compiler:
     def add_from_host(self) -> None:
         chain = "CNET-FROM-HOST"
         self.add_ping_sizes(chain)
-        # The error that the host sends for a packet it would have masqueraded is INVALID for conntrack.
+        # To conntrack, an ICMP error of the host about a packet that it would have masqueraded is INVALID.
         why = "answers: ICMP errors of the host; path MTU discovery needs them"
         self.add(chain, why, f"-p icmp -m icmp --icmp-type 3 {_RETURN}")
         first = next((line for line in self.policy.lines if HOST in line.sources), None)
@@ -194,7 +194,7 @@ class _Compiler:
     def add_lines_to(self, chain: str, destination: str) -> None:
         """Add the lines for what nodes send to one destination."""
         target = self.topology.node(destination)
-        # Packets within a namespace are seen only if they go to a published port by the host's address.
+        # Packets within a namespace reach the rules only if they go to a published port by the host's address.
         namespace = target.namespace if target and not target.publishes else None
         sources = {node.name for node in self.topology.nodes if node.namespace != namespace}
         lines = [(line, line.sources) for line in self.policy.lines if destination in line.destinations]
@@ -263,7 +263,7 @@ class _Compiler:
 
 
 def _hooks(bridge: Bridge) -> Iterator[tuple[str, str, str, str]]:
-    """Return what built-in chains hand to the lab's: table, chain, why, rule."""
+    """Return the rules in built-in chains that call the lab's: table, chain, why, rule."""
     name, network = bridge.name, bridge.address.network
     elsewhere, own, from_host = (
         f"-s {network} ! -i {name}",
@@ -286,7 +286,7 @@ def _frame_drop(policy_id: str) -> Iterator[str]:
 
 
 def _packet_drop(policy_id: str) -> Iterator[tuple[str, str]]:
-    """Return what is done before the drop: why, rule."""
+    """Return the rules before the drop: why, rule."""
     prefix = f'"{LOG_PREFIX}{policy_id} "'
     yield f"log at most {LOG_PER_SECOND} packets a second", f"{_PACKET_LOG} --log-prefix {prefix}"
     for group, why in (

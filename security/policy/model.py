@@ -1,4 +1,4 @@
-"""A policy: who may open a connection to whom, and how often."""
+"""A policy: which connections are allowed, and how often."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Rate:
 
     @property
     def refill_seconds(self) -> float:
-        """Seconds until a source that has used up its rate may open one more connection."""
+        """Return the seconds until a source that has used up its rate may open one more connection."""
         return SECONDS[self.unit] / self.count
 
     def __str__(self) -> str:
@@ -73,12 +73,12 @@ class Line:
 
     @property
     def any_protocol(self) -> bool:
-        """Whether the line matches every protocol, named here or not."""
+        """Return whether the line matches every protocol, also those not in PROTOCOLS."""
         return ANY in self.protocols
 
     @property
     def port_ranges(self) -> tuple[tuple[int, int], ...]:
-        """The ports as ranges, any port as well."""
+        """Return the ports as ranges; one range of all ports for any."""
         return self.ports or ((0, LAST_PORT),)
 
     def matches(self, source: str, destination: str, protocol: str, port: int) -> bool:
@@ -127,7 +127,7 @@ class Limit:
 
 
 class Flow(NamedTuple):
-    """A question: may `source` send to `destination`? Without ports the port is 0."""
+    """What `source` may send to `destination`, or not; the port is 0 for a protocol without ports."""
 
     source: str
     destination: str
@@ -140,7 +140,7 @@ class Flow(NamedTuple):
         return self.source, self.destination
 
     def __str__(self) -> str:
-        """Write it for people."""
+        """Format as text, such as nginx-lb -> api-gateway tcp/3000."""
         what = f"{self.protocol}/{self.port}" if self.port else self.protocol
         return f"{self.source} -> {self.destination} {what}"
 
@@ -165,7 +165,7 @@ class Policy:
     limits: tuple[Limit, ...] = ()
 
     def decide(self, source: str, destination: str, protocol: str, port: int = 0) -> Decision:
-        """Decide on a first packet, rates aside. From world means through a published port."""
+        """Decide on a first packet, rates aside. The source world means a connection through a published port."""
         for line in self._by_destination[destination]:
             if line.matches(source, destination, protocol, port):
                 return Decision(line.verdict, line.id, line.reason, line)

@@ -1,4 +1,4 @@
-"""Connections that were allowed before and are denied now.
+"""Find connections that were allowed before and are denied now.
 
 Packets of an established connection are not checked again. So when a policy is loaded, the entries of connections
 that it denies are deleted, and their next packet is checked as a new one.
@@ -14,7 +14,9 @@ from lab.conntrack import Connection
 from security.policy.model import HOST, WORLD, Policy
 
 
-def stale(policy: Policy, known: Iterable[Connection], host_addresses: set[str]) -> Iterator[Connection]:
+def stale_connections(
+    policy: Policy, known: Iterable[Connection], host_addresses: set[str]
+) -> Iterator[Connection]:
     """Return the connections that the policy denies."""
     for connection in known:
         source = _name_of(policy, connection.original.source, host_addresses)

@@ -41,7 +41,7 @@ _RATE = re.compile("([1-9][0-9]{0,4})/(second|minute|hour|day):([1-9][0-9]{0,3})
 
 
 class PolicyError(TableError):
-    """A policy table that is refused."""
+    """A policy table that is not valid."""
 
 
 def policy_path(topology: Topology) -> Path | None:
@@ -124,7 +124,7 @@ class _Reader(TableReader):
         )
         outside = {HOST, WORLD}
         has_node = not (line.sources <= outside and line.destinations <= outside)
-        unseen = f"from {self.row['from']} to {self.row['to']} no packet passes the lab"
+        unseen = f"packets from {self.row['from']} to {self.row['to']} do not pass through the lab"
         self.require(has_node, "to", unseen)
         self.lines.append(line)
 
@@ -160,7 +160,9 @@ class _Reader(TableReader):
     def read_names(self, column: str) -> frozenset[str]:
         found: set[str] = set()
         for name in self.items(column, none=""):
-            unknown = f'"{name}" is no node, program or bridge of {self.topology.path}, nor host, world, any'
+            unknown = (
+                f'"{name}" is not a node, program or bridge of {self.topology.path}, nor host, world, any'
+            )
             self.require(name in self.names, column, unknown)
             found |= self.names[name]
         return frozenset(found)
@@ -168,7 +170,7 @@ class _Reader(TableReader):
     def read_protocols(self) -> tuple[str, ...]:
         items = self.items("protocol", none="")
         known = items == [ANY] or set(items) <= set(PROTOCOLS)
-        reason = f'"{self.row["protocol"]}" is not {ANY}, nor of {", ".join(PROTOCOLS)}'
+        reason = f'"{self.row["protocol"]}" is neither {ANY} nor a list of {", ".join(PROTOCOLS)}'
         self.require(known, "protocol", reason)
         return tuple(dict.fromkeys(items))
 
@@ -198,12 +200,12 @@ class _Reader(TableReader):
         wrong = f'"{verdict}" is neither {model.ACCEPT} nor {model.DROP} nor {model.LIMIT}'
         self.require(verdict in (model.ACCEPT, model.DROP), "verdict", wrong)
         has_rate = verdict == model.DROP and self.row["rate"] != _NONE
-        self.require(not has_rate, "rate", "a line that drops has none, write -")
+        self.require(not has_rate, "rate", "a line that drops has no rate, write -")
         return verdict
 
     def read_reason(self) -> str:
         reason = self.row["reason"]
-        too_long = f"has {len(reason)} characters, a rule's comment takes {_MAX_REASON}"
+        too_long = f"has {len(reason)} characters, a rule's comment holds {_MAX_REASON}"
         self.require(len(reason) <= _MAX_REASON, "reason", too_long)
         quoted = '"' in reason or "\\" in reason
         self.require(not quoted, "reason", "has a quote or a backslash, which a rule's comment cannot have")
@@ -224,8 +226,8 @@ class _Reader(TableReader):
         if earlier.verdict != line.verdict and not line.covers(earlier):
             source = min(earlier.sources & line.sources)
             pair = f"{source} -> {min(earlier.destinations & line.destinations)}"
-            way_out = "make one the exception of the other"
-            self.refuse("verdict", f'"{line.id}" contradicts {by} in {pair}; {way_out}')
+            fix = "make one the exception of the other"
+            self.refuse("verdict", f'"{line.id}" contradicts {by} in {pair}; {fix}')
 
 
 def _members(topology: Topology) -> dict[str, frozenset[str]]:
@@ -243,7 +245,7 @@ def _members(topology: Topology) -> dict[str, frozenset[str]]:
 
 
 class _EarlierLines:
-    """Finds earlier lines that overlap with a line; those for one port are found by it, for speed."""
+    """Finds earlier lines that overlap with a line; an index by port makes it fast."""
 
     def __init__(self) -> None:
         self._by_port: defaultdict[int, list[Line]] = defaultdict(list)

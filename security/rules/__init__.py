@@ -1,1 +1,1 @@
-"""Rules of the kernel: read them, say what they mean, write them on a page."""
+"""Rules of the kernel: describe them in English, find foreign ones, walk packets through them."""

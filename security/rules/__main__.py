@@ -1,4 +1,4 @@
-"""Every live rule of the lab on one page: what it does, why it is there, and what it has counted.
+"""Every live rule of the lab on one page: what it does, why it exists, and its counters.
 
 python -m security.rules                     on the terminal; tabs between columns when piped
 python -m security.rules --json              as JSON

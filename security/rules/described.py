@@ -56,14 +56,14 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cells under CELLS; table and chain are in the heading above."""
+        """Return the cells under CELLS; table and chain are in the heading above."""
         counted = (f"{self.packets:,}", f"{self.bytes:,}")
         return (str(self.position), self.meaning, self.why, *counted, self.rule)
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that is shown, in whatever format."""
+    """The content of the page, for all formats."""
 
     generated: str
     command: str
@@ -73,7 +73,7 @@ class Page:
 
     @property
     def chains(self) -> Iterator[tuple[str, tuple[Row, ...]]]:
-        """The rows of each chain, with the name of its table and chain."""
+        """Yield the name of each table and chain, with its rows."""
         for name, rows in groupby(self.rows, key=lambda row: f"{row.table} {row.chain}"):
             yield name, tuple(rows)
 
@@ -95,7 +95,7 @@ def _row(rule: Rule, topology: Topology | None) -> Row:
 
 
 def _why(rule: Rule) -> str:
-    """Return a rule's reason: its comment, or for ebtables, which has none, what the chain's name says."""
+    """Return a rule's reason: its comment, or for ebtables, which has none, the meaning of the chain's name."""
     if rule.comment.startswith(_MARK):
         return rule.comment.removeprefix(_MARK)
     if not rule.table.startswith("ebtables"):

@@ -1,4 +1,4 @@
-"""Say in plain English what a rule does, with addresses named by the topology.
+"""Describe in plain English what a rule does, with the topology's names for addresses.
 
 TCP packets to nginx-lb (...) with destination port 80, going out on bridge br-app: are accepted.
 Matches and options that are not known here are shown as iptables writes them, never left out.
@@ -59,7 +59,7 @@ def _packets(matches: Sequence[str], topology: Names) -> str:
         if option.flag in _PHRASES and len(option.values) == 1:
             known.append(option)
         elif option.flag == "--connlimit-saddr":
-            continue  # --connlimit-above already says "whose source"
+            continue  # the phrase of --connlimit-above includes "whose source"
         elif option.flag != "-m" or " ".join(option.values) not in _KNOWN_MODULES:
             unknown.append(option.verbatim)
     known.sort(key=lambda option: list(_PHRASES).index(option.flag))
@@ -154,7 +154,7 @@ def _interface(name: str, topology: Names) -> str:
     return next((f"{name} (veth of {node.name})" for node in nodes if node.bridge_interface == name), name)
 
 
-# What to say for each match, in this order. {no} is "not " if the match is negated.
+# The phrase for each match, in this order. {no} is "not " if the match is negated.
 _PHRASES: dict[str, tuple[str, Callable[[str, Names], str]]] = {
     "-p": ("", _protocol),
     "-s": (" {no}from {}", _address),

@@ -1,11 +1,11 @@
-"""Name the host's own firewall rules that a packet of the lab meets, each with the command that helps.
+"""List the host's own firewall rules that a packet of the lab meets, each with the command that resolves it.
 
     python -m security.rules.foreign [TABLE]    a line for each: RULE, a tab, WHAT TO DO: COMMAND
 
-A rule is named if it names an address, port or interface of the lab, drops, rewrites or diverts packets, and some of
-the lab's packets reach it: security.rules.reach knows which packets pass a hook, and which of them a chain of the lab
-decides before. Rules that accept or log are not named, nor are rules that name nothing of the lab: a firewall is full
-of them. Where the lab has no hook before it, a policy that drops forwarded packets is named too.
+A rule is listed if it names an address, port or interface of the lab, drops, rewrites or diverts packets, and some of
+the lab's packets reach it: security.rules.reach computes which packets pass a hook, and which of them a chain of the
+lab decides first. Rules that accept or log are not listed, nor are rules that name nothing of the lab, because most
+firewalls have many. A policy that drops forwarded packets is listed if the lab has no hook before it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LET_IN = "let the lab's packets pass"
 
 @dataclass(frozen=True)
 class Foreign:
-    """A rule of the host with the command that helps."""
+    """A rule of the host with the command that resolves it."""
 
     rule: str
     removal: str
@@ -87,7 +87,7 @@ class _Walk:
     def _harms(self, step: Step) -> bool:
         """Decide whether the step, or a chain that it calls, drops, rewrites or diverts packets.
 
-        A chain that a map calls serves others too: its own rules are named instead.
+        A chain called by a map is also for other packets: its own rules are listed instead.
         """
         if step.action == Action.CALL and not step.of_map:
             return any(map(self._harms, self.chains.steps.get(step.chain, ())))
@@ -125,14 +125,14 @@ def rules_of_host(lab: LabTraffic) -> Iterator[Foreign]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print them; return 1 if the topology table cannot be read."""
+    """Print the rules; return 1 if the topology table cannot be read."""
     try:
         lab = LabTraffic(load(*arguments))
     except TopologyError as error:
         print(f"foreign: {error}", file=sys.stderr)
         return 1
-    for each in rules_of_host(lab):
-        print("\t".join(map(on_one_line, (each.rule, f"{each.advice}: {each.removal}"))))
+    for found in rules_of_host(lab):
+        print("\t".join(map(on_one_line, (found.rule, f"{found.advice}: {found.removal}"))))
     return 0
 
 

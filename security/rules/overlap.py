@@ -23,8 +23,8 @@ def order_matters(first: Rule, second: Rule, topology: Topology) -> bool:
     """
     if not first.chain.startswith("CNET-"):
         return False
-    asks = _asks(first, topology), _asks(second, topology)
-    return _effect(first) != _effect(second) and not _disjoint(*asks)
+    values = _matched_values(first, topology), _matched_values(second, topology)
+    return _effect(first) != _effect(second) and not _are_disjoint(*values)
 
 
 def _effect(rule: Rule) -> str:
@@ -32,7 +32,7 @@ def _effect(rule: Rule) -> str:
     return "watch" if rule.target in _WATCHERS else f"{rule.target} {rule.goto}"
 
 
-def _disjoint(one: dict[str, str], other: dict[str, str]) -> bool:
+def _are_disjoint(one: dict[str, str], other: dict[str, str]) -> bool:
     for flag in one.keys() & other.keys():
         a, b = one[flag], other[flag]
         if flag in _ADDRESSES and not IPv4Network(a, strict=False).overlaps(IPv4Network(b, strict=False)):
@@ -44,7 +44,7 @@ def _disjoint(one: dict[str, str], other: dict[str, str]) -> bool:
     return False
 
 
-def _asks(rule: Rule, topology: Topology) -> dict[str, str]:
+def _matched_values(rule: Rule, topology: Topology) -> dict[str, str]:
     """Return the values of matches that are not negated; a bridge's destination implies that bridge as -o."""
     words = rule.matches
     found = {

@@ -1,4 +1,4 @@
-"""Which packets of the lab pass a hook of the host, and which of them match a rule. Pure."""
+"""Compute which packets of the lab pass a hook of the host, and which of them match a rule. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Places:
 
 
 class LabTraffic:
-    """The ways of the lab's packets, and what a rule may name of the lab."""
+    """The ways of the lab's packets, and the lab's addresses, interfaces and ports."""
 
     def __init__(self, topology: Topology) -> None:
         self._networks = {bridge.name: bridge.address.network for bridge in topology.bridges}
@@ -96,7 +96,7 @@ class LabTraffic:
         return text not in ("+", "*") and any(_is_like(name, text) for name in self._bridge_of)
 
     def places_of_interfaces(self, texts: Sequence[str]) -> Places:
-        """Return what is behind the interfaces: a bridge, or all of its ports, stand for all of its nodes."""
+        """Return the places behind the interfaces; a bridge, or all of its ports, mean all of its nodes."""
         if "+" in texts or "*" in texts:
             return Places(self.anywhere, self.anywhere)
         found = {name for name in self._bridge_of if any(_is_like(name, text) for text in texts)}
@@ -113,7 +113,7 @@ class LabTraffic:
         return sorted(name for name, of in self._bridge_of.items() if of == bridge != name)
 
     def has_port(self, way: Way, protocol: str, first: int, last: int) -> bool:
-        """Decide whether a range of ports holds one of the table to which the lab's packets on a way go."""
+        """Decide whether a range of ports contains a port of the table that is a destination of packets on a way."""
         ports = [(each, port) for bridge, each, port in self._listens if bridge == way[1]]
         if way in _TO_PUBLISHED:
             ports += self._published
@@ -197,7 +197,7 @@ class Matches:
     def decided(self, ways: Iterable[Way]) -> set[Way]:
         """Return the ways on which every packet matches.
 
-        A rule that accepts some states of connections between places of the lab is taken to be meant for them.
+        A rule that names the lab and matches some connection states counts as if it matched all of them.
         """
         if self._by_more or (self._by_state and not self._names_lab):
             return set()

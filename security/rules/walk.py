@@ -1,7 +1,7 @@
 """Walk a packet through the rules of iptables as the kernel does. Pure.
 
-An unknown match or target, or a rule that could not be read, is not guessed: the walk goes on as if the rule did not
-match, and names the rule in `uncertain`, unless it can make no difference. The order of the tables at each hook is that
+If a match or target is unknown, or a rule cannot be read, the walk goes on as if the rule did not match, and adds the
+rule to `uncertain` unless it cannot change the verdict. The order of the tables at each hook is that
 of the priorities in linux/netfilter_ipv4.h.
 """
 
@@ -32,7 +32,7 @@ HOOKS = {
 ACCEPT, DROP, REJECT = "ACCEPT", "DROP", "REJECT"
 TRANSLATING = ("MASQUERADE", "SNAT", "DNAT", "REDIRECT")
 _SOURCE_TYPES, _DESTINATION_TYPES = "--src-type", "--dst-type"
-# Targets after which the packet goes on, with the fields that rules match unchanged.
+# Targets after which the packet continues and that change no field that rules match.
 _IN_BETWEEN = ("LOG", "NFLOG", "", "TRACE", "CHECKSUM", "TCPMSS", "CONTINUE", "CLASSIFY", "AUDIT")
 
 
@@ -49,7 +49,7 @@ class Walk:
 
 
 class Ruleset:
-    """The rules of one network namespace, with what their matches ask of it."""
+    """The rules of one network namespace, and its state that their matches need."""
 
     hooks: Mapping[str, tuple[str, ...]] = HOOKS
     tool = "iptables"
@@ -108,7 +108,7 @@ class Ruleset:
             matched = self._matches(rule, walk)
             if matched is None and rule.target not in _IN_BETWEEN:
                 doubts = walk.perhaps_accepted if rule.target == ACCEPT else walk.uncertain
-                doubts.append(named(rule))
+                doubts.append(as_command(rule))
             if not matched:
                 continue
             walk.met.append(rule)
@@ -131,7 +131,7 @@ class Ruleset:
             case "DNAT" | "REDIRECT":
                 translated = self._translated(walk.packet, rule)
                 if translated is None:
-                    walk.uncertain.append(named(rule))
+                    walk.uncertain.append(as_command(rule))
                 walk.packet = translated or walk.packet
                 return ACCEPT
             case "MASQUERADE" | "SNAT":
@@ -140,7 +140,7 @@ class Ruleset:
                 return ""
         if (table, rule.target) in self._chains or (table, rule.target) in self._policies:
             return self._chain(table, rule.target, walk)
-        walk.uncertain.append(named(rule))
+        walk.uncertain.append(as_command(rule))
         return ""
 
     def _translated(self, packet: Packet, rule: Rule) -> Packet | None:
@@ -194,7 +194,7 @@ class Ruleset:
         return False if types == ["LOCAL"] else True if "UNICAST" in types else None
 
 
-def named(rule: Rule) -> str:
+def as_command(rule: Rule) -> str:
     """Return the command that would add the rule."""
     if rule.table.startswith("ebtables"):
         return f"ebtables -t {rule.table.partition(' ')[2]} {rule.text}"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from lab.conntrack import Connection, Tuple, connections
 from lab.ruleset.iptables import parse
 from lab.topology import Topology, load
-from security.policy.compiler import compiled
+from security.policy.compiler import compile_rules
 from security.policy.model import DEFAULT, Policy
-from security.policy.stale import as_arguments, stale
+from security.policy.stale import as_arguments, stale_connections
 from security.policy.table import COLUMNS, PolicyError
 from security.policy.table import load as load_policy
 from security.proof import packets
@@ -60,13 +60,13 @@ REFUSED = {
     "a missing column": (table(header="id\tfrom"), "1: to: the column is missing from the header line"),
     "a NUL byte": (table(row())[:20] + "\0" + table(row()), "1: byte 21: a NUL byte"),
     "a carriage return": (table(row() + "\r"), "2: character"),
-    "an unknown name": (table(row(from_="nobody")), '2: from: "nobody" is no node, program or bridge'),
+    "an unknown name": (table(row(from_="nobody")), '2: from: "nobody" is not a node, program or bridge'),
     "a bad id": (table(row(id_="A B")), '2: id: "A B" has a space'),
     "too long an id": (table(row(id_="x" * 19)), '2: id: "xxxxxxxxxxxxxxxxxxx" is not an id'),
     "a kept id": (table(row(id_="default")), '2: id: "default" is a built-in id'),
     "an id twice": (table(row(), row(port="1")), '3: id: "a" is already used in line 2'),
-    "a bad protocol": (table(row(protocol="gre")), '2: protocol: "gre" is not any'),
-    "any and another": (table(row(protocol="any,tcp", port="-")), '2: protocol: "any,tcp" is not any'),
+    "a bad protocol": (table(row(protocol="gre")), '2: protocol: "gre" is neither any'),
+    "any and another": (table(row(protocol="any,tcp", port="-")), '2: protocol: "any,tcp" is neither any'),
     "ports of icmp": (
         table(row(protocol="icmp")),
         '2: port: only tcp and udp have ports; write - for "icmp"',
@@ -76,7 +76,10 @@ REFUSED = {
     "a reversed range": (table(row(port="9:8")), '2: port: "9:8" is not a port'),
     "an empty item": (table(row(port="1,,2")), '2: port: "1,,2" has an empty item'),
     "a bad rate": (table(row(rate="fast")), '2: rate: "fast" is not COUNT/'),
-    "a rate that drops": (table(row(rate="1/hour:1", verdict="drop")), "2: rate: a line that drops has none"),
+    "a rate that drops": (
+        table(row(rate="1/hour:1", verdict="drop")),
+        "2: rate: a line that drops has no rate",
+    ),
     "a bad verdict": (table(row(verdict="maybe")), '2: verdict: "maybe" is neither accept nor drop'),
     "a limit to somebody": (table(row(verdict="limit")), "2: to: a limit counts all connections of a node"),
     "a limit of a protocol": (table(limit(protocol="tcp")), "2: protocol: a limit counts all connections"),
@@ -94,7 +97,10 @@ REFUSED = {
     "a limit with an id of another": (table(row(), limit(id_="a")), '3: id: "a" is already used in line 2'),
     "a quote": (table(row(reason='a "b"')), "2: reason: has a quote or a backslash"),
     "a long reason": (table(row(reason="x" * 161)), "2: reason: has 161 characters"),
-    "nothing of the lab": (table(row(from_="host", to="world")), "2: to: from host to world no packet"),
+    "nothing of the lab": (
+        table(row(from_="host", to="world")),
+        "2: to: packets from host to world do not pass",
+    ),
     "a shadowed line": (
         table(row(from_="br-app", port="-"), row(id_="b")),
         '3: id: "b" is shadowed by line 2 ("a"), no packet reaches it',
@@ -135,14 +141,14 @@ def test_a_limit_counts_what_nodes_are_allowed_and_nothing_else(
     policy = read(table(row(), limit()), tmp_path, monkeypatch)
     assert policy.decide("order-service", "postgres-db", "tcp", 5432).id == "a"
     assert policy.reason_of("many") == "why not"
-    rules = [rule for rule in compiled(policy, "") if "CNET-ALLOWED" in rule]
+    rules = [rule for rule in compile_rules(policy, "") if "CNET-ALLOWED" in rule]
     counting = [rule for rule in rules if "-A CNET-ALLOWED" in rule]
     assert len(counting) == 1
     over = "-m connlimit --connlimit-above 9 --connlimit-mask 32 --connlimit-saddr -j CNET-DROP-many"
     assert counting[0].endswith(f"-s 10.0.0.40/32 {over}")
     assert [rule.split()[3] for rule in rules if rule not in counting] == ["CNET-TO-10.0.0.60"]
     without = read(table(row()), tmp_path, monkeypatch)
-    assert not [rule for rule in compiled(without, "") if "CNET-ALLOWED" in rule]
+    assert not [rule for rule in compile_rules(without, "") if "CNET-ALLOWED" in rule]
 
 
 def test_explain_counts_as_a_limit_does_and_names_what_it_cannot_count() -> None:
@@ -221,7 +227,7 @@ def test_whatever_is_accepted_compiles_to_chains_that_are_whole(
     except PolicyError as refused:
         assert re.search(r"policy.tsv:\d+: (id|verdict|to): ", str(refused))  # noqa: PT017 - refusing is as good
         return
-    rules = [line.split(maxsplit=4) for line in compiled(policy, "")]
+    rules = [line.split(maxsplit=4) for line in compile_rules(policy, "")]
     chains = {rule[3] for rule in rules}
     for rule in rules:
         assert len(rule[3]) <= 28
@@ -268,7 +274,7 @@ def test_connections_that_the_policy_denies_are_named_and_others_are_not() -> No
         entry(policy.topology, "order-service", "postgres-db", 5432),
         "a line that is damaged src=",
     ]
-    found = list(stale(policy, connections(known), set()))
+    found = list(stale_connections(policy, connections(known), set()))
     assert [str(each.original.source) for each in found] == [
         str(node.address.ip) for node in policy.topology.nodes if node.name == "redis-cache"
     ]
@@ -290,7 +296,9 @@ def test_a_connection_of_a_protocol_without_a_name_is_given_by_its_number() -> N
     policy = shipped("flat")
     known = entry(policy.topology, "redis-cache", "postgres-db", 5432).replace("tcp      6", "unknown  254")
     nameless = known.replace(" ESTABLISHED", "").replace("sport=40000 dport=5432 ", "")
-    (found,) = stale(policy, connections([nameless.replace("sport=5432 dport=40000 ", "")]), set())
+    (found,) = stale_connections(
+        policy, connections([nameless.replace("sport=5432 dport=40000 ", "")]), set()
+    )
     assert as_arguments(found).startswith("-p 254 -s ")
     assert "--sport" not in as_arguments(found)
 
