@@ -1,4 +1,4 @@
-# An index: each target calls one script, and each script also works by hand.
+# An index: each target calls one script. You can also call the scripts directly.
 .DEFAULT_GOAL := help
 .PHONY: help up down clean network services policies isolation install doctor shell \
         status logs explain rules documents topology monitor capture health connections distribution dashboard exporter \

@@ -125,7 +125,7 @@ def _section(section: Section, tightness: float) -> list[Flowable]:
         else:
             blocks += [flowable, Spacer(1, 2 * mm * tightness)]
     flowables = [Paragraph(for_pdf(section.heading), _SECTION), *blocks]
-    if sum(_height(each) for each in flowables) <= _KEPT_WHOLE * _HEIGHT:
+    if sum(_height(flowable) for flowable in flowables) <= _KEPT_WHOLE * _HEIGHT:
         return [KeepTogether(flowables)]
     return [CondPageBreak(_room_for(flowables)), *flowables]
 
@@ -172,7 +172,10 @@ def _flowable(block: Block, tightness: float) -> Flowable:
 def _table(rows: Rows) -> Table:
     styles = _styles(rows)
     lines = [
-        [Paragraph(for_pdf(text, most=_MAX_CELL), style) for text, style in zip(texts, line, strict=True)]
+        [
+            Paragraph(for_pdf(text, max_length=_MAX_CELL), style)
+            for text, style in zip(texts, line, strict=True)
+        ]
         for texts, line in [(rows.headings, styles[0]), *((texts, styles[1]) for texts in rows.texts())]
     ]
     together = [("NOSPLIT", (0, 0), (-1, _FEW_ROWS)), ("NOSPLIT", (0, -_FEW_ROWS), (-1, -1))]

@@ -18,9 +18,9 @@ _MARKDOWN = re.compile(r"[\\`*\[\]<|]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 _MARKDOWN_BLOCK = re.compile(r"^(#+|[-+>]|\d+[.)])(?=\s)")
 
 
-def shortened(text: str, most: int) -> str:
-    """Cut a text to `most` characters, of which the last is an ellipsis if it was cut."""
-    return text if len(text) <= most else text[: most - 1] + "\u2026"
+def shortened(text: str, max_length: int) -> str:
+    """Cut a text to `max_length` characters, of which the last is an ellipsis if it was cut."""
+    return text if len(text) <= max_length else text[: max_length - 1] + "\u2026"
 
 
 def on_one_line(text: str) -> str:
@@ -52,11 +52,11 @@ def for_picture(text: str) -> str:
     return shortened(on_one_line(text), _MAX_LABEL)
 
 
-def for_pdf(text: str, most: int = _MAX_TEXT) -> str:
-    """Return the markup of a reportlab paragraph: `most` characters at most, and no word too long for a page."""
+def for_pdf(text: str, max_length: int = _MAX_TEXT) -> str:
+    """Return the markup of a reportlab paragraph: at most `max_length` characters, and no word too long for a page."""
     short = _LONG_WORD.sub(lambda word: shortened(word[0], _MAX_WORD), on_one_line(text))
     # The letters of cp1252 are those that the standard fonts of a PDF have.
-    printable = shortened(short, most).replace("\u2192", "->").encode("cp1252", "replace")
+    printable = shortened(short, max_length).replace("\u2192", "->").encode("cp1252", "replace")
     return escape(printable.decode("cp1252"), quote=False)
 
 

@@ -105,7 +105,7 @@ def _ranges(
 ) -> dict[str, list[Values]]:
     """Return the values of each rule's placeholders, by the name of the RANGE."""
     bridges: list[Values] = [
-        {"bridge": each.name, "network": each.address.network} for each in topology.bridges
+        {"bridge": bridge.name, "network": bridge.address.network} for bridge in topology.bridges
     ]
     publications = list(_publications(topology))
     return {
@@ -114,7 +114,7 @@ def _ranges(
         "state": [{"words": words} for words in _state_lines(state)],
         "bridge": bridges,
         "publication": publications,
-        "tcp-publication": [each for each in publications if each["protocol"] == "tcp"],
+        "tcp-publication": [values for values in publications if values["protocol"] == "tcp"],
         "guarded": [{"interface": name} for name in guarded],
         "guarded-bridge": [{"interface": name, **bridge} for name in guarded for bridge in bridges],
     }
@@ -122,16 +122,16 @@ def _ranges(
 
 def _publications(topology: Topology) -> Iterator[Values]:
     for node in topology.nodes:
-        for each in node.publishes:
-            address, protocol = node.address.ip, each.protocol
+        for publication in node.publishes:
+            address, protocol = node.address.ip, publication.protocol
             yield {
                 "node": node.name,
                 "network": topology.bridge_of(node).address.network,
                 "address": address,
                 "protocol": protocol,
-                "host_port": each.host_port,
-                "port": each.port,
-                "to_port": f"-d {address}/32 -o {node.bridge} -p {protocol} -m {protocol} --dport {each.port}",
+                "host_port": publication.host_port,
+                "port": publication.port,
+                "to_port": f"-d {address}/32 -o {node.bridge} -p {protocol} -m {protocol} --dport {publication.port}",
                 "most": _MAX_CLIENT_CONNECTIONS,
                 "connlimit": f"-m connlimit --connlimit-above {_MAX_CLIENT_CONNECTIONS} {_BY_SOURCE}",
             }

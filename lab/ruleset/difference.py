@@ -1,7 +1,7 @@
 """Compare the lab's wanted rules with the live ones, and write the restore input that makes them equal.
 
 A chain of the lab is CNET-*. A rule in a chain of the host is the lab's if it jumps to such a chain: a hook. Nothing
-else is ever changed. A hook is the first rule of its chain, so rules of others before it are a difference.
+else is ever changed. A hook is the first rule of its chain, so foreign rules before it are a difference.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Hook:
 
 @dataclass(frozen=True, kw_only=True)
 class Behind:
-    """Rules of others that come before a hook of the lab."""
+    """Foreign rules that come before a hook of the lab."""
 
     table: str
     chain: str
@@ -178,7 +178,7 @@ def change(wanted: OwnRules, live: OwnRules, tool: str) -> str:
     """Return the input of one `TOOL-restore --noflush`; nothing if there is no difference.
 
     A chain that is as wanted does not change, so it keeps its counters. A missing hook becomes the first rule of its
-    chain; a hook behind rules of others is deleted and inserted again. The order of hooks in a chain is no difference.
+    chain; a hook behind foreign rules is deleted and inserted again. The order of hooks in a chain is no difference.
     """
     tables = dict.fromkeys((*wanted.tables(), *live.tables()))
     found = {
@@ -188,7 +188,7 @@ def change(wanted: OwnRules, live: OwnRules, tool: str) -> str:
 
 
 def _change_table(wanted: OwnRules, live: OwnRules, table: str, tool: str) -> Iterator[str]:
-    behind = {(each.table, each.chain) for each in live.behind}
+    behind = {(rules.table, rules.chain) for rules in live.behind}
     staying = {hook for hook in wanted.hooks if (hook.table, hook.chain) not in behind}
     counts = Counter(hook for hook in live.hooks if hook.table == table)
     for hook, count in counts.items():

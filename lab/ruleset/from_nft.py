@@ -156,8 +156,8 @@ class _Reader:
         if isinstance(right, str) and right.startswith("@"):
             right = self._elements(table, right)
         if isinstance(right, list):
-            for each in right:
-                yield from self._values(table, each, at)
+            for value in right:
+                yield from self._values(table, value, at)
         elif not isinstance(right, dict):
             yield str(right)
         elif "concat" in right:
@@ -218,8 +218,8 @@ def _addresses(value: Any) -> Iterator[str]:
     elif isinstance(value, dict) and "prefix" in value:
         yield f"{value['prefix']['addr']}/{value['prefix']['len']}"
     elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _addresses(each)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _addresses(item)
     elif isinstance(value, str):
         yield value
 

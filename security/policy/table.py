@@ -254,8 +254,8 @@ class _EarlierLines:
     def overlapping(self, line: Line) -> list[Line]:
         port = _only_port(line)
         of_ports = [self._by_port[port]] if port else self._by_port.values()
-        candidates = (*(each for lines in of_ports for each in lines), *self._others)
-        return [each for each in candidates if each.overlaps(line)]
+        candidates = (*(line for lines in of_ports for line in lines), *self._others)
+        return [candidate for candidate in candidates if candidate.overlaps(line)]
 
     def add(self, line: Line) -> None:
         port = _only_port(line)

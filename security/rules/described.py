@@ -172,5 +172,7 @@ def as_document(page: Page) -> Document:
         table = Rows(CELLS, cells, (8, 80, 58, 17, 18, 87), code=(CELLS[-1],))
         sections.append(Section(name, [table]))
     if page.unread:
-        sections.append(Section("Lines that could not be read", [unread_line(each) for each in page.unread]))
+        sections.append(
+            Section("Lines that could not be read", [unread_line(unread) for unread in page.unread])
+        )
     return Document(TITLE, f"Generated on {page.generated} by {page.command}", sections)

@@ -49,17 +49,21 @@ class LabTraffic:
         self._bridge_of = {node.bridge_interface: node.bridge for node in topology.nodes}
         self._bridge_of |= {name: name for name in self._networks}
         self._listens = {
-            (node.bridge, each.protocol, each.port) for node in topology.nodes for each in node.listens
+            (node.bridge, listener.protocol, listener.port)
+            for node in topology.nodes
+            for listener in node.listens
         }
         self._published = {
-            (each.protocol, each.host_port) for node in topology.nodes for each in node.publishes
+            (published.protocol, published.host_port)
+            for node in topology.nodes
+            for published in node.publishes
         }
         self.bridges = frozenset(self._networks)
         self.anywhere = self.bridges | {HOST, WORLD}
 
     def ways_at(self, hook: str, *, is_translated: bool = False) -> set[Way]:
         """Return the ways of the lab's packets at a hook; after translation a published port is a node's."""
-        ways = _WAYS.get(hook, [way for each in _WAYS.values() for way in each])
+        ways = _WAYS.get(hook, [way for group in _WAYS.values() for way in group])
         if is_translated:
             ways = [(way[0], _LAB) if way in _TO_PUBLISHED else way for way in ways]
         ends = {_LAB: self.bridges}
@@ -74,21 +78,23 @@ class LabTraffic:
         """Decide whether an address, network or range (A-B) overlaps with the lab's; 0.0.0.0/0 names nothing."""
         networks = _networks(text)
         return any(
-            each.prefixlen and each.overlaps(ours) for each in networks for ours in self._networks.values()
+            network.prefixlen and network.overlaps(ours)
+            for network in networks
+            for ours in self._networks.values()
         )
 
     def places_of_addresses(self, texts: Sequence[str]) -> Places:
         """Return where the addresses may be; a bridge's own address is the host's."""
-        networks = [each for text in texts for each in _networks(text)]
-        if not networks or any(not each.prefixlen for each in networks):
+        networks = [network for text in texts for network in _networks(text)]
+        if not networks or any(not network.prefixlen for network in networks):
             return Places(self.anywhere, self.anywhere if networks else frozenset())
         of_lab = self._networks.items()
-        some = {name for name, ours in of_lab if any(each.overlaps(ours) for each in networks)}
-        if any(gateway in each for each in networks for gateway in self._gateways):
+        some = {name for name, ours in of_lab if any(network.overlaps(ours) for network in networks)}
+        if any(gateway in network for network in networks for gateway in self._gateways):
             some.add(HOST)
-        if not all(any(each.subnet_of(ours) for ours in self._networks.values()) for each in networks):
+        if not all(any(network.subnet_of(ours) for ours in self._networks.values()) for network in networks):
             some |= {HOST, WORLD}
-        whole = {name for name, ours in of_lab if any(ours.subnet_of(each) for each in networks)}
+        whole = {name for name, ours in of_lab if any(ours.subnet_of(network) for network in networks)}
         return Places(frozenset(some), frozenset(whole))
 
     def has_interface(self, text: str) -> bool:
@@ -114,15 +120,15 @@ class LabTraffic:
 
     def has_port(self, way: Way, protocol: str, first: int, last: int) -> bool:
         """Decide whether a range of ports contains a port of the table that is a destination of packets on a way."""
-        ports = [(each, port) for bridge, each, port in self._listens if bridge == way[1]]
+        ports = [(name, port) for bridge, name, port in self._listens if bridge == way[1]]
         if way in _TO_PUBLISHED:
             ports += self._published
-        return any(protocol in (each, "") and first <= port <= last for each, port in ports)
+        return any(protocol in (name, "") and first <= port <= last for name, port in ports)
 
     def decided_by(self, chain: str, ways: Iterable[Way]) -> set[Way]:
         """Return the ways whose packets meet no later rule once they were sent to a chain of the lab."""
         ends = {
-            end for each in _DECIDED.get(chain, ()) for end in (self.bridges if each == _LAB else (each,))
+            end for place in _DECIDED.get(chain, ()) for end in (self.bridges if place == _LAB else (place,))
         }
         return {way for way in ways if way[1] in ends and (way[1] != HOST or way in _TO_PUBLISHED)}
 
