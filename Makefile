@@ -164,8 +164,8 @@ bench-analysis: ## a million packets into tables, against tshark (BEFORE=COMMIT:
 test: ## all tests (bats and pytest), each on the real lab in a sandbox
 	@tests/run.sh
 
-test-full: ## all tests, also those of which `make test` runs one part each day
+test-full: ## all tests, with every part of those that `make test` runs in rotation
 	@tests/run.sh full
 
-lint: ## shellcheck, shfmt, ruff, mypy --strict
+lint: ## shellcheck, shfmt, ruff, mypy --strict, kubernetes-validate, sizes and rooms
 	@tests/lint.sh

@@ -182,7 +182,7 @@ def _between_networks(proof: Proof) -> list[str | Rows | Picture]:
         reached[bridge_of.get(source, source), bridge_of.get(to, to)].update(flows)
     tried: Counter[tuple[str, str]] = Counter()
     for result in proof.results:
-        source, to = (bridge_of.get(name, "") for name in result.probe.flow[:2])
+        source, to = (bridge_of.get(name, "") for name in result.probe.flow.ends)
         tried[source, to] += bool(source and to and source != to)
     nothing = [
         f"From {source} to {to} nothing passes: {count} probes were sent, none arrived."

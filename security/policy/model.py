@@ -7,7 +7,6 @@ from collections.abc import Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from lab.topology import Topology
 
@@ -126,7 +125,8 @@ class Limit:
     as_written: str
 
 
-class Flow(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Flow:
     """What `source` may send to `destination`, or not; the port is 0 for a protocol without ports."""
 
     source: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from lab.topology import Bridge, Node
 from security.policy.compiler import wires
@@ -128,7 +128,7 @@ def _large(cases: Cases, source: str, destination: str, port: int) -> Iterator[P
     flow, back = Flow(source, destination, "udp", port), Flow(destination, source, "udp")
     datagram = builders.packet("udp", own, to, port, size=_LARGE_BYTES)
     reply = builders.packet("udp", to, seen, port, size=_LARGE_BYTES, reply=True)
-    yield Probe(flow, ACCEPT, cases.policy.decide(*flow).id, datagram, to, "large datagram")
+    yield Probe(flow, ACCEPT, cases.policy.decide(*astuple(flow)).id, datagram, to, "large datagram")
     yield Probe(back, *_ANSWERS, reply, seen, "large reply", first=first)
     for sender, receiver in ((destination, seen), (HOST, own))[: 2 if destination == WORLD else 1]:
         opening = builders.packet("udp", receiver, to, port, tagged=False)
@@ -146,7 +146,7 @@ def _disguises(cases: Cases) -> Iterator[Probe]:
         for target in (target for target in cases.nodes if target.namespace != node.namespace):
             for listener in target.listens:
                 flow = Flow(node.name, target.name, listener.protocol, listener.port)
-                decision = cases.policy.decide(*flow)
+                decision = cases.policy.decide(*astuple(flow))
                 if listener.protocol != "tcp" or (decision.line and decision.line.rate):
                     continue
                 own, to = str(node.address.ip), str(target.address.ip)

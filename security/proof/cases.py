@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from ipaddress import IPv4Address
 
 from lab.topology import Node, Publication
@@ -71,7 +71,7 @@ class Cases:
         flow = Flow(source, destination, protocol, port)
         own, to = self.places.addresses(source, destination)
         seen_as = self.places.outside.host_address if destination == WORLD else own
-        return self.probe_for(self.decide(*flow), flow, packet(protocol, own, to, port), to, seen_as)
+        return self.probe_for(self.decide(*astuple(flow)), flow, packet(protocol, own, to, port), to, seen_as)
 
     def probe_for(self, decision: Decision, flow: Flow, build: Build, to: str, seen_as: str) -> Probe:
         """Return a probe that expects a decision of the policy."""

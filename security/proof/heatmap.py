@@ -29,8 +29,8 @@ _INK, _WHITE = "#1b2733", "#ffffff"
 def write_png(proof: Proof, path: Path) -> None:
     """Draw sources in rows and destinations in columns; attacks count for the flow that they claim to be."""
     places, flows = places_of(proof), open_flows(proof)
-    tried = {result.probe.flow[:2] for result in proof.results if not result.probe.attack}
-    wrong = {result.probe.flow[:2] for result in proof.results if not result.is_as_expected}
+    tried = {result.probe.flow.ends for result in proof.results if not result.probe.attack}
+    wrong = {result.probe.flow.ends for result in proof.results if not result.is_as_expected}
     pairs = [[(source, to) for to in places] for source in places]
     states = [
         [_DIFFERS if pair in wrong else _state(flows.get(pair, []), tried=pair in tried) for pair in row]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from rich import box
@@ -47,7 +48,7 @@ def open_flows(proof: Proof) -> dict[Pair, list[str]]:
     found: defaultdict[Pair, list[str]] = defaultdict(list)
     for result in proof.results:
         if result.arrived and result.probe.attack in ("", BY_HOST):
-            found[result.probe.flow[:2]].append(_short_name(result.probe))
+            found[result.probe.flow.ends].append(_short_name(result.probe))
     return found
 
 
@@ -97,8 +98,8 @@ def _table(*headings: str) -> Table:
 
 def _matrix(proof: Proof) -> Table:
     flows, places = open_flows(proof), places_of(proof)
-    tried = {result.probe.flow[:2] for result in proof.results}
-    wrong = {result.probe.flow[:2] for result in proof.results if not result.is_as_expected}
+    tried = {result.probe.flow.ends for result in proof.results}
+    wrong = {result.probe.flow.ends for result in proof.results if not result.is_as_expected}
 
     def styled(pair: Pair) -> Text:
         if pair not in tried:
@@ -135,7 +136,7 @@ def rows(proof: Proof) -> Iterator[tuple[object, ...]]:
     """Return one row per probe, with COLUMNS."""
     for result in proof.results:
         probe = result.probe
-        source, destination, protocol, port = probe.flow
+        source, destination, protocol, port = astuple(probe.flow)
         tried = (source, destination, protocol, port or "", probe.attack, probe.expected, probe.expected_id)
         yield (*tried, result.seen, result.dropped_by, result.is_as_expected)
 

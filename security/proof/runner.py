@@ -86,7 +86,7 @@ class ProbeRunner:
 
     def _limit_neighbours(self, batch: Sequence[ProbeResult]) -> None:
         """Flush neighbour entries before there are too many: all namespaces share one table (arp(7), gc_thresh3)."""
-        of_batch = {result.probe.flow[:2] for result in batch}
+        of_batch = {result.probe.flow.ends for result in batch}
         self._pairs |= of_batch
         if len(self._pairs) < _MAX_PAIRS:
             return

@@ -68,9 +68,9 @@ without_overlay() { ((status != 77)) || skip_by_kernel 'no overlay file system';
   sandboxed '
     mkdir /run/bin
     host_state >/run/before
-    cp -a /usr/sbin/. /run/bin/; ln -sf /usr/bin/* /run/bin/; rm /run/bin/jq
+    cp -a /usr/sbin/. /run/bin/; ln -sf /usr/bin/* /run/bin/; rm /run/bin/bridge
     mount --bind /run/bin /usr/sbin
-    fails_with 1 "missing: jq; sudo scripts/install.sh up" env PATH=/run/bin scripts/network.sh up
+    fails_with 1 "missing: bridge; sudo scripts/install.sh up" env PATH=/run/bin scripts/network.sh up
     umount /usr/sbin
     pristine /run/before
   '

@@ -229,8 +229,14 @@ def run_until_interrupted(command: Command) -> None:
     enough = terminal.read_until(is_enough)
     if terminal.process.poll() is None:
         terminal.interrupt()
-    ended = terminal.read_until(lambda _: False, 30) or terminal.process.wait(10) is not None
-    if not enough or not ended or "Traceback" in terminal.output:
+    terminal.read_until(lambda _: False, 30)
+    try:
+        terminal.process.wait(10)
+    except subprocess.TimeoutExpired as error:
+        raise LessonError(
+            f"{command.place}\n  Ctrl+C does not end it; it printed:\n{terminal.output}"
+        ) from error
+    if not enough or "Traceback" in terminal.output:
         raise LessonError(f"{command.place}\n  it printed:\n{terminal.output}")
 
 

@@ -33,8 +33,12 @@ def raise_invalid(failure: ValidationError) -> NoReturn:
 
 
 def describe_failure(failure: ValidationError) -> tuple[str, str]:
-    """Return the name of the first wrong field, and what is wrong with it."""
-    first = failure.errors(include_url=False, include_input=False)[0]
+    """Return the name of the first wrong field, and what is wrong with it; an unknown field comes first.
+
+    A misspelt name is unknown and leaves another field missing: the name that was sent helps more.
+    """
+    errors = failure.errors(include_url=False, include_input=False)
+    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     field = ".".join(map(str, first["loc"]))[:100] or "body"
     match first["type"]:
         case "missing":
