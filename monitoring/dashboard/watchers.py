@@ -26,7 +26,7 @@ from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, protocol_name
 from monitoring.traffic.pcap import Pcap
 from security.policy.compiler import LOG_PREFIX, NFLOG_GROUP
-from security.proof.nflog import DropLog, GroupTakenError, Logged
+from security.proof.nflog import DropLog, GroupTakenError, LoggedPacket
 
 _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
@@ -151,7 +151,7 @@ class DropWatcher(Watcher):
         finally:
             log.close()
 
-    def _note(self, logged: Iterator[Logged]) -> None:
+    def _note(self, logged: Iterator[LoggedPacket]) -> None:
         now = time.time()  # noqa: TID251  the time of day, as packets have it
         counts: Counter[tuple[str, str, str]] = Counter()
         for number, packet in enumerate(logged):
@@ -163,7 +163,7 @@ class DropWatcher(Watcher):
             self.counts.add(int(now), counts)
 
 
-def _drop_of(logged: Logged, now: float) -> Drop:
+def _drop_of(logged: LoggedPacket, now: float) -> Drop:
     policy_id = logged.prefix.removeprefix(LOG_PREFIX).strip()
     packet = logged.payload
     if logged.ethertype != IPV4 or len(packet) < _HEADER:

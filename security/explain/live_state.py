@@ -16,7 +16,7 @@ from lab.conntrack import connections
 from lab.ruleset.iptables import parse
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
 from security.proof.namespace import inside
-from security.proof.tracked import open_by_source
+from security.proof.tracked import count_open_by_source
 from security.rules.walk import HOOKS
 
 _RATES = Path("/proc/net/ipt_hashlimit")
@@ -117,7 +117,7 @@ def _read_host(asked: Iterable[str], neighbours: Iterable[str]) -> Place:
         settings={f"{name}.route_localnet": value for name, value in _read_sysctls("route_localnet")},
         unread=[*_chains_of_nft(), *_chains_of_legacy()],
         rates={path.name: path.read_text(encoding="ascii") for path in rates},
-        open=open_by_source(connections(_run("conntrack", "-L").splitlines())),
+        open=count_open_by_source(connections(_run("conntrack", "-L").splitlines())),
         owners=_find_owners(neighbours),
     )
 

@@ -59,7 +59,7 @@ class Observation:
 
 def send_probe(lab: Lab, flow: Flow) -> Observation:
     """Send one probe and return what was seen of it. Raises OSError without root."""
-    turn = random.randrange(packets.MOST // packets.SOURCE_PORTS)  # noqa: S311 - a mark, no secret
+    turn = random.randrange(packets.MAX_PROBES // packets.SOURCE_PORTS)  # noqa: S311 - a mark, no secret
     number = turn * packets.SOURCE_PORTS + random.randrange(1, _FIRST_EPHEMERAL)  # noqa: S311
     trace = KernelTrace(packets.identification(number), packets.source_port(number))
     with ExitStack() as stack:
