@@ -43,17 +43,13 @@ _PINGS = (
 
 def attack_probes(cases: Cases) -> list[Probe]:
     """Return all attacks except claim_probes()."""
-    probes = [*_pings(cases), *_in_allowed_pings(cases), *_large_packets(cases), *_disguises(cases)]
+    found = [*_pings(cases), *_in_allowed_pings(cases), *_large_packets(cases), *_disguises(cases)]
     for node in cases.nodes:
-        probes += [*_spoofed(cases, node), *_other_ethertypes(cases, node), *_broadcast(cases, node)]
-        probes += [
-            *_to_unused_addresses(cases, node),
-            _spoofed_outside(cases, node),
-            _link_local(cases, node),
-        ]
+        found += [*_spoofed(cases, node), *_other_ethertypes(cases, node), *_broadcast(cases, node)]
+        found += [*_to_unused_addresses(cases, node), _spoofed_outside(cases, node), _link_local(cases, node)]
     for nodes in wires(cases.policy.topology).values():
-        probes += _from_unused_address(cases, nodes[0])
-    return probes + [_host_to_itself(bridge) for bridge in cases.policy.topology.bridges]
+        found += _from_unused_address(cases, nodes[0])
+    return found + [_host_to_itself(bridge) for bridge in cases.policy.topology.bridges]
 
 
 # --- ping sizes, and replies without a request ---
@@ -77,7 +73,7 @@ def _pings(cases: Cases) -> Iterator[Probe]:
 
 
 def _pairs(cases: Cases) -> Iterator[tuple[str, str]]:
-    """Return each node with another node and with the host, in both directions."""
+    """Yield each node with another node and with the host, in both directions."""
     for node in cases.nodes:
         other = cases.places.other_node(node)
         if other:

@@ -39,7 +39,7 @@ def test_many_differences_are_said_by_kind_with_the_first_and_the_count() -> Non
         "a burst: gateway allows at most 20; 60 passed",
     ]
     lines = printed(proof_of(differences=tuple(many)), 200)
-    assert "  they may have one cause: sudo make status shows what differs" in lines
+    assert "  they may have one cause: sudo make status lists the differences from the tables" in lines
 
 
 def test_where_the_matrix_has_no_room_there_are_lines_and_no_word_is_broken() -> None:
@@ -47,4 +47,4 @@ def test_where_the_matrix_has_no_room_there_are_lines_and_no_word_is_broken() ->
     assert "service-registry   host   world" in wide[2]
     assert narrow[2].split() == ["from", "to", "ports"]
     assert max(map(len, narrow[:-1])) <= 80
-    assert any(line.startswith(" service-registry   nobody") for line in narrow)
+    assert any(line.startswith(" service-registry   none") for line in narrow)
