@@ -1,4 +1,4 @@
-"""Answer requests to a page on loopback only if they name it by a loopback name, and come from such a page.
+"""Check requests to a page on loopback: Host, and Origin if it is sent, must have a loopback name.
 
 Another site may have its name resolve to 127.0.0.1 (DNS rebinding): the browser then sends its requests here, with that
 name in Host. A script of another site sends its site in Origin.

@@ -55,12 +55,14 @@ class Picture:
 
     def not_shown(self) -> list[str]:
         """Return how many rules the picture cannot show, and the first few of them as text."""
-        found = self.lab.not_shown
-        if not found:
+        rules = self.lab.not_shown
+        if not rules:
             return []
-        what = f"rules that lead, or may lead, into the lab, but not one port to one port: {len(found):,}"
-        more = len(found) - _MAX_NOT_SHOWN
-        return [what, *found[:_MAX_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
+        what = (
+            f"rules that forward, or may forward, into the lab, but not one port to one port: {len(rules):,}"
+        )
+        more = len(rules) - _MAX_NOT_SHOWN
+        return [what, *rules[:_MAX_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
 
     def name_at(self, publication: Publication) -> str:
         """Return the name of the node that a published port leads to, or the address if no node has it."""

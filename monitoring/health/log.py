@@ -1,4 +1,4 @@
-"""Read the monitor's CSV log: a table of checks on one clock that never goes back."""
+"""Read the monitor's CSV log into a table of checks, on a clock that never goes back."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Break:
         last, first = moment(self.before), moment(self.after)
         if self.after < self.before:
             return (
-                f"The clock was set back by at least {duration(self.before - self.after)}: the check after {last} says "
-                f"{first}. The time between the two is unknown and not counted."
+                f"The clock was set back by at least {duration(self.before - self.after)}: the check after {last} is "
+                f"dated {first}. The time between the two is unknown and not counted."
             )
         return (
             f"No check was recorded for {duration(self.after - self.before)}, from {last} to {first}: the monitor did "

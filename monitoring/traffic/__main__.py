@@ -45,7 +45,7 @@ REPORTS = Path(__file__).resolve().parents[2] / "reports"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks; 0 done, 1 nothing could be read, 2 bad usage."""
+    """Run the command line; return 0 done, 1 nothing could be read, 2 bad usage."""
     options = _options(arguments)
     removed: list[Path] = []
     try:
