@@ -1,4 +1,4 @@
-"""What the page shows at one moment, computed from what the watchers saw."""
+"""The scene that the page shows, computed from the counts of the watchers."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Model:
         return "" if any(parsed in bridge.address.network for bridge in self._topology.bridges) else WORLD
 
     def scene(self, seconds: int) -> Scene:
-        """Return the scene of the last seconds, without the current one, which is not over."""
+        """Return the scene of the last seconds, without the current, unfinished one."""
         end = int(time.time())  # noqa: TID251  packets and drops have the time of day
         begin = end - seconds
         watched = int(time.monotonic() - self.watch.started)

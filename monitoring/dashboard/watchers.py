@@ -32,7 +32,7 @@ _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
 _AGAIN_SECONDS, _HEALTH_SECONDS, _LOG_SECONDS, _TABLE_SECONDS = 1.0, 1.0, 0.5, 2.0
 _HEALTH_TIMEOUT = 1.0
-_SHOP_ROUNDS = 5  # check the shop in each fifth round only: the map is to show customers' requests
+_SHOP_ROUNDS = 5  # check the shop in each fifth round only: these requests appear on the map
 _MAX_DROPS, _DROPS_AT_ONCE = 500, 2000
 _HEADER, _PORTS = 20, 4
 _log = logging.getLogger("dashboard")
@@ -61,12 +61,12 @@ class Watcher(threading.Thread):
         raise NotImplementedError
 
     def stop(self) -> None:
-        """Have the thread end."""
+        """Stop the thread."""
         self.stopping.set()
 
 
 class _Pipe:
-    """A pipe whose `read` returns what is there and does not wait for more."""
+    """A pipe whose `read` returns the available bytes and does not wait for more."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -106,7 +106,7 @@ class PacketWatcher(Watcher):
             process.terminate()
 
     def stop(self) -> None:
-        """Have the thread and tcpdump end."""
+        """Stop the thread and tcpdump."""
         super().stop()
         if self._process and self._process.poll() is None:
             self._process.terminate()
@@ -114,7 +114,7 @@ class PacketWatcher(Watcher):
 
 @dataclass(frozen=True)
 class Drop:
-    """A packet that the policy dropped; addresses as they were, empty where it has none."""
+    """A packet that the policy dropped; addresses as in the packet, empty if it has none."""
 
     time: float
     policy_id: str
@@ -212,7 +212,7 @@ class BalanceWatcher(Watcher):
         with self._path.open("rb") as log:
             log.seek(0, os.SEEK_END)
             self.trouble = ""
-            while not self.stopping.wait(_LOG_SECONDS) and _is_still(self._path, log.fileno()):
+            while not self.stopping.wait(_LOG_SECONDS) and _is_same_file(self._path, log.fileno()):
                 self._note(log.read())
 
     def _note(self, data: bytes) -> None:
@@ -222,7 +222,7 @@ class BalanceWatcher(Watcher):
             self.counts.add(int(request.time), {request.instance: 1})
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
+def _is_same_file(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Decodes frames to packets, a batch at a time: each field is gathered for all frames in one step.
+"""Decode frames to packets, a batch at a time: each field is gathered for all frames in one step.
 
-Layouts: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP). Nothing is taken from beyond what was captured of a frame.
+Layouts: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP). No field is read beyond the captured bytes of a frame.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class _Numbers:
         if not len(new):
             return self._numbers[where]
         if len(self._values) + len(new) > 2 * AddressBook.MAX:
-            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # the book still has them
+            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # they stay in the book
             new = np.unique(values)
         at = np.searchsorted(self._values, new)
         numbers = np.array([self._number(int(value)) for value in new], np.int64)

@@ -1,4 +1,4 @@
-"""Packets that the pattern of TCP does not match, one by one: UDP, ICMP, ARP, tunnels, -q; and other lines."""
+"""Read packets that the TCP pattern does not match, one by one: UDP, ICMP, ARP, tunnels, -q; and other lines."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _HEADERS = 4000  # bytes of a packet's text in which they are
 _WHOLE_LENGTH = (ARP, 0x88CC)  # ARP and LLDP: the printed length is that of the whole payload
 
 
-# -A prints what IP carries as it is, line ends too: a request may forge a packet's line. Its mark is an IP header in
-# letters: IPv4 begins with E (F to O with options), then length, flags, lifetime and protocol; IPv6 with `.
+# -A prints the payload of IP as it is, line ends too: a request may forge a packet's line. Such text has an IP header
+# in letters: IPv4 begins with E (F to O with options), then length, flags, lifetime and protocol; IPv6 with `.
 _LETTERS = re.compile(
     rb"(?:.{0,18}\.\.)?(?:[E-O]\..{4}[.@ ].{2}\.|`.{3}..[.:,][@.\w].{0,31}\.{4})", re.DOTALL
 )
 
 
 def quoted(text: bytes) -> str:
-    """Quote a line's beginning; what does not print is escaped."""
+    """Quote a line's beginning; characters that do not print are escaped."""
     line = text.split(b"\n", 1)[0].decode("utf-8", "backslashreplace")
     shown = "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line[:200]

@@ -1,4 +1,4 @@
-"""Counts packets by pair, protocol and second, in bounded memory however long the capture is."""
+"""Count packets by pair, protocol and second, in bounded memory however long the capture is."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iter
     text = _Text(book, unread)
     data, chunk = head.removeprefix(_UTF_8_MARK), stream.read(_CHUNK)
     while chunk:
-        following = stream.read(_CHUNK)  # a text that fits into one piece is read as one
+        following = stream.read(_CHUNK)  # a text that fits into one piece is read at once
         if not following:
             break
         piece = text.piece(data + chunk)

@@ -140,9 +140,9 @@ def _protocol(found: Datagram, rest: bytes, has_ports: bool | None) -> int:
         return 4 if inner[1] == b"tos" else 41
     if inner := _INNER.match(rest):
         return _PGM if rest.startswith(b"PGM", inner.end()) else _tunnel(inner["source"])
-    protocol = protocol_words.carried(rest)
+    protocol = protocol_words.protocol_of_words(rest)
     if protocol == UNKNOWN and (name := _BY_NAME.match(rest)):
-        protocol = protocol_words.by_database(name[1])
+        protocol = protocol_words.protocol_of_name(name[1])
     if protocol == UNKNOWN and has_ports is None and _is_service(found.source, found.destination):
         return UDP
     return protocol
@@ -173,7 +173,7 @@ def _is_later_fragment(found: Datagram, rest: bytes, has_ports: bool | None) -> 
     name = re.fullmatch(rb"(?:ip-proto-(\d+)|([\w.+-]+))", rest)
     if name is None or name[0] in _QUIET:
         return False
-    return name[1] is not None or protocol_words.by_database(name[2]) != UNKNOWN
+    return name[1] is not None or protocol_words.protocol_of_name(name[2]) != UNKNOWN
 
 
 def _has_ports(source: bytes, destination: bytes) -> bool | None:

@@ -53,7 +53,7 @@ class Link:
     size: int  # of the frame; UNKNOWN
     header: int  # bytes before the packet; UNKNOWN for frames of LLC, which may be padded
     rest: bytes
-    certain: bool  # that it is a link header, not the first word of a packet
+    certain: bool  # it is a link header for certain, not the first word of a packet
 
 
 def read_link(text: bytes) -> Link:

@@ -17,7 +17,7 @@ from monitoring.traffic.text_ip import HEADERS, LARGEST_WHOLE, UDP_HEADER, optio
 from monitoring.traffic.text_link import COOKED_2, ETHERNET
 
 _TCP_HEADER = 20
-_STRANGE = 4  # a text of which every fourth packet is not matched may be of another style
+_STRANGE = 4  # if more than one packet in four is not matched, the text may have another style
 
 Columns = Mapping[str, Sequence[bytes]]  # by the names of a pattern's groups
 Row = tuple[bytes, ...]
@@ -101,12 +101,12 @@ class Rows:
         found.source[at], found.source_port[at] = source >> PORT_BITS, source & PORT
         found.destination[at], found.destination_port[at] = destination >> PORT_BITS, destination & PORT
         found.flags[at] = _looked_up(self._flags, column("flags"))
-        found.sequence[at] = _each(_sequence if b"" in column("sequence") else int, column("sequence"))
+        found.sequence[at] = _map_columns(_sequence if b"" in column("sequence") else int, column("sequence"))
         found.payload[at] = payload = _looked_up(self._numbers, column("length"))
         size = _computed(_printed_size, *map(column, ("frame", "total", "payload", "interface", "tags")))
         sized = size != UNKNOWN
         if not sized.all():
-            options = _each(_options, column("options")) if any(column("options")) else 0
+            options = _map_columns(_options, column("options")) if any(column("options")) else 0
             link = _computed(_link_size, column("interface"), column("tags"))
             header = np.where(network == IPV6, HEADERS[IPV6], HEADERS[IPV4]) + _TCP_HEADER + options
             computed = np.where(options == UNKNOWN, UNKNOWN, link + header + payload)
@@ -167,12 +167,12 @@ def _computed(function: Callable[..., int], *columns: Sequence[bytes]) -> Intege
     distinct = [set(column) for column in columns]
     if all(len(values) == 1 for values in distinct):
         return np.full(len(columns[0]), function(*(values.pop() for values in distinct)), np.int64)
-    return _each(function, *columns)
+    return _map_columns(function, *columns)
 
 
 def _looked_up(memory: Memory, tokens: Sequence[bytes]) -> Integers:
-    return _each(memory.__getitem__, tokens)
+    return _map_columns(memory.__getitem__, tokens)
 
 
-def _each(function: Callable[..., int], *columns: Sequence[bytes]) -> Integers:
+def _map_columns(function: Callable[..., int], *columns: Sequence[bytes]) -> Integers:
     return np.fromiter(map(function, *columns), np.int64, len(columns[0]))
