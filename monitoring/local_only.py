@@ -28,9 +28,9 @@ def refusal(host: str, origin: str | None) -> Refusal | None:
     for header, value, pattern in (("Host", host, _HOST), ("Origin", origin, _ORIGIN)):
         if value is None:
             continue
-        found = pattern.fullmatch(value)
-        if found is None:
+        match = pattern.fullmatch(value)
+        if match is None:
             return Refusal(400, f"The header {header} is not valid.\n")
-        if (found["name"] or "").lower() not in _NAMES:
+        if (match["name"] or "").lower() not in _NAMES:
             return Refusal(403, f"This page answers on localhost only; {header} names another site.\n")
     return None

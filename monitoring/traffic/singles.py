@@ -94,33 +94,33 @@ class Singles:
         where = "" if reason in self._unread.first else f"line {line()}: {quoted(text)}"
         self._unread.note(reason, where)
 
-    def put(self, found: Packets, index: int, single: Single) -> None:
+    def put(self, batch: Packets, index: int, single: Single) -> None:
         """Write what was read into a batch."""
         link, datagram = single.link, single.datagram
-        found.protocol[index] = found.network[index] = link.kind
-        found.size[index] = link.size
+        batch.protocol[index] = batch.network[index] = link.kind
+        batch.size[index] = link.size
         can_add = link.size == UNKNOWN and link.header != UNKNOWN
         if datagram is None:
             if can_add and link.kind in _WHOLE_LENGTH and (length := _LENGTH.search(link.rest)):
-                found.size[index] = int(length[1]) + link.header
+                batch.size[index] = int(length[1]) + link.header
             return
-        found.network[index] = datagram.network
+        batch.network[index] = datagram.network
         if datagram.damaged:
-            found.protocol[index] = UNKNOWN
+            batch.protocol[index] = UNKNOWN
             return
-        found.protocol[index], found.fragment[index] = datagram.protocol, datagram.later
+        batch.protocol[index], batch.fragment[index] = datagram.protocol, datagram.later
         if can_add and datagram.size != UNKNOWN:
-            found.size[index] = datagram.size + link.header
+            batch.size[index] = datagram.size + link.header
         if datagram.with_ports:
-            found.source[index], found.source_port[index] = _split(self._ends[datagram.source])
-            found.destination[index], found.destination_port[index] = _split(self._ends[datagram.destination])
+            batch.source[index], batch.source_port[index] = _split(self._ends[datagram.source])
+            batch.destination[index], batch.destination_port[index] = _split(self._ends[datagram.destination])
         else:
-            found.source[index] = self._ends.addresses[datagram.source]
-            found.destination[index] = self._ends.addresses[datagram.destination]
+            batch.source[index] = self._ends.addresses[datagram.source]
+            batch.destination[index] = self._ends.addresses[datagram.destination]
         if datagram.protocol == TCP:
-            found.payload[index] = UNKNOWN
+            batch.payload[index] = UNKNOWN
         if datagram.segment:
-            _put_segment(found, index, datagram.segment)
+            _put_segment(batch, index, datagram.segment)
 
 
 def _split(end: int) -> tuple[int, int]:
@@ -132,13 +132,13 @@ def flag_bits(letters: bytes) -> int:
     return sum(lines.FLAG_BITS.get(letter, 0) for letter in set(letters)) if letters != b"none" else 0
 
 
-def _put_segment(found: Packets, index: int, segment: re.Match[bytes]) -> None:
+def _put_segment(batch: Packets, index: int, segment: re.Match[bytes]) -> None:
     """Write TCP's flags and numbers; a length that is cut off is computed from the sequence numbers."""
-    found.flags[index] = flag_bits(segment["flags"])
-    found.sequence[index] = int(segment["sequence"] or 0)
+    batch.flags[index] = flag_bits(segment["flags"])
+    batch.sequence[index] = int(segment["sequence"] or 0)
     if segment["length"]:
-        found.payload[index] = int(segment["length"])
+        batch.payload[index] = int(segment["length"])
     elif segment["options"] is not None or segment["end"]:
-        found.payload[index] = (
+        batch.payload[index] = (
             (int(segment["end"]) - int(segment["sequence"])) % 2**32 if segment["end"] else 0
         )
