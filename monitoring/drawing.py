@@ -171,14 +171,14 @@ def policy_edges(policy: Policy) -> Iterator[tuple[str, str, Line]]:
 
 def policy_source(policy: Policy) -> str:
     """Return the policy in graphviz's language: an arrow for each line; dropped flows are dashed and end in a bar."""
-    found = list(policy_edges(policy))
-    names = dict.fromkeys(name for source, destination, _ in found for name in (source, destination))
+    edges = list(policy_edges(policy))
+    names = dict.fromkeys(name for source, destination, _ in edges for name in (source, destination))
     lines = [
         f"  {quoted_for_graphviz(name)} [label=<{_policy_label(name, policy.topology)}>]" for name in names
     ]
     lines += [
         f"  {quoted_for_graphviz(source)} -> {quoted_for_graphviz(destination)} [{_edge_attributes(line)}]"
-        for source, destination, line in found
+        for source, destination, line in edges
     ]
     return _POLICY_GRAPH + "\n".join(lines) + "\n}\n"
 

@@ -43,8 +43,8 @@ class Picture:
     def uplinks(self) -> list[str]:
         """Return INTERFACE ADDRESS of the host's interfaces other than the lab's bridges."""
         bridges = {bridge.name for bridge in self.lab.bridges}
-        found = (item for item in self.lab.host if item.interface not in bridges)
-        return [f"{item.interface} {item.address}" for item in found if _is_shown(item.address)]
+        interfaces = (item for item in self.lab.host if item.interface not in bridges)
+        return [f"{item.interface} {item.address}" for item in interfaces if _is_shown(item.address)]
 
     def published(self) -> list[str]:
         """Return each published port of the host with the node and port that it leads to."""

@@ -69,9 +69,9 @@ class Window:
         names = self._book.names
         for seconds, column in columns:
             sums = np.bincount(inverse, column, len(keys)).astype(int).tolist()
-            found: defaultdict[int, dict[Pair, int]] = defaultdict(dict)
+            by_second: defaultdict[int, dict[Pair, int]] = defaultdict(dict)
             for key, count in zip(keys.tolist(), sums, strict=True):
                 source, destination = names[key >> _BITS & AddressBook.MAX], names[key & AddressBook.MAX]
-                found[key >> 2 * _BITS][source, destination] = count
-            for second, counts in found.items():
+                by_second[key >> 2 * _BITS][source, destination] = count
+            for second, counts in by_second.items():
                 seconds.add(second, counts)

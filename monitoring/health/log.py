@@ -120,14 +120,14 @@ def spans(checks: pd.DataFrame) -> pd.DataFrame:
     """
     by_node = checks.groupby("node", sort=False)
     numbers = (checks["state"] != by_node["state"].shift()).groupby(checks["node"]).cumsum().rename("number")
-    found = checks.groupby(["node", numbers], sort=False).agg(
+    states = checks.groupby(["node", numbers], sort=False).agg(
         state=("state", "first"), begin=("time", "first"), why=("why", "first"), first=("elapsed", "first"),
         last=("elapsed", "last"), part=("part", "first"), last_part=("part", "last"),
     )  # fmt: skip
-    following = found.groupby("node", sort=False)[["first", "part"]].shift(-1)
-    found["seconds"] = (following["first"].fillna(found["last"]) - found["first"]).clip(lower=0)
-    found["whole"] = found["part"] == following["part"].fillna(found["last_part"])
-    return found.reset_index()[["node", "state", "begin", "seconds", "why", "whole"]]
+    following = states.groupby("node", sort=False)[["first", "part"]].shift(-1)
+    states["seconds"] = (following["first"].fillna(states["last"]) - states["first"]).clip(lower=0)
+    states["whole"] = states["part"] == following["part"].fillna(states["last_part"])
+    return states.reset_index()[["node", "state", "begin", "seconds", "why", "whole"]]
 
 
 def length(seconds: float, *, whole: bool) -> str:
