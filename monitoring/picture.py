@@ -17,7 +17,7 @@ _MAX_NOT_SHOWN = 5  # rules that are listed
 
 @dataclass(frozen=True)
 class Card:
-    """What is drawn for a node; `remarks` is empty when it matches the table."""
+    """The drawing of a node; `remarks` is empty when it matches the table."""
 
     name: str
     namespace: str

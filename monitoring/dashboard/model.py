@@ -46,7 +46,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Blocked:
-    """What the policy dropped from one place to another."""
+    """Packets from one place to another that the policy dropped."""
 
     source: str
     destination: str

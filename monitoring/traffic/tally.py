@@ -73,7 +73,7 @@ class Durations:
 
 @dataclass
 class PairCount:
-    """What one address sent to another."""
+    """Counts of the packets from one address to another."""
 
     packets: int = 0
     bytes: int = 0

@@ -7,7 +7,7 @@ python -m security.explain FROM TO [PORT]   send one probe, compare what was see
     --save FILE         save the state of the whole lab, and exit
     --json              for programs
 
-Exit status 0 if the packet is allowed, as the policy says; 1 if not, or if that is unknown; 2 on bad usage, 3 if the
+Exit status 0 if the packet is allowed, as in the policy; 1 if not, or if that is unknown; 2 on bad usage, 3 if the
 state cannot be read.
 """
 

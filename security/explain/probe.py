@@ -37,7 +37,7 @@ _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP)
 
 @dataclass
 class Observation:
-    """What was seen of the probe and of its reply."""
+    """Observations of a probe and of its reply."""
 
     seen_at: set[str] = field(default_factory=set)
     arrived: bool = False

@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 
 class Mark(StrEnum):
-    """What the probe showed at a hop."""
+    """The result of the probe at a hop."""
 
     UNWATCHED = ""
     REACHED = "reached"

@@ -78,7 +78,7 @@ class Burst:
 
 @dataclass
 class ProbeResult:
-    """What happened to one probe."""
+    """The result of one probe."""
 
     probe: Probe
     arrived: bool = False
