@@ -99,8 +99,8 @@ def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> 
     """Return where each whole record begins and where the last one ends, or None when the lanes do not join.
 
     The length in a record's header gives the position of the next record. To follow many records at once, each of many
-    lanes guesses its first record: the first bytes that look like a header. Each lane must then end exactly where the next one began, and the
-    last one where no whole record follows: so all lanes are one chain from the first byte on.
+    lanes guesses its first record: the first bytes that look like a header. Each lane must then end exactly where the
+    next one began, and the last one where no whole record follows: so all lanes are one chain from the first byte on.
     """
     if size < _MIN_BYTES:
         return None
