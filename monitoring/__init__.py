@@ -1,1 +1,1 @@
-"""Looking at the lab: what runs, what passes through, what it means; run as python -m monitoring.NAME."""
+"""Monitoring: topology, traffic, connections and health; run as python -m monitoring.NAME."""

@@ -33,8 +33,8 @@ BUFFER=65536 # KiB of the kernel's ring, for bursts
 RUNNING=$RUN_DIR/capture
 TEXT=
 
-# Not `-i br-app`: that makes the bridge promiscuous, so that it hands the host a copy of each frame, and what is copied
-# meets the host's rules a second time. A node's frames come in at its port of the bridge; what the host sends, or
+# Not `-i br-app`: that makes the bridge promiscuous, so that it hands the host a copy of each frame, and the copies
+# pass the host's rules a second time. A node's frames come in at its port of the bridge; what the host sends, or
 # routes from outside the lab, goes out at the bridge (what it routes from another bridge came in at a port already).
 filter() {
   local ports bridge bridges=() networks=() hosts=()
@@ -71,7 +71,7 @@ start() {
   arguments=(-i any -nn -s "$SNAPLEN" -B "$BUFFER" "${arguments[@]}" "$(filter)")
   echo_command tcpdump "${arguments[@]}"
   [[ -z ${DRY_RUN:-} ]] || return 0
-  [[ $COMMAND != run ]] || bound=(setpriv --pdeathsig TERM) # killed, this script takes tcpdump along
+  [[ $COMMAND != run ]] || bound=(setpriv --pdeathsig TERM) # tcpdump ends with this script, even if that is killed
   exec 8>"$RUNNING/pid"
   flock 8
   setsid "${bound[@]}" tcpdump "${arguments[@]}" >"$output" 2>"$RUNNING/log" 9>&- &

@@ -3,7 +3,7 @@
 #
 #   monitoring/dashboard.sh run      in the foreground, until Ctrl+C
 #   monitoring/dashboard.sh up       in the background
-#   monitoring/dashboard.sh down     end it
+#   monitoring/dashboard.sh down     stop it
 #   monitoring/dashboard.sh status   whether it answers; 1 if not
 #   monitoring/dashboard.sh help
 #
@@ -18,7 +18,7 @@ source "$ROOT/scripts/lib/processes.sh"
 DASHBOARD_PORT=${DASHBOARD_PORT:-8050}
 PID_FILE=$RUN_DIR/dashboard.pid LOG=$STATE_DIR/log/dashboard.log
 
-serve() { # OPTION...: gunicorn with one worker, because what it has seen is in its memory
+serve() { # OPTION...: gunicorn with one worker, because the counts are in its memory
   cd "$ROOT"
   exec "$VENV/bin/gunicorn" --bind "127.0.0.1:$DASHBOARD_PORT" --workers 1 --worker-class gthread --threads 8 \
     --timeout 60 --graceful-timeout 2 --no-control-socket --pid "$PID_FILE" "$@" 'monitoring.dashboard.app:serve()' 9>&-
@@ -32,7 +32,7 @@ prepare() {
   need_lab # do not export TOPOLOGY: when the lab changes its table, the page restarts with the new one
   install -d -m 711 "$RUN_DIR" "$STATE_DIR"
   install -d -m 700 "$STATE_DIR/log"
-  [[ -z $(pid) ]] || die "it runs already (process $(pid)): http://localhost:$DASHBOARD_PORT"
+  [[ -z $(pid) ]] || die "the dashboard is already running (process $(pid)): http://localhost:$DASHBOARD_PORT"
   local holder
   holder=$(ss -Hltnp "sport = :$DASHBOARD_PORT" | sed -n 's/.*users:((\("[^"]*",pid=[0-9]*\).*/\1/p; q')
   [[ -z $holder ]] ||
@@ -57,7 +57,7 @@ run_page() {
 up() {
   prepare
   (serve --log-file "$LOG" --capture-output) &>/dev/null &
-  retry_until 20 answers || die "it does not answer; its log: $LOG"
+  retry_until 20 answers || die "the dashboard does not answer; its log: $LOG"
   say "http://localhost:$DASHBOARD_PORT"
 }
 
@@ -65,14 +65,14 @@ down() {
   need_root
   local number
   number=$(pid)
-  [[ -n $number ]] || { say "it does not run" && return 0; }
+  [[ -n $number ]] || { say "the dashboard is not running" && return 0; }
   run kill -TERM "$number"
   retry_until 10 process_ended "$number" || die "process $number does not end; kill -9 $number"
 }
 
 status() {
   if answers; then echo "answers: http://localhost:$DASHBOARD_PORT"; else
-    say "it does not run"
+    say "the dashboard is not running"
     return 1
   fi
 }

@@ -2,7 +2,7 @@
 
 python -m monitoring.diagram [--json] [--svg FILE] [--png FILE] [--policy FILE.svg|FILE.png]...
 
-Text on the terminal, or JSON; with --svg and --png a drawing by graphviz too. Needs root, to look into
+Text on the terminal, or JSON; with --svg and --png a drawing by graphviz too. Needs root, to enter
 namespaces. Every state is a word and a line style; colour only repeats it.
 """
 
@@ -85,7 +85,7 @@ def _style(card: Card) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks; 0 done, 1 an error, 2 bad usage."""
+    """Run the command line; return 0 done, 1 an error, 2 bad usage."""
     options = _options(arguments)
     try:
         _check_dot(options)
@@ -101,11 +101,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m monitoring.diagram", description="A picture of the lab.")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of text")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw it as SVG too")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="draw it as PNG too")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="also draw it as SVG")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="also draw it as PNG")
     parser.add_argument(
-        "--policy", type=Path, action="append", default=[], metavar="FILE", help="draw the policy too: .svg, .png"
+        "--policy", type=Path, action="append", default=[], metavar="FILE", help="also draw the policy: .svg, .png"
     )  # fmt: skip
     return parser.parse_args(arguments)
 

@@ -2,8 +2,8 @@
 
     python -m monitoring.distribution --csv FILE --png FILE [--log FILE]
 
-Read from the gateway's log ("Routing request to: ..."). A product service's turns are even while all are in
-rotation; after a return the picture shows the slow start.
+Read from the gateway's log ("Routing request to: ..."). The shares are even while all instances are
+in rotation; after an instance returns, the picture shows its slow start.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from lab.unread import Unread
 from monitoring.colours import COLOURS
 from monitoring.gateway_log import lines_of, log_of_gateway, read, to_products
 
-ENOUGH = 300  # requests, the fewest that are judged
+ENOUGH = 300  # requests: fewer are not enough to judge
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one instance got; `deviation` is in percent of its even share while it took part."""
+    """The requests of one instance; `deviation` is in percent of its even share while it took part."""
 
     instance: str
     requests: int
@@ -122,7 +122,7 @@ def write_csv(shared: Sequence[Share], path: Path) -> None:
 def main() -> None:
     """Report on a log."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--log", type=Path, help="of the running lab's gateway when not given")
+    parser.add_argument("--log", type=Path, help="default: the log of the running lab's gateway")
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     options = parser.parse_args()

@@ -23,7 +23,7 @@ from monitoring.picture import DOWN, MISSING, Card, Picture, words_of
 from security.policy.model import ACCEPT, HOST, WORLD, Line, Policy
 
 GREY = "#6B6B6B"
-ONE_SIDE = 4  # up to so many nodes, all are on one side of the host
+ONE_SIDE = 4  # with at most this many nodes, all are on one side of the host
 MAX_LINE = 26  # characters on a card
 LINE_HEIGHT, CARD_MARGIN = 15, 26  # points
 DOTS_PER_INCH = 192  # twice that of a screen, for print
@@ -170,15 +170,15 @@ def policy_edges(policy: Policy) -> Iterator[tuple[str, str, Line]]:
 
 
 def policy_source(policy: Policy) -> str:
-    """Return the policy in graphviz's language: an arrow a line; what it drops is dashed and ends in a bar."""
-    found = list(policy_edges(policy))
-    names = dict.fromkeys(name for source, destination, _ in found for name in (source, destination))
+    """Return the policy in graphviz's language: an arrow for each line; dropped flows are dashed and end in a bar."""
+    edges = list(policy_edges(policy))
+    names = dict.fromkeys(name for source, destination, _ in edges for name in (source, destination))
     lines = [
         f"  {quoted_for_graphviz(name)} [label=<{_policy_label(name, policy.topology)}>]" for name in names
     ]
     lines += [
         f"  {quoted_for_graphviz(source)} -> {quoted_for_graphviz(destination)} [{_edge_attributes(line)}]"
-        for source, destination, line in found
+        for source, destination, line in edges
     ]
     return _POLICY_GRAPH + "\n".join(lines) + "\n}\n"
 

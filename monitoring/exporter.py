@@ -2,8 +2,8 @@
 
     python -m monitoring.exporter [--port 9105]
 
-Bound to loopback, and answers only requests to a loopback name. /metrics has the metrics, read anew for each scrape;
-/targets lists what else to scrape, the services, in Prometheus' HTTP service discovery format
+Bound to loopback, and answers only requests to a loopback name. /metrics has the metrics, read at each scrape;
+/targets lists the services to scrape as well, in Prometheus' HTTP service discovery format
 (https://prometheus.io/docs/prometheus/latest/http_sd/), so that no configuration holds an address.
 """
 
@@ -170,7 +170,7 @@ def application(topology: Topology) -> Callable[..., Iterable[bytes]]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until Ctrl+C; 1 when it cannot."""
+    """Serve until Ctrl+C; return 1 on an error."""
     parser = argparse.ArgumentParser(
         prog="python -m monitoring.exporter", description=(__doc__ or "").partition("\n")[0]
     )

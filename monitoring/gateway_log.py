@@ -1,4 +1,4 @@
-"""The gateway's log as records: which instance answered when, and which left rotation and came back."""
+"""The gateway's log as records: which instance answered when, and which instances left rotation or returned."""
 
 import json
 from collections.abc import Iterable, Iterator

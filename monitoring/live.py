@@ -1,6 +1,6 @@
-"""Read the live lab, whatever its table says: from ip, ss, iptables-save and nft.
+"""Read the live lab from ip, ss, iptables-save and nft; the topology table is not used.
 
-The two ends of a veth pair name each other by index. The host's end has the lab's link group and the number (netnsid)
+Each end of a veth pair has the index of the other one. The host's end has the lab's link group and the number (netnsid)
 of the namespace with the other end, which `ip netns list` translates to a name.
 """
 
@@ -33,7 +33,7 @@ _WORKERS = 8  # commands at once; they mostly wait for the kernel
 
 
 class LiveError(Exception):
-    """The live system cannot be read; the message says why in one line."""
+    """The live system cannot be read; the message has the reason in one line."""
 
 
 @dataclass(frozen=True)

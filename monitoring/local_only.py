@@ -1,4 +1,4 @@
-"""Answer requests to a page on loopback only if they name it by a loopback name, and come from such a page.
+"""Check requests to a page on loopback: Host, and Origin if it is sent, must have a loopback name.
 
 Another site may have its name resolve to 127.0.0.1 (DNS rebinding): the browser then sends its requests here, with that
 name in Host. A script of another site sends its site in Origin.
@@ -28,9 +28,9 @@ def refusal(host: str, origin: str | None) -> Refusal | None:
     for header, value, pattern in (("Host", host, _HOST), ("Origin", origin, _ORIGIN)):
         if value is None:
             continue
-        found = pattern.fullmatch(value)
-        if found is None:
+        match = pattern.fullmatch(value)
+        if match is None:
             return Refusal(400, f"The header {header} is not valid.\n")
-        if (found["name"] or "").lower() not in _NAMES:
+        if (match["name"] or "").lower() not in _NAMES:
             return Refusal(403, f"This page answers on localhost only; {header} names another site.\n")
     return None

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Phase 3: capture while the lab is used, then reports of traffic, connections and health.
 #
-#   monitoring/monitor.sh run      DURATION=30 seconds; visits the lab itself when it has no other traffic
+#   monitoring/monitor.sh run      DURATION=30 seconds; sends requests itself if the lab has no other traffic
 #                                  FORMAT=json or parquet: also write the tables of traffic in that format
 #   monitoring/monitor.sh help
 #
@@ -16,10 +16,10 @@ source "$ROOT/scripts/lib/processes.sh"
 DURATION=${DURATION:-30}
 export REPORTS=${REPORTS:-$ROOT/reports}
 HELPERS=() REPORTED=() CAPTURE=
-# Everything that the reports on connections and health write; monitoring.traffic removes its own old files.
+# Files of the connection and health reports; monitoring.traffic removes its own old files.
 WRITTEN=(connections.csv established_by_service.csv nat_translations.csv tracking_table.csv connection_report.{md,pdf}
   health.csv health_latency.png health_report.{md,pdf})
-NOT_USED=20 # packets a second at the published node: only the registry's checks
+IDLE_PACKETS=20 # packets a second at the published node: the registry's checks alone
 
 page() { (start_page "$@"); }
 
@@ -30,32 +30,32 @@ start_page() {
   exec setpriv --pdeathsig TERM "$VENV/bin/python" -m lab.as_command "$@" 9>&-
 }
 
-way_in() { # sets WAY_IN to the node that serves the published HTTP port, and URL
+find_entry() { # sets ENTRY to the node that serves the published HTTP port, and URL
   local node
   for node in "${NODES[@]}"; do
     [[ ${PUBLISHES[$node]} != - && ${RUNS[$node]} == nginx ]] || continue
-    WAY_IN=$node URL=http://localhost:${PUBLISHES[$node]%%:*}
+    ENTRY=$node URL=http://localhost:${PUBLISHES[$node]%%:*}
     return
   done
   return 1
 }
 
-packets_in() { ip -s -j link show dev "${PORT[$WAY_IN]}" | jq '.[0].stats64.tx.packets'; }
+packets_in() { ip -s -j link show dev "${PORT[$ENTRY]}" | jq '.[0].stats64.tx.packets'; }
 
-is_used() { # 0 if more packets pass in a second than without customers
+is_used() { # 0 if more packets pass in a second than in an idle lab
   local before
   before=$(packets_in)
   read -rt 1 <> <(:) || :
-  (($(packets_in) - before > NOT_USED))
+  (($(packets_in) - before > IDLE_PACKETS))
 }
 
-visit() {
-  if ! way_in; then
+generate_traffic() {
+  if ! find_entry; then
     say "no published port found, so no traffic is generated; send some requests yourself"
   elif is_used; then
-    say "the lab is in use: no visits of our own"
+    say "the lab is in use, so no traffic is generated"
   else
-    say "nobody uses the lab: visiting $URL"
+    say "the lab is idle: sending requests to $URL"
     start_page monitoring.visit "$URL" "$DURATION" &
     HELPERS+=("$!")
   fi
@@ -84,7 +84,7 @@ start_capture() {
   CAPTURE=$!
   defer end_capture
   retry_until 20 capture_began || die "tcpdump did not begin"
-  ! process_ended "$CAPTURE" || wait "$CAPTURE" || die "the capture ended at once; the lines above say why"
+  ! process_ended "$CAPTURE" || wait "$CAPTURE" || die "the capture ended at once; the lines above have the reason"
 }
 capture_began() { process_ended "$CAPTURE" || "$ROOT/monitoring/capture.sh" status &>/dev/null; }
 end_capture() {
@@ -116,7 +116,7 @@ run_monitor() {
   mark_watcher
   defer end_helpers
   start_capture
-  visit
+  generate_traffic
   start_page monitoring.health --every 2 --rounds $((DURATION / 2 + 1)) --csv "$health_log" --report "$REPORTS" \
     >/dev/null &
   health=$!
@@ -130,7 +130,7 @@ run_monitor() {
   status=0
   wait "$health" || status=$?
   check_report monitoring.health "$status" health_report.pdf || failed=1
-  wait "${HELPERS[@]}" || : # the visits print how many were answered
+  wait "${HELPERS[@]}" || : # monitoring.visit prints how many were answered
   forget_undo
   mapfile -t files < <("$ROOT/monitoring/capture.sh" files)
   page monitoring.traffic --reports "$REPORTS" "${files[@]}" || failed=$?

@@ -17,7 +17,7 @@ _MAX_NOT_SHOWN = 5  # rules that are listed
 
 @dataclass(frozen=True)
 class Card:
-    """What is drawn for a node; `remarks` is empty when it matches the table."""
+    """The drawing of a node; `remarks` is empty when it matches the table."""
 
     name: str
     namespace: str
@@ -43,8 +43,8 @@ class Picture:
     def uplinks(self) -> list[str]:
         """Return INTERFACE ADDRESS of the host's interfaces other than the lab's bridges."""
         bridges = {bridge.name for bridge in self.lab.bridges}
-        found = (item for item in self.lab.host if item.interface not in bridges)
-        return [f"{item.interface} {item.address}" for item in found if _is_shown(item.address)]
+        interfaces = (item for item in self.lab.host if item.interface not in bridges)
+        return [f"{item.interface} {item.address}" for item in interfaces if _is_shown(item.address)]
 
     def published(self) -> list[str]:
         """Return each published port of the host with the node and port that it leads to."""
@@ -55,12 +55,14 @@ class Picture:
 
     def not_shown(self) -> list[str]:
         """Return how many rules the picture cannot show, and the first few of them as text."""
-        found = self.lab.not_shown
-        if not found:
+        rules = self.lab.not_shown
+        if not rules:
             return []
-        what = f"rules that lead, or may lead, into the lab, but not one port to one port: {len(found):,}"
-        more = len(found) - _MAX_NOT_SHOWN
-        return [what, *found[:_MAX_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
+        what = (
+            f"rules that forward, or may forward, into the lab, but not one port to one port: {len(rules):,}"
+        )
+        more = len(rules) - _MAX_NOT_SHOWN
+        return [what, *rules[:_MAX_NOT_SHOWN], *([f"and {more:,} more; --json has all"] if more > 0 else [])]
 
     def name_at(self, publication: Publication) -> str:
         """Return the name of the node that a published port leads to, or the address if no node has it."""

@@ -40,23 +40,23 @@ class Publications:
 def publications(
     saved: Saved, ruleset: Iterable[Mapping[str, Any]], networks: Sequence[Network]
 ) -> Publications:
-    """Return what forwards into `networks`, the lab's; `ruleset` is the list that `nft -j list ruleset` prints."""
+    """Return the rules that forward into `networks`; `ruleset` is the list that `nft -j list ruleset` prints."""
     ports: list[Publication] = []
     others = [
-        f"table {table} holds rules of nft, so iptables-save does not print it; see nft list table ip {table}"
+        f"table {table} has rules made with nft, so iptables-save does not print it; see nft list table ip {table}"
         for table in sorted(saved.incompatible)
     ]
     others += [f"{line.text or 'iptables-save'} (not read: {line.reason})" for line in saved.unread]
     for chains in (from_iptables.chains_of(saved), from_nft.chains_of(ruleset)):
-        for step in (each for steps in chains.steps.values() for each in steps):
-            if step.destination and _leads_into(step.destination, networks):
+        for step in (step for steps in chains.steps.values() for step in steps):
+            if step.destination and _may_be_in(step.destination, networks):
                 found = list(_ports_of(step, step.destination))
                 ports += found
                 others += [] if found else [_text_of(step)]
     return Publications(tuple(ports), tuple(others))
 
 
-def _leads_into(destination: Destination, networks: Iterable[Network]) -> bool:
+def _may_be_in(destination: Destination, networks: Iterable[Network]) -> bool:
     """Decide whether a destination is, or may be, in one of the networks."""
     ranges = [_range(text) for text in destination.addresses]
     known = [pair for pair in ranges if pair]
@@ -90,14 +90,19 @@ def _range(text: str) -> Range | None:
 
 def _ports_of(step: Step, destination: Destination) -> Iterator[Publication]:
     """Yield what a rule publishes; nothing unless it forwards single ports to one port of one address."""
-    asked = [condition for condition in step.conditions if condition.field == Field.PORT]
-    if len(asked) != 1 or asked[0].negated or not asked[0].protocol or len(destination.addresses) != 1:
+    port_matches = [condition for condition in step.conditions if condition.field == Field.PORT]
+    if (
+        len(port_matches) != 1
+        or port_matches[0].negated
+        or not port_matches[0].protocol
+        or len(destination.addresses) != 1
+    ):
         return
-    address, ports = destination.addresses[0], asked[0].values
+    address, ports = destination.addresses[0], port_matches[0].values
     if not all(text.isdigit() for text in (*ports, destination.port or "0")) or not _is_address(address):
         return
     for port in ports:
-        yield Publication(int(port), asked[0].protocol, address, int(destination.port or port))
+        yield Publication(int(port), port_matches[0].protocol, address, int(destination.port or port))
 
 
 def _is_address(text: str) -> bool:

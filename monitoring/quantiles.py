@@ -1,7 +1,7 @@
 """Quantiles of measured values by the nearest rank: the only definition in the lab.
 
 A quantile is the least value that at least this share of all values do not exceed (numpy: method "inverted_cdf"). So it
-is a measured value, what a report says of it is true for small samples too, and a histogram can compute it.
+is a measured value, is correct for small samples too, and can be computed from a histogram.
 Interpolation (numpy's default) gives a latency that was not measured; one of three values exceeds the interpolated p95.
 The median of a few repeated rounds is another figure: statistics.median, the mean of the middle two.
 """

@@ -1,8 +1,8 @@
-"""Visit a lab that nobody uses: some requests a second, an order now and then.
+"""Send requests to an idle lab: some a second, an order now and then.
 
     python -m monitoring.visit URL SECONDS
 
-Each visit has its moment, whether the one before was quick or not. Prints how many were answered.
+Requests start at fixed times, however long the one before takes. Prints how many were answered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import requests
 
-PER_SECOND, ORDER_EACH = 5, 10  # visits; every tenth is an order
+PER_SECOND, REQUESTS_PER_ORDER = 5, 10  # requests; every tenth is an order
 _TIMEOUT_SECONDS = 2.0
 _ORDER: dict[str, str | float] = {
     "customer_id": "visitor",
@@ -25,11 +25,11 @@ _PATHS = ("/api/products", "/api/products/1", "/api/products/3", "/health")
 
 
 def visit(url: str, number: int) -> bool:
-    """Make one visit on a connection of its own; return whether the answer was good and in time."""
+    """Send one request on a connection of its own; return whether the answer was good and in time."""
     with requests.Session() as session:
         session.trust_env = False  # no proxy
         try:
-            if number % ORDER_EACH == ORDER_EACH - 1:
+            if number % REQUESTS_PER_ORDER == REQUESTS_PER_ORDER - 1:
                 response = session.post(f"{url}/api/orders", json=_ORDER, timeout=_TIMEOUT_SECONDS)
             else:
                 response = session.get(url + _PATHS[number % len(_PATHS)], timeout=_TIMEOUT_SECONDS)
@@ -39,13 +39,13 @@ def visit(url: str, number: int) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Visit; 0 when all visits were answered."""
+    """Send the requests; return 0 if all were answered."""
     url, seconds = arguments
     begin, answered, count = time.monotonic(), 0, int(float(seconds) * PER_SECOND)
     for number in range(count):
         time.sleep(max(begin + number / PER_SECOND - time.monotonic(), 0))
         answered += visit(url, number)
-    print(f"{answered} of {count} visits were answered")
+    print(f"{answered} of {count} requests were answered")
     return 0 if answered == count else 1
 
 

@@ -1,6 +1,6 @@
 """Documents of the security policy, isolation and routing: from the tables, the live system and a proof.
 
-python -m security.documents DIRECTORY    called by security/prove.sh documents, which makes the outside
+python -m security.documents DIRECTORY    called by security/prove.sh documents, which creates the outside
 
 Writes security_policy.md and .pdf, isolation.md and .pdf, and the proof's heat map. Exit status 1 if the
 proof fails; the documents then contain the differences.
@@ -28,13 +28,13 @@ from security.proof.heatmap import write_png
 from security.proof.nflog import GroupTakenError
 from security.proof.probe import outside_from_environment
 from security.proof.proof import Proof, prove
-from security.proof.report import cell, open_flows, places_of
+from security.proof.report import format_cell, open_flows, places_of
 
 _CHAIN_KINDS = ("CNET-WIRE-", "CNET-TO-", drop_chain(""))
 
 
 def security_policy(proof: Proof, heat_map: Path) -> Document:
-    """Return who may open a connection to whom, how it is enforced, and that it was tried."""
+    """Return the document of the policy: allowed connections, their enforcement, and the proof."""
     policy, rules = proof.policy, live_rules()
     order = (
         "The first line that matches a packet decides. From the world, a node is reachable only through a "
@@ -45,8 +45,8 @@ def security_policy(proof: Proof, heat_map: Path) -> Document:
         _made(policy),
         [
             Section("In short", list(_in_short(proof))),
-            Section("Who may open a connection to whom", [order, _lines(policy)]),
-            Section("What is dropped whatever the lines say", [_built_in(rules)]),
+            Section("Allowed and denied connections", [order, _lines(policy)]),
+            Section("Built-in rules that drop packets", [_built_in(rules)]),
             Section("How it is enforced", [_ENFORCEMENT, _chains(rules)]),
             Section("Proof", [*_proof(proof), Picture(heat_map, "the proof as a heat map")]),
             Section("Differences", _differences(proof)),
@@ -55,7 +55,7 @@ def security_policy(proof: Proof, heat_map: Path) -> Document:
 
 
 def isolation(proof: Proof) -> Document:
-    """Return which networks there are, which routes lead where, and what passes between them."""
+    """Return the document of the networks, their routes, and the traffic between them."""
     topology = proof.policy.topology
     namespaces = list(dict.fromkeys(node.namespace for node in topology.nodes))
     snapshot = take_snapshot(namespaces)
@@ -102,7 +102,7 @@ def _lines(policy: Policy) -> Rows:
     headings = ("id", "from", "to", "protocol", "port", "rate", "verdict", "reason")
     cells: list[tuple[object, ...]] = []
     for line in policy.lines:
-        names = [each.replace(",", ", ") for each in line.as_written]
+        names = [written.replace(",", ", ") for written in line.as_written]
         ports = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in line.ports) or ANY
         protocols = ", ".join(line.protocols)
         cells.append((line.id, *names, protocols, ports, line.rate or "", line.verdict, line.reason))
@@ -133,9 +133,9 @@ def _chains(rules: tuple[Rule, ...]) -> Rows:
     chains: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for rule in rules:
         if rule.chain.startswith("CNET-") and rule.table in ("raw", "security", "ebtables nat"):
-            kind = next((each for each in _CHAIN_KINDS if rule.chain.startswith(each)), rule.chain)
+            kind = next((prefix for prefix in _CHAIN_KINDS if rule.chain.startswith(prefix)), rule.chain)
             chains[rule.table, kind].append(rule.chain)
-    cells = [(*kind, len(set(found)), len(found)) for kind, found in sorted(chains.items())]
+    cells = [(*kind, len(set(names)), len(names)) for kind, names in sorted(chains.items())]
     return Rows(("table", "chains", "how many", "rules in them"), cells, (3, 5, 2, 2))
 
 
@@ -144,14 +144,22 @@ def _proof(proof: Proof) -> list[str | Rows | Picture]:
 
 
 def _matrix(places: list[str], flows: dict[tuple[str, str], list[str]], first_width: float = 1) -> Rows:
-    cells = [(source, *(cell(flows.get((source, to), []), ", ", "-") for to in places)) for source in places]
+    cells = [
+        (source, *(format_cell(flows.get((source, to), []), ", ", "-") for to in places)) for source in places
+    ]
     return Rows(("from / to", *places), cells, (first_width, *([1] * len(places))))
 
 
 def _differences(proof: Proof) -> list[str | Rows | Picture]:
     if not proof.differences:
         return ["None."]
-    return [Rows(("flow", "what differs"), [(each.flow, each.why) for each in proof.differences], (1, 2))]
+    return [
+        Rows(
+            ("flow", "what differs"),
+            [(difference.flow, difference.why) for difference in proof.differences],
+            (1, 2),
+        )
+    ]
 
 
 def _networks(topology: Topology) -> Rows:
@@ -174,7 +182,7 @@ def _routes(where: str, place: Place) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _between_networks(proof: Proof) -> list[str | Rows | Picture]:
-    """Return what passes between networks, and between which nothing does although it was tried."""
+    """Return the traffic between networks, and which networks no probe could pass between."""
     topology = proof.policy.topology
     bridge_of = {node.name: node.bridge for node in topology.nodes}
     reached: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
@@ -185,7 +193,7 @@ def _between_networks(proof: Proof) -> list[str | Rows | Picture]:
         source, to = (bridge_of.get(name, "") for name in result.probe.flow.ends)
         tried[source, to] += bool(source and to and source != to)
     nothing = [
-        f"From {source} to {to} nothing passes: {count} probes were sent, none arrived."
+        f"No traffic passes from {source} to {to}: {count} probes were sent, none arrived."
         for (source, to), count in sorted(tried.items())
         if count and (source, to) not in reached
     ]

@@ -1,1 +1,1 @@
-"""Connections: what conntrack and ss know, by service."""
+"""Connections: from conntrack and ss, by service."""

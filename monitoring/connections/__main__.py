@@ -2,8 +2,8 @@
 
     python -m monitoring.connections [--watch SECONDS] [--json] [--reports FOLDER]
 
-Once, or with --watch again and again (in place on a terminal). --reports writes the CSV files and
-connection_report.pdf. Needs root. Exit status 1 when an alarm must be acted on.
+Runs once, or repeatedly with --watch (in place on a terminal). --reports writes the CSV files and
+connection_report.pdf. Needs root. Exit status 1 on an alarm.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def as_json(snapshot: Snapshot) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks; 0 no alarm, 1 an alarm or an error, 2 bad usage."""
+    """Run the command line; return 0 no alarm, 1 an alarm or an error, 2 bad usage."""
     options = _options(arguments)
     console = Console(highlight=False)
     try:
@@ -112,10 +112,8 @@ def _report(snapshot: Snapshot, folder: Path) -> None:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     description = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m monitoring.connections", description=description)
-    parser.add_argument(
-        "--watch", type=float, default=0, metavar="SECONDS", help="read it again every SECONDS"
-    )
-    parser.add_argument("--json", action="store_true", help="a line of JSON each time")
+    parser.add_argument("--watch", type=float, default=0, metavar="SECONDS", help="repeat every SECONDS")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON")
     parser.add_argument("--reports", type=Path, metavar="FOLDER", help="write CSV files and a PDF there")
     parser.add_argument("--topology", default="", metavar="TABLE")
     return parser.parse_args(arguments)

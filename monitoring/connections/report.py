@@ -76,8 +76,8 @@ def _observations(snapshot: Snapshot) -> Iterator[str]:
     pairs = _frame(csv_tables(snapshot)[0])
     if pairs.empty:
         yield (
-            "No connection between nodes is tracked: without a policy in force, what crosses a bridge is not handed "
-            "to iptables. sudo make policies"
+            "No connection between nodes is tracked: without a policy in force, traffic across a bridge is not "
+            "passed to iptables. sudo make policies"
         )
     for pair in pairs[pairs["state"] == "SYN_SENT"].itertuples():
         yield (
@@ -107,5 +107,5 @@ def _many_closed(pairs: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{waiting:,} of {total:,} connections are closed already (TIME_WAIT), {pair['connections']:,} of them "
             f"from {pair['source']} to {pair['destination']}: it seems to open one for each request. "
-            "A pool of connections, or keep-alive, would spare the handshakes."
+            "A pool of connections, or keep-alive, would save the handshakes."
         )

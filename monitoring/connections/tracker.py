@@ -1,7 +1,7 @@
 """Connections at one moment: the host's tracking table (conntrack) and each namespace's sockets (ss).
 
-The host tracks what it forwards, and what crosses a bridge only where bridge traffic is handed to iptables: with a
-policy in force. Sockets are there always. See https://www.netfilter.org/projects/conntrack-tools/ and ss(8).
+The host tracks traffic that it forwards. It tracks traffic across a bridge only if the bridge passes it to iptables,
+as with a policy in force. Sockets are always listed. See https://www.netfilter.org/projects/conntrack-tools/ and ss(8).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All of one moment. `pairs`: (source, destination, protocol, port, state) -> connections."""
+    """All connections at one moment. `pairs`: (source, destination, protocol, port, state) -> connections."""
 
     pairs: Counter[tuple[str, str, str, int, str]]
     established: tuple[Established, ...]
@@ -71,7 +71,7 @@ class Snapshot:
     unread: Unread = field(default_factory=Unread)
 
     def alarms(self) -> Iterator[str]:
-        """Yield what somebody must act on."""
+        """Yield the alarms."""
         table = self.table
         if table.fill >= ALARM_FILL:
             yield (
@@ -79,16 +79,16 @@ class Snapshot:
                 "full, new connections are dropped: sysctl -w net.netfilter.nf_conntrack_max=... makes room"
             )
         for name, meaning in (
-            ("insert_failed", "connections that clashed with another one's addresses and ports"),
+            ("insert_failed", "connections with addresses and ports that another one has"),
             ("drop", "packets for which there was no room in the table"),
-            ("early_drop", "connections thrown out to make room"),
+            ("early_drop", "connections evicted to make room"),
         ):
             if table.counters.get(name):
                 yield f"{name}: {table.counters[name]} {meaning}, since the machine started"
 
 
 def take_snapshot(topology: Topology) -> Snapshot:
-    """Read both now. Raises LiveError when a command is missing or fails."""
+    """Read conntrack and ss now. Raises LiveError when a command is missing or fails."""
     names, unread = Names(topology), Unread()
     tracked = list(connections(run("conntrack", "-L", "-o", "extended").splitlines(), unread))
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -103,7 +103,7 @@ def take_snapshot(topology: Topology) -> Snapshot:
 
 
 def count_pairs(tracked: Iterable[Connection], names: Names) -> Counter[tuple[str, str, str, int, str]]:
-    """Count connections by who opened them to whom: the service that answers, not the address that was asked for."""
+    """Count connections by client and server: the server that answers, not the address that the client used."""
     return Counter(
         (
             names.of(connection.original.source),
@@ -117,13 +117,13 @@ def count_pairs(tracked: Iterable[Connection], names: Names) -> Counter[tuple[st
 
 
 def find_translations(tracked: Iterable[Connection], names: Names) -> Iterator[Translation]:
-    """Yield the connections that are answered from, or to, another address than was asked."""
+    """Yield the connections whose reply has other addresses or ports than the original direction."""
     for connection in tracked:
         sent, back = connection.original, connection.reply
         dnat = (sent.destination, sent.destination_port) != (back.source, back.source_port)
         snat = (sent.source, sent.source_port) != (back.destination, back.destination_port)
         if dnat or snat:
-            kind = " and ".join(name for name, is_it in (("DNAT", dnat), ("SNAT", snat)) if is_it)
+            kind = " and ".join(name for name, is_used in (("DNAT", dnat), ("SNAT", snat)) if is_used)
             ends = [
                 f"{names.of(way.source)}:{way.source_port} \u2192 "
                 f"{names.of(way.destination)}:{way.destination_port}"

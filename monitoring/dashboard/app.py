@@ -1,6 +1,6 @@
 """The dashboard's page: a map of services and their traffic, drops in red, details of the chosen service or flow.
 
-Bound to loopback, and answers only requests that name it by a loopback name (monitoring/local_only.py).
+Bound to loopback, and answers only requests with a loopback name in Host (monitoring/local_only.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def serve() -> Flask:
     """Watch the running lab, and return the page as a WSGI application."""
     watch = Watch(load())
     watch.start()
-    atexit.register(watch.stop)  # after SIGKILL, tcpdump ends at its next packet: nobody reads its pipe
+    atexit.register(watch.stop)  # after SIGKILL, tcpdump ends at its next packet (broken pipe)
     server: Flask = make(Model(watch)).server
     return server
 
@@ -32,7 +32,7 @@ def serve() -> Flask:
 def make(model: Model) -> Dash:
     """Return the Dash application."""
     app = Dash("monitoring.dashboard", title="Container networking lab", update_title="")
-    app.server.before_request(_refuse_strangers)
+    app.server.before_request(_refuse_other_sites)
     app.layout = page.layout(model)
     _add_live(app, model)
     _add_details(app, model)
@@ -59,7 +59,7 @@ def _follow_browser(app: Dash, store: str, query: str, if_so: str, if_not: str) 
     )
 
 
-def _refuse_strangers() -> Response | None:
+def _refuse_other_sites() -> Response | None:
     refused = refusal(request.environ.get("HTTP_HOST", ""), request.headers.get("Origin"))
     return Response(refused.text, refused.status, mimetype="text/plain") if refused else None
 
@@ -125,6 +125,6 @@ def _add_details(app: Dash, model: Model) -> None:
             return chosen, [page.table(rows) for rows in details.place_tables(model, scene, chosen[0])]
         source, destination = chosen
         flow = next(details.flows_to_explain(model, scene, source, destination), None)
-        story = page.story(details.explain(flow)) if flow else []
+        path = page.packet_path(details.explain(flow)) if flow else []
         tables = [page.table(rows) for rows in details.way_tables(model, scene, source, destination)]
-        return chosen, [html.H2(f"{source} \u2194 {destination}"), *story, *tables]
+        return chosen, [html.H2(f"{source} \u2194 {destination}"), *path, *tables]

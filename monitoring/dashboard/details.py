@@ -99,7 +99,7 @@ def _drops(scene: Scene, names: set[str], *, both: bool) -> Rows:
         for drop in scene.drops
         if ({drop.source, drop.destination} >= names if both else names & {drop.source, drop.destination})
     ]
-    return Rows("Dropped lately", ("policy line", "from", "to", "what"), cells[:_MAX_DROPS])
+    return Rows("Recent drops", ("policy line", "from", "to", "what"), cells[:_MAX_DROPS])
 
 
 def _lines(model: Model, is_wanted: Callable[[Line], bool]) -> Rows:

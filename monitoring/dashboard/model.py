@@ -1,4 +1,4 @@
-"""What the page shows at one moment, computed from what the watchers saw."""
+"""The scene that the page shows, computed from the counts of the watchers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Blocked:
-    """What the policy dropped from one place to another."""
+    """Packets from one place to another that the policy dropped."""
 
     source: str
     destination: str
@@ -88,7 +88,7 @@ class Model:
         return "" if any(parsed in bridge.address.network for bridge in self._topology.bridges) else WORLD
 
     def scene(self, seconds: int) -> Scene:
-        """Return the scene of the last seconds, without the current one, which is not over."""
+        """Return the scene of the last seconds, without the current, unfinished one."""
         end = int(time.time())  # noqa: TID251  packets and drops have the time of day
         begin = end - seconds
         watched = int(time.monotonic() - self.watch.started)
@@ -117,13 +117,13 @@ class Model:
         )  # fmt: skip
 
     def _ways(self, begin: int, end: int) -> dict[tuple[str, str], Counter[str]]:
-        found: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        ways: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for name in _MEASURES:
             for addresses, count in getattr(self.watch.window, name).between(begin, end).items():
                 source, destination = map(self.place_of, addresses)
                 if source and destination and source != destination:
-                    found[self.from_left(source, destination)][name] += count
-        return found
+                    ways[self.from_left(source, destination)][name] += count
+        return ways
 
     def _is_control(self, *ends: str) -> bool:
         """Return whether traffic is registration and health checks, not customers' requests."""
@@ -137,12 +137,12 @@ class Model:
         return (one, other) if order.index(one) <= order.index(other) else (other, one)
 
     def _blocked(self, begin: int, end: int) -> tuple[Blocked, ...]:
-        found: Counter[tuple[str, str, str]] = Counter()
+        blocked: Counter[tuple[str, str, str]] = Counter()
         for (source, destination, policy_id), count in self.watch.drops.counts.between(begin, end).items():
-            found[self.place_of(source), self.place_of(destination), policy_id] += count
+            blocked[self.place_of(source), self.place_of(destination), policy_id] += count
         return tuple(
             Blocked(*key, count)
-            for key, count in found.most_common()
+            for key, count in blocked.most_common()
             if key[0] and key[1] and key[0] != key[1]
         )
 
@@ -158,15 +158,15 @@ class Model:
     def history(self, pair: tuple[str, str] | None) -> list[tuple[int, int]]:
         """Return (second, packets) of the last ten minutes, of a pair or of all."""
         end = int(time.time())  # noqa: TID251  packets and drops have the time of day
-        found = []
+        points = []
         for second, pairs in sorted(self.watch.window.packets.by_second(end - 600, end).items()):
             wanted = (
                 packets
                 for (source, destination), packets in pairs.items()
                 if pair is None or {self.place_of(source), self.place_of(destination)} == set(pair)
             )
-            found.append((second, sum(wanted)))
-        return found
+            points.append((second, sum(wanted)))
+        return points
 
 
 def positions(topology: Topology) -> tuple[dict[str, int], dict[str, float]]:

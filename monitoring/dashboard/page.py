@@ -181,13 +181,13 @@ def history(points: list[tuple[int, int]], pair: tuple[str, str] | None) -> Any:
     return [html.P(title, className="faint"), graph]
 
 
-def story(story: dict[str, Any]) -> list[Any]:
+def packet_path(explanation: dict[str, Any]) -> list[Any]:
     """Return a packet's path hop by hop, its verdict and how to fix it."""
-    if "error" in story:
-        return [html.P(story["error"], className="bad")]
-    flow, truth = story["flow"], story["outcome"]
+    if "error" in explanation:
+        return [html.P(explanation["error"], className="bad")]
+    flow, outcome = explanation["flow"], explanation["outcome"]
     port = f"/{flow['port']}" if flow["port"] else ""
-    title = f"{flow['source']} \u2192 {flow['destination']} {flow['protocol']}{port}: {truth['kind']}"
+    title = f"{flow['source']} \u2192 {flow['destination']} {flow['protocol']}{port}: {outcome['kind']}"
     hops = [
         html.Li(
             [
@@ -196,12 +196,12 @@ def story(story: dict[str, Any]) -> list[Any]:
                 html.Code(hop["shown_by"]) if hop["shown_by"] else "",
             ]
         )
-        for hop in story["hops"]
+        for hop in explanation["hops"]
     ]
-    ending = [html.P([html.Strong("Why: "), f"{truth['policy_id']} {truth['why']}".strip()])]
-    if truth["fix"]:
-        ending.append(html.P([html.Strong("To change it: "), truth["fix"]]))
-    good = truth["kind"] == "allowed"
+    ending = [html.P([html.Strong("Why: "), f"{outcome['policy_id']} {outcome['why']}".strip()])]
+    if outcome["fix"]:
+        ending.append(html.P([html.Strong("To change it: "), outcome["fix"]]))
+    good = outcome["kind"] == "allowed"
     return [
         html.Div(
             [html.H3(title, className="good" if good else "bad"), html.Ol(hops), *ending],

@@ -1,7 +1,7 @@
 """The map's elements and style sheet for cytoscape, light and dark.
 
-Every state is a word and a line style; colour only repeats it. A service that is down says DOWN and has a dashed
-border, a degraded one says why and has a double border; a dropped flow is dashed and has the id of the policy line.
+Every state is a word and a line style; colour only repeats it. A service that is down shows DOWN and has a dashed
+border, a degraded one shows why and has a double border; a dropped flow is dashed and has the id of the policy line.
 """
 
 from __future__ import annotations

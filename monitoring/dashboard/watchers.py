@@ -26,13 +26,13 @@ from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, protocol_name
 from monitoring.traffic.pcap import Pcap
 from security.policy.compiler import LOG_PREFIX, NFLOG_GROUP
-from security.proof.nflog import DropLog, GroupTakenError, Logged
+from security.proof.nflog import DropLog, GroupTakenError, LoggedPacket
 
 _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
 _AGAIN_SECONDS, _HEALTH_SECONDS, _LOG_SECONDS, _TABLE_SECONDS = 1.0, 1.0, 0.5, 2.0
 _HEALTH_TIMEOUT = 1.0
-_SHOP_ROUNDS = 5  # check the shop in each fifth round only: the map is to show customers' requests
+_SHOP_ROUNDS = 5  # check the shop in each fifth round only: these requests appear on the map
 _MAX_DROPS, _DROPS_AT_ONCE = 500, 2000
 _HEADER, _PORTS = 20, 4
 _log = logging.getLogger("dashboard")
@@ -61,12 +61,12 @@ class Watcher(threading.Thread):
         raise NotImplementedError
 
     def stop(self) -> None:
-        """Have the thread end."""
+        """Stop the thread."""
         self.stopping.set()
 
 
 class _Pipe:
-    """A pipe whose `read` returns what is there and does not wait for more."""
+    """A pipe whose `read` returns the available bytes and does not wait for more."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -106,7 +106,7 @@ class PacketWatcher(Watcher):
             process.terminate()
 
     def stop(self) -> None:
-        """Have the thread and tcpdump end."""
+        """Stop the thread and tcpdump."""
         super().stop()
         if self._process and self._process.poll() is None:
             self._process.terminate()
@@ -114,7 +114,7 @@ class PacketWatcher(Watcher):
 
 @dataclass(frozen=True)
 class Drop:
-    """A packet that the policy dropped; addresses as they were, empty where it has none."""
+    """A packet that the policy dropped; addresses as in the packet, empty if it has none."""
 
     time: float
     policy_id: str
@@ -151,7 +151,7 @@ class DropWatcher(Watcher):
         finally:
             log.close()
 
-    def _note(self, logged: Iterator[Logged]) -> None:
+    def _note(self, logged: Iterator[LoggedPacket]) -> None:
         now = time.time()  # noqa: TID251  the time of day, as packets have it
         counts: Counter[tuple[str, str, str]] = Counter()
         for number, packet in enumerate(logged):
@@ -163,7 +163,7 @@ class DropWatcher(Watcher):
             self.counts.add(int(now), counts)
 
 
-def _drop_of(logged: Logged, now: float) -> Drop:
+def _drop_of(logged: LoggedPacket, now: float) -> Drop:
     policy_id = logged.prefix.removeprefix(LOG_PREFIX).strip()
     packet = logged.payload
     if logged.ethertype != IPV4 or len(packet) < _HEADER:
@@ -212,7 +212,7 @@ class BalanceWatcher(Watcher):
         with self._path.open("rb") as log:
             log.seek(0, os.SEEK_END)
             self.trouble = ""
-            while not self.stopping.wait(_LOG_SECONDS) and _is_still(self._path, log.fileno()):
+            while not self.stopping.wait(_LOG_SECONDS) and _is_same_file(self._path, log.fileno()):
                 self._note(log.read())
 
     def _note(self, data: bytes) -> None:
@@ -222,7 +222,7 @@ class BalanceWatcher(Watcher):
             self.counts.add(int(request.time), {request.instance: 1})
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
+def _is_same_file(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Counts of the last ten minutes by second: what watchers saw, for the page."""
+"""Counts of the last ten minutes by second: the watchers write them, the page reads them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from monitoring.traffic.packets import ACK, NANOSECONDS, RST, SYN, TCP, UNKNOWN, AddressBook, Packets
 
 KEPT_SECONDS = 600
-_MAX_KEYS = 2000  # in a second, so that a scan of addresses fills no memory
+_MAX_KEYS = 2000  # in a second, so that a scan of addresses cannot exhaust memory
 _BITS = 16
 Pair = tuple[str, str]  # addresses of source and destination
 Key = TypeVar("Key")
@@ -33,7 +33,7 @@ class Seconds(Generic[Key]):
                 if key in known or len(known) < _MAX_KEYS:
                     known[key] += count
             newest = max(self._counts)
-            for old in [each for each in self._counts if each < newest - KEPT_SECONDS]:
+            for old in [at for at in self._counts if at < newest - KEPT_SECONDS]:
                 del self._counts[old]
 
     def by_second(self, begin: int, end: int) -> dict[int, Counter[Key]]:
@@ -69,9 +69,9 @@ class Window:
         names = self._book.names
         for seconds, column in columns:
             sums = np.bincount(inverse, column, len(keys)).astype(int).tolist()
-            found: defaultdict[int, dict[Pair, int]] = defaultdict(dict)
+            by_second: defaultdict[int, dict[Pair, int]] = defaultdict(dict)
             for key, count in zip(keys.tolist(), sums, strict=True):
                 source, destination = names[key >> _BITS & AddressBook.MAX], names[key & AddressBook.MAX]
-                found[key >> 2 * _BITS][source, destination] = count
-            for second, counts in found.items():
+                by_second[key >> 2 * _BITS][source, destination] = count
+            for second, counts in by_second.items():
                 seconds.add(second, counts)

@@ -1,1 +1,1 @@
-"""Health: is each service there, and how quickly does it answer."""
+"""Health: state and latency of each service."""

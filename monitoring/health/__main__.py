@@ -110,7 +110,7 @@ def _line(check: Check) -> str:
 def _round(checks: Sequence[Check]) -> dict[str, object]:
     shop = next((_fields(check) for check in checks if check.node == SHOP), None)
     services = [{"service": check.node, **_fields(check)} for check in checks if check.node != SHOP]
-    now = when(time.time())  # noqa: TID251  to be shown
+    now = when(time.time())  # noqa: TID251  shown to people
     return {"time": now, "healthy": _is_healthy(checks), "shop": shop, "services": services}
 
 
@@ -121,7 +121,7 @@ def _fields(check: Check) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks; 0 done (with --once: all is up), 1 not all is up, or an error, 2 bad usage."""
+    """Run the command line; return 0 done (with --once: all is up), 1 not all is up, or an error, 2 bad usage."""
     options = _options(arguments)
     try:
         wanted = targets(load(options.topology))
@@ -143,12 +143,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m monitoring.health", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--once", action="store_true", help="check once; exit with 1 unless all is up")
-    parser.add_argument("--json", action="store_true", help="a line of JSON a round")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each round")
     parser.add_argument(
         "--every", type=_seconds, default=_EVERY_SECONDS, metavar="SECONDS", help="default 10"
     )
-    parser.add_argument("--rounds", type=_rounds, default=0, metavar="N", help="end after so many; 0: go on")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="add each check to it")
+    parser.add_argument(
+        "--rounds", type=_rounds, default=0, metavar="N", help="end after N rounds; 0: no end"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="append each check to FILE")
     parser.add_argument(
         "--report", type=Path, metavar="FOLDER", help="write health_report.pdf there; needs --csv"
     )

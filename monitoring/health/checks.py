@@ -1,8 +1,8 @@
-"""Checks all services at once, so that a dead or slow one delays no other.
+"""Check all services at once, so that a dead or slow one delays no other.
 
-HTTP services are asked for /health, then for /ready, which names missing dependencies; Redis for a PING
-(redis.io/docs/latest/develop/reference/protocol-spec); PostgreSQL whether it encrypts (SSLRequest); anything else for a
-TCP connection. The shop is checked as a customer uses it: the catalogue, through the published port.
+HTTP services: GET /health, then /ready, which lists missing dependencies. Redis: PING
+(redis.io/docs/latest/develop/reference/protocol-spec). PostgreSQL: SSLRequest. Any other service: a TCP connection.
+The shop is checked as a customer uses it: the catalogue, through the published port.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class UnhealthyError(Exception):
 class Check:
     """The result of one check: `time` in seconds since 1970, `milliseconds` until the answer or the failure.
 
-    `why` says why the service is down, or what is missing while it is up.
+    `why`: why the service is down, or what is missing while it is up.
     """
 
     node: str
@@ -59,14 +59,14 @@ class Target:
     node: str
     address: str
     port: int
-    ask: Callable[[str, int, float], None]
-    ask_ready: Callable[[str, int, float], str] | None = None  # returns what is missing
+    probe: Callable[[str, int, float], None]
+    probe_ready: Callable[[str, int, float], str] | None = None  # returns what is missing
 
 
 def targets(topology: Topology) -> list[Target]:
     """Return the shop, if nginx publishes a port, and a target for each node that listens on TCP."""
     shops = [
-        Target(SHOP, "127.0.0.1", published.host_port, ask_shop)
+        Target(SHOP, "127.0.0.1", published.host_port, probe_shop)
         for node in topology.nodes
         if node.runs == "nginx"
         for published in node.publishes
@@ -75,20 +75,20 @@ def targets(topology: Topology) -> list[Target]:
     return [
         *shops[:1],
         *(
-            Target(node.name, str(node.address.ip), port, *_askers(node))
+            Target(node.name, str(node.address.ip), port, *_probes_of(node))
             for node in topology.nodes
             for port in [listener.port for listener in node.listens if listener.protocol == "tcp"][:1]
         ),
     ]
 
 
-def _askers(
+def _probes_of(
     node: Node,
 ) -> tuple[Callable[[str, int, float], None], Callable[[str, int, float], str] | None]:
     if node.runs is None:
-        return ask_tcp, None
-    others = {"redis": ask_redis, "postgres": ask_postgres, "nginx": ask_http}
-    return (others[node.runs], None) if node.runs in others else (ask_http, ask_ready)
+        return probe_tcp, None
+    others = {"redis": probe_redis, "postgres": probe_postgres, "nginx": probe_http}
+    return (others[node.runs], None) if node.runs in others else (probe_http, probe_ready)
 
 
 def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> list[Check]:
@@ -102,8 +102,8 @@ def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
     """Check one within `timeout` seconds; its milliseconds do not include /ready."""
     now, begin = time.time(), time.perf_counter()  # noqa: TID251  to be shown
     try:
-        target.ask(target.address, target.port, timeout)
-    except Exception as error:  # no failure of one check may end the others
+        target.probe(target.address, target.port, timeout)
+    except Exception as error:  # a failed check must not end the others
         return Check(target.node, now, up=False, milliseconds=_since(begin), why=_reason(error))
     milliseconds = _since(begin)
     return Check(
@@ -120,10 +120,10 @@ def _since(begin: float) -> float:
 
 
 def _missing(target: Target, seconds: float) -> str:
-    if target.ask_ready is None:
+    if target.probe_ready is None:
         return ""
     try:
-        return target.ask_ready(target.address, target.port, seconds)
+        return target.probe_ready(target.address, target.port, seconds)
     except Exception as error:
         return f"/ready: {_reason(error)}"
 
@@ -137,7 +137,7 @@ def _reason(error: Exception) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Shorten a service's explanation, and replace characters that a terminal would obey."""
+    """Shorten a service's explanation, and replace control characters."""
     return "".join(character if character.isprintable() else "?" for character in text[:_MAX_CHARACTERS])
 
 
@@ -148,15 +148,15 @@ def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes
         return response.status, response.read()
 
 
-def ask_http(address: str, port: int, timeout: float) -> None:
-    """Ask /health, and read all of the answer. Raises UnhealthyError, OSError or HTTPException."""
+def probe_http(address: str, port: int, timeout: float) -> None:
+    """GET /health, and read the whole answer. Raises UnhealthyError, OSError or HTTPException."""
     status, _ = _get(address, port, timeout, "/health")
     if status != _HTTP_OK:
         raise UnhealthyError(f"/health answered {status}")
 
 
-def ask_ready(address: str, port: int, timeout: float) -> str:
-    """Ask /ready; return what the service is missing, "" for nothing. Raises OSError or HTTPException."""
+def probe_ready(address: str, port: int, timeout: float) -> str:
+    """GET /ready; return what the service is missing, "" for nothing. Raises OSError or HTTPException."""
     status, body = _get(address, port, timeout, "/ready")
     try:
         answer = json.loads(body)
@@ -170,8 +170,8 @@ def ask_ready(address: str, port: int, timeout: float) -> str:
     return _one_line("; ".join(reasons) or ("" if status == _HTTP_OK else f"/ready answered {status}"))
 
 
-def ask_shop(address: str, port: int, timeout: float) -> None:
-    """Ask for the catalogue as a customer does. Raises UnhealthyError, OSError or HTTPException."""
+def probe_shop(address: str, port: int, timeout: float) -> None:
+    """GET the catalogue as a customer does. Raises UnhealthyError, OSError or HTTPException."""
     status, body = _get(address, port, timeout, "/api/products")
     if status != _HTTP_OK:
         raise UnhealthyError(f"GET /api/products answered {status}")
@@ -179,13 +179,13 @@ def ask_shop(address: str, port: int, timeout: float) -> None:
         raise UnhealthyError("GET /api/products has no products")
 
 
-def ask_tcp(address: str, port: int, timeout: float) -> None:
+def probe_tcp(address: str, port: int, timeout: float) -> None:
     """Connect. Raises OSError."""
     Exchange(address, port, timeout).close()
 
 
-def ask_redis(address: str, port: int, timeout: float) -> None:
-    """Send PING; an answer that asks for a password is good, too. Raises UnhealthyError or OSError."""
+def probe_redis(address: str, port: int, timeout: float) -> None:
+    """Send PING; a request for a password is a good answer too. Raises UnhealthyError or OSError."""
     with Exchange(address, port, timeout) as connection:
         connection.sendall(b"PING\r\n")
         answer = connection.read_line()
@@ -193,8 +193,8 @@ def ask_redis(address: str, port: int, timeout: float) -> None:
         raise UnhealthyError(answer[:60].decode("ascii", "replace").strip() or _CLOSED)
 
 
-def ask_postgres(address: str, port: int, timeout: float) -> None:
-    """Ask PostgreSQL whether it encrypts; yes and no are good, it logs neither. Raises UnhealthyError, OSError."""
+def probe_postgres(address: str, port: int, timeout: float) -> None:
+    """Send SSLRequest; both answers are good, and PostgreSQL logs neither. Raises UnhealthyError, OSError."""
     with Exchange(address, port, timeout) as connection:
         connection.sendall(struct.pack("!II", 8, _SSL_REQUEST))
         answer = connection.recv(1024)

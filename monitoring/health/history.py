@@ -1,4 +1,4 @@
-"""What services answered over time: the last hour in memory, and the rows of the CSV log."""
+"""Checks over time: the last hour in memory, and the rows of the CSV log."""
 
 from __future__ import annotations
 

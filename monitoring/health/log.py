@@ -1,4 +1,4 @@
-"""Read the monitor's CSV log: a table of checks on one clock that never goes back."""
+"""Read the monitor's CSV log into a table of checks, on a clock that never goes back."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Break:
         last, first = moment(self.before), moment(self.after)
         if self.after < self.before:
             return (
-                f"The clock was set back by at least {duration(self.before - self.after)}: the check after {last} says "
-                f"{first}. The time between the two is unknown and not counted."
+                f"The clock was set back by at least {duration(self.before - self.after)}: the check after {last} is "
+                f"dated {first}. The time between the two is unknown and not counted."
             )
         return (
             f"No check was recorded for {duration(self.after - self.before)}, from {last} to {first}: the monitor did "
@@ -120,14 +120,14 @@ def spans(checks: pd.DataFrame) -> pd.DataFrame:
     """
     by_node = checks.groupby("node", sort=False)
     numbers = (checks["state"] != by_node["state"].shift()).groupby(checks["node"]).cumsum().rename("number")
-    found = checks.groupby(["node", numbers], sort=False).agg(
+    states = checks.groupby(["node", numbers], sort=False).agg(
         state=("state", "first"), begin=("time", "first"), why=("why", "first"), first=("elapsed", "first"),
         last=("elapsed", "last"), part=("part", "first"), last_part=("part", "last"),
     )  # fmt: skip
-    following = found.groupby("node", sort=False)[["first", "part"]].shift(-1)
-    found["seconds"] = (following["first"].fillna(found["last"]) - found["first"]).clip(lower=0)
-    found["whole"] = found["part"] == following["part"].fillna(found["last_part"])
-    return found.reset_index()[["node", "state", "begin", "seconds", "why", "whole"]]
+    following = states.groupby("node", sort=False)[["first", "part"]].shift(-1)
+    states["seconds"] = (following["first"].fillna(states["last"]) - states["first"]).clip(lower=0)
+    states["whole"] = states["part"] == following["part"].fillna(states["last_part"])
+    return states.reset_index()[["node", "state", "begin", "seconds", "why", "whole"]]
 
 
 def length(seconds: float, *, whole: bool) -> str:

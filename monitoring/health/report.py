@@ -18,7 +18,7 @@ from monitoring.health.log import Log, duration, length, moment, read, spans
 from monitoring.quantiles import quantile
 
 _SLOW = 3  # times the median
-_ENOUGH = 20  # answers, the fewest of which a 95th percentile is judged
+_ENOUGH = 20  # answers: fewer are not enough to judge a 95th percentile
 _UNNOTICED_MS = 10  # faster answers are never called uneven
 _MAX_SENTENCES = 40  # of one kind
 _MAX_ROWS, _MAX_NAMED = 100, 20  # services in the table, and in a sentence
@@ -98,7 +98,7 @@ def _worst(services: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def _at_most(sentences: Iterable[str], what: str) -> list[str]:
-    """Return the first sentences, and one that says how many more there are."""
+    """Return the first sentences, and one with the number of the rest."""
     found = list(sentences)
     left = len(found) - _MAX_SENTENCES
     return [*found[:_MAX_SENTENCES], f"{left:,} more {what} are not listed."] if left > 0 else found
@@ -122,13 +122,13 @@ def _summary(checks: pd.DataFrame) -> str:
         for state, word in ((DOWN, "Down"), (DEGRADED, "Degraded"))
         if (last == state).any()
     ]
-    asked = "was asked" if len(last) == 1 else "were asked"
+    checked = "was checked" if len(last) == 1 else "were checked"
     seconds = others["elapsed"].max() - others["elapsed"].min()
     share = _percent(int(others["up"].sum()), len(others))
     times = "once" if len(others) == 1 else f"{len(others):,} times in {duration(seconds)}"
     return (
-        f"{opening}{_many(len(last), 'service')} {asked} {times}; {share} of the answers were "
-        f"good. {' '.join(ends) or 'All were up at the end.'}"
+        f"{opening}{_many(len(last), 'service')} {checked} {times}; {share} of the checks were "
+        f"answered. {' '.join(ends) or 'All were up at the end.'}"
     )
 
 

@@ -1,1 +1,1 @@
-"""Traffic: what a capture holds, as tables, pictures and a report."""
+"""Traffic: a capture as tables, pictures and a report."""

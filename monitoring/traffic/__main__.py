@@ -3,8 +3,8 @@
     python -m monitoring.traffic [--reports FOLDER] [--only-csv] [--format json|parquet] CAPTURE...
 
 A CAPTURE is pcap, pcapng or tcpdump's text, also compressed (gzip, bzip2, xz, zstandard), a file or a pipe; - is
-standard input; several are read as one, in the order of their first packets. What cannot be read is counted, named and
-reported; exit status 1 when nothing could. The files of an earlier run are removed once all captures can be opened; a
+standard input; several are read as one, in the order of their first packets. Unreadable parts are counted and reported;
+exit status 1 if nothing could be read. The files of an earlier run are removed once all captures can be opened; a
 capture that a result would overwrite is refused.
 """
 
@@ -45,7 +45,7 @@ REPORTS = Path(__file__).resolve().parents[2] / "reports"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks; 0 done, 1 nothing could be read, 2 bad usage."""
+    """Run the command line; return 0 done, 1 nothing could be read, 2 bad usage."""
     options = _options(arguments)
     removed: list[Path] = []
     try:
@@ -85,7 +85,7 @@ def _check_results(folder: Path, captures: Iterable[str]) -> None:
 
 
 def _remove_results(folder: Path) -> list[Path]:
-    """Remove the files and drafts of an earlier run from `folder`, so that nobody takes them for new results.
+    """Remove the files and drafts of an earlier run from `folder`, so that they are not mistaken for new results.
 
     Return the files that existed.
     """
@@ -132,7 +132,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--format", default=os.environ.get("FORMAT") or "csv", metavar="csv|json|parquet",
         help="also write the tables in this format; default: the environment's FORMAT, or csv",
     )  # fmt: skip
-    parser.add_argument("--topology", default="", metavar="TABLE", help="whose names to use")
+    parser.add_argument(
+        "--topology", default="", metavar="TABLE", help="the table with the names of services"
+    )
     options = parser.parse_args(arguments)
     if options.format not in ("csv", *OTHER_FORMATS):
         parser.error(f"no format {options.format!r}: FORMAT and --format are csv, json or parquet")

@@ -1,6 +1,6 @@
-"""Decodes frames to packets, a batch at a time: each field is gathered for all frames in one step.
+"""Decode frames to packets, a batch at a time: each field is gathered for all frames in one step.
 
-Layouts: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP). Nothing is taken from beyond what was captured of a frame.
+Layouts: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP). No field is read beyond the captured bytes of a frame.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Decoder:
 
     def decode(self, frames: Frames) -> Packets:
         """Return the packets of frames; note headers that cannot be read, and keep the fields before them."""
-        found = Packets.empty(len(frames.at))
-        found.time, found.size = frames.time, frames.size
-        found.network, at = carried(frames, self._unread)
-        is_ip = (found.network == IPV4) | (found.network == IPV6)
-        found.protocol = np.where(is_ip, UNKNOWN, found.network)
-        self._decode_ipv4(frames, found, at)
-        self._decode_ipv6(frames, found, at)
-        return found
+        batch = Packets.empty(len(frames.at))
+        batch.time, batch.size = frames.time, frames.size
+        batch.network, at = carried(frames, self._unread)
+        is_ip = (batch.network == IPV4) | (batch.network == IPV6)
+        batch.protocol = np.where(is_ip, UNKNOWN, batch.network)
+        self._decode_ipv4(frames, batch, at)
+        self._decode_ipv6(frames, batch, at)
+        return batch
 
-    def _decode_ipv4(self, frames: Frames, found: Packets, at: Integers) -> None:
-        here = np.flatnonzero(found.network == IPV4)
+    def _decode_ipv4(self, frames: Frames, batch: Packets, at: Integers) -> None:
+        here = np.flatnonzero(batch.network == IPV4)
         at, end = at[here], frames.end[here]
         first, length = frames.byte(at), frames.short(at + 2)
         header = (first & 15) * 4
@@ -52,47 +52,47 @@ class Decoder:
         whole = (at + _IPV4_HEADER <= end) & (first >> 4 == 4) & (header >= _IPV4_HEADER) & (length >= header)  # noqa: PLR2004 - version 4
         self._unread.note("IPv4 header cut short or damaged", "", int((~whole).sum()))
         here, at, header, length = here[whole], at[whole], header[whole], length[whole]
-        found.protocol[here] = frames.byte(at + 9)
-        found.source[here] = self._ipv4.of(frames.word(at + 12))
-        found.destination[here] = self._ipv4.of(frames.word(at + 16))
-        found.fragment[here] = (frames.short(at + 6) & 0x1FFF) != 0
-        self._decode_transport(frames, found, here, at + header, length - header)
+        batch.protocol[here] = frames.byte(at + 9)
+        batch.source[here] = self._ipv4.of(frames.word(at + 12))
+        batch.destination[here] = self._ipv4.of(frames.word(at + 16))
+        batch.fragment[here] = (frames.short(at + 6) & 0x1FFF) != 0
+        self._decode_transport(frames, batch, here, at + header, length - header)
 
-    def _decode_ipv6(self, frames: Frames, found: Packets, at: Integers) -> None:
-        here = np.flatnonzero(found.network == IPV6)
+    def _decode_ipv6(self, frames: Frames, batch: Packets, at: Integers) -> None:
+        here = np.flatnonzero(batch.network == IPV6)
         if not len(here):
             return
         at, end = at[here], frames.end[here]
         whole = (at + _IPV6_HEADER <= end) & (frames.byte(at) >> 4 == 6)  # noqa: PLR2004 - version 6
         self._unread.note("IPv6 header cut short or damaged", "", int((~whole).sum()))
         here, at, end = here[whole], at[whole], end[whole]
-        found.source[here] = self._numbers_of_ipv6(frames, at + 8)
-        found.destination[here] = self._numbers_of_ipv6(frames, at + 24)
+        batch.source[here] = self._numbers_of_ipv6(frames, at + 8)
+        batch.destination[here] = self._numbers_of_ipv6(frames, at + 24)
         protocol, start, fragment = _after_extensions(frames, at, end)
         self._unread.note("IPv6 extension headers cut short", "", int((protocol == UNKNOWN).sum()))
-        found.protocol[here], found.fragment[here] = protocol, fragment
+        batch.protocol[here], batch.fragment[here] = protocol, fragment
         length = frames.short(at + 4)
         whole_frame = frames.size[here] - (at - frames.at[here])
         # 0: left to the network card (TSO), or a jumbogram, too long for 16 bits
         length = np.where(length == 0, whole_frame, length + _IPV6_HEADER)
-        self._decode_transport(frames, found, here, start, length - (start - at))
+        self._decode_transport(frames, batch, here, start, length - (start - at))
 
     def _decode_transport(
-        self, frames: Frames, found: Packets, here: Integers, at: Integers, length: Integers
+        self, frames: Frames, batch: Packets, here: Integers, at: Integers, length: Integers
     ) -> None:
-        protocol, end = found.protocol[here], frames.end[here]
-        first = ~found.fragment[here]
+        protocol, end = batch.protocol[here], frames.end[here]
+        first = ~batch.fragment[here]
         with_ports = first & np.isin(protocol, (TCP, UDP, _SCTP, _UDP_LITE)) & (at + _PORTS <= end)
         rows, starts = here[with_ports], at[with_ports]
-        found.source_port[rows], found.destination_port[rows] = frames.short(starts), frames.short(starts + 2)
+        batch.source_port[rows], batch.destination_port[rows] = frames.short(starts), frames.short(starts + 2)
         tcp = first & (protocol == TCP)
         whole = tcp & (at + _TCP_FLAGS <= end)
-        found.payload[here[tcp & ~whole]] = UNKNOWN
+        batch.payload[here[tcp & ~whole]] = UNKNOWN
         self._unread.note("TCP header cut short", "", int((tcp & ~whole).sum()))
         rows, starts = here[whole], at[whole]
         offset_and_flags = frames.short(starts + 12)
-        found.sequence[rows], found.flags[rows] = frames.word(starts + 4), offset_and_flags & 0xFF
-        found.payload[rows] = np.maximum(length[whole] - (offset_and_flags >> 12) * 4, 0)
+        batch.sequence[rows], batch.flags[rows] = frames.word(starts + 4), offset_and_flags & 0xFF
+        batch.payload[rows] = np.maximum(length[whole] - (offset_and_flags >> 12) * 4, 0)
 
     def _numbers_of_ipv6(self, frames: Frames, at: Integers) -> Integers:
         raw = frames.data[at[:, None] + np.arange(16)]
@@ -144,7 +144,7 @@ class _Numbers:
         if not len(new):
             return self._numbers[where]
         if len(self._values) + len(new) > 2 * AddressBook.MAX:
-            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # the book still has them
+            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # they stay in the book
             new = np.unique(values)
         at = np.searchsorted(self._values, new)
         numbers = np.array([self._number(int(value)) for value in new], np.int64)

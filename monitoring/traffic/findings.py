@@ -1,4 +1,4 @@
-"""Summary and observations of a capture, and what to do about them."""
+"""The summary and the observations of a capture, with advice for each problem."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from monitoring.traffic.packets import UNKNOWN
 from monitoring.traffic.tables import Tables
 
 _MANY_AGAIN, _MANY_RESETS, _SLOW_MILLISECONDS = 0.01, 0.02, 100
-_TWENTY = 20  # handshakes, the fewest for "one in twenty"
+_TWENTY = 20  # handshakes: fewer are not enough for "one in twenty"
 _MAX_NAMED = 5
 
 
@@ -16,7 +16,7 @@ def summary(tables: Tables) -> str:
     """Return the executive summary, one paragraph."""
     tally, duration = tables.tally, tables.duration
     if not tally.packets:
-        return "The capture holds no packet."
+        return "The capture has no packets."
     when = f" in {duration:,.1f} seconds ({_rate(tally.packets / duration)} packets/s)" if duration else ""
     pairs = tables.service_pairs()
     sentences = [
@@ -64,7 +64,7 @@ def _unanswered(tables: Tables) -> Iterator[str]:
         yield (
             f"Not answered within the capture: {missing:,} of {_many(asked, 'connection')} from {source} to "
             f"{destination}. They were dropped, or nothing listens. "
-            f"Ask why: sudo make explain FROM={source} TO={destination} PORT=..."
+            f"To find out why: sudo make explain FROM={source} TO={destination} PORT=..."
         )
 
 

@@ -1,4 +1,4 @@
-"""Recognise files that are no captures by their first bytes, with advice for each."""
+"""Recognise files that are not captures by their first bytes, with advice for each."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ _MAX_CONTROL = 20  # one control character in so many bytes; only damaged text h
 
 
 class NotACaptureError(OSError):
-    """A file is no capture; the message says what it is and what to do with it."""
+    """A file is not a capture; the message has its kind, and advice."""
 
 
 class EmptyCaptureError(NotACaptureError):
-    """A file has no byte."""
+    """A file is empty."""
 
 
 def refuse(head: bytes) -> None:

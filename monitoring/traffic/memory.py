@@ -1,4 +1,4 @@
-"""Caches of what repeats in a text: addresses, ports, flags."""
+"""Caches for repeated words of a text: addresses, ports, flags."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Packets as columns: one numpy array a field, one row a packet, some ten thousand rows at a time.
 
-However long a capture is, only one such batch is in memory. Addresses are numbers of an address book, so that text
-and pcap, IPv4 and IPv6 and names meet in the same small columns.
+However long a capture is, only one such batch is in memory. Addresses are numbers of an address book, so that the
+same small columns hold IPv4, IPv6 and host names, from text and from pcap.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def distinct(values: Integers) -> tuple[Integers, Integers]:
         found, inverse = np.unique(values, return_inverse=True)
         return found, inverse
     shifted = values - lowest
-    there = np.bincount(shifted) > 0
-    number = np.cumsum(there) - 1
-    return np.flatnonzero(there) + lowest, number[shifted]
+    is_present = np.bincount(shifted) > 0
+    number = np.cumsum(is_present) - 1
+    return np.flatnonzero(is_present) + lowest, number[shifted]
 
 
 class AddressBook:
@@ -81,7 +81,7 @@ class AddressBook:
             return self._new_number(name)
 
     def _new_number(self, name: str) -> int:
-        if name in self._numbers:  # another thread was quicker
+        if name in self._numbers:  # another thread has added it
             return self._numbers[name]
         if len(self.names) < self.MAX:
             self._numbers[name] = len(self.names)
@@ -99,11 +99,11 @@ class Packets:
 
     time: Integers  # nanoseconds since 1970, or since some moment; UNKNOWN
     size: Integers  # bytes of the frame on the wire, UNKNOWN
-    protocol: Integers  # the innermost that is known without looking into a tunnel; UNKNOWN
-    network: Integers  # under which it travelled: IPV4, IPV6, ARP, LLC + DSAP...; UNKNOWN
+    protocol: Integers  # the innermost one outside of tunnels; UNKNOWN
+    network: Integers  # that carries it: IPV4, IPV6, ARP, LLC + DSAP...; UNKNOWN
     source: Integers  # numbers of the address book; NO_ADDRESS for what is not IP
     destination: Integers
-    source_port: Integers  # 0: has none
+    source_port: Integers  # 0: none
     destination_port: Integers
     flags: Integers  # of TCP
     sequence: Integers  # of TCP, 32 bits

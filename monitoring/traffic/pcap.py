@@ -98,9 +98,9 @@ class Pcap:
 def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> tuple[Integers, int] | None:
     """Return where each whole record begins and where the last one ends, or None when the lanes do not join.
 
-    A record's header tells where the next record begins. To follow many records at once, each of many lanes guesses
-    its first record by what looks like a header. Each lane must then end exactly where the next one began, and the
-    last one where no whole record follows: so all lanes are one chain from the first byte on.
+    The length in a record's header gives the position of the next record. To follow many records at once, each of many
+    lanes guesses its first record: the first bytes that look like a header. Each lane must then end exactly where the
+    next one began, and the last one where no whole record follows: so all lanes are one chain from the first byte on.
     """
     if size < _MIN_BYTES:
         return None

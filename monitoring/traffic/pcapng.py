@@ -166,28 +166,31 @@ class Pcapng:
         numbers, owner = np.unique(np.array(found.owners, np.int64), return_inverse=True)
         interfaces = [self._interfaces[number] for number in numbers.tolist()]
 
-        def each(of: Callable[[Interface], int]) -> Integers:
-            return np.array([of(interface) for interface in interfaces], np.int64)[owner]
+        def of_interfaces(value: Callable[[Interface], int]) -> Integers:
+            return np.array([value(interface) for interface in interfaces], np.int64)[owner]
 
-        turned = each(lambda interface: interface.order == ">") == 1
+        is_swapped = of_interfaces(lambda interface: interface.order == ">") == 1
 
         def word(offset: int) -> Integers:
             value = gathered(view, at + offset, 4, "<")
-            return np.where(turned, swapped(value), value) if turned.any() else value
+            return np.where(is_swapped, swapped(value), value) if is_swapped.any() else value
 
         room = word(4) - _SIMPLE_HEADER - 4
         size = np.where(simple, word(8), word(24))
-        longest = each(lambda interface: interface.longest)
+        longest = of_interfaces(lambda interface: interface.longest)
         captured = np.where(simple, np.minimum(np.minimum(size, room), longest), word(20))
-        time = _times(each, (word(12) << 32) | word(16))
+        time = _times(of_interfaces, (word(12) << 32) | word(16))
         time[simple] = UNKNOWN
         header = np.where(simple, _SIMPLE_HEADER, _PACKET_HEADER)
-        return Frames(view, at + header, captured, size, time, each(lambda interface: interface.link_type))
+        return Frames(
+            view, at + header, captured, size, time, of_interfaces(lambda interface: interface.link_type)
+        )
 
 
-def _times(each: Callable[[Callable[[Interface], int]], Integers], ticks: Integers) -> Integers:
+def _times(of_interfaces: Callable[[Callable[[Interface], int]], Integers], ticks: Integers) -> Integers:
     """Return the times of ticks, computed together for interfaces with the same clock."""
-    clock, shift = each(lambda one: one.digits << 8 | one.bits), each(lambda one: one.shift)
+    clock = of_interfaces(lambda interface: interface.digits << 8 | interface.bits)
+    shift = of_interfaces(lambda interface: interface.shift)
     time = np.empty_like(ticks)
     for digits, bits in (divmod(number, 256) for number in np.unique(clock).tolist()):
         rows = np.flatnonzero(clock == digits << 8 | bits)

@@ -73,7 +73,7 @@ def _share(count: int, whole: int) -> str:
 
 def _title(what: str, counted: Sequence[tuple[str, int]], whole: int) -> str:
     if not counted:
-        return f"The {what} of no packet are known"
+        return f"No {what} are known"
     name, count = counted[0]
     if len(counted) == 1:
         return f"All packets ({whole:,}): {name}"
@@ -93,7 +93,7 @@ def _rate(table: Table, table_step: int) -> Figure:
     )
     rates = resampled(rates, step)
     begin, end = int(rates["second"].iloc[0]), int(rates["second"].iloc[-1]) + step
-    size, unit = next(each for each in _UNITS if end - begin >= _MANY_UNITS * each[0] or each[0] == 1)
+    size, unit = next((size, unit) for size, unit in _UNITS if end - begin >= _MANY_UNITS * size or size == 1)
     edges = [*(rates["second"] / size), end / size]  # the last step has a width, too
     for axes, column, colour in zip(panels, ("packets", "bytes"), (BLUE, VERMILION), strict=True):
         heights = (rates[column].astype("float64") / step).to_list()
@@ -111,13 +111,13 @@ def _rate(table: Table, table_step: int) -> Figure:
 
 def _peak(rates: pd.DataFrame, step: int, size: int, unit: str) -> str:
     row = rates.iloc[int(rates["packets"].argmax())]
-    silent = int((rates["packets"] == 0).sum())
-    quiet = f"; no packet in {silent:,} of {len(rates):,} steps" if silent else ""
+    idle = int((rates["packets"] == 0).sum())
+    idle_steps = f"; no packet in {idle:,} of {len(rates):,} steps" if idle else ""
     when = f"at {row['second'] / size:,.4g} {unit}"
-    return f"Traffic over time: at most {row['packets'] / step:,.4g} packets/s, {when}{quiet}"
+    return f"Traffic over time: at most {row['packets'] / step:,.4g} packets/s, {when}{idle_steps}"
 
 
 def _words(seconds: int) -> str:
-    size, unit = next(each for each in _UNITS if seconds % each[0] == 0)
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
     count = seconds // size
     return f"{count} {unit if count > 1 else unit.removesuffix('s')}"

@@ -1,4 +1,4 @@
-"""The words by which tcpdump prints a protocol: -> EtherTypes, LLC + DSAP and IP protocols."""
+"""Translate the words that tcpdump prints for protocols to EtherTypes, LLC + DSAP and IP protocols."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def type_of_words(text: bytes) -> int:
     """Return the EtherType, or LLC + DSAP, of a packet by its first words; UNKNOWN."""
     if _REVERSE.match(text):
         return _RARP
-    if found := _SNAP_TYPE.match(text):
-        return int(found[1], 16)
+    if snap := _SNAP_TYPE.match(text):
+        return int(snap[1], 16)
     if text.startswith(b"PPPoE PAD"):
         return _PPPOE_DISCOVERY
     if _BAD_IPV4.match(text):
@@ -79,17 +79,17 @@ _WORD = re.compile(
 _LEADING = re.compile(rb"(?>(?:\[(?!\|)[^\]\n]{0,80}\][ ])*)")  # [udp sum ok], [bad icmp6 cksum ...]
 
 
-def carried(text: bytes) -> int:
+def protocol_of_words(text: bytes) -> int:
     """Return the IP protocol by the first words of its packet; UNKNOWN."""
-    found = _WORD.match(text, _LEADING.match(text).end())  # type: ignore[union-attr] # it matches anything
-    if not found:
+    word = _WORD.match(text, _LEADING.match(text).end())  # type: ignore[union-attr] # it matches anything
+    if not word:
         return UNKNOWN
-    if found[2]:
-        return int(found[2]) & 0xFF
-    return _CARRIED.get(found[1], UNKNOWN)
+    if word[2]:
+        return int(word[2]) & 0xFF
+    return _CARRIED.get(word[1], UNKNOWN)
 
 
-def by_database(name: bytes) -> int:
+def protocol_of_name(name: bytes) -> int:
     """Return an IP protocol by its name in /etc/protocols, which tcpdump prints without -n; UNKNOWN."""
     try:
         return socket.getprotobyname(name.decode("ascii"))

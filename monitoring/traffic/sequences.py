@@ -1,4 +1,4 @@
-"""Find retransmissions of TCP, and how long handshakes took.
+"""Find retransmissions of TCP, and the durations of handshakes.
 
 A segment is a retransmission when it begins before the end of what its sender has sent (RFC 9293, 3.4: SND.NXT), as
 seen at the point of capture; a reordered one counts too. Works on batches; the memory between them is bounded.
@@ -21,7 +21,7 @@ _PORT_BITS = 16
 
 
 def flow_keys(packets: Packets, rows: Integers, *, back: bool = False) -> Integers:
-    """Return one number for the addresses and ports of some packets; `back`: as in their answers."""
+    """Return one number for the addresses and ports of some packets; `back`: as in their replies."""
     ends = (packets.source, packets.destination, packets.source_port, packets.destination_port)
     source, destination, source_port, destination_port = (end[rows] for end in ends)
     if back:

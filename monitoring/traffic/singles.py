@@ -1,4 +1,4 @@
-"""Packets that the pattern of TCP does not match, one by one: UDP, ICMP, ARP, tunnels, -q; and other lines."""
+"""Read packets that the TCP pattern does not match, one by one: UDP, ICMP, ARP, tunnels, -q; and other lines."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _HEADERS = 4000  # bytes of a packet's text in which they are
 _WHOLE_LENGTH = (ARP, 0x88CC)  # ARP and LLDP: the printed length is that of the whole payload
 
 
-# -A prints what IP carries as it is, line ends too: a request may forge a packet's line. Its mark is an IP header in
-# letters: IPv4 begins with E (F to O with options), then length, flags, lifetime and protocol; IPv6 with `.
+# -A prints the payload of IP as it is, line ends too: a request may forge a packet's line. Such text has an IP header
+# in letters: IPv4 begins with E (F to O with options), then length, flags, lifetime and protocol; IPv6 with `.
 _LETTERS = re.compile(
     rb"(?:.{0,18}\.\.)?(?:[E-O]\..{4}[.@ ].{2}\.|`.{3}..[.:,][@.\w].{0,31}\.{4})", re.DOTALL
 )
 
 
 def quoted(text: bytes) -> str:
-    """Quote a line's beginning; what does not print is escaped."""
+    """Quote a line's beginning; characters that do not print are escaped."""
     line = text.split(b"\n", 1)[0].decode("utf-8", "backslashreplace")
     shown = "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line[:200]
@@ -94,33 +94,33 @@ class Singles:
         where = "" if reason in self._unread.first else f"line {line()}: {quoted(text)}"
         self._unread.note(reason, where)
 
-    def put(self, found: Packets, index: int, single: Single) -> None:
+    def put(self, batch: Packets, index: int, single: Single) -> None:
         """Write what was read into a batch."""
         link, datagram = single.link, single.datagram
-        found.protocol[index] = found.network[index] = link.kind
-        found.size[index] = link.size
+        batch.protocol[index] = batch.network[index] = link.kind
+        batch.size[index] = link.size
         can_add = link.size == UNKNOWN and link.header != UNKNOWN
         if datagram is None:
             if can_add and link.kind in _WHOLE_LENGTH and (length := _LENGTH.search(link.rest)):
-                found.size[index] = int(length[1]) + link.header
+                batch.size[index] = int(length[1]) + link.header
             return
-        found.network[index] = datagram.network
+        batch.network[index] = datagram.network
         if datagram.damaged:
-            found.protocol[index] = UNKNOWN
+            batch.protocol[index] = UNKNOWN
             return
-        found.protocol[index], found.fragment[index] = datagram.protocol, datagram.later
+        batch.protocol[index], batch.fragment[index] = datagram.protocol, datagram.later
         if can_add and datagram.size != UNKNOWN:
-            found.size[index] = datagram.size + link.header
+            batch.size[index] = datagram.size + link.header
         if datagram.with_ports:
-            found.source[index], found.source_port[index] = _split(self._ends[datagram.source])
-            found.destination[index], found.destination_port[index] = _split(self._ends[datagram.destination])
+            batch.source[index], batch.source_port[index] = _split(self._ends[datagram.source])
+            batch.destination[index], batch.destination_port[index] = _split(self._ends[datagram.destination])
         else:
-            found.source[index] = self._ends.addresses[datagram.source]
-            found.destination[index] = self._ends.addresses[datagram.destination]
+            batch.source[index] = self._ends.addresses[datagram.source]
+            batch.destination[index] = self._ends.addresses[datagram.destination]
         if datagram.protocol == TCP:
-            found.payload[index] = UNKNOWN
+            batch.payload[index] = UNKNOWN
         if datagram.segment:
-            _put_segment(found, index, datagram.segment)
+            _put_segment(batch, index, datagram.segment)
 
 
 def _split(end: int) -> tuple[int, int]:
@@ -132,13 +132,13 @@ def flag_bits(letters: bytes) -> int:
     return sum(lines.FLAG_BITS.get(letter, 0) for letter in set(letters)) if letters != b"none" else 0
 
 
-def _put_segment(found: Packets, index: int, segment: re.Match[bytes]) -> None:
+def _put_segment(batch: Packets, index: int, segment: re.Match[bytes]) -> None:
     """Write TCP's flags and numbers; a length that is cut off is computed from the sequence numbers."""
-    found.flags[index] = flag_bits(segment["flags"])
-    found.sequence[index] = int(segment["sequence"] or 0)
+    batch.flags[index] = flag_bits(segment["flags"])
+    batch.sequence[index] = int(segment["sequence"] or 0)
     if segment["length"]:
-        found.payload[index] = int(segment["length"])
+        batch.payload[index] = int(segment["length"])
     elif segment["options"] is not None or segment["end"]:
-        found.payload[index] = (
+        batch.payload[index] = (
             (int(segment["end"]) - int(segment["sequence"])) % 2**32 if segment["end"] else 0
         )

@@ -52,17 +52,17 @@ class Tables:
 
     def protocols(self) -> list[tuple[str, int]]:
         """Return (protocol, packets), the most packets first."""
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for number, count in self.tally.protocols.items():
-            found[protocol_name(number)] += count
-        return _ordered(found)
+            counts[protocol_name(number)] += count
+        return _ordered(counts)
 
     def talkers(self) -> list[tuple[str, int]]:
         """Return (service, packets sent), the most packets first."""
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for (source, _), count in self.pairs.items():
-            found[source] += count.packets
-        return _ordered(found)
+            counts[source] += count.packets
+        return _ordered(counts)
 
     def conversations(self) -> list[tuple[object, ...]]:
         """Return a row for each pair: its counts, and its handshake times in milliseconds."""
@@ -77,9 +77,9 @@ class Tables:
 
     def rates(self) -> list[tuple[int, int, int]]:
         """Return (second, packets, bytes) of each step since the first packet; a step without packets is zeros."""
-        found, step = self.tally.rates, self.tally.step
-        every = range(min(found), max(found) + 1) if found else range(0)
-        return [(number * step, *found.get(number, (0, 0))) for number in every]
+        rates, step = self.tally.rates, self.tally.step
+        every = range(min(rates), max(rates) + 1) if rates else range(0)
+        return [(number * step, *rates.get(number, (0, 0))) for number in every]
 
     @property
     def duration(self) -> float | None:
@@ -125,8 +125,8 @@ def _handshakes(count: PairCount) -> tuple[object, ...]:
     return (times.count, *(f"{value / _MILLISECOND:.3f}" for value in spread))
 
 
-def _ordered(found: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
+def _ordered(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def unread_table(tally: Tally) -> Table:

@@ -1,4 +1,4 @@
-"""Counts packets by pair, protocol and second, in bounded memory however long the capture is."""
+"""Count packets by pair, protocol and second, in bounded memory however long the capture is."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Durations:
 
 @dataclass
 class PairCount:
-    """What one address sent to another."""
+    """Counts of the packets from one address to another."""
 
     packets: int = 0
     bytes: int = 0

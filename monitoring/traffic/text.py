@@ -38,7 +38,7 @@ def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iter
     text = _Text(book, unread)
     data, chunk = head.removeprefix(_UTF_8_MARK), stream.read(_CHUNK)
     while chunk:
-        following = stream.read(_CHUNK)  # a text that fits into one piece is read as one
+        following = stream.read(_CHUNK)  # a text that fits into one piece is read at once
         if not following:
             break
         piece = text.piece(data + chunk)
@@ -53,11 +53,11 @@ def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iter
 def _is_timed(data: bytes) -> bool | None:
     """Return whether a text's packets have times; None if it has no packet."""
     timed = untimed = 0
-    for found in islice(_LINE.finditer(data), _LINES_OF_STYLE):
-        if _TIMED.match(data, found.start()) and b"[Invalid header:" not in found[0]:
+    for line in islice(_LINE.finditer(data), _LINES_OF_STYLE):
+        if _TIMED.match(data, line.start()) and b"[Invalid header:" not in line[0]:
             timed += 1
-        elif not found[0].startswith(b"\t"):
-            link = read_link(found[0][_NUMBER.match(found[0]).end() :])  # type: ignore[union-attr] # it matches anything
+        elif not line[0].startswith(b"\t"):
+            link = read_link(line[0][_NUMBER.match(line[0]).end() :])  # type: ignore[union-attr] # it matches anything
             untimed += link.certain or link.kind != UNKNOWN
     return timed >= untimed if timed or untimed else None
 

@@ -77,62 +77,64 @@ def read_datagram(text: bytes, network: int) -> Datagram:
         return Datagram(network, damaged=True)
     if network == UNKNOWN:
         network = VERSION_6 if head["next"] or b":" in ends["source"] else VERSION_4
-    found = Datagram(network, source=ends["source"], destination=ends["destination"].removesuffix(b":"))
+    datagram = Datagram(network, source=ends["source"], destination=ends["destination"].removesuffix(b":"))
     rest = ends["rest"]
     if head["proto"]:
-        found.protocol, found.later = int(head["proto"]), head["offset"] != b"0"
-        found.size = int(head["total"]) or UNKNOWN
+        datagram.protocol, datagram.later = int(head["proto"]), head["offset"] != b"0"
+        datagram.size = int(head["total"]) or UNKNOWN
     elif head["next"]:
         following = int(head["next"])
-        found.protocol = UNKNOWN if following in _EXTENSIONS else following
-        found.size = int(head["payload"]) + HEADERS[VERSION_6] if head["payload"] != b"0" else UNKNOWN
+        datagram.protocol = UNKNOWN if following in _EXTENSIONS else following
+        datagram.size = int(head["payload"]) + HEADERS[VERSION_6] if head["payload"] != b"0" else UNKNOWN
     extended = False
     if network == VERSION_6:
-        rest, extended = _after_extensions(found, rest)
-    if not found.later:
-        _read_carried(found, rest, extended=extended)
-    return found
+        rest, extended = _after_extensions(datagram, rest)
+    if not datagram.later:
+        _read_carried(datagram, rest, extended=extended)
+    return datagram
 
 
-def _after_extensions(found: Datagram, rest: bytes) -> tuple[bytes, bool]:
+def _after_extensions(datagram: Datagram, rest: bytes) -> tuple[bytes, bool]:
     """Skip extension headers, as far as they are printed."""
     begin = 0
     while extension := _EXTENSION.match(rest, begin):
         begin = extension.end()
         if extension["fragment"] and extension["offset"] != b"0":
-            found.later = True
+            datagram.later = True
             break
     begin = _MISSING.match(rest, begin).end()  # type: ignore[union-attr] # it matches anything
     return rest[begin:], begin > 0
 
 
-def _read_carried(found: Datagram, rest: bytes, *, extended: bool) -> None:
+def _read_carried(datagram: Datagram, rest: bytes, *, extended: bool) -> None:
     ports = _PORTS.match(rest) if extended else None
     if ports:
-        found.source += b"." + ports["source"]
-        found.destination += b"." + ports["destination"]
+        datagram.source += b"." + ports["source"]
+        datagram.destination += b"." + ports["destination"]
         rest = ports["rest"]
     elif (
-        extended and rest.startswith(found.source + b".") and (ports := _ENDS.match(rest))
+        extended and rest.startswith(datagram.source + b".") and (ports := _ENDS.match(rest))
     ):  # SCTP repeats them
-        found.source, found.destination = ports["source"], ports["destination"].removesuffix(b":")
+        datagram.source, datagram.destination = ports["source"], ports["destination"].removesuffix(b":")
         rest = ports["rest"]
-    has_ports = True if ports else False if extended else _has_ports(found.source, found.destination)
-    if found.protocol == UNKNOWN:
-        found.protocol = _protocol(found, rest, has_ports)
-        if _is_later_fragment(found, rest, has_ports):
-            found.later = True
+    has_ports = True if ports else False if extended else _has_ports(datagram.source, datagram.destination)
+    if datagram.protocol == UNKNOWN:
+        datagram.protocol = _protocol(datagram, rest, has_ports)
+        if _is_later_fragment(datagram, rest, has_ports):
+            datagram.later = True
             return
-        if found.network == VERSION_6 and found.protocol in _EXTENSIONS:  # one after AH is no longer printed
-            found.protocol = UNKNOWN
-    found.with_ports = has_ports is not False and found.protocol in (TCP, UDP, _SCTP, _DCCP)
-    if found.with_ports and not found.damaged and found.protocol == TCP:
-        found.segment = _SEGMENT.match(rest)
-    if found.size == UNKNOWN and not extended:
-        found.size = length_of(rest, found.protocol, HEADERS[found.network], found.segment)
+        if (
+            datagram.network == VERSION_6 and datagram.protocol in _EXTENSIONS
+        ):  # one after AH is no longer printed
+            datagram.protocol = UNKNOWN
+    datagram.with_ports = has_ports is not False and datagram.protocol in (TCP, UDP, _SCTP, _DCCP)
+    if datagram.with_ports and not datagram.damaged and datagram.protocol == TCP:
+        datagram.segment = _SEGMENT.match(rest)
+    if datagram.size == UNKNOWN and not extended:
+        datagram.size = length_of(rest, datagram.protocol, HEADERS[datagram.network], datagram.segment)
 
 
-def _protocol(found: Datagram, rest: bytes, has_ports: bool | None) -> int:
+def _protocol(datagram: Datagram, rest: bytes, has_ports: bool | None) -> int:
     """Return the protocol by the first words of what IP carries."""
     if has_ports is not False and (protocol := _with_ports(rest, certain=has_ports is True)):
         return protocol
@@ -140,10 +142,10 @@ def _protocol(found: Datagram, rest: bytes, has_ports: bool | None) -> int:
         return 4 if inner[1] == b"tos" else 41
     if inner := _INNER.match(rest):
         return _PGM if rest.startswith(b"PGM", inner.end()) else _tunnel(inner["source"])
-    protocol = protocol_words.carried(rest)
+    protocol = protocol_words.protocol_of_words(rest)
     if protocol == UNKNOWN and (name := _BY_NAME.match(rest)):
-        protocol = protocol_words.by_database(name[1])
-    if protocol == UNKNOWN and has_ports is None and _is_service(found.source, found.destination):
+        protocol = protocol_words.protocol_of_name(name[1])
+    if protocol == UNKNOWN and has_ports is None and _is_service(datagram.source, datagram.destination):
         return UDP
     return protocol
 
@@ -166,14 +168,14 @@ def _tunnel(source: bytes) -> int:
     return 4 if _IPV4_END.match(source) else UNKNOWN
 
 
-def _is_later_fragment(found: Datagram, rest: bytes, has_ports: bool | None) -> bool:
+def _is_later_fragment(datagram: Datagram, rest: bytes, has_ports: bool | None) -> bool:
     """Return whether it is a later fragment of IPv4, of which tcpdump prints only the protocol."""
-    if found.network != VERSION_4 or has_ports:
+    if datagram.network != VERSION_4 or has_ports:
         return False
     name = re.fullmatch(rb"(?:ip-proto-(\d+)|([\w.+-]+))", rest)
     if name is None or name[0] in _QUIET:
         return False
-    return name[1] is not None or protocol_words.by_database(name[2]) != UNKNOWN
+    return name[1] is not None or protocol_words.protocol_of_name(name[2]) != UNKNOWN
 
 
 def _has_ports(source: bytes, destination: bytes) -> bool | None:
@@ -207,10 +209,10 @@ def length_of(rest: bytes, protocol: int, header: int, segment: re.Match[bytes] 
     if segment and segment["whole"]:
         options = options_size(segment["options"]) if segment["options"] else 0
         return UNKNOWN if options == UNKNOWN else header + _TCP_HEADER + options + int(segment["length"])
-    if protocol == UDP and (found := _DATAGRAM.match(rest)):
-        size = header + UDP_HEADER + int(found["whole"] or found["question"])
-    elif found := _MESSAGE.match(rest):
-        size = header + int(found[1])
+    if protocol == UDP and (match := _DATAGRAM.match(rest)):
+        size = header + UDP_HEADER + int(match["whole"] or match["question"])
+    elif match := _MESSAGE.match(rest):
+        size = header + int(match[1])
     return size if size <= LARGEST_WHOLE else UNKNOWN
 
 

@@ -53,7 +53,7 @@ class Link:
     size: int  # of the frame; UNKNOWN
     header: int  # bytes before the packet; UNKNOWN for frames of LLC, which may be padded
     rest: bytes
-    certain: bool  # that it is a link header, not the first word of a packet
+    certain: bool  # it is a link header for certain, not the first word of a packet
 
 
 def read_link(text: bytes) -> Link:
@@ -61,16 +61,16 @@ def read_link(text: bytes) -> Link:
     if plain := _PLAIN.match(text):
         return Link(IPV6 if plain[1] else IPV4, UNKNOWN, ETHERNET, text[plain.end() :], certain=False)
     header, certain = ETHERNET, False
-    if found := _COOKED.match(text):
-        text, certain = text[found.end() :], True
-        header = COOKED_2 if found["interface"] else 16
-    if found := _ENDS.match(text):
-        text, certain = text[found.end() :], True
-    if found := _BARE.match(text):
-        family = IPV6 if found["family"] in (b"IPv6", b"IP6") else IPV4 if found["family"] else UNKNOWN
-        return Link(family, int(found["frame"] or UNKNOWN), 0, text[found.end() :], certain=True)
-    if found := _HDLC.match(text):
-        text, certain = text[found.end() :], True
+    if match := _COOKED.match(text):
+        text, certain = text[match.end() :], True
+        header = COOKED_2 if match["interface"] else 16
+    if match := _ENDS.match(text):
+        text, certain = text[match.end() :], True
+    if match := _BARE.match(text):
+        family = IPV6 if match["family"] in (b"IPv6", b"IP6") else IPV4 if match["family"] else UNKNOWN
+        return Link(family, int(match["frame"] or UNKNOWN), 0, text[match.end() :], certain=True)
+    if match := _HDLC.match(text):
+        text, certain = text[match.end() :], True
     kind, size, text, tags = _kind(text, cooked=header != ETHERNET) if certain else _tags(text, UNKNOWN)
     if header == ETHERNET and tags and not certain:
         header += 2  # only -i any names the EtherType behind a tag without -e
@@ -89,9 +89,9 @@ def read_link(text: bytes) -> Link:
 def _kind(text: bytes, *, cooked: bool) -> tuple[int, int, bytes, int]:
     """Read EtherTypes and tags: the packet's, the frame's size, the rest, and the number of tags."""
     kind = size = UNKNOWN
-    found = _WITH_LENGTH.match(text)
-    if found and (not cooked or text.startswith((b"ethertype ", b"802."))):
-        kind, size, text = _number(found), int(found["frame"]), text[found.end() :]
+    match = _WITH_LENGTH.match(text)
+    if match and (not cooked or text.startswith((b"ethertype ", b"802."))):
+        kind, size, text = _number(match), int(match["frame"]), text[match.end() :]
         if kind == LLC and not cooked:
             size = _padded(size + ETHERNET)
     kind, _, text, tags = _tags(text, kind)
@@ -110,15 +110,15 @@ def _tags(text: bytes, kind: int) -> tuple[int, int, bytes, int]:
         elif not named:
             return (UNKNOWN if kind in VLAN_TYPES else kind), UNKNOWN, text, tags
         tags += tag is not None or kind not in VLAN_TYPES
-        found = _WITHOUT_LENGTH.match(text)
-        if found and (_number(found) != UNKNOWN or found["name"] == b"Unknown"):
-            kind, text = _number(found), text[found.end() :]
+        match = _WITHOUT_LENGTH.match(text)
+        if match and (_number(match) != UNKNOWN or match["name"] == b"Unknown"):
+            kind, text = _number(match), text[match.end() :]
         elif not tag:
             return UNKNOWN, UNKNOWN, text, tags
 
 
-def _number(found: re.Match[bytes]) -> int:
-    return int(found["type"], 16) if found["type"] else TYPE_NAMES.get(found["name"], UNKNOWN)
+def _number(match: re.Match[bytes]) -> int:
+    return int(match["type"], 16) if match["type"] else TYPE_NAMES.get(match["name"], UNKNOWN)
 
 
 def _padded(size: int) -> int:
@@ -130,10 +130,10 @@ def _point(text: bytes) -> tuple[int, bytes]:
     """Read the header of LLC, as -e prints it, and SNAP's behind it."""
     if text.startswith(b"IPX 802.3: "):
         return RAW_IPX, text
-    found = _LLC.match(text)
-    if not found:
+    match = _LLC.match(text)
+    if not match:
         return UNKNOWN, text
-    kind, text = LLC + int(found["dsap"], 16) + (found["group"] is not None), text[found.end() :]
+    kind, text = LLC + int(match["dsap"], 16) + (match["group"] is not None), text[match.end() :]
     snap = _SNAP.match(text) if kind == SNAP else None
     if snap:
         text = text[snap.end() :]

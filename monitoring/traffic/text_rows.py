@@ -17,7 +17,7 @@ from monitoring.traffic.text_ip import HEADERS, LARGEST_WHOLE, UDP_HEADER, optio
 from monitoring.traffic.text_link import COOKED_2, ETHERNET
 
 _TCP_HEADER = 20
-_STRANGE = 4  # a text of which every fourth packet is not matched may be of another style
+_STRANGE = 4  # if more than one packet in four is not matched, the text may have another style
 
 Columns = Mapping[str, Sequence[bytes]]  # by the names of a pattern's groups
 Row = tuple[bytes, ...]
@@ -41,26 +41,26 @@ class Rows:
         names = self._styles[self._style or 0].groupindex
         columns = dict(zip(names, zip(*rows, strict=True), strict=True))
         if all(columns["destination"]):
-            found = Packets.empty(len(rows))
-            found.time = self._clock.times(columns["time"])
-            self._put(found, columns, np.arange(len(rows)))
-            return found
+            batch = Packets.empty(len(rows))
+            batch.time = self._clock.times(columns["time"])
+            self._put(batch, columns, np.arange(len(rows)))
+            return batch
         return self._mixed(columns, lambda index: line + self._lines_before(text, index))
 
     def _rows(self, text: bytes) -> list[Row]:
         """Match a piece. The first piece decides the style, and so the quickest pattern that reads it."""
         if self._style is not None:
             return self._styles[self._style].findall(text)
-        found: list[list[Row]] = []
+        by_style: list[list[Row]] = []
         strange: list[int] = []
         for pattern in self._styles:
-            found.append(pattern.findall(text))
+            by_style.append(pattern.findall(text))
             end = pattern.groupindex["destination"] - 1
-            strange.append(sum(not row[end] for row in found[-1]))
-            if strange[-1] * _STRANGE <= len(found[-1]):
+            strange.append(sum(not row[end] for row in by_style[-1]))
+            if strange[-1] * _STRANGE <= len(by_style[-1]):
                 break
         self._style = strange.index(min(strange))
-        return found[self._style]
+        return by_style[self._style]
 
     def _lines_before(self, text: bytes, index: int) -> int:
         """Count the lines before a row."""
@@ -78,54 +78,54 @@ class Rows:
                 singles[index], keep[index] = single, True
         stamps = [singles[index].time if index in singles else columns["time"][index]
                   for index in np.flatnonzero(keep).tolist()]  # fmt: skip
-        found = Packets.empty(len(stamps))
-        found.time = self._clock.times(stamps)
+        batch = Packets.empty(len(stamps))
+        batch.time = self._clock.times(stamps)
         number = np.cumsum(keep) - 1
         if matched.any():
             at = np.flatnonzero(matched)
             of_these = {name: [column[index] for index in at.tolist()] for name, column in columns.items()}
-            self._put(found, of_these, number[at])
+            self._put(batch, of_these, number[at])
         for index, single in singles.items():
-            self._singles.put(found, int(number[index]), single)
-        return found
+            self._singles.put(batch, int(number[index]), single)
+        return batch
 
-    def _put(self, found: Packets, columns: Columns, at: Integers) -> None:
+    def _put(self, batch: Packets, columns: Columns, at: Integers) -> None:
         nothing = (b"",) * len(at)
 
         def column(name: str) -> Sequence[bytes]:
             return columns.get(name, nothing)
 
         network = _computed(_network, *map(column, ("network", "tagged", "kind")))
-        found.protocol[at], found.network[at] = TCP, network
+        batch.protocol[at], batch.network[at] = TCP, network
         source, destination = (_looked_up(self._ends, column(name)) for name in ("source", "destination"))
-        found.source[at], found.source_port[at] = source >> PORT_BITS, source & PORT
-        found.destination[at], found.destination_port[at] = destination >> PORT_BITS, destination & PORT
-        found.flags[at] = _looked_up(self._flags, column("flags"))
-        found.sequence[at] = _each(_sequence if b"" in column("sequence") else int, column("sequence"))
-        found.payload[at] = payload = _looked_up(self._numbers, column("length"))
+        batch.source[at], batch.source_port[at] = source >> PORT_BITS, source & PORT
+        batch.destination[at], batch.destination_port[at] = destination >> PORT_BITS, destination & PORT
+        batch.flags[at] = _looked_up(self._flags, column("flags"))
+        batch.sequence[at] = _map_columns(_sequence if b"" in column("sequence") else int, column("sequence"))
+        batch.payload[at] = payload = _looked_up(self._numbers, column("length"))
         size = _computed(_printed_size, *map(column, ("frame", "total", "payload", "interface", "tags")))
         sized = size != UNKNOWN
         if not sized.all():
-            options = _each(_options, column("options")) if any(column("options")) else 0
+            options = _map_columns(_options, column("options")) if any(column("options")) else 0
             link = _computed(_link_size, column("interface"), column("tags"))
             header = np.where(network == IPV6, HEADERS[IPV6], HEADERS[IPV4]) + _TCP_HEADER + options
             computed = np.where(options == UNKNOWN, UNKNOWN, link + header + payload)
             size = np.where(size == UNKNOWN, computed, size)
-        found.size[at] = size
+        batch.size[at] = size
         if any(column("plain")):
-            self._put_plain(found, columns, at, sized=sized)
+            self._put_plain(batch, columns, at, sized=sized)
 
-    def _put_plain(self, found: Packets, columns: Columns, at: Integers, *, sized: Truths) -> None:
+    def _put_plain(self, batch: Packets, columns: Columns, at: Integers, *, sized: Truths) -> None:
         """Write what differs for datagrams of UDP, and for TCP with -q, whose header is not printed."""
         plain = np.array([bool(text) for text in columns["plain"]])
         udp = np.array([text.startswith(b"UDP") for text in columns["plain"]])
         amount = _looked_up(self._numbers, columns["amount"])
-        found.protocol[at[udp]] = UDP
-        found.payload[at[plain]] = np.where(udp[plain], 0, UNKNOWN)
-        packet = np.where(found.network[at] == IPV6, HEADERS[IPV6], HEADERS[IPV4]) + UDP_HEADER + amount
+        batch.protocol[at[udp]] = UDP
+        batch.payload[at[plain]] = np.where(udp[plain], 0, UNKNOWN)
+        packet = np.where(batch.network[at] == IPV6, HEADERS[IPV6], HEADERS[IPV4]) + UDP_HEADER + amount
         link = _computed(_link_size, *(columns.get(name, (b"",) * len(at)) for name in ("interface", "tags")))
         computed = np.where(udp & (packet <= LARGEST_WHOLE), packet + link, UNKNOWN)
-        found.size[at[plain & ~sized]] = computed[plain & ~sized]
+        batch.size[at[plain & ~sized]] = computed[plain & ~sized]
 
 
 def _sequence(text: bytes) -> int:
@@ -167,12 +167,12 @@ def _computed(function: Callable[..., int], *columns: Sequence[bytes]) -> Intege
     distinct = [set(column) for column in columns]
     if all(len(values) == 1 for values in distinct):
         return np.full(len(columns[0]), function(*(values.pop() for values in distinct)), np.int64)
-    return _each(function, *columns)
+    return _map_columns(function, *columns)
 
 
 def _looked_up(memory: Memory, tokens: Sequence[bytes]) -> Integers:
-    return _each(memory.__getitem__, tokens)
+    return _map_columns(memory.__getitem__, tokens)
 
 
-def _each(function: Callable[..., int], *columns: Sequence[bytes]) -> Integers:
+def _map_columns(function: Callable[..., int], *columns: Sequence[bytes]) -> Integers:
     return np.fromiter(map(function, *columns), np.int64, len(columns[0]))

@@ -1,7 +1,7 @@
-"""Unpacks gzip, bzip2, xz and zstandard, with any number of members or frames.
+"""Unpack gzip, bzip2, xz and zstandard, with any number of members or frames.
 
-Damage is noted and ends the stream after the bytes before it. However large it unpacks to, only small pieces are in
-memory.
+Damage is noted, and ends the stream after the bytes before it. Only small pieces are in memory, however large the
+unpacked data are.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Unpacked:
 
     def __init__(self, name: str, pieces: Iterator[bytes], unread: Unread) -> None:
         self._name, self._pieces, self._unread = name, pieces, unread
-        self._held, self._given, self._ended = bytearray(), 0, False
-        self.broken = False  # damage was found so far
+        self._held, self._returned, self._ended = bytearray(), 0, False
+        self.broken = False  # damage was detected
 
     def read(self, size: int, /) -> bytes:
         """Return `size` bytes, fewer only at the end."""
@@ -37,7 +37,7 @@ class Unpacked:
             self._held += self._next()
         data = bytes(self._held[:size])
         del self._held[:size]
-        self._given += len(data)
+        self._returned += len(data)
         return data
 
     def _next(self) -> bytes:
@@ -47,7 +47,7 @@ class Unpacked:
             self._ended = True
         except BrokenError as error:
             self._ended = self.broken = True
-            where = f"byte {self._given + len(self._held)} of its unpacked bytes"
+            where = f"byte {self._returned + len(self._held)} of its unpacked bytes"
             self._unread.note(f"{self._name}: {error}", where)
         return b""
 

@@ -4,10 +4,10 @@ python -m security.explain FROM TO [PORT]   send one probe, compare what was see
     --udp, --icmp       instead of TCP
     --static            send nothing: predict from the state alone
     --state FILE        the same, from a saved state
-    --save FILE         save the state of the whole lab, and end
+    --save FILE         save the state of the whole lab, and exit
     --json              for programs
 
-Exit status 0 if the packet is allowed, as the policy says; 1 if not, or if that is unknown; 2 on bad usage, 3 if the
+Exit status 0 if the packet is allowed, as in the policy; 1 if not, or if that is unknown; 2 on bad usage, 3 if the
 state cannot be read.
 """
 
@@ -74,7 +74,7 @@ def _format_hop(number: int, hop: Hop) -> Text:
 
 
 def explain(options: Options, topology: Topology) -> Result:
-    """Predict the path of a packet, and send a probe unless that is not wanted."""
+    """Predict the path of a packet, and send a probe unless --static or --state is given."""
     flow, policy = options.flow, load(topology) if policy_path(topology) else None
     lab = Lab(_read_state(options, topology, flow), topology, policy, outside_from_environment())
     result = predict_path(lab, flow)
@@ -86,18 +86,16 @@ def explain(options: Options, topology: Topology) -> Result:
 def _read_state(options: Options, topology: Topology, flow: Flow) -> Snapshot:
     if options.state:
         return read_snapshot(options.state)
-    names = {
-        *flow.ends,
-        *(node.name for node in topology.nodes if node.publishes),
-    }  # the host may forward to these
+    published = (node.name for node in topology.nodes if node.publishes)  # the host may forward to these
+    names = {*flow.ends, *published}
     nodes = [node for node in topology.nodes if node.name in names]
-    asked = [str(node.address.ip) for node in nodes]
-    asked += [str(bridge.address.ip) for bridge in topology.bridges]
-    asked += [os.environ["OUTSIDE"], LOCALHOST]
+    destinations = [str(node.address.ip) for node in nodes]
+    destinations += [str(bridge.address.ip) for bridge in topology.bridges]
+    destinations += [os.environ["OUTSIDE"], LOCALHOST]
     source = topology.node(flow.source)
-    asked += [f"{to} from {source.address.ip}" for to in asked] if source else []
+    destinations += [f"{to} from {source.address.ip}" for to in destinations] if source else []
     return take_snapshot(
-        [node.namespace for node in nodes], asked, {node.namespace for node in topology.nodes}
+        [node.namespace for node in nodes], destinations, {node.namespace for node in topology.nodes}
     )
 
 

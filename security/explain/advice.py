@@ -44,7 +44,7 @@ def outcome_against_policy(lab: Lab, after_nat: Flow, decision: Decision, how: s
     source, target = map(lab.topology.node, after_nat.ends)
     switched = source and target and source.bridge == target.bridge
     cause, fix = "the rule that should drop it is missing or is not reached", LOAD_POLICY
-    if source and switched and not lab.filters(source.bridge):
+    if source and switched and not lab.passes_to_iptables(source.bridge):
         cause, fix = f"bridge {source.bridge} passes no packets to iptables (nf_call_iptables 0)", REPAIR
     where = find_line(lab, decision.id)
     why = f"{how}line {decision.id} ({where}) should drop it: {decision.reason}; but {cause}"
@@ -95,14 +95,14 @@ def _how_to_allow(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str, line: L
 
 
 def _published_port_of(lab: Lab, flow: Flow) -> str:
-    """Name the port of the host that leads to a node."""
+    """Return how to reach a node through its published port."""
     node = lab.topology.node(flow.destination)
-    published = [each for each in node.publishes if each.protocol == flow.protocol] if node else []
-    found = [each for each in published if flow.port in (each.host_port, each.port)] or published
-    if not found:
+    published = [item for item in node.publishes if item.protocol == flow.protocol] if node else []
+    wanted = [item for item in published if flow.port in (item.host_port, item.port)] or published
+    if not wanted:
         return f"{flow.destination} publishes no port; see the column publishes of {lab.topology.path}"
-    port = found[0].host_port
-    return f"use the host's port that leads there: sudo make explain FROM={flow.source} TO=host PORT={port}"
+    port = wanted[0].host_port
+    return f"use its published port: sudo make explain FROM={flow.source} TO=host PORT={port}"
 
 
 # --- a rule ---------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def outcome_of_rule(lab: Lab, flow: Flow, after_nat: Flow, rule: Rule) -> Outcom
 
 
 def is_ours(rule: Rule) -> bool:
-    """Tell whether a rule is the lab's."""
+    """Decide whether a rule is the lab's."""
     return rule.chain.startswith("CNET-") or rule.comment.startswith("cnet: ")
 
 

@@ -25,7 +25,7 @@ from security.rules.matches import Packet
 from security.rules.walk import Ruleset, Walk
 
 Stage = Callable[[PacketTrace, Lab], Step]
-_ENDS = {"CNET-NODES", "CNET-ORIGIN-NODES"}  # keep packets between nodes from the rules of others
+_ENDS = {"CNET-NODES", "CNET-ORIGIN-NODES"}  # accept packets between nodes before other programs' rules
 
 
 def walk_hook(trace: PacketTrace, lab: Lab, hook: str, packet: Packet) -> tuple[PacketTrace, Walk]:
@@ -91,9 +91,9 @@ def filter_frame_between_ports(trace: PacketTrace, lab: Lab) -> Step:
 
 
 def filter_in_namespace(trace: PacketTrace, lab: Lab, node: Node, hook: str, packet: Packet) -> Step:
-    """Walk a packet, or its reply, through rules that somebody added inside a namespace."""
+    """Walk a packet, or its reply, through rules that were added in a namespace."""
     place, where = lab.place(node), f"namespace {node.namespace}"
-    walk = Ruleset(place.saved_rules, place.has).hook(hook, packet)
+    walk = Ruleset(place.saved_rules, place.has_address).hook(hook, packet)
     trace = trace.skip(*(f"{rule} (in {where})" for rule in walk.uncertain))
     if walk.decided_by is None:
         return trace
@@ -116,7 +116,7 @@ def filter_in_receiver(trace: PacketTrace, lab: Lab) -> Step:
 
 
 def translate_source(trace: PacketTrace, lab: Lab) -> Step:
-    """Get the host's address as the source where the reply must return to the host: iptables nat POSTROUTING."""
+    """Masquerade the source if the reply must return through the host: iptables nat POSTROUTING."""
     trace, walk = walk_hook(trace, lab, "POSTROUTING", trace.packet)
     leaving = replace(trace, at=At.VETH if trace.target else At.WORLD)
     rule = next((rule for rule in walk.met if rule.target in ("MASQUERADE", "SNAT")), None)
@@ -131,8 +131,8 @@ def translate_source(trace: PacketTrace, lab: Lab) -> Step:
     hairpin = trace.is_switched and trace.packet.translated
     if not (to_world or hairpin or IPv4Address(trace.packet.source).is_loopback):
         return leaving
-    whose = "no host outside" if to_world else f"{trace.receiver}"
-    why = f"no rule translates the source {trace.packet.source}, to which {whose} can reply"
+    replier = "no host outside" if to_world else f"{trace.receiver}"
+    why = f"no rule translates the source {trace.packet.source}, to which {replier} can reply"
     trace = trace.hop("nat POSTROUTING", why, "iptables -t nat -S POSTROUTING")
     return trace.end(Outcome(Kind.NO_REPLY, f"nat POSTROUTING: {why}", LOAD_NAT))
 
@@ -146,7 +146,7 @@ def filter_reply(trace: PacketTrace, lab: Lab) -> Step:
     step = filter_in_namespace(trace, lab, target, "OUTPUT", replace(reply, out=target.interface))
     if isinstance(step, Result):
         return step
-    if lab.filters(target.bridge) or not trace.is_switched:
+    if lab.passes_to_iptables(target.bridge) or not trace.is_switched:
         out = sender.bridge if sender else lab.interface_to(packet.source)
         step = _filter_reply_in_host(step, lab, replace(reply, into=target.bridge, out=out))
     if sender is None or isinstance(step, Result):
@@ -182,21 +182,22 @@ def _record_rules(trace: PacketTrace, walk: Walk) -> PacketTrace:
 
 def _rules_to_show(met: Sequence[Rule]) -> Iterator[Rule]:
     for at, rule in enumerate(met):
-        called_in_vain = any(
-            _returns_at_once(each) and each.chain == rule.target for each in met[at + 1 : at + 2]
+        is_empty_call = any(
+            _returns_at_once(next_rule) and next_rule.chain == rule.target
+            for next_rule in met[at + 1 : at + 2]
         )
-        if not (called_in_vain or _returns_at_once(rule) or _ENDS & {rule.chain, rule.target}):
+        if not (is_empty_call or _returns_at_once(rule) or _ENDS & {rule.chain, rule.target}):
             yield rule
 
 
 def _returns_at_once(rule: Rule) -> bool:
-    """Tell whether it is the rule of CNET-FROM-WORLD that returns what comes from a bridge."""
+    """Decide whether a rule is the one of CNET-FROM-WORLD that returns packets from a bridge."""
     return (rule.chain, rule.target) == ("CNET-FROM-WORLD", "RETURN") and rule.matches[:1] == ("-i",)
 
 
 def _find_redirect(trace: PacketTrace, lab: Lab, walk: Walk) -> Rule | None:
-    """Find the DNAT or REDIRECT that is not the lab's; a published port is meant to be translated."""
-    rule = next((each for each in walk.met if each.target in ("DNAT", "REDIRECT")), None)
+    """Find a DNAT or REDIRECT rule that is not the lab's; one for an unpublished port of the host is ignored."""
+    rule = next((met for met in walk.met if met.target in ("DNAT", "REDIRECT")), None)
     if rule is None or is_ours(rule) or not walk.packet.translated:
         return None
     if trace.flow.destination == HOST and not lab.is_published(trace.flow):
@@ -205,7 +206,7 @@ def _find_redirect(trace: PacketTrace, lab: Lab, walk: Walk) -> Rule | None:
 
 
 def _is_at_hook(chain: str, hook: str) -> bool:
-    """Tell whether a chain (FAMILY TABLE CHAIN HOOK) is called at a hook of iptables."""
+    """Decide whether a chain (FAMILY TABLE CHAIN HOOK) is called at a hook of iptables."""
     family, *_, its_hook = chain.split()
     return its_hook == hook.lower() or (family == "netdev" and hook == "PREROUTING")
 

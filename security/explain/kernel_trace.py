@@ -32,18 +32,18 @@ _QUIET_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class TracedRule:
-    """A rule that the packet met, or the policy of a chain, and its verdict."""
+    """A rule that the packet matched, or the policy of a chain, and its verdict."""
 
     table: str
     chain: str
     verdict: str
     rule: str
-    is_reply: bool = False  # the reply met it, not the probe
+    is_reply: bool = False  # the reply matched it, not the probe
     family: str = ""
     handle: int = 0  # of a rule; 0 is the policy of a chain
 
     def __str__(self) -> str:
-        """Write it for people."""
+        """Format for people."""
         return f"{self.place}: {self.why} -> {self.verdict}"
 
     @property
@@ -53,7 +53,7 @@ class TracedRule:
 
     @property
     def drops(self) -> bool:
-        """Tell whether the packet ends there."""
+        """Return whether the verdict drops the packet."""
         return self.verdict in ("DROP", "REJECT")
 
     @property
@@ -81,7 +81,7 @@ class TracedRule:
         return f"iptables -t {table} -S {self.chain}"
 
     def with_text(self) -> TracedRule:
-        """Ask nft for the text of a rule that iptables does not know; it may be gone by now."""
+        """Read the text of a rule that iptables does not list from nft, if the rule still exists."""
         if " -A " in self.rule or self.handle == 0:
             return self
         command = ["nft", "-a", "list", "chain", *self._nft_chain.split()]
@@ -95,9 +95,9 @@ class TracedRule:
         """Return the rule's comment, else the rule."""
         if self.handle == 0:
             return "the chain's policy"
-        found = _COMMENT.search(self.rule)
-        if found and found[1].startswith("cnet: "):
-            return found[1].replace("\\'", "'").removeprefix("cnet: ")
+        comment = _COMMENT.search(self.rule)
+        if comment and comment[1].startswith("cnet: "):
+            return comment[1].replace("\\'", "'").removeprefix("cnet: ")
         return self.rule.partition(f"-t {self.table} ")[2] or self.rule or f"rule {self.handle}"
 
 
@@ -148,7 +148,7 @@ class KernelTrace:
             time.sleep(0.01)
 
     def read(self) -> list[TracedRule]:
-        """Return what was met, once the kernel reports nothing more."""
+        """Return the traced rules, once the kernel reports no more."""
         if self._monitor is None or self._monitor.stdout is None:
             return []
         output, pipe = b"", self._monitor.stdout.fileno()
@@ -167,7 +167,7 @@ def _kill(process: subprocess.Popen[Any]) -> None:
 
 
 def _listens(pid: int) -> bool:
-    """Tell whether a netlink socket of a process has joined a group (columns of /proc/net/netlink)."""
+    """Decide whether a netlink socket of a process has joined a group (columns of /proc/net/netlink)."""
     with suppress(OSError):
         own = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
         lines = Path("/proc/net/netlink").read_text(encoding="ascii").splitlines()[1:]
@@ -186,10 +186,10 @@ def read_trace(lines: Iterable[str]) -> Iterator[TracedRule]:
     for line in lines:
         if packet := _PACKET.match(line):
             probe = probe or packet[1]
-        found = _LINE.match(line)
-        if not found or found[3] == TABLE or found[6] == "return":
+        match = _LINE.match(line)
+        if not match or match[3] == TABLE or match[6] == "return":
             continue
-        number, packet_id, table, chain, handle, _, verdict, rule = found.groups()
+        number, packet_id, table, chain, handle, _, verdict, rule = match.groups()
         family = _FAMILIES.get(number, number)
         if family == "bridge":
             table = f"{'ebtables' if table in _TABLES_OF_IPTABLES else 'bridge'} {table}"

@@ -1,4 +1,4 @@
-"""The lab as a snapshot and the tables show it: whose address, which way, what the policy decides. Pure."""
+"""The lab, from a snapshot and the tables: addresses, routes, and decisions of the policy. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUTSIDE_PORT = "cnet-outside"  # the host's end of the veth pair to the namespac
 
 @dataclass(frozen=True)
 class Lab:
-    """A snapshot, with the tables that it is compared with."""
+    """A snapshot, and the tables to compare it with."""
 
     snapshot: Snapshot
     topology: Topology
@@ -81,8 +81,8 @@ class Lab:
         return self.gateway(other) if other else self.outside.host_address
 
     def is_host_address(self, address: str) -> bool:
-        """Tell whether the host has an address; it gets one towards the outside when a probe is sent."""
-        return address == self.outside.host_address or self.host.has(address)
+        """Decide whether the host has an address; it gets one towards the outside when a probe is sent."""
+        return address == self.outside.host_address or self.host.has_address(address)
 
     def interface_to(self, address: str) -> str:
         """Return the interface by which the host sends to an address; empty without a route."""
@@ -91,27 +91,27 @@ class Lab:
         route = self.host.route(address)
         return route.interface if route else ""
 
-    def filters(self, bridge: str) -> bool:
-        """Tell whether a bridge passes its packets to iptables."""
+    def passes_to_iptables(self, bridge: str) -> bool:
+        """Decide whether a bridge passes its packets to iptables."""
         link = self.host.link(bridge) or {}
         return bool(link.get("linkinfo", {}).get("info_data", {}).get("nf_call_iptables"))
 
     def owners(self, address: str) -> dict[str, str]:
         """Return the namespaces that have an address, each with `CIDR dev INTERFACE`."""
-        found = {
+        owners = {
             name: f"{place.cidr(address)} dev {place.addresses()[address]}"
             for name, place in self.snapshot.namespaces.items()
             if address in place.addresses()
         }
-        return found | self.host.owners.get(address, {})
+        return owners | self.host.owners.get(address, {})
 
     def is_published(self, flow: Flow) -> bool:
-        """Tell whether a port of the host leads to a node."""
-        published = (each for node in self.topology.nodes for each in node.publishes)
-        return any((each.host_port, each.protocol) == (flow.port, flow.protocol) for each in published)
+        """Decide whether a port of the host leads to a node."""
+        published = (item for node in self.topology.nodes for item in node.publishes)
+        return any((item.host_port, item.protocol) == (flow.port, flow.protocol) for item in published)
 
     def decide(self, flow: Flow, after_nat: Flow) -> Decision | None:
-        """Ask the policy about a flow; None if it does not apply."""
+        """Return the policy's decision on a flow; None if the policy does not apply."""
         source, target = self.topology.node(flow.source), self.topology.node(after_nat.destination)
         through_host = flow.destination == HOST
         within = source and target and source.namespace == target.namespace and not through_host
@@ -127,7 +127,7 @@ class Lab:
         return next((address for address, name in self.host.addresses().items() if name == interface), "")
 
     def _is_within_rate(self, name: str, source: str) -> bool:
-        """Tell whether a source may open one more connection; the columns are those of /proc/net/ipt_hashlimit."""
+        """Decide whether a source may open one more connection; the columns are those of /proc/net/ipt_hashlimit."""
         for line in self.host.rates.get(name, "").splitlines():
             words = line.split()
             if words[1].partition(":")[0] == source:

@@ -1,4 +1,4 @@
-"""Takes a snapshot of the running system; needs root."""
+"""Take a snapshot of the running system; needs root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.conntrack import connections
 from lab.ruleset.iptables import parse
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
 from security.proof.namespace import inside
-from security.proof.tracked import open_by_source
+from security.proof.tracked import count_open_by_source
 from security.rules.walk import HOOKS
 
 _RATES = Path("/proc/net/ipt_hashlimit")
@@ -29,14 +29,18 @@ _TABLES_OF_IPTABLES = ("filter", "nat", "mangle", "raw", "security", "broute")
 
 
 def take_snapshot(
-    namespaces: Iterable[str], asked: Iterable[str] = (), neighbours: Iterable[str] = ()
+    namespaces: Iterable[str], destinations: Iterable[str] = (), neighbours: Iterable[str] = ()
 ) -> Snapshot:
     """Read the state of the host and of namespaces.
 
-    `asked`: what each is asked the route to (ADDRESS, or ADDRESS from OWN); `neighbours`: further namespaces whose
-    addresses are read.
+    `destinations`: routes to look up in each of them (ADDRESS, or ADDRESS from OWN); `neighbours`: further namespaces
+    whose addresses are read.
     """
-    wanted, addresses, others = list(dict.fromkeys(namespaces)), list(dict.fromkeys(asked)), list(neighbours)
+    wanted, addresses, others = (
+        list(dict.fromkeys(namespaces)),
+        list(dict.fromkeys(destinations)),
+        list(neighbours),
+    )
     with ThreadPoolExecutor(_WORKERS) as pool:
         host = pool.submit(_read_host, addresses, others)
         places = list(pool.map(lambda name: _read_namespace(name, addresses), wanted))
@@ -44,7 +48,7 @@ def take_snapshot(
 
 
 def is_namespace(name: str) -> bool:
-    """Tell whether a name is a network namespace; a killed `ip netns add` leaves an empty file."""
+    """Decide whether a name is a network namespace; a killed `ip netns add` leaves an empty file."""
     try:
         with inside(name):
             return True
@@ -52,21 +56,23 @@ def is_namespace(name: str) -> bool:
         return False
 
 
-def _read_namespace(name: str, asked: Iterable[str]) -> Place:
+def _read_namespace(name: str, destinations: Iterable[str]) -> Place:
     return (
-        _read_place(("nsenter", f"--net=/run/netns/{name}", "--"), asked) if is_namespace(name) else NO_PLACE
+        _read_place(("nsenter", f"--net=/run/netns/{name}", "--"), destinations)
+        if is_namespace(name)
+        else NO_PLACE
     )
 
 
-def _read_place(enter: Iterable[str], asked: Iterable[str]) -> Place:
-    (links, routes, rules, neighbours, *answers), refused = _ask_ip(enter, asked)
+def _read_place(enter: Iterable[str], destinations: Iterable[str]) -> Place:
+    (links, routes, rules, neighbours, *answers), refused = _query_ip(enter, destinations)
     listeners = _run(*enter, "ss", "-Hlntup")
     return Place(
         links=links,
         route_lines=routes,
         rule_lines=rules,
         neighbours=neighbours,
-        answers={_question_of(answer[0]): answer[0] for answer in answers if answer},
+        answers={_query_of(answer[0]): answer[0] for answer in answers if answer},
         unanswered=refused,
         listener_lines=listeners,
         rules=_run(*enter, "iptables-save", "-c"),
@@ -74,12 +80,12 @@ def _read_place(enter: Iterable[str], asked: Iterable[str]) -> Place:
     )
 
 
-def _ask_ip(enter: Iterable[str], asked: Iterable[str]) -> tuple[list[Any], dict[str, str]]:
-    """Run one `ip` for all questions; a failed one has no line on stdout, but an error on stderr."""
-    questions = [f"route get {address}" for address in asked]
+def _query_ip(enter: Iterable[str], destinations: Iterable[str]) -> tuple[list[Any], dict[str, str]]:
+    """Run one `ip` for all queries; a failed query has no line on stdout, but an error on stderr."""
+    queries = [f"route get {destination}" for destination in destinations]
     done = subprocess.run(
         [*enter, "ip", "-j", "-d", "-force", "-batch", "-"],
-        input="\n".join((*_SHOW_LINES, *questions)),
+        input="\n".join((*_SHOW_LINES, *queries)),
         capture_output=True,
         text=True,
         check=False,
@@ -88,14 +94,14 @@ def _ask_ip(enter: Iterable[str], asked: Iterable[str]) -> tuple[list[Any], dict
     reason, refused = "", {}
     for line in done.stderr.splitlines():
         if found := _FAILED.fullmatch(line):
-            question = questions[int(found[1]) - 1 - len(_SHOW_LINES)]
-            refused[question.removeprefix("route get ")] = reason
+            query = queries[int(found[1]) - 1 - len(_SHOW_LINES)]
+            refused[query.removeprefix("route get ")] = reason
         else:
             reason = line.removeprefix("RTNETLINK answers: ").removeprefix("Error: ")
     return shown, refused
 
 
-def _question_of(answer: dict[str, Any]) -> str:
+def _query_of(answer: dict[str, Any]) -> str:
     return f"{answer['dst']} from {answer['from']}" if "from" in answer else str(answer["dst"])
 
 
@@ -107,23 +113,23 @@ def _is_stopped(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] == "T"
 
 
-def _read_host(asked: Iterable[str], neighbours: Iterable[str]) -> Place:
+def _read_host(destinations: Iterable[str], neighbours: Iterable[str]) -> Place:
     rates = _RATES.glob("*") if _RATES.is_dir() else ()
     return replace(
-        _read_place((), asked),
+        _read_place((), destinations),
         frames=_run("ebtables-save", "-c"),
         policed=_POLICY_MEMORY.exists(),
         forwards=[name for name, value in _read_sysctls("forwarding") if value == "1"],
         settings={f"{name}.route_localnet": value for name, value in _read_sysctls("route_localnet")},
         unread=[*_chains_of_nft(), *_chains_of_legacy()],
         rates={path.name: path.read_text(encoding="ascii") for path in rates},
-        open=open_by_source(connections(_run("conntrack", "-L").splitlines())),
+        open=count_open_by_source(connections(_run("conntrack", "-L").splitlines())),
         owners=_find_owners(neighbours),
     )
 
 
 def _find_owners(namespaces: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return for each address in use its namespaces, with CIDR dev INTERFACE; it starts no process."""
+    """Return the namespaces of each address in use, with CIDR dev INTERFACE. Starts no process."""
     owners: dict[str, dict[str, str]] = {}
     for name in namespaces:
         try:
@@ -148,8 +154,8 @@ def _read_sysctls(key: str) -> Iterator[tuple[str, str]]:
 def _chains_of_nft() -> list[str]:
     """Return the base chains that nft itself made (firewalld, libvirt): FAMILY TABLE CHAIN HOOK.
 
-    iptables keeps its own in tables of its names, and shows no other chain there. A chain without rules changes
-    nothing, but to find that out every rule would have to be read.
+    Chains of iptables are excluded. Chains without rules change nothing, but are included: to detect them, every rule
+    would have to be read.
     """
     listed = json.loads(_run("nft", "-j", "list", "chains") or '{"nftables": []}')["nftables"]
     chains = [item["chain"] for item in listed if "hook" in item.get("chain", {})]
@@ -166,7 +172,7 @@ def _is_of_iptables(chain: dict[str, Any]) -> bool:
 
 
 def _chains_of_legacy() -> list[str]:
-    """Return the hooks where iptables-legacy (x_tables) has rules: the kernel asks those as well."""
+    """Return the hooks where iptables-legacy (x_tables) has rules: the kernel applies those as well."""
     names = Path("/proc/net/ip_tables_names")
     if not names.exists() or not names.read_text(encoding="ascii").strip():
         return []

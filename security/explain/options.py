@@ -1,4 +1,4 @@
-"""Read the command line of explain: FROM, TO and PORT as people write them, and the options."""
+"""Read the command line of explain: FROM, TO, PORT and the options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLE = "sudo make explain FROM=redis-cache TO=postgres-db PORT=5432"
 
 
 class UsageError(Exception):
-    """A command line that cannot be read, with an example of a right one."""
+    """The command line is not valid; the message has an example of a valid one."""
 
 
 @dataclass(frozen=True)
@@ -50,26 +50,29 @@ def read_options(arguments: Sequence[str], topology: Topology) -> Options:
     parser.add_argument("--state", type=Path)
     parser.add_argument("--save", type=Path)
     parser.add_argument("--json", action="store_true")
-    found = parser.parse_args(arguments)
-    flow = Flow("", "", found.protocol, 0)
-    if found.save is None:
-        flow = _Reader(topology).flow(found.source, found.destination, found.protocol, found.port)
-    return Options(flow, found.static, found.state, found.save, found.json)
+    options = parser.parse_args(arguments)
+    flow = Flow("", "", options.protocol, 0)
+    if options.save is None:
+        reader = _Reader(topology)
+        flow = reader.read_flow(options.source, options.destination, options.protocol, options.port)
+    return Options(flow, options.static, options.state, options.save, options.json)
 
 
 class _Reader:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
 
-    def flow(self, source: str, destination: str, protocol: str, port: str) -> Flow:
-        begin, end = self.place("FROM", source), self.place("TO", destination)
+    def read_flow(self, source: str, destination: str, protocol: str, port: str) -> Flow:
+        begin, end = self.read_place("FROM", source), self.read_place("TO", destination)
         if begin in (HOST, WORLD) and end == WORLD:
             raise UsageError(f"FROM={begin} TO=world: this traffic does not pass through the lab")
         if begin == end != HOST:
-            raise UsageError(f"FROM={begin} TO={end}: what a node sends to itself passes no rule of the lab")
-        return Flow(begin, end, protocol, 0 if protocol == "icmp" else self.port(port, end, protocol))
+            raise UsageError(
+                f"FROM={begin} TO={end}: traffic from a node to itself passes no rule of the lab"
+            )
+        return Flow(begin, end, protocol, 0 if protocol == "icmp" else self.read_port(port, end, protocol))
 
-    def place(self, variable: str, text: str) -> str:
+    def read_place(self, variable: str, text: str) -> str:
         """Find a node by its name, address, namespace or program; or host, or world."""
         if not text:
             raise UsageError(f"{variable} is not given; for example: {EXAMPLE}")
@@ -79,30 +82,32 @@ class _Reader:
             return name
         if name in bridges or name in ("localhost", "127.0.0.1"):
             return HOST
-        found = self.node(name)
-        if found is None:
+        node = self.find_node(name)
+        if node is None:
             known = " ".join([node.name for node in self.topology.nodes] + [HOST, WORLD])
             raise UsageError(
-                f"{variable}={text} is not a node, address or program of the lab; there are: {known}"
+                f"{variable}={text} is not a node, address or program of the lab; known: {known}"
             )
-        return found.name
+        return node.name
 
-    def node(self, name: str) -> Node | None:
-        """Find a node; of several that run a program or share a namespace the first."""
+    def find_node(self, name: str) -> Node | None:
+        """Find a node by name, address, namespace or program; the first one if several match."""
         running = self.topology.nodes_running(name)
         of_namespace = next((node for node in self.topology.nodes if node.namespace == name), None)
-        found = self.topology.node(name) or self.topology.node_at(name) or of_namespace
-        return found or (running[0] if running else None)
+        node = self.topology.node(name) or self.topology.node_at(name) or of_namespace
+        return node or (running[0] if running else None)
 
-    def port(self, text: str, end: str, protocol: str) -> int:
+    def read_port(self, text: str, end: str, protocol: str) -> int:
         """Read a port: a number, the name of a node or program that listens on one, or a name of /etc/services."""
         if not text:
-            raise UsageError(f"PORT is not given (a ping takes none: OPTIONS=--icmp); for example: {EXAMPLE}")
+            raise UsageError(
+                f"PORT is not given (a ping has no port: OPTIONS=--icmp); for example: {EXAMPLE}"
+            )
         if text.isascii() and text.isdecimal():
             if 1 <= int(text[:6]) <= LAST_PORT:
                 return int(text)
             raise UsageError(f"PORT={text[:40]} is not a port from 1 to {LAST_PORT}")
-        node = self.node(text.removesuffix(".lab"))
+        node = self.find_node(text.removesuffix(".lab"))
         listening = [item.port for item in node.listens if item.protocol == protocol] if node else []
         if listening:
             return listening[0]

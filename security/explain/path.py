@@ -11,7 +11,7 @@ from security.policy.model import HOST, Flow
 from security.rules.matches import Packet
 
 # The stages in the kernel's order. Each takes the packet's trace and the lab, and returns the next trace or the
-# result. It is called where the packet is `At` the place beside it.
+# result. A stage is called if the packet is at the place beside it.
 _FROM_LINK = At.BRIDGE_PORT | At.UPLINK
 STAGES: tuple[tuple[At, Stage], ...] = (
     (~At(0), routing.check_namespaces),

@@ -30,22 +30,22 @@ _SETTLE_SECONDS = 0.03
 _ERROR, _HOST_UNREACHABLE, _RST = 3, 1, 0x04
 _ARP_REQUEST, _ARP_REPLY, _ARP_BYTES = 1, 2, 28
 _PACKET_OTHERHOST = 3  # linux/if_packet.h: its MAC is not the interface's
-# The kernel gives programs no port below this one (ip_local_port_range).
+# Ephemeral ports of programs begin here (ip_local_port_range); the probe uses a lower one.
 _FIRST_EPHEMERAL = 32768 - packets.FIRST_PORT
 _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP)
 
 
 @dataclass
 class Observation:
-    """What was seen of the probe and of its reply."""
+    """Observations of a probe and of its reply."""
 
     seen_at: set[str] = field(default_factory=set)
     arrived: bool = False
     untranslated: bool = False  # it arrived in the world with the address of a node
-    other_mac: str = ""  # the MAC of a frame that arrived at the right interface, which has another one
-    reply: str = ""  # that the sender got: accepted, refused, unreachable or unresolved
+    other_mac: str = ""  # the destination of a frame that arrived, if it is not the interface's MAC
+    reply: str = ""  # received by the sender: accepted, refused, unreachable or unresolved
     replied: bool = False  # a reply was seen somewhere
-    arp_requests: set[str] = field(default_factory=set)  # addresses that the sender asked for
+    arp_requests: set[str] = field(default_factory=set)  # addresses that the sender requested
     arp_replies: set[str] = field(default_factory=set)  # addresses that replied
     dropped_by: str = ""  # policy id
     send_error: str = ""
@@ -53,13 +53,13 @@ class Observation:
 
     @property
     def is_settled(self) -> bool:
-        """Tell whether nothing more will come."""
+        """Return whether the result is final."""
         return bool(self.reply or self.dropped_by or self.send_error)
 
 
 def send_probe(lab: Lab, flow: Flow) -> Observation:
     """Send one probe and return what was seen of it. Raises OSError without root."""
-    turn = random.randrange(packets.MOST // packets.SOURCE_PORTS)  # noqa: S311 - a mark, no secret
+    turn = random.randrange(packets.MAX_PROBES // packets.SOURCE_PORTS)  # noqa: S311 - a mark, no secret
     number = turn * packets.SOURCE_PORTS + random.randrange(1, _FIRST_EPHEMERAL)  # noqa: S311
     trace = KernelTrace(packets.identification(number), packets.source_port(number))
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def send_probe(lab: Lab, flow: Flow) -> Observation:
 
 
 class _Watch:
-    """The sockets that see the probe, and what they saw."""
+    """The sockets that receive the probe, and what they received."""
 
     def __init__(self, lab: Lab, flow: Flow, number: int, stack: ExitStack) -> None:
         self.seen = Observation()
@@ -126,8 +126,8 @@ class _Watch:
                 self.seen.dropped_by = logged.prefix.removeprefix(LOG_PREFIX).strip()
 
     def _is_probe(self, data: bytes, ethertype: int = packets.IPV4) -> bool:
-        found = packets.recognise(data, ethertype)
-        return found is not None and found.number == self._number and not found.answer
+        seen = packets.recognise(data, ethertype)
+        return seen is not None and seen.number == self._number and not seen.answer
 
     def _read_socket(self, watcher: socket.socket, place: str) -> None:
         while True:
@@ -194,13 +194,13 @@ def _possible_targets(lab: Lab, flow: Flow) -> set[str | None]:
     published = {
         node.namespace
         for node in lab.topology.nodes
-        if any((each.host_port, each.protocol) == (flow.port, flow.protocol) for each in node.publishes)
+        if any((item.host_port, item.protocol) == (flow.port, flow.protocol) for item in node.publishes)
     }
     return {name for name in published if is_namespace(name)} or {None}
 
 
 def _pending_arp_requests(lab: Lab, flow: Flow, namespace: str | None) -> set[str]:
-    """Find ARP requests from before the probe, whose replies it waits for (proc_net(5), arp)."""
+    """Find ARP requests from before the probe that have no reply yet (proc_net(5), arp)."""
     to = lab.address(flow.destination, flow.source)
     with inside(namespace):
         lines = Path("/proc/thread-self/net/arp").read_text(encoding="ascii").splitlines()[1:]
@@ -215,8 +215,8 @@ def _pending_arp_requests(lab: Lab, flow: Flow, namespace: str | None) -> set[st
 def reply_in(data: bytes, number: int) -> str:
     """Return how a packet replies to a probe; empty if it does not.
 
-    ICMP type 3 code 1 is "unresolved": ARP found no neighbour (RFC 1812, 4.3.3.1). The kernel that looked for it sends
-    that, also to itself.
+    ICMP type 3 code 1 is "unresolved": ARP found no neighbour (RFC 1812, 4.3.3.1). The host
+    whose ARP request failed sends it, also to itself.
     """
     begin = (data[0] & 15) * 4
     if data[9] == packets.ICMP and data[begin] == _ERROR:
@@ -224,7 +224,7 @@ def reply_in(data: bytes, number: int) -> str:
         if not quoted or quoted.number != number:
             return ""
         return "unresolved" if data[begin + 1] == _HOST_UNREACHABLE else "unreachable"
-    found = packets.recognise(data)
-    if not found or found.number != number or not found.answer:
+    seen = packets.recognise(data)
+    if not seen or seen.number != number or not seen.answer:
         return ""
     return "refused" if data[9] == packets.TCP and data[begin + 13] & _RST else "accepted"

@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 
 class Mark(StrEnum):
-    """What the probe showed at a hop."""
+    """The result of the probe at a hop."""
 
     UNWATCHED = ""
     REACHED = "reached"
@@ -98,7 +98,7 @@ class Result:
         return self.observed or self.predicted
 
     def as_dict(self) -> dict[str, object]:
-        """Return it for JSON."""
+        """Return the result as a dictionary, for JSON."""
         return {**asdict(self), "as_predicted": self.is_as_predicted, "outcome": asdict(self.outcome)}
 
 
@@ -111,7 +111,7 @@ def with_observation(
 
 
 def _mark_hops(result: Result, observed: Outcome, seen_at: set[str], drop: Hop | None) -> list[Hop]:
-    """Mark hops up to the last place where the probe was seen: a routing decision itself cannot be watched."""
+    """Mark hops up to the last place where the probe was seen: a routing decision cannot be observed."""
     passed = observed.kind in (Kind.ALLOWED, Kind.AGAINST_POLICY)
     as_predicted = observed.is_same_as(result.predicted)
     last = max((at for at, hop in enumerate(result.hops) if hop.where in seen_at), default=-1)

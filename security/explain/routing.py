@@ -71,11 +71,11 @@ def check_sender_addresses(trace: PacketTrace, lab: Lab) -> Step:
 
 
 def switch_frame(trace: PacketTrace, lab: Lab) -> Step:
-    """Pass from port to port where the bridge passes nothing to iptables."""
+    """Pass the frame from port to port if the bridge passes nothing to iptables."""
     bridge = trace.sending_node.bridge
-    if not trace.is_switched or lab.filters(bridge):
+    if not trace.is_switched or lab.passes_to_iptables(bridge):
         return trace
-    what = "passes no packets to iptables (nf_call_iptables 0): no rule filters what goes from port to port"
+    what = "passes no packets to iptables (nf_call_iptables 0): no rule filters traffic from port to port"
     trace = trace.hop(f"bridge {bridge}", what, f"ip -d link show {bridge}")
     return filter_frame_between_ports(replace(trace, at=At.VETH), lab)
 
@@ -110,7 +110,7 @@ def check_forwarding(trace: PacketTrace, lab: Lab) -> Step:
     """Check that the interfaces by which the packet and its reply enter the host forward."""
     if trace.is_switched:
         return trace
-    ends = [[node.bridge] if node else lab.host.ways_out() for node in (trace.sender, trace.target)]
+    ends = [[node.bridge] if node else lab.host.default_interfaces() for node in (trace.sender, trace.target)]
     closed = next((name for end in ends for name in end if name not in lab.host.forwards), None)
     if closed is None:
         return trace
@@ -156,7 +156,7 @@ def leave_host_by_route(trace: PacketTrace, lab: Lab) -> Step:
 
 
 def decide_route_again(trace: PacketTrace, lab: Lab) -> Step:
-    """Decide the route of a packet of the host again: DNAT in OUTPUT may have changed its destination."""
+    """Route a packet of the host again: DNAT in OUTPUT may have changed its destination."""
     trace = _find_receiver(trace, lab)
     if trace.target is None:
         return replace(trace, at=At.HOST_SOCKET) if trace.receiver == HOST else trace
@@ -191,7 +191,7 @@ def find_listener(trace: PacketTrace, lab: Lab) -> Step:
         trace = trace.hop(where, "the kernel replies to the ping")
         return trace.end(outcome_of_delivery(lab, trace.flow, trace.after_nat))
     address, port = packet.destination, packet.port
-    listeners = (each for each in place.listeners() if each.takes(packet.protocol, address, port))
+    listeners = (item for item in place.listeners() if item.accepts(packet.protocol, address, port))
     if listener := next(listeners, None):
         trace = trace.hop(where, f"{listener.program} listens on port {port} and accepts it", "ss -lntup")
         return trace.end(outcome_of_delivery(lab, trace.flow, trace.after_nat))

@@ -1,4 +1,4 @@
-"""The state that decides what happens to a packet, as the system shows it; a saved file can be asked later.
+"""The system state that decides what happens to a packet; it can be saved to a file and read later.
 
 Host and namespaces: links and addresses, routes, neighbours, listeners, rules; of the host also which interfaces
 forward, its rates, its tracked connections, and which namespace has which address.
@@ -29,7 +29,7 @@ class Route:
     table: str = "main"
 
     def __str__(self) -> str:
-        """Write it as `ip route` takes it."""
+        """Format the route as an argument of `ip route`."""
         to = "default" if self.network.prefixlen == 0 else str(self.network).removesuffix("/32")
         words = [self.type, to, f"via {self.gateway}" if self.gateway else ""]
         words += [f"dev {self.interface}" if self.interface else ""]
@@ -39,15 +39,15 @@ class Route:
 
 @dataclass(frozen=True)
 class Listener:
-    """A socket that accepts what arrives."""
+    """A listening socket."""
 
     protocol: str
     address: str
     port: int
     program: str
 
-    def takes(self, protocol: str, address: str, port: int) -> bool:
-        """Tell whether a packet to an address and port is for it."""
+    def accepts(self, protocol: str, address: str, port: int) -> bool:
+        """Decide whether the socket accepts packets to an address and port."""
         at = self.address in (address, "0.0.0.0", "*", "[::]")  # noqa: S104 - what ss shows
         return at and (protocol, port) == (self.protocol, self.port)
 
@@ -81,7 +81,7 @@ class Place:
         return next((link for link in self.links if link.get("ifname") == name), None)
 
     def is_up(self, name: str) -> bool:
-        """Tell whether an interface is there and up; its carrier depends on its peer."""
+        """Decide whether an interface is there and up; its carrier depends on its peer."""
         link = self.link(name)
         return link is not None and "UP" in link["flags"]
 
@@ -95,27 +95,27 @@ class Place:
         }
 
     def cidr(self, address: str) -> str:
-        """Return one of its addresses with the prefix length."""
-        found = (item for link in self.links for item in link.get("addr_info", ()))
+        """Return an address with its prefix length."""
+        items = (item for link in self.links for item in link.get("addr_info", ()))
         return next(
-            (f"{address}/{item['prefixlen']}" for item in found if item.get("local") == address), address
+            (f"{address}/{item['prefixlen']}" for item in items if item.get("local") == address), address
         )
 
-    def has(self, address: str) -> bool:
-        """Tell whether an address is this place's own."""
+    def has_address(self, address: str) -> bool:
+        """Decide whether the namespace has an address."""
         return address in self.addresses() or IPv4Address(address).is_loopback
 
     def route(self, address: str, own: str = "") -> Route | None:
         """Return the route to an address as the kernel chooses it; of a saved state, the longest prefix."""
-        asked = f"{address} from {own}"
-        if asked not in self.answers and not (own and self.has(own) and asked in self.unanswered):
-            asked = address
-        if line := self.answers.get(asked):
+        query = f"{address} from {own}"
+        if query not in self.answers and not (own and self.has_address(own) and query in self.unanswered):
+            query = address
+        if line := self.answers.get(query):
             table = str(line.get("table", "main"))
             network = IPv4Network(line["dst"])
             return Route(network, line.get("dev", ""), line.get("gateway", ""), table=table)
-        found = self.route_in_table(address)
-        return None if asked in self.unanswered and not (found and found.type) else found
+        route = self.route_in_table(address)
+        return None if query in self.unanswered and not (route and route.type) else route
 
     def route_in_table(self, address: str) -> Route | None:
         """Find the longest prefix in table main whose interface is up."""
@@ -124,12 +124,12 @@ class Place:
         usable = [route for route in routes if route.type or self.is_up(route.interface)]
         return max(usable or routes, key=lambda route: route.network.prefixlen, default=None)
 
-    def ways_out(self) -> list[str]:
+    def default_interfaces(self) -> list[str]:
         """Return the interfaces of the default routes."""
         return [line["dev"] for line in self.route_lines if line.get("dst") == "default" and "dev" in line]
 
-    def policy_routing(self) -> list[str]:
-        """Return each `ip rule` that somebody added."""
+    def added_routing_rules(self) -> list[str]:
+        """Return each `ip rule` except the kernel's own three."""
         return [
             " ".join(f"{key} {value}".strip() for key, value in line.items() if key != "flags")
             for line in self.rule_lines
@@ -138,7 +138,7 @@ class Place:
 
     def neighbour(self, address: str) -> dict[str, Any] | None:
         """Return the neighbour entry of an address, if it has a MAC."""
-        return next((each for each in self.neighbours if each["dst"] == address and "lladdr" in each), None)
+        return next((item for item in self.neighbours if item["dst"] == address and "lladdr" in item), None)
 
     def listeners(self) -> list[Listener]:
         """Return the sockets that listen here."""
@@ -161,7 +161,7 @@ class Snapshot:
     namespaces: dict[str, Place]
 
     def save(self, path: Path) -> None:
-        """Write it; it has no secrets, but shows the whole network."""
+        """Write the snapshot; it has no secrets, but shows the whole network."""
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
@@ -172,7 +172,7 @@ def read_snapshot(path: Path) -> Snapshot:
         namespaces = {name: Place(**place) for name, place in content["namespaces"].items()}
         return Snapshot(Place(**content["host"]), namespaces)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a state that explain has saved: {error}") from error
+        raise ValueError(f"{path}: not a state saved by explain: {error}") from error
 
 
 def _read_route(line: dict[str, Any]) -> Route | None:

@@ -1,4 +1,4 @@
-"""A packet on its way through the lab: what it is, where it is, and what was recorded of it. Immutable."""
+"""A packet on its path through the lab: its headers, its place, and the recorded hops. Immutable."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PacketTrace:
 
     @property
     def is_switched(self) -> bool:
-        """Tell whether sender and receiver are ports of one bridge."""
+        """Decide whether sender and receiver are ports of one bridge."""
         return bool(self.sender and self.target and self.sender.bridge == self.target.bridge)
 
     def hop(self, where: str, what: str, shown_by: str = "") -> PacketTrace:
@@ -71,15 +71,15 @@ class PacketTrace:
         return replace(self, hops=(*self.hops, Hop(where, what, shown_by)))
 
     def warn(self, *problems: Problem) -> PacketTrace:
-        """Record problems that do not decide, each once."""
+        """Record problems that do not decide the outcome; no duplicates."""
         return replace(self, warnings=tuple(dict.fromkeys((*self.warnings, *problems))))
 
     def skip(self, *rules: str) -> PacketTrace:
-        """Record rules that cannot be simulated, each once."""
+        """Record rules that cannot be simulated; no duplicates."""
         return replace(self, not_simulated=tuple(dict.fromkeys((*self.not_simulated, *rules))))
 
     def end(self, outcome: Outcome, where: str = "") -> Result:
-        """End here; `where` adds a hop. After a rule that was not simulated, the outcome is unknown."""
+        """Return the result; `where` adds a hop. After a rule that was not simulated, the outcome is unknown."""
         if where:
             return self.hop(where, outcome.why).end(outcome)
         if self.not_simulated:
@@ -92,7 +92,7 @@ class PacketTrace:
             self.hops,
             outcome,
             not_simulated=self.not_simulated,
-            warnings=tuple(each for each in self.warnings if each.what != outcome.why),
+            warnings=tuple(warning for warning in self.warnings if warning.what != outcome.why),
         )
 
 

@@ -1,4 +1,4 @@
-"""How a packet really ended: what a probe showed, compared with the prediction."""
+"""The observed outcome: the result of a probe, compared with the prediction."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from security.explain.probe import Observation, send_probe
 from security.explain.result import Hop, Kind, Outcome, Result, with_observation
 from security.policy.model import HOST, WORLD
 
-# What the state names and a probe cannot: the probe only shows that nothing arrives.
-_CAUSES_OF_SILENCE = (
+# Causes that only the state shows; a probe only shows that nothing arrives.
+_CAUSES_OF_NO_ANSWER = (
     Kind.WRONG_ROUTE,
     Kind.NO_NEIGHBOUR,
     Kind.WRONG_ADDRESS,
@@ -32,7 +32,7 @@ _CAUSES_OF_SILENCE = (
     Kind.NOT_OURS,
     Kind.REDIRECTED,
 )
-# What stops a reply alone too: the reply may enter by an interface that does not forward.
+# Causes that may stop only the reply: it may enter by an interface that does not forward.
 _CAUSES_OF_LOST_REPLY = (
     Kind.NO_REPLY,
     Kind.NOT_OURS,
@@ -58,7 +58,7 @@ def observe(lab: Lab, result: Result) -> Result:
 
 
 def observed_outcome(seen: Observation, lab: Lab, result: Result) -> Outcome:  # noqa: PLR0911 - one return a case
-    """Return the outcome that was seen; the prediction only names the cause of a silence."""
+    """Return the observed outcome; without an answer, the prediction names the cause."""
     predicted = result.predicted
     if seen.dropped_by:
         if predicted.kind in (Kind.WRONG_ADDRESS, Kind.REDIRECTED):  # is the cause of the drop
@@ -88,36 +88,36 @@ def _outcome_of_failure(seen: Observation, lab: Lab, result: Result) -> Outcome:
     if dropped := find_drop(seen.rules):
         return Outcome(Kind.NOT_OURS, str(dropped), dropped.fix)
     if was_refused:
-        is_named = predicted.kind in _CAUSES_OF_SILENCE
+        is_named = predicted.kind in _CAUSES_OF_NO_ANSWER
         return predicted if is_named else Outcome(Kind.NOT_OURS, "a rule refused it", predicted.fix)
     if seen.send_error and not seen.seen_at:
         why = f"it could not be sent: {seen.send_error}"
-        if predicted.kind in _CAUSES_OF_SILENCE:
+        if predicted.kind in _CAUSES_OF_NO_ANSWER:
             return replace(predicted, why=f"{why}; {predicted.why}")
         return Outcome(Kind.NO_ROUTE, why, "see ip route get")
-    return _outcome_of_silence(seen, result)
+    return _outcome_without_answer(seen, result)
 
 
-def _outcome_of_silence(seen: Observation, result: Result) -> Outcome:
-    """Name the cause of a silence: the predicted one, if what was seen agrees with it."""
+def _outcome_without_answer(seen: Observation, result: Result) -> Outcome:
+    """Return the cause of a missing answer: the predicted one, if it agrees with the observation."""
     predicted, how_far = result.predicted, _describe_progress(seen, result)
-    because = replace(predicted, why=f"{how_far}; {predicted.why}")
+    explained = replace(predicted, why=f"{how_far}; {predicted.why}")
     if seen.arrived or seen.replied:
         if predicted.kind in _CAUSES_OF_LOST_REPLY:
-            return because
+            return explained
         if dropped := find_drop(seen.rules, reply=True):
             fix = LOAD_POLICY if dropped.chain.startswith("CNET-") else dropped.fix
             return Outcome(Kind.NO_REPLY, f"{how_far}; {dropped.place} drops it: {dropped.why}", fix)
         return Outcome(Kind.NO_REPLY, how_far, COMPARE_WITH_TABLES)
     # A packet from 127.0.0.1 cannot get a reply, so its ARP request gets none either.
     unresolved = result.flow.source == HOST and bool(seen.arp_requests - seen.arp_replies)
-    if predicted.kind in _CAUSES_OF_SILENCE or (predicted.kind is Kind.NO_REPLY and unresolved):
-        return because
+    if predicted.kind in _CAUSES_OF_NO_ANSWER or (predicted.kind is Kind.NO_REPLY and unresolved):
+        return explained
     return Outcome(Kind.LOST, how_far, COMPARE_WITH_TABLES)
 
 
 def _describe_progress(seen: Observation, result: Result) -> str:
-    """Say how far the probe came."""
+    """Describe how far the probe came."""
     receiver = result.after_nat.destination
     if seen.replied:
         return f"it arrived at {receiver}, which replied, but the reply did not come back"
@@ -126,10 +126,10 @@ def _describe_progress(seen: Observation, result: Result) -> str:
     if seen.other_mac:
         return f"its frame arrived at {receiver}, which ignored it: it is for MAC {seen.other_mac}"
     unresolved = sorted(seen.arp_requests - seen.arp_replies)
-    question = f": no reply to its ARP request for {unresolved[0]}" if unresolved else ""
+    no_reply = f": no reply to its ARP request for {unresolved[0]}" if unresolved else ""
     if not seen.seen_at:
-        return f"it never left {result.hops[0].where if result.hops else 'the sender'}{question}"
-    return f"it was last seen at {', '.join(sorted(seen.seen_at))}{question}"
+        return f"it never left {result.hops[0].where if result.hops else 'the sender'}{no_reply}"
+    return f"it was last seen at {', '.join(sorted(seen.seen_at))}{no_reply}"
 
 
 def find_drop(rules: Sequence[TracedRule], *, reply: bool = False) -> TracedRule | None:

@@ -65,7 +65,7 @@ def check_addresses(lab: Lab, node: Node) -> Outcome | None:
     if mac != wanted:
         why = f"{node.interface} in {where} has MAC {mac}, the table's is {wanted}, which the rules require"
         return Outcome(Kind.WRONG_ADDRESS, why, f"{command} link set {node.interface} address {wanted}")
-    if not place.has(address):
+    if not place.has_address(address):
         fix = f"{command} addr add {node.address} dev {node.interface} (or sudo make up)"
         return Outcome(Kind.WRONG_ADDRESS, f"{address} is not an address of {where}", fix)
     return None
@@ -76,7 +76,7 @@ def check_bridge(lab: Lab, node: Node) -> Outcome | None:
     bridge = lab.topology.bridge_of(node)
     if down := _check_link(lab.host, bridge.name, "on the host", "ip link"):
         return down
-    if lab.host.has(str(bridge.address.ip)):
+    if lab.host.has_address(str(bridge.address.ip)):
         return None
     why = f"bridge {bridge.name} has no address {bridge.address}, the gateway of its nodes"
     return Outcome(Kind.WRONG_ADDRESS, why, f"sudo ip addr add {bridge.address} dev {bridge.name}")
@@ -89,12 +89,12 @@ def check_shared_address(lab: Lab, node: Node) -> Outcome | None:
     if interface is None:
         return None
     both = f"namespace {node.namespace} and of the host ({interface})"
-    why = f"{address} is an address of {both}: the first ARP reply gets the packet"
+    why = f"{address} is an address of {both}: the packet goes to the one that replies to ARP first"
     return Outcome(Kind.WRONG_ADDRESS, why, f"sudo ip addr del {lab.host.cidr(address)} dev {interface}")
 
 
 def find_problems(lab: Lab, node: Node) -> Iterator[Problem]:
-    """Yield what is wrong with a node without deciding a small packet to another namespace."""
+    """Yield the problems of a node that do not affect a small packet to another namespace."""
     place, namespace = lab.place(node), node.namespace
     if not place.exists:
         return
@@ -159,10 +159,10 @@ def leave_by_route(trace: PacketTrace, lab: Lab) -> Step:
 def _end_without_route(trace: PacketTrace, lab: Lab, node: Node, shown: str) -> Step:
     place, own, to = lab.place(node), trace.packet.source, trace.packet.destination
     error = place.unanswered.get(f"{to} from {own}") or place.unanswered.get(to)
-    error = f" (the kernel says: {error})" if error else ""
+    error = f" (kernel: {error})" if error else ""
     why = f"namespace {node.namespace} has no route to {to}{error}"
     trace = trace.hop(f"namespace {node.namespace}", f"{own} cannot send to {to}: no route{error}", shown)
-    if rules := place.policy_routing():
+    if rules := place.added_routing_rules():
         why += f", and a routing rule {NOT_IN_TABLE}: {rules[0]}"
         return trace.end(Outcome(Kind.WRONG_ROUTE, why, _remove_routing_rule(node, rules[0])))
     fix = f"sudo ip -n {node.namespace} route add default via {lab.gateway(node)} (or sudo make up)"
@@ -170,8 +170,8 @@ def _end_without_route(trace: PacketTrace, lab: Lab, node: Node, shown: str) -> 
 
 
 def _check_routing_rules(trace: PacketTrace, node: Node, place: Place, *, is_live: bool) -> PacketTrace:
-    """Record each `ip rule` that somebody added; a saved state cannot tell where it leads, the kernel can."""
-    for rule in place.policy_routing():
+    """Record each added `ip rule`. Only the running kernel can apply it; it is not simulated for a saved state."""
+    for rule in place.added_routing_rules():
         what = f"namespace {node.namespace} has a routing rule {NOT_IN_TABLE}: {rule}"
         problem = Problem(what, _remove_routing_rule(node, rule))
         trace = trace.warn(problem) if is_live else trace.skip(what)
@@ -183,7 +183,7 @@ def _remove_routing_rule(node: Node, rule: str) -> str:
 
 
 def _is_from_table(lab: Lab, node: Node, route: Route, to: str) -> bool:
-    """Tell whether a route is the one that the topology table gives a node."""
+    """Decide whether a route is the node's route in the topology table."""
     other, gateway = lab.topology.node_at(to), lab.gateway(node)
     is_near = to == gateway or bool(other and other.bridge == node.bridge)
     wanted = (node.interface, "" if is_near else gateway)
@@ -191,7 +191,7 @@ def _is_from_table(lab: Lab, node: Node, route: Route, to: str) -> bool:
 
 
 def _find_dead_end(lab: Lab, node: Node, route: Route, to: str) -> str:
-    """Return why a route leads nowhere; empty when it may lead on."""
+    """Return why packets on a route cannot arrive; empty if they may."""
     if route.interface != node.interface:
         return f"{route.interface} is not an interface of the lab"
     if route.gateway in ("", lab.gateway(node)):
@@ -216,7 +216,7 @@ def resolve_next_hop(trace: PacketTrace, lab: Lab) -> Step:
     if entry:
         return _use_neighbour(trace, entry, real, shown)
     broken = _check_node(lab, target) if target else check_bridge(lab, node)
-    if broken or not (target or lab.host.has(hop)):
+    if broken or not (target or lab.host.has_address(hop)):
         trace = trace.hop(where, f"who has {hop}? no reply", shown)
         return trace.end(broken or Outcome(Kind.NO_NEIGHBOUR, f"{hop} is not in use", REPAIR))
     if shared:
@@ -227,7 +227,7 @@ def resolve_next_hop(trace: PacketTrace, lab: Lab) -> Step:
 
 
 def _check_node(lab: Lab, node: Node) -> Outcome | None:
-    """Find what keeps a node from replying to ARP."""
+    """Find why a node cannot reply to ARP."""
     return check_namespace(lab, node) or check_wire(lab, node) or check_addresses(lab, node)
 
 

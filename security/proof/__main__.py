@@ -1,4 +1,4 @@
-"""Prove the policy that is in force by trying it; called by security/prove.sh, which makes the outside.
+"""Prove the policy that is in force with probes; called by security/prove.sh, which creates the outside namespace.
 
 python -m security.proof             a matrix on the terminal, and each difference; exit status 1 if any
 python -m security.proof --json      all probes as JSON

@@ -31,7 +31,7 @@ _MAX_PING = PING_BYTES - 28  # bytes after the headers of IPv4 and ICMP
 _LARGE_BYTES = 400  # more than a ping may have, less than any link's MTU
 _ANSWERS = (ACCEPT, "answers")
 
-# Name, ICMP type, bytes of payload, and the protocol or id that decides.
+# Name, ICMP type, bytes of payload, and the protocol or policy id that decides.
 _PINGS = (
     ("largest allowed ping", packets.ECHO_REQUEST, _MAX_PING, "icmp"),
     ("ping over the size limit", packets.ECHO_REQUEST, _MAX_PING + 1, ICMP_SIZE),
@@ -42,7 +42,7 @@ _PINGS = (
 
 
 def attack_probes(cases: Cases) -> list[Probe]:
-    """Return all attacks on the lab, claims aside."""
+    """Return all attacks except claim_probes()."""
     found = [*_pings(cases), *_in_allowed_pings(cases), *_large_packets(cases), *_disguises(cases)]
     for node in cases.nodes:
         found += [*_spoofed(cases, node), *_other_ethertypes(cases, node), *_broadcast(cases, node)]
@@ -73,7 +73,7 @@ def _pings(cases: Cases) -> Iterator[Probe]:
 
 
 def _pairs(cases: Cases) -> Iterator[tuple[str, str]]:
-    """Return each node with another node and with the host, in both directions."""
+    """Yield each node with another node and with the host, in both directions."""
     for node in cases.nodes:
         other = cases.places.other_node(node)
         if other:
@@ -101,11 +101,11 @@ def _in_allowed_pings(cases: Cases) -> Iterator[Probe]:
             yield Probe(back, DROP, ICMP_SIZE, reply, own, "large reply to a small ping", first=ping)
 
 
-# --- allowed counterparts: large packets that are no pings ---
+# --- allowed counterparts: large packets that are not pings ---
 
 
 def _large_packets(cases: Cases) -> Iterator[Probe]:
-    """Send from each source to the first node, the host and the world, if a UDP port of theirs is open to it."""
+    """Send from each source to the first node, to the host and to the world that has a UDP port open to it."""
     for source in (*cases.places.node_names, HOST):
         for destinations in (cases.places.node_names, (HOST,), (WORLD,)):
             for destination in destinations:
@@ -141,7 +141,7 @@ def _large(cases: Cases, source: str, destination: str, port: int) -> Iterator[P
 
 
 def _disguises(cases: Cases) -> Iterator[Probe]:
-    """Open connections in fragments, and from port 53, which firewalls often let through: the verdict is the same."""
+    """Open connections in fragments, and from port 53, which firewalls often allow: the verdict must be the same."""
     for node in cases.nodes:
         for target in (target for target in cases.nodes if target.namespace != node.namespace):
             for listener in target.listens:
@@ -152,7 +152,7 @@ def _disguises(cases: Cases) -> Iterator[Probe]:
                 own, to = str(node.address.ip), str(target.address.ip)
                 for attack, build in (
                     ("in fragments", builders.in_fragments(own, to, listener.port)),
-                    ("from port 53", builders.packet("tcp", own, to, listener.port, own=_DNS)),
+                    ("from port 53", builders.packet("tcp", own, to, listener.port, own_port=_DNS)),
                 ):
                     probe = cases.probe_for(decision, flow, build, to, seen_as=own)
                     yield replace(probe, attack=attack)
@@ -196,7 +196,7 @@ def _spoofed(cases: Cases, node: Node) -> Iterator[Probe]:
 
 
 def _other_ethertypes(cases: Cases, node: Node) -> Iterator[Probe]:
-    """Send frames that no rule for IPv4 sees, and the allowed counterpart: ARP about the node's own address."""
+    """Send frames that IPv4 rules do not match, and the allowed counterpart: ARP about the node's own address."""
     near, near_mac = cases.places.link_neighbour(node)
     mac, own = cases.places.mac(node), str(node.address.ip)
     ping = builders.echo(own, cases.places.address(near, node.name))
@@ -226,7 +226,7 @@ def _broadcast(cases: Cases, node: Node) -> Iterator[Probe]:
         network = cases.policy.topology.bridge_of(node).address.network
         datagram = builders.packet("udp", str(node.address.ip), str(network.broadcast_address), port)
         build = builders.framed(cases.places.mac(node), packets.BROADCAST, packets.IPV4, datagram)
-        # The host's socket sees the frame before the rules do, so watch for it at any other place.
+        # The host's socket gets a copy of the frame before the rules apply, so watch for it anywhere else.
         flow = Flow(node.name, WORLD if near == HOST else near, "udp")
         yield Probe(flow, DROP, DEFAULT, build, attack="broadcast")
 
@@ -257,7 +257,7 @@ def _spoofed_outside(cases: Cases, node: Node) -> Probe:
 
 
 def _link_local(cases: Cases, node: Node) -> Probe:
-    """Send the host a datagram in a link-local frame, which enters by the port and not by the bridge."""
+    """Send the host a datagram in a link-local frame, which enters through the port, not through the bridge."""
     datagram = builders.packet("udp", _UNUSED_ADDRESS, cases.places.gateway(node), _DNS)
     build = builders.framed(cases.places.mac(node), packets.LINK_LOCAL[-1], packets.IPV4, datagram)
     flow = Flow(node.name, HOST, "udp", _DNS)
@@ -271,23 +271,23 @@ def _host_to_itself(bridge: Bridge) -> Probe:
     return Probe(Flow(HOST, HOST, "icmp"), ACCEPT, "spoofed-address", build, address, "host to itself")
 
 
-# --- claims: link-local frames that would teach the bridge a wrong port ---
+# --- claims: link-local frames that could make the bridge learn a wrong port ---
 
 
 def claim_probes(cases: Cases) -> list[Probe]:
     """Let each node claim its neighbour's MAC, then send that neighbour a frame.
 
-    The host sends the frame by the bridge, so that no rule, and no reply of the neighbour, corrects the table first.
+    The host sends the frame through the bridge, so that no rule and no reply of the neighbour corrects the table first.
     """
-    found = []
+    probes = []
     for bridge in cases.policy.topology.bridges:
         on_bridge = [
             nodes[0] for nodes in wires(cases.policy.topology).values() if nodes[0].bridge == bridge.name
         ]
         for claimant, owner in zip(on_bridge, (*on_bridge[1:], *on_bridge[:1]), strict=True):
             if claimant is not owner:
-                found.append(_claim(cases, bridge, claimant, owner))
-    return found
+                probes.append(_claim(cases, bridge, claimant, owner))
+    return probes
 
 
 def _claim(cases: Cases, bridge: Bridge, claimant: Node, owner: Node) -> Probe:

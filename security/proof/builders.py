@@ -10,7 +10,7 @@ from security.proof import packets
 
 Build = Callable[[int], Sequence[bytes]]
 
-# For experiments (RFC 3692): stand for all protocols without a name in policies. They have no ports, so each
+# Numbers for experiments (RFC 3692), for all protocols without a name in policies. They have no ports, so each
 # direction has its own number; otherwise one direction would be the reply to the other.
 OTHER_PROTOCOLS = (253, 254)
 
@@ -64,7 +64,7 @@ def in_vlan(build: Build) -> Build:
 
 
 def arp_reply(source: str, mac: str, address: str, to: str) -> Build:
-    """Build the claim that `address` is at `mac`, in a frame from `source`."""
+    """Build an ARP reply, in a frame from `source`: `address` is at `mac`."""
     return lambda number: [
         packets.frame(source, to, packets.ARP, packets.arp_reply(mac, address, address, number))
     ]
@@ -76,5 +76,5 @@ def ipv6_echo(number: int) -> Sequence[bytes]:
 
 
 def only_tag(number: int) -> Sequence[bytes]:
-    """Build a payload that is the number alone."""
+    """Build a payload of the number alone."""
     return [packets.tag(number)]

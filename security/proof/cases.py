@@ -1,4 +1,4 @@
-"""What a proof tries: every flow that a policy names, and every one that it does not; attacks.py has the bypasses."""
+"""The ordinary probes of a proof: flows that the policy names, and flows that it does not; bypasses: attacks.py."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ class Cases:
 
     def ports(self, protocol: str, destination: str) -> list[int]:
         """Return the ports to try: any that a node listens on or the policy names, their neighbours, a closed one."""
-        found = set(CLOSED_PORTS[protocol])
-        found |= {
+        ports = set(CLOSED_PORTS[protocol])
+        ports |= {
             listener.port for node in self.nodes for listener in node.listens if listener.protocol == protocol
         }
         if destination == WORLD and protocol == "tcp":
-            found.add(_SMTP)
+            ports.add(_SMTP)
         for line in self.policy.lines:
             if destination in line.destinations and protocol in line.protocols:
                 for first, last in line.ports:
-                    found |= {first - 1, first, last, last + 1}
-        return sorted(found - {0, LAST_PORT + 1})
+                    ports |= {first - 1, first, last, last + 1}
+        return sorted(ports - {0, LAST_PORT + 1})
 
     def flow_probe(self, source: str, destination: str, protocol: str, port: int = 0) -> Probe:
         """Return the probe for one cell of the matrix."""
@@ -110,7 +110,7 @@ class Cases:
     # --- rates and limits ---
 
     def rate_bursts(self) -> list[Burst]:
-        """Return the bursts for each rate: it limits, and not the sources that an earlier line allows."""
+        """Return the bursts for each rate: it must limit all sources except those that an earlier line allows."""
         lines = ((line, line.rate) for line in self.policy.lines)
         return [burst for line, rate in lines if rate for burst in self._bursts_of(line, rate)]
 
@@ -134,8 +134,8 @@ class Cases:
 
     def limit_bursts(self) -> list[Burst]:
         """Return a burst for each limit: one node opens more connections than it may have."""
-        found = ((limit, next(self._limited_probes(limit), None)) for limit in self.policy.limits)
-        return [Burst(probe, limit.most + FLOOD, limit.most, limit.id) for limit, probe in found if probe]
+        probes = ((limit, next(self._limited_probes(limit), None)) for limit in self.policy.limits)
+        return [Burst(probe, limit.most + FLOOD, limit.most, limit.id) for limit, probe in probes if probe]
 
     def _limited_probes(self, limit: Limit) -> Iterator[Probe]:
         """Return allowed flows of limited nodes: those to the world, by UDP, and from stores first."""

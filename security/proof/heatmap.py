@@ -1,4 +1,4 @@
-"""The proof as a picture: who reaches whom, on which port. The words in the cells survive printing without colours."""
+"""Draw the proof as a heat map: allowed ports by source and destination, readable without colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.figures import plt, save
 from security.proof.proof import Proof
 from security.proof.report import open_flows, places_of
 
-# Okabe and Ito's colours, which colour-blind people can distinguish; each cell also says what passes.
+# Okabe and Ito's colours, which colour-blind people can distinguish; each cell also has words.
 _STATES = {
     "nothing to try": "#ffffff",
     "all dropped, as expected": "#d9dee3",

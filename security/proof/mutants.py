@@ -20,8 +20,8 @@ from security.rules.overlap import order_matters
 POLICY_CHAINS = "CNET-"
 NAT_CHAINS = ("CNET-PUBLISH", "CNET-POSTROUTING", "CNET-FORWARD", "CNET-INPUT")
 
-_END_CHAINS = ("CNET-NODES", "CNET-ORIGIN-NODES", "CNET-FROM-BRIDGES")  # packets between nodes end there
-# Matches that restrict a rule, with the module that is removed with them; -p takes its ports along.
+_END_CHAINS = ("CNET-NODES", "CNET-ORIGIN-NODES", "CNET-FROM-BRIDGES")  # they accept packets between nodes
+# Matches that restrict a rule, with the module that is removed with them; the ports are removed with -p.
 _WEAKENED = dict.fromkeys(
     ("-i", "-o", "-s", "-d", "-p", "--dport", "--ip-src", "--arp-ip-src", "--arp-mac-src"), ""
 ) | {
@@ -63,7 +63,7 @@ class Mutant:
 
 
 def bridge_mutants(topology: Topology) -> Iterator[Mutant]:
-    """Return the mutants of what bridges and ports may learn, of entries, and of ports' settings on the host."""
+    """Return the mutants of the settings of bridges and ports, and of forwarding entries."""
     for bridge in topology.bridges:
         of_bridge = f"ip link set dev {bridge.name} type bridge"
         yield _mutant(f"{of_bridge} no_linklocal_learn 0", f"{of_bridge} no_linklocal_learn 1")
@@ -111,14 +111,14 @@ def _load_chain(table: str, chain: str, rules: Sequence[str]) -> Command:
 
 
 def _is_reachable(rules: Sequence[Rule], at: int) -> bool:
-    """Decide whether packets get to a rule: rules after one that takes all are for its absence."""
+    """Decide whether packets reach a rule: the rules before it must not match every packet."""
     return not any(
         (rule.target == "RETURN" or rule.goto) and not options_of(rule.matches) for rule in rules[:at]
     )
 
 
 def _is_end(rule: Rule) -> bool:
-    """Decide whether a rule ends the way of packets between nodes before other programs' rules."""
+    """Decide whether a rule accepts packets between nodes before other programs' rules."""
     return rule.target == "ACCEPT" and (rule.chain in _END_CHAINS or rule.table == "nat")
 
 
@@ -135,7 +135,7 @@ def _changes(rules: Sequence[Rule], at: int, topology: Topology) -> Iterator[tup
     rule, before, after = rules[at], texts[:at], texts[at + 1 :]
     yield "deleted", [*before, *after]
     if _is_end(rule) or rule.target == "CNET-ORIGIN-NODES" or rule.table in ("mangle", "nat"):
-        return  # a weaker one would only hide more packets from other programs' rules
+        return  # a weaker one would only accept more packets before other programs' rules
     for missing, weaker in _weakened(rule):
         yield f"without {missing}", [*before, weaker, *after]
     if at and _is_policy_rule(rules[at - 1]) and order_matters(rules[at - 1], rule, topology):
@@ -147,12 +147,12 @@ def _weakened(rule: Rule) -> Iterator[tuple[str, str]]:
     options = options_of(rule.matches)
     for option in options:
         if option.flag in _WEAKENED:
-            rest = [other for other in options if other is not option and not _depends(other, option.flag)]
+            rest = [other for other in options if other is not option and not _needs(other, option.flag)]
             yield option.verbatim, _format(rule, [word for other in rest for word in other.words])
 
 
-def _depends(other: Option, flag: str) -> bool:
-    """Decide whether a match means nothing, or is refused, without the match of a flag."""
+def _needs(other: Option, flag: str) -> bool:
+    """Decide whether a match has no effect, or is refused, without the match of `flag`."""
     module = _WEAKENED[flag]
     if flag == "-p":
         return other.flag in _NEED_PROTOCOL or (other.flag == "-m" and other.values[0] in _PROTOCOL_MODULES)

@@ -32,7 +32,7 @@ _UNSPECIFIED = "0.0.0.0"  # noqa: S104 - as a packet's source, the kernel fills 
 
 
 class MutationTest:
-    """The proof, and foreign traffic: packets of other networks through this host, which no rule of ours may match."""
+    """The proof, and foreign traffic: packets through this host that no rule of the lab may match."""
 
     def __init__(self, runner: ProbeRunner, cases: Cases) -> None:
         self._runner = runner
@@ -46,7 +46,7 @@ class MutationTest:
         return next(proof.differences(), None) or next(self._foreign_differences(), None)
 
     def notices(self, mutant: Mutant) -> bool:
-        """Make the mutant, run the proof, undo the mutant."""
+        """Apply the mutant, run the proof, undo the mutant."""
         mutant.change.run()
         noticed = self.first_difference() is not None
         mutant.undo.run()
@@ -79,7 +79,7 @@ def _foreign_probes(cases: Cases, foreign: str) -> Iterator[Probe]:
         (WORLD, FOREIGN, outside.address, foreign, "through the host"),
         (WORLD, HOST, outside.address, outside.host_address, "to the host"),
         (HOST, FOREIGN, _UNSPECIFIED, foreign, "from the host"),
-        *((HOST, HOST, each, each, "from a bridge's address to itself") for each in own),
+        *((HOST, HOST, address, address, "from a bridge's address to itself") for address in own),
     ):
         yield Probe(Flow(source, to, "icmp"), ACCEPT, "", echo(address, target), target, attack)
 
@@ -106,9 +106,9 @@ def run_mutants(progress: Progress) -> tuple[int, list[Mutant]]:
     survivors = []
     with ProbeRunner(topology, outside, foreign=_FOREIGN_NAMESPACE) as runner:
         test = MutationTest(runner, Cases(policy, outside))
-        if found := test.first_difference():
+        if difference := test.first_difference():
             raise TableError(
-                f"{found.flow}: {found.why}; fix this first: the proof must pass without a mutant"
+                f"{difference.flow}: {difference.why}; fix this first: the proof must pass without a mutant"
             )
         for mutant in mutants:
             if not test.notices(mutant):

@@ -22,19 +22,19 @@ def inside(namespace: str | None) -> Iterator[None]:
         _enter(f"/run/netns/{namespace}")
         yield
     finally:
-        _set(home)
+        _set_namespace(home)
         os.close(home)
 
 
 def _enter(path: str) -> None:
     there = os.open(path, os.O_RDONLY)
     try:
-        _set(there)
+        _set_namespace(there)
     finally:
         os.close(there)
 
 
-def _set(descriptor: int) -> None:
+def _set_namespace(descriptor: int) -> None:
     if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -29,8 +29,8 @@ class GroupTakenError(Exception):
 
 
 @dataclass(frozen=True)
-class Logged:
-    """One packet: the rule's prefix, the EtherType, and the bytes from the network header on."""
+class LoggedPacket:
+    """A packet that a rule logged: the rule's prefix, the EtherType, and the bytes from the network header on."""
 
     prefix: str
     ethertype: int
@@ -47,15 +47,15 @@ class DropLog:
         self._group = group
         self._configure(_CFG_CMD, struct.pack("B", _BIND))
         self._configure(_CFG_MODE, struct.pack("!IBB", 0xFFFF, _COPY_PACKET, 0))
-        self._configure(_CFG_QTHRESH, struct.pack("!I", 32))  # packets at most are queued
-        self._configure(_CFG_TIMEOUT, struct.pack("!I", 1))  # for this many hundredths of a second
+        self._configure(_CFG_QTHRESH, struct.pack("!I", 32))  # queue at most 32 packets
+        self._configure(_CFG_TIMEOUT, struct.pack("!I", 1))  # for at most 0.01 s
         self.socket.setblocking(False)
 
     def close(self) -> None:
         """Stop listening."""
         self.socket.close()
 
-    def read(self) -> Iterator[Logged]:
+    def read(self) -> Iterator[LoggedPacket]:
         """Return the packets since the last call."""
         while True:
             try:
@@ -86,7 +86,9 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += (size + 3) // 4 * 4
 
 
-def _logged(body: bytes) -> Logged:
-    found = attributes(body[4:])  # after struct nfgenmsg
-    prefix = found.get(_PREFIX, b"").rstrip(b"\0").decode("ascii", "replace")
-    return Logged(prefix, int.from_bytes(found.get(_HEADER, b"")[:2], "big"), found.get(_PAYLOAD, b""))
+def _logged(body: bytes) -> LoggedPacket:
+    values = attributes(body[4:])  # after struct nfgenmsg
+    prefix = values.get(_PREFIX, b"").rstrip(b"\0").decode("ascii", "replace")
+    return LoggedPacket(
+        prefix, int.from_bytes(values.get(_HEADER, b"")[:2], "big"), values.get(_PAYLOAD, b"")
+    )

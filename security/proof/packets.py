@@ -1,6 +1,6 @@
 """Packets of the proof, built by hand. Each contains a number that identifies its probe wherever it is received.
 
-A TCP segment has it in its sequence number (RFC 9293), so the reply has it too; all others in their payload.
+It is in the sequence number of a TCP segment (RFC 9293), so that the reply has it too, and in the payload of others.
 IPv4: RFC 791, ICMP: RFC 792, ARP: RFC 826, IPv6: RFC 8200, 802.1Q: a tag of four bytes.
 """
 
@@ -20,7 +20,7 @@ LINK_LOCAL = tuple(f"01:80:c2:00:00:{last:02x}" for last in (0x02, 0x03, 0x0B, 0
 FIRST_PORT, SOURCE_PORTS = 20000, 40000
 MARK = b"cnet-probe"
 _SEQUENCE = 0x43000000
-MOST = 1 << 24  # sequence numbers from there on are ours
+MAX_PROBES = 1 << 24  # sequence numbers that are used, from _SEQUENCE on
 _IP_BYTES, _TCP_BYTES, _UDP_BYTES, _ARP_BYTES = 20, 20, 8, 28
 _FRAGMENT_BYTES = 8
 _MORE_FRAGMENTS = 0x2000
@@ -45,11 +45,11 @@ def identification(number: int) -> int:
 
 
 def ipv4(
-    source: str, destination: str, protocol: int, payload: bytes, number: int, *, place: int = 0
+    source: str, destination: str, protocol: int, payload: bytes, number: int, *, flags_and_offset: int = 0
 ) -> bytes:
-    """Add an IPv4 header; `place` is its flags and fragment offset."""
+    """Add an IPv4 header."""
     size, identity = _IP_BYTES + len(payload), identification(number)
-    header = struct.pack("!BBHHHBBH", 0x45, 0, size, identity, place, 64, protocol, 0)
+    header = struct.pack("!BBHHHBBH", 0x45, 0, size, identity, flags_and_offset, 64, protocol, 0)
     return _with_checksum(header + _packed(source) + _packed(destination), 10) + payload
 
 
@@ -57,15 +57,15 @@ def fragments(source: str, destination: str, protocol: int, payload: bytes, numb
     """Split a packet in two, the second half of its transport header in the second (RFC 791, section 3.2)."""
     first, rest = payload[:_FRAGMENT_BYTES], payload[_FRAGMENT_BYTES:]
     return [
-        ipv4(source, destination, protocol, first, number, place=_MORE_FRAGMENTS),
-        ipv4(source, destination, protocol, rest, number, place=_FRAGMENT_BYTES // 8),
+        ipv4(source, destination, protocol, first, number, flags_and_offset=_MORE_FRAGMENTS),
+        ipv4(source, destination, protocol, rest, number, flags_and_offset=_FRAGMENT_BYTES // 8),
     ]
 
 
-def tcp(source: str, destination: str, port: int, number: int, own: int = 0) -> bytes:
-    """Build a SYN; its checksum covers the addresses, so they must be those on the wire. Port `own` sends it."""
-    own = own or source_port(number)
-    segment = struct.pack("!HHIIBBHHH", own, port, _SEQUENCE + number, 0, 0x50, SYN, 1024, 0, 0)
+def tcp(source: str, destination: str, port: int, number: int, own_port: int = 0) -> bytes:
+    """Build a SYN; its checksum covers the addresses, so they must be those on the wire. 0: the probe's own port."""
+    own_port = own_port or source_port(number)
+    segment = struct.pack("!HHIIBBHHH", own_port, port, _SEQUENCE + number, 0, 0x50, SYN, 1024, 0, 0)
     return _with_checksum(segment, 16, _pseudo_header(source, destination, TCP, len(segment)))
 
 
@@ -90,9 +90,9 @@ def unreachable(quoted: bytes, number: int, size: int) -> bytes:
 
 
 def arp_reply(mac: str, source: str, destination: str, number: int) -> bytes:
-    """Claim that `source` is at `mac`; the target's MAC field, which receivers ignore, has the number."""
-    claim = struct.pack("!HHBBH6s4s", 1, IPV4, 6, 4, 2, _mac(mac), _packed(source))
-    return claim + b"cn" + struct.pack("!I", number) + _packed(destination)
+    """Build an ARP reply: `source` is at `mac`. The number is in the target's MAC, which receivers ignore."""
+    sender = struct.pack("!HHBBH6s4s", 1, IPV4, 6, 4, 2, _mac(mac), _packed(source))
+    return sender + b"cn" + struct.pack("!I", number) + _packed(destination)
 
 
 def ipv6_echo(destination: str, number: int) -> bytes:
@@ -115,7 +115,7 @@ def frame(source: str, destination: str, kind: int, payload: bytes) -> bytes:
 
 
 def tag(number: int) -> bytes:
-    """Return the bytes by which recognise() finds a number."""
+    """Return the bytes that recognise() looks for, with the number."""
     return MARK + struct.pack("!I", number)
 
 
@@ -125,7 +125,7 @@ def source_of(packet: bytes) -> str:
 
 
 def recognise(payload: bytes, kind: int = IPV4) -> Seen | None:
-    """Find a probe's number in a packet without its Ethernet header, whose EtherType is `kind`; None: not ours."""
+    """Find a probe's number in a packet of EtherType `kind`, without its Ethernet header; None if it has none."""
     if kind == ARP:
         return _in_arp(payload)
     if kind == IPV4 and payload[9:10] == bytes((TCP,)):
@@ -151,9 +151,9 @@ def _in_tcp(payload: bytes) -> Seen | None:
     acknowledged, flags = 0, SYN  # the first of our fragments ends here
     if len(payload) >= begin + _TCP_BYTES:
         acknowledged, flags = struct.unpack_from("!I", payload, begin + 8)[0], payload[begin + 13]
-    if flags & SYN and not flags & ACK and 0 <= sequence - _SEQUENCE < MOST:
+    if flags & SYN and not flags & ACK and 0 <= sequence - _SEQUENCE < MAX_PROBES:
         return Seen(sequence - _SEQUENCE, answer=False)
-    if flags & ACK and 0 <= acknowledged - 1 - _SEQUENCE < MOST:
+    if flags & ACK and 0 <= acknowledged - 1 - _SEQUENCE < MAX_PROBES:
         return Seen(acknowledged - 1 - _SEQUENCE, answer=True)
     return None
 

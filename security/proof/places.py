@@ -45,7 +45,7 @@ class Places:
         return str(self.topology.bridge_of(node).address.ip)
 
     def mac(self, node: Node) -> str:
-        """Return the MAC of the wire that a node is on."""
+        """Return the MAC of a node's veth pair."""
         return self._mac_of_port[node.bridge_interface]
 
     def bridge_mac(self, bridge: Bridge) -> str:

@@ -1,6 +1,6 @@
-"""What a probe is: who sends which packet to whom, what must happen to it, and what did.
+"""Probes: a flow, its packet, the expected verdict, and what was observed.
 
-It arrives, or it is dropped under a policy id; the runner watches both.
+A probe arrives, or a rule of a policy id drops it; the runner watches for both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from security.policy.model import ACCEPT, Flow
 from security.proof.builders import Build
 
-# Ids of what decides where no rule of a policy does: the bridge's forwarding table, and the port's settings.
+# Ids of verdicts that come from no rule: of the bridge's forwarding table, and of the port's settings.
 FORWARDING, LINK_LOCAL = "forwarding-table", "link-local"
 
 
@@ -27,13 +27,13 @@ class Outside:
 
 
 def outside_from_environment() -> Outside:
-    """Read from the environment which namespace security/prove.sh has made. Raise KeyError if it has not."""
+    """Read the namespace that security/prove.sh created from the environment. Raise KeyError if it is not set."""
     names = ("OUTSIDE_NAMESPACE", "OUTSIDE_INTERFACE", "OUTSIDE", "HOST_FOR_OUTSIDE")
     return Outside(*(os.environ[name] for name in names))
 
 
 class Step(NamedTuple):
-    """What is sent shortly before a probe; without `to`, `build` makes whole frames."""
+    """A packet that is sent shortly before a probe; without `to`, `build` makes whole frames."""
 
     source: str
     to: str
@@ -53,12 +53,12 @@ class Probe:
     refill_seconds: float = 0  # until a rate that is used up lets one more pass
     first: Step | None = None
     unlogged: bool = False  # the kernel itself drops it, without NFLOG
-    by: str = ""  # the bridge of the host that a whole frame is sent by
+    by: str = ""  # the bridge of the host that sends a whole frame
     seen_as: str = ""  # the source address that the receiver must see; empty: any
 
     @property
     def awaits_reply(self) -> bool:
-        """Whether a reply must come back: the connection is accepted or refused."""
+        """Return whether a reply must come back: the connection is accepted or refused."""
         return self.flow.protocol == "tcp" and self.expected == ACCEPT and bool(self.to)
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class Burst:
 
 @dataclass
 class ProbeResult:
-    """What happened to one probe."""
+    """The result of one probe."""
 
     probe: Probe
     arrived: bool = False
@@ -90,29 +90,29 @@ class ProbeResult:
 
     @property
     def is_settled(self) -> bool:
-        """Whether there is nothing more to wait for."""
+        """Return whether the result is final."""
         if self.dropped_by or self.probe.unlogged:
             return True
         return self.arrived and (self.replied or not self.probe.awaits_reply)
 
     @property
     def is_over_rate(self) -> bool:
-        """Whether only a rate dropped it."""
+        """Return whether only a rate dropped it."""
         return self.probe.expected == ACCEPT and self.dropped_by == self.probe.expected_id
 
     @property
     def is_lost(self) -> bool:
-        """Whether it did not arrive and no rule of the policy dropped it."""
+        """Return whether it did not arrive and no rule of the policy dropped it."""
         return not self.arrived and not self.dropped_by and not self.probe.unlogged
 
     @property
     def is_lost_before_policy(self) -> bool:
-        """Whether it was lost before the policy, which would have dropped it: by a firewall of the host."""
+        """Return whether a firewall of the host dropped it before the policy, which would have dropped it too."""
         return self.is_lost and (self.closed_by_host or self.probe.expected != ACCEPT)
 
     @property
     def is_as_expected(self) -> bool:
-        """Whether the policy did what it says, only the destination received it, and the source was right."""
+        """Return whether the verdict was as expected, only the destination received it, and its source was right."""
         if self.leaked_to or self.wrong_source:
             return False
         if self.closed_by_host:
@@ -124,7 +124,7 @@ class ProbeResult:
 
     @property
     def seen(self) -> str:
-        """What was seen, for the CSV."""
+        """Return the observed result, as in the CSV."""
         if self.arrived:
             return "no answer" if self.probe.awaits_reply and not self.replied else "arrived"
         return "dropped" if self.dropped_by else "lost"

@@ -12,23 +12,23 @@ from lab.ruleset.iptables import dropped_by_policy, live_rules
 from security.policy.compiler import LOG_BURST, LOG_PER_SECOND, NFLOG_GROUP, PROOF_GROUP, drop_chain
 from security.policy.model import ACCEPT, DROP, HOST, WORLD, Policy
 from security.proof.attacks import attack_probes, claim_probes
-from security.proof.bridges import differences_of_bridges
+from security.proof.bridges import find_bridge_differences
 from security.proof.cases import FLOOD, Cases
 from security.proof.probe import Burst, Outside, ProbeResult
 from security.proof.runner import ProbeRunner
-from security.proof.tracked import forget, open_by_source, tracked
+from security.proof.tracked import count_open_by_source, delete_connections, list_connections
 
 _HOST_INPUT = ("filter", "INPUT")
 _MAX_ROOM_TRIES = 100
 _COPIES = (f"NFLOG {NFLOG_GROUP}", f"NFLOG {PROOF_GROUP}")
 _TARGETS = ("LOG", *_COPIES, "DROP")
 
-Progress = Callable[[int, int], None]  # how many more probes were sent, of how many
+Progress = Callable[[int, int], None]  # probes sent since the last call, and in all
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that is not as the policy says: which flow, and why."""
+    """A flow whose result differs from the policy, and why."""
 
     flow: str
     why: str
@@ -36,7 +36,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Proof:
-    """Everything that was tried."""
+    """The results of all probes and bursts."""
 
     policy: Policy
     results: tuple[ProbeResult, ...]
@@ -68,7 +68,7 @@ class Proof:
 
 
 def prove(policy: Policy, outside: Outside, progress: Progress = lambda *_: None) -> Proof:
-    """Try everything once. Raise OSError without root, GroupTakenError if another proof runs."""
+    """Run all probes and bursts once. Raise OSError without root, GroupTakenError if another proof runs."""
     begin = time.monotonic()
     with ProbeRunner(policy.topology, outside) as probe_runner:
         runner = ProofRunner(probe_runner, Cases(policy, outside))
@@ -78,9 +78,9 @@ def prove(policy: Policy, outside: Outside, progress: Progress = lambda *_: None
 
 
 class ProofRunner:
-    """Tries everything, difference by difference, so that the caller can stop at the first.
+    """Runs probes and bursts, and yields one difference at a time, so that the caller can stop at the first.
 
-    With `strict`, a packet that a firewall of the host drops before the policy is a difference, too.
+    With `strict`, a packet that a firewall of the host drops before the policy is a difference too.
     """
 
     def __init__(self, runner: ProbeRunner, cases: Cases, *, strict: bool = False) -> None:
@@ -95,8 +95,8 @@ class ProofRunner:
     def differences(self, progress: Progress = lambda *_: None) -> Iterator[Difference]:
         """Run all probes and yield each difference from the policy."""
         topology = self._cases.policy.topology
-        before = list(differences_of_bridges(topology))
-        yield from (Difference(*each) for each in before)
+        before = list(find_bridge_differences(topology))
+        yield from (Difference(name, why) for name, why in before)
         dropped = dropped_by_policy(*_HOST_INPUT)
         self.results = self._runner.run(self._probes, lambda count: progress(count, len(self._probes)))
         self.results += self._runner.run(self._claims)
@@ -104,18 +104,18 @@ class ProofRunner:
         for result in self.results:
             if not result.is_as_expected or (self._strict and result.is_lost_before_policy):
                 yield Difference(str(result.probe), explain(result))
-        learned = [each for each in differences_of_bridges(topology) if each not in before]
-        yield from (Difference(*each) for each in learned)
+        after = find_bridge_differences(topology)
+        yield from (Difference(name, why) for name, why in after if (name, why) not in before)
         yield from self._burst_differences()
 
     def _mark_closed_by_host(self, dropped: int) -> None:
         """Attribute lost probes to the host if its INPUT policy DROP has dropped at least as many."""
-        lost = [each for each in self.results if each.is_lost and each.probe.flow.destination == HOST]
+        lost = [result for result in self.results if result.is_lost and result.probe.flow.destination == HOST]
         for result in lost if dropped >= len(lost) else ():
             result.closed_by_host = True
 
     def _burst_differences(self) -> Iterator[Difference]:
-        """Run the bursts, then drop more than the log's rate under each id: all are counted and copied."""
+        """Run the bursts, then exceed the log's rate in each drop chain: it must still count and copy every packet."""
         examples = {
             (result.dropped_by, result.probe.flow.source == WORLD): result.probe
             for result in self.results
@@ -125,7 +125,7 @@ class ProofRunner:
         for burst in self._rate_bursts:
             results = self._runner.repeat(burst.probe, burst.count)
             self.bursts.append((burst, results))
-            yield from _of_burst(burst, results)
+            yield from _find_burst_differences(burst, results)
         for burst in self._limit_bursts:
             yield from self._limit_differences(burst)
         for probe in examples.values():
@@ -137,7 +137,9 @@ class ProofRunner:
             if chain in flooded or (self._strict and chain.startswith(drop_chain(""))):
                 more = {what: counted[table, chain, what] - before[table, chain, what] for what in _TARGETS}
                 has_logged = counted[table, chain, "LOG"] > 0
-                yield from _of_drop_chain(f"{table} {chain}", more, max_logged, has_logged=has_logged)
+                yield from _find_drop_chain_differences(
+                    f"{table} {chain}", more, max_logged, has_logged=has_logged
+                )
 
     def _limit_differences(self, burst: Burst) -> Iterator[Difference]:
         """Open more connections than a node may have, and delete the proof's own at once."""
@@ -145,19 +147,19 @@ class ProofRunner:
         source = self._cases.places.address(flow.source, flow.destination)
         try:
             results = self._runner.repeat(burst.probe, burst.count)
-            opened = open_by_source(tracked())[source]
+            opened = count_open_by_source(list_connections())[source]
         finally:
-            forget(flow.protocol, source, to)
+            delete_connections(flow.protocol, source, to)
             self._wait_for_room(burst)
-            forget(flow.protocol, source, to)
+            delete_connections(flow.protocol, source, to)
         self.bursts.append((burst, results))
-        yield from _of_burst(burst, results)
+        yield from _find_burst_differences(burst, results)
         if burst.limit and opened < burst.limit:
             why = f"{burst.id} allows {burst.limit}; {opened} were open"
             yield Difference(f"{flow}, {burst.count} at once", why)
 
     def _wait_for_room(self, burst: Burst) -> None:
-        """Send until one packet passes: the kernel uncounts deleted connections as new ones come (nf_conncount)."""
+        """Send until one packet passes: nf_conncount removes deleted connections only when it counts new ones."""
         for _ in range(_MAX_ROOM_TRIES):
             if any(result.arrived for result in self._runner.repeat(burst.probe, 1)):
                 return
@@ -165,14 +167,14 @@ class ProofRunner:
 
 def _packets_by_target() -> Counter[tuple[str, str, str]]:
     """Count packets by table, chain, and target with its NFLOG group."""
-    found: Counter[tuple[str, str, str]] = Counter()
+    packets: Counter[tuple[str, str, str]] = Counter()
     for rule in live_rules():
         group = re.search(r"--nflog-group (\d+)", rule.text)
-        found[rule.table, rule.chain, f"{rule.target} {group[1]}" if group else rule.target] += rule.packets
-    return found
+        packets[rule.table, rule.chain, f"{rule.target} {group[1]}" if group else rule.target] += rule.packets
+    return packets
 
 
-def _of_drop_chain(
+def _find_drop_chain_differences(
     chain: str, counted: dict[str, int], max_logged: float, *, has_logged: bool
 ) -> Iterator[Difference]:
     flood = f"a flood of {FLOOD} into {chain}"
@@ -185,22 +187,22 @@ def _of_drop_chain(
         yield Difference(flood, "nothing was logged")
 
 
-def _of_burst(burst: Burst, results: Sequence[ProbeResult]) -> Iterator[Difference]:
+def _find_burst_differences(burst: Burst, results: Sequence[ProbeResult]) -> Iterator[Difference]:
     arrived = sum(result.arrived for result in results)
     dropped = sum(result.dropped_by == burst.id for result in results)
     flow = f"{burst.probe}, {burst.count} at once"
     if burst.limit is None:
         if arrived < burst.count:
-            yield Difference(flow, f"all must pass, {burst.probe.expected_id} has no rate; {arrived} did")
+            yield Difference(flow, f"all must pass: {burst.probe.expected_id} has no rate; {arrived} passed")
     elif arrived > burst.limit + 1:  # the rate may allow one more meanwhile
         yield Difference(flow, f"{burst.id} allows at most {burst.limit}; {arrived} passed")
     elif dropped + arrived != burst.count:
         over = burst.count - arrived
-        yield Difference(flow, f"{burst.id} must drop what is over its rate; it dropped {dropped} of {over}")
+        yield Difference(flow, f"{burst.id} must drop packets over its rate; it dropped {dropped} of {over}")
 
 
 def explain(result: ProbeResult) -> str:
-    """Return what a difference means, and where to look for its cause."""
+    """Describe a difference, and where to look for its cause."""
     wanted = "must pass" if result.probe.expected == ACCEPT else "must be dropped"
     return f"{wanted} by {result.probe.expected_id}; {_what_happened(result)}"
 

@@ -1,4 +1,4 @@
-"""A proof for people (a matrix, a list, the differences) and for programs (JSON, CSV)."""
+"""Print a proof (a matrix or a list, and the differences), or write it as JSON or CSV."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COLUMNS = (
 )
 _MAX_MATRIX_NODES = 12
 _MAX_DIFFERENCES = 10  # that are printed one by one
-_TITLE = "What was seen to pass (u: UDP)"
+_TITLE = "Flows that passed (u: UDP)"
 
 Pair = tuple[str, str]  # source, destination
 
@@ -44,23 +44,23 @@ def places_of(proof: Proof) -> list[str]:
 
 
 def open_flows(proof: Proof) -> dict[Pair, list[str]]:
-    """Return what was seen to pass from each source to each destination, attacks left out."""
-    found: defaultdict[Pair, list[str]] = defaultdict(list)
+    """Return the flows that passed from each source to each destination, without attacks."""
+    flows: defaultdict[Pair, list[str]] = defaultdict(list)
     for result in proof.results:
         if result.arrived and result.probe.attack in ("", BY_HOST):
-            found[result.probe.flow.ends].append(_short_name(result.probe))
-    return found
+            flows[result.probe.flow.ends].append(_short_name(result.probe))
+    return flows
 
 
 def _short_name(probe: Probe) -> str:
     if probe.attack == BY_HOST:
         return f"host:{probe.flow.port}"
-    named = {"icmp": "ping", "other": "any", "udp": f"{probe.flow.port}u"}
-    return named.get(probe.flow.protocol, str(probe.flow.port))
+    names = {"icmp": "ping", "other": "any", "udp": f"{probe.flow.port}u"}
+    return names.get(probe.flow.protocol, str(probe.flow.port))
 
 
-def cell(flows: Sequence[str], separator: str = " ", none: str = ".") -> str:
-    """Return what a matrix shows for a pair."""
+def format_cell(flows: Sequence[str], separator: str = " ", none: str = ".") -> str:
+    """Format the flows of a pair for a matrix."""
     return "all" if "any" in flows else separator.join(flows) or none
 
 
@@ -68,16 +68,19 @@ def print_proof(proof: Proof, console: Console, *, brief: bool = False) -> None:
     """Print what passes unless brief, the differences, and the summary."""
     if not brief and len(proof.policy.topology.nodes) <= _MAX_MATRIX_NODES:
         console.print(_table_that_fits(proof, console))
-    for line in grouped(proof.differences):
+    for line in group_differences(proof.differences):
         console.print(Text.assemble(("  differs ", "bold red"), line), soft_wrap=True)
     console.print(Text(proof.summary, style="bold red" if proof.differences else "green"), soft_wrap=True)
     if len(proof.differences) > _MAX_DIFFERENCES:
-        console.print("  they may have one cause: sudo make status shows what differs", soft_wrap=True)
+        console.print(
+            "  they may have one cause: sudo make status lists the differences from the tables",
+            soft_wrap=True,
+        )
         console.print("  sudo make prove writes every probe to reports/proof.csv", soft_wrap=True)
 
 
-def grouped(differences: Sequence[Difference]) -> Iterator[str]:
-    """Return a few differences one by one; of many, the first of each kind and the number of others like it."""
+def group_differences(differences: Sequence[Difference]) -> Iterator[str]:
+    """Yield each difference; of more than _MAX_DIFFERENCES, the first of each kind and the number of others like it."""
     kinds: defaultdict[str, list[Difference]] = defaultdict(list)
     for number, difference in enumerate(differences):
         kinds[difference.why if len(differences) > _MAX_DIFFERENCES else str(number)].append(difference)
@@ -104,7 +107,7 @@ def _matrix(proof: Proof) -> Table:
     def styled(pair: Pair) -> Text:
         if pair not in tried:
             return Text("")
-        shown = cell(flows.get(pair, []))
+        shown = format_cell(flows.get(pair, []))
         if pair in wrong:
             return Text(f"{shown} !", style="bold red")
         return Text(shown, style="green" if pair in flows else "dim")
@@ -124,10 +127,10 @@ def _list(proof: Proof) -> Table:
     for source in places:
         reached: defaultdict[str, list[str]] = defaultdict(list)
         for to in places:
-            if found := flows.get((source, to)):
-                reached[cell(found)].append(to)
+            if ports := flows.get((source, to)):
+                reached[format_cell(ports)].append(to)
         lines = [(" ".join(destinations), ports) for ports, destinations in reached.items()]
-        for number, line in enumerate(lines or [("nobody", "")]):
+        for number, line in enumerate(lines or [("none", "")]):
             table.add_row("" if number else source, *line)
     return table
 
@@ -148,12 +151,12 @@ def write_csv(proof: Proof, path: Path) -> None:
 
 def as_json(proof: Proof) -> str:
     """Return everything as JSON."""
-    found = {
+    content = {
         "policy": str(proof.policy.path),
         "topology": str(proof.policy.topology.path),
         "seconds": round(proof.seconds, 2),
         "tried": proof.tried,
-        "differences": [{"flow": each.flow, "why": each.why} for each in proof.differences],
+        "differences": [{"flow": item.flow, "why": item.why} for item in proof.differences],
         "probes": [dict(zip(COLUMNS, row, strict=True)) for row in rows(proof)],
     }
-    return json.dumps(found, indent=1)
+    return json.dumps(content, indent=1)

@@ -1,4 +1,4 @@
-"""Run probes: send each from its source, and watch every namespace and the drop log for it."""
+"""Run probes: send them from their sources, and watch every namespace and the drop log for them."""
 
 from __future__ import annotations
 
@@ -51,24 +51,26 @@ class ProbeRunner:
     ) -> list[ProbeResult]:
         """Send all probes; retry once those without a result, or over a rate that an earlier proof has used up."""
         results = [ProbeResult(probe) for probe in probes]
-        self._try(results, _TIMEOUT_SECONDS, progress)
+        self._send_and_watch(results, _TIMEOUT_SECONDS, progress)
         again = [result for result in results if not result.is_settled or result.is_over_rate]
         time.sleep(max((result.probe.refill_seconds for result in again), default=0))
         for result in again:
             result.arrived, result.replied, result.dropped_by, result.wrong_source = False, False, "", ""
-        self._try(again, _RETRY_TIMEOUT_SECONDS, lambda _: None)
+        self._send_and_watch(again, _RETRY_TIMEOUT_SECONDS, lambda _: None)
         return results
 
     def repeat(self, probe: Probe, count: int) -> list[ProbeResult]:
         """Send copies of one probe at once."""
         results = [ProbeResult(probe) for _ in range(count)]
-        self._try(results, _TIMEOUT_SECONDS, lambda _: None)
+        self._send_and_watch(results, _TIMEOUT_SECONDS, lambda _: None)
         return results
 
     # --- send ---
 
-    def _try(self, results: Sequence[ProbeResult], timeout: float, progress: Callable[[int], None]) -> None:
-        self._read(0)  # packets of earlier probes: ignore them
+    def _send_and_watch(
+        self, results: Sequence[ProbeResult], timeout: float, progress: Callable[[int], None]
+    ) -> None:
+        self._read(0)  # discard packets of earlier probes
         self._results, self._open_numbers = {}, set()
         for at in range(0, len(results), _BATCH):
             batch = results[at : at + _BATCH]
@@ -101,9 +103,7 @@ class ProbeRunner:
         first = [(at, step) for at, result in enumerate(batch, start=1) if (step := result.probe.first)]
         for at, step in first:
             for packet in step.build(self._number + at):
-                with suppress(
-                    OSError
-                ):  # a firewall of the host may refuse it; the probe's own result shows that
+                with suppress(OSError):  # a host firewall may refuse it; the probe's result shows that
                     self._sockets.send(step.source, step.to, packet)
         if first:
             time.sleep(_SETTLE_SECONDS)
@@ -123,38 +123,38 @@ class ProbeRunner:
     # --- watch ---
 
     def _read(self, seconds: float) -> bool:
-        """Read everything that is there; return whether any of it belongs to a probe."""
-        found = False
+        """Read all waiting packets; return whether any of them belongs to a probe."""
+        has_probe = False
         while ready := self._sockets.poll.poll(seconds):
             seconds = 0
             for descriptor, _ in ready:
                 if descriptor == self._sockets.drop_log.socket.fileno():
-                    found |= self._read_drop_log()
+                    has_probe |= self._read_drop_log()
                 else:
-                    found |= self._read_watcher(*self._sockets.watchers[descriptor])
-        return found
+                    has_probe |= self._read_watcher(*self._sockets.watchers[descriptor])
+        return has_probe
 
     def _read_drop_log(self) -> bool:
-        found = False
+        has_probe = False
         for logged in self._sockets.drop_log.read():
             number, result, is_reply = self._find(logged.payload, logged.ethertype)
             if result and not (is_reply and result.probe.awaits_reply):
                 result.dropped_by = logged.prefix.removeprefix(LOG_PREFIX).strip()
-                found = True
+                has_probe = True
                 self._settle(number, result)
-        return found
+        return has_probe
 
     def _find(self, data: bytes, kind: int) -> tuple[int, ProbeResult | None, bool]:
         seen = packets.recognise(data, kind)
         return (seen.number, self._results.get(seen.number), seen.answer) if seen else (0, None, False)
 
     def _read_watcher(self, watcher: socket.socket, names: frozenset[str]) -> bool:
-        found = False
+        has_probe = False
         while True:
             try:
                 data, address = watcher.recvfrom(2048)
             except BlockingIOError:
-                return found
+                return has_probe
             kind = packets.IPV4
             if watcher.family == socket.AF_PACKET:
                 if address[2] == socket.PACKET_OUTGOING:
@@ -163,7 +163,7 @@ class ProbeRunner:
                 if address[2] == socket.PACKET_OTHERHOST:
                     self._note_leak(data, kind, names)
                     continue
-            found |= self._note(data, kind, names)
+            has_probe |= self._note(data, kind, names)
 
     def _note_leak(self, data: bytes, kind: int, names: frozenset[str]) -> None:
         """Note a node that received a frame for another MAC: root in its namespace could read it."""

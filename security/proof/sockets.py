@@ -1,4 +1,4 @@
-"""The sockets of a proof in every namespace: some send packets, some frames, some watch what arrives."""
+"""The sockets of a proof in every namespace: senders of packets and frames, and watchers that receive them."""
 
 from __future__ import annotations
 
@@ -74,15 +74,15 @@ class ProofSockets:
             self.frame_senders[bridge.name] = self._tap(bridge.name)
             self._watch(self.frame_senders[bridge.name], [HOST_BY_FRAME])
 
-    def _register(self, made: socket.socket) -> socket.socket:
-        self._stack.callback(made.close)
-        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-        return made
+    def _register(self, opened: socket.socket) -> socket.socket:
+        self._stack.callback(opened.close)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        return opened
 
     def _raw_socket(self) -> socket.socket:
-        made = self._register(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        return made
+        sender = self._register(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        return sender
 
     def _tap(self, interface: str) -> socket.socket:
         tap = self._register(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL)))

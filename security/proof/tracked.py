@@ -1,4 +1,4 @@
-"""Tracked connections of the host (conntrack(8)): count those of a source, delete some."""
+"""List, count and delete the host's tracked connections (conntrack(8))."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lab.conntrack import Connection, connections
 _CLOSED = ("TIME_WAIT", "CLOSE")  # not counted by a limit (nf_conncount.c, already_closed)
 
 
-def open_by_source(known: Iterable[Connection]) -> Counter[str]:
+def count_open_by_source(tracked: Iterable[Connection]) -> Counter[str]:
     """Count connections as a limit does, by the address that opened them."""
-    return Counter(each.original.source for each in known if each.state not in _CLOSED)
+    return Counter(connection.original.source for connection in tracked if connection.state not in _CLOSED)
 
 
-def tracked() -> list[Connection]:
+def list_connections() -> list[Connection]:
     """Return all connections of this network namespace; needs root."""
-    shown = subprocess.run(["conntrack", "-L"], capture_output=True, text=True, check=True).stdout
-    return list(connections(shown.splitlines()))
+    output = subprocess.run(["conntrack", "-L"], capture_output=True, text=True, check=True).stdout
+    return list(connections(output.splitlines()))
 
 
-def forget(protocol: str, source: str, destination: str) -> None:
+def delete_connections(protocol: str, source: str, destination: str) -> None:
     """Delete the connections that a source opened to one destination, if any."""
     command = ["conntrack", "-D", "-p", protocol, "-s", source, "-d", destination]
     subprocess.run(command, capture_output=True, check=False)

@@ -20,9 +20,9 @@ load helpers
 @test "it answers on loopback to loopback names alone, refuses a taken port, and leaves nothing" {
   sandboxed '
     bring_up
-    fails_with 1 "it does not run" monitoring/dashboard.sh status
+    fails_with 1 "the dashboard is not running" monitoring/dashboard.sh status
     monitoring/dashboard.sh up; monitoring/dashboard.sh status
-    fails_with 1 "it runs already" monitoring/dashboard.sh up
+    fails_with 1 "the dashboard is already running" monitoring/dashboard.sh up
     code() { curl -s -o /dev/null -w "%{http_code}" "$@"; }
     [[ $(code http://127.0.0.1:8050/) == 200 && $(code http://localhost:8050/) == 200 ]]
     [[ $(code -H "Host: evil.example:8050" http://127.0.0.1:8050/) == 403 ]]

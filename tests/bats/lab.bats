@@ -24,7 +24,7 @@ load helpers
   succeeds
   says "-A CNET-PUBLISH "
   says "ok    api-gateway GET /health"
-  says "What was seen to pass"
+  says "Flows that passed"
 }
 
 @test "the proof leaves no counted drops and no connections of its own behind" {

@@ -210,7 +210,7 @@ def test_the_kernels_own_rules_of_nft_and_iptables_are_read() -> None:
         (77, "10.0.0.30", 77),
         (78, "10.0.0.30", 78),
     ]
-    assert lines[0] == "rules that lead, or may lead, into the lab, but not one port to one port: 3"
+    assert lines[0] == "rules that forward, or may forward, into the lab, but not one port to one port: 3"
     assert lines[1] == "-A PREROUTING -p tcp -m tcp --dport 8000:8010 -j DNAT --to-destination 10.0.0.20"
     assert all(line.startswith("nft rule ip mine pre handle ") for line in lines[2:])
 
@@ -220,7 +220,7 @@ def test_a_table_that_iptables_save_does_not_print_is_named() -> None:
     assert [one["host_port"] for one in published] == [77]
     assert (
         lines[1]
-        == "table nat holds rules of nft, so iptables-save does not print it; see nft list table ip nat"
+        == "table nat has rules made with nft, so iptables-save does not print it; see nft list table ip nat"
     )
 
 

@@ -25,14 +25,14 @@ from monitoring.health.checks import (
     UP,
     Check,
     Target,
-    ask_http,
-    ask_postgres,
-    ask_ready,
-    ask_redis,
-    ask_shop,
-    ask_tcp,
     check,
     check_all,
+    probe_http,
+    probe_postgres,
+    probe_ready,
+    probe_redis,
+    probe_shop,
+    probe_tcp,
 )
 from monitoring.health.history import COLUMNS, History, row_of
 from monitoring.health.log import duration, length, on_one_clock, read, spans
@@ -64,17 +64,17 @@ def server(answer: bytes | None, *then: bytes, pause: float = 0.0) -> Iterator[i
 @pytest.mark.parametrize(
     ("ask", "answer", "why"),
     [
-        (ask_http, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
-        (ask_http, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "/health answered 503"),
-        (ask_http, b"rubbish\r\n\r\n", "rubbish"),
-        (ask_redis, b"+PONG\r\n", ""),
-        (ask_redis, b"-NOAUTH Authentication required.\r\n", ""),
-        (ask_redis, b"-LOADING Redis is loading\r\n", "-LOADING Redis is loading"),
-        (ask_redis, b"", "it closed the connection"),
-        (ask_postgres, b"N", ""),
-        (ask_postgres, b"S", ""),
-        (ask_postgres, b"", "it closed the connection"),
-        (ask_http, None, "no answer in time"),
+        (probe_http, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
+        (probe_http, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "/health answered 503"),
+        (probe_http, b"rubbish\r\n\r\n", "rubbish"),
+        (probe_redis, b"+PONG\r\n", ""),
+        (probe_redis, b"-NOAUTH Authentication required.\r\n", ""),
+        (probe_redis, b"-LOADING Redis is loading\r\n", "-LOADING Redis is loading"),
+        (probe_redis, b"", "it closed the connection"),
+        (probe_postgres, b"N", ""),
+        (probe_postgres, b"S", ""),
+        (probe_postgres, b"", "it closed the connection"),
+        (probe_http, None, "no answer in time"),
     ],
 )
 def test_a_service_is_well_when_it_answers_as_it_should(ask: object, answer: bytes | None, why: str) -> None:
@@ -105,13 +105,13 @@ def test_a_service_that_lacks_something_is_degraded_and_says_what(
 ) -> None:
     answer = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     with server(answer) as port:
-        found = check(Target("x", "127.0.0.1", port, lambda *_: None, ask_ready))
+        found = check(Target("x", "127.0.0.1", port, lambda *_: None, probe_ready))
     assert (found.state, found.why, found.up) == (state, why, True)
 
 
 def test_a_service_that_never_says_whether_it_is_ready_is_degraded_at_the_same_deadline() -> None:
     with server(None) as port:
-        found = check(Target("x", "127.0.0.1", port, lambda *_: None, ask_ready), timeout=0.3)
+        found = check(Target("x", "127.0.0.1", port, lambda *_: None, probe_ready), timeout=0.3)
     assert (found.state, found.why) == (DEGRADED, "/ready: no answer in time")
 
 
@@ -126,21 +126,21 @@ def test_a_service_that_never_says_whether_it_is_ready_is_degraded_at_the_same_d
 def test_the_shop_is_open_when_it_shows_its_catalogue(status: int, body: str, why: str) -> None:
     answer = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     with server(answer) as port:
-        found = check(Target("the shop", "127.0.0.1", port, ask_shop))
+        found = check(Target("the shop", "127.0.0.1", port, probe_shop))
     assert (found.state, found.why) == (DOWN if why else UP, why)
 
 
 def test_nobody_there_is_down_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert check(Target("x", "127.0.0.1", port, ask_tcp)).why == "connection refused"
+    assert check(Target("x", "127.0.0.1", port, probe_tcp)).why == "connection refused"
 
 
 def test_one_that_hangs_delays_no_other() -> None:
     with server(None) as slow, server(b"+PONG\r\n") as quick:
         targets = [
-            Target("slow", "127.0.0.1", slow, ask_redis),
-            Target("quick", "127.0.0.1", quick, ask_redis),
+            Target("slow", "127.0.0.1", slow, probe_redis),
+            Target("quick", "127.0.0.1", quick, probe_redis),
         ]
         hung, answered = check_all(targets, timeout=0.4)
     assert (hung.up, answered.up) == (False, True)
@@ -153,21 +153,21 @@ OK = b"HTTP/1.1 200 OK\r\n"
 @pytest.mark.parametrize(
     ("ask", "begin", "then", "pause", "why"),
     [
-        (ask_http, OK + b"X-Slow: ", b"a", 0.1, "no answer in time"),
-        (ask_http, b"", b"H", 0.1, "no answer in time"),
-        (ask_http, OK + b"Content-Length: 99\r\n\r\n", b"a", 0.1, "no answer in time"),
-        (ask_http, OK + b"\r\n", b"a" * 4096, 0.0, "longer than 64 KiB"),
+        (probe_http, OK + b"X-Slow: ", b"a", 0.1, "no answer in time"),
+        (probe_http, b"", b"H", 0.1, "no answer in time"),
+        (probe_http, OK + b"Content-Length: 99\r\n\r\n", b"a", 0.1, "no answer in time"),
+        (probe_http, OK + b"\r\n", b"a" * 4096, 0.0, "longer than 64 KiB"),
         (
-            ask_http,
+            probe_http,
             OK + b"Transfer-Encoding: chunked\r\n\r\n",
             b"1\r\na\r\n" * 700,
             0.0,
             "longer than 64 KiB",
         ),
-        (ask_http, OK, b"X-Many: a\r\n" * 200, 0.0, "got more than 100 headers"),
-        (ask_http, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 700, 0.0, "longer than 64 KiB"),
-        (ask_redis, b"", b"+", 0.1, "no answer in time"),
-        (ask_redis, b"", b"+" * 4096, 0.0, "longer than 64 KiB"),
+        (probe_http, OK, b"X-Many: a\r\n" * 200, 0.0, "got more than 100 headers"),
+        (probe_http, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 700, 0.0, "longer than 64 KiB"),
+        (probe_redis, b"", b"+", 0.1, "no answer in time"),
+        (probe_redis, b"", b"+" * 4096, 0.0, "longer than 64 KiB"),
     ],
 )
 def test_an_answer_without_an_end_is_given_up_at_one_deadline_or_limit(
@@ -176,7 +176,7 @@ def test_an_answer_without_an_end_is_given_up_at_one_deadline_or_limit(
     with server(begin, then, pause=pause) as slow, server(b"+PONG\r\n") as quick:
         targets = [
             Target("slow", "127.0.0.1", slow, ask),  # type: ignore[arg-type] # one of the askers
-            Target("quick", "127.0.0.1", quick, ask_redis),
+            Target("quick", "127.0.0.1", quick, probe_redis),
         ]
         began = time.monotonic()
         hung, answered = check_all(targets, timeout=1.0)
@@ -199,7 +199,7 @@ def test_whatever_goes_wrong_with_one_is_told_of_it_alone() -> None:
         raise RuntimeError("unforeseen")
 
     with server(b"+PONG\r\n") as port:
-        wanted = [Target("odd", "127.0.0.1", 1, fail), Target("quick", "127.0.0.1", port, ask_redis)]
+        wanted = [Target("odd", "127.0.0.1", 1, fail), Target("quick", "127.0.0.1", port, probe_redis)]
         odd, answered = check_all(wanted, timeout=0.5)
     assert (odd.up, odd.why, answered.up) == (False, "unforeseen", True)
 
@@ -271,7 +271,7 @@ def test_a_clock_that_was_set_back_is_named_and_no_time_is_negative(tmp_path: Pa
         "The clock was set back by at least 59 min 50 s: the check after 2026-01-01 01:00:00 UTC" in written
     )
     assert "did not answer from 2026-01-01 01:00:00 UTC for an unknown time (no answer in time)" in written
-    assert "1 service was asked 3 times in 10 s" in written
+    assert "1 service was checked 3 times in 10 s" in written
     assert "-3" not in written
 
 
@@ -296,7 +296,7 @@ def test_a_time_without_checks_is_named_and_belongs_to_no_outage(tmp_path: Path)
     written = reported(log_of(tmp_path, *lines), tmp_path)
     assert "No check was recorded for 8 h, from 2026-01-01 00:00:40 UTC to 2026-01-01 08:00:40 UTC" in written
     assert "from 2026-01-01 00:00:40 UTC for at least 10 s (refused)" in written
-    assert "1 service was asked 6 times in 40 s" in written
+    assert "1 service was checked 6 times in 40 s" in written
 
 
 def test_a_negative_number_of_rounds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,7 +368,7 @@ def test_a_log_goes_on_after_a_half_line_and_no_other_file_is_added_to(tmp_path:
 
 def test_what_a_service_says_takes_one_line_of_the_log() -> None:
     with server(b"-no\nline\x1b[2J") as port:
-        found = check(Target("x", "127.0.0.1", port, ask_redis))
+        found = check(Target("x", "127.0.0.1", port, probe_redis))
     assert "\n" not in "".join(map(str, row_of(found)))
 
 
@@ -438,5 +438,5 @@ def test_one_check_of_one_service_is_said_in_the_singular_and_no_reason_leaves_n
     tmp_path: Path,
 ) -> None:
     written = reported(log_of(tmp_path, row(0, "a", up=False), ""), tmp_path)
-    assert "1 service was asked once; 0.00 % of the answers" in written
+    assert "1 service was checked once; 0.00 % of the checks" in written
     assert "()" not in written

@@ -8,7 +8,7 @@ from lab.terminal import Console
 from security.policy.table import load
 from security.proof.probe import ProbeResult
 from security.proof.proof import Difference, Proof
-from security.proof.report import grouped, print_proof
+from security.proof.report import group_differences, print_proof
 
 ARRIVED = "the rule that should drop it is missing, or packets do not reach it"
 
@@ -26,7 +26,7 @@ def proof_of(results: tuple[ProbeResult, ...] = (), differences: tuple[Differenc
 
 def test_a_few_differences_are_said_one_by_one() -> None:
     few = [Difference(f"flow {number}", "must be dropped by default; it was lost") for number in range(10)]
-    assert list(grouped(few)) == [f"{each.flow}: {each.why}" for each in few]
+    assert list(group_differences(few)) == [f"{each.flow}: {each.why}" for each in few]
 
 
 def test_many_differences_are_said_by_kind_with_the_first_and_the_count() -> None:
@@ -34,12 +34,12 @@ def test_many_differences_are_said_by_kind_with_the_first_and_the_count() -> Non
         Difference(f"flow {n}", f"must be dropped by default; it arrived: {ARRIVED}") for n in range(1100)
     ]
     many.insert(7, Difference("a burst", "gateway allows at most 20; 60 passed"))
-    assert list(grouped(many)) == [
+    assert list(group_differences(many)) == [
         f"flow 0: must be dropped by default; it arrived: {ARRIVED} (1099 more like it)",
         "a burst: gateway allows at most 20; 60 passed",
     ]
     lines = printed(proof_of(differences=tuple(many)), 200)
-    assert "  they may have one cause: sudo make status shows what differs" in lines
+    assert "  they may have one cause: sudo make status lists the differences from the tables" in lines
 
 
 def test_where_the_matrix_has_no_room_there_are_lines_and_no_word_is_broken() -> None:
@@ -47,4 +47,4 @@ def test_where_the_matrix_has_no_room_there_are_lines_and_no_word_is_broken() ->
     assert "service-registry   host   world" in wide[2]
     assert narrow[2].split() == ["from", "to", "ports"]
     assert max(map(len, narrow[:-1])) <= 80
-    assert any(line.startswith(" service-registry   nobody") for line in narrow)
+    assert any(line.startswith(" service-registry   none") for line in narrow)
