@@ -48,7 +48,7 @@ guards_in_the_way() { # STATE
   [[ -n $needed ]] || return 0
   for interface in $(state_words "$1" not-forwarding); do
     [[ $DIFFERENCES != *"surplus  "*"\"cnet: $interface did not forward before up: drop"* ]] ||
-      echo "${YELLOW}surplus${PLAIN}  $interface drops packets that others route through it, because it did not forward" \
+      echo "${YELLOW}surplus${PLAIN}  $interface drops packets that others route through it: it did not forward" \
         "before up: $needed; sudo make network"
   done
 }
