@@ -3,7 +3,7 @@
 python -m docker.diff --lab PID --namespaces NAME,... --project NAME [--json] [--markdown FILE --pdf FILE]
 
 PID is the first process of the sandbox in which the lab runs. Only reads; needs root. Exits with 1 if there is
-nothing to compare, or names a line that is not explained.
+nothing to compare, or if a line is not explained.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lab.terminal import Console
 
 TITLE = "The same, two ways: the lab's network and Docker's"
 COLOURS = dict(zip(RELATIONS, ("green", "green", "yellow", "yellow", "cyan", "red"), strict=True))
-MANY = 4  # kinds of lines; of more, a few are shown and the rest counted
+MAX_KINDS = 4  # of lines; of more kinds, three are shown and the others counted
 
 _HOW_TO_READ = (
     "Names and addresses are replaced by what they are (BRIDGE, NETWORK, GATEWAY, NODE), so that lines that do the "
@@ -57,9 +57,9 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def shown_lines(lines: Mapping[str, int]) -> list[str]:
-    """Return one side's kinds of lines with their counts; of many kinds, the first and a sum."""
+    """Return one side's kinds of lines with their counts; of many kinds, the first few and the number of the others."""
     kinds = sorted(lines.items(), key=lambda item: item[0])
-    shown = kinds if len(kinds) <= MANY else kinds[: MANY - 1]
+    shown = kinds if len(kinds) <= MAX_KINDS else kinds[: MAX_KINDS - 1]
     texts = [f"{line}  x{count}" if count > 1 else line for line, count in shown]
     if rest := kinds[len(shown) :]:
         texts.append(f"and {sum(count for _, count in rest)} more of {len(rest)} other kinds")

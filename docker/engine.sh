@@ -5,7 +5,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 
 # Programs with an image of service.Dockerfile; nginx has its own.
-# shellcheck disable=SC2034 # used by those who source this
+# shellcheck disable=SC2034 # used by the scripts that source this
 PROGRAMS=(service-registry product-service order-service api-gateway)
 PROJECT=${COMPOSE_PROJECT_NAME:-cnet}
 SECRETS=${SECRETS:-$ROOT/docker/secrets}
@@ -22,7 +22,7 @@ need_compose() {
   docker compose version &>/dev/null || die "docker has no compose plugin; see https://docs.docker.com/compose/install/"
 }
 
-# Where the engine's bridges are: this network namespace, or the one that an engine has to itself (DOCKER_NETNS).
+# Run a command in the network namespace of the engine's bridges: this one, or the engine's own (DOCKER_NETNS).
 engine_host() { ${DOCKER_NETNS:+nsenter --net="/run/netns/$DOCKER_NETNS" --} "$@"; }
 
 compose() { docker compose --project-name "$PROJECT" --file "$ROOT/docker/compose.yml" "$@"; }

@@ -139,8 +139,8 @@ class Host:
                 yield f"inside address NODE/{address.network.prefixlen}"
         for route in one.json("ip", "-j", "route", "show", "default"):
             yield f"inside route default via {self.names.word(route['gateway'])}"
-        for asked in one.name_servers():
-            yield f"inside names are asked of {self.names.word(asked)}"
+        for server in one.name_servers():
+            yield f"inside name server {self.names.word(server)}"
         saved = live_ruleset(one.enter)
         yield from (f"inside rule {self.names.rule(rule)}" for rule in saved.rules)
         yield from (f"inside rule not read: {unread.text}" for unread in saved.unread)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The images of the lab's own services: multi-stage, without root, without what a running service does not need.
+# Build the images of the lab's own services: multi-stage, non-root, without build tools.
 #
 #   services/NAME, services/common, docker/service.Dockerfile -> cnet/NAME:1
 #   services/nginx, docker/nginx.Dockerfile -> cnet/nginx:1
@@ -45,9 +45,9 @@ PYTHON
 
 # Show the builder's output only when it fails.
 docker_build() { # ARGUMENTS...
-  local said
+  local output
   echo_command docker build "$@"
-  said=$(docker build --quiet "$@" 2>&1) || die "docker build: $(tail -5 <<<"$said")"
+  output=$(docker build --quiet "$@" 2>&1) || die "docker build: $(tail -5 <<<"$output")"
 }
 
 build() { # PROGRAM

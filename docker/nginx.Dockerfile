@@ -5,7 +5,7 @@ FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="cnet/nginx" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.description="the way in of the container networking lab" \
+      org.opencontainers.image.description="the entry point of the container networking lab" \
       cnet.program="nginx"
 COPY nginx.conf.in start.sh /srv/
 RUN install -d -o 10001 -g 10001 -m 700 /state

@@ -74,7 +74,7 @@ class Names:
         return "PREFIX" if option in _PREFIXES else self.word(word)
 
     def concerns(self, rule: Rule) -> bool:
-        """Tell whether a rule is the lab's, or Docker's and only about these networks."""
+        """Return whether a rule is the lab's, or Docker's and only about these networks."""
         if is_ours(rule):
             return True
         named = [word for flag, word in zip(rule.matches, rule.matches[1:], strict=False) if flag in _WHERE]
@@ -88,7 +88,7 @@ class Names:
 
 
 def _port(word: str) -> str:
-    return "PORT" if word.isdigit() else word  # a range is another thing
+    return "PORT" if word.isdigit() else word  # a range stays unchanged
 
 
 def _is_address(word: str) -> bool:

@@ -27,7 +27,7 @@ class Purpose:
     at_odds: bool = False
 
     def serves(self, line: str) -> bool:
-        """Tell whether a normalised line has this purpose."""
+        """Return whether a normalised line has this purpose."""
         return any(re.fullmatch(pattern, line) for pattern in self.lines)
 
 
@@ -49,7 +49,7 @@ def purposes() -> list[Purpose]:
 
 @dataclass(frozen=True)
 class Row:
-    """A purpose with the lines on either side: each with how often it is there."""
+    """A purpose with the lines on either side, and the number of times each occurs."""
 
     purpose: Purpose
     lab: Mapping[str, int]

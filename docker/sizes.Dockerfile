@@ -1,4 +1,4 @@
-# The images one would build before thinking of their size, one step at a time; docker/sizes.sh measures them. The last step
+# A service's image without optimisations, then with one more in each step; docker/sizes.sh measures them. The last step
 # is service.Dockerfile. The build context is the folder services/.
 ARG BASE_IMAGE=python:3.11-slim
 
@@ -9,21 +9,21 @@ COPY . /src
 RUN python -m pip install --find-links /src/wheels /src/common \
       $(for file in /src/*/requirements.txt; do echo "-r $file"; done)
 
-# Only what this service needs.
+# Only this service's folder and packages.
 FROM ${BASE_IMAGE} AS own
 ARG NAME PIP_NO_INDEX
 COPY ${NAME} /srv
 COPY wheel[s] common /common/
 RUN python -m pip install --find-links /common -r /srv/requirements.txt /common
 
-# pip keeps no copy of what it fetched.
+# pip keeps no copy of its downloads.
 FROM ${BASE_IMAGE} AS no-cache
 ARG NAME PIP_NO_INDEX
 COPY ${NAME} /srv
 COPY wheel[s] common /common/
 RUN python -m pip install --no-cache-dir --find-links /common -r /srv/requirements.txt /common
 
-# What installs stays behind in a stage of its own.
+# Install in a separate stage: pip and its files are not in the image.
 FROM ${BASE_IMAGE} AS build
 ARG NAME PIP_NO_INDEX
 COPY ${NAME}/requirements.txt wheel[s] /wheels/

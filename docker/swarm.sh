@@ -6,7 +6,7 @@
 #   +- 192.0.2.1 ----------------------+                     +- 192.0.2.2 ---------------------+
 #
 #   docker/swarm.sh up       engines, swarm, images (from the engine that answers), docker/stack.yml
-#   docker/swarm.sh down     remove all of it; the machine's own engine keeps what it has
+#   docker/swarm.sh down     remove all of it; the machine's own engine is not changed
 #   docker/swarm.sh status   nodes and tasks; 1 if one is missing
 #   docker/swarm.sh verify   cross-node traffic, a rolling update, a node cut off and restored
 #   docker/swarm.sh on NODE COMMAND...   docker COMMAND at node 1 or 2
@@ -33,7 +33,7 @@ make_wire() {
   done
 }
 
-# Swarm knows nodes by their host name, so each engine has its own; and its own folder for all that it writes.
+# Swarm identifies nodes by their host name, so each engine has its own host name, and its own data folder.
 start_engine() { # NODE
   local home=$DATA/$1 name
   ! answers "$1" || return 0
@@ -126,7 +126,7 @@ case ${1:-help} in
   up | down | status) "$1" ;;
   verify) exec "$ROOT/docker/swarm_verify.sh" all ;;
   on)
-    [[ ${2:-} == [12] && $# -gt 2 ]] || bad_usage "on needs a node, 1 or 2, and a command of docker's"
+    [[ ${2:-} == [12] && $# -gt 2 ]] || bad_usage "on needs a node, 1 or 2, and a docker command"
     need_engine_at "$2" && "$@"
     ;;
   help) print_help ;;

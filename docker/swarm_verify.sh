@@ -14,7 +14,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/swarm_nodes.sh"
 # shellcheck source=scripts/lib/checks.sh
 source "$ROOT/scripts/lib/checks.sh"
 
-GETS=30 ORDERS=3 # a second: the test is about lost requests, not about speed
+GETS=30 ORDERS=3 # a second: the test counts lost requests and does not measure speed
 LOAD=            # its pid
 REPORTS=${REPORTS:-$ROOT/reports}
 WORK=$(mktemp -d)
@@ -35,14 +35,14 @@ end_load() {
 }
 pause() { read -rt "$1" <> <(:) || :; } # SECONDS
 
-# The load's requests from a moment on: KIND TIME STATUS, a line each.
+# Print the load's requests since a time: KIND TIME STATUS, one per line.
 answers_since() { # BAD|GOOD [SECONDS_SINCE_1970]
   awk -F, -v wanted="$1" -v since="${2:-0}" \
     'NR > 1 && $2 > since && (($4 == 200 || $4 == 201) == (wanted == "GOOD")) { print $1, $2, $4 }' "$ANSWERS"
 }
 count_answers() { answers_since "$@" | wc -l; }
 
-# The containers of a service at a node; instances are known by these ids.
+# Print the ids of a service's containers at a node; an instance is named after its container's id.
 instances_at() { # NODE SERVICE
   on "$1" ps --quiet --filter "label=com.docker.swarm.service.name=${STACK}_$2" | sort
 }

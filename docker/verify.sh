@@ -4,7 +4,7 @@
 #   docker/verify.sh all          all of the following (the default)
 #   docker/verify.sh services     every endpoint through the published ports; an order read back from PostgreSQL
 #   docker/verify.sh isolation    which service reaches which, tried from each container's network namespace
-#   docker/verify.sh containers   no root, no capability, nothing writable, no build tools, limits that bite
+#   docker/verify.sh containers   no root, no capability, nothing writable, no build tools, limits that are enforced
 #   docker/verify.sh help
 #
 # Exit 1 when anything failed.
@@ -24,7 +24,7 @@ read_order() { # ID
     "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
 }
 
-# Run a command in a container's network namespace; the image needs no tool for it.
+# Run the host's command in a container's network namespace, because images have few tools.
 inside() { # CONTAINER COMMAND...
   nsenter --target "$(pid_of "$1")" --net -- "${@:2}"
 }
@@ -120,7 +120,7 @@ verify_container() { # SERVICE
   check "$1: memory limit $limit" "$1: memory limit $limit" test "$limit" == $((256 * 1024 * 1024))
 }
 
-# A loop that asks for a whole core for two seconds gets half of one.
+# A busy loop of two seconds gets half a core.
 verify_cpu_limit() {
   local share
   share=$(docker exec "$(container_of product-service)" python -c 'import time

@@ -1,4 +1,4 @@
-"""The API gateway: the way to the product and order services."""
+"""The API gateway: forwards requests to the product and order services."""
 
 import os
 import uuid
@@ -45,7 +45,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         "order-service": lambda: orders.ask("GET", "/health", {}).status == OK,
     }
     instance = settings.get("INSTANCE_ID", "api-gateway")
-    app = create_service_app("api-gateway", instance, "The way to the product and order services.", checks)
+    app = create_service_app("api-gateway", instance, "Forwards requests to products and orders.", checks)
     for upstream, urls in ((products, "PRODUCT_SERVICE_URLS"), (orders, "ORDER_SERVICE")):
         find_instances(upstream, settings, settings.get(urls, ""))
     add_products(app, products)
@@ -54,7 +54,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
 
 
 def add_products(app: DescribedApp, products: Upstream) -> None:
-    """Serve the catalogue. Answers are passed on as they are: reading them would cost as much as the rest."""
+    """Serve the catalogue. Answers are forwarded unchanged: parsing them would double the cost of a request."""
 
     @app.get("/api/products", summary="The catalogue", responses=LIST_PRODUCTS)
     def list_products() -> Response:
@@ -66,13 +66,13 @@ def add_products(app: DescribedApp, products: Upstream) -> None:
 
 
 def add_orders(app: DescribedApp, orders: Upstream) -> None:
-    """Serve orders; a new one is checked here and sent on as it came."""
+    """Serve orders. A new order is validated here and forwarded unchanged."""
 
     @app.post("/api/orders", summary="Order, exactly once for each Idempotency-Key", responses=CREATE)
     def create_order(header: OrderHeader, body: NewOrder) -> Response:
         headers = request_headers() | {
             "Content-Type": request.headers.get("Content-Type", ""),
-            # A key of the gateway makes its own retry safe if the client has none.
+            # Without a key from the client, the gateway adds one, so that its own retry is safe.
             "Idempotency-Key": header.key or f"gateway-{uuid.uuid4()}",
         }
         return pass_on(orders.ask("POST", "/orders", headers, request.get_data()))
@@ -94,7 +94,7 @@ def find_instances(upstream: Upstream, settings: Mapping[str, str], urls: str) -
 
 
 def request_headers() -> dict[str, str]:
-    """Return the headers for an upstream: the request's id, and none that the client chose."""
+    """Return the headers for an upstream: only the request's id; the client's headers are not forwarded."""
     return {"X-Request-ID": g.request_id}
 
 

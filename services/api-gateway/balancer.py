@@ -13,7 +13,7 @@ class Balancer:
     """Chooses the next of the given instances."""
 
     def choose(self, instances: Sequence[Instance], tried: Collection[Instance] = ()) -> Instance | None:
-        """Return the next instance, if possible one that was not tried; None if there are none.
+        """Return the next instance, preferably one that was not tried; None if there are none.
 
         If none is healthy, choose among all (panic mode): the health checks may be wrong.
         """

@@ -19,7 +19,7 @@ class RetryBudget:
     def note_request(self) -> None:
         """Add the share of a request."""
         self._refill()
-        # Requests may fill the bucket above the limit for time, to at most that of ten seconds with 1000 requests each.
+        # Requests may fill the bucket further than time does: up to ten seconds of 1000 requests a second.
         self._left = min(self._left + SHARE, SHARE * 1000 * SECONDS)
 
     def take(self) -> bool:

@@ -30,7 +30,7 @@ class BoundedSocket(gevent.socket.socket):
         return part
 
     def sendall(self, data: Any, flags: int = 0) -> Any:
-        """Send all data; first without asking for the kernel's buffer size, as gevent does, because it mostly fits."""
+        """Send all data. It usually fits into one send(2), without reading the buffer size as gevent does."""
         sent = self.send(data, flags)
         if sent < len(data):
             super().sendall(memoryview(data)[sent:], flags)

@@ -26,7 +26,7 @@ ATTEMPTS = Counter(
     "upstream_attempts_total", "Requests sent to an instance", ["upstream", "instance", "outcome"]
 )
 CHANGES = Counter(
-    "upstream_rotation_changes_total", "Times an instance left rotation or came back", ["instance", "change"]
+    "upstream_rotation_changes_total", "Times an instance left or entered rotation", ["instance", "change"]
 )
 
 log = logging.getLogger("service")
@@ -62,7 +62,7 @@ def is_json(body: bytes) -> bool:
 
 
 class Instance:
-    """Leaves rotation when it fails; returns with a growing share when a check gets an answer.
+    """An instance. It leaves rotation after a failure; when a check succeeds it returns with a growing share.
 
     `credit` belongs to the balancer. Times are seconds of the clock.
     """
@@ -94,11 +94,11 @@ class Instance:
         return 1.0 if age >= 1 else max(SLOW_START_SHARE, age)
 
     def update_health(self, passing: bool, slow_start: bool = True) -> None:
-        """Set its health from the registry; with `slow_start` it returns with a small share."""
+        """Set its health from the registry; with `slow_start` begin with a small share."""
         was_healthy = self.healthy
         self.passing = passing
         if was_healthy and not passing:
-            self._report("out", "the registry says critical")
+            self._report("out", "critical in the registry")
         elif self.healthy and not was_healthy:
             self._return(slow_start)
 
@@ -145,7 +145,7 @@ class Instance:
                 received = self._client.request(method, path, body, headers)
                 answered = bytes(received.read())
         except RuntimeError as failure:  # the client was closed while this request waited for a connection
-            raise NoAnswerError("left rotation meanwhile") from failure
+            raise NoAnswerError("it left rotation during the request") from failure
         except Exception as failure:  # a peer may send anything
             reason = str(failure) or type(failure).__name__
             self.eject(reason)

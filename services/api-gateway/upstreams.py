@@ -1,4 +1,4 @@
-"""Upstream services: which instance is asked, for how long, and how many retries."""
+"""Upstream services: the choice of an instance, deadlines and retries."""
 
 import logging
 import time
@@ -55,9 +55,9 @@ class Upstream:
             return
         known = {instance.url: instance for instance in self.instances}
         self.instances = [self._keep_or_add(known.pop(item.url, None), item) for item in listed]
-        for gone in known.values():
-            log.info("%s at %s has left", gone.name, gone.url)
-            gevent.spawn_later(self._seconds, gone.close)  # after its last request
+        for removed in known.values():
+            log.info("%s at %s has left", removed.name, removed.url)
+            gevent.spawn_later(self._seconds, removed.close)  # after its last request
 
     def _keep_or_add(self, instance: Instance | None, item: Listed) -> Instance:
         slow_start = self._starts_slowly()
@@ -69,7 +69,7 @@ class Upstream:
         return instance
 
     def _starts_slowly(self) -> bool:
-        # In the first seconds every instance is new to this gateway, so that all begin with the same share.
+        # In the first seconds every instance is new to this gateway, so all begin with the same share.
         return self._clock() - self._began > SLOW_START_SECONDS
 
     def check_for_ever(self) -> None:
@@ -98,7 +98,7 @@ class Upstream:
         """Return the first good answer of several attempts, each on another instance while there are any.
 
         The request must be safe to repeat: a GET, or a POST with an Idempotency-Key. Without a good answer return
-        an instance's own 503 or raise UnavailableError: other answers are never passed on.
+        an instance's own 503 or raise UnavailableError; other answers are not forwarded.
         """
         deadline = self._clock() + self._seconds
         refusal: Answer | None = None
@@ -127,6 +127,6 @@ class Upstream:
             raise UnavailableError(f"The {self.name} is unavailable; try again")
         return refusal
 
-    def _report(self, instance: Instance, outcome: str, what: str) -> None:
+    def _report(self, instance: Instance, outcome: str, message: str) -> None:
         count(ATTEMPTS, self.name, instance.name, outcome)
-        log.warning("%s at %s %s", self.name, instance.url, what)
+        log.warning("%s at %s %s", self.name, instance.url, message)

@@ -20,9 +20,9 @@ log = logging.getLogger("service")
 
 CONNECTIONS = 8
 SECONDS = 1.9  # the deadline of a transaction with its retries; the gateway waits 3 s for an order
-REST_SECONDS = 0.5
+REST_SECONDS = 0.5  # no new connection for so long after a failure
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_LOCK = 20260101  # the same number in each worker, so that two do not make the tables at once
+SCHEMA_LOCK = 20260101  # the same number in each worker, so that only one creates the tables
 UNAVAILABLE = "The database is unavailable; try again"
 
 Result = TypeVar("Result")
@@ -83,8 +83,8 @@ class Database:
         """Return the result of `work` after its transaction is committed.
 
         A connection that breaks before the commit is replaced. If it breaks during the commit the outcome is
-        unknown: UnavailableError; a retry with the same Idempotency-Key gets the answer. Every failure but
-        RefusedError becomes UnavailableError, because PostgreSQL has more failures than a list could name.
+        unknown: UnavailableError; a retry with the same Idempotency-Key gets the answer. Every failure except
+        RefusedError becomes UnavailableError, because a list of PostgreSQL's errors would be incomplete.
         """
         set_deadline(SECONDS)
         try:
@@ -103,11 +103,11 @@ class Database:
             try:
                 return self._attempt(self._take(), work)
             except errors.UndefinedTable:  # a new database; not at each start, because it may be read-only
-                log.info("making the tables")
-                self._attempt(self._take(), make_schema)
+                log.info("creating the tables")
+                self._attempt(self._take(), create_tables)
             except BrokenError as failure:
                 log.warning("a database connection broke, trying a new one: %s", describe(failure))
-                self._forget_idle()
+                self._close_idle()
         return self._attempt(self._take(), work)
 
     def _attempt(self, connection: Connection, work: Callable[[Cursor], Result]) -> Result:
@@ -116,7 +116,7 @@ class Database:
                 result = work(cursor)
         except RefusedError:
             connection.rollback()
-            self._give_back(connection)
+            self._release(connection)
             raise
         except psycopg2.Error as failure:
             self._close(connection, failure)
@@ -132,13 +132,13 @@ class Database:
             raise UnavailableError(
                 "The outcome is unknown; try again with the same Idempotency-Key"
             ) from failure
-        self._give_back(connection)
+        self._release(connection)
         return result
 
     def _close(self, connection: Connection, failure: psycopg2.Error) -> None:
         """Close a connection on which a query failed; raise BrokenError if it broke, so that a new one is tried.
 
-        Close it in any case: a new connection has the settings that an administrator may have repaired.
+        Close it in any case, because a new connection reads settings that may have been repaired.
         """
         if isinstance(failure, LateError):
             self._rest_until = time.monotonic() + REST_SECONDS
@@ -152,13 +152,13 @@ class Database:
         except queue.Empty:
             return self._connect()
 
-    def _give_back(self, connection: Connection) -> None:
+    def _release(self, connection: Connection) -> None:
         try:
             self._idle.put_nowait(connection)
         except queue.Full:
             connection.close()
 
-    def _forget_idle(self) -> None:
+    def _close_idle(self) -> None:
         while True:
             try:
                 self._idle.get_nowait().close()
@@ -187,14 +187,14 @@ def is_alive(connection: Connection) -> bool:
     return True
 
 
-def make_schema(cursor: Cursor) -> None:
-    """Make the tables that are missing."""
+def create_tables(cursor: Cursor) -> None:
+    """Create the missing tables."""
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
     cursor.execute(SCHEMA.read_text())
 
 
 def describe(failure: BaseException) -> str:
-    """Return a failure in one line: its name, PostgreSQL's code where there is one, its first line."""
+    """Return a failure in one line: its type, PostgreSQL's code if there is one, its first line."""
     if isinstance(failure, BrokenError) and failure.__cause__:
         failure = failure.__cause__
     code = getattr(failure, "pgcode", None)

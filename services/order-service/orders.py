@@ -21,7 +21,7 @@ class ConflictError(RefusedError):
 
 
 def read_amount(price: float, quantity: int) -> Decimal:
-    """Return the amount in whole cents that a sum of `quantity` prices in binary floats stands for.
+    """Return a price in exact cents, allowing for the rounding errors of a sum of `quantity` binary floats.
 
     A browser adds 79.99 three times to 239.96999999999997. Each addition, and each price by itself, is off by
     at most half of the sum's last binary place (IEEE 754), which is far less than half a cent.
@@ -59,7 +59,7 @@ def create_order(database: Database, order: NewOrder, amount: Decimal, key: str)
 def claim_key(cursor: Cursor, key: str, request: str) -> int | None:
     """Store a new key and return None; return the order's id of a known key, raise ConflictError for another order.
 
-    Of two requests with one key the second waits here for the first's commit.
+    A second request with the same key waits here until the first commits.
     """
     cursor.execute(
         "INSERT INTO idempotency_keys (key, request) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, request)
@@ -82,7 +82,7 @@ def first_number(cursor: Cursor) -> int:
 
 
 def digest(values: dict[str, object]) -> str:
-    """Return a digest of an order's fields, which two orders share only if they are equal."""
+    """Return a digest of an order's fields; only equal orders have equal digests."""
     return hashlib.sha256(json.dumps(values, default=str, sort_keys=True).encode()).hexdigest()
 
 

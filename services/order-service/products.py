@@ -1,7 +1,7 @@
-"""Whether a product exists: asked of the product service, whose answers are cached for a while.
+"""Whether a product exists: requests to the product service, with a cache of the answers.
 
-A look-up has one deadline, all requests for one product share it, and only few may wait: orders for known products
-always find a free thread.
+A look-up has one deadline, all requests for one product share it, and only a few may wait, so that threads stay free
+for orders of known products.
 """
 
 import http.client
@@ -20,7 +20,7 @@ from cnet_service.fetch import Answer, NoAnswerError, fetch
 log = logging.getLogger("service")
 
 FOUND_SECONDS = 60.0
-MISSING_SECONDS = 5.0  # a new product is refused for at most so long
+MISSING_SECONDS = 5.0  # a new product is refused for at most this long
 RETRY_SECONDS = 5.0  # after a look-up without an answer
 SECONDS = 0.9  # the deadline of a look-up with all its tries; the gateway waits 3 s for an order
 TRY_SECONDS = 0.4
@@ -32,15 +32,15 @@ MAX_BYTES = 64 * 1024
 
 
 class Products:
-    """Asks the instances of the product service in turn and caches the answers.
+    """Looks products up at the instances of the product service, round-robin, and caches the answers.
 
-    Raises UnavailableError if a product is asked for the first time and no instance answers.
+    Raises UnavailableError if no instance answers and the product is not in the cache.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._instances: list[Listed] = []
-        self._resting: dict[str, float] = {}  # URLs without an answer, and until when others are asked first
+        self._resting: dict[str, float] = {}  # URLs that did not answer, and until when others come first
         self._found: dict[str, float] = {}  # products that exist, and until when that is cached
         self._missing: dict[str, float] = {}
         self._running: dict[str, Future[bool | None]] = {}
@@ -66,7 +66,7 @@ class Products:
         with self._lock:
             if product_id not in self._found:
                 raise UnavailableError("The product service is unavailable; try again")
-            # It existed. Keep that a little longer, so that not every order waits without an answer.
+            # It existed. Cache that a little longer, so that not every order waits for the deadline.
             remember(self._found, product_id, self._clock() + RETRY_SECONDS)
         return True
 
@@ -114,7 +114,7 @@ class Products:
                 failures.append(str(failure))
                 with self._lock:
                     self._resting[instance.url] = self._clock() + RETRY_SECONDS
-        log.warning("no product service answers: %s", "; ".join(failures) or "no instance is known in time")
+        log.warning("no product service answers: %s", "; ".join(failures) or "no instance in time")
         return None
 
     def _in_turn(self) -> list[Listed]:
@@ -126,7 +126,7 @@ class Products:
             self._resting = {url: until for url, until in self._resting.items() if until > self._clock()}
             resting = self._resting.copy()
         turned = instances[first:] + instances[:first]
-        return sorted(turned, key=lambda one: (one.url in resting, not one.passing))[:TRIES]
+        return sorted(turned, key=lambda instance: (instance.url in resting, not instance.passing))[:TRIES]
 
 
 def remember(known: dict[str, float], product_id: str, until: float) -> None:

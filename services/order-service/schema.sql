@@ -1,4 +1,4 @@
--- The orders, and which request made which: an Idempotency-Key is answered once.
+-- Orders, and the order that each Idempotency-Key created.
 CREATE TABLE IF NOT EXISTS orders (
     id serial PRIMARY KEY,
     customer_id varchar(100) NOT NULL,

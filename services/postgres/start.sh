@@ -1,47 +1,47 @@
 #!/usr/bin/env bash
-# PostgreSQL, the orders: scram passwords, durability left on. The first start makes the cluster.
+# PostgreSQL, the orders: SCRAM passwords, full durability. The first start creates the cluster.
 # Environment: SERVICE_IP, SERVICE_PORT, DB_NAME, DB_USER, DB_PASSWORD, DB_CLIENTS (CIDRs, comma-separated), STATE_DIR.
 set -euo pipefail
 umask 077
-trap 'exit 143' INT TERM # else bash goes on with the next step when only its child is interrupted
+trap 'exit 143' INT TERM # else bash continues with the next step if only its child is interrupted
 
-# Debian keeps the server's programs off PATH, a folder for each version.
+# Debian installs the server's programs outside PATH, in a folder for each version.
 programs=$({ find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null || :; } | sort -V | tail -1)
 PATH=${programs:+$programs:}$PATH
 version=$(postgres --version | grep -oE '[0-9]+' | sed -n 1p)
 data=$STATE_DIR/$version
 settings=(-c config_file="$PWD/postgresql.conf" -c unix_socket_directories="$STATE_DIR")
-LOG_FILES=4 # of 16 MB: what is written while the disk is full goes there; see postgresql.conf
+LOG_FILES=4 # WAL files of 16 MB, created in advance for a full disk; see postgresql.conf
 
 die() {
   echo "start.sh: $*" >&2
   exit 1
 }
 
-# The server and all its children inherit descriptor 9, so the lock is free only when none of them lives. The process
-# id in postmaster.pid tells nothing: after a power loss, or in a new PID namespace, it is another process, or none.
-take_data() {
+# The server and all its children inherit descriptor 9, so the lock is free only after all of them have ended. The
+# process id in postmaster.pid is no proof: after a power loss or in a new PID namespace it may be another process.
+lock_data() {
   exec 9>>"$STATE_DIR/lock"
   flock --timeout 10 9 || die "another PostgreSQL still uses $STATE_DIR; it must end first"
 }
 
 remove_leftovers() { # of a server that was killed
   rm -f "$data/postmaster.pid" "$STATE_DIR"/.s.PGSQL.*
-  rmdir "$data" 2>/dev/null || : # an empty folder is no cluster
+  rmdir "$data" 2>/dev/null || : # an empty folder is not a cluster
 }
 
-# Run statements, a line each, in a server of its own that nobody can connect to. A failure is logged with its
-# statement, which may hold the password.
+# Run statements, one per line, in single-user mode, which accepts no connection. A failure is logged with its
+# statement, so the password is replaced in the output.
 run_single_user() { # DATA
   local line
   postgres --single -D "$1" "${settings[@]}" -c log_checkpoints=off -c exit_on_error=on postgres 2>&1 >/dev/null |
     while IFS= read -r line; do echo "${line//$DB_PASSWORD/(password)}"; done
 }
 
-# Build it under another name and rename it when it is complete: a start that is killed half-way begins anew.
+# Create it under another name and rename it when it is complete: after an interrupted start it is created again.
 make_cluster() {
   local new=$data.new other
-  for other in "$STATE_DIR"/[0-9]*/PG_VERSION; do # after an upgrade of the host an empty cluster would hide the orders
+  for other in "$STATE_DIR"/[0-9]*/PG_VERSION; do # after an upgrade, do not start with an empty cluster
     [[ ! -e $other || $other == *.new/* ]] ||
       die "the orders are in ${other%/*}, but this is PostgreSQL $version: install version $(<"$other"), or use pg_dump"
   done
@@ -64,12 +64,12 @@ repair_access() {
     for clients in ${DB_CLIENTS//,/ }; do echo "host $DB_NAME $DB_USER $clients scram-sha-256"; done
   )"
   write_if_changed "$data/pg_ident.conf" "owner $(id -un) postgres"
-  # ALTER SYSTEM writes this file; a damaged one would end every start.
+  # ALTER SYSTEM writes postgresql.auto.conf; PostgreSQL does not start with a damaged one.
   postgres -C max_connections -D "$data" "${settings[@]}" >/dev/null ||
     mv "$data/postgresql.auto.conf" "$data/postgresql.auto.conf.damaged"
 }
 
-write_if_changed() { # FILE TEXT: not written at each start, because the disk may be full
+write_if_changed() { # FILE TEXT; do not write at each start, because the disk may be full
   [[ $(cat "$1" 2>/dev/null) != "$2" ]] || return 0
   echo "$2" >"$1.new"
   mv "$1.new" "$1"
@@ -90,7 +90,7 @@ set_password() {
   } | run_single_user "$data" || echo "start.sh: the password could not be set, so the old one stays" >&2
 }
 
-preallocate_wal() { # statements that make as many as are missing
+preallocate_wal() { # print statements that create the missing WAL files
   local count
   count=$(find "$data/pg_wal" -regextype posix-extended -regex '.*/[0-9A-F]{24}' | wc -l)
   for (( ; count < LOG_FILES; count++)); do
@@ -100,9 +100,9 @@ preallocate_wal() { # statements that make as many as are missing
   echo "CHECKPOINT"
 }
 
-# A start writes a few files (the server accepts no connection before it has written its relation cache), so that it
-# needs room on a full disk: two megabytes that are kept for that.
-keep_room() {
+# A start writes a few files (PostgreSQL accepts no connection before it has written its relation cache). Reserve 2 MB
+# in a file, which is removed if the disk is full.
+reserve_space() {
   local free
   free=$(df --output=avail "$STATE_DIR" | tail -n 1)
   if ((free < 2048)); then rm -f "$STATE_DIR/room"; elif [[ ! -s $STATE_DIR/room ]]; then
@@ -110,8 +110,8 @@ keep_room() {
   fi
 }
 
-take_data
-keep_room
+lock_data
+reserve_space
 remove_leftovers
 [[ -d $data ]] || make_cluster
 repair_access

@@ -20,15 +20,15 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         int(settings.get("REDIS_PORT", "6379")),
         settings.get("REDIS_PASSWORD") or None,
     )
-    # /ready reports what is wrong with Redis but does not need it: the service answers without.
+    # /ready reports a problem with Redis but does not fail: the service answers without it.
     about = "The catalogue, cached in Redis."
-    app = create_service_app("product-service", instance, about, helpers={"cache": cache.trouble})
+    app = create_service_app("product-service", instance, about, helpers={"cache": cache.find_problem})
     empty = Products(instance=instance, products=[]).model_dump_json().encode()
     head, tail = empty.removesuffix(b"[]}"), b"}\n"
 
     @app.get("/products", summary="The catalogue", responses={200: Products})
     def products() -> Response:
-        # The cache returns checked JSON, so it is inserted without reading it again.
+        # The cache returns validated JSON, so it is inserted without parsing.
         return Response(
             head + cache.get("all_products", encode_all, read_all) + tail, mimetype="application/json"
         )

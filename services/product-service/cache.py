@@ -21,8 +21,8 @@ REST_SECONDS = 1.0
 CONNECTIONS = 16
 MAX_READS = 64  # of up to 64 KiB each, for one answer; the catalogue needs one
 
-# Returns a cached value as it is served: checked and written again, because another reader may find something else in
-# the cached bytes (a key twice, UTF-16). Raises ValueError if the value is wrong.
+# Validates a cached value and returns it encoded again, because JSON parsers read some bytes differently (a duplicate
+# key, UTF-16). Raises ValueError if the value is invalid.
 Check = Callable[[bytes], bytes]
 
 Connection: Any = redis.Connection  # redis-py has types only for its client
@@ -32,7 +32,7 @@ Parser: Any = DefaultParser
 class BoundedParser(Parser):  # type: ignore[misc]  # see above
     """Refuses endless answers, and answers that do not belong to GET, SETEX or AUTH, before they take memory.
 
-    hiredis allocates an array of whatever length the answer announces, even two thousand million.
+    hiredis allocates an array of the length that the answer declares, even of 2 billion elements.
     """
 
     _reads = 0
@@ -42,7 +42,7 @@ class BoundedParser(Parser):  # type: ignore[misc]  # see above
         self._reads = 0
         answer = super().read_response(*arguments, **options)
         if self._reader.has_data():
-            raise redis.InvalidResponse("the answer has more than was asked for")
+            raise redis.InvalidResponse("the answer is longer than expected")
         return answer
 
     def read_from_socket(self, *arguments: Any, **options: Any) -> Any:
@@ -58,7 +58,7 @@ class BoundedParser(Parser):  # type: ignore[misc]  # see above
 
 @dataclass
 class Entry:
-    """One key: the cached bytes that were checked, the bytes to serve; when to write and to ask again."""
+    """One key: the validated cached bytes, the bytes to serve, and when to write and to read it again."""
 
     renew_at: float
     cached: bytes = b""
@@ -67,7 +67,7 @@ class Entry:
 
 
 class Cache:
-    """Checked JSON by key. After a failure Redis is not asked for a second, so that not every request waits for it."""
+    """Validated JSON by key. After a failure Redis is not used for a second, so that not every request waits for it."""
 
     def __init__(
         self, host: str, port: int, password: str | None, clock: Callable[[], float] = time.monotonic
@@ -77,12 +77,12 @@ class Cache:
         self._idle: deque[Any] = deque()
         self._rest_until = 0.0
         self._entries: dict[str, Entry] = {}
-        self._trouble: dict[str, str] = {}  # the last problem logged, by key; "" is Redis as a whole
+        self._problems: dict[str, str] = {}  # the last problem logged, by key; "" is Redis as a whole
 
     def get(self, key: str, source: Callable[[], bytes], check: Check) -> bytes:
         """Return the cached JSON of `key`, or that of `source`, which is then cached."""
         now = self._clock()
-        # Write an entry again that this process did not write within the lifetime: it may have no lifetime.
+        # Write an entry again after its lifetime, even if Redis still has it: it may have been stored without one.
         entry = self._entries.setdefault(key, Entry(renew_at=now + TTL_SECONDS))
         if now < max(self._rest_until, entry.rest_until):
             return source()
@@ -94,28 +94,28 @@ class Cache:
                 entry.renew_at = now + TTL_SECONDS
         except redis.ResponseError as refusal:  # Redis answers; other keys may work
             entry.rest_until = now + REST_SECONDS
-            self._report(key, f"Redis refuses {key}: {name_of(refusal)}")
+            self._report(key, f"Redis refuses {key}: {describe(refusal)}")
             return source()
         except Exception as failure:  # whatever Redis does, the source answers
             self._rest_until = now + REST_SECONDS
-            self._forget_idle()
-            self._report("", f"no answer from Redis, answering from own data: {name_of(failure)}")
+            self._close_idle()
+            self._report("", f"no answer from Redis, answering from own data: {describe(failure)}")
             return source()
         self._report(key, "")
         self._report("", "")
         return served
 
-    def trouble(self) -> str:
-        """Ask Redis now; return what is wrong, "" if it serves this service."""
-        self._forget_idle()  # they may be closed, or older than a new password
+    def find_problem(self) -> str:
+        """Send a command to Redis now; return the problem, "" if there is none."""
+        self._close_idle()  # they may be closed, or authenticated with an old password
         try:
             self._ask("GET", "all_products")
         except redis.AuthenticationError:
             return "redis refused the password"
         except redis.ResponseError as refusal:
-            return "" if str(refusal).startswith("WRONGTYPE") else f"redis refused: {name_of(refusal)}"
+            return "" if str(refusal).startswith("WRONGTYPE") else f"redis refused: {describe(refusal)}"
         except Exception as failure:
-            return f"redis does not answer: {name_of(failure)}"
+            return f"redis does not answer: {describe(failure)}"
         return ""
 
     def _read(self, key: str, entry: Entry, check: Check) -> bytes | None:
@@ -133,18 +133,18 @@ class Cache:
             try:
                 entry.served = check(cached)
             except ValueError:
-                log.warning("the cached value of %s is garbled and is replaced", key)
+                log.warning("the cached value of %s is invalid and is replaced", key)
                 return None
             entry.cached = cached
         return entry.served
 
-    def _report(self, key: str, trouble: str) -> None:
+    def _report(self, key: str, problem: str) -> None:
         """Log a new problem, or the end of one, once."""
-        before = self._trouble.get(key, "")
-        if trouble == before:
+        before = self._problems.get(key, "")
+        if problem == before:
             return
-        self._trouble[key] = trouble
-        log.warning("%s", trouble or f"the trouble with {key or 'Redis'} is over")
+        self._problems[key] = problem
+        log.warning("%s", problem or f"{key or 'Redis'} works again")
 
     def _ask(self, *command: bytes | str | int) -> object:
         # redis-py's own pool polls the socket before each use, which costs five times the command. Here a connection
@@ -155,12 +155,12 @@ class Cache:
                 connection.send_command(*command)
                 answer: object = connection.read_response()
         except redis.ResponseError:
-            self._give_back(connection)
+            self._release(connection)
             raise
         except BaseException:
-            connection.disconnect()  # half an answer may be on it
+            connection.disconnect()  # a part of an answer may still arrive
             raise
-        self._give_back(connection)
+        self._release(connection)
         return answer
 
     def _take(self) -> Any:
@@ -177,13 +177,13 @@ class Cache:
                 driver_info=None,
             )
 
-    def _give_back(self, connection: Any) -> None:
+    def _release(self, connection: Any) -> None:
         if len(self._idle) < CONNECTIONS:
             self._idle.append(connection)
         else:
             connection.disconnect()
 
-    def _forget_idle(self) -> None:
+    def _close_idle(self) -> None:
         while True:
             try:
                 self._idle.pop().disconnect()
@@ -191,6 +191,6 @@ class Cache:
                 return
 
 
-def name_of(failure: BaseException) -> str:
+def describe(failure: BaseException) -> str:
     """Return a failure with Redis' own code (READONLY, OOM, WRONGPASS), which the client removes from the text."""
     return f"{getattr(failure, 'status_code', None) or type(failure).__name__}: {failure}"

@@ -12,14 +12,14 @@ case $password in
     ;;
 esac
 
-# Root on the host may do everything; the password of this user is given to no other service.
+# The user `operator` has all rights, for root on the host. No other service has its password.
 operator=''
 [ -z "${REDIS_OPERATOR_PASSWORD:-}" ] || operator="user operator on >$REDIS_OPERATOR_PASSWORD ~* &* +@all"
 
-# By standard input, so that the password is in no file and no argument list. A process title would overwrite the
-# environment, by which `up` finds who still has an old password.
-# The default user is who gives a password alone, as the product service does: it may read and write the catalogue's
-# keys and nothing else. SETEX is the only way to write, because it always sets a lifetime; SET may leave it out.
+# Pass the configuration on standard input, so that the password is in no file and no argument list. Set no process
+# title: it would overwrite the environment, where `up` checks for an old password.
+# The product service sends only a password, so it is the default user: it may read and write the catalogue's keys and
+# nothing else. SETEX is the only write command, because it always sets a lifetime.
 exec redis-server - <<CONFIG
 bind $SERVICE_IP
 port $SERVICE_PORT

@@ -43,7 +43,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     """Return the application; `config` replaces the environment.
 
     CONFIGURED has services that cannot register themselves (NAME=IP:PORT[/LEASE], comma-separated), OPERATORS
-    the addresses that may deregister any instance, OWNERS the file in STATE_DIR with who may register where.
+    the addresses that may deregister any instance, OWNERS the file in STATE_DIR with the node of each address.
     """
     settings = os.environ if config is None else config
     state = Path(settings.get("STATE_DIR", "."))

@@ -1,4 +1,4 @@
-"""Active checks: each instance is asked twice a second; leases are checked four times a second."""
+"""Active checks: each instance is probed twice a second; leases are checked four times a second."""
 
 import logging
 import threading
@@ -34,12 +34,12 @@ def is_answering(instance: Instance) -> bool:
 
 
 def check_for_ever(registry: Registry) -> None:
-    """Check each instance in a thread of its own, so that a slow one delays no other check; and sweep."""
+    """Check each instance in a thread of its own, so that a slow one delays no other check; sweep leases."""
     checked: set[int] = set()
 
     def start_checks() -> None:
         for instance in registry.instances():
-            if not instance.reports and id(instance) not in checked:
+            if not instance.renews_configured_lease and id(instance) not in checked:
                 checked.add(id(instance))
                 threading.Thread(target=check_while_registered, args=(instance,), daemon=True).start()
 

@@ -1,13 +1,13 @@
-"""The services that cannot register themselves, as the environment variable CONFIGURED names them."""
+"""The services that cannot register themselves, from the environment variable CONFIGURED."""
 
 from instances import Instance
 
 
 def read_configured(text: str) -> list[Instance]:
-    """Return the services of NAME=IP:PORT, comma-separated; each has one instance of its own name.
+    """Return the services of NAME=IP:PORT, comma-separated; each has one instance of the same name.
 
-    The registry checks them by a connection. NAME=IP:PORT/SECONDS is a store that only its clients may reach: it is
-    not checked and renews a lease instead.
+    The registry checks them by a connection. NAME=IP:PORT/SECONDS is a store that only its clients may reach:
+    the registry does not check it, and it renews a lease instead.
     """
     configured = []
     for item in filter(None, text.split(",")):

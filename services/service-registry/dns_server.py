@@ -26,7 +26,7 @@ HEADER_BYTES = 12
 
 
 class Resolver:
-    """Answers a packet with a packet."""
+    """Returns the DNS answer to a DNS question, both as bytes."""
 
     def __init__(self, zone: Zone, forwarders: list[str]) -> None:
         self._zone = zone
@@ -34,25 +34,25 @@ class Resolver:
         self._forwarded = ClientLimit(MAX_FORWARDED_OF_CLIENT, MAX_FORWARDED)
 
     def resolve(self, packet: bytes, client: str, over_tcp: bool) -> bytes | None:
-        """Return the answer to a client; None if the packet is not a question, so that answers cannot start a loop."""
+        """Return the answer to a client; None if the packet is not a question, which prevents loops of answers."""
         if len(packet) < HEADER_BYTES or packet[2] & 0x80:
             return None
         try:
             request = DNSRecord.parse(packet)
         except (DNSError, ValueError, IndexError, struct.error, UnicodeError):
-            return failure(packet, RCODE.FORMERR)
-        wrong = wrong_question(request)
+            return error_answer(packet, RCODE.FORMERR)
+        wrong = check_question(request)
         if wrong:
-            return failure(packet, wrong)
+            return error_answer(packet, wrong)
         reply = self._zone.answer(request)
         if reply is None:
             return self._forward(packet, client, over_tcp)
-        return packed(reply, None if over_tcp else PLAIN_UDP_BYTES, request)
+        return pack_answer(reply, None if over_tcp else PLAIN_UDP_BYTES, request)
 
     def _forward(self, packet: bytes, client: str, over_tcp: bool) -> bytes:
         """Return the first answer of the forwarders, byte for byte; SERVFAIL if too many questions wait."""
         if not self._forwarded.take(client):
-            return failure(packet, RCODE.SERVFAIL)
+            return error_answer(packet, RCODE.SERVFAIL)
         try:
             return self._ask_forwarders(packet, ask_tcp if over_tcp else ask_udp)
         finally:
@@ -66,10 +66,10 @@ class Resolver:
                 continue
             if answer[:2] == packet[:2]:
                 return answer
-        return failure(packet, RCODE.SERVFAIL)
+        return error_answer(packet, RCODE.SERVFAIL)
 
 
-def wrong_question(request: DNSRecord) -> int:
+def check_question(request: DNSRecord) -> int:
     """Return 0 for a single question of the internet class, else the error code."""
     if request.header.opcode != OPCODE.QUERY:
         return int(RCODE.NOTIMP)
@@ -78,7 +78,7 @@ def wrong_question(request: DNSRecord) -> int:
     return int(RCODE.REFUSED) if request.q.qclass not in (CLASS.IN, QTYPE.ANY) else 0
 
 
-def packed(reply: DNSRecord, limit: int | None, request: DNSRecord) -> bytes:
+def pack_answer(reply: DNSRecord, limit: int | None, request: DNSRecord) -> bytes:
     """Return the answer's bytes; truncate one that is too long for UDP (TC), so that clients ask over TCP."""
     for option in request.ar:
         if option.rtype == QTYPE.OPT:  # EDNS: the size that the client accepts (RFC 6891)
@@ -90,8 +90,8 @@ def packed(reply: DNSRecord, limit: int | None, request: DNSRecord) -> bytes:
     return data
 
 
-def failure(packet: bytes, code: int) -> bytes:
-    """Return an answer with only a code; use nothing of the request but its id and flags."""
+def error_answer(packet: bytes, code: int) -> bytes:
+    """Return an answer with only an error code; of the request use only the id and the flags."""
     identity, flags = struct.unpack("!HH", packet[:4])
     header = DNSHeader(id=identity, qr=1, opcode=flags >> 11 & 15, rd=flags >> 8 & 1, ra=1, rcode=code)
     answer: bytes = DNSRecord(header).pack()
@@ -163,7 +163,7 @@ def start(zone: Zone, address: tuple[str, int], forwarders: list[str]) -> None:
                     self.request.settimeout(MESSAGE_SECONDS)
                     self.request.sendall(struct.pack("!H", len(answer)) + answer)
             except (OSError, EOFError):
-                return  # the client closed or does not send
+                return  # the client closed the connection or sends nothing
 
     for server_class, handler in ((UdpServer, OverUdp), (TcpServer, OverTcp)):
         server = server_class(address, handler)

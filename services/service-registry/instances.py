@@ -9,7 +9,7 @@ PASSING, CRITICAL = "passing", "critical"
 class Instance:
     """One address of a service. Times are seconds of the monotonic clock.
 
-    `ttl` is its lease: after so long without a heartbeat it is critical. None: only checks decide.
+    `ttl` is its lease: without a heartbeat for that long it is critical. With None only checks decide.
     A `permanent` instance is configured, not registered, and is never removed.
     """
 
@@ -25,7 +25,7 @@ class Instance:
     critical_since: float | None = field(default=None)
 
     @property
-    def reports(self) -> bool:
+    def renews_configured_lease(self) -> bool:
         """Return whether it is configured and renews a lease; the registry cannot reach such an instance."""
         return self.permanent and self.ttl is not None
 

@@ -1,4 +1,4 @@
-"""What the registry receives and answers."""
+"""The registry's requests and answers."""
 
 import ipaddress
 import re
@@ -22,7 +22,7 @@ def check_label(label: str) -> str:
 
 
 def check_ip(text: str) -> str:
-    """Return a unicast address; raise ValueError for one that leads the registry's checks to itself or to nobody."""
+    """Return a unicast address; raise ValueError for one that the registry cannot check (loopback, multicast)."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -33,7 +33,7 @@ def check_ip(text: str) -> str:
 
 
 def check_digits(text: object) -> object:
-    """Return a number in digits; raise ValueError for what Python also reads as one (`1_0`, `1e1`, `nan`)."""
+    """Return a number in digits; raise ValueError for other notations that Python accepts (`1_0`, `1e1`, `nan`)."""
     if isinstance(text, str) and not re.fullmatch(r"[0-9]{1,19}(\.[0-9]{1,3})?", text):
         raise ValueError("must be a number in digits")
     return text
@@ -116,7 +116,7 @@ class InstancePath(ServicePath):
 
 
 class WaitQuery(BaseModel):
-    """A question that can wait for a change."""
+    """A request that can wait for a change."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -129,6 +129,6 @@ class WaitQuery(BaseModel):
 
 
 class DiscoverQuery(WaitQuery):
-    """A question for the instances of one service."""
+    """A request for the instances of one service."""
 
     all: Literal["0", "1"] = Field("0", description="1 lists all instances")

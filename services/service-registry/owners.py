@@ -1,7 +1,7 @@
-"""Who may register at which address, according to the topology table. scripts/lib/owners.sh writes the file.
+"""The instances that may register at each address, from the topology table. scripts/lib/owners.sh writes the file.
 
 A line has ADDRESS, PORT, PROGRAM and LABEL of a node, separated by tabs. The file is read again after it was replaced.
-Without a file every address may register itself under any name.
+Without a file every address may register under any name.
 """
 
 import logging
@@ -39,7 +39,7 @@ class Owners:
         self._failed = False
 
     def check(self, instance: Instance) -> bool:
-        """Return whether the table names this instance; False if it has neither the address nor the name.
+        """Return whether the table contains this instance; False if it has neither the address nor the name.
 
         Raise NotOwnerError if one of them is another node's, UnavailableError if no table could be read yet.
         """
@@ -47,7 +47,7 @@ class Owners:
             return False
         self._read_again(self._path)
         if self._places is None:
-            raise UnavailableError("The table of who may register cannot be read; try again")
+            raise UnavailableError("The topology table cannot be read; try again")
         place = self._places.get(instance.ip)
         if place is None:
             if any(instance.name in (other.program, other.label) for other in self._places.values()):
@@ -77,8 +77,8 @@ class Owners:
         except (OSError, ValueError) as failure:
             self._version = None
             if not self._failed:
-                known = "going on with what was read before" if self._places else "nobody can register"
-                log.error("cannot read %s (%s): %s; repair with scripts/services.sh up", path, failure, known)
+                state = "using the table read before" if self._places else "no instance can register"
+                log.error("cannot read %s (%s): %s; repair with scripts/services.sh up", path, failure, state)
             self._failed = True
 
 

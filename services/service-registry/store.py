@@ -46,7 +46,7 @@ Result = TypeVar("Result")
 
 
 class Store:
-    """Stores registrations in a file; health and heartbeats are not stored, checks find them again.
+    """Stores registrations in a file; not health and heartbeats, which the checks determine again.
 
     No method raises: after a failure the registry saves again (`is_due`).
     """
@@ -87,7 +87,9 @@ class Store:
         except (sqlite3.Error, OSError) as failure:
             if self._retry_at is None:
                 log.error(
-                    "cannot write %s (%s): registrations are in memory until it can", self._path, failure
+                    "cannot write %s (%s): registrations are kept in memory until it works",
+                    self._path,
+                    failure,
                 )
             self._retry_at = now + RETRY_SECONDS
             return
@@ -125,7 +127,7 @@ class Store:
         for suffix in ("-wal", "-shm", "-journal", ""):
             if os.path.lexists(f"{self._path}{suffix}"):
                 os.replace(f"{self._path}{suffix}", f"{kept}{suffix}")
-        log.error("%s is damaged (%s): kept as %s, and a new one is made", self._path, failure, kept)
+        log.error("%s is damaged (%s): kept as %s, and a new one is created", self._path, failure, kept)
 
 
 def read_rows(database: sqlite3.Connection) -> list[Row]:
@@ -141,7 +143,7 @@ def write_rows(database: sqlite3.Connection, before: set[Row], now: set[Row]) ->
     if database.execute("SELECT count(*) FROM registrations").fetchone() != (len(before),):
         database.execute("DELETE FROM registrations")
         before = set()
-    gone = [row[:2] for row in before - now]
-    database.executemany("DELETE FROM registrations WHERE name = ? AND instance_id = ?", gone)
+    removed = [row[:2] for row in before - now]
+    database.executemany("DELETE FROM registrations WHERE name = ? AND instance_id = ?", removed)
     places = ", ".join("?" * len(COLUMNS))
     database.executemany(f"INSERT INTO registrations VALUES ({places})", now - before)  # noqa: S608

@@ -1,7 +1,7 @@
-"""The zone lab. in DNS: makes answers from the registry's instances. This module uses no socket.
+"""The zone lab. in DNS: answers from the registry's instances. This module uses no socket.
 
 NAME.lab           A: each healthy instance, SRV: its port and INSTANCE.NAME.lab
-INSTANCE.NAME.lab  the same of one instance
+INSTANCE.NAME.lab  the same for one instance
 _NAME._tcp.lab     SRV, as RFC 2782 writes it
 PTR of an address  INSTANCE.NAME.lab
 """
@@ -15,7 +15,7 @@ from instances import PASSING, Instance
 from registry import Registry
 
 ORIGIN = "lab."
-TTL_SECONDS = 1  # an answer is outdated for at most so long
+TTL_SECONDS = 1  # a cached answer is outdated for at most this long
 REVERSE = ".in-addr.arpa."
 
 
@@ -32,7 +32,7 @@ class Zone:
             return self._answer_reverse(request, name)
         if name != ORIGIN and not name.endswith("." + ORIGIN):
             return None
-        reply = authoritative(request)
+        reply = make_reply(request)
         if name == ORIGIN:
             self._add_apex(reply)
         else:
@@ -40,12 +40,12 @@ class Zone:
         return reply
 
     def _add_apex(self, reply: DNSRecord) -> None:
-        if wants(reply, QTYPE.SOA):
-            reply.add_answer(soa())
-        elif wants(reply, QTYPE.NS):
-            reply.add_answer(record(ORIGIN, QTYPE.NS, NS(f"service-registry.{ORIGIN}")))
+        if is_requested(reply, QTYPE.SOA):
+            reply.add_answer(make_soa())
+        elif is_requested(reply, QTYPE.NS):
+            reply.add_answer(make_record(ORIGIN, QTYPE.NS, NS(f"service-registry.{ORIGIN}")))
         else:
-            reply.add_auth(soa())
+            reply.add_auth(make_soa())
 
     def _add_instances(self, reply: DNSRecord, labels: list[str]) -> None:
         known = self._find(labels)
@@ -59,7 +59,7 @@ class Zone:
             add_addresses(reply, healthy)
             add_services(reply, healthy)
         if not reply.rr:
-            reply.add_auth(soa())  # the time that "no such name" may be cached (RFC 2308)
+            reply.add_auth(make_soa())  # the time that "no such name" may be cached (RFC 2308)
 
     def _find(self, labels: list[str]) -> list[Instance]:
         match labels:
@@ -82,8 +82,8 @@ class Zone:
         at_address = [instance for instance in self._registry.instances() if instance.ip == address]
         if not at_address:
             return None
-        reply = authoritative(request)
-        if wants(reply, QTYPE.PTR):
+        reply = make_reply(request)
+        if is_requested(reply, QTYPE.PTR):
             for instance in at_address:
                 reply.add_answer(
                     RR(request.q.qname, QTYPE.PTR, rdata=PTR(full_name(instance)), ttl=TTL_SECONDS)
@@ -91,35 +91,35 @@ class Zone:
         return reply
 
 
-def authoritative(request: DNSRecord) -> DNSRecord:
-    """Return an empty authoritative answer; it repeats the question letter by letter."""
+def make_reply(request: DNSRecord) -> DNSRecord:
+    """Return an empty authoritative answer with the question unchanged (upper and lower case)."""
     reply = request.reply(aa=1, ra=1)
     reply.header.ad = 0
     return reply
 
 
-def wants(reply: DNSRecord, kind: int) -> bool:
+def is_requested(reply: DNSRecord, kind: int) -> bool:
     """Return whether the question asks for records of this type."""
     return reply.q.qtype in (kind, QTYPE.ANY)
 
 
 def add_addresses(reply: DNSRecord, instances: Iterable[Instance]) -> None:
     """Add A records."""
-    if wants(reply, QTYPE.A):
+    if is_requested(reply, QTYPE.A):
         for address in dict.fromkeys(instance.ip for instance in instances if "." in instance.ip):
             reply.add_answer(RR(reply.q.qname, QTYPE.A, rdata=A(address), ttl=TTL_SECONDS))
 
 
 def add_services(reply: DNSRecord, instances: Iterable[Instance]) -> None:
-    """Add SRV records (RFC 2782), all of one priority and weight, and the addresses they lead to."""
-    if wants(reply, QTYPE.SRV):
+    """Add SRV records (RFC 2782), all of one priority and weight, and the addresses of their targets."""
+    if is_requested(reply, QTYPE.SRV):
         for instance in instances:
             name = full_name(instance)
             reply.add_answer(
                 RR(reply.q.qname, QTYPE.SRV, rdata=SRV(0, 1, instance.port, name), ttl=TTL_SECONDS)
             )
             if "." in instance.ip:
-                reply.add_ar(record(name, QTYPE.A, A(instance.ip)))
+                reply.add_ar(make_record(name, QTYPE.A, A(instance.ip)))
 
 
 def full_name(instance: Instance) -> str:
@@ -127,12 +127,12 @@ def full_name(instance: Instance) -> str:
     return f"{instance.instance_id}.{instance.name}.{ORIGIN}"
 
 
-def record(name: str, kind: int, data: object) -> RR:
+def make_record(name: str, kind: int, data: object) -> RR:
     """Return a resource record of the zone."""
     return RR(name, kind, rdata=data, ttl=TTL_SECONDS)
 
 
-def soa() -> RR:
+def make_soa() -> RR:
     """Return the zone's SOA; its last number is the seconds that "no such name" may be cached."""
     times = (1, 60, 60, 60, TTL_SECONDS)  # serial, refresh, retry, expire, minimum
-    return record(ORIGIN, QTYPE.SOA, SOA(f"service-registry.{ORIGIN}", f"nobody.{ORIGIN}", times))
+    return make_record(ORIGIN, QTYPE.SOA, SOA(f"service-registry.{ORIGIN}", f"nobody.{ORIGIN}", times))

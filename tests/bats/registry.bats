@@ -193,7 +193,7 @@ END
       wait "$holder"; cat /run/held
       grep -E "closed ([0-9]+) of \1$" /run/held
     done
-    grep -h "10.0.0.50 holds as many connections as one client may" $log
+    grep -h "10.0.0.50 has reached the limit of connections for one client" $log
     retry 5 curl -fsS -o /dev/null http://localhost:8080/api/products
   '
   succeeds

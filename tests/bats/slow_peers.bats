@@ -67,7 +67,7 @@ retry 10 get
     head -c 10m /dev/zero >$own/ballast 2>/dev/null || : # not a byte is left
     supervisor start api-gateway
     retry 20 get; retry 10 ordered 1
-    ignored() { grep -c "ignoring the remembered instances in .*order-service.instances" /var/opt/cnet/log/api-gateway.log; }
+    ignored() { grep -c "ignoring the saved instances in .*order-service.instances" /var/opt/cnet/log/api-gateway.log; }
     retry 20 eval "[[ \$(ignored) == 2 ]]" # two workers
     supervisor stop product-3 # a change, and one more
     retry 10 eval "[[ \$(curl -fsS http://10.0.0.70:8500/discover/product-service?all=1 | jq length) == 2 ]]"

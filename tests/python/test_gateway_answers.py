@@ -174,10 +174,10 @@ def test_remembered_instances_that_are_garbled_are_ignored_with_a_log_line(
     memory = tmp_path / "x.instances"
     memory.write_bytes(body)
     heard: list[Any] = []
-    discovery.Watch("http://192.0.2.1:1", "x", memory, heard.append)._recall()
+    discovery.Watch("http://192.0.2.1:1", "x", memory, heard.append)._load_list()
     assert heard == []
     assert len(lines) == 1
-    assert f"ignoring the remembered instances in {memory}" in lines[0]
+    assert f"ignoring the saved instances in {memory}" in lines[0]
 
 
 def test_a_full_disk_is_logged_once_and_the_list_is_followed_all_the_same(
@@ -187,20 +187,20 @@ def test_a_full_disk_is_logged_once_and_the_list_is_followed_all_the_same(
     monkeypatch.setattr(discovery.log, "warning", lambda text, *values: lines.append(text % values))
     memory = tmp_path / "x.instances"
     watch = discovery.Watch("http://192.0.2.1:1", "x", memory, lambda _: None)
-    watch._remember(b"old")
+    watch._save_list(b"old")
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     for body in (b"1", b"2", b"3"):
-        watch._remember(body)
+        watch._save_list(body)
     assert len(lines) == 1
     assert "No space left on device" in lines[0]
     assert [path.name for path in tmp_path.iterdir()] == ["x.instances"]
     assert memory.read_bytes() == b"old"
     monkeypatch.undo()
-    watch._remember(b"new")
+    watch._save_list(b"new")
     assert memory.read_bytes() == b"new"
 
 

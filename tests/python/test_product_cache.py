@@ -138,7 +138,7 @@ def test_a_replica_is_named_read_only(tmp_path: Path, store: Redis) -> None:
         time.sleep(1.1)
         assert get(running, "/products/2") == MOUSE
         assert store.client.exists("product_2")
-        wait_until(lambda: running.says("the trouble with product_2 is over"), 5)
+        wait_until(lambda: running.says("product_2 works again"), 5)
 
 
 def test_a_user_that_may_only_get_and_setex_is_enough(tmp_path: Path, store: Redis) -> None:

@@ -161,7 +161,7 @@ def test_a_failure_of_the_metrics_fails_no_request(
 
 
 def test_one_client_cannot_take_all_places(registry: Load) -> None:
-    limit = registry("cnet_service.worker").ClientLimit(each=2, total=5, exempt=["10.0.0.1"])
+    limit = registry("cnet_service.worker").ClientLimit(per_client=2, total=5, exempt=["10.0.0.1"])
     assert [limit.take("10.0.0.9") for _ in range(3)] == [True, True, False]
     assert [limit.take("10.0.0.1") for _ in range(4)] == [True, True, True, False]
     limit.release("10.0.0.9")

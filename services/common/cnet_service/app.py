@@ -1,4 +1,4 @@
-"""The application that each service builds on: JSON errors, request ids, a log line a request, metrics, /health."""
+"""The base application of every service: JSON errors, request ids, a log line per request, metrics, /health."""
 
 import logging
 import re
@@ -21,19 +21,19 @@ METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
 
 log = logging.getLogger("service")
 
-# The dependencies that /ready asks: a name, and a call that raises or returns False when there is no answer.
+# Required dependencies by name, for /ready: a call that raises or returns False if the dependency does not answer.
 Checks = Mapping[str, Callable[[], object]]
-# Dependencies that the service can do without: a name, and a call that returns what is wrong, "" when nothing is.
+# Optional dependencies by name, for /ready: a call that returns the problem, "" if there is none.
 Helpers = Mapping[str, Callable[[], str]]
 
 
 def create_service_app(
     name: str, instance: str, description: str, checks: Checks | None = None, helpers: Helpers | None = None
 ) -> DescribedApp:
-    """Return a Flask application with what every service has; logs show `name` and `instance`."""
+    """Return a Flask application with the common endpoints and handlers; logs show `name` and `instance`."""
     set_up_logging(name, instance)
     app = DescribedApp(name, description)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1  # read_body refuses the byte that is too many
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1  # so that read_body refuses the body
     app.url_map.merge_slashes = False
     add_error_handlers(app)
     add_request_log(app, name, instance)
@@ -42,7 +42,7 @@ def create_service_app(
 
 
 def add_request_log(app: Flask, name: str, instance: str) -> None:
-    """Give each request an id, and afterwards a log line, a measurement and the id as a header."""
+    """Set an id for each request; after it write a log line, a measurement and the header X-Request-ID."""
 
     @app.before_request
     def begin() -> None:
@@ -90,7 +90,7 @@ def add_common_endpoints(app: DescribedApp, name: str, checks: Checks, helpers: 
         if failed:
             text = f"not ready: {', '.join(failed)}"
             return error_response(503, text, {"Retry-After": "1"}, dependencies=failed)
-        degraded = {helper: trouble for helper, check in helpers.items() if (trouble := check())}
+        degraded = {helper: problem for helper, check in helpers.items() if (problem := check())}
         return {"service": name, "status": "ready", **({"degraded": degraded} if degraded else {})}
 
     text = {"content": {"text/plain": {"schema": {"type": "string"}}}}

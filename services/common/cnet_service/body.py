@@ -1,4 +1,4 @@
-"""Reading a request's body: whole, at most 64 KiB, and JSON that every reader understands in the same way."""
+"""Reading a request's body: complete, at most 64 KiB, and JSON that all parsers read in the same way."""
 
 import json
 

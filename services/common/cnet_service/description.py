@@ -15,7 +15,7 @@ from cnet_service.models import Error
 # The answers of an endpoint: a model for each status.
 Responses = ResponseDict
 
-# flask-openapi3 documents its own answer to invalid input in every operation; no operation of ours has this status.
+# flask-openapi3 adds its own answer to invalid input to every operation; the services never send this status.
 UNUSED_STATUS = "422"
 
 
@@ -28,7 +28,7 @@ class JsonRequest(Request):
 
 
 class DescribedApp(OpenAPI):
-    """A Flask application that checks requests with pydantic models and describes itself."""
+    """A Flask application that validates requests with pydantic models and generates its OpenAPI document."""
 
     request_class = JsonRequest
 

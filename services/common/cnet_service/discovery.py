@@ -1,7 +1,7 @@
 """The instances of a service: at first those of the last run, then the registry's list.
 
-A thread asks the registry once and then waits for changes. While the registry does not answer or answers wrongly,
-the last list stays in use: no request waits for the registry.
+A thread reads the list once and then waits for changes by long poll. While the registry gives no valid answer, the
+last list stays in use: no request waits for the registry.
 """
 
 import logging
@@ -20,10 +20,10 @@ from pydantic import BaseModel, Field, IPvAnyAddress, TypeAdapter, ValidationErr
 from cnet_service.errors import describe_failure
 from cnet_service.fetch import fetch
 
-WAIT_SECONDS = 10  # the registry may delay its answer so long while nothing changes
+WAIT_SECONDS = 10  # the longest time that the registry delays its answer while nothing changes
 ANSWER_SECONDS = 2.0  # the deadline of an answer, after that delay
 MAX_BYTES = 1024 * 1024  # five times a list of 1000 instances, the registry's limit
-PAUSE_SECONDS = 0.05  # between two questions, if the registry answers at once
+PAUSE_SECONDS = 0.05  # between two requests, if the registry answers at once
 RETRY_SECONDS = 0.25
 MAX_PORT = 65535
 OK, NOT_FOUND = 200, 404
@@ -68,32 +68,32 @@ def url_of(item: ListItem) -> str:
 
 
 class Watch:
-    """Calls `changed` with the list saved in the file `memory`, then with each new list."""
+    """Calls `changed` with the list in the file `saved_list`, then with each new list."""
 
     def __init__(
-        self, registry: str, service: str, memory: Path, changed: Callable[[list[Listed]], None]
+        self, registry: str, service: str, saved_list: Path, changed: Callable[[list[Listed]], None]
     ) -> None:
         self._url = f"{registry}/discover/{quote(service, safe='')}?all=1"
         self._service = service
-        self._memory = memory
+        self._saved_list = saved_list
         self._changed = changed
-        self._remembered = b""
-        self._can_remember = True
+        self._saved = b""
+        self._can_save = True
 
     def begin(self) -> None:
         """Call `changed` with the saved list, then watch in a thread."""
-        self._recall()
+        self._load_list()
         threading.Thread(target=self._watch, name=f"watch {self._service}", daemon=True).start()
 
-    def _recall(self) -> None:
+    def _load_list(self) -> None:
         try:
-            body = self._memory.read_bytes()
+            body = self._saved_list.read_bytes()
             self._changed(read_list(body))
-            self._remembered = body
+            self._saved = body
         except FileNotFoundError:
-            log.info("no instance of %s is remembered", self._service)
+            log.info("no saved instances of %s", self._service)
         except (OSError, ValueError) as failure:
-            log.warning("ignoring the remembered instances in %s: %s", self._memory, failure)
+            log.warning("ignoring the saved instances in %s: %s", self._saved_list, failure)
 
     def _watch(self) -> None:
         index, is_failing = "", False
@@ -104,7 +104,7 @@ class Watch:
             except Exception as failure:  # the next answer may be valid
                 if not is_failing:
                     log.warning(
-                        "the registry gives no list of %s, keeping the last one: %s", self._service, failure
+                        "the registry gave no list of %s, keeping the last one: %s", self._service, failure
                     )
                 index, is_failing = "", True
             time.sleep(RETRY_SECONDS * random.uniform(0.5, 1) if is_failing else PAUSE_SECONDS)  # noqa: S311  no secret
@@ -115,26 +115,26 @@ class Watch:
         answer = fetch(self._url + query, wait + ANSWER_SECONDS, MAX_BYTES)
         if answer.status == OK:
             self._changed(read_list(answer.body))
-            self._remember(answer.body)
-        elif answer.status != NOT_FOUND:  # a service that is not there yet is worth waiting for
+            self._save_list(answer.body)
+        elif answer.status != NOT_FOUND:  # 404: not registered yet, wait for it
             raise ValueError(f"the registry answered {answer.status}")
         return answer.headers.get("X-Index", "")
 
-    def _remember(self, body: bytes) -> None:
-        """Write the list by rename, so that the file is complete after a crash; go on if the disk is full."""
-        if body == self._remembered:
+    def _save_list(self, body: bytes) -> None:
+        """Save the list by rename, so that the file is complete after a crash; continue if the disk is full."""
+        if body == self._saved:
             return
-        new = self._memory.with_suffix(f".{os.getpid()}.new")
+        new = self._saved_list.with_suffix(f".{os.getpid()}.new")
         try:
             with new.open("wb") as file:
                 file.write(body)
                 file.flush()
                 os.fsync(file.fileno())
-            new.replace(self._memory)
-            self._remembered, self._can_remember = body, True
+            new.replace(self._saved_list)
+            self._saved, self._can_save = body, True
         except OSError as failure:
-            if self._can_remember:
-                log.warning("cannot write %s, going on without it: %s", self._memory, failure)
-            self._can_remember = False
+            if self._can_save:
+                log.warning("cannot write %s, continuing without it: %s", self._saved_list, failure)
+            self._can_save = False
             with suppress(OSError):  # a read-only file system refuses this too
                 new.unlink()

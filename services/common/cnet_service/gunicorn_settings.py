@@ -1,4 +1,4 @@
-"""gunicorn's settings, the same for each service; the environment has what differs.
+"""gunicorn's settings, the same for each service; the environment sets the differences.
 
 gunicorn -c python:cnet_service.gunicorn_settings 'app:create_app()'
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
-for secret in Path("/run/secrets").glob("*"):  # where Docker puts a container's passwords, a file each
+for secret in Path("/run/secrets").glob("*"):  # Docker's secrets: one file per password
     if secret.is_file():
         os.environ.setdefault(secret.name.upper(), secret.read_text().strip())
 os.environ.setdefault("INSTANCE_ID", socket.gethostname())  # a container's own name is unique
@@ -65,7 +65,7 @@ worker_connections = min(2000, soft * 3 // 4)
 
 
 def write_json_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
-    """Answer with JSON what gunicorn cannot parse (invalid HTTP, a header too long)."""
+    """Answer a request that gunicorn cannot parse (invalid HTTP, a header too long) with JSON."""
     body = json.dumps({"error": reason}) + "\n"
     head = f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
     util.write_nonblock(sock, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode("latin-1"))
@@ -119,7 +119,7 @@ def post_fork(_server: object, worker: "Worker") -> None:
 
 
 def child_exit(server: "Arbiter", _worker: object) -> None:
-    """Remove the oldest metrics files of ended workers; keep the others, so that sums do not fall."""
+    """Remove the oldest metrics files of ended workers; keep the others, so that counters do not decrease."""
     folder = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "/nonexistent"))
     running = tuple(f"_{pid}.db" for pid in server.WORKERS)
     with suppress(OSError):
@@ -136,10 +136,10 @@ def on_exit(_server: object) -> None:
 PAUSE_SECONDS = 5.0  # the arbiter checks its workers each second
 
 
-def spare_workers_after_pause(server: "Arbiter") -> None:
-    """Do not end workers as hung right after the whole service was stopped for a while (`docker pause`).
+def delay_hang_check_after_pause(server: "Arbiter") -> None:
+    """Do not kill workers as hung right after the whole service was paused (`docker pause`).
 
-    They could not send heartbeats either; give them PAUSE_SECONDS to do so before they are checked again.
+    A paused worker sends no heartbeat; it has PAUSE_SECONDS to send one before the next check.
     """
     end_hung_workers, last_check = server.murder_workers, time.monotonic()
     resume_at = last_check
@@ -156,12 +156,12 @@ def spare_workers_after_pause(server: "Arbiter") -> None:
     server.murder_workers = check_workers  # type: ignore[method-assign]  # gunicorn has no hook for it
 
 
-DRAIN_SECONDS = 0.3  # clients that watch the registry know of the change much sooner
+DRAIN_SECONDS = 0.3  # clients that watch the registry get the change much sooner
 
 
 def when_ready(server: "Arbiter") -> None:
     """Register once connections are accepted; deregister before a graceful stop, and serve late requests."""
-    spare_workers_after_pause(server)
+    delay_hang_check_after_pause(server)
     if not os.environ.get("SERVICE_REGISTRY"):
         return
     registration = Registration(
@@ -183,7 +183,7 @@ def when_ready(server: "Arbiter") -> None:
 
 
 def post_worker_init(_worker: object) -> None:
-    """Exclude from garbage collection what lives as long as the worker, and collect more often.
+    """Exclude the objects that live as long as the worker from garbage collection, and collect more often.
 
     Each request leaves a few dozen objects in cycles; with the defaults a quiet service grew for ten minutes.
     """

@@ -76,7 +76,7 @@ def format_second(seconds: int) -> str:
 
 def set_up_logging(service: str, instance: str) -> None:
     """Write each record as one line of JSON to standard output."""
-    # Do not look up what no line shows (the logging HOWTO of Python, "Optimization"); gunicorn's lines have the pid.
+    # Skip the look-up of values that no line shows (Python's logging HOWTO, "Optimization"); gunicorn logs the pid.
     logging.logThreads = logging.logMultiprocessing = False
     logging._srcfile = None
     handler = BufferedHandler(sys.stdout)

@@ -1,4 +1,4 @@
-"""What the services send and receive, as pydantic models: checked from these, documented from these."""
+"""The services' requests and answers as pydantic models, used for validation and for the OpenAPI documents."""
 
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ class Message(BaseModel):
 
 
 class Error(Message):
-    """An error; `field` names the wrong input, `dependencies` those that do not answer."""
+    """An error; `field` is the invalid input, `dependencies` lists those that do not answer."""
 
     error: str
     field: str = ""
@@ -35,7 +35,7 @@ class Unavailable(Error):
 
 
 class State(Message):
-    """The state of a service; `degraded` names dependencies that it does without, and what is wrong with them."""
+    """The state of a service; `degraded` lists optional dependencies with a problem, and the problem."""
 
     service: str
     status: str
@@ -43,9 +43,9 @@ class State(Message):
 
 
 def check_name(name: str) -> str:
-    """Return a name that can be shown; raise ValueError for any other text."""
+    """Return a printable name; raise ValueError for any other text."""
     if not name.strip() or not name.isprintable():
-        raise ValueError("must be a text that can be shown")
+        raise ValueError("must be printable text")
     return name
 
 
@@ -85,7 +85,7 @@ class NewOrder(Message):
     """An order that has no id yet."""
 
     customer_id: Text
-    product_id: Text = Field(description="of the catalogue; another one is refused")
+    product_id: Text = Field(description="of the catalogue; any other is refused")
     quantity: int = Field(ge=1, le=MAX_QUANTITY)
     total_price: float = Field(ge=0, lt=MAX_PRICE + 0.01, description="at most two decimal places")
 

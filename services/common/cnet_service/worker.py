@@ -37,13 +37,13 @@ log = logging.getLogger("service")
 
 
 class ClientLimit:
-    """Counts the places that clients hold: at most `each` for one client and `total` together.
+    """Counts the places that clients hold: at most `per_client` for one client and `total` together.
 
-    Only `total` limits the `exempt` addresses. All methods are thread-safe.
+    The `exempt` addresses have only the limit `total`. All methods are thread-safe.
     """
 
-    def __init__(self, each: int, total: int, exempt: Collection[str] = ()) -> None:
-        self._each = each
+    def __init__(self, per_client: int, total: int, exempt: Collection[str] = ()) -> None:
+        self._per_client = per_client
         self._total = total
         self._exempt = frozenset(exempt)
         self._held: Counter[str] = Counter()
@@ -54,7 +54,7 @@ class ClientLimit:
         """Take a place for this client; return whether one was free."""
         with self._lock:
             held = self._held.get(address, 0)
-            if self._all >= self._total or (held >= self._each and address not in self._exempt):
+            if self._all >= self._total or (held >= self._per_client and address not in self._exempt):
                 return False
             self._held[address] = held + 1
             self._all += 1
@@ -178,12 +178,12 @@ class ConnectionGate:
         self._logged_at = -LOG_SECONDS
 
     def admit(self, sock: socket.socket, address: str) -> Connection | None:
-        """Return the connection with its deadlines; answer 503, close and return None above the limit."""
+        """Return the connection with its deadlines; above the limit answer 503, close it and return None."""
         if self._limit.take(address):
             return Connection(sock, self._idle_seconds, partial(self._limit.release, address))
         if time.monotonic() - self._logged_at > LOG_SECONDS:
             self._logged_at = time.monotonic()
-            log.warning("%s holds as many connections as one client may; more are refused", address)
+            log.warning("%s has reached the limit of connections for one client; more are refused", address)
         with suppress(OSError):
             sock.setblocking(False)
             sock.send(REFUSAL)
@@ -192,7 +192,7 @@ class ConnectionGate:
 
 
 class ThreadWorker(gthread.ThreadWorker):
-    """Gives a request a thread once its head is complete; until then a connection waits without one."""
+    """Assigns a thread to a request once its head is complete; until then the connection waits without one."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
