@@ -9,7 +9,7 @@
 #   tests/run.sh oracle    COUNT (10000) random captures of each kind against scapy, tshark, tcpdump; SEED (1)
 #   tests/run.sh help
 #
-# JOBS=4: how many files run at a time. DAY=20785: run the parts of that day (of the Unix epoch) and not today's.
+# JOBS=3: how many files run at a time. DAY=20785: run the parts of that day (of the Unix epoch) and not today's.
 # A test may be skipped for a feature that the kernel does not have, or where no Docker engine answers. A test that was
 # skipped for anything else, such as a missing tool, counts as failed.
 
@@ -17,12 +17,12 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 cd "$ROOT"
 
-JOBS=${JOBS:-4} DAY=${DAY:-$((EPOCHSECONDS / 86400))} FULL=${FULL:-}
+JOBS=${JOBS:-3} DAY=${DAY:-$((EPOCHSECONDS / 86400))} FULL=${FULL:-}
 export DAY FULL
 FILES=(tests/bats/*.bats tests/python)
-MACHINE='tests/bats/sandbox.bats tests/bats/docker.bats tests/bats/swarm.bats' # they look at the machine, so in turn
+MACHINE='tests/bats/sandbox.bats tests/bats/docker.bats' # they check the machine's own state, so in turn
 LONGEST=(tests/bats/{faults,lab,mutants,monitoring,services,chaos,policy,stores,lessons,containers,attacks}.bats)
-ALONE=tests/bats/chaos_load.bats # checks times under load
+ALONE='tests/bats/swarm.bats tests/bats/chaos_load.bats' # they check times under load
 PYTHON=tests/python
 FAILURES=${FAILURES:-/dev/null} # a file for what failed; main reads it
 
@@ -42,7 +42,7 @@ main() { # all|bats|python
   return 1
 }
 
-# Python's tests run beside the file that needs the machine for itself; they give way to it.
+# Python's tests run beside the files that need the machine for themselves, at a lower priority.
 run_all() {
   local failed=0 python
   run_most || failed=1
@@ -57,9 +57,10 @@ run_python() { run_files "$PYTHON"; }
 
 # Run JOBS files at a time, because much of a test is waiting; start with the longest.
 run_most() {
-  local first=("$MACHINE" "${LONGEST[@]}")
-  printf '%s\n' "${first[@]}" "${FILES[@]}" | grep -vxF -f <(printf '%s\n' "${MACHINE// /$'\n'}" "$ALONE" "$PYTHON") |
-    awk '!seen[$0]++' | xargs -P "$JOBS" -d '\n' -n 1 "$0" files
+  local elsewhere
+  elsewhere=$(tr ' ' '\n' <<<"$MACHINE $ALONE $PYTHON")
+  printf '%s\n' "$MACHINE" "${LONGEST[@]}" "${FILES[@]}" | grep -vxF "$elsewhere" | awk '!seen[$0]++' |
+    xargs -P "$JOBS" -d '\n' -n 1 "$0" files
 }
 
 # Run files one after the other. Print the results of each in one piece.

@@ -77,7 +77,7 @@ as_before() { state >/run/now 2>&1; cmp -s /run/before /run/now; }
 @test "a soak takes from 1 to 60 minutes; an unknown command or fault is refused" {
   for minutes in 0 61 ten; do
     run -1 env MINUTES="$minutes" "$ROOT/faults/chaos/soak.sh"
-    says "MINUTES=$minutes: it takes"
+    says "MINUTES=$minutes: "
   done
   for script in run soak; do
     run -2 "$ROOT/faults/chaos/$script.sh" nonsense
