@@ -194,7 +194,7 @@ EOF
     scripts/services.sh up &>/dev/null
     rm /etc/netns/redis-cache/resolv.conf
     refute scripts/services.sh status >/run/status
-    grep "namespace redis-cache asks 10.0.0.70" /run/status
+    grep "namespace redis-cache uses 10.0.0.70 for DNS" /run/status
     scripts/services.sh down >/dev/null
     [[ ! -e /etc/netns ]]
   '

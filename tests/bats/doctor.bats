@@ -68,7 +68,7 @@ legacy_works() {
     echo "holder $holder"; doctor'
   ((status == 1))
   finds problem ports "port 8080 of the host is in use by python3 \(pid ${lines[0]#holder }\)"
-  fix_is "stop it, or take another port: sed '.*8080:.*8090:.*' topology/flat.tsv >my.tsv && sudo make up TOPOLOGY=my.tsv POLICY=security/flat.tsv"
+  fix_is "stop it, or use another port: sed '.*8080:.*8090:.*' topology/flat.tsv >my.tsv && sudo make up TOPOLOGY=my.tsv POLICY=security/flat.tsv"
 }
 
 @test "a VPN that routes the lab's network is named" {

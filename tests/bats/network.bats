@@ -167,7 +167,7 @@ refuses() { # TEXT PREPARATION: up and check say so
       ip link set dev $link group 0
       command="ip link set dev $link group 25955"
       fails network status >/run/said
-      grep -qx "foreign  interface $link of the lab is no more in its group.*; sudo $command" /run/said
+      grep -qx "foreign  interface $link of the lab is not in the lab.s link group any more; sudo $command" /run/said
       fails grep "netns del" /run/said
       fails_with 1 "; sudo $command" network up
       $command

@@ -185,7 +185,8 @@ class Terminal:
 def open_terminal(*command: str) -> Terminal:
     return Terminal(
         subprocess.Popen(
-            ["bash", "--norc", *command],
+            # A shell that runs tests in the background ignores SIGINT, and its children inherit that.
+            ["env", "--default-signal=INT", "bash", "--norc", *command],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
