@@ -22,7 +22,7 @@ host_state() {
   echo "== sysctls"
   sysctl -a 2>/dev/null | grep -E '^(net|kernel|vm|fs)\.' | grep -vE "$RESTLESS"
   echo "== processes"
-  ps -eo pid,args --no-headers | awk -v self=$$ '$1 != 1 && $1 != self { $1 = ""; print }' | grep -vE 'ps -eo|host_state|grep|awk|sort|^ bash -euo' || :
+  ps -eo pid,args --no-headers | awk -v self=$$ '$1 != 1 && $1 != self { $1 = ""; print }' | grep -vE 'ps -eo|host_state|grep|awk|sort|kills\.sh inside|^ bash -euo' || :
 }
 
 # Sysctls that count or wander by themselves.

@@ -281,7 +281,7 @@ refuses() { # TEXT PREPARATION: up and check say so
   [[ $stderr == 'network.sh: unknown command "sideways"'*'scripts/network.sh status'* ]]
   run "$ROOT/scripts/network.sh" help
   succeeds
-  says "scripts/network.sh status   name each difference"
+  says "scripts/network.sh status   print each difference"
 }
 
 # --- drift: status names it, up mends it -------------------------------------------------------------

@@ -16,7 +16,7 @@ state() { # what scaling may not leave behind
   sandboxed "$LAB_UP"'
     scripts/scale.sh product-service 1 &>/run/one
     state >/run/before
-    ab -l -q -t 60 -n 1000000 -c 4 http://localhost:8080/api/products >/run/ab & load=$!
+    ab -l -q -t 300 -n 1000000 -c 4 http://localhost:8080/api/products >/run/ab & load=$!
     sleep 1
     scripts/scale.sh product-service 10 &>/run/ten || { cat /run/ten; exit 1; }
     sleep 3
