@@ -65,7 +65,7 @@ pings() { ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null; }
     fails_with 1 "port 8080 of the host is in use by python3 (pid $holder); stop it" scripts/nat.sh up
     fails_with 1 "port 8080 of the host is in use" scripts/nat.sh check
     pristine /run/before
-    fails_with 1 "held by python3" bash -c "scripts/lab.sh up 2>&1 >/dev/null | grep nat.sh >&2; exit \${PIPESTATUS[0]}"
+    fails_with 1 "in use by python3" bash -c "scripts/lab.sh up 2>&1 >/dev/null | grep nat.sh >&2; exit \${PIPESTATUS[0]}"
   '
   succeeds
 }
