@@ -2,7 +2,7 @@
 
 python3 -m lab.topology dump [TABLE]    the table, columns in standard order, one tab between them
 python3 -m lab.topology check [TABLE]   silent when valid; else FILE:LINE: COLUMN: reason, exit 1
-python3 -m lab.topology bash [TABLE]    the table as bash arrays, for scripts/topology.sh
+python3 -m lab.topology bash [TABLE]    the table as bash arrays, for scripts/lib/topology.sh
 python3 -m lab.topology own SCRIPT      print the commands that change a copy of the table by sed and bring it up
 python3 -m lab.topology running         the tables of the running lab, one a line
 python3 -m lab.topology help

@@ -26,16 +26,7 @@ COLUMNS = (
 )
 OPTIONAL_COLUMNS = ("mtu",)
 NONE = "-"
-NOT_FOR_BRIDGES = (
-    "namespace",
-    "interface",
-    "bridge_interface",
-    "bridge",
-    "listens",
-    "publishes",
-    "runs",
-    "mtu",
-)
+NOT_FOR_BRIDGES = tuple(column for column in COLUMNS if column not in ("kind", "name", "address"))
 RESERVED_NAMES = ("host", "world", "any")
 KERNEL_NAMES = ("all", "default", "lo")
 OUTSIDE_NAMESPACE = "cnet-outside"

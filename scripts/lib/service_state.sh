@@ -53,8 +53,10 @@ reported_state() { # NODE
 
 log_lines() { (cd "$ROOT" && exec python3 -m lab.log_lines "$@"); } # [problems | repeated | last-error]
 
-# Print the last error in a service's log: of an exception its last line.
-last_error() { tail -n 200 "$STATE_DIR/log/$1.log" 2>/dev/null | log_lines last-error | cut -c 1-300; } # NODE
+# Print the last error in a service's log: of an exception its last line. Print nothing if there is no log.
+last_error() { # NODE
+  tail -n 200 "$STATE_DIR/log/$1.log" 2>/dev/null | log_lines last-error | cut -c 1-300 || :
+}
 
 # Print which store refuses a service's password; a store takes a new password at each start.
 store_that_refuses() { # REPORT of the service
