@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lab.log_lines import problems, read_lines, repeated
+from lab.log_lines import last_error, problems, read_lines, repeated
 
 JSON = '{"time": "2026-11-27T16:35:53.544Z", "level": "info", "service": "api-gateway", '
 
@@ -79,3 +79,30 @@ def test_an_error_that_comes_three_times_is_found_whatever_its_numbers() -> None
         == "0#0: unknown directive"
     )
     assert repeated(read_lines(["started"] * 9)) == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], ""),
+        (["2026-11-27 16:35:48.456 UTC [100] LOG:  ready"], ""),
+        (["start.sh: no DB_PASSWORD", "ready"], "start.sh: no DB_PASSWORD"),
+        (
+            [
+                "ModuleNotFoundError: No module named 'flask'",
+                "[2026-11-27 16:35:48 +0000] [7] [ERROR] Shutting down: Master",
+            ],
+            "ModuleNotFoundError: No module named 'flask'",
+        ),
+        (
+            [
+                JSON.replace("info", "error") + '"message": "the disk is full"}',
+                JSON.replace("info", "warning") + '"message": "a dependency does not answer: postgres"}',
+            ],
+            "the disk is full",
+        ),
+    ],
+    ids=["none", "no error", "start script", "consequence", "dependency"],
+)
+def test_the_last_error_is_a_cause_not_the_consequence_of_another(lines: list[str], expected: str) -> None:
+    assert last_error(read_lines(["==> /var/opt/cnet/log/node-1.log <==", *lines])) == expected
