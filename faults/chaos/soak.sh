@@ -16,7 +16,7 @@ export MINUTES=${MINUTES:-10} PER_SECOND=${PER_SECOND:-100} REPORTS=${REPORTS:-$
 
 check_settings() {
   need_number MINUTES 1
-  ((10#$MINUTES <= 60)) || die "MINUTES=$MINUTES: it takes at most 60"
+  ((10#$MINUTES <= 60)) || die "MINUTES=$MINUTES: must be at most 60"
   need_number PER_SECOND 10
   need_folder REPORTS
 }

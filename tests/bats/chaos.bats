@@ -75,9 +75,10 @@ as_before() { state >/run/now 2>&1; cmp -s /run/before /run/now; }
 }
 
 @test "a soak takes from 1 to 60 minutes; an unknown command or fault is refused" {
-  for minutes in 0 61 ten; do
+  local -A refusal=([0]='must be at least 1' [61]='must be at most 60' [ten]='must be a whole number')
+  for minutes in "${!refusal[@]}"; do
     run -1 env MINUTES="$minutes" "$ROOT/faults/chaos/soak.sh"
-    says "MINUTES=$minutes: "
+    says "MINUTES=$minutes: ${refusal[$minutes]}"
   done
   for script in run soak; do
     run -2 "$ROOT/faults/chaos/$script.sh" nonsense
