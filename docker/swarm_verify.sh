@@ -23,8 +23,9 @@ defer rm -rf "$WORK"
 start_load() { # NAME: an open loop, in node 1's namespace; reports/swarm_NAME.csv has each request
   ANSWERS=$REPORTS/swarm_$1.csv
   mkdir -p "$REPORTS"
-  at 1 "$VENV/bin/python" -m faults.chaos.load --url "${URL%/api/*}" --gets "$GETS" --orders "$ORDERS" \
-    --seconds 300 --out "$ANSWERS" &
+  # Not by the function `at`: its subshell would be the process that end_load kills, and the load would go on.
+  nsenter --net="/run/netns/$(namespace 1)" -- "$VENV/bin/python" -m faults.chaos.load --url "${URL%/api/*}" \
+    --gets "$GETS" --orders "$ORDERS" --seconds 300 --out "$ANSWERS" &
   LOAD=$!
   defer end_load
   pause 3
