@@ -1,16 +1,8 @@
 # shellcheck shell=bash
 # doctor: this machine's network settings. Sourced.
 
-setting_of() { # INTERFACE NAME: print the sysctl(8) key; with slashes if the interface's name has a dot (eth0.100)
-  local key=net/ipv4/conf/$1/$2
-  if [[ $1 == *.* ]]; then echo "$key"; else echo "${key//\//.}"; fi
-}
-
-strict_reverse_path() { # the larger of "all" and the device's own value counts
-  local device=$1 all own
-  all=$(</proc/sys/net/ipv4/conf/all/rp_filter)
-  own=$(cat "/proc/sys/net/ipv4/conf/$device/rp_filter" 2>/dev/null) || own=0
-  ((all == 2 || own == 2)) || ((all == 1 || own == 1))
+has_strict_reverse_path() { # INTERFACE: the larger of "all" and its own value counts; 1 is strict, 2 loose
+  [[ $(cat /proc/sys/net/ipv4/conf/{all,"$1"}/rp_filter 2>/dev/null | sort -n | tail -1) == 1 ]]
 }
 
 stopped_forwarding() { # print interfaces that must forward while the lab is up, and do not
@@ -29,7 +21,7 @@ interfaces_without_forwarding() { # other interfaces by which clients could come
 
 check_forwarding() {
   local forward=/proc/sys/net/ipv4/ip_forward strict='' device output stopped closed
-  for device in $(ways_out); do ! strict_reverse_path "$device" || strict+=" $device"; done
+  for device in $(ways_out); do ! has_strict_reverse_path "$device" || strict+=" $device"; done
   output="ip_forward is $(<"$forward")"
   [[ $(<"$forward") == 1 ]] ||
     output+=" and stays 0: up switches forwarding on only for the lab's bridges and the interfaces of default routes"
@@ -44,7 +36,7 @@ check_forwarding() {
     note "the lab is up, but packets that enter by $stopped are not forwarded" "sudo make up"
   [[ -z $closed ]] ||
     note "clients on $closed do not reach published ports: without a default route, up switches no forwarding on" \
-      "sudo sysctl -w $(setting_of "${closed%% *}" forwarding)=1"
+      "sudo sysctl -w net/ipv4/conf/${closed%% *}/forwarding=1" # by slashes: a name may have a dot
   [[ -z $strict || $(ways_out | wc -l) -lt 2 ]] ||
     note "rp_filter is strict on$strict with several default routes: answers that arrive by the other are dropped" \
       "sudo sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"
