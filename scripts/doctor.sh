@@ -16,18 +16,12 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/preconditions.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/preconditions.sh"
-# shellcheck source=scripts/doctor/machine.sh
-source "$ROOT/scripts/doctor/machine.sh"
-# shellcheck source=scripts/doctor/tools.sh
-source "$ROOT/scripts/doctor/tools.sh"
-# shellcheck source=scripts/doctor/kernel.sh
-source "$ROOT/scripts/doctor/kernel.sh"
-# shellcheck source=scripts/doctor/firewall.sh
-source "$ROOT/scripts/doctor/firewall.sh"
-# shellcheck source=scripts/doctor/network.sh
-source "$ROOT/scripts/doctor/network.sh"
-# shellcheck source=scripts/doctor/lab.sh
-source "$ROOT/scripts/doctor/lab.sh"
+# shellcheck source=scripts/lib/tools.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/tools.sh"
+for part in "$ROOT"/scripts/doctor/*.sh; do
+  # shellcheck source=/dev/null # they define check_NAME
+  source "$part"
+done
 
 # Each check in the order of the output: NAME, its NEEDS (see first_unmet_need), what it checks.
 # Its function is check_NAME, which reports by ok, note and problem.
@@ -70,7 +64,7 @@ is_met() { # NEED
   case $1 in
     -) ;;
     root) ((EUID == 0)) ;;
-    namespaces) unshare "${THROW_AWAY[@]}" true 2>/dev/null ;;
+    namespaces) in_temporary_namespaces true 2>/dev/null ;;
     table) (load_topology) 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
@@ -130,44 +124,22 @@ gather_skipped() {
 # --- output ---------------------------------------------------------------------------------------
 
 show_text() {
-  local level name text fix colour rest problems=0 notes=0
-  while IFS= read -r line; do
-    split_finding
-    case $level in
-      ok) colour=$GREEN ;;
-      note) colour=$YELLOW notes=$((notes + 1)) ;;
-      problem) colour=$RED problems=$((problems + 1)) ;;
-    esac
-    printf '%s%-8s%s %-11s %s\n' "$colour" "$level" "$PLAIN" "$name" "$text"
-    [[ -z $fix ]] || printf '%21sfix: %s\n' '' "$fix"
-  done
-  echo "$BOLD$(count "$problems" problem), $(count "$notes" note)$PLAIN"
-}
-
-split_finding() { # `read` treats two tabs as one separator
-  level=${line%%$'\t'*} rest=${line#*$'\t'}
-  name=${rest%%$'\t'*} rest=${rest#*$'\t'}
-  text=${rest%%$'\t'*} fix=${rest#*$'\t'}
+  awk -F '\t' '
+    function count(number, noun) { return number + 0 " " noun (number == 1 ? "" : "s") }
+    BEGIN { plain = ENVIRON["PLAIN"]; colour["ok"] = ENVIRON["GREEN"]; colour["note"] = ENVIRON["YELLOW"]
+      colour["problem"] = ENVIRON["RED"] }
+    { found[$1]++; printf "%s%-8s%s %-11s %s\n", colour[$1], $1, plain, $2, $3 }
+    $4 != "" { printf "%21sfix: %s\n", "", $4 }
+    END { print ENVIRON["BOLD"] count(found["problem"], "problem") ", " count(found["note"], "note") plain }'
 }
 
 show_json() { # without jq, which may be missing
-  local level name text fix rest comma='' problems=0 notes=0
-  printf '{"findings":['
-  while IFS= read -r line; do
-    split_finding
-    [[ $level != problem ]] || problems=$((problems + 1))
-    [[ $level != note ]] || notes=$((notes + 1))
-    printf '%s\n{"level":"%s","check":"%s","finding":%s,"fix":%s}' \
-      "$comma" "$level" "$name" "$(json "$text")" "$(json "$fix")"
-    comma=,
-  done
-  printf '],\n"problems":%d,"notes":%d}\n' "$problems" "$notes"
-}
-
-json() { # TEXT as a JSON string
-  local text=${1//[[:cntrl:]]/ }
-  text=${text//\\/\\\\}
-  printf '"%s"' "${text//\"/\\\"}"
+  awk -F '\t' '
+    function quoted(text) { gsub(/[[:cntrl:]]/, " ", text); gsub(/[\\"]/, "\\\\&", text); return "\"" text "\"" }
+    BEGIN { printf "{\"findings\":[" }
+    { found[$1]++; printf "%s\n{\"level\":%s,\"check\":%s,\"finding\":%s,\"fix\":%s}",
+        (NR > 1 ? "," : ""), quoted($1), quoted($2), quoted($3), quoted($4) }
+    END { printf "],\n\"problems\":%d,\"notes\":%d}\n", found["problem"], found["note"] }'
 }
 
 check() { # [--json] [CHECK...]

@@ -12,12 +12,11 @@
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/tools.sh
+source "$ROOT/scripts/lib/tools.sh"
 
 # COMMAND:PACKAGE on Debian and Ubuntu.
-TOOLS=(ip:iproute2 bridge:iproute2 ss:iproute2 iptables:iptables ebtables:iptables nft:nftables conntrack:conntrack
-  jq:jq curl:curl ping:iputils-ping fping:fping sysctl:procps fuser:psmisc setpriv:util-linux nsenter:util-linux
-  flock:util-linux hostname:hostname nginx:nginx-light redis-server:redis-server postgres:postgresql dot:graphviz
-  tcpdump:tcpdump python3:python3 git:git)
+mapfile -t NEEDED < <(awk 'NF { print $1 ":" $4 }' <<<"$TOOLS")
 DEV_TOOLS=(bats:bats socat:socat shellcheck:shellcheck shfmt:shfmt ab:apache2-utils pdftoppm:poppler-utils
   newuidmap:uidmap)
 OPTIONAL_DEV_TOOLS=(tshark:tshark chromium:chromium promtool:prometheus) # Ubuntu has chromium as a snap only
@@ -27,8 +26,7 @@ COMMON=$ROOT/services/common
 has() {
   case $1 in
     chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
-    postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null ;;
-    *) command -v "$1" >/dev/null ;;
+    *) path_of "$1" >/dev/null ;;
   esac
 }
 
@@ -134,7 +132,7 @@ up() {
   "$(python)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || [[ ! -x $(python) ]] ||
     die "$(python) is older than 3.11; install python3.11 or newer"
   local packages
-  mapfile -t packages < <(missing_packages "${TOOLS[@]}" "${EXTRA[@]}")
+  mapfile -t packages < <(missing_packages "${NEEDED[@]}" "${EXTRA[@]}")
   install_packages "${packages[@]}"
   install_python "${EXTRA_REQUIREMENTS[@]}"
   install_common
@@ -142,7 +140,7 @@ up() {
 
 status() {
   local packages
-  packages=$(missing_packages "${TOOLS[@]}" | tr '\n' ' ')
+  packages=$(missing_packages "${NEEDED[@]}" | tr '\n' ' ')
   [[ -z $packages ]] || echo "missing packages: $packages"
   [[ -x $VENV/bin/supervisord ]] || { echo "missing: the virtual environment $VENV" && return 1; }
   [[ -z $packages ]]

@@ -1,8 +1,11 @@
 # shellcheck shell=bash
 # doctor: kernel features, each tried. Sourced.
 
-THROW_AWAY=(--net --mount)
-((EUID == 0)) || THROW_AWAY+=(--user --map-root-user)
+in_temporary_namespaces() { # COMMAND...
+  local user=()
+  ((EUID == 0)) || user=(--user --map-root-user)
+  unshare --net --mount "${user[@]}" "$@"
+}
 
 # LEVEL of a failure | what | kernel module | CONFIG_ | command. Only the policies of phase 4 need those with `note`.
 FEATURES='
@@ -50,7 +53,7 @@ try_features() {
 
 check_kernel() {
   local failed level what module config why
-  failed=$(unshare "${THROW_AWAY[@]}" "$BASH" "$ROOT/scripts/doctor.sh" try_features)
+  failed=$(in_temporary_namespaces "$BASH" "$ROOT/scripts/doctor.sh" try_features)
   [[ -n $failed ]] || ok "tried: $(awk -F '|' 'NF { printf "%s%s", comma, $2; comma = ", " }' <<<"$FEATURES")"
   while IFS='|' read -r level what module config why; do
     [[ -z $level ]] || finding "$level" "no $what ($why)" "sudo modprobe $module, or a kernel with CONFIG_$config"
