@@ -1,9 +1,9 @@
 """The lab's live network and Docker's, side by side, line by line.
 
-python -m docker.diff --lab PID --namespaces NAME,... --project NAME [--json] [--markdown FILE --pdf FILE]
+python -m docker.diff --lab PID --project NAME [--json | --report PATH]    TOPOLOGY is the lab's table
 
-PID is the first process of the sandbox in which the lab runs. Only reads; needs root. Exits with 1 if there is
-nothing to compare, or if a line is not explained.
+PID is the first process of the sandbox in which the lab runs; the report is PATH.md and PATH.pdf. It only reads, and
+needs root. Exit status 1 if there is nothing to compare, or if a line is not explained.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 
 from rich.text import Text
 
 from docker.facts import docker_host, lab_host
-from docker.purposes import RELATIONS, UNEXPLAINED, Row, by_topic, compare
+from docker.purposes import RELATIONS, UNEXPLAINED, Row, compare
 from lab.document import Document, Rows, Section
 from lab.document_files import write
 from lab.terminal import Console
+from lab.topology import load
 
 TITLE = "The same, two ways: the lab's network and Docker's"
 COLOURS = dict(zip(RELATIONS, ("green", "green", "yellow", "yellow", "cyan", "red"), strict=True))
@@ -34,31 +38,32 @@ _HOW_TO_READ = (
 )
 
 
-class NothingToCompareError(Exception):
-    """One side does not run or cannot be read; as text, one line."""
-
-
-def rows_of(arguments: argparse.Namespace) -> list[Row]:
-    """Read and compare both sides. Raises NothingToCompareError."""
+def live_rows(pid: int, project: str) -> list[Row]:
+    """Read and compare both sides; exit if one does not run or cannot be read."""
     try:
-        lab = lab_host(arguments.lab, arguments.namespaces.split(","))
-        docker = docker_host(arguments.project)
+        docker = docker_host(project)
         if not docker.inside:
-            raise NothingToCompareError("the platform does not run in Docker; make docker-up")
-        return compare(lab.lines(), docker.lines())
+            sys.exit("docker/diff.sh: the platform does not run in Docker; make docker-up")
+        return compare(lab_host(pid, {node.namespace for node in load().nodes}).lines(), docker.lines())
     except subprocess.CalledProcessError as error:
-        raise NothingToCompareError(f"{' '.join(map(str, error.cmd))}: {error.stderr.strip()}") from error
+        sys.exit(f"docker/diff.sh: {' '.join(map(str, error.cmd))}: {error.stderr.strip()}")
 
 
 def summary(rows: Sequence[Row]) -> str:
     """Return the number of rows of each relation."""
-    count = {relation: sum(row.relation == relation for row in rows) for relation in RELATIONS}
-    return ", ".join(f"{number} {relation}" for relation, number in count.items() if number)
+    number = Counter(row.relation for row in rows)
+    return ", ".join(f"{number[relation]} {relation}" for relation in RELATIONS if number[relation])
+
+
+def by_topic(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the rows of each topic."""
+    for topic, of_topic in groupby(rows, key=lambda row: row.topic):
+        yield topic, list(of_topic)
 
 
 def shown_lines(lines: Mapping[str, int]) -> list[str]:
     """Return one side's kinds of lines with their counts; of many kinds, the first few and the number of the others."""
-    kinds = sorted(lines.items(), key=lambda item: item[0])
+    kinds = sorted(lines.items())
     shown = kinds if len(kinds) <= MAX_KINDS else kinds[: MAX_KINDS - 1]
     texts = [f"{line}  x{count}" if count > 1 else line for line, count in shown]
     if rest := kinds[len(shown) :]:
@@ -68,18 +73,7 @@ def shown_lines(lines: Mapping[str, int]) -> list[str]:
 
 def as_json(rows: Sequence[Row]) -> str:
     """Return the rows as JSON."""
-    found = [
-        {
-            "topic": row.purpose.topic,
-            "purpose": row.purpose.title,
-            "relation": row.relation,
-            "lab": dict(row.lab),
-            "docker": dict(row.docker),
-            "why": row.purpose.why,
-        }
-        for row in rows
-    ]
-    return json.dumps(found, indent=2) + "\n"
+    return json.dumps([asdict(row) for row in rows], indent=2) + "\n"
 
 
 def print_rows(console: Console, rows: Sequence[Row]) -> None:
@@ -87,18 +81,13 @@ def print_rows(console: Console, rows: Sequence[Row]) -> None:
     for topic, of_topic in by_topic(rows):
         console.print(Text(f"\n{topic}", style="bold underline"))
         for row in of_topic:
-            block = Text(f"\n{row.purpose.title}", style="bold")
+            block = Text(f"\n{row.purpose}", style="bold")
             block.append(f"   {row.relation}\n", COLOURS[row.relation])
             for name, lines in (("lab", row.lab), ("Docker", row.docker)):
                 for at, text in enumerate(shown_lines(lines)):
                     block.append(f"  {'' if at else name:<8}", "dim").append(f"{text}\n", "none")
-            console.print(block.append(f"  {row.purpose.why}", "dim"))
+            console.print(block.append(f"  {row.why}", "dim"))
     console.print(Text(f"\n{summary(rows)}", style="bold"))
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    lab, docker = ("; ".join(shown_lines(lines)) for lines in (row.lab, row.docker))
-    return row.purpose.title, row.relation, lab, docker, row.purpose.why
 
 
 def document_of(rows: Sequence[Row], made: str) -> Document:
@@ -106,7 +95,10 @@ def document_of(rows: Sequence[Row], made: str) -> Document:
     head = ("purpose", "relation", "the lab", "Docker", "why")
     sections = [Section("In short", [f"{summary(rows)}. {_HOW_TO_READ}"])]
     for topic, of_topic in by_topic(rows):
-        cells = [_cells(row) for row in of_topic]
+        cells = [
+            (row.purpose, row.relation, *map("; ".join, map(shown_lines, (row.lab, row.docker))), row.why)
+            for row in of_topic
+        ]
         sections.append(Section(topic, [Rows(head, cells, (14, 9, 28, 28, 30))]))
     return Document(TITLE, made, sections)
 
@@ -115,26 +107,21 @@ def main(argv: Sequence[str]) -> int:
     """Compare; return the exit status."""
     parser = argparse.ArgumentParser(prog="docker/diff.sh", allow_abbrev=False)
     parser.add_argument("--lab", type=int, required=True)
-    parser.add_argument("--namespaces", required=True)
     parser.add_argument("--project", required=True)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--markdown", type=Path)
-    parser.add_argument("--pdf", type=Path)
+    parser.add_argument("--report", type=Path)
     arguments = parser.parse_args(argv)
-    try:
-        rows = rows_of(arguments)
-    except NothingToCompareError as reason:
-        print(f"docker/diff.sh: {reason}", file=sys.stderr)
-        return 1
+    rows = live_rows(arguments.lab, arguments.project)
     if arguments.json:
         print(as_json(rows), end="")
     else:
         print_rows(Console(highlight=False, soft_wrap=not sys.stdout.isatty()), rows)
-    if arguments.markdown and arguments.pdf:
+    if arguments.report:
         made = f"Generated on {datetime.now():%Y-%m-%d %H:%M:%S} by `make docker-diff`."
-        write(document_of(rows, made), arguments.markdown, arguments.pdf)
+        files = (arguments.report.with_suffix(suffix) for suffix in (".md", ".pdf"))
+        write(document_of(rows, made), *files)
     unexplained = sorted(
-        {line for row in rows if row.purpose is UNEXPLAINED for line in (*row.lab, *row.docker)}
+        line for row in rows if row.relation == UNEXPLAINED for line in {*row.lab, *row.docker}
     )
     if unexplained:
         text = f"not explained, see it in iptables-save: {'; '.join(unexplained)}"

@@ -23,15 +23,13 @@ compare() { # OPTION...
   need_environment
   [[ -n $(compose ps --quiet) ]] || die "the platform does not run in Docker; make docker-up"
   cd "$ROOT"
-  local namespaces
-  namespaces=$(python3 -m lab.topology dump | awk -F'\t' '$1 == "node" && !seen[$3]++ { print $3 }' | paste -sd,)
   start_lab security/policy.sh scripts/network.sh scripts/nat.sh scripts/services.sh
-  watch "$VENV/bin/python" -m docker.diff --lab "$LAB_INSIDE" --namespaces "$namespaces" --project "$PROJECT" "$@"
+  watch "$VENV/bin/python" -m docker.diff --lab "$LAB_INSIDE" --project "$PROJECT" "$@"
 }
 
 run_all() {
   need_folder REPORTS
-  compare --markdown "$REPORTS/docker_diff.md" --pdf "$REPORTS/docker_diff.pdf"
+  compare --report "$REPORTS/docker_diff"
   say "also: $REPORTS/docker_diff.md and $REPORTS/docker_diff.pdf"
 }
 

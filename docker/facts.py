@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface
@@ -57,10 +57,7 @@ class Namespace:
 
     def sysctl(self, key: str) -> str:
         """Return a sysctl's value; empty if the kernel has none of that name."""
-        try:
-            return self.text("sysctl", "-n", key).strip()
-        except subprocess.CalledProcessError:
-            return ""
+        return self.text("sysctl", "-ne", key).strip()
 
     def name_servers(self) -> list[str]:
         """Return the addresses in its resolv.conf."""
@@ -146,7 +143,7 @@ class Host:
         yield from (f"inside rule not read: {unread.text}" for unread in saved.unread)
 
 
-def lab_host(pid: int, namespaces: Sequence[str]) -> Host:
+def lab_host(pid: int, namespaces: Iterable[str]) -> Host:
     """Return the lab in the sandbox whose first process is `pid`."""
     root = Path(f"/proc/{pid}/root")
     enter = ("nsenter", f"--target={pid}", "--mount")
@@ -155,7 +152,7 @@ def lab_host(pid: int, namespaces: Sequence[str]) -> Host:
             (*enter, f"--net={root}/run/netns/{name}", "--"),
             (root / f"etc/netns/{name}/resolv.conf", root / "etc/resolv.conf"),
         )
-        for name in dict.fromkeys(namespaces)
+        for name in namespaces
     )
     return Host(Namespace((*enter, "--net", "--")), tuple(inside))
 
@@ -166,25 +163,14 @@ def docker_host(project: str) -> Host:
     outside = ("nsenter", f"--net=/run/netns/{netns}", "--") if netns else ()
     here = Namespace(())
     ids = here.text("docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={project}").split()
+    pids = here.text("docker", "inspect", "--format", "{{.State.Pid}}", *ids).split() if ids else []
     inside = (
         Namespace(("nsenter", f"--target={pid}", "--net", "--"), (Path(f"/proc/{pid}/root/etc/resolv.conf"),))
-        for pid in sorted(
-            one["State"]["Pid"] for one in (here.json("docker", "inspect", *ids) if ids else [])
-        )
+        for pid in pids
     )
-    return Host(Namespace(outside), tuple(inside), _processes("docker-proxy"))
+    proxies = here.text("ps", "-eo", "comm=").split().count("docker-proxy")
+    return Host(Namespace(outside), tuple(inside), proxies)
 
 
 def _mac_of(address: IPv4Address) -> str:
     return ":".join(f"{byte:02x}" for byte in (0x02, 0x42, *address.packed))
-
-
-def _processes(name: str) -> int:
-    """Return the number of processes with a name of up to 15 characters, proc(5)."""
-    found = 0
-    for path in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            found += path.read_text().strip() == name
-        except OSError:
-            continue  # it has ended
-    return found

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
-_FILE = Path(__file__).with_suffix(".toml")
 RELATIONS = ("the same", "equivalent", "different", "only in Docker", "only in the lab", "not explained")
+UNEXPLAINED = RELATIONS[-1]
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,18 @@ class Purpose:
     why: str
     at_odds: bool = False
 
-    def serves(self, line: str) -> bool:
-        """Return whether a normalised line has this purpose."""
-        return any(re.fullmatch(pattern, line) for pattern in self.lines)
+    def relation(self, lab: Collection[str], docker: Collection[str]) -> str:
+        """Return one of RELATIONS; `the same` is word for word."""
+        if self is _OTHER:
+            return UNEXPLAINED
+        if set(lab) == set(docker):
+            return "the same"
+        if lab and docker:
+            return "different" if self.at_odds else "equivalent"
+        return "only in the lab" if lab else "only in Docker"
 
 
-UNEXPLAINED = Purpose(
+_OTHER = Purpose(
     "Not explained",
     "Made by another program",
     (".*",),
@@ -41,43 +46,30 @@ UNEXPLAINED = Purpose(
 
 def purposes() -> list[Purpose]:
     """Return the purposes, in the order of the file."""
-    read = tomllib.loads(_FILE.read_text(encoding="utf-8"))["purpose"]
-    return [
-        Purpose(**one | {"lines": tuple(one["lines"]), "why": " ".join(one["why"].split())}) for one in read
-    ]
+    read = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["purpose"]
+    return [Purpose(**one | {"why": " ".join(one["why"].split())}) for one in read]
 
 
 @dataclass(frozen=True)
 class Row:
     """A purpose with the lines on either side, and the number of times each occurs."""
 
-    purpose: Purpose
+    topic: str
+    purpose: str
+    relation: str
     lab: Mapping[str, int]
     docker: Mapping[str, int]
-
-    @property
-    def relation(self) -> str:
-        """Return one of RELATIONS; `the same` is word for word."""
-        if self.purpose is UNEXPLAINED:
-            return "not explained"
-        if set(self.lab) == set(self.docker):
-            return "the same"
-        if self.lab and self.docker:
-            return "different" if self.purpose.at_odds else "equivalent"
-        return "only in the lab" if self.lab else "only in Docker"
+    why: str
 
 
 def compare(lab: Mapping[str, int], docker: Mapping[str, int]) -> list[Row]:
-    """Return the lines of both sides by purpose."""
-    known = [*purposes(), UNEXPLAINED]
-    found: dict[Purpose, tuple[dict[str, int], dict[str, int]]] = {one: ({}, {}) for one in known}
-    for side, lines in enumerate((lab, docker)):
-        for line, count in lines.items():
-            found[next(one for one in known if one.serves(line))][side][line] = count
-    return [Row(purpose, *sides) for purpose, sides in found.items() if any(sides)]
-
-
-def by_topic(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Yield the rows of each topic."""
-    for topic, of_topic in groupby(rows, key=lambda row: row.purpose.topic):
-        yield topic, list(of_topic)
+    """Return the lines of both sides by purpose: a line has the first one with a pattern that matches it."""
+    rows, rest = [], (dict(lab), dict(docker))
+    for one in [*purposes(), _OTHER]:
+        pattern = re.compile("|".join(f"(?:{line})" for line in one.lines))
+        ours, dockers = (
+            {line: side.pop(line) for line in list(side) if pattern.fullmatch(line)} for side in rest
+        )
+        if ours or dockers:
+            rows.append(Row(one.topic, one.title, one.relation(ours, dockers), ours, dockers, one.why))
+    return rows
