@@ -6,7 +6,6 @@
 #   docker/compose.sh clean    remove these, and volumes, passwords and images
 #   docker/compose.sh status   each container; 1 if one is not healthy
 #   docker/compose.sh verify   try every endpoint, an order, limits, which service reaches which
-#   docker/compose.sh secrets  make the passwords that are missing
 #   docker/compose.sh help
 #
 # Where Docker's engine has a network namespace of its own, DOCKER_NETNS names it.
@@ -15,18 +14,6 @@
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
 
 SERVICES=(nginx api-gateway product-service order-service service-registry redis postgres)
-
-make_secrets() { # once; in the container any user may read them, on the host only the owner
-  local name
-  install -d -m 700 "$SECRETS"
-  for name in redis_password db_password; do
-    [[ -e $SECRETS/$name ]] || {
-      od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$SECRETS/$name.part"
-      mv "$SECRETS/$name.part" "$SECRETS/$name"
-    }
-    chmod 444 "$SECRETS/$name"
-  done
-}
 
 up() {
   need_compose
@@ -76,7 +63,6 @@ status() {
 
 case ${1:-help} in
   up | down | clean | status) "$1" ;;
-  secrets) make_secrets ;;
   verify) exec "$ROOT/docker/verify.sh" all ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

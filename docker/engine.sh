@@ -31,3 +31,32 @@ container_of() { compose ps --quiet "$1" | sed -n 1p; } # SERVICE
 address_of() {                                          # CONTAINER NETWORK
   docker inspect --format "{{(index .NetworkSettings.Networks \"${PROJECT}_$2\").IPAddress}}" "$1"
 }
+
+# Show the builder's output only when it fails.
+docker_build() { # ARGUMENT...
+  local output
+  set -- --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" "$@"
+  echo_command docker build "$@"
+  output=$(docker build --quiet "$@" 2>&1) || die "docker build: $(tail -5 <<<"$output")"
+}
+
+make_secrets() { # once; in the container any user may read them, on the host only the owner
+  local name
+  install -d -m 700 "$SECRETS"
+  for name in redis_password db_password; do
+    [[ -e $SECRETS/$name ]] || {
+      od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$SECRETS/$name.part"
+      mv "$SECRETS/$name.part" "$SECRETS/$name"
+    }
+    chmod 444 "$SECRETS/$name"
+  done
+}
+
+# Run the function verify_PART of the part that is wanted, or of all parts; exit 1 if a check failed.
+verify_parts() { # all|PART PART...
+  local part
+  for part in "${@:2}"; do [[ $1 != all && $1 != "$part" ]] || "verify_$part"; done
+  echo
+  ((FAILED == 0)) || die "not everything worked; see the lines marked FAIL"
+  say "${GREEN}everything works${PLAIN}"
+}

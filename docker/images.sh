@@ -20,45 +20,23 @@ IMAGES=("${PROGRAMS[@]}" nginx)
 
 # Fetch the wheels of all services, for the Python of the image; also what pip needs to build services/common.
 fetch_wheels() {
-  local folder=$ROOT/services/wheels wanted
-  wanted=$(read_dependencies)
-  [[ $wanted != "$(cat "$folder/wanted" 2>/dev/null)" ]] || return 0
+  local folder=$ROOT/services/wheels common=$ROOT/services/common wanted=("$ROOT"/services/*/requirements.txt) digest
+  digest=$(cat "${wanted[@]}" "$common/pyproject.toml" "$ROOT/requirements.txt" | sha256sum)
+  [[ $digest != "$(cat "$folder/digest" 2>/dev/null)" ]] || return 0
   say "fetching the wheels of the services"
   rm -rf "$folder"
-  # shellcheck disable=SC2086 # a word for each package
   "$VENV/bin/python" -m pip download --quiet --disable-pip-version-check --only-binary :all: --python-version 3.11 \
-    --dest "$folder" $wanted 2> >(grep -v ^WARNING >&2) || die "pip could not fetch the wheels of the services"
-  echo "$wanted" >"$folder/wanted"
-}
-
-read_dependencies() { # all packages but our own
-  "$VENV/bin/python" - "$ROOT"/services/common/pyproject.toml "$ROOT"/services/*/requirements.txt <<'PYTHON'
-import sys, tomllib
-from pathlib import Path
-common = tomllib.loads(Path(sys.argv[1]).read_text())
-named = {name for file in sys.argv[2:] for name in Path(file).read_text().split()}
-own = common["project"]["name"]
-named |= {*common["build-system"]["requires"], *common["project"]["dependencies"]}
-print(" ".join(sorted(name for name in named if not name.startswith(own))))
-PYTHON
-}
-
-# Show the builder's output only when it fails.
-docker_build() { # ARGUMENTS...
-  local output
-  echo_command docker build "$@"
-  output=$(docker build --quiet "$@" 2>&1) || die "docker build: $(tail -5 <<<"$output")"
+    --dest "$folder" --no-build-isolation "${wanted[@]/#/--requirement=}" "$common" \
+    "$(grep '^flit-core==' "$ROOT/requirements.txt")" 2> >(grep -v ^WARNING >&2) ||
+    die "pip could not fetch the wheels of the services"
+  echo "$digest" >"$folder/digest"
 }
 
 build() { # PROGRAM
-  if [[ $1 == nginx ]]; then
-    docker_build --file "$ROOT/docker/nginx.Dockerfile" --tag "cnet/$1:$TAG" \
-      ${NGINX_IMAGE:+--build-arg "BASE_IMAGE=$NGINX_IMAGE"} "$ROOT/services/nginx"
-  else
-    docker_build --file "$ROOT/docker/service.Dockerfile" --tag "cnet/$1:$TAG" --build-arg "NAME=$1" \
-      --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" \
-      ${PYTHON_IMAGE:+--build-arg "BASE_IMAGE=$PYTHON_IMAGE"} "$ROOT/services"
-  fi
+  local recipe=service context=services base=${PYTHON_IMAGE:-}
+  [[ $1 != nginx ]] || recipe=nginx context=services/nginx base=${NGINX_IMAGE:-}
+  docker_build --file "$ROOT/docker/$recipe.Dockerfile" --tag "cnet/$1:$TAG" --build-arg "NAME=$1" \
+    ${base:+--build-arg "BASE_IMAGE=$base"} "$ROOT/$context"
 }
 
 up() {

@@ -18,12 +18,8 @@ IMPORTS=5 # how often the service's modules are loaded, to measure what bytecode
 size_of() { docker image inspect --format '{{.Size}}' "$1"; }
 
 build_step() { # STEP
-  say "building $1"
-  local output
-  output=$(docker build --quiet --file "$ROOT/docker/sizes.Dockerfile" --target "$1" --tag "cnet-sizes/$1" \
-    --build-arg "NAME=$NAME" --build-arg "BASE_IMAGE=$BASE" \
-    --build-arg "PIP_NO_INDEX=${DOCKER_BUILD_OFFLINE:-}" "$ROOT/services" 2>&1) ||
-    die "docker build: $(tail -5 <<<"$output")"
+  docker_build --file "$ROOT/docker/sizes.Dockerfile" --target "$1" --tag "cnet-sizes/$1" \
+    --build-arg "NAME=$NAME" --build-arg "BASE_IMAGE=$BASE" "$ROOT/services" >&2
 }
 
 remove_steps() { docker image rm --force "${STEPS[@]/#/cnet-sizes/}" &>/dev/null || :; }

@@ -17,7 +17,7 @@
 # shellcheck source=docker/swarm_nodes.sh
 source "$(dirname "${BASH_SOURCE[0]}")/swarm_nodes.sh"
 
-BASE_IMAGES=(redis:7-alpine postgres:15-alpine)
+mapfile -t IMAGES < <(sed -n 's/^ *image: *//p' "$ROOT/docker/stack.yml")
 
 make_wire() {
   local node
@@ -50,9 +50,8 @@ start_engine() { # NODE
 
 copy_images() { # NODE
   local image here there wanted=()
-  for image in "${BASE_IMAGES[@]}" "${PROGRAMS[@]/#/cnet/}" cnet/nginx; do
-    [[ $image == *:* ]] || image+=:1
-    here=$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null) || :
+  for image in "${IMAGES[@]}"; do
+    here=$(docker image inspect --format '{{.Id}}' "$image")
     there=$(on "$1" image inspect --format '{{.Id}}' "$image" 2>/dev/null) || :
     [[ $here == "$there" ]] || wanted+=("$image")
   done
@@ -71,27 +70,28 @@ join_swarm() {
 }
 is_active() { [[ $(on "$1" info --format '{{.Swarm.LocalNodeState}}') == active ]]; } # NODE
 
-make_secrets() {
+copy_secrets() {
   local name
-  "$ROOT/docker/compose.sh" secrets
+  make_secrets
   for name in redis_password db_password; do
     on 1 secret inspect "$name" &>/dev/null || on 1 secret create "$name" "$SECRETS/$name" >/dev/null
   done
 }
 
 up() {
+  local image
   need_root
   need_engine
   need_tools ip nsenter unshare dockerd curl
   "$ROOT/docker/images.sh" up
-  docker image inspect "${BASE_IMAGES[@]}" >/dev/null 2>&1 || run docker pull --quiet "${BASE_IMAGES[@]}"
+  for image in "${IMAGES[@]}"; do docker image inspect "$image" &>/dev/null || run docker pull --quiet "$image"; done
   make_wire
   start_engine 1
   start_engine 2
   join_swarm
   copy_images 1
   copy_images 2
-  make_secrets
+  copy_secrets
   run on 1 stack deploy --resolve-image never --compose-file "$ROOT/docker/stack.yml" "$STACK"
   retry_until 120 all_run ||
     die "not every task runs: $(on 1 stack services "$STACK" --format '{{.Name}} {{.Replicas}}' | tr '\n' ' ')"

@@ -131,12 +131,7 @@ main() { # all|traffic|update|loss
   need_environment
   cd "$ROOT"
   answers 1 || die "no swarm runs; docker/swarm.sh up"
-  [[ $1 != all && $1 != traffic ]] || verify_traffic
-  [[ $1 != all && $1 != update ]] || verify_update
-  [[ $1 != all && $1 != loss ]] || verify_loss
-  echo
-  ((FAILED == 0)) || die "not everything worked; see the lines marked FAIL"
-  say "${GREEN}everything works${PLAIN}"
+  verify_parts "$1" traffic update loss
 }
 
 case ${1:-all} in

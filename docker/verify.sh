@@ -146,17 +146,12 @@ verify_containers() {
   verify_cpu_limit
 }
 
-main() {
+main() { # all|services|isolation|containers
   need_root
   need_compose
   need_tools nsenter curl jq
   [[ -n $(container_of api-gateway) ]] || die "the platform does not run in Docker; docker/compose.sh up"
-  [[ $1 != all && $1 != services ]] || verify_services
-  [[ $1 != all && $1 != isolation ]] || verify_isolation
-  [[ $1 != all && $1 != containers ]] || verify_containers
-  echo
-  ((FAILED == 0)) || die "not everything worked; see the lines marked FAIL"
-  say "${GREEN}everything works${PLAIN}"
+  verify_parts "$1" services isolation containers
 }
 
 case ${1:-all} in
