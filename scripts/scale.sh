@@ -18,86 +18,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
 
 MAX_INSTANCES=100
 
-successor() { # NAME: one number higher, or -2: product-3 -> product-4, order-service -> order-service-2
-  local base=${1%"${1##*[!0-9]}"}
-  if [[ $base == "$1" || -z $base ]]; then echo "$1-2"; else echo "$base$((10#${1#"$base"} + 1))"; fi
-}
-
-# Interface names have at most 15 characters; the number goes before a -br at the end.
-successor_interface() {
-  local base=${1%-br} suffix=''
-  [[ $base == "$1" ]] || suffix=-br
-  base=$(successor "$base")
-  ((${#base} + ${#suffix} <= 15)) || base=$(successor "${base:0:$((10 - ${#suffix}))}")
-  echo "$base$suffix"
-}
-
-ip_to_number() { # A.B.C.D; sets REPLY
-  local IFS=.
-  # shellcheck disable=SC2086 # split at dots
-  set -- $1
-  REPLY=$((($1 << 24) + ($2 << 16) + ($3 << 8) + $4))
-}
-
-successor_address() { # CIDR: the next one that no node has
-  local taken number
-  taken=" ${ADDRESS[*]%/*} "
-  ip_to_number "${1%/*}"
-  number=$REPLY
-  while :; do
-    number=$((number + 1))
-    REPLY=$((number >> 24)).$((number >> 16 & 255)).$((number >> 8 & 255)).$((number & 255))
-    [[ $taken == *" $REPLY "* ]] || break
-  done
-  echo "$REPLY/${1#*/}"
-}
-
-row_after() { # NODE: print the row of one more instance
-  printf 'node\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t-\t%s%s\n' "$(successor "$1")" "$(place_after "$1" successor NAMESPACE)" \
-    "$(successor_address "${ADDRESS[$1]}")" "$(place_after "$1" successor_interface INTERFACE)" \
-    "$(place_after "$1" successor_interface PORT)" "${BRIDGE[$1]}" "${LISTENS[$1]}" "${RUNS[$1]}" \
-    "${MTU[$1]:+$'\t'${MTU[$1]}}"
-}
-
-# If the node shares its namespace, the new one gets an address there; otherwise its own namespace.
-place_after() { # NODE SUCCESSOR COLUMN
-  local -n column=$3
-  local sharing
-  sharing=$(printf '%s\n' "${NAMESPACE[@]}" | grep -cxF -- "${NAMESPACE[$1]}")
-  if ((sharing > 1)); then echo "${column[$1]}"; else "$2" "${column[$1]}"; fi
-}
-
-rows() { "$ROOT/scripts/topology.sh" dump "$1"; } # TABLE
-
-# Write and load the table with COUNT nodes that run PROGRAM: first those of the base table, in its order, then those
-# that are up, then new ones. All other rows stay.
+# Write and check the table with COUNT nodes that run PROGRAM.
 write_scaled_table() { # PROGRAM COUNT BASE TABLE
-  local nodes table=$4
-  printf '# %s %s, made by scripts/scale.sh from\n# %s\n' "$2" "$1" "$3" >"$table"
-  awk -F'\t' -v program="$1" -v count="$2" '
-    FNR == 1 { file++ }
-    file == 1 { up[$2] = 1; next }                       # the running table
-    file == 2 { base[$2] = 1 }                           # the base table
-    file == 3 && $2 in base { next }                     # the running table again: nodes that the base does not have
-    $10 == program ? n++ < count : $2 in up' <(rows "$TABLE") <(rows "$3") <(rows "$TABLE") >>"$table"
-  load_table "$table"
-  mapfile -t nodes < <(nodes_running "$1")
-  while ((${#nodes[@]} < $2)); do
-    row_after "${nodes[-1]}" >>"$table"
-    load_table "$table"
-    mapfile -t nodes < <(nodes_running "$1")
-  done
+  printf '# %s %s, made by scripts/scale.sh from\n# %s\n' "$2" "$1" "$3" >"$4"
+  run_python -m lab.topology.scaled "$TABLE" "$3" "$1" "$2" >>"$4"
+  (load_table "$4")
 }
 
-show_scaled_table() { # PROGRAM COUNT BASE
-  local table
-  table=$(mktemp)
-  defer rm -f "$table"
-  write_scaled_table "$@" "$table"
-  cat "$table"
-}
-
-same_nodes() { cmp -s <(rows "$1") <(rows "$2"); }
+same_nodes() { cmp -s <("$ROOT/scripts/topology.sh" dump "$1") <("$ROOT/scripts/topology.sh" dump "$2"); } # TABLE TABLE
 
 check() { # PROGRAM COUNT
   case $1 in
@@ -114,17 +42,20 @@ scale() { # PROGRAM COUNT
   [[ -n $(nodes_running "$1") ]] || die "$TABLE has no node that runs $1"
   [[ -n $(nodes_running service-registry) ]] ||
     die "$TABLE has no service-registry, so clients would not find new instances"
-  local base
+  local base table
   base=$(base_table)
-  if [[ -n ${DRY_RUN:-} ]]; then show_scaled_table "$1" "$2" "$base" && return; fi
-  need_root
-  need_lab
-  take_lock
-  (write_scaled_table "$1" "$2" "$base" "$SCALED.new")
+  if [[ -n ${DRY_RUN:-} ]]; then table=$(mktemp); else
+    need_root
+    need_lab
+    take_lock
+    table=$SCALED.new
+  fi
+  defer rm -f "$table"
+  write_scaled_table "$1" "$2" "$base" "$table"
+  if [[ -n ${DRY_RUN:-} ]]; then cat "$table" && return; fi
   export TOPOLOGY=$SCALED
-  if same_nodes "$SCALED.new" "$base"; then TOPOLOGY=$base; else mv "$SCALED.new" "$SCALED"; fi
+  if same_nodes "$table" "$base"; then TOPOLOGY=$base; else mv "$table" "$SCALED"; fi
   apply "$1"
-  rm -f "$SCALED.new"
   [[ $TOPOLOGY == "$SCALED" ]] || rm -f "$SCALED"
 }
 

@@ -1,0 +1,65 @@
+"""Print the running lab's table with another number of instances of a program; its new nodes are not checked yet.
+
+python3 -m lab.topology.scaled TABLE BASE PROGRAM COUNT    TABLE was scaled from BASE, or is BASE
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from dataclasses import replace
+from ipaddress import IPv4Interface
+from itertools import count
+from pathlib import Path
+
+from lab.topology import Node, Topology, load
+from lab.topology.__main__ import dump
+
+_MAX_INTERFACE_LENGTH = 15
+
+
+def scaled(topology: Topology, base: Topology, program: str, number: int) -> Topology:
+    """Return a table with `number` nodes that run the program, of which the first table has at least one.
+
+    First come those of the base table, in its order, then others that are up, then new ones. All other rows stay.
+    """
+    known = [*base.nodes, *(node for node in topology.nodes if not base.node(node.name))]
+    instances = [node for node in known if node.runs == program][:number]
+    nodes = [
+        node for node in known if node in instances or (node.runs != program and topology.node(node.name))
+    ]
+    while len(instances) < number:
+        instances.append(_node_after(instances[-1], topology, nodes))
+        nodes.append(instances[-1])
+    return Topology(topology.path, topology.bridges, tuple(nodes))
+
+
+def _node_after(node: Node, topology: Topology, nodes: Collection[Node]) -> Node:
+    """Return one more instance, in its own namespace unless the node shares one."""
+    taken = {bridge.address.ip for bridge in topology.bridges} | {other.address.ip for other in nodes}
+    address = next(node.address.ip + step for step in count(1) if node.address.ip + step not in taken)
+    interface = IPv4Interface((address, node.address.network.prefixlen))
+    new = replace(node, name=name_after(node.name), address=interface, publishes=())
+    if sum(other.namespace == node.namespace for other in nodes) > 1:
+        return new
+    wire = interface_after(node.interface), interface_after(node.bridge_interface)
+    return replace(new, namespace=name_after(node.namespace), interface=wire[0], bridge_interface=wire[1])
+
+
+def name_after(name: str) -> str:
+    """Return the name with a number one higher, or with -2: product-3 -> product-4, api -> api-2."""
+    base = name.rstrip("0123456789")
+    return f"{base}{int(name.removeprefix(base)) + 1}" if base not in ("", name) else f"{name}-2"
+
+
+def interface_after(name: str) -> str:
+    """Return the next name of an interface, shortened if it is too long; the number goes before a -br at the end."""
+    base = name.removesuffix("-br")
+    suffix = name.removeprefix(base)
+    longer = name_after(base) + suffix
+    return longer if len(longer) <= _MAX_INTERFACE_LENGTH else name_after(base[: 10 - len(suffix)]) + suffix
+
+
+if __name__ == "__main__":
+    table, base, program, number = sys.argv[1:]
+    print(dump(scaled(load(Path(table)), load(Path(base)), program, int(number))), end="")
