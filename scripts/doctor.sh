@@ -58,7 +58,7 @@ note() { finding note "$1" "$2"; }
 problem() { finding problem "$1" "$2"; }
 problem_of() { problem "${1%; *}" "${1##*; }"; } # "WHAT; FIX"
 
-check_names() { awk 'NF { print $1 }' <<<"$CHECKS"; }
+names_of_checks() { awk 'NF { print $1 }' <<<"$CHECKS"; }
 
 is_met() { # NEED
   case $1 in
@@ -148,11 +148,11 @@ check() { # [--json] [CHECK...]
     if [[ $word == --json ]]; then
       show=show_json
     else
-      grep -qxF -- "$word" <<<"$(check_names)" || bad_usage "there is no check \"$word\""
+      grep -qxF -- "$word" <<<"$(names_of_checks)" || bad_usage "there is no check \"$word\""
       names+=("$word")
     fi
   done
-  ((${#names[@]} > 0)) || mapfile -t names < <(check_names)
+  ((${#names[@]} > 0)) || mapfile -t names < <(names_of_checks)
   findings=$(run_checks "${names[@]}")
   [[ -n $findings ]] || findings=$'ok\tall\tno findings'
   "$show" <<<"$findings"

@@ -89,7 +89,7 @@ remove_names() { # also incomplete files of a killed run
 }
 
 names_drift() { # one line for each namespace that does not use the registry's DNS
-  local node address file written=0
+  local node address file
   address=$(dns_address)
   [[ -n $address ]] || return 0
   for node in "${NODES[@]}"; do
