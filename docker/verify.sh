@@ -91,18 +91,6 @@ verify_isolation() {
 pid_of() { docker inspect --format '{{.State.Pid}}' "$1"; }                              # CONTAINER
 status_of() { awk -v key="$2:" '$1 == key { print $2 }' "/proc/$(pid_of "$1")/status"; } # CONTAINER KEY
 
-# The value of a limit, from cgroup v2 or v1.
-limit_of() { # CONTAINER V2_FILE V1_CONTROLLER/FILE
-  local pid path
-  pid=$(pid_of "$1")
-  if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
-    cat "/sys/fs/cgroup$(awk -F: '$1 == 0 { print $3 }' "/proc/$pid/cgroup")/$2"
-  else
-    path=$(awk -F: -v one="${3%%/*}" '("," $2 ",") ~ "," one "," { print $3 }' "/proc/$pid/cgroup")
-    cat "/sys/fs/cgroup/${3%%/*}$path/${3#*/}"
-  fi
-}
-
 in_container() { docker exec "$(container_of "$1")" "${@:2}" &>/dev/null; } # SERVICE COMMAND...
 fails_in_container() { ! in_container "$@"; }
 
@@ -111,7 +99,7 @@ verify_container() { # SERVICE
   container=$(container_of "$1")
   uid=$(status_of "$container" Uid) caps=$(status_of "$container" CapEff)
   privileges=$(status_of "$container" NoNewPrivs)
-  limit=$(limit_of "$container" memory.max memory/memory.limit_in_bytes)
+  limit=$(docker exec "$container" cat /sys/fs/cgroup/{memory.max,memory/memory.limit_in_bytes} 2>/dev/null) || : # v2, v1
   check "$1: uid $uid, not root" "$1: runs as root" test "$uid" != 0
   check "$1: no capability, no new privileges" "$1: capabilities $caps, no new privileges $privileges" \
     test "$caps $privileges" == '0000000000000000 1'

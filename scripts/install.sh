@@ -93,26 +93,18 @@ install_packages() { # PACKAGE...
   disable_new_servers "$@"
 }
 
-as_options() { # FILE...: those that exist, for pip
-  local file
-  for file; do [[ ! -f $file ]] || printf '%s\n' --requirement "$file"; done
-}
-
 pip_install() { run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
 
 # The environment holds digests of the installed requirements: if the digest is among them, there is nothing to do.
 install_python() { # FILE...
-  local tools services digest
-  mapfile -t tools < <(as_options "$ROOT/requirements.txt" "$@")
-  mapfile -t services < <(as_options "$ROOT"/services/*/requirements.txt)
-  digest=$(cat "${tools[@]/--requirement//dev/null}" "${services[@]/--requirement//dev/null}" "$COMMON/pyproject.toml" |
-    sha256sum | cut -d' ' -f1)
+  local tools=("$ROOT/requirements.txt" "$@") services=("$ROOT"/services/*/requirements.txt) digest
+  digest=$(cat "${tools[@]}" "${services[@]}" "$COMMON/pyproject.toml" | sha256sum | cut -d' ' -f1)
   ! grep -qxF "$digest" "$VENV/digests" 2>/dev/null || return 0
   say "making the virtual environment $VENV (about a minute)"
   [[ -x $VENV/bin/python ]] || run "$(python)" -m venv "$VENV"
-  pip_install "${tools[@]}"
+  pip_install "${tools[@]/#/--requirement=}"
   # Built with the flit-core just installed, so that pip needs no index if every package is there.
-  pip_install --no-build-isolation "${services[@]}" "$COMMON"
+  pip_install --no-build-isolation "${services[@]/#/--requirement=}" "$COMMON"
   echo "$digest" >>"$VENV/digests"
   chmod -R o+rX "$VENV"
 }

@@ -12,36 +12,36 @@ version_of() { timeout 3 "$1" "$2" 2>&1 </dev/null | grep -oE '[0-9]+(\.[0-9]+)+
 is_at_least() { printf '%s\n' "$1" "$2" | sort -CV; } # LEAST HAVE
 
 check_tools() {
-  local tool least flag debian fedora arch path have seen='' missing='' for_debian='' for_fedora='' for_arch=''
-  while read -r tool least flag debian fedora arch; do
+  local tool least flag debian path have seen='' missing=()
+  while read -r tool least flag debian _; do
     [[ -n $tool ]] || continue
     if ! path=$(path_of "$tool"); then
-      missing+=", $tool" for_debian+=" $debian" for_fedora+=" $fedora" for_arch+=" $arch"
+      missing+=("$tool")
     elif [[ $least != - ]]; then
       have=$(version_of "$path" "$flag") || have=0
       seen+=", $tool $have"
       is_at_least "$least" "$have" || problem "$tool is $have; at least $least is needed" "install a newer $debian"
     fi
   done <<<"$TOOLS"
-  if [[ -n $missing ]]; then
-    missing_tools "${missing#, }" "$(unique_words "$for_debian")" "$(unique_words "$for_fedora")" \
-      "$(unique_words "$for_arch")"
-  else
-    ok "${seen#, }"
-  fi
+  if ((${#missing[@]} > 0)); then report_missing "${missing[@]}"; else ok "${seen#, }"; fi
   ! command -v ip >/dev/null || has_recent_ip ||
     problem "ip does not support -j or -batch" "install a newer iproute2 (4.18 or later)"
 }
 
-unique_words() { tr ' ' '\n' <<<"$1" | awk 'NF && !seen[$0]++' | paste -sd' '; }
-
 # With apt-get, `make up` installs them first; elsewhere it only lists them.
-missing_tools() { # NAMES DEBIAN FEDORA ARCH
+report_missing() { # TOOL...
+  local names=$* debian fedora arch
+  debian=$(packages_of 4 "$@") fedora=$(packages_of 5 "$@") arch=$(packages_of 6 "$@")
   if command -v apt-get >/dev/null; then
-    note "missing: $1" "make up installs them, or sudo apt-get install $2 (Fedora: $3; Arch: $4)"
+    note "missing: ${names// /, }" "make up installs them, or sudo apt-get install $debian (Fedora: $fedora; Arch: $arch)"
   else
-    problem "missing: $1" "Fedora: sudo dnf install $3; Arch: sudo pacman -S $4; Debian: $2"
+    problem "missing: ${names// /, }" "Fedora: sudo dnf install $fedora; Arch: sudo pacman -S $arch; Debian: $debian"
   fi
+}
+
+packages_of() { # COLUMN TOOL...: each package once
+  awk -v column="$1" -v tools=" ${*:2} " \
+    'index(tools, " " $1 " ") && !seen[$column]++ { printf "%s%s", blank, $column; blank = " " }' <<<"$TOOLS"
 }
 
 # Check the Python that scripts/install.sh uses.
