@@ -99,7 +99,8 @@ verify_container() { # SERVICE
   container=$(container_of "$1")
   uid=$(status_of "$container" Uid) caps=$(status_of "$container" CapEff)
   privileges=$(status_of "$container" NoNewPrivs)
-  limit=$(docker exec "$container" cat /sys/fs/cgroup/{memory.max,memory/memory.limit_in_bytes} 2>/dev/null) || : # v2, v1
+  # One of these files exists: that of cgroup v2 or that of v1.
+  limit=$(docker exec "$container" cat /sys/fs/cgroup/{memory.max,memory/memory.limit_in_bytes} 2>/dev/null) || :
   check "$1: uid $uid, not root" "$1: runs as root" test "$uid" != 0
   check "$1: no capability, no new privileges" "$1: capabilities $caps, no new privileges $privileges" \
     test "$caps $privileges" == '0000000000000000 1'

@@ -51,8 +51,12 @@ services    table                    what scripts/services.sh needs
 TIMEOUT_SECONDS=${DOCTOR_TIMEOUT_SECONDS:-10} # for one check
 
 # --- findings: LEVEL, CHECK, text and fix, separated by tabs ------------------------------------
+FOUND='' # the levels of this check's findings
 # shellcheck disable=SC2031 # NAME is the running check's
-finding() { printf '%s\t%s\t%s\t%s\n' "$1" "$NAME" "$(tr -s '\t\n' '  ' <<<"$2" | sed 's/ *$//')" "${3:-}"; }
+finding() {
+  FOUND+=" $1"
+  printf '%s\t%s\t%s\t%s\n' "$1" "$NAME" "$(tr -s '\t\n' '  ' <<<"$2" | sed 's/ *$//')" "${3:-}"
+}
 ok() { finding ok "$1"; }
 note() { finding note "$1" "$2"; }
 problem() { finding problem "$1" "$2"; }

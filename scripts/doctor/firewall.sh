@@ -21,25 +21,23 @@ native_nft() {
 }
 
 check_iptables() {
-  local mine other native count
-  mine=$(iptables -V)
-  other=$(save_other_backend)
+  local version native
+  version=$(iptables -V)
   native=$(native_nft)
-  ok "$mine, $(count "$(iptables-save | grep -c '^-A')" rule)"
-  count=$(grep -c '^-A' <<<"$other") || true # grep exits 1 if it counts 0
-  backend_findings "$count" "$other"
-  count=$(jq -s 'map(select(.rule)) | length' <<<"$native")
-  native_findings "$count" "$native"
+  ok "$version, $(count "$(iptables-save | grep -c '^-A')" rule)"
+  backend_findings "$(save_other_backend)"
+  [[ -z $native ]] || native_findings "$native"
 }
 
-backend_findings() { # COUNT LINES
-  local name
+backend_findings() { # LINES
+  local name rules
   name=$(other_backend)
-  if grep -q '^:FORWARD DROP' <<<"$2"; then
-    problem "$name, the other backend, has FORWARD set to DROP and $(count "$1" rule): it drops what the lab forwards" \
+  rules=$(grep -c '^-A' <<<"$1") || true # grep exits 1 if it counts 0
+  if grep -q '^:FORWARD DROP' <<<"$1"; then
+    problem "$name, the other backend, has FORWARD set to DROP and $(count "$rules" rule): it drops what the lab forwards" \
       "sudo $name -P FORWARD ACCEPT, or move all rules to one backend (update-alternatives --config iptables)"
-  elif (($1 > 0)); then
-    note "$name, the other backend, holds $(count "$1" rule) that also apply to packets" \
+  elif ((rules > 0)); then
+    note "$name, the other backend, holds $(count "$rules" rule) that also apply to packets" \
       "$name-save shows them; if you do not need them, sudo $name -F"
   fi
 }
@@ -54,30 +52,33 @@ accepts_lab() { # FAMILY TABLE CHAIN with a policy of drop
   done
 }
 
-native_findings() { # COUNT LINES
-  local tables chain dropping=''
-  tables=$(jq -rs '[.[] | (.rule // .chain) | "\(.family) \(.table)"] | unique | join(", ")' <<<"$2")
+native_findings() { # LINES
+  local tables rules chain dropping=''
+  rules=$(jq -s 'map(select(.rule)) | length' <<<"$1")
+  tables=$(jq -rs '[.[] | (.rule // .chain) | "\(.family) \(.table)"] | unique | join(", ")' <<<"$1")
   while read -r chain; do
     # shellcheck disable=SC2086 # its words
     [[ -z $chain ]] || accepts_lab $chain || dropping+="${dropping:+, }$chain"
   done < <(jq -r '.chain | select(. and .hook == "forward" and .policy == "drop") |
-    "\(.family) \(.table) \(.name)"' <<<"$2")
+    "\(.family) \(.table) \(.name)"' <<<"$1")
   if [[ -n $dropping ]]; then
     problem "the nft chain $dropping drops what no rule accepts: the lab's packets too" \
       "accept the lab's bridges there: sudo nft insert rule $dropping iifname BRIDGE accept, and the same with oifname"
-  elif (($1 > 0)); then
-    note "nft tables ($tables) hold $(count "$1" rule) that also apply to packets" "sudo nft list ruleset shows them"
+  elif ((rules > 0)); then
+    note "nft tables ($tables) hold $(count "$rules" rule) that also apply to packets" "sudo nft list ruleset shows them"
   fi
 }
 
 check_firewall() {
-  local filter before chain tried output=''
+  local filter chain tried output=''
   load_topology
   filter=$(save_filter)
   tried=$(tried_answers "$filter")
-  before=$(firewalld_findings && ufw_findings && policy_findings "$filter" "$tried")
-  [[ -z $before ]] || echo "$before"
-  [[ $before != *problem$'\t'* ]] || return 0
+  ! is_running firewalld || note "firewalld is active: its zones also filter what the lab's bridges forward" \
+    "sudo firewall-cmd --zone=trusted --add-interface=BRIDGE for each bridge of the table, when the lab is up"
+  ufw_findings
+  policy_findings "$filter" "$tried"
+  [[ $FOUND != *problem* ]] || return 0
   for chain in FORWARD INPUT OUTPUT; do
     output+="${output:+, }$chain $(policy_of "$chain" "$filter" | grep . || echo ACCEPT)"
   done
@@ -86,11 +87,6 @@ check_firewall() {
     untried*) output+="; whether the host reaches its nodes was not tried: ${tried#* }" ;;
   esac
   ok "policies: $output"
-}
-
-firewalld_findings() {
-  ! is_running firewalld || note "firewalld is active: its zones also filter what the lab's bridges forward" \
-    "sudo firewall-cmd --zone=trusted --add-interface=BRIDGE for each bridge of the table, when the lab is up"
 }
 
 ufw_findings() {

@@ -68,27 +68,19 @@ check_namespaces() {
 
 read_number() { cat "/proc/sys/net/$1" 2>/dev/null || echo "$2"; }
 
-conntrack_finding() {
-  local tracked max
+check_limits() {
+  local tracked max pairs
+  load_topology
+  pairs=$((${#NODES[@]} * ${#NODES[@]})) # in a ping matrix each node has a neighbour entry for each other
   max=$(read_number netfilter/nf_conntrack_max -1) tracked=$(read_number netfilter/nf_conntrack_count 0)
   ((max < 0 || (max >= 32768 && tracked * 5 < max * 4))) ||
     note "conntrack holds $tracked of at most $max connections: a benchmark fills it, and new connections are dropped" \
       "sudo sysctl -w net.netfilter.nf_conntrack_max=262144"
-}
-
-neighbours_finding() { # in a ping matrix each node has a neighbour entry for each other
-  local pairs max
-  pairs=$((${#NODES[@]} * ${#NODES[@]})) max=$(read_number ipv4/neigh/default/gc_thresh3 -1)
+  max=$(read_number ipv4/neigh/default/gc_thresh3 -1)
   ((max < 0 || pairs < max)) ||
     note "a ping matrix of ${#NODES[@]} nodes needs $pairs neighbour entries; the kernel keeps at most $max" \
       "sudo sysctl -w net.ipv4.neigh.default.gc_thresh3=$((pairs * 2))"
-}
-
-check_limits() {
-  local output
-  load_topology
-  output=$(conntrack_finding && neighbours_finding)
-  if [[ -n $output ]]; then echo "$output"; else ok "the conntrack and neighbour tables are large enough"; fi
+  [[ -n $FOUND ]] || ok "the conntrack and neighbour tables are large enough"
 }
 
 check_resolver() {

@@ -33,7 +33,8 @@ report_missing() { # TOOL...
   local names=$* debian fedora arch
   debian=$(packages_of 4 "$@") fedora=$(packages_of 5 "$@") arch=$(packages_of 6 "$@")
   if command -v apt-get >/dev/null; then
-    note "missing: ${names// /, }" "make up installs them, or sudo apt-get install $debian (Fedora: $fedora; Arch: $arch)"
+    note "missing: ${names// /, }" \
+      "make up installs them, or sudo apt-get install $debian (Fedora: $fedora; Arch: $arch)"
   else
     problem "missing: ${names// /, }" "Fedora: sudo dnf install $fedora; Arch: sudo pacman -S $arch; Debian: $debian"
   fi
