@@ -104,11 +104,8 @@ class Host:
 
     def _rules(self) -> Iterator[str]:
         saved = live_ruleset(self.outside.enter)
-        for rule in saved.rules:
-            if self.names.concerns(rule):
-                yield f"rule {self.names.rule(rule)}"
-        for unread in saved.unread:
-            yield f"rule not read: {unread.text}"
+        yield from (f"rule {self.names.rule(rule)}" for rule in saved.rules if self.names.concerns(rule))
+        yield from (f"rule not read: {unread.text}" for unread in saved.unread)
         for table, chain, policy in saved.policies:
             if (table, chain) == ("filter", "FORWARD"):
                 yield f"policy {table} {chain} {policy}"

@@ -29,9 +29,10 @@ _CHAINS = {
 }
 _ONE_OF_MANY = re.compile(r"^(CNET-(?:TO|DROP|WIRE))-.*")
 _PORTS, _PREFIXES = ("--dport", "--sport"), ("--log-prefix", "--nflog-prefix")
-_PLAIN_MATCHES = (" -m tcp ", " -m udp ")  # iptables-save adds them to -p tcp
+_PLAIN_MATCHES = re.compile(r"(?<= )-m (?:tcp|udp) ")  # iptables-save adds them to -p tcp
 _WHERE = ("-i", "-o", "-s", "-d")
 _LOOPBACK = ("127.0.0.0/8", "127.0.0.1/32", "lo")
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _RESOLVER = re.compile(r"(127\.0\.0\.11):\d+")
 
@@ -48,11 +49,11 @@ class Names:
         host, colon, port = word.removesuffix("/32").partition(":")
         if word in self.bridges:
             return "BRIDGE"
-        if any(word == str(address.network) for address in self.bridges.values()):
+        if word in {str(address.network) for address in self.bridges.values()}:
             return "NETWORK"
-        if any(host == str(address.ip) for address in self.bridges.values()):
+        if host in {str(address.ip) for address in self.bridges.values()}:
             return "GATEWAY"
-        if any(host == str(address) for address in self.nodes):
+        if host in map(str, self.nodes):
             return f"NODE:{_port(port)}" if colon else "NODE"
         return "MAC" if _MAC.fullmatch(word) else _RESOLVER.sub(r"\1:PORT", word)
 
@@ -63,10 +64,7 @@ class Names:
             words += ["-g" if rule.goto else "-j", _chain(rule.table, rule.target), *rule.target_options]
         pairs = zip(["", *words], words, strict=False)
         normal = [self._after(before, word) for before, word in pairs]
-        text = " ".join([rule.table, _chain(rule.table, rule.chain), *normal])
-        for match in _PLAIN_MATCHES:
-            text = text.replace(match, " ")
-        return text
+        return _PLAIN_MATCHES.sub("", " ".join([rule.table, _chain(rule.table, rule.chain), *normal]))
 
     def _after(self, option: str, word: str) -> str:
         if option in _PORTS:
@@ -78,7 +76,7 @@ class Names:
         if is_ours(rule):
             return True
         named = [word for flag, word in zip(rule.matches, rule.matches[1:], strict=False) if flag in _WHERE]
-        named += [word for word in rule.target_options if _is_address(word)]
+        named += [word for word in rule.target_options if _ADDRESS.match(word)]
         ours = [word for word in named if self.word(word) != word]
         loopback = [word for word in named if word in _LOOPBACK]
         only_known = len(ours) + len(loopback) == len(named)
@@ -89,10 +87,6 @@ class Names:
 
 def _port(word: str) -> str:
     return "PORT" if word.isdigit() else word  # a range stays unchanged
-
-
-def _is_address(word: str) -> bool:
-    return re.match(r"\d+\.\d+\.\d+\.\d+", word) is not None
 
 
 def _chain(table: str, chain: str) -> str:
