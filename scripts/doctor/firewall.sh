@@ -32,12 +32,12 @@ check_iptables() {
 backend_findings() { # LINES
   local name rules
   name=$(other_backend)
-  rules=$(grep -c '^-A' <<<"$1") || true # grep exits 1 if it counts 0
+  rules=$(count "$(grep -c '^-A' <<<"$1")" rule)
   if grep -q '^:FORWARD DROP' <<<"$1"; then
-    problem "$name, the other backend, has FORWARD set to DROP and $(count "$rules" rule): it drops what the lab forwards" \
+    problem "$name, the other backend, has FORWARD set to DROP and $rules: it drops what the lab forwards" \
       "sudo $name -P FORWARD ACCEPT, or move all rules to one backend (update-alternatives --config iptables)"
-  elif ((rules > 0)); then
-    note "$name, the other backend, holds $(count "$rules" rule) that also apply to packets" \
+  elif [[ $rules != 0\ * ]]; then
+    note "$name, the other backend, holds $rules that also apply to packets" \
       "$name-save shows them; if you do not need them, sudo $name -F"
   fi
 }
@@ -65,7 +65,8 @@ native_findings() { # LINES
     problem "the nft chain $dropping drops what no rule accepts: the lab's packets too" \
       "accept the lab's bridges there: sudo nft insert rule $dropping iifname BRIDGE accept, and the same with oifname"
   elif ((rules > 0)); then
-    note "nft tables ($tables) hold $(count "$rules" rule) that also apply to packets" "sudo nft list ruleset shows them"
+    note "nft tables ($tables) hold $(count "$rules" rule) that also apply to packets" \
+      "sudo nft list ruleset shows them"
   fi
 }
 
