@@ -5,6 +5,7 @@ python3 -m lab.topology.scaled TABLE BASE PROGRAM COUNT    TABLE was scaled from
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection
 from dataclasses import replace
@@ -12,7 +13,7 @@ from ipaddress import IPv4Interface
 from itertools import count
 from pathlib import Path
 
-from lab.topology import Node, Topology, load
+from lab.topology import Node, Topology, TopologyError, load
 from lab.topology.__main__ import dump
 
 _MAX_INTERFACE_LENGTH = 15
@@ -62,4 +63,7 @@ def interface_after(name: str) -> str:
 
 if __name__ == "__main__":
     table, base, program, number = sys.argv[1:]
-    print(dump(scaled(load(Path(table)), load(Path(base)), program, int(number))), end="")
+    try:
+        print(dump(scaled(load(Path(table)), load(Path(base)), program, int(number))), end="")
+    except TopologyError as error:
+        sys.exit(f"{os.environ.get('SCRIPT', 'scaled.py')}: {error}")
