@@ -94,9 +94,8 @@ def _read_state(options: Options, topology: Topology, flow: Flow) -> Snapshot:
     destinations += [os.environ["OUTSIDE"], LOCALHOST]
     source = topology.node(flow.source)
     destinations += [f"{to} from {source.address.ip}" for to in destinations] if source else []
-    return take_snapshot(
-        [node.namespace for node in nodes], destinations, {node.namespace for node in topology.nodes}
-    )
+    everywhere = [node.namespace for node in topology.nodes]
+    return take_snapshot([node.namespace for node in nodes], destinations, everywhere)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -18,13 +18,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from security.rules.walk import HOOKS
+from security.rules.walk import HOOKS, TABLES
 
 TABLE = "cnet-trace"
 _LINE = re.compile(r" TRACE: (\d+) (\w+) ([^:]+):([^:]+):(?:rule:0x(\w+)|(policy|return)):([^ ]+)\s*(.*)")
 _PACKET = re.compile(r"PACKET: \d+ (\w+) ")
 _FAMILIES = {"1": "inet", "2": "ip", "5": "netdev", "7": "bridge"}  # linux/netfilter.h
-_TABLES_OF_IPTABLES = ("filter", "nat", "mangle", "raw", "security", "broute")
 _COMMENT = re.compile(r'--comment "((?:[^"\\]|\\.)*)"')
 _READY_SECONDS = 1.0
 _QUIET_SECONDS = 0.05
@@ -192,8 +191,8 @@ def read_trace(lines: Iterable[str]) -> Iterator[TracedRule]:
         number, packet_id, table, chain, handle, _, verdict, rule = match.groups()
         family = _FAMILIES.get(number, number)
         if family == "bridge":
-            table = f"{'ebtables' if table in _TABLES_OF_IPTABLES else 'bridge'} {table}"
-        elif family != "ip" or table not in _TABLES_OF_IPTABLES:
+            table = f"{'ebtables' if table in TABLES else 'bridge'} {table}"
+        elif family != "ip" or table not in TABLES:
             table = f"{family} {table}"
         yield TracedRule(
             table, chain, verdict, rule.strip(), packet_id != probe, family, int(handle or "0", 16)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from lab.network.facts import mac_of
 from lab.ruleset.iptables import parse
 from lab.topology import Node, Topology
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
-from security.policy.compiler import mac_of, wires
 from security.policy.model import BUILT_IN, DIRECT, DROP, HOST, WORLD, Decision, Flow, Policy
 from security.proof.probe import Outside
 from security.rules.walk import FrameRules, Ruleset
@@ -57,13 +57,9 @@ class Lab:
         """Return the host's rules of ebtables."""
         return FrameRules(parse(self.host.frames), self.is_host_address)
 
-    @cached_property
-    def _macs(self) -> dict[str, str]:
-        return {port: mac_of(nodes[0]) for port, nodes in wires(self.topology).items()}
-
     def mac(self, node: Node) -> str:
         """Return the MAC that the table gives to a node's interface."""
-        return self._macs[node.bridge_interface]
+        return mac_of(self.topology.node_of_wire(node).address.ip)
 
     def gateway(self, node: Node) -> str:
         """Return the address of a node's bridge."""
@@ -88,22 +84,16 @@ class Lab:
         """Return the interface by which the host sends to an address; empty without a route."""
         if address == self.outside.address:
             return OUTSIDE_PORT
-        route = self.host.route(address)
-        return route.interface if route else ""
+        return str((self.host.route(address) or {}).get("dev", ""))
 
     def passes_to_iptables(self, bridge: str) -> bool:
         """Decide whether a bridge passes its packets to iptables."""
-        link = self.host.link(bridge) or {}
-        return bool(link.get("linkinfo", {}).get("info_data", {}).get("nf_call_iptables"))
+        data = self.host.link(bridge).get("linkinfo", {}).get("info_data", {})
+        return bool(data.get("nf_call_iptables"))
 
     def owners(self, address: str) -> dict[str, str]:
         """Return the namespaces that have an address, each with `CIDR dev INTERFACE`."""
-        owners = {
-            name: f"{place.cidr(address)} dev {place.addresses()[address]}"
-            for name, place in self.snapshot.namespaces.items()
-            if address in place.addresses()
-        }
-        return owners | self.host.owners.get(address, {})
+        return self.host.owners.get(address, {})
 
     def is_published(self, flow: Flow) -> bool:
         """Decide whether a port of the host leads to a node."""
@@ -124,7 +114,7 @@ class Lab:
     def _address_of_interface(self, interface: str) -> str:
         if interface == OUTSIDE_PORT:
             return self.outside.host_address
-        return next((address for address, name in self.host.addresses().items() if name == interface), "")
+        return next((address for address, (_, name) in self.host.addresses.items() if name == interface), "")
 
     def _is_within_rate(self, name: str, source: str) -> bool:
         """Decide whether a source may open one more connection; the columns are those of /proc/net/ipt_hashlimit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +17,14 @@ from lab.ruleset.iptables import parse
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
 from security.proof.namespace import inside
 from security.proof.tracked import count_open_by_source
-from security.rules.walk import HOOKS
+from security.rules.walk import HOOKS, TABLES
 
 _RATES = Path("/proc/net/ipt_hashlimit")
 _POLICY_MEMORY = Path("/run/cnet/before-up.policy")  # of security/policy.sh, from `up` to `down`
 _WORKERS = 8
 _SHOW_LINES = ("addr show", "route show table main", "rule show", "neigh show")
-_FAILED = re.compile(r"Command failed -:(\d+)")
+_FAILED = re.compile(r"(?:RTNETLINK answers: |Error: )?(.*)\nCommand failed -:(\d+)")
 _LOCAL = re.compile(r"\|-- (\S+)\n\s+/32 host LOCAL")
-_TABLES_OF_IPTABLES = ("filter", "nat", "mangle", "raw", "security", "broute")
 
 
 def take_snapshot(
@@ -36,13 +35,9 @@ def take_snapshot(
     `destinations`: routes to look up in each of them (ADDRESS, or ADDRESS from OWN); `neighbours`: further namespaces
     whose addresses are read.
     """
-    wanted, addresses, others = (
-        list(dict.fromkeys(namespaces)),
-        list(dict.fromkeys(destinations)),
-        list(neighbours),
-    )
+    wanted, addresses = list(dict.fromkeys(namespaces)), list(dict.fromkeys(destinations))
     with ThreadPoolExecutor(_WORKERS) as pool:
-        host = pool.submit(_read_host, addresses, others)
+        host = pool.submit(_read_host, addresses, dict.fromkeys((*wanted, *neighbours)))
         places = list(pool.map(lambda name: _read_namespace(name, addresses), wanted))
     return Snapshot(host.result(), dict(zip(wanted, places, strict=True)))
 
@@ -56,75 +51,65 @@ def is_namespace(name: str) -> bool:
         return False
 
 
-def _read_namespace(name: str, destinations: Iterable[str]) -> Place:
-    return (
-        _read_place(("nsenter", f"--net=/run/netns/{name}", "--"), destinations)
-        if is_namespace(name)
-        else NO_PLACE
-    )
+def _read_namespace(name: str, destinations: Sequence[str]) -> Place:
+    enter = ("nsenter", f"--net=/run/netns/{name}", "--")
+    return _read_place(enter, destinations) if is_namespace(name) else NO_PLACE
 
 
-def _read_place(enter: Iterable[str], destinations: Iterable[str]) -> Place:
-    (links, routes, rules, neighbours, *answers), refused = _query_ip(enter, destinations)
+def _read_place(enter: Sequence[str], destinations: Sequence[str]) -> Place:
+    (links, routes, rules, neighbours), answers = _query_ip(enter, destinations)
     listeners = _run(*enter, "ss", "-Hlntup")
     return Place(
         links=links,
         route_lines=routes,
         rule_lines=rules,
         neighbours=neighbours,
-        answers={_query_of(answer[0]): answer[0] for answer in answers if answer},
-        unanswered=refused,
+        answers=answers,
         listener_lines=listeners,
         rules=_run(*enter, "iptables-save", "-c"),
         stopped=sorted(filter(_is_stopped, {int(pid) for pid in re.findall(r"pid=(\d+)", listeners)})),
     )
 
 
-def _query_ip(enter: Iterable[str], destinations: Iterable[str]) -> tuple[list[Any], dict[str, str]]:
+def _query_ip(enter: Sequence[str], destinations: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     """Run one `ip` for all queries; a failed query has no line on stdout, but an error on stderr."""
-    queries = [f"route get {destination}" for destination in destinations]
     done = subprocess.run(
         [*enter, "ip", "-j", "-d", "-force", "-batch", "-"],
-        input="\n".join((*_SHOW_LINES, *queries)),
+        input="\n".join((*_SHOW_LINES, *(f"route get {destination}" for destination in destinations))),
         capture_output=True,
         text=True,
         check=False,
     )
     shown = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
-    reason, refused = "", {}
-    for line in done.stderr.splitlines():
-        if found := _FAILED.fullmatch(line):
-            query = queries[int(found[1]) - 1 - len(_SHOW_LINES)]
-            refused[query.removeprefix("route get ")] = reason
-        else:
-            reason = line.removeprefix("RTNETLINK answers: ").removeprefix("Error: ")
-    return shown, refused
-
-
-def _query_of(answer: dict[str, Any]) -> str:
-    return f"{answer['dst']} from {answer['from']}" if "from" in answer else str(answer["dst"])
+    found = [answer[0] for answer in shown[len(_SHOW_LINES) :] if answer]
+    answers = {
+        f"{each['dst']} from {each['from']}" if "from" in each else each["dst"]: each for each in found
+    }
+    for error, number in _FAILED.findall(done.stderr):
+        answers[destinations[int(number) - 1 - len(_SHOW_LINES)]] = {"error": error}
+    return shown[: len(_SHOW_LINES)], answers
 
 
 def _is_stopped(pid: int) -> bool:
     try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    return status.rpartition(")")[2].split()[0] == "T"
+    return "\nState:\tT" in status
 
 
-def _read_host(destinations: Iterable[str], neighbours: Iterable[str]) -> Place:
+def _read_host(destinations: Sequence[str], namespaces: Iterable[str]) -> Place:
     rates = _RATES.glob("*") if _RATES.is_dir() else ()
     return replace(
         _read_place((), destinations),
         frames=_run("ebtables-save", "-c"),
         policed=_POLICY_MEMORY.exists(),
-        forwards=[name for name, value in _read_sysctls("forwarding") if value == "1"],
-        settings={f"{name}.route_localnet": value for name, value in _read_sysctls("route_localnet")},
+        forwards=_interfaces_with("forwarding"),
+        localnets=_interfaces_with("route_localnet"),
         unread=[*_chains_of_nft(), *_chains_of_legacy()],
         rates={path.name: path.read_text(encoding="ascii") for path in rates},
         open=count_open_by_source(connections(_run("conntrack", "-L").splitlines())),
-        owners=_find_owners(neighbours),
+        owners=_find_owners(namespaces),
     )
 
 
@@ -145,10 +130,10 @@ def _find_owners(namespaces: Iterable[str]) -> dict[str, dict[str, str]]:
     return owners
 
 
-def _read_sysctls(key: str) -> Iterator[tuple[str, str]]:
-    """Yield a sysctl of each interface of the host, and of all."""
-    for path in Path("/proc/sys/net/ipv4/conf").glob(f"*/{key}"):
-        yield path.parent.name, path.read_text(encoding="ascii").strip()
+def _interfaces_with(key: str) -> list[str]:
+    """Return the interfaces of the host whose sysctl is 1; `all` is one of them."""
+    paths = Path("/proc/sys/net/ipv4/conf").glob(f"*/{key}")
+    return [path.parent.name for path in paths if path.read_text(encoding="ascii").strip() == "1"]
 
 
 def _chains_of_nft() -> list[str]:
@@ -168,7 +153,7 @@ def _chains_of_nft() -> list[str]:
 
 def _is_of_iptables(chain: dict[str, Any]) -> bool:
     is_builtin = chain["name"] == chain["hook"].upper()
-    return is_builtin and chain["family"] in ("ip", "bridge") and chain["table"] in _TABLES_OF_IPTABLES
+    return is_builtin and chain["family"] in ("ip", "bridge") and chain["table"] in TABLES
 
 
 def _chains_of_legacy() -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from ipaddress import IPv4Network
 
 from lab.ruleset.iptables import Rule, options_of
@@ -54,19 +55,20 @@ def meaning(rule: Rule, topology: Names = None) -> str:
 
 
 def _packets(matches: Sequence[str], topology: Names) -> str:
+    phrases = _phrases(topology)
     known, unknown = [], []
     for option in options_of(matches):
-        if option.flag in _PHRASES and len(option.values) == 1:
+        if option.flag in phrases and len(option.values) == 1:
             known.append(option)
         elif option.flag == "--connlimit-saddr":
             continue  # the phrase of --connlimit-above includes "whose source"
         elif option.flag != "-m" or " ".join(option.values) not in _KNOWN_MODULES:
             unknown.append(option.verbatim)
-    known.sort(key=lambda option: list(_PHRASES).index(option.flag))
+    known.sort(key=lambda option: list(phrases).index(option.flag))
     subject, text = "Packets", ""
     for option in known:
-        pattern, format_value = _PHRASES[option.flag]
-        value = format_value(option.values[0], topology)
+        pattern, format_value = phrases[option.flag]
+        value = format_value(option.values[0])
         if option.flag == "-p":
             subject = f"Packets of any protocol except {value}" if option.negated else f"{value} packets"
         text += pattern.format(value, no="not " if option.negated else "")
@@ -81,42 +83,30 @@ def _one_of(items: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _verbatim(text: str, _: Names) -> str:
-    return text
-
-
-def _protocol(text: str, _: Names) -> str:
-    return text.upper()
-
-
-def _port(text: str, _: Names) -> str:
+def _port(text: str) -> str:
     first, colon, last = text.partition(":")
     return f"ports {first} to {last}" if colon else f"port {text}"
 
 
-def _ports(text: str, _: Names) -> str:
-    return "port " + _one_of(item.replace(":", " to ") for item in text.split(","))
+def _ports(text: str) -> str:
+    return "port " + _one_of(_range(item) for item in text.split(","))
 
 
-def _bytes(text: str, _: Names) -> str:
+def _range(text: str) -> str:
     return text.replace(":", " to ")
 
 
-def _icmp_type(text: str, _: Names) -> str:
-    return _ICMP_TYPES.get(text, text)
-
-
-def _address_type(text: str, _: Names) -> str:
+def _address_type(text: str) -> str:
     return _one_of(_ADDRESS_TYPES.get(kind, f"an address of type {kind}") for kind in text.split(","))
 
 
-def _states(text: str, _: Names) -> str:
+def _states(text: str) -> str:
     order = list(_STATES)
     states = sorted(text.split(","), key=lambda state: order.index(state) if state in order else len(order))
     return _one_of(_STATES.get(state, state) for state in states)
 
 
-def _network_bits(text: str, _: Names) -> str:
+def _network_bits(text: str) -> str:
     return "" if text == "32" else f", counted by the first {text} bits of the source"
 
 
@@ -154,33 +144,35 @@ def _interface(name: str, topology: Names) -> str:
     return next((f"{name} (veth of {node.name})" for node in nodes if node.bridge_interface == name), name)
 
 
-# The phrase for each match, in this order. {no} is "not " if the match is negated.
-_PHRASES: dict[str, tuple[str, Callable[[str, Names], str]]] = {
-    "-p": ("", _protocol),
-    "-s": (" {no}from {}", _address),
-    "--src-type": (" {no}from {}", _address_type),
-    "--sport": (" {no}with source {}", _port),
-    "-d": (" {no}to {}", _address),
-    "--dst-type": (" {no}to {}", _address_type),
-    "--dport": (" {no}with destination {}", _port),
-    "--ip-src": (" {no}from {}", _address),
-    "--arp-ip-src": (" {no}that claim {}", _address),
-    "--arp-mac-src": (" {no}with MAC {}", _verbatim),
-    "--dports": (" {no}with destination {}", _ports),
-    "--icmp-type": (" {no}of type {}", _icmp_type),
-    "--length": (" {no}of {} bytes", _bytes),
-    "--hashlimit-upto": (", {no}up to {} new ones from one source", _verbatim),
-    "--hashlimit-burst": (" {no}and {} at once", _verbatim),
-    "--hashlimit-mode": ("", _verbatim),
-    "--hashlimit-name": ("", _verbatim),
-    "--connlimit-above": (", {no}whose source has more than {} connections at once", _verbatim),
-    "--connlimit-mask": ("{}", _network_bits),
-    "--limit": (", {no}at most {}", _verbatim),
-    "--limit-burst": (" {no}and {} at once", _verbatim),
-    "-i": (", {no}coming in on {}", _interface),
-    "-o": (", {no}going out on {}", _interface),
-    "--ctstate": (", whose connection is {no}{}", _states),
-}
+def _phrases(topology: Names) -> dict[str, tuple[str, Callable[[str], str]]]:
+    """Return the phrase for each match, in this order; {no} is "not " if the match is negated."""
+    address, interface = partial(_address, topology=topology), partial(_interface, topology=topology)
+    return {
+        "-p": ("", str.upper),
+        "-s": (" {no}from {}", address),
+        "--src-type": (" {no}from {}", _address_type),
+        "--sport": (" {no}with source {}", _port),
+        "-d": (" {no}to {}", address),
+        "--dst-type": (" {no}to {}", _address_type),
+        "--dport": (" {no}with destination {}", _port),
+        "--ip-src": (" {no}from {}", address),
+        "--arp-ip-src": (" {no}that claim {}", address),
+        "--arp-mac-src": (" {no}with MAC {}", str),
+        "--dports": (" {no}with destination {}", _ports),
+        "--icmp-type": (" {no}of type {}", lambda text: _ICMP_TYPES.get(text, text)),
+        "--length": (" {no}of {} bytes", _range),
+        "--hashlimit-upto": (", {no}up to {} new ones from one source", str),
+        "--hashlimit-burst": (" {no}and {} at once", str),
+        "--hashlimit-mode": ("", str),
+        "--hashlimit-name": ("", str),
+        "--connlimit-above": (", {no}whose source has more than {} connections at once", str),
+        "--connlimit-mask": ("{}", _network_bits),
+        "--limit": (", {no}at most {}", str),
+        "--limit-burst": (" {no}and {} at once", str),
+        "-i": (", {no}coming in on {}", interface),
+        "-o": (", {no}going out on {}", interface),
+        "--ctstate": (", whose connection is {no}{}", _states),
+    }
 
 
 def _action(rule: Rule, topology: Names) -> str:

@@ -29,6 +29,7 @@ HOOKS = {
     "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
     "POSTROUTING": ("mangle", "nat"),
 }
+TABLES = ("filter", "nat", "mangle", "raw", "security", "broute")  # of iptables and ebtables
 ACCEPT, DROP, REJECT = "ACCEPT", "DROP", "REJECT"
 TRANSLATING = ("MASQUERADE", "SNAT", "DNAT", "REDIRECT")
 _SOURCE_TYPES, _DESTINATION_TYPES = "--src-type", "--dst-type"

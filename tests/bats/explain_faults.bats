@@ -82,7 +82,7 @@ LAB_FOR_FAULTS='
     ip -n order-service route add blackhole 10.0.0.60/32
     told_cause "wrong route" "blackhole 10.0.0.60" "sudo ip -n order-service route del blackhole 10.0.0.60" order-service postgres-db 5432; ip -n order-service route del blackhole 10.0.0.60/32
     ip -n order-service rule add from 10.0.0.40 blackhole
-    told_cause "wrong route" "routing rule that is not in the table: priority 32765 src 10.0.0.40" "sudo ip -n order-service rule del pref 32765" order-service postgres-db 5432; ip -n order-service rule del pref 32765
+    told_cause "wrong route" "routing rule that is not in the table: priority 32765 from 10.0.0.40 blackhole" "sudo ip -n order-service rule del priority 32765" order-service postgres-db 5432; ip -n order-service rule del pref 32765
     ip -n api-gateway route del default
     told_cause "no route" "namespace api-gateway has no route" "sudo ip -n api-gateway route add default via 10.0.0.1" api-gateway world 80; mends
     iptables-save -t nat >/run/nat; iptables -t nat -F CNET-POSTROUTING
