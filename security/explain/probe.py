@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import random
 import select
 import socket
-import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from security.explain.kernel_trace import KernelTrace, TracedRule
+from security.explain.kernel_trace import TracedRule, kernel_trace
 from security.explain.lab_state import Lab
 from security.explain.live_state import is_namespace
 from security.policy.compiler import LOG_PREFIX, PROOF_GROUP
@@ -61,9 +58,9 @@ def send_probe(lab: Lab, flow: Flow) -> Observation:
     """Send one probe and return what was seen of it. Raises OSError without root."""
     turn = random.randrange(packets.MAX_PROBES // packets.SOURCE_PORTS)  # noqa: S311 - a mark, no secret
     number = turn * packets.SOURCE_PORTS + random.randrange(1, _FIRST_EPHEMERAL)  # noqa: S311
-    trace = KernelTrace(packets.identification(number), packets.source_port(number))
     with ExitStack() as stack:
-        stack.enter_context(trace)
+        traced = kernel_trace(packets.identification(number), packets.source_port(number))
+        read_rules = stack.enter_context(traced)
         watch = _Watch(lab, flow, number, stack)
         watch.send()
         deadline = time.monotonic() + _TIMEOUT_SECONDS
@@ -71,9 +68,9 @@ def send_probe(lab: Lab, flow: Flow) -> Observation:
             watch.read()
         time.sleep(_SETTLE_SECONDS)
         watch.read()
-        watch.seen.rules = trace.read()
+        watch.seen.rules = read_rules()
     if not watch.seen.seen_at and not watch.seen.arp_requests:
-        watch.seen.arp_requests |= _pending_arp_requests(lab, flow, watch.source_namespace)
+        watch.seen.arp_requests |= _pending_arp_requests(lab, flow)
     return watch.seen
 
 
@@ -199,17 +196,14 @@ def _possible_targets(lab: Lab, flow: Flow) -> set[str | None]:
     return {name for name in published if is_namespace(name)} or {None}
 
 
-def _pending_arp_requests(lab: Lab, flow: Flow, namespace: str | None) -> set[str]:
-    """Find ARP requests from before the probe that have no reply yet (proc_net(5), arp)."""
-    to = lab.address(flow.destination, flow.source)
-    with inside(namespace):
-        lines = Path("/proc/thread-self/net/arp").read_text(encoding="ascii").splitlines()[1:]
-        route = subprocess.run(["ip", "-j", "route", "get", to], capture_output=True, check=False).stdout
-    unresolved = {words[0] for words in map(str.split, lines) if int(words[2], 16) == 0}
-    hops = {hop.get("gateway", to) for hop in json.loads(route or "[]")}
+def _pending_arp_requests(lab: Lab, flow: Flow) -> set[str]:
+    """Find ARP requests from before the probe that had no reply: neighbours without a MAC."""
+    node, to = lab.topology.node(flow.source), lab.address(flow.destination, flow.source)
+    place = lab.place(node) if node else lab.host
+    hops = {(place.route(to) or {}).get("gateway", to)}
     if flow.destination == HOST:  # which may forward it to a node
         hops |= {str(node.address.ip) for node in lab.topology.nodes}
-    return unresolved & hops
+    return hops & {entry["dst"] for entry in place.neighbours if "lladdr" not in entry}
 
 
 def reply_in(data: bytes, number: int) -> str:
