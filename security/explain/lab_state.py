@@ -11,7 +11,7 @@ from lab.topology import Node, Topology
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
 from security.policy.model import BUILT_IN, DIRECT, DROP, HOST, WORLD, Decision, Flow, Policy
 from security.proof.probe import Outside
-from security.rules.walk import FrameRules, Ruleset
+from security.rules.walk import Ruleset
 
 LOCALHOST = "127.0.0.1"
 OUTSIDE_PORT = "cnet-outside"  # the host's end of the veth pair to the namespace that a probe is sent from
@@ -47,15 +47,15 @@ class Lab:
         return Ruleset(
             self.host.saved_rules,
             self.is_host_address,
-            self._is_within_rate,
-            lambda source: self.host.open.get(source, 0),
-            self._address_of_interface,
+            within_rate=self._is_within_rate,
+            open_connections=lambda source: self.host.open.get(source, 0),
+            address_of=self._address_of_interface,
         )
 
     @cached_property
-    def frame_rules(self) -> FrameRules:
+    def frame_rules(self) -> Ruleset:
         """Return the host's rules of ebtables."""
-        return FrameRules(parse(self.host.frames), self.is_host_address)
+        return Ruleset(parse(self.host.frames), self.is_host_address, tool="ebtables")
 
     def mac(self, node: Node) -> str:
         """Return the MAC that the table gives to a node's interface."""
