@@ -1,15 +1,4 @@
-"""Show what happens to a packet, hop by hop, and why; called through security/explain.sh.
-
-python -m security.explain FROM TO [PORT]   send one probe, compare what was seen with the prediction
-    --udp, --icmp       instead of TCP
-    --static            send nothing: predict from the state alone
-    --state FILE        the same, from a saved state
-    --save FILE         save the state of the whole lab, and exit
-    --json              for programs
-
-Exit status 0 if the packet is allowed, as in the policy; 1 if not, or if that is unknown; 2 on bad usage, 3 if the
-state cannot be read.
-"""
+"""Show what happens to a packet, hop by hop, and why; security/explain.sh calls this, and its header is the manual."""
 
 from __future__ import annotations
 

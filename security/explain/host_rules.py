@@ -42,8 +42,7 @@ def filter_packet(trace: PacketTrace, hook: str) -> None:
 def _walk_hook(trace: PacketTrace, hook: str, packet: Packet) -> Walk:
     """Walk a packet through the iptables rules of a hook; record what is not simulated there."""
     walk = trace.lab.rules.hook(hook, packet)
-    unread = (_name_chain(chain) for chain in trace.lab.host.unread if _is_at_hook(chain, hook))
-    trace.not_simulated += [*walk.uncertain, *unread]
+    trace.not_simulated += [*walk.uncertain, *trace.lab.host.unread.get(hook, ())]
     return walk
 
 
@@ -165,20 +164,6 @@ def _find_redirect(trace: PacketTrace, walk: Walk) -> Rule | None:
     rule = next((met for met in walk.met if met.target in ("DNAT", "REDIRECT")), None)
     if rule is None or is_ours(rule) or not walk.packet.translated:
         return None
-    if trace.flow.destination == HOST and not trace.lab.is_published(trace.flow):
+    if trace.flow.destination == HOST and not trace.lab.publishers(trace.flow):
         return None
     return rule
-
-
-def _is_at_hook(chain: str, hook: str) -> bool:
-    """Decide whether a chain (FAMILY TABLE CHAIN HOOK) is called at a hook of iptables."""
-    family, *_, its_hook = chain.split()
-    return its_hook == hook.lower() or (family == "netdev" and hook == "PREROUTING")
-
-
-def _name_chain(chain: str) -> str:
-    """Name a chain that iptables-save does not show: FAMILY TABLE CHAIN HOOK."""
-    family, table, name, _ = chain.split()
-    if family == "legacy":
-        return f"chain {name} of table {table} has rules of iptables-legacy (iptables-legacy-save shows them)"
-    return f"chain {family} {table} {name} of nft (nft list chain {family} {table} {name} shows it)"

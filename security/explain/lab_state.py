@@ -95,10 +95,13 @@ class Lab:
         """Return the namespaces that have an address, each with `CIDR dev INTERFACE`."""
         return self.host.owners.get(address, {})
 
-    def is_published(self, flow: Flow) -> bool:
-        """Decide whether a port of the host leads to a node."""
-        published = (item for node in self.topology.nodes for item in node.publishes)
-        return any((item.host_port, item.protocol) == (flow.port, flow.protocol) for item in published)
+    def publishers(self, flow: Flow) -> list[Node]:
+        """Return the nodes to which the flow's port of the host leads."""
+        wanted = (flow.port, flow.protocol)
+        nodes = self.topology.nodes
+        return [
+            node for node in nodes if wanted in ((item.host_port, item.protocol) for item in node.publishes)
+        ]
 
     def decide(self, flow: Flow, after_nat: Flow) -> Decision | None:
         """Return the policy's decision on a flow; None if the policy does not apply."""

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ _POLICY_MEMORY = Path("/run/cnet/before-up.policy")  # of security/policy.sh, fr
 _WORKERS = 8
 _SHOW_LINES = ("addr show", "route show table main", "rule show", "neigh show")
 _FAILED = re.compile(r"(?:RTNETLINK answers: |Error: )?(.*)\nCommand failed -:(\d+)")
-_LOCAL = re.compile(r"\|-- (\S+)\n\s+/32 host LOCAL")
 
 
 def take_snapshot(
@@ -42,18 +42,13 @@ def take_snapshot(
     return Snapshot(host.result(), dict(zip(wanted, places, strict=True)))
 
 
-def is_namespace(name: str) -> bool:
-    """Decide whether a name is a network namespace; a killed `ip netns add` leaves an empty file."""
+def _read_namespace(name: str, destinations: Sequence[str]) -> Place:
     try:
         with inside(name):
-            return True
-    except OSError:
-        return False
-
-
-def _read_namespace(name: str, destinations: Sequence[str]) -> Place:
-    enter = ("nsenter", f"--net=/run/netns/{name}", "--")
-    return _read_place(enter, destinations) if is_namespace(name) else NO_PLACE
+            pass
+    except OSError:  # it is missing, or an empty file that a killed `ip netns add` has left
+        return NO_PLACE
+    return _read_place(("nsenter", f"--net=/run/netns/{name}", "--"), destinations)
 
 
 def _read_place(enter: Sequence[str], destinations: Sequence[str]) -> Place:
@@ -91,11 +86,9 @@ def _query_ip(enter: Sequence[str], destinations: Sequence[str]) -> tuple[list[A
 
 
 def _is_stopped(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return "\nState:\tT" in status
+    with suppress(OSError):
+        return "\nState:\tT" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    return False
 
 
 def _read_host(destinations: Sequence[str], namespaces: Iterable[str]) -> Place:
@@ -106,7 +99,7 @@ def _read_host(destinations: Sequence[str], namespaces: Iterable[str]) -> Place:
         policed=_POLICY_MEMORY.exists(),
         forwards=_interfaces_with("forwarding"),
         localnets=_interfaces_with("route_localnet"),
-        unread=[*_chains_of_nft(), *_chains_of_legacy()],
+        unread=_unread_chains(),
         rates={path.name: path.read_text(encoding="ascii") for path in rates},
         open=count_open_by_source(connections(_run("conntrack", "-L").splitlines())),
         owners=_find_owners(namespaces),
@@ -114,18 +107,11 @@ def _read_host(destinations: Sequence[str], namespaces: Iterable[str]) -> Place:
 
 
 def _find_owners(namespaces: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return the namespaces of each address in use, with CIDR dev INTERFACE. Starts no process."""
+    """Return the namespaces of each address, with CIDR dev INTERFACE. Starts no process."""
     owners: dict[str, dict[str, str]] = {}
     for name in namespaces:
-        try:
-            with inside(name):
-                trie = Path("/proc/thread-self/net/fib_trie").read_text(encoding="ascii")
-                found = netlink.addresses()
-        except OSError:
-            continue
-        in_use = set(_LOCAL.findall(trie))
-        for address, length, interface in found:
-            if address in in_use:
+        with suppress(OSError), inside(name):
+            for address, length, interface in netlink.addresses():
                 owners.setdefault(address, {})[name] = f"{address}/{length} dev {interface}"
     return owners
 
@@ -136,35 +122,32 @@ def _interfaces_with(key: str) -> list[str]:
     return [path.parent.name for path in paths if path.read_text(encoding="ascii").strip() == "1"]
 
 
-def _chains_of_nft() -> list[str]:
-    """Return the base chains that nft itself made (firewalld, libvirt): FAMILY TABLE CHAIN HOOK.
+def _unread_chains() -> dict[str, list[str]]:
+    """Name the base chains of others that iptables-save does not show, by hook.
 
-    Chains of iptables are excluded. Chains without rules change nothing, but are included: to detect them, every rule
-    would have to be read.
+    nft itself made them (firewalld, libvirt), or they are of iptables-legacy (x_tables): the kernel applies both.
+    Chains of nft without rules change nothing, but are included: to detect them, every rule would have to be read.
     """
+    found: dict[str, list[str]] = {hook: [] for hook in HOOKS}
     listed = json.loads(_run("nft", "-j", "list", "chains") or '{"nftables": []}')["nftables"]
-    chains = [item["chain"] for item in listed if "hook" in item.get("chain", {})]
-    return [
-        f"{chain['family']} {chain['table']} {chain['name']} {chain['hook']}"
-        for chain in chains
-        if chain["family"] in ("ip", "inet", "bridge", "netdev") and not _is_of_iptables(chain)
-    ]
-
-
-def _is_of_iptables(chain: dict[str, Any]) -> bool:
-    is_builtin = chain["name"] == chain["hook"].upper()
-    return is_builtin and chain["family"] in ("ip", "bridge") and chain["table"] in TABLES
-
-
-def _chains_of_legacy() -> list[str]:
-    """Return the hooks where iptables-legacy (x_tables) has rules: the kernel applies those as well."""
+    for chain in (item["chain"] for item in listed if "hook" in item.get("chain", {})):
+        family, table, name = chain["family"], chain["table"], chain["name"]
+        hook = "PREROUTING" if family == "netdev" else chain["hook"].upper()
+        is_of_iptables = family in ("ip", "bridge") and table in TABLES and name == hook
+        if family in ("ip", "inet", "bridge", "netdev") and hook in found and not is_of_iptables:
+            place = f"{family} {table} {name}"
+            found[hook].append(f"chain {place} of nft (nft list chain {place} shows it)")
     names = Path("/proc/net/ip_tables_names")
-    if not names.exists() or not names.read_text(encoding="ascii").strip():
-        return []
-    saved = parse(_run("iptables-legacy-save", "-c"))
-    changed = {(rule.table, rule.chain) for rule in saved.rules}
-    changed |= {(table, chain) for table, chain, policy in saved.policies if policy not in ("ACCEPT", "-")}
-    return [f"legacy {table} {chain} {chain.lower()}" for table, chain in sorted(changed) if chain in HOOKS]
+    if names.exists() and names.read_text(encoding="ascii").strip():
+        saved = parse(_run("iptables-legacy-save", "-c"))
+        changed = {(rule.table, rule.chain) for rule in saved.rules}
+        changed |= {
+            (table, chain) for table, chain, policy in saved.policies if policy not in ("ACCEPT", "-")
+        }
+        shown = "has rules of iptables-legacy (iptables-legacy-save shows them)"
+        for table, chain in sorted(changed):
+            found.get(chain, []).append(f"chain {chain} of table {table} {shown}")
+    return found
 
 
 def _run(*command: str) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 from security.explain.kernel_trace import TracedRule, kernel_trace
 from security.explain.lab_state import Lab
-from security.explain.live_state import is_namespace
 from security.policy.compiler import LOG_PREFIX, PROOF_GROUP
 from security.policy.model import HOST, WORLD, Flow
 from security.proof import builders, packets
@@ -188,12 +187,8 @@ def _possible_targets(lab: Lab, flow: Flow) -> set[str | None]:
     """Return the namespaces where the probe may arrive: a published port of the host leads to a node."""
     if flow.destination != HOST:
         return {_namespace_of(lab, flow.destination)}
-    published = {
-        node.namespace
-        for node in lab.topology.nodes
-        if any((item.host_port, item.protocol) == (flow.port, flow.protocol) for item in node.publishes)
-    }
-    return {name for name in published if is_namespace(name)} or {None}
+    nodes = [node for node in lab.publishers(flow) if lab.place(node).exists]
+    return {node.namespace for node in nodes} or {None}
 
 
 def _pending_arp_requests(lab: Lab, flow: Flow) -> set[str]:

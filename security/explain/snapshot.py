@@ -40,7 +40,9 @@ class Place:
     frames: str = ""
     forwards: list[str] = field(default_factory=list)  # interfaces with sysctl forwarding
     localnets: list[str] = field(default_factory=list)  # interfaces with sysctl route_localnet
-    unread: list[str] = field(default_factory=list)  # base chains that iptables-save does not show
+    unread: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # by hook: chains that iptables-save does not show
     rates: dict[str, str] = field(default_factory=dict)  # files of /proc/net/ipt_hashlimit
     open: dict[str, int] = field(default_factory=dict)  # tracked connections by source address
     policed: bool = False  # a policy was loaded and not taken down, whether its rules are there or not

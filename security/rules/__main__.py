@@ -1,10 +1,6 @@
 """Every live rule of the lab on one page: what it does, why it exists, and its counters.
 
-python -m security.rules                     on the terminal; tabs between columns when piped
-python -m security.rules --json              as JSON
-python -m security.rules --markdown FILE     also as a Markdown file
-python -m security.rules --pdf FILE          also as a PDF to print
-
+Tables on the terminal; one rule a line with tabs between the columns when piped.
 The lab's rules are those in chains CNET-*, and the rules that jump to such a chain. Reads only; needs root, as
 iptables-save does. Exit status 1 with one line on standard error if there is nothing to show.
 """
@@ -62,19 +58,15 @@ def _terminal_table(name: str, rows: Sequence[Row]) -> rich_table.Table:
     return table
 
 
-def _live_rules() -> Saved:
+def _live_page(command: str) -> Page:
     if os.geteuid() != 0:
         raise NothingToShowError("reading the live rules needs root; try sudo")
     if not shutil.which("iptables-save"):
         raise NothingToShowError("iptables-save is not installed; run scripts/install.sh up")
     try:
-        return live_ruleset()
+        saved = live_ruleset()
     except subprocess.CalledProcessError as error:
         raise NothingToShowError(f"{error.cmd[0]} failed: {' '.join(error.stderr.split())}") from None
-
-
-def _live_page(command: str) -> Page:
-    saved = _live_rules()
     if not any(map(described.is_ours, saved.rules)):
         raise NothingToShowError("no rule of the lab is live: sudo make up")
     now = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
