@@ -23,7 +23,7 @@ from rich.text import Text
 from lab.document import as_markdown
 from lab.document_files import write_pdf
 from lab.escape import for_terminal
-from lab.ruleset.iptables import Saved, live_ruleset
+from lab.ruleset.iptables import live_ruleset
 from lab.terminal import Console
 from lab.topology import Topology, TopologyError, load
 from lab.whole_file import draft_of

@@ -51,7 +51,7 @@ LAB_FOR_FAULTS='
   sandboxed "$LAB_FOR_FAULTS"'
     ip -n product2 addr add 10.0.0.60/16 dev veth-prod2
     told_cause allowed "10.0.0.60 is also an address of namespace product2" "sudo ip -n product2 addr del 10.0.0.60/16 dev veth-prod2" order-service postgres-db 5432; ip -n product2 addr del 10.0.0.60/16 dev veth-prod2
-    ip addr add 10.0.0.60/32 dev br-app; ip -n order-service neigh flush all
+    ip addr add 10.0.0.60/32 dev br-app; ip -n postgres-db neigh flush all; ip -n order-service neigh flush all
     told_cause "wrong address" "10.0.0.60 is an address of namespace postgres-db and of the host (br-app)" "sudo ip addr del 10.0.0.60/32 dev br-app" order-service postgres-db 5432; mends
     ip -n api-gateway neigh replace 10.0.0.30 lladdr 02:42:0a:00:00:99 dev veth-api nud permanent
     told_cause "wrong address" "its real one is 02:42:0a:00:00:1e" "sudo ip -n api-gateway neigh del 10.0.0.30 dev veth-api" api-gateway product-1 5000
