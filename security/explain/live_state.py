@@ -101,7 +101,7 @@ def _read_host(destinations: Sequence[str], namespaces: Iterable[str]) -> Place:
         localnets=_interfaces_with("route_localnet"),
         unread=_unread_chains(),
         rates={path.name: path.read_text(encoding="ascii") for path in rates},
-        open=count_open_by_source(connections(_run("conntrack", "-L").splitlines())),
+        open=dict(count_open_by_source(connections(_run("conntrack", "-L").splitlines()))),
         owners=_find_owners(namespaces),
     )
 

@@ -70,7 +70,7 @@ def send_probe(lab: Lab, flow: Flow) -> Observation:
         time.sleep(_SETTLE_SECONDS)
         watch.read()
         watch.seen.rules = read_rules()
-    if not watch.seen.seen_at and not watch.seen.arp_requests:
+    if flow.source != WORLD and not watch.seen.seen_at and not watch.seen.arp_requests:
         watch.seen.arp_requests |= _pending_arp_requests(lab, flow)
     return watch.seen
 
