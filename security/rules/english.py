@@ -13,13 +13,10 @@ from ipaddress import IPv4Network
 
 from lab.ruleset.iptables import Rule, options_of
 from lab.topology import Topology
+from security.rules.matches import HARMLESS_MATCHES
 
 Names = Topology | None  # without a topology, addresses stay without names
 
-_KNOWN_MODULES = (
-    *("tcp", "udp", "icmp", "conntrack", "addrtype"),
-    *("multiport", "length", "limit", "hashlimit", "connlimit"),
-)
 _MAC = re.compile("[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", re.IGNORECASE)
 _POLICY_CHAINS = ("CNET-FROM-", "CNET-TO-")  # RETURN from these means that the policy allows the packet
 _FILTER_TABLES = ("filter", "security")  # ACCEPT in other tables only skips their other rules
@@ -62,7 +59,7 @@ def _packets(matches: Sequence[str], topology: Names) -> str:
             known.append(option)
         elif option.flag == "--connlimit-saddr":
             continue  # the phrase of --connlimit-above includes "whose source"
-        elif option.flag != "-m" or " ".join(option.values) not in _KNOWN_MODULES:
+        elif option.flag != "-m" or " ".join(option.values) not in HARMLESS_MATCHES:
             unknown.append(option.verbatim)
     known.sort(key=lambda option: list(phrases).index(option.flag))
     subject, text = "Packets", ""

@@ -62,7 +62,8 @@ LAB_FOR_FAULTS='
     ip -n product2 addr del 10.0.0.31/16 dev veth-prod2
     told_cause "wrong address" "10.0.0.31 is not an address of namespace product2" "sudo ip -n product2 addr add 10.0.0.31/16" api-gateway product-2 5000; mends
     ip -n order-service addr del 10.0.0.40/16 dev veth-order-s
-    told_cause "wrong address" "10.0.0.40 is not an address of namespace order-service" "sudo ip -n order-service addr add 10.0.0.40/16" order-service postgres-db 5432; mends
+    told_cause "wrong address" "10.0.0.40 is not an address of namespace order-service" \
+      "sudo ip -n order-service addr add 10.0.0.40/16" order-service postgres-db 5432; mends
     ip -n order-service addr add 10.0.0.60/32 dev lo
     told_cause "dropped by the policy" "10.0.0.60 is also an address of namespace order-service" "sudo ip -n order-service addr del 10.0.0.60/32 dev lo" api-gateway postgres-db 5432; ip -n order-service addr del 10.0.0.60/32 dev lo
     ip addr del 10.0.0.1/16 dev br-app
