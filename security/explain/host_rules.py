@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
+from itertools import zip_longest
 
 from lab.ruleset.iptables import Rule
 from lab.topology import Node
@@ -23,6 +23,7 @@ from security.policy.model import HOST
 from security.rules.matches import Packet
 from security.rules.walk import Ruleset, Walk
 
+_WATCHERS = ("LOG", "NFLOG", "")
 _ENDS = {"CNET-NODES", "CNET-ORIGIN-NODES"}  # accept packets between nodes before other programs' rules
 
 
@@ -135,23 +136,17 @@ def _filter_reply_in_host(trace: PacketTrace, reply: Packet) -> None:
 
 def _record_rules(trace: PacketTrace, walk: Walk) -> None:
     """Record each rule that decided something; not those that only count, log or call a chain that returns."""
-    for rule in _rules_to_show(walk.met):
-        if rule.target not in ("LOG", "NFLOG", "") and rule is not walk.decided_by:
+    for rule, following in zip_longest(walk.met, walk.met[1:]):
+        returns_at_once = _returns_at_once(rule) or (
+            following and _returns_at_once(following) and following.chain == rule.target
+        )
+        is_hidden = returns_at_once or _ENDS & {rule.chain, rule.target} or rule.target in _WATCHERS
+        if not is_hidden and rule is not walk.decided_by:
             shown = f"iptables -t {rule.table} -S {rule.chain}"
             trace.hop(f"{rule.table} {rule.chain}", f"{comment_of(rule)} -> {rule.target}", shown)
     if last := walk.decided_by:
         shown = f"iptables -t {last.table} -vS {last.chain}"
         trace.hop(f"{last.table} {last.chain}", describe_rule(last), shown)
-
-
-def _rules_to_show(met: Sequence[Rule]) -> Iterator[Rule]:
-    for at, rule in enumerate(met):
-        is_empty_call = any(
-            _returns_at_once(next_rule) and next_rule.chain == rule.target
-            for next_rule in met[at + 1 : at + 2]
-        )
-        if not (is_empty_call or _returns_at_once(rule) or _ENDS & {rule.chain, rule.target}):
-            yield rule
 
 
 def _returns_at_once(rule: Rule) -> bool:

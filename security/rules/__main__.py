@@ -81,14 +81,6 @@ def _topology() -> Topology | None:
         return None
 
 
-def _write_files(page: Page, markdown: Path | None, pdf: Path | None) -> None:
-    if markdown:
-        with draft_of(markdown) as draft:
-            draft.write_text(as_markdown(described.as_document(page)), encoding="utf-8")
-    if pdf:
-        write_pdf(described.as_document(page), pdf)
-
-
 def _show(page: Page, *, wants_json: bool) -> None:
     if wants_json:
         sys.stdout.write(described.as_json(page))
@@ -112,7 +104,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         page = _live_page(shlex.join(("python", "-m", "security.rules", *arguments)))
-        _write_files(page, options.markdown, options.pdf)
+        if options.markdown:
+            with draft_of(options.markdown) as draft:
+                draft.write_text(as_markdown(described.as_document(page)), encoding="utf-8")
+        if options.pdf:
+            write_pdf(described.as_document(page), options.pdf)
         _show(page, wants_json=options.json)
     except (NothingToShowError, OSError) as error:
         print(f"rules: {error}", file=sys.stderr)
