@@ -132,7 +132,8 @@ def _read_output(pipe: IO[str] | None) -> list[TracedRule]:
         if not chunk:
             break
         output += chunk
-    return list(read_trace(output.decode("utf-8", "replace").splitlines()))
+    rules = read_trace(output.decode("utf-8", "replace").splitlines())
+    return [rule.with_text() if rule.drops else rule for rule in rules]
 
 
 def _listens(pid: int) -> bool:

@@ -45,8 +45,6 @@ _CAUSES_OF_LOST_REPLY = (
 def observe(lab: Lab, result: Result) -> Result:
     """Send a probe, and add what it showed to a prediction."""
     seen = send_probe(lab, result.flow)
-    if not seen.reply and not seen.dropped_by:
-        seen.rules = [rule.with_text() if rule.drops else rule for rule in seen.rules]
     observed, dropped = observed_outcome(seen, lab, result), find_drop(seen.rules)
     stop = Hop(dropped.place, f"{dropped.why} -> {dropped.verdict}") if dropped else None
     hops = mark_hops(result, observed, seen.seen_at | {rule.place for rule in seen.rules}, stop)
