@@ -7,15 +7,14 @@ Matches and options that are not known here are shown as iptables writes them, n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from ipaddress import IPv4Network
 
 from lab.ruleset.iptables import Rule, options_of
 from lab.topology import Topology
 from security.rules.matches import HARMLESS_MATCHES
 
-Names = Topology | None  # without a topology, addresses stay without names
+Names = Mapping[str, str]  # as names_of() returns; empty without a topology
 
 _MAC = re.compile("[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", re.IGNORECASE)
 _POLICY_CHAINS = ("CNET-FROM-", "CNET-TO-")  # RETURN from these means that the policy allows the packet
@@ -46,13 +45,13 @@ _ACTIONS = {
 }
 
 
-def meaning(rule: Rule, topology: Names = None) -> str:
+def meaning(rule: Rule, names: Names) -> str:
     """Return one sentence: which packets, and what happens to them."""
-    return f"{_packets(rule.matches, topology)}: {_action(rule, topology)}."
+    return f"{_packets(rule.matches, names)}: {_action(rule, names)}."
 
 
-def _packets(matches: Sequence[str], topology: Names) -> str:
-    phrases = _phrases(topology)
+def _packets(matches: Sequence[str], names: Names) -> str:
+    phrases = _phrases(names)
     known, unknown = [], []
     for option in options_of(matches):
         if option.flag in phrases and len(option.values) == 1:
@@ -107,43 +106,31 @@ def _network_bits(text: str) -> str:
     return "" if text == "32" else f", counted by the first {text} bits of the source"
 
 
-def _address(text: str, topology: Names) -> str:
+def names_of(topology: Topology) -> dict[str, str]:
+    """Return the names of the lab's networks, addresses and interfaces of the host."""
+    names = {}
+    for node in topology.nodes:
+        names[str(node.address.ip)] = node.name
+        names.setdefault(node.bridge_interface, f"{node.bridge_interface} (veth of {node.name})")
+    for bridge in topology.bridges:
+        names[str(bridge.address.network)] = f"the network of {bridge.name}"
+        names[str(bridge.address.ip)] = names[bridge.name] = f"bridge {bridge.name}"
+    return names
+
+
+def _address(text: str, names: Names) -> str:
     """Name an address or a network: `nginx-lb (ADDRESS)`, with `port N` after it; a MAC address is called one."""
     if _MAC.fullmatch(text):
         return f"MAC {text}"
     host, colon, port = text.partition(":")
     host = host.removesuffix("/32")
-    name = _name_of(host, topology)
+    name = "localhost" if host.startswith("127.") else names.get(host)
     return (f"{name} ({host})" if name else host) + (f" port {port}" if colon else "")
 
 
-def _name_of(host: str, topology: Names) -> str:
-    try:
-        network = IPv4Network(host, strict=False)
-    except ValueError:
-        return ""
-    if network.is_loopback:
-        return "localhost"
-    for bridge in topology.bridges if topology else ():
-        if network == bridge.address.network:
-            return f"the network of {bridge.name}"
-        if network == IPv4Network(bridge.address.ip):
-            return f"bridge {bridge.name}"
-    node = topology.node_at(host) if topology else None
-    return node.name if node else ""
-
-
-def _interface(name: str, topology: Names) -> str:
-    """Name an interface of the host: `bridge br-app`, or the node behind it."""
-    if topology and topology.bridge(name):
-        return f"bridge {name}"
-    nodes = topology.nodes if topology else ()
-    return next((f"{name} (veth of {node.name})" for node in nodes if node.bridge_interface == name), name)
-
-
-def _phrases(topology: Names) -> dict[str, tuple[str, Callable[[str], str]]]:
+def _phrases(names: Names) -> dict[str, tuple[str, Callable[[str], str]]]:
     """Return the phrase for each match, in this order; {no} is "not " if the match is negated."""
-    address, interface = partial(_address, topology=topology), partial(_interface, topology=topology)
+    address, interface = partial(_address, names=names), lambda name: names.get(name, name)
     return {
         "-p": ("", str.upper),
         "-s": (" {no}from {}", address),
@@ -172,7 +159,7 @@ def _phrases(topology: Names) -> dict[str, tuple[str, Callable[[str], str]]]:
     }
 
 
-def _action(rule: Rule, topology: Names) -> str:
+def _action(rule: Rule, names: Names) -> str:
     options = {option.flag: option for option in options_of(rule.target_options)}
 
     def take(flag: str) -> str:
@@ -189,7 +176,7 @@ def _action(rule: Rule, topology: Names) -> str:
             text = "are allowed by this chain"
         case "DNAT":
             to = take("--to-destination")
-            text = f"are forwarded to {_address(to, topology) if to else 'another destination'}"
+            text = f"are forwarded to {_address(to, names) if to else 'another destination'}"
         case "REJECT":
             reply = take("--reject-with")
             text = "are rejected with a reply to the sender" + (f" ({reply})" if reply else "")
