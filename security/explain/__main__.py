@@ -1,22 +1,13 @@
-"""Show what happens to a packet, hop by hop, and why; called through security/explain.sh.
-
-python -m security.explain FROM TO [PORT]   send one probe, compare what was seen with the prediction
-    --udp, --icmp       instead of TCP
-    --static            send nothing: predict from the state alone
-    --state FILE        the same, from a saved state
-    --save FILE         save the state of the whole lab, and exit
-    --json              for programs
-
-Exit status 0 if the packet is allowed, as in the policy; 1 if not, or if that is unknown; 2 on bad usage, 3 if the
-state cannot be read.
-"""
+"""Show what happens to a packet, hop by hop, and why; security/explain.sh calls this, and its header is the manual."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.text import Text
 
@@ -26,7 +17,7 @@ from lab.topology import Topology
 from lab.topology import load as load_topology
 from security.explain.lab_state import LOCALHOST, Lab
 from security.explain.live_state import take_snapshot
-from security.explain.options import Options, UsageError, read_options
+from security.explain.options import UsageError, read_options
 from security.explain.path import predict_path
 from security.explain.result import Hop, Kind, Mark, Result
 from security.explain.snapshot import Snapshot, read_snapshot
@@ -73,19 +64,20 @@ def _format_hop(number: int, hop: Hop) -> Text:
     return line.append(f"   [{hop.shown_by}]", "dim") if hop.shown_by else line
 
 
-def explain(options: Options, topology: Topology) -> Result:
+def explain(options: Namespace, topology: Topology) -> Result:
     """Predict the path of a packet, and send a probe unless --static or --state is given."""
-    flow, policy = options.flow, load(topology) if policy_path(topology) else None
-    lab = Lab(_read_state(options, topology, flow), topology, policy, outside_from_environment())
-    result = predict_path(lab, flow)
+    policy = load(topology) if policy_path(topology) else None
+    snapshot = _read_state(options.state, topology, options.flow)
+    lab = Lab(snapshot, topology, policy, outside_from_environment())
+    result = predict_path(lab, options.flow)
     if options.static or options.state or result.predicted.kind is Kind.NO_NAMESPACE:
         return result
     return observe(lab, result)
 
 
-def _read_state(options: Options, topology: Topology, flow: Flow) -> Snapshot:
-    if options.state:
-        return read_snapshot(options.state)
+def _read_state(state: Path | None, topology: Topology, flow: Flow) -> Snapshot:
+    if state:
+        return read_snapshot(state)
     published = (node.name for node in topology.nodes if node.publishes)  # the host may forward to these
     names = {*flow.ends, *published}
     nodes = [node for node in topology.nodes if node.name in names]
@@ -94,9 +86,8 @@ def _read_state(options: Options, topology: Topology, flow: Flow) -> Snapshot:
     destinations += [os.environ["OUTSIDE"], LOCALHOST]
     source = topology.node(flow.source)
     destinations += [f"{to} from {source.address.ip}" for to in destinations] if source else []
-    return take_snapshot(
-        [node.namespace for node in nodes], destinations, {node.namespace for node in topology.nodes}
-    )
+    everywhere = [node.namespace for node in topology.nodes]
+    return take_snapshot([node.namespace for node in nodes], destinations, everywhere)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ from lab.ruleset.iptables import Rule
 from security.explain.lab_state import Lab
 from security.explain.result import Kind, Outcome
 from security.policy.compiler import drop_chain
-from security.policy.model import ACCEPT, DEFAULT, DIRECT, Decision, Flow, Line
+from security.policy.model import ACCEPT, DEFAULT, DIRECT, Decision, Flow, Limit, Line
 
 REPAIR = "repair with `sudo make up`"
 LOAD_POLICY = "load the policy's rules again with `sudo make policies`"
@@ -18,13 +18,15 @@ _DROP = drop_chain("")
 # --- the policy -----------------------------------------------------------------------------------
 
 
-def find_line(lab: Lab, policy_id: str) -> str:
+def _find_line(lab: Lab, policy_id: str) -> Line | Limit | None:
+    lines: list[Line | Limit] = [*lab.policy.lines, *lab.policy.limits] if lab.policy else []
+    return next((line for line in lines if line.id == policy_id), None)
+
+
+def _place_of(lab: Lab, policy_id: str) -> str:
     """Return FILE:LINE of a policy id."""
-    if lab.policy is None:
-        return "built in"
-    numbers = {line.id: line.number for line in lab.policy.lines}
-    numbers |= {limit.id: limit.number for limit in lab.policy.limits}
-    return f"{lab.policy.path}:{numbers[policy_id]}" if policy_id in numbers else "built in"
+    line = _find_line(lab, policy_id)
+    return f"{lab.policy.path}:{line.number}" if lab.policy and line else "built in"
 
 
 def outcome_of_delivery(lab: Lab, flow: Flow, after_nat: Flow, how: str = "") -> Outcome:
@@ -46,7 +48,7 @@ def outcome_against_policy(lab: Lab, after_nat: Flow, decision: Decision, how: s
     cause, fix = "the rule that should drop it is missing or is not reached", LOAD_POLICY
     if source and switched and not lab.passes_to_iptables(source.bridge):
         cause, fix = f"bridge {source.bridge} passes no packets to iptables (nf_call_iptables 0)", REPAIR
-    where = find_line(lab, decision.id)
+    where = _place_of(lab, decision.id)
     why = f"{how}line {decision.id} ({where}) should drop it: {decision.reason}; but {cause}"
     return Outcome(Kind.AGAINST_POLICY, why, fix, decision.id)
 
@@ -63,27 +65,26 @@ def outcome_without_listener(lab: Lab, flow: Flow, after_nat: Flow, why: str) ->
 
 def outcome_of_drop(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str) -> Outcome:
     """Return the outcome of a packet that a rule of a policy id dropped."""
-    policy, where = lab.policy, find_line(lab, policy_id)
-    line = next((line for line in policy.lines if line.id == policy_id), None) if policy else None
-    limit = next((limit for limit in policy.limits if limit.id == policy_id), None) if policy else None
+    line, where = _find_line(lab, policy_id), _place_of(lab, policy_id)
+    if isinstance(line, Limit):
+        why = f"line {policy_id} ({where}) allows {flow.source} at most {line.most} connections at once"
+        fix = f"conntrack -L lists them; wait until some end, or raise {line.most} in {where}, then sudo make policies"
+        return Outcome(Kind.RATE, why, fix, policy_id)
     if line and line.rate:
         wait = f"wait {line.rate.refill_seconds:.1f} s"
         fix = f"{wait}; or raise the rate {line.rate} in {where}, then sudo make policies"
         return Outcome(Kind.RATE, f"line {policy_id} ({where}) allows {line.rate}", fix, policy_id)
-    if limit:
-        why = f"line {policy_id} ({where}) allows {flow.source} at most {limit.most} connections at once"
-        fix = f"conntrack -L lists them; wait until some end, or raise {limit.most} in {where}, then sudo make policies"
-        return Outcome(Kind.RATE, why, fix, policy_id)
     decision = lab.decide(flow, after_nat)
     if decision and decision.verdict == ACCEPT and (line or policy_id == DEFAULT):
-        allowing = f"line {decision.id} ({find_line(lab, decision.id)})"
+        allowing = f"line {decision.id} ({_place_of(lab, decision.id)})"
         why = f"a rule of {policy_id} dropped it, though {allowing} allows it"
         return Outcome(Kind.POLICY, why, LOAD_POLICY, policy_id)
-    why = f"{policy_id} ({where}): {policy.reason_of(policy_id) if policy else ''}"
-    return Outcome(Kind.POLICY, why, _how_to_allow(lab, flow, after_nat, policy_id, line), policy_id)
+    why = f"{policy_id} ({where}): {lab.policy.reason_of(policy_id) if lab.policy else ''}"
+    return Outcome(Kind.POLICY, why, _how_to_allow(lab, flow, after_nat, policy_id), policy_id)
 
 
-def _how_to_allow(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str, line: Line | None) -> str:
+def _how_to_allow(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str) -> str:
+    line = _find_line(lab, policy_id)
     if policy_id == DIRECT:
         return _published_port_of(lab, flow)
     if lab.policy and (line or policy_id == DEFAULT):

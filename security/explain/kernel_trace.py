@@ -12,19 +12,20 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-from security.rules.walk import HOOKS
+from lab.ruleset.host import output_of
+from security.rules.walk import TABLES
 
 TABLE = "cnet-trace"
 _LINE = re.compile(r" TRACE: (\d+) (\w+) ([^:]+):([^:]+):(?:rule:0x(\w+)|(policy|return)):([^ ]+)\s*(.*)")
 _PACKET = re.compile(r"PACKET: \d+ (\w+) ")
 _FAMILIES = {"1": "inet", "2": "ip", "5": "netdev", "7": "bridge"}  # linux/netfilter.h
-_TABLES_OF_IPTABLES = ("filter", "nat", "mangle", "raw", "security", "broute")
 _COMMENT = re.compile(r'--comment "((?:[^"\\]|\\.)*)"')
 _READY_SECONDS = 1.0
 _QUIET_SECONDS = 0.05
@@ -34,13 +35,13 @@ _QUIET_SECONDS = 0.05
 class TracedRule:
     """A rule that the packet matched, or the policy of a chain, and its verdict."""
 
-    table: str
+    table: str  # of iptables by its name, else with "ebtables" or the family of nft before it
     chain: str
     verdict: str
     rule: str
     is_reply: bool = False  # the reply matched it, not the probe
-    family: str = ""
     handle: int = 0  # of a rule; 0 is the policy of a chain
+    nft_chain: str = ""  # FAMILY TABLE CHAIN
 
     def __str__(self) -> str:
         """Format for people."""
@@ -60,35 +61,11 @@ class TracedRule:
     def fix(self) -> str:
         """Return the command that removes the rule."""
         if self.handle == 0:
-            return f"the policy of chain {self.chain} drops: {self._listing} shows it"
-        removal = f"nft delete rule {self._nft_chain} handle {self.handle}"
+            return f"the policy of chain {self.chain} drops: nft list chain {self.nft_chain} shows it"
+        removal = f"nft delete rule {self.nft_chain} handle {self.handle}"
         if " -A " in self.rule:
             removal = f"iptables -t {self.table} -D {self.rule.partition(' -A ')[2]}"
         return f"it is not the lab's; if it is yours, remove it: sudo {removal}"
-
-    @property
-    def _nft_chain(self) -> str:
-        return f"{self.family} {self.table.split()[-1]} {self.chain}"
-
-    @property
-    def _listing(self) -> str:
-        """Return the command that shows the chain."""
-        tool, _, table = self.table.rpartition(" ")
-        if tool == "ebtables":
-            return f"ebtables -t {table} -L {self.chain}"
-        if tool or self.chain not in HOOKS:
-            return f"nft list chain {self._nft_chain}"
-        return f"iptables -t {table} -S {self.chain}"
-
-    def with_text(self) -> TracedRule:
-        """Read the text of a rule that iptables does not list from nft, if the rule still exists."""
-        if " -A " in self.rule or self.handle == 0:
-            return self
-        command = ["nft", "-a", "list", "chain", *self._nft_chain.split()]
-        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        ends = f"# handle {self.handle}"
-        line = next((line for line in listed.splitlines() if line.endswith(ends)), "")
-        return replace(self, rule=line.removesuffix(ends).strip() or f"rule {self.handle}")
 
     @property
     def why(self) -> str:
@@ -100,70 +77,63 @@ class TracedRule:
             return comment[1].replace("\\'", "'").removeprefix("cnet: ")
         return self.rule.partition(f"-t {self.table} ")[2] or self.rule or f"rule {self.handle}"
 
+    def with_text(self) -> TracedRule:
+        """Read the text of a rule that iptables does not list from nft, if the rule still exists."""
+        if " -A " in self.rule or self.handle == 0:
+            return self
+        listed = output_of("nft", "-a", "list", "chain", *self.nft_chain.split())
+        found = re.search(rf"^\s*(.*) # handle {self.handle}$", listed, re.MULTILINE)
+        return replace(self, rule=found[1]) if found else self
 
-class KernelTrace:
-    """A trace of the packets with one IP identification, and of the replies to the port that they came from.
 
-    A context manager. Does nothing where nft is missing.
+@contextmanager
+def kernel_trace(identification: int, port: int) -> Iterator[Callable[[], list[TracedRule]]]:
+    """Trace packets with an IP identification, and the replies to the port that they came from.
+
+    Yield a function that returns the traced rules, once the kernel reports no more; none where nft is missing.
     """
-
-    def __init__(self, identification: int, port: int) -> None:
-        traced = "meta nftrace set 1"
-        match = (
-            f"ip id {identification} {traced}; meta l4proto tcp tcp dport {port} {traced}; "
-            f"icmp type echo-reply icmp id {port} {traced}"
-        )
-        arriving = f"chain arriving {{ type filter hook prerouting priority -450; {match}; }};"
-        made = f"chain made {{ type filter hook output priority -450; {match}; }};"
-        self._commands = (
-            f"add table inet {TABLE} {{ flags owner; {arriving} {made} }}\n"
-            f"add table bridge {TABLE} {{ flags owner; {arriving} }}\n"
-        )
-        self._processes = ExitStack()
-        self._monitor: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> KernelTrace:
-        if shutil.which("nft") and shutil.which("xtables-monitor"):
-            with ExitStack() as begun:
-                self._begin(begun)
-                self._processes = begun.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._processes.close()
-
-    def _begin(self, processes: ExitStack) -> None:
-        pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
-        self._monitor = subprocess.Popen(
-            ["stdbuf", "-oL", "xtables-monitor", "--trace"], stdout=pipe, stderr=quiet
-        )
-        processes.callback(_kill, self._monitor)
-        owner = subprocess.Popen(["nft", "-i"], stdin=pipe, stdout=quiet, stderr=quiet, text=True)
-        processes.callback(_kill, owner)
-        if owner.stdin:
-            owner.stdin.write(self._commands)
-            owner.stdin.flush()
+    if not (shutil.which("nft") and shutil.which("xtables-monitor")):
+        yield list
+        return
+    traced = "meta nftrace set 1"
+    match = (
+        f"ip id {identification} {traced}; meta l4proto tcp tcp dport {port} {traced}; "
+        f"icmp type echo-reply icmp id {port} {traced}"
+    )
+    arriving = f"chain arriving {{ type filter hook prerouting priority -450; {match}; }};"
+    made = f"chain made {{ type filter hook output priority -450; {match}; }};"
+    commands = (
+        f"add table inet {TABLE} {{ flags owner; {arriving} {made} }}\n"
+        f"add table bridge {TABLE} {{ flags owner; {arriving} }}\n"
+    )
+    with _running("stdbuf", "-oL", "xtables-monitor", "--trace") as monitor, _running("nft", "-i") as owner:
+        print(commands, file=owner.stdin, flush=True)
         deadline = time.monotonic() + _READY_SECONDS
-        while not (_listens(self._monitor.pid) and _has_table()) and time.monotonic() < deadline:
+        while not (_listens(monitor.pid) and _has_table()) and time.monotonic() < deadline:
             time.sleep(0.01)
-
-    def read(self) -> list[TracedRule]:
-        """Return the traced rules, once the kernel reports no more."""
-        if self._monitor is None or self._monitor.stdout is None:
-            return []
-        output, pipe = b"", self._monitor.stdout.fileno()
-        while select.select([pipe], [], [], _QUIET_SECONDS)[0]:
-            chunk = os.read(pipe, 1 << 16)
-            if not chunk:
-                break
-            output += chunk
-        return list(read_trace(output.decode("utf-8", "replace").splitlines()))
+        yield partial(_read_output, monitor.stdout)
 
 
-def _kill(process: subprocess.Popen[Any]) -> None:
-    with suppress(ProcessLookupError):
-        process.kill()
-    process.wait()
+@contextmanager
+def _running(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command until the end of the block."""
+    pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _read_output(pipe: IO[str] | None) -> list[TracedRule]:
+    output = b""
+    while pipe and select.select([pipe], [], [], _QUIET_SECONDS)[0]:
+        chunk = os.read(pipe.fileno(), 1 << 16)
+        if not chunk:
+            break
+        output += chunk
+    rules = read_trace(output.decode("utf-8", "replace").splitlines())
+    return [rule.with_text() if rule.drops else rule for rule in rules]
 
 
 def _listens(pid: int) -> bool:
@@ -176,8 +146,7 @@ def _listens(pid: int) -> bool:
 
 
 def _has_table() -> bool:
-    done = subprocess.run(["nft", "list", "table", "bridge", TABLE], capture_output=True, check=False)
-    return done.returncode == 0
+    return bool(output_of("nft", "list", "table", "bridge", TABLE))
 
 
 def read_trace(lines: Iterable[str]) -> Iterator[TracedRule]:
@@ -191,10 +160,11 @@ def read_trace(lines: Iterable[str]) -> Iterator[TracedRule]:
             continue
         number, packet_id, table, chain, handle, _, verdict, rule = match.groups()
         family = _FAMILIES.get(number, number)
+        place = f"{family} {table} {chain}"
         if family == "bridge":
-            table = f"{'ebtables' if table in _TABLES_OF_IPTABLES else 'bridge'} {table}"
-        elif family != "ip" or table not in _TABLES_OF_IPTABLES:
+            table = f"{'ebtables' if table in TABLES else 'bridge'} {table}"
+        elif family != "ip" or table not in TABLES:
             table = f"{family} {table}"
         yield TracedRule(
-            table, chain, verdict, rule.strip(), packet_id != probe, family, int(handle or "0", 16)
+            table, chain, verdict, rule.strip(), packet_id != probe, int(handle or "0", 16), place
         )

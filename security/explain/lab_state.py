@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from lab.network.facts import mac_of
 from lab.ruleset.iptables import parse
 from lab.topology import Node, Topology
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
-from security.policy.compiler import mac_of, wires
 from security.policy.model import BUILT_IN, DIRECT, DROP, HOST, WORLD, Decision, Flow, Policy
 from security.proof.probe import Outside
-from security.rules.walk import FrameRules, Ruleset
+from security.rules.walk import Ruleset
 
 LOCALHOST = "127.0.0.1"
 OUTSIDE_PORT = "cnet-outside"  # the host's end of the veth pair to the namespace that a probe is sent from
@@ -47,23 +47,19 @@ class Lab:
         return Ruleset(
             self.host.saved_rules,
             self.is_host_address,
-            self._is_within_rate,
-            lambda source: self.host.open.get(source, 0),
-            self._address_of_interface,
+            within_rate=self._is_within_rate,
+            open_connections=lambda source: self.host.open.get(source, 0),
+            address_of=self._address_of_interface,
         )
 
     @cached_property
-    def frame_rules(self) -> FrameRules:
+    def frame_rules(self) -> Ruleset:
         """Return the host's rules of ebtables."""
-        return FrameRules(parse(self.host.frames), self.is_host_address)
-
-    @cached_property
-    def _macs(self) -> dict[str, str]:
-        return {port: mac_of(nodes[0]) for port, nodes in wires(self.topology).items()}
+        return Ruleset(parse(self.host.frames), self.is_host_address, tool="ebtables")
 
     def mac(self, node: Node) -> str:
         """Return the MAC that the table gives to a node's interface."""
-        return self._macs[node.bridge_interface]
+        return mac_of(self.topology.node_of_wire(node).address.ip)
 
     def gateway(self, node: Node) -> str:
         """Return the address of a node's bridge."""
@@ -88,27 +84,24 @@ class Lab:
         """Return the interface by which the host sends to an address; empty without a route."""
         if address == self.outside.address:
             return OUTSIDE_PORT
-        route = self.host.route(address)
-        return route.interface if route else ""
+        return str((self.host.route(address) or {}).get("dev", ""))
 
     def passes_to_iptables(self, bridge: str) -> bool:
         """Decide whether a bridge passes its packets to iptables."""
-        link = self.host.link(bridge) or {}
-        return bool(link.get("linkinfo", {}).get("info_data", {}).get("nf_call_iptables"))
+        data = self.host.link(bridge).get("linkinfo", {}).get("info_data", {})
+        return bool(data.get("nf_call_iptables"))
 
     def owners(self, address: str) -> dict[str, str]:
         """Return the namespaces that have an address, each with `CIDR dev INTERFACE`."""
-        owners = {
-            name: f"{place.cidr(address)} dev {place.addresses()[address]}"
-            for name, place in self.snapshot.namespaces.items()
-            if address in place.addresses()
-        }
-        return owners | self.host.owners.get(address, {})
+        return self.host.owners.get(address, {})
 
-    def is_published(self, flow: Flow) -> bool:
-        """Decide whether a port of the host leads to a node."""
-        published = (item for node in self.topology.nodes for item in node.publishes)
-        return any((item.host_port, item.protocol) == (flow.port, flow.protocol) for item in published)
+    def publishers(self, flow: Flow) -> list[Node]:
+        """Return the nodes to which the flow's port of the host leads."""
+        wanted = (flow.port, flow.protocol)
+        nodes = self.topology.nodes
+        return [
+            node for node in nodes if wanted in ((item.host_port, item.protocol) for item in node.publishes)
+        ]
 
     def decide(self, flow: Flow, after_nat: Flow) -> Decision | None:
         """Return the policy's decision on a flow; None if the policy does not apply."""
@@ -124,7 +117,7 @@ class Lab:
     def _address_of_interface(self, interface: str) -> str:
         if interface == OUTSIDE_PORT:
             return self.outside.host_address
-        return next((address for address, name in self.host.addresses().items() if name == interface), "")
+        return next((address for address, (_, name) in self.host.addresses.items() if name == interface), "")
 
     def _is_within_rate(self, name: str, source: str) -> bool:
         """Decide whether a source may open one more connection; the columns are those of /proc/net/ipt_hashlimit."""

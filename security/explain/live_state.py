@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,13 @@ from lab.ruleset.iptables import parse
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
 from security.proof.namespace import inside
 from security.proof.tracked import count_open_by_source
-from security.rules.walk import HOOKS
+from security.rules.walk import HOOKS, TABLES
 
 _RATES = Path("/proc/net/ipt_hashlimit")
 _POLICY_MEMORY = Path("/run/cnet/before-up.policy")  # of security/policy.sh, from `up` to `down`
 _WORKERS = 8
 _SHOW_LINES = ("addr show", "route show table main", "rule show", "neigh show")
-_FAILED = re.compile(r"Command failed -:(\d+)")
-_LOCAL = re.compile(r"\|-- (\S+)\n\s+/32 host LOCAL")
-_TABLES_OF_IPTABLES = ("filter", "nat", "mangle", "raw", "security", "broute")
+_FAILED = re.compile(r"(?:RTNETLINK answers: |Error: )?(.*)\nCommand failed -:(\d+)")
 
 
 def take_snapshot(
@@ -36,150 +35,119 @@ def take_snapshot(
     `destinations`: routes to look up in each of them (ADDRESS, or ADDRESS from OWN); `neighbours`: further namespaces
     whose addresses are read.
     """
-    wanted, addresses, others = (
-        list(dict.fromkeys(namespaces)),
-        list(dict.fromkeys(destinations)),
-        list(neighbours),
-    )
+    wanted, addresses = list(dict.fromkeys(namespaces)), list(dict.fromkeys(destinations))
     with ThreadPoolExecutor(_WORKERS) as pool:
-        host = pool.submit(_read_host, addresses, others)
+        host = pool.submit(_read_host, addresses, dict.fromkeys((*wanted, *neighbours)))
         places = list(pool.map(lambda name: _read_namespace(name, addresses), wanted))
     return Snapshot(host.result(), dict(zip(wanted, places, strict=True)))
 
 
-def is_namespace(name: str) -> bool:
-    """Decide whether a name is a network namespace; a killed `ip netns add` leaves an empty file."""
+def _read_namespace(name: str, destinations: Sequence[str]) -> Place:
     try:
         with inside(name):
-            return True
-    except OSError:
-        return False
+            pass
+    except OSError:  # it is missing, or an empty file that a killed `ip netns add` has left
+        return NO_PLACE
+    return _read_place(("nsenter", f"--net=/run/netns/{name}", "--"), destinations)
 
 
-def _read_namespace(name: str, destinations: Iterable[str]) -> Place:
-    return (
-        _read_place(("nsenter", f"--net=/run/netns/{name}", "--"), destinations)
-        if is_namespace(name)
-        else NO_PLACE
-    )
-
-
-def _read_place(enter: Iterable[str], destinations: Iterable[str]) -> Place:
-    (links, routes, rules, neighbours, *answers), refused = _query_ip(enter, destinations)
+def _read_place(enter: Sequence[str], destinations: Sequence[str]) -> Place:
+    (links, routes, rules, neighbours), answers = _query_ip(enter, destinations)
     listeners = _run(*enter, "ss", "-Hlntup")
     return Place(
         links=links,
         route_lines=routes,
         rule_lines=rules,
         neighbours=neighbours,
-        answers={_query_of(answer[0]): answer[0] for answer in answers if answer},
-        unanswered=refused,
+        answers=answers,
         listener_lines=listeners,
         rules=_run(*enter, "iptables-save", "-c"),
         stopped=sorted(filter(_is_stopped, {int(pid) for pid in re.findall(r"pid=(\d+)", listeners)})),
     )
 
 
-def _query_ip(enter: Iterable[str], destinations: Iterable[str]) -> tuple[list[Any], dict[str, str]]:
+def _query_ip(enter: Sequence[str], destinations: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     """Run one `ip` for all queries; a failed query has no line on stdout, but an error on stderr."""
-    queries = [f"route get {destination}" for destination in destinations]
     done = subprocess.run(
         [*enter, "ip", "-j", "-d", "-force", "-batch", "-"],
-        input="\n".join((*_SHOW_LINES, *queries)),
+        input="\n".join((*_SHOW_LINES, *(f"route get {destination}" for destination in destinations))),
         capture_output=True,
         text=True,
         check=False,
     )
     shown = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
-    reason, refused = "", {}
-    for line in done.stderr.splitlines():
-        if found := _FAILED.fullmatch(line):
-            query = queries[int(found[1]) - 1 - len(_SHOW_LINES)]
-            refused[query.removeprefix("route get ")] = reason
-        else:
-            reason = line.removeprefix("RTNETLINK answers: ").removeprefix("Error: ")
-    return shown, refused
-
-
-def _query_of(answer: dict[str, Any]) -> str:
-    return f"{answer['dst']} from {answer['from']}" if "from" in answer else str(answer["dst"])
+    found = [answer[0] for answer in shown[len(_SHOW_LINES) :] if answer]
+    answers = {
+        f"{each['dst']} from {each['from']}" if "from" in each else each["dst"]: each for each in found
+    }
+    for error, number in _FAILED.findall(done.stderr):
+        answers[destinations[int(number) - 1 - len(_SHOW_LINES)]] = {"error": error}
+    return shown[: len(_SHOW_LINES)], answers
 
 
 def _is_stopped(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] == "T"
+    with suppress(OSError):
+        return "\nState:\tT" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    return False
 
 
-def _read_host(destinations: Iterable[str], neighbours: Iterable[str]) -> Place:
+def _read_host(destinations: Sequence[str], namespaces: Iterable[str]) -> Place:
     rates = _RATES.glob("*") if _RATES.is_dir() else ()
     return replace(
         _read_place((), destinations),
         frames=_run("ebtables-save", "-c"),
         policed=_POLICY_MEMORY.exists(),
-        forwards=[name for name, value in _read_sysctls("forwarding") if value == "1"],
-        settings={f"{name}.route_localnet": value for name, value in _read_sysctls("route_localnet")},
-        unread=[*_chains_of_nft(), *_chains_of_legacy()],
+        forwards=_interfaces_with("forwarding"),
+        localnets=_interfaces_with("route_localnet"),
+        unread=_unread_chains(),
         rates={path.name: path.read_text(encoding="ascii") for path in rates},
-        open=count_open_by_source(connections(_run("conntrack", "-L").splitlines())),
-        owners=_find_owners(neighbours),
+        open=dict(count_open_by_source(connections(_run("conntrack", "-L").splitlines()))),
+        owners=_find_owners(namespaces),
     )
 
 
 def _find_owners(namespaces: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return the namespaces of each address in use, with CIDR dev INTERFACE. Starts no process."""
+    """Return the namespaces of each address, with CIDR dev INTERFACE. Starts no process."""
     owners: dict[str, dict[str, str]] = {}
     for name in namespaces:
-        try:
-            with inside(name):
-                trie = Path("/proc/thread-self/net/fib_trie").read_text(encoding="ascii")
-                found = netlink.addresses()
-        except OSError:
-            continue
-        in_use = set(_LOCAL.findall(trie))
-        for address, length, interface in found:
-            if address in in_use:
+        with suppress(OSError), inside(name):
+            for address, length, interface in netlink.addresses():
                 owners.setdefault(address, {})[name] = f"{address}/{length} dev {interface}"
     return owners
 
 
-def _read_sysctls(key: str) -> Iterator[tuple[str, str]]:
-    """Yield a sysctl of each interface of the host, and of all."""
-    for path in Path("/proc/sys/net/ipv4/conf").glob(f"*/{key}"):
-        yield path.parent.name, path.read_text(encoding="ascii").strip()
+def _interfaces_with(key: str) -> list[str]:
+    """Return the interfaces of the host whose sysctl is 1; `all` is one of them."""
+    paths = Path("/proc/sys/net/ipv4/conf").glob(f"*/{key}")
+    return [path.parent.name for path in paths if path.read_text(encoding="ascii").strip() == "1"]
 
 
-def _chains_of_nft() -> list[str]:
-    """Return the base chains that nft itself made (firewalld, libvirt): FAMILY TABLE CHAIN HOOK.
+def _unread_chains() -> dict[str, list[str]]:
+    """Name the base chains of others that iptables-save does not show, by hook.
 
-    Chains of iptables are excluded. Chains without rules change nothing, but are included: to detect them, every rule
-    would have to be read.
+    nft itself made them (firewalld, libvirt), or they are of iptables-legacy (x_tables): the kernel applies both.
+    Chains of nft without rules change nothing, but are included: to detect them, every rule would have to be read.
     """
+    found: dict[str, list[str]] = {hook: [] for hook in HOOKS}
     listed = json.loads(_run("nft", "-j", "list", "chains") or '{"nftables": []}')["nftables"]
-    chains = [item["chain"] for item in listed if "hook" in item.get("chain", {})]
-    return [
-        f"{chain['family']} {chain['table']} {chain['name']} {chain['hook']}"
-        for chain in chains
-        if chain["family"] in ("ip", "inet", "bridge", "netdev") and not _is_of_iptables(chain)
-    ]
-
-
-def _is_of_iptables(chain: dict[str, Any]) -> bool:
-    is_builtin = chain["name"] == chain["hook"].upper()
-    return is_builtin and chain["family"] in ("ip", "bridge") and chain["table"] in _TABLES_OF_IPTABLES
-
-
-def _chains_of_legacy() -> list[str]:
-    """Return the hooks where iptables-legacy (x_tables) has rules: the kernel applies those as well."""
+    for chain in (item["chain"] for item in listed if "hook" in item.get("chain", {})):
+        family, table, name = chain["family"], chain["table"], chain["name"]
+        hook = "PREROUTING" if family == "netdev" else chain["hook"].upper()
+        is_of_iptables = family in ("ip", "bridge") and table in TABLES and name == hook
+        if family in ("ip", "inet", "bridge", "netdev") and hook in found and not is_of_iptables:
+            place = f"{family} {table} {name}"
+            found[hook].append(f"chain {place} of nft (nft list chain {place} shows it)")
     names = Path("/proc/net/ip_tables_names")
-    if not names.exists() or not names.read_text(encoding="ascii").strip():
-        return []
-    saved = parse(_run("iptables-legacy-save", "-c"))
-    changed = {(rule.table, rule.chain) for rule in saved.rules}
-    changed |= {(table, chain) for table, chain, policy in saved.policies if policy not in ("ACCEPT", "-")}
-    return [f"legacy {table} {chain} {chain.lower()}" for table, chain in sorted(changed) if chain in HOOKS]
+    if names.exists() and names.read_text(encoding="ascii").strip():
+        saved = parse(_run("iptables-legacy-save", "-c"))
+        changed = {(rule.table, rule.chain) for rule in saved.rules}
+        changed |= {
+            (table, chain) for table, chain, policy in saved.policies if policy not in ("ACCEPT", "-")
+        }
+        shown = "has rules of iptables-legacy (iptables-legacy-save shows them)"
+        for table, chain in sorted(changed):
+            found.get(chain, []).append(f"chain {chain} of table {table} {shown}")
+    return found
 
 
 def _run(*command: str) -> str:

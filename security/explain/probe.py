@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import random
 import select
 import socket
-import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from security.explain.kernel_trace import KernelTrace, TracedRule
+from security.explain.kernel_trace import TracedRule, kernel_trace
 from security.explain.lab_state import Lab
-from security.explain.live_state import is_namespace
 from security.policy.compiler import LOG_PREFIX, PROOF_GROUP
 from security.policy.model import HOST, WORLD, Flow
 from security.proof import builders, packets
@@ -27,6 +23,8 @@ _ETH_P_ALL = 3
 _DELIVERED = "delivered"  # to the host itself, after INPUT: a raw socket gets a copy (raw(7))
 _TIMEOUT_SECONDS = 0.35
 _SETTLE_SECONDS = 0.03
+_PROBE = "probe"
+_ICMP_BYTES = 8  # of the header
 _ERROR, _HOST_UNREACHABLE, _RST = 3, 1, 0x04
 _ARP_REQUEST, _ARP_REPLY, _ARP_BYTES = 1, 2, 28
 _PACKET_OTHERHOST = 3  # linux/if_packet.h: its MAC is not the interface's
@@ -61,9 +59,9 @@ def send_probe(lab: Lab, flow: Flow) -> Observation:
     """Send one probe and return what was seen of it. Raises OSError without root."""
     turn = random.randrange(packets.MAX_PROBES // packets.SOURCE_PORTS)  # noqa: S311 - a mark, no secret
     number = turn * packets.SOURCE_PORTS + random.randrange(1, _FIRST_EPHEMERAL)  # noqa: S311
-    trace = KernelTrace(packets.identification(number), packets.source_port(number))
     with ExitStack() as stack:
-        stack.enter_context(trace)
+        traced = kernel_trace(packets.identification(number), packets.source_port(number))
+        read_rules = stack.enter_context(traced)
         watch = _Watch(lab, flow, number, stack)
         watch.send()
         deadline = time.monotonic() + _TIMEOUT_SECONDS
@@ -71,9 +69,9 @@ def send_probe(lab: Lab, flow: Flow) -> Observation:
             watch.read()
         time.sleep(_SETTLE_SECONDS)
         watch.read()
-        watch.seen.rules = trace.read()
-    if not watch.seen.seen_at and not watch.seen.arp_requests:
-        watch.seen.arp_requests |= _pending_arp_requests(lab, flow, watch.source_namespace)
+        watch.seen.rules = read_rules()
+    if flow.source != WORLD and not watch.seen.seen_at and not watch.seen.arp_requests:
+        watch.seen.arp_requests |= _pending_arp_requests(lab, flow)
     return watch.seen
 
 
@@ -122,12 +120,8 @@ class _Watch:
         for watcher, place in self._sockets.items():
             self._read_socket(watcher, place)
         for logged in self._log.read() if self._log else ():
-            if self._is_probe(logged.payload, logged.ethertype):
+            if logged.ethertype == packets.IPV4 and identify(logged.payload, self._number) == _PROBE:
                 self.seen.dropped_by = logged.prefix.removeprefix(LOG_PREFIX).strip()
-
-    def _is_probe(self, data: bytes, ethertype: int = packets.IPV4) -> bool:
-        seen = packets.recognise(data, ethertype)
-        return seen is not None and seen.number == self._number and not seen.answer
 
     def _read_socket(self, watcher: socket.socket, place: str) -> None:
         while True:
@@ -149,7 +143,7 @@ class _Watch:
         elif ethertype != packets.IPV4:
             return
         elif kind == _PACKET_OTHERHOST and place != HOST:
-            if place in self._targets and self._is_probe(payload):
+            if place in self._targets and identify(payload, self._number) == _PROBE:
                 self.seen.other_mac = data[:6].hex(":")
         else:
             self._note_packet(payload, place, interface, is_outgoing=kind == socket.PACKET_OUTGOING)
@@ -162,18 +156,19 @@ class _Watch:
             self.seen.arp_replies.add(socket.inet_ntoa(sender))
 
     def _note_packet(self, data: bytes, place: str, interface: str, *, is_outgoing: bool) -> None:
-        if reply := reply_in(data, self._number):
-            self.seen.replied |= reply in ("accepted", "refused")
-            if not is_outgoing and place == (self.source_namespace or _DELIVERED):
-                self.seen.reply = reply
-        elif self._is_probe(data) and place == _DELIVERED:
+        found = identify(data, self._number)
+        if found == _PROBE and place == _DELIVERED:
             self.seen.arrived |= None in self._targets
-        elif self._is_probe(data):
+        elif found == _PROBE:
             self.seen.seen_at |= {interface, HOST if place == HOST else f"namespace {place}"}
             if place == self._lab.outside.namespace:
                 self.seen.seen_at.add(WORLD)
             if place in self._targets and not is_outgoing:
                 self._note_arrival(data)
+        elif found:
+            self.seen.replied |= found in ("accepted", "refused")
+            if not is_outgoing and place == (self.source_namespace or _DELIVERED):
+                self.seen.reply = found
 
     def _note_arrival(self, data: bytes) -> None:
         self.seen.arrived = True
@@ -191,40 +186,37 @@ def _possible_targets(lab: Lab, flow: Flow) -> set[str | None]:
     """Return the namespaces where the probe may arrive: a published port of the host leads to a node."""
     if flow.destination != HOST:
         return {_namespace_of(lab, flow.destination)}
-    published = {
-        node.namespace
-        for node in lab.topology.nodes
-        if any((item.host_port, item.protocol) == (flow.port, flow.protocol) for item in node.publishes)
-    }
-    return {name for name in published if is_namespace(name)} or {None}
+    nodes = [node for node in lab.publishers(flow) if lab.place(node).exists]
+    return {node.namespace for node in nodes} or {None}
 
 
-def _pending_arp_requests(lab: Lab, flow: Flow, namespace: str | None) -> set[str]:
-    """Find ARP requests from before the probe that have no reply yet (proc_net(5), arp)."""
-    to = lab.address(flow.destination, flow.source)
-    with inside(namespace):
-        lines = Path("/proc/thread-self/net/arp").read_text(encoding="ascii").splitlines()[1:]
-        route = subprocess.run(["ip", "-j", "route", "get", to], capture_output=True, check=False).stdout
-    unresolved = {words[0] for words in map(str.split, lines) if int(words[2], 16) == 0}
-    hops = {hop.get("gateway", to) for hop in json.loads(route or "[]")}
+def _pending_arp_requests(lab: Lab, flow: Flow) -> set[str]:
+    """Find ARP requests from before the probe that had no reply: neighbours without a MAC."""
+    node, to = lab.topology.node(flow.source), lab.address(flow.destination, flow.source)
+    place = lab.place(node) if node else lab.host
+    hops = {(place.route(to) or {}).get("gateway", to)}
     if flow.destination == HOST:  # which may forward it to a node
         hops |= {str(node.address.ip) for node in lab.topology.nodes}
-    return unresolved & hops
+    return hops & {entry["dst"] for entry in place.neighbours if "lladdr" not in entry}
 
 
-def reply_in(data: bytes, number: int) -> str:
-    """Return how a packet replies to a probe; empty if it does not.
+def identify(data: bytes, number: int) -> str:
+    """Return what an IPv4 packet is to a probe: the probe itself, how it replies, or nothing (empty).
 
-    ICMP type 3 code 1 is "unresolved": ARP found no neighbour (RFC 1812, 4.3.3.1). The host
-    whose ARP request failed sends it, also to itself.
+    ICMP type 3 code 1 is "unresolved": ARP found no neighbour (RFC 1812, 4.3.3.1). The host whose ARP request failed
+    sends it, also to itself.
     """
-    begin = (data[0] & 15) * 4
+    begin = (data[0] & 15) * 4 if data else 0
+    if len(data) < begin + _ICMP_BYTES:
+        return ""
     if data[9] == packets.ICMP and data[begin] == _ERROR:
         quoted = packets.recognise(data[begin + 8 :]) if len(data) >= begin + 28 else None
         if not quoted or quoted.number != number:
             return ""
         return "unresolved" if data[begin + 1] == _HOST_UNREACHABLE else "unreachable"
     seen = packets.recognise(data)
-    if not seen or seen.number != number or not seen.answer:
+    if not seen or seen.number != number:
         return ""
+    if not seen.answer:
+        return _PROBE
     return "refused" if data[9] == packets.TCP and data[begin + 13] & _RST else "accepted"

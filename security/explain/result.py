@@ -98,20 +98,15 @@ class Result:
         return self.observed or self.predicted
 
     def as_dict(self) -> dict[str, object]:
-        """Return the result as a dictionary, for JSON."""
+        """Return the result for JSON."""
         return {**asdict(self), "as_predicted": self.is_as_predicted, "outcome": asdict(self.outcome)}
 
 
-def with_observation(
-    result: Result, observed: Outcome, seen_at: set[str], kernel_trace: tuple[str, ...], drop: Hop | None
-) -> Result:
-    """Add what a probe showed; `drop` is the rule of the kernel's trace that dropped it."""
-    hops = _mark_hops(result, observed, seen_at, drop)
-    return replace(result, hops=tuple(hops), observed=observed, kernel_trace=kernel_trace)
+def mark_hops(result: Result, observed: Outcome, seen_at: set[str], drop: Hop | None) -> list[Hop]:
+    """Mark hops up to the last place where the probe was seen: a routing decision cannot be observed.
 
-
-def _mark_hops(result: Result, observed: Outcome, seen_at: set[str], drop: Hop | None) -> list[Hop]:
-    """Mark hops up to the last place where the probe was seen: a routing decision cannot be observed."""
+    `drop` is the rule of the kernel's trace that dropped it.
+    """
     passed = observed.kind in (Kind.ALLOWED, Kind.AGAINST_POLICY)
     as_predicted = observed.is_same_as(result.predicted)
     last = max((at for at, hop in enumerate(result.hops) if hop.where in seen_at), default=-1)

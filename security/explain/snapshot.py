@@ -13,43 +13,12 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from lab.network.inside import cidrs, is_kernel_rule, rule_words
 from lab.ruleset.iptables import Saved, parse
 
-DISCARDING = ("blackhole", "unreachable", "prohibit", "throw")
-
-
-@dataclass(frozen=True)
-class Route:
-    """A route; without a gateway it is direct. One that discards (blackhole, ...) has a type, and no interface."""
-
-    network: IPv4Network
-    interface: str
-    gateway: str
-    type: str = ""
-    table: str = "main"
-
-    def __str__(self) -> str:
-        """Format the route as an argument of `ip route`."""
-        to = "default" if self.network.prefixlen == 0 else str(self.network).removesuffix("/32")
-        words = [self.type, to, f"via {self.gateway}" if self.gateway else ""]
-        words += [f"dev {self.interface}" if self.interface else ""]
-        words += [f"table {self.table}" if self.table != "main" else ""]
-        return " ".join(filter(None, words))
-
-
-@dataclass(frozen=True)
-class Listener:
-    """A listening socket."""
-
-    protocol: str
-    address: str
-    port: int
-    program: str
-
-    def accepts(self, protocol: str, address: str, port: int) -> bool:
-        """Decide whether the socket accepts packets to an address and port."""
-        at = self.address in (address, "0.0.0.0", "*", "[::]")  # noqa: S104 - what ss shows
-        return at and (protocol, port) == (self.protocol, self.port)
+Object = dict[str, Any]  # as ip(8) writes it
+_DISCARDING = ("blackhole", "unreachable", "prohibit", "throw")
+_ANY_ADDRESS = ("0.0.0.0", "*", "[::]")  # noqa: S104 - as ss(8) writes it
 
 
 @dataclass(frozen=True)
@@ -57,72 +26,70 @@ class Place:
     """One network namespace: the host's, or a node's. Mostly the output of `ip -j`."""
 
     exists: bool = True
-    links: list[dict[str, Any]] = field(default_factory=list)
-    route_lines: list[dict[str, Any]] = field(default_factory=list)
-    rule_lines: list[dict[str, Any]] = field(default_factory=list)
-    neighbours: list[dict[str, Any]] = field(default_factory=list)
-    answers: dict[str, dict[str, Any]] = field(default_factory=dict)  # of `ip route get ADDRESS [from OWN]`
-    unanswered: dict[str, str] = field(default_factory=dict)  # the kernel's error for the others
+    links: list[Object] = field(default_factory=list)
+    route_lines: list[Object] = field(default_factory=list)
+    rule_lines: list[Object] = field(default_factory=list)
+    neighbours: list[Object] = field(default_factory=list)
+    answers: dict[str, Object] = field(
+        default_factory=dict
+    )  # of `ip route get ADDRESS [from OWN]`, or its "error"
     listener_lines: str = ""
     rules: str = ""
     stopped: list[int] = field(default_factory=list)  # processes that are stopped (SIGSTOP)
     # Of the host alone:
     frames: str = ""
     forwards: list[str] = field(default_factory=list)  # interfaces with sysctl forwarding
-    settings: dict[str, str] = field(default_factory=dict)  # sysctls
-    unread: list[str] = field(default_factory=list)  # base chains that iptables-save does not show
+    localnets: list[str] = field(default_factory=list)  # interfaces with sysctl route_localnet
+    unread: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # by hook: chains that iptables-save does not show
     rates: dict[str, str] = field(default_factory=dict)  # files of /proc/net/ipt_hashlimit
     open: dict[str, int] = field(default_factory=dict)  # tracked connections by source address
     policed: bool = False  # a policy was loaded and not taken down, whether its rules are there or not
     owners: dict[str, dict[str, str]] = field(default_factory=dict)  # address: namespace: CIDR dev INTERFACE
 
-    def link(self, name: str) -> dict[str, Any] | None:
-        """Find an interface by its name."""
-        return next((link for link in self.links if link.get("ifname") == name), None)
+    def link(self, name: str) -> Object:
+        """Find an interface by its name; empty if it is missing."""
+        return next((link for link in self.links if link.get("ifname") == name), {})
 
     def is_up(self, name: str) -> bool:
         """Decide whether an interface is there and up; its carrier depends on its peer."""
-        link = self.link(name)
-        return link is not None and "UP" in link["flags"]
+        return "UP" in self.link(name).get("flags", ())
 
-    def addresses(self) -> dict[str, str]:
-        """Return each IPv4 address with its interface."""
+    @cached_property
+    def addresses(self) -> dict[str, tuple[str, str]]:
+        """Return each IPv4 address with its prefix length (ADDRESS/LENGTH) and its interface."""
         return {
-            address["local"]: link["ifname"]
+            cidr.partition("/")[0]: (cidr, link["ifname"])
             for link in self.links
-            for address in link.get("addr_info", ())
-            if address.get("family") == "inet"
+            if "ifname" in link
+            for cidr in cidrs(link)
         }
-
-    def cidr(self, address: str) -> str:
-        """Return an address with its prefix length."""
-        items = (item for link in self.links for item in link.get("addr_info", ()))
-        return next(
-            (f"{address}/{item['prefixlen']}" for item in items if item.get("local") == address), address
-        )
 
     def has_address(self, address: str) -> bool:
         """Decide whether the namespace has an address."""
-        return address in self.addresses() or IPv4Address(address).is_loopback
+        return address in self.addresses or IPv4Address(address).is_loopback
 
-    def route(self, address: str, own: str = "") -> Route | None:
+    def answer(self, address: str, own: str = "") -> Object:
+        """Return the kernel's answer to `ip route get`; it refuses a source that is not an address here."""
+        query = f"{address} from {own}" if own and self.has_address(own) else address
+        return self.answers.get(query, {})
+
+    def route(self, address: str, own: str = "") -> Object | None:
         """Return the route to an address as the kernel chooses it; of a saved state, the longest prefix."""
-        query = f"{address} from {own}"
-        if query not in self.answers and not (own and self.has_address(own) and query in self.unanswered):
-            query = address
-        if line := self.answers.get(query):
-            table = str(line.get("table", "main"))
-            network = IPv4Network(line["dst"])
-            return Route(network, line.get("dev", ""), line.get("gateway", ""), table=table)
+        answer = self.answer(address, own)
+        if "dst" in answer:
+            return answer
         route = self.route_in_table(address)
-        return None if query in self.unanswered and not (route and route.type) else route
+        return route if route and (not answer or is_discarding(route)) else None
 
-    def route_in_table(self, address: str) -> Route | None:
+    def route_in_table(self, address: str) -> Object | None:
         """Find the longest prefix in table main whose interface is up."""
         wanted = IPv4Address(address)
-        routes = [route for route in map(_read_route, self.route_lines) if route and wanted in route.network]
-        usable = [route for route in routes if route.type or self.is_up(route.interface)]
-        return max(usable or routes, key=lambda route: route.network.prefixlen, default=None)
+        lines = [line for line in self.route_lines if "dev" in line or is_discarding(line)]
+        routes = [line for line in lines if wanted in network_of(line)]
+        usable = [line for line in routes if is_discarding(line) or self.is_up(line["dev"])]
+        return max(usable or routes, key=lambda line: network_of(line).prefixlen, default=None)
 
     def default_interfaces(self) -> list[str]:
         """Return the interfaces of the default routes."""
@@ -130,24 +97,36 @@ class Place:
 
     def added_routing_rules(self) -> list[str]:
         """Return each `ip rule` except the kernel's own three."""
-        return [
-            " ".join(f"{key} {value}".strip() for key, value in line.items() if key != "flags")
-            for line in self.rule_lines
-            if line.get("table") not in ("local", "main", "default") or line.get("src") != "all"
-        ]
+        return [rule_words(line) for line in self.rule_lines if not is_kernel_rule(line)]
 
-    def neighbour(self, address: str) -> dict[str, Any] | None:
+    def neighbour(self, address: str) -> Object | None:
         """Return the neighbour entry of an address, if it has a MAC."""
         return next((item for item in self.neighbours if item["dst"] == address and "lladdr" in item), None)
 
-    def listeners(self) -> list[Listener]:
-        """Return the sockets that listen here."""
-        return [_read_listener(line) for line in self.listener_lines.splitlines() if line.strip()]
+    def listener(self, protocol: str, address: str, port: int) -> str:
+        """Name the program that listens on a port of an address (columns of `ss -Hlntup`); empty if none does."""
+        for line in self.listener_lines.splitlines():
+            found, _, _, _, place, _, *program = line.split(maxsplit=6)
+            at, _, number = place.rpartition(":")
+            is_here = at.partition("%")[0] in (address, *_ANY_ADDRESS)
+            if is_here and (found, int(number)) == (protocol, port):
+                return program[0].split('"')[1] if '"' in "".join(program) else "a program"
+        return ""
 
     @cached_property
     def saved_rules(self) -> Saved:
         """Return the rules of iptables."""
         return parse(self.rules)
+
+
+def network_of(route: Object) -> IPv4Network:
+    """Return the destination of a route."""
+    return IPv4Network("0.0.0.0/0" if route["dst"] == "default" else route["dst"], strict=False)
+
+
+def is_discarding(route: Object) -> bool:
+    """Decide whether a route discards packets (blackhole, ...); it has no interface."""
+    return route.get("type") in _DISCARDING
 
 
 NO_PLACE = Place(exists=False)
@@ -173,20 +152,3 @@ def read_snapshot(path: Path) -> Snapshot:
         return Snapshot(Place(**content["host"]), namespaces)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: not a state saved by explain: {error}") from error
-
-
-def _read_route(line: dict[str, Any]) -> Route | None:
-    kind = line.get("type", "")
-    if "dev" not in line and kind not in DISCARDING:
-        return None
-    destination = "0.0.0.0/0" if line["dst"] == "default" else line["dst"]
-    network = IPv4Network(destination, strict=False)
-    discarding = kind if kind in DISCARDING else ""
-    return Route(network, line.get("dev", ""), line.get("gateway", ""), discarding)
-
-
-def _read_listener(line: str) -> Listener:
-    words = line.split(maxsplit=6)
-    address, _, port = words[4].rpartition(":")
-    program = words[6].split('"')[1] if len(words) > 6 and '"' in words[6] else "a program"  # noqa: PLR2004 - ss
-    return Listener(words[0], address.partition("%")[0], int(port), program)

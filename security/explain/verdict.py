@@ -16,7 +16,7 @@ from security.explain.advice import (
 from security.explain.kernel_trace import TracedRule
 from security.explain.lab_state import Lab
 from security.explain.probe import Observation, send_probe
-from security.explain.result import Hop, Kind, Outcome, Result, with_observation
+from security.explain.result import Hop, Kind, Outcome, Result, mark_hops
 from security.policy.model import HOST, WORLD
 
 # Causes that only the state shows; a probe only shows that nothing arrives.
@@ -45,16 +45,10 @@ _CAUSES_OF_LOST_REPLY = (
 def observe(lab: Lab, result: Result) -> Result:
     """Send a probe, and add what it showed to a prediction."""
     seen = send_probe(lab, result.flow)
-    if not seen.reply and not seen.dropped_by:
-        seen.rules = [rule.with_text() if rule.drops else rule for rule in seen.rules]
-    dropped = find_drop(seen.rules)
-    return with_observation(
-        result,
-        observed_outcome(seen, lab, result),
-        seen.seen_at | {rule.place for rule in seen.rules},
-        tuple(str(rule) for rule in seen.rules),
-        Hop(dropped.place, f"{dropped.why} -> {dropped.verdict}") if dropped else None,
-    )
+    observed, dropped = observed_outcome(seen, lab, result), find_drop(seen.rules)
+    stop = Hop(dropped.place, f"{dropped.why} -> {dropped.verdict}") if dropped else None
+    hops = mark_hops(result, observed, seen.seen_at | {rule.place for rule in seen.rules}, stop)
+    return replace(result, hops=tuple(hops), observed=observed, kernel_trace=tuple(map(str, seen.rules)))
 
 
 def observed_outcome(seen: Observation, lab: Lab, result: Result) -> Outcome:  # noqa: PLR0911 - one return a case

@@ -1,10 +1,6 @@
 """Every live rule of the lab on one page: what it does, why it exists, and its counters.
 
-python -m security.rules                     on the terminal; tabs between columns when piped
-python -m security.rules --json              as JSON
-python -m security.rules --markdown FILE     also as a Markdown file
-python -m security.rules --pdf FILE          also as a PDF to print
-
+Tables on the terminal; one rule a line with tabs between the columns when piped.
 The lab's rules are those in chains CNET-*, and the rules that jump to such a chain. Reads only; needs root, as
 iptables-save does. Exit status 1 with one line on standard error if there is nothing to show.
 """
@@ -27,7 +23,7 @@ from rich.text import Text
 from lab.document import as_markdown
 from lab.document_files import write_pdf
 from lab.escape import for_terminal
-from lab.ruleset.iptables import Saved, live_ruleset
+from lab.ruleset.iptables import live_ruleset
 from lab.terminal import Console
 from lab.topology import Topology, TopologyError, load
 from lab.whole_file import draft_of
@@ -62,19 +58,15 @@ def _terminal_table(name: str, rows: Sequence[Row]) -> rich_table.Table:
     return table
 
 
-def _live_rules() -> Saved:
+def _live_page(command: str) -> Page:
     if os.geteuid() != 0:
         raise NothingToShowError("reading the live rules needs root; try sudo")
     if not shutil.which("iptables-save"):
         raise NothingToShowError("iptables-save is not installed; run scripts/install.sh up")
     try:
-        return live_ruleset()
+        saved = live_ruleset()
     except subprocess.CalledProcessError as error:
         raise NothingToShowError(f"{error.cmd[0]} failed: {' '.join(error.stderr.split())}") from None
-
-
-def _live_page(command: str) -> Page:
-    saved = _live_rules()
     if not any(map(described.is_ours, saved.rules)):
         raise NothingToShowError("no rule of the lab is live: sudo make up")
     now = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
@@ -87,14 +79,6 @@ def _topology() -> Topology | None:
     except TopologyError as error:
         print(f"rules: addresses have no names: {error}", file=sys.stderr)
         return None
-
-
-def _write_files(page: Page, markdown: Path | None, pdf: Path | None) -> None:
-    if markdown:
-        with draft_of(markdown) as draft:
-            draft.write_text(as_markdown(described.as_document(page)), encoding="utf-8")
-    if pdf:
-        write_pdf(described.as_document(page), pdf)
 
 
 def _show(page: Page, *, wants_json: bool) -> None:
@@ -120,7 +104,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         page = _live_page(shlex.join(("python", "-m", "security.rules", *arguments)))
-        _write_files(page, options.markdown, options.pdf)
+        if options.markdown:
+            with draft_of(options.markdown) as draft:
+                draft.write_text(as_markdown(described.as_document(page)), encoding="utf-8")
+        if options.pdf:
+            write_pdf(described.as_document(page), options.pdf)
         _show(page, wants_json=options.json)
     except (NothingToShowError, OSError) as error:
         print(f"rules: {error}", file=sys.stderr)

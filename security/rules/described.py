@@ -12,7 +12,7 @@ from lab.ruleset.iptables import Rule, Saved, Unread
 from lab.topology import Topology
 from security.policy.compiler import drop_chain
 from security.policy.model import BUILT_IN
-from security.rules.english import meaning
+from security.rules.english import Names, meaning, names_of
 
 TITLE = "The live rules of the lab"
 NOTE = (
@@ -80,7 +80,8 @@ class Page:
 
 def page_of(saved: Saved, topology: Topology | None, generated: str = "", command: str = "") -> Page:
     """Return the page of the rules that are the lab's."""
-    rows = tuple(_row(rule, topology) for rule in saved.rules if is_ours(rule))
+    names = names_of(topology) if topology else {}
+    rows = tuple(_row(rule, names) for rule in saved.rules if is_ours(rule))
     return Page(generated, command, _journeys(saved.rules), rows, saved.unread)
 
 
@@ -89,9 +90,9 @@ def is_ours(rule: Rule) -> bool:
     return rule.chain.startswith(_OURS) or rule.target.startswith(_OURS)
 
 
-def _row(rule: Rule, topology: Topology | None) -> Row:
+def _row(rule: Rule, names: Names) -> Row:
     place = (rule.table, rule.chain, rule.position)
-    return Row(*place, rule.packets, rule.bytes, meaning(rule, topology), _why(rule), rule.text)
+    return Row(*place, rule.packets, rule.bytes, meaning(rule, names), _why(rule), rule.text)
 
 
 def _why(rule: Rule) -> str:

@@ -7,18 +7,15 @@ Matches and options that are not known here are shown as iptables writes them, n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Network
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from lab.ruleset.iptables import Rule, options_of
 from lab.topology import Topology
+from security.rules.matches import HARMLESS_MATCHES
 
-Names = Topology | None  # without a topology, addresses stay without names
+Names = Mapping[str, str]  # as names_of() returns; empty without a topology
 
-_KNOWN_MODULES = (
-    *("tcp", "udp", "icmp", "conntrack", "addrtype"),
-    *("multiport", "length", "limit", "hashlimit", "connlimit"),
-)
 _MAC = re.compile("[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", re.IGNORECASE)
 _POLICY_CHAINS = ("CNET-FROM-", "CNET-TO-")  # RETURN from these means that the policy allows the packet
 _FILTER_TABLES = ("filter", "security")  # ACCEPT in other tables only skips their other rules
@@ -48,25 +45,26 @@ _ACTIONS = {
 }
 
 
-def meaning(rule: Rule, topology: Names = None) -> str:
+def meaning(rule: Rule, names: Names) -> str:
     """Return one sentence: which packets, and what happens to them."""
-    return f"{_packets(rule.matches, topology)}: {_action(rule, topology)}."
+    return f"{_packets(rule.matches, names)}: {_action(rule, names)}."
 
 
-def _packets(matches: Sequence[str], topology: Names) -> str:
+def _packets(matches: Sequence[str], names: Names) -> str:
+    phrases = _phrases(names)
     known, unknown = [], []
     for option in options_of(matches):
-        if option.flag in _PHRASES and len(option.values) == 1:
+        if option.flag in phrases and len(option.values) == 1:
             known.append(option)
         elif option.flag == "--connlimit-saddr":
             continue  # the phrase of --connlimit-above includes "whose source"
-        elif option.flag != "-m" or " ".join(option.values) not in _KNOWN_MODULES:
+        elif option.flag != "-m" or " ".join(option.values) not in HARMLESS_MATCHES:
             unknown.append(option.verbatim)
-    known.sort(key=lambda option: list(_PHRASES).index(option.flag))
+    known.sort(key=lambda option: list(phrases).index(option.flag))
     subject, text = "Packets", ""
     for option in known:
-        pattern, format_value = _PHRASES[option.flag]
-        value = format_value(option.values[0], topology)
+        pattern, format_value = phrases[option.flag]
+        value = format_value(option.values[0])
         if option.flag == "-p":
             subject = f"Packets of any protocol except {value}" if option.negated else f"{value} packets"
         text += pattern.format(value, no="not " if option.negated else "")
@@ -81,109 +79,87 @@ def _one_of(items: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _verbatim(text: str, _: Names) -> str:
-    return text
-
-
-def _protocol(text: str, _: Names) -> str:
-    return text.upper()
-
-
-def _port(text: str, _: Names) -> str:
+def _port(text: str) -> str:
     first, colon, last = text.partition(":")
     return f"ports {first} to {last}" if colon else f"port {text}"
 
 
-def _ports(text: str, _: Names) -> str:
-    return "port " + _one_of(item.replace(":", " to ") for item in text.split(","))
+def _ports(text: str) -> str:
+    return "port " + _one_of(_range(item) for item in text.split(","))
 
 
-def _bytes(text: str, _: Names) -> str:
+def _range(text: str) -> str:
     return text.replace(":", " to ")
 
 
-def _icmp_type(text: str, _: Names) -> str:
-    return _ICMP_TYPES.get(text, text)
-
-
-def _address_type(text: str, _: Names) -> str:
+def _address_type(text: str) -> str:
     return _one_of(_ADDRESS_TYPES.get(kind, f"an address of type {kind}") for kind in text.split(","))
 
 
-def _states(text: str, _: Names) -> str:
+def _states(text: str) -> str:
     order = list(_STATES)
     states = sorted(text.split(","), key=lambda state: order.index(state) if state in order else len(order))
     return _one_of(_STATES.get(state, state) for state in states)
 
 
-def _network_bits(text: str, _: Names) -> str:
+def _network_bits(text: str) -> str:
     return "" if text == "32" else f", counted by the first {text} bits of the source"
 
 
-def _address(text: str, topology: Names) -> str:
+def names_of(topology: Topology) -> dict[str, str]:
+    """Return the names of the lab's networks, addresses and interfaces of the host."""
+    names = {}
+    for node in topology.nodes:
+        names[str(node.address.ip)] = node.name
+        names.setdefault(node.bridge_interface, f"{node.bridge_interface} (veth of {node.name})")
+    for bridge in topology.bridges:
+        names[str(bridge.address.network)] = f"the network of {bridge.name}"
+        names[str(bridge.address.ip)] = names[bridge.name] = f"bridge {bridge.name}"
+    return names
+
+
+def _address(text: str, names: Names) -> str:
     """Name an address or a network: `nginx-lb (ADDRESS)`, with `port N` after it; a MAC address is called one."""
     if _MAC.fullmatch(text):
         return f"MAC {text}"
     host, colon, port = text.partition(":")
     host = host.removesuffix("/32")
-    name = _name_of(host, topology)
+    name = "localhost" if host.startswith("127.") else names.get(host)
     return (f"{name} ({host})" if name else host) + (f" port {port}" if colon else "")
 
 
-def _name_of(host: str, topology: Names) -> str:
-    try:
-        network = IPv4Network(host, strict=False)
-    except ValueError:
-        return ""
-    if network.is_loopback:
-        return "localhost"
-    for bridge in topology.bridges if topology else ():
-        if network == bridge.address.network:
-            return f"the network of {bridge.name}"
-        if network == IPv4Network(bridge.address.ip):
-            return f"bridge {bridge.name}"
-    node = topology.node_at(host) if topology else None
-    return node.name if node else ""
+def _phrases(names: Names) -> dict[str, tuple[str, Callable[[str], str]]]:
+    """Return the phrase for each match, in this order; {no} is "not " if the match is negated."""
+    address, interface = partial(_address, names=names), lambda name: names.get(name, name)
+    return {
+        "-p": ("", str.upper),
+        "-s": (" {no}from {}", address),
+        "--src-type": (" {no}from {}", _address_type),
+        "--sport": (" {no}with source {}", _port),
+        "-d": (" {no}to {}", address),
+        "--dst-type": (" {no}to {}", _address_type),
+        "--dport": (" {no}with destination {}", _port),
+        "--ip-src": (" {no}from {}", address),
+        "--arp-ip-src": (" {no}that claim {}", address),
+        "--arp-mac-src": (" {no}with MAC {}", str),
+        "--dports": (" {no}with destination {}", _ports),
+        "--icmp-type": (" {no}of type {}", lambda text: _ICMP_TYPES.get(text, text)),
+        "--length": (" {no}of {} bytes", _range),
+        "--hashlimit-upto": (", {no}up to {} new ones from one source", str),
+        "--hashlimit-burst": (" {no}and {} at once", str),
+        "--hashlimit-mode": ("", str),
+        "--hashlimit-name": ("", str),
+        "--connlimit-above": (", {no}whose source has more than {} connections at once", str),
+        "--connlimit-mask": ("{}", _network_bits),
+        "--limit": (", {no}at most {}", str),
+        "--limit-burst": (" {no}and {} at once", str),
+        "-i": (", {no}coming in on {}", interface),
+        "-o": (", {no}going out on {}", interface),
+        "--ctstate": (", whose connection is {no}{}", _states),
+    }
 
 
-def _interface(name: str, topology: Names) -> str:
-    """Name an interface of the host: `bridge br-app`, or the node behind it."""
-    if topology and topology.bridge(name):
-        return f"bridge {name}"
-    nodes = topology.nodes if topology else ()
-    return next((f"{name} (veth of {node.name})" for node in nodes if node.bridge_interface == name), name)
-
-
-# The phrase for each match, in this order. {no} is "not " if the match is negated.
-_PHRASES: dict[str, tuple[str, Callable[[str, Names], str]]] = {
-    "-p": ("", _protocol),
-    "-s": (" {no}from {}", _address),
-    "--src-type": (" {no}from {}", _address_type),
-    "--sport": (" {no}with source {}", _port),
-    "-d": (" {no}to {}", _address),
-    "--dst-type": (" {no}to {}", _address_type),
-    "--dport": (" {no}with destination {}", _port),
-    "--ip-src": (" {no}from {}", _address),
-    "--arp-ip-src": (" {no}that claim {}", _address),
-    "--arp-mac-src": (" {no}with MAC {}", _verbatim),
-    "--dports": (" {no}with destination {}", _ports),
-    "--icmp-type": (" {no}of type {}", _icmp_type),
-    "--length": (" {no}of {} bytes", _bytes),
-    "--hashlimit-upto": (", {no}up to {} new ones from one source", _verbatim),
-    "--hashlimit-burst": (" {no}and {} at once", _verbatim),
-    "--hashlimit-mode": ("", _verbatim),
-    "--hashlimit-name": ("", _verbatim),
-    "--connlimit-above": (", {no}whose source has more than {} connections at once", _verbatim),
-    "--connlimit-mask": ("{}", _network_bits),
-    "--limit": (", {no}at most {}", _verbatim),
-    "--limit-burst": (" {no}and {} at once", _verbatim),
-    "-i": (", {no}coming in on {}", _interface),
-    "-o": (", {no}going out on {}", _interface),
-    "--ctstate": (", whose connection is {no}{}", _states),
-}
-
-
-def _action(rule: Rule, topology: Names) -> str:
+def _action(rule: Rule, names: Names) -> str:
     options = {option.flag: option for option in options_of(rule.target_options)}
 
     def take(flag: str) -> str:
@@ -200,7 +176,7 @@ def _action(rule: Rule, topology: Names) -> str:
             text = "are allowed by this chain"
         case "DNAT":
             to = take("--to-destination")
-            text = f"are forwarded to {_address(to, topology) if to else 'another destination'}"
+            text = f"are forwarded to {_address(to, names) if to else 'another destination'}"
         case "REJECT":
             reply = take("--reject-with")
             text = "are rejected with a reply to the sender" + (f" ({reply})" if reply else "")

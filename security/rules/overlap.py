@@ -6,9 +6,8 @@ Only what is certain counts: rules that match different values of one field neve
 from __future__ import annotations
 
 from ipaddress import IPv4Network
-from itertools import pairwise
 
-from lab.ruleset.iptables import Rule
+from lab.ruleset.iptables import Rule, options_of
 from lab.topology import Topology
 
 _ADDRESSES = ("-s", "-d", "--ip-src")
@@ -46,12 +45,8 @@ def _are_disjoint(one: dict[str, str], other: dict[str, str]) -> bool:
 
 def _matched_values(rule: Rule, topology: Topology) -> dict[str, str]:
     """Return the values of matches that are not negated; a bridge's destination implies that bridge as -o."""
-    words = rule.matches
-    found = {
-        flag: value
-        for at, (flag, value) in enumerate(pairwise(words))
-        if flag.startswith("-") and value != "!" and (at == 0 or words[at - 1] != "!")
-    }
+    options = options_of(rule.matches)
+    found = {option.flag: option.values[0] for option in options if option.values and not option.negated}
     for bridge in topology.bridges:
         if "-d" in found and IPv4Network(found["-d"], strict=False).subnet_of(bridge.address.network):
             found.setdefault("-o", bridge.name)

@@ -38,6 +38,9 @@ class Places:
 
     some: frozenset[str]
     all: frozenset[str]
+    of_lab: bool = (
+        False  # the condition names an address or interface of the lab; 0.0.0.0/0 and `+` name nothing
+    )
 
 
 class LabTraffic:
@@ -74,15 +77,6 @@ class LabTraffic:
             for end in ends.get(way[1], (way[1],))
         }
 
-    def has_address(self, text: str) -> bool:
-        """Decide whether an address, network or range (A-B) overlaps with the lab's; 0.0.0.0/0 names nothing."""
-        networks = _networks(text)
-        return any(
-            network.prefixlen and network.overlaps(ours)
-            for network in networks
-            for ours in self._networks.values()
-        )
-
     def places_of_addresses(self, texts: Sequence[str]) -> Places:
         """Return where the addresses may be; a bridge's own address is the host's."""
         networks = [network for text in texts for network in _networks(text)]
@@ -95,14 +89,13 @@ class LabTraffic:
         if not all(any(network.subnet_of(ours) for ours in self._networks.values()) for network in networks):
             some |= {HOST, WORLD}
         whole = {name for name, ours in of_lab if any(ours.subnet_of(network) for network in networks)}
-        return Places(frozenset(some), frozenset(whole))
-
-    def has_interface(self, text: str) -> bool:
-        """Decide whether it is a bridge or port of the lab; `veth+` (iptables) and `veth*` (nft) are patterns."""
-        return text not in ("+", "*") and any(_is_like(name, text) for name in self._bridge_of)
+        return Places(frozenset(some), frozenset(whole), bool(some & self.bridges))
 
     def places_of_interfaces(self, texts: Sequence[str]) -> Places:
-        """Return the places behind the interfaces; a bridge, or all of its ports, mean all of its nodes."""
+        """Return the places behind the interfaces; a bridge, or all of its ports, mean all of its nodes.
+
+        `veth+` (iptables) and `veth*` (nft) are patterns.
+        """
         if "+" in texts or "*" in texts:
             return Places(self.anywhere, self.anywhere)
         found = {name for name in self._bridge_of if any(_is_like(name, text) for text in texts)}
@@ -112,7 +105,7 @@ class LabTraffic:
         whole = {
             name for name in some & self.bridges if name in found or found.issuperset(self.ports_of(name))
         }
-        return Places(frozenset(some), frozenset(whole))
+        return Places(frozenset(some), frozenset(whole), bool(found))
 
     def ports_of(self, bridge: str) -> list[str]:
         """Return the names of the ports of a bridge."""
@@ -168,10 +161,8 @@ class Matches:
         field, texts, named = condition.field, condition.values, not condition.negated
         match field:
             case Field.SOURCE | Field.DESTINATION:
-                self._names_lab |= named and any(map(self._lab.has_address, texts))
                 self._match(field == Field.DESTINATION, self._lab.places_of_addresses(texts), named=named)
             case Field.IN_INTERFACE | Field.OUT_INTERFACE:
-                self._names_lab |= named and any(map(self._lab.has_interface, texts))
                 self._match(field == Field.OUT_INTERFACE, self._lab.places_of_interfaces(texts), named=named)
             case Field.SOURCE_TYPE | Field.DESTINATION_TYPE if texts == ("LOCAL",):
                 places = {HOST} if named else self._lab.anywhere - {HOST}
@@ -190,6 +181,7 @@ class Matches:
 
     def _match(self, end: int, places: Places, *, named: bool) -> None:
         some, whole = places.some, places.all
+        self._names_lab |= named and places.of_lab
         if not named:
             some, whole = self._lab.anywhere - whole, self._lab.anywhere - some
         self._some[end] &= some

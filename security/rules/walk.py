@@ -7,9 +7,8 @@ of the priorities in linux/netfilter_ipv4.h.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from lab.ruleset.iptables import Option, Rule, Saved, options_of
 from security.rules.matches import (
@@ -22,15 +21,20 @@ from security.rules.matches import (
     value_of,
 )
 
-HOOKS = {
+HOOKS: dict[str, tuple[str, ...]] = {
     "PREROUTING": ("raw", "mangle", "nat"),
     "INPUT": ("mangle", "filter", "security", "nat"),
     "FORWARD": ("mangle", "filter", "security"),
     "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
     "POSTROUTING": ("mangle", "nat"),
 }
-ACCEPT, DROP, REJECT = "ACCEPT", "DROP", "REJECT"
-TRANSLATING = ("MASQUERADE", "SNAT", "DNAT", "REDIRECT")
+TABLES = ("filter", "nat", "mangle", "raw", "security", "broute")  # of iptables and ebtables
+_FRAME_HOOKS: dict[str, tuple[str, ...]] = {
+    "PREROUTING": ("nat",),
+    "FORWARD": ("filter",),
+    "POSTROUTING": ("nat",),
+}
+ACCEPT = "ACCEPT"
 _SOURCE_TYPES, _DESTINATION_TYPES = "--src-type", "--dst-type"
 # Targets after which the packet continues and that change no field that rules match.
 _IN_BETWEEN = ("LOG", "NFLOG", "", "TRACE", "CHECKSUM", "TCPMSS", "CONTINUE", "CLASSIFY", "AUDIT")
@@ -49,24 +53,21 @@ class Walk:
 
 
 class Ruleset:
-    """The rules of one network namespace, and its state that their matches need."""
-
-    hooks: Mapping[str, tuple[str, ...]] = HOOKS
-    tool = "iptables"
-
-    @property
-    def known(self) -> Mapping[str, Callable[[Option, Packet], Known]]:
-        """Return the matches that are known, by option."""
-        return MATCHES
+    """The rules of one network namespace (of ebtables: for frames that carry IPv4), and the state that matches need."""
 
     def __init__(
         self,
         saved: Saved,
         is_local: Callable[[str], bool],
+        *,
         within_rate: Callable[[str, str], bool] = lambda *_: True,
         open_connections: Callable[[str], int] = lambda _: 0,
         address_of: Callable[[str], str] = lambda _: "",
+        tool: str = "iptables",
     ) -> None:
+        self._tool = tool
+        self._hooks = HOOKS if tool == "iptables" else _FRAME_HOOKS
+        self._known = MATCHES if tool == "iptables" else FRAME_MATCHES
         self._chains: dict[tuple[str, str], list[Rule]] = {}
         for rule in saved.rules:
             self._chains.setdefault((rule.table, rule.chain), []).append(rule)
@@ -83,10 +84,10 @@ class Ruleset:
     def hook(self, name: str, packet: Packet) -> Walk:
         """Walk the tables of a hook until one drops the packet."""
         walk = Walk(packet)
-        for table in self.hooks[name]:
+        for table in self._hooks[name]:
             if table == "nat" and walk.packet.answer:
                 continue  # conntrack translates an answer back, without a rule
-            if table in self._incompatible and self.tool == "iptables":
+            if table in self._incompatible and self._tool == "iptables":
                 walk.uncertain.append(f"table {table} has rules of nft that iptables-save cannot write")
             if (table, name) in self._chains or (table, name) in self._policies:
                 verdict = self._chain(table, name, walk) or self._policies.get((table, name), ACCEPT)
@@ -103,7 +104,7 @@ class Ruleset:
     def _chain(self, table: str, chain: str, walk: Walk) -> str:
         """Walk through one chain; return its verdict, empty if it has none."""
         for text in self._unread.get((table, chain), ()):
-            walk.uncertain.append(f"{self.tool} -t {table} {text} (this tool cannot read the rule)")
+            walk.uncertain.append(f"{self._tool} -t {table} {text} (this tool cannot read the rule)")
         for rule in self._chains.get((table, chain), ()):
             matched = self._matches(rule, walk)
             if matched is None and rule.target not in _IN_BETWEEN:
@@ -183,8 +184,8 @@ class Ruleset:
         if option.flag in (_SOURCE_TYPES, _DESTINATION_TYPES):
             address = packet.destination if option.flag == _DESTINATION_TYPES else packet.source
             return self._is_of_type(option.values[0].split(","), address)
-        if option.flag in self.known:
-            return self.known[option.flag](option, packet)
+        if option.flag in self._known:
+            return self._known[option.flag](option, packet)
         return None
 
     def _is_of_type(self, types: list[str], address: str) -> Known:
@@ -205,23 +206,3 @@ def _policy_rule(table: str, chain: str, verdict: str) -> Rule:
     return Rule(
         table, chain, 0, (), verdict, (), f"the policy of chain {chain}", 0, 0, f"-P {chain} {verdict}"
     )
-
-
-class FrameRules(Ruleset):
-    """The rules of ebtables, for frames that carry IPv4."""
-
-    hooks: Mapping[str, tuple[str, ...]] = MappingProxyType(
-        {
-            "PREROUTING": ("nat",),
-            "INPUT": ("filter",),
-            "FORWARD": ("filter",),
-            "OUTPUT": ("nat", "filter"),
-            "POSTROUTING": ("nat",),
-        }
-    )
-    tool = "ebtables"
-
-    @property
-    def known(self) -> Mapping[str, Callable[[Option, Packet], Known]]:
-        """Return the matches that are known, by option."""
-        return FRAME_MATCHES

@@ -122,7 +122,10 @@ POLICED='source tests/bats/inside_policy.bash; policed_network
 
 @test "a state that was saved is told of later, where no lab is; what is garbled is refused in one line" {
   sandboxed "$POLICED"'
-    security/explain.sh --save /run/state.json
+    listen postgres-db 5432 # a connection that is open belongs to the state
+    in_node order-service bash -c "exec 3<>/dev/tcp/$(address_of postgres-db)/5432; sleep 60" &
+    retry 5 bash -c "conntrack -L 2>/dev/null | grep src=10.0.0.40 >/dev/null"
+    security/explain.sh --save /run/state.json; jq -e ".host.open[\"10.0.0.40\"] == 1" /run/state.json
     security/policy.sh down >/dev/null; scripts/nat.sh down >/dev/null; scripts/network.sh down >/dev/null
     story redis-cache postgres-db 5432 --state /run/state.json | grep "dropped by the policy (database-closed)"
     echo "{" >/run/garbled.json; fails_with 3 "/run/garbled.json: not a state" security/explain.sh redis-cache postgres-db 5432 --state /run/garbled.json

@@ -51,7 +51,7 @@ LAB_FOR_FAULTS='
   sandboxed "$LAB_FOR_FAULTS"'
     ip -n product2 addr add 10.0.0.60/16 dev veth-prod2
     told_cause allowed "10.0.0.60 is also an address of namespace product2" "sudo ip -n product2 addr del 10.0.0.60/16 dev veth-prod2" order-service postgres-db 5432; ip -n product2 addr del 10.0.0.60/16 dev veth-prod2
-    ip addr add 10.0.0.60/32 dev br-app; ip -n order-service neigh flush all
+    ip addr add 10.0.0.60/32 dev br-app; ip -n postgres-db neigh flush all; ip -n order-service neigh flush all
     told_cause "wrong address" "10.0.0.60 is an address of namespace postgres-db and of the host (br-app)" "sudo ip addr del 10.0.0.60/32 dev br-app" order-service postgres-db 5432; mends
     ip -n api-gateway neigh replace 10.0.0.30 lladdr 02:42:0a:00:00:99 dev veth-api nud permanent
     told_cause "wrong address" "its real one is 02:42:0a:00:00:1e" "sudo ip -n api-gateway neigh del 10.0.0.30 dev veth-api" api-gateway product-1 5000
@@ -61,6 +61,9 @@ LAB_FOR_FAULTS='
     told_cause "wrong address" "has MAC 02:42:0a:00:00:77, the table" "address 02:42:0a:00:00:1e" product-1 redis-cache 6379; mends
     ip -n product2 addr del 10.0.0.31/16 dev veth-prod2
     told_cause "wrong address" "10.0.0.31 is not an address of namespace product2" "sudo ip -n product2 addr add 10.0.0.31/16" api-gateway product-2 5000; mends
+    ip -n order-service addr del 10.0.0.40/16 dev veth-order-s
+    told_cause "wrong address" "10.0.0.40 is not an address of namespace order-service" \
+      "sudo ip -n order-service addr add 10.0.0.40/16" order-service postgres-db 5432; mends
     ip -n order-service addr add 10.0.0.60/32 dev lo
     told_cause "dropped by the policy" "10.0.0.60 is also an address of namespace order-service" "sudo ip -n order-service addr del 10.0.0.60/32 dev lo" api-gateway postgres-db 5432; ip -n order-service addr del 10.0.0.60/32 dev lo
     ip addr del 10.0.0.1/16 dev br-app
@@ -82,7 +85,7 @@ LAB_FOR_FAULTS='
     ip -n order-service route add blackhole 10.0.0.60/32
     told_cause "wrong route" "blackhole 10.0.0.60" "sudo ip -n order-service route del blackhole 10.0.0.60" order-service postgres-db 5432; ip -n order-service route del blackhole 10.0.0.60/32
     ip -n order-service rule add from 10.0.0.40 blackhole
-    told_cause "wrong route" "routing rule that is not in the table: priority 32765 src 10.0.0.40" "sudo ip -n order-service rule del pref 32765" order-service postgres-db 5432; ip -n order-service rule del pref 32765
+    told_cause "wrong route" "routing rule that is not in the table: priority 32765 from 10.0.0.40 blackhole" "sudo ip -n order-service rule del priority 32765" order-service postgres-db 5432; ip -n order-service rule del pref 32765
     ip -n api-gateway route del default
     told_cause "no route" "namespace api-gateway has no route" "sudo ip -n api-gateway route add default via 10.0.0.1" api-gateway world 80; mends
     iptables-save -t nat >/run/nat; iptables -t nat -F CNET-POSTROUTING

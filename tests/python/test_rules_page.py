@@ -19,7 +19,7 @@ from lab.terminal import Console
 from lab.topology import Topology, load
 from security.rules import __main__ as command
 from security.rules import described
-from security.rules.english import meaning
+from security.rules.english import meaning, names_of
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures" / "iptables-save"
@@ -45,7 +45,7 @@ def page(saved: Saved, flat: Topology) -> described.Page:
 
 def said(rule: str, topology: Topology | None = None, chain: str = "CNET-X") -> str:
     (only,) = parse(f"*filter\n[0:0] -A {chain} {rule}\nCOMMIT\n").rules
-    return meaning(only, topology)
+    return meaning(only, names_of(topology) if topology else {})
 
 
 # --- reading
