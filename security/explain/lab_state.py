@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from lab.network.facts import mac_of
 from lab.ruleset.iptables import parse
 from lab.topology import Node, Topology
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
-from security.policy.compiler import mac_of, wires
+from security.policy.compiler import wires
 from security.policy.model import BUILT_IN, DIRECT, DROP, HOST, WORLD, Decision, Flow, Policy
 from security.proof.probe import Outside
 from security.rules.walk import FrameRules, Ruleset
@@ -59,7 +60,7 @@ class Lab:
 
     @cached_property
     def _macs(self) -> dict[str, str]:
-        return {port: mac_of(nodes[0]) for port, nodes in wires(self.topology).items()}
+        return {port: mac_of(nodes[0].address.ip) for port, nodes in wires(self.topology).items()}
 
     def mac(self, node: Node) -> str:
         """Return the MAC that the table gives to a node's interface."""

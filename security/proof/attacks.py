@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import astuple, replace
 
+from lab.network.facts import mac_of
 from lab.topology import Bridge, Node
 from security.policy.compiler import wires
 from security.policy.model import (
@@ -293,7 +294,7 @@ def claim_probes(cases: Cases) -> list[Probe]:
 def _claim(cases: Cases, bridge: Bridge, claimant: Node, owner: Node) -> Probe:
     mac = cases.places.mac(owner)
     frames = [packets.frame(mac, group, packets.EXPERIMENTAL, b"claim") for group in packets.LINK_LOCAL]
-    build = builders.framed(cases.places.bridge_mac(bridge), mac, packets.EXPERIMENTAL, builders.only_tag)
+    build = builders.framed(mac_of(bridge.address.ip), mac, packets.EXPERIMENTAL, builders.only_tag)
     first = Step(claimant.name, "", lambda _: frames)
     attack = f"{claimant.name} sent link-local frames with its MAC"
     flow = Flow(HOST, owner.name, "ethernet")

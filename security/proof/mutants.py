@@ -9,12 +9,11 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
+from lab.network.facts import PORT_SYSCTLS, mac_of
 from lab.ruleset.iptables import Option, Rule, options_of
 from lab.topology import Topology
-from security.policy.compiler import mac_of, wires
-from security.proof.bridges import PORT_SYSCTLS
+from security.policy.compiler import wires
 from security.rules.overlap import order_matters
 
 POLICY_CHAINS = "CNET-"
@@ -73,16 +72,15 @@ def bridge_mutants(topology: Topology) -> Iterator[Mutant]:
         for setting in ("learning", "flood"):
             of_port = f"ip link set dev {port} type bridge_slave {setting}"
             yield _mutant(f"{of_port} on", f"{of_port} off")
-        mac, other_port = mac_of(nodes[0]), first_port[nodes[0].bridge]
+        mac, other_port = mac_of(nodes[0].address.ip), first_port[nodes[0].bridge]
         entry = f"bridge fdb replace {mac} dev {port} master static sticky"
         yield _mutant(f"bridge fdb del {mac} dev {port} master", entry)
         yield _mutant(f"bridge fdb replace {mac} dev {port} master dynamic", entry)
         if other_port != port:
             yield _mutant(entry.replace(port, other_port), entry)
-        for path, value in PORT_SYSCTLS.items():
-            setting = path.format(port).removeprefix("/proc/sys/")
-            if Path(path.format(port)).exists():
-                yield _mutant(f"sysctl -qw {setting}=0", f"sysctl -qw {setting}={value}")
+        for setting in PORT_SYSCTLS:
+            of_port = f"sysctl -qw {setting.format(link=port)}"
+            yield _mutant(f"{of_port.partition('=')[0]}=0", of_port)
 
 
 def _mutant(change: str, undo: str) -> Mutant:

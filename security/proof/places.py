@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from lab.network.facts import mac_of
 from lab.topology import Bridge, Node, Topology
-from security.policy.compiler import mac_of, wires
+from security.policy.compiler import wires
 from security.policy.model import HOST, WORLD
 from security.proof.probe import Outside
 
@@ -19,7 +20,7 @@ class Places:
         self.nodes = topology.nodes
         self.node_names = tuple(node.name for node in topology.nodes)
         self.names = (*self.node_names, HOST, WORLD)
-        self._mac_of_port = {port: mac_of(nodes[0]) for port, nodes in wires(topology).items()}
+        self._mac_of_port = {port: mac_of(nodes[0].address.ip) for port, nodes in wires(topology).items()}
 
     def passes_lab(self, source: str, destination: str) -> bool:
         """Decide whether packets leave the source's namespace and come from or go to a node."""
@@ -48,10 +49,6 @@ class Places:
         """Return the MAC of a node's veth pair."""
         return self._mac_of_port[node.bridge_interface]
 
-    def bridge_mac(self, bridge: Bridge) -> str:
-        """Return the MAC of a bridge, as network.sh sets it."""
-        return "02:42:" + ":".join(f"{byte:02x}" for byte in bridge.address.ip.packed)
-
     def other_node(self, node: Node) -> Node | None:
         """Find a node in another namespace, on the same bridge if possible."""
         others = [other for other in self.nodes if other.namespace != node.namespace]
@@ -63,7 +60,7 @@ class Places:
         other = self.other_node(node)
         if other and other.bridge == node.bridge:
             return other.name, self.mac(other)
-        return HOST, self.bridge_mac(self.topology.bridge_of(node))
+        return HOST, mac_of(self.topology.bridge_of(node).address.ip)
 
     def free_address(self, bridge: Bridge) -> str:
         """Return the last unused address of a bridge's network; empty if the network is full."""

@@ -8,16 +8,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lab.network import facts as kinds
+from lab.network.facts import wanted_facts
+from lab.network.live import read_host_facts
+from lab.network.plan import difference
 from lab.ruleset.iptables import dropped_by_policy, live_rules
+from lab.topology import Topology
 from security.policy.compiler import LOG_BURST, LOG_PER_SECOND, NFLOG_GROUP, PROOF_GROUP, drop_chain
 from security.policy.model import ACCEPT, DROP, HOST, WORLD, Policy
 from security.proof.attacks import attack_probes, claim_probes
-from security.proof.bridges import find_bridge_differences
 from security.proof.cases import FLOOD, Cases
 from security.proof.probe import Burst, Outside, ProbeResult
 from security.proof.runner import ProbeRunner
 from security.proof.tracked import count_open_by_source, delete_connections, list_connections
 
+_OF_BRIDGES = (kinds.NO_LINKLOCAL_LEARNING, kinds.CLOSED_PORT, kinds.NO_LEARNING, kinds.FORWARD)
 _HOST_INPUT = ("filter", "INPUT")
 _MAX_ROOM_TRIES = 100
 _COPIES = (f"NFLOG {NFLOG_GROUP}", f"NFLOG {PROOF_GROUP}")
@@ -96,7 +101,7 @@ class ProofRunner:
         """Run all probes and yield each difference from the policy."""
         topology = self._cases.policy.topology
         before = list(find_bridge_differences(topology))
-        yield from (Difference(name, why) for name, why in before)
+        yield from before
         dropped = dropped_by_policy(*_HOST_INPUT)
         self.results = self._runner.run(self._probes, lambda count: progress(count, len(self._probes)))
         self.results += self._runner.run(self._claims)
@@ -105,7 +110,7 @@ class ProofRunner:
             if not result.is_as_expected or (self._strict and result.is_lost_before_policy):
                 yield Difference(str(result.probe), explain(result))
         after = find_bridge_differences(topology)
-        yield from (Difference(name, why) for name, why in after if (name, why) not in before)
+        yield from (found for found in after if found not in before)
         yield from self._burst_differences()
 
     def _mark_closed_by_host(self, dropped: int) -> None:
@@ -171,6 +176,13 @@ class ProofRunner:
         for _ in range(_MAX_ROOM_TRIES):
             if any(result.arrived for result in self._runner.repeat(burst.probe, 1)):
                 return
+
+
+def find_bridge_differences(topology: Topology) -> Iterator[Difference]:
+    """Compare the bridges' settings and forwarding entries with the topology. Raises ReadError."""
+    found = difference(wanted_facts(topology, is_filtered=True), read_host_facts(topology))
+    for facts, why in ((found.missing, "missing"), (found.surplus, "not in the topology")):
+        yield from (Difference(str(fact), why) for fact in facts if fact.kind in _OF_BRIDGES)
 
 
 def _packets_by_target() -> Counter[tuple[str, str, str]]:

@@ -170,7 +170,7 @@ learning() { # off|on: of all that protects, but for what the policy drops
     refute while_claiming 02:42:0a:00:00:3c asks order-service 10.0.0.60 5432
     (($(heard 10.0.0.60 while_claiming 02:42:0a:00:00:3c asks order-service 10.0.0.60 5432) > 0))
     refute security/prove.sh >/run/proof
-    grep "frames for 02:42:0a:00:00:3c go to veth-redis-br" /run/proof >/dev/null
+    grep "br-app forwards frames for 02:42:0a:00:00:3c to veth-pg-br: missing" /run/proof >/dev/null
     scripts/network.sh up >/dev/null; scripts/network.sh status
     claim 02:42:0a:00:00:3c
     retry 5 asks order-service 10.0.0.60 5432
