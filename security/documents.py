@@ -1,9 +1,6 @@
 """Documents of the security policy, isolation and routing: from the tables, the live system and a proof.
 
-python -m security.documents DIRECTORY    called by security/prove.sh documents, which creates the outside
-
-Writes security_policy.md and .pdf, isolation.md and .pdf, and the proof's heat map. Exit status 1 if the
-proof fails; the documents then contain the differences.
+If the proof failed, the documents contain the differences.
 """
 
 from __future__ import annotations
@@ -17,17 +14,13 @@ from pathlib import Path
 from lab.document import Document, Picture, Rows, Section
 from lab.document_files import write
 from lab.ruleset.iptables import Rule, live_rules
-from lab.table import TableError
 from lab.topology import Topology
 from security.explain.live_state import take_snapshot
 from security.explain.snapshot import Place
 from security.policy.compiler import drop_chain
 from security.policy.model import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
-from security.policy.table import load
 from security.proof.heatmap import write_png
-from security.proof.nflog import GroupTakenError
-from security.proof.probe import outside_from_environment
-from security.proof.proof import Proof, prove
+from security.proof.proof import Proof
 from security.proof.report import format_cell, open_flows, places_of
 
 _CHAIN_KINDS = ("CNET-WIRE-", "CNET-TO-", drop_chain(""))
@@ -201,21 +194,11 @@ def _between_networks(proof: Proof) -> list[str | Rows | Picture]:
     return [_matrix(places, {pair: sorted(flows) for pair, flows in reached.items()}), *nothing]
 
 
-def main(directory: Path) -> int:
-    """Prove the policy, and write the documents."""
-    try:
-        proof = prove(load(), outside_from_environment())
-    except (TableError, OSError, GroupTakenError) as error:
-        print(f"documents: {error}", file=sys.stderr)
-        return 1
+def write_documents(proof: Proof, directory: Path) -> None:
+    """Write all documents as Markdown and PDF, and the proof's heat map."""
     heat_map = directory / "proof.png"
     write_png(proof, heat_map)
     documents = {"security_policy": security_policy(proof, heat_map), "isolation": isolation(proof)}
     for name, document in documents.items():
         write(document, directory / f"{name}.md", directory / f"{name}.pdf")
         print(f"{directory / name}.md and .pdf", file=sys.stderr)
-    return 1 if proof.differences else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

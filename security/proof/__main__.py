@@ -4,6 +4,7 @@ python -m security.proof             a matrix on the terminal, and each differen
 python -m security.proof --json      all probes as JSON
 python -m security.proof --csv FILE  also as CSV
 python -m security.proof --png FILE  also as a heat map
+python -m security.proof --documents DIRECTORY  no matrix: documents of the policy, isolation and routing
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from lab.network.reading import ReadError
 from lab.table import TableError
 from lab.terminal import Console
 from security.policy.table import load
-from security.proof.nflog import GroupTakenError
 from security.proof.probe import outside_from_environment
 from security.proof.proof import Proof, prove
 from security.proof.report import as_json, print_proof, write_csv
@@ -37,12 +38,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="JSON instead of text")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write all probes to FILE")
     parser.add_argument("--png", type=Path, metavar="FILE", help="also draw a heat map")
+    parser.add_argument("--documents", type=Path, metavar="DIRECTORY", help="write documents instead of text")
     options = parser.parse_args(arguments)
     if "OUTSIDE" not in os.environ:
         parser.error("run it with security/prove.sh, which makes the outside namespace")
     try:
         proof = _prove_with_progress()
-    except (TableError, OSError, GroupTakenError, subprocess.CalledProcessError) as error:
+    except (TableError, ReadError, OSError, subprocess.CalledProcessError) as error:
         print(f"prove: {error}", file=sys.stderr)
         return 1
     if options.csv:
@@ -50,7 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.png:
         heatmap = importlib.import_module("security.proof.heatmap")  # loads matplotlib, half a second
         heatmap.write_png(proof, options.png)
-    if options.json:
+    if options.documents:
+        importlib.import_module("security.documents").write_documents(proof, options.documents)
+    elif options.json:
         print(as_json(proof))
     else:
         console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)

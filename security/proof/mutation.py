@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from rich.progress import Progress
 
+from lab.network.reading import ReadError
 from lab.ruleset.iptables import live_rules
 from lab.table import TableError
 from lab.terminal import Console
@@ -125,7 +126,7 @@ def main() -> int:
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         try:
             tried, survivors = run_mutants(progress)
-        except (TableError, OSError, subprocess.CalledProcessError) as error:
+        except (TableError, ReadError, OSError, subprocess.CalledProcessError) as error:
             print(f"mutants: {error} {getattr(error, 'stderr', '')}", file=sys.stderr)
             return 1
     for mutant in survivors:

@@ -24,7 +24,7 @@ _SO_RCVBUFFORCE = 33
 _HEADER, _PAYLOAD, _PREFIX = 1, 9, 10  # attributes NFULA_PACKET_HDR, NFULA_PAYLOAD, NFULA_PREFIX
 
 
-class GroupTakenError(Exception):
+class GroupTakenError(OSError):
     """Another process listens to this group."""
 
 
