@@ -147,12 +147,12 @@ class Flow:
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict on a first packet, and the line that gave it; `line` is None for built-in verdicts."""
+    """The verdict on a first packet, and the id and rate of the line that gave it, or the built-in id."""
 
     verdict: str
     id: str
     reason: str
-    line: Line | None = None
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Policy:
         """Decide on a first packet, rates aside. The source world means a connection through a published port."""
         for line in self._by_destination[destination]:
             if line.matches(source, destination, protocol, port):
-                return Decision(line.verdict, line.id, line.reason, line)
+                return Decision(line.verdict, line.id, line.reason, line.rate)
         return Decision(DROP, DEFAULT, BUILT_IN[DEFAULT])
 
     def allows(self, source: str, destination: str, protocol: str, port: int = 0) -> bool:

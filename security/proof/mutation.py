@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 from rich.progress import Progress
 
@@ -20,9 +21,9 @@ from lab.table import TableError
 from lab.terminal import Console
 from security.policy.model import ACCEPT, HOST, WORLD, Flow
 from security.policy.table import load
-from security.proof.builders import echo, packet
 from security.proof.cases import Cases
 from security.proof.mutants import NAT_CHAINS, POLICY_CHAINS, Mutant, bridge_mutants, rule_mutants
+from security.proof.packets import echo, packet
 from security.proof.probe import Probe, outside_from_environment
 from security.proof.proof import Difference, ProofRunner
 from security.proof.runner import ProbeRunner
@@ -74,20 +75,20 @@ def _packets_by_rule() -> dict[str, int]:
 
 
 def _foreign_probes(cases: Cases, foreign: str) -> Iterator[Probe]:
-    outside = cases.places.outside
-    own = [str(bridge.address.ip) for bridge in cases.policy.topology.bridges]
+    outside = cases.outside
+    own = [str(bridge.address.ip) for bridge in cases.topology.bridges]
     for source, to, address, target, attack in (
         (WORLD, FOREIGN, outside.address, foreign, "through the host"),
         (WORLD, HOST, outside.address, outside.host_address, "to the host"),
         (HOST, FOREIGN, _UNSPECIFIED, foreign, "from the host"),
         *((HOST, HOST, address, address, "from a bridge's address to itself") for address in own),
     ):
-        yield Probe(Flow(source, to, "icmp"), ACCEPT, "", echo(address, target), target, attack)
+        yield Probe(Flow(source, to, "icmp"), ACCEPT, "", partial(echo, address, target), target, attack)
 
 
 def _forwarded_probes(cases: Cases, ports: str) -> Iterator[Probe]:
     """Reach nodes by ports that another program forwards: HOST_PORT:NODE:PORT/PROTOCOL, separated by spaces."""
-    outside = cases.places.outside
+    outside = cases.outside
     for item in ports.split():
         host_port, name, target = item.split(":")
         port, protocol = target.split("/")

@@ -99,7 +99,7 @@ class ProofRunner:
 
     def differences(self, progress: Progress = lambda *_: None) -> Iterator[Difference]:
         """Run all probes and yield each difference from the policy."""
-        topology = self._cases.policy.topology
+        topology = self._cases.topology
         before = list(find_bridge_differences(topology))
         yield from before
         dropped = dropped_by_policy(*_HOST_INPUT)
@@ -149,7 +149,7 @@ class ProofRunner:
     def _limit_differences(self, burst: Burst) -> Iterator[Difference]:
         """Open more connections than a node may have, and delete the proof's own at once."""
         flow, to = burst.probe.flow, burst.probe.to
-        source = self._cases.places.address(flow.source, flow.destination)
+        source = self._cases.address(flow.source, flow.destination)
         try:
             results = self._runner.repeat(burst.probe, burst.count)
             opened = self._count_open(source)

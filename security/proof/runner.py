@@ -100,12 +100,12 @@ class ProbeRunner:
         self._pairs = of_batch
 
     def _open_connections(self, batch: Sequence[ProbeResult]) -> None:
-        first = [(at, step) for at, result in enumerate(batch, start=1) if (step := result.probe.first)]
-        for at, step in first:
-            for packet in step.build(self._number + at):
-                with suppress(OSError):  # a host firewall may refuse it; the probe's result shows that
-                    self._sockets.send(step.source, step.to, packet)
-        if first:
+        numbered = enumerate(batch, start=self._number + 1)
+        steps = [(number, step) for number, result in numbered for step in result.probe.first]
+        for number, step in steps:
+            with suppress(OSError):  # a host firewall may refuse it; the probe's result shows that
+                self._sockets.send(step.source, step.to, step.build(number))
+        if steps:
             time.sleep(_SETTLE_SECONDS)
 
     def _send(self, result: ProbeResult) -> None:
@@ -114,11 +114,8 @@ class ProbeRunner:
         self._results[self._number] = result
         if not result.is_settled:
             self._open_numbers.add(self._number)
-        for packet in probe.build(self._number):
-            try:
-                self._sockets.send(probe.by or probe.flow.source, probe.to, packet)
-            except OSError:
-                return  # no route or no neighbour: the probe is reported as lost
+        with suppress(OSError):  # no route or no neighbour: the probe is reported as lost
+            self._sockets.send(probe.by or probe.flow.source, probe.to, probe.build(self._number))
 
     # --- watch ---
 

@@ -11,7 +11,6 @@ from lab.topology import Topology
 from security.policy.compiler import PROOF_GROUP, wires
 from security.policy.model import HOST, WORLD
 from security.proof import packets
-from security.proof.builders import OTHER_PROTOCOLS
 from security.proof.namespace import inside
 from security.proof.nflog import DropLog
 from security.proof.probe import Outside
@@ -22,7 +21,7 @@ FOREIGN = "foreign"  # a namespace that is neither the lab's nor the proof's
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE = 33
 _BUFFER_BYTES = 1 << 23
-_LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP, *OTHER_PROTOCOLS)
+_LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP, *packets.OTHER_PROTOCOLS)
 
 
 class ProofSockets:

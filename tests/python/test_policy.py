@@ -239,17 +239,16 @@ def test_whatever_is_accepted_compiles_to_chains_that_are_whole(
 def test_packets_are_known_again_and_others_are_not() -> None:
     flat = load("flat")
     source, to = (str(node.address.ip) for node in flat.nodes[:2])
-    for payload in (packets.tcp(source, to, 80, 7), packets.tcp(source, to, 80, 7)[:8]):
-        seen = packets.recognise(packets.ipv4(source, to, packets.TCP, payload, 7))
-        assert seen == packets.Seen(7, answer=False)
-    datagram = packets.ipv4(source, to, packets.UDP, packets.udp(53, 8), 8)
+    for segment in (packets.tcp(source, to, 80, 7), packets.fragment(source, to, 80, 7, is_last=False)):
+        assert packets.recognise(segment) == packets.Seen(7, answer=False)
+    datagram = packets.udp(source, to, 53, 8)
     assert packets.recognise(datagram) == packets.Seen(8, answer=False)
     assert packets.checksum(datagram[:20]) == 0
     claim = packets.arp_reply("02:00:00:00:00:01", source, to, 9)
     assert packets.recognise(claim, packets.ARP) == packets.Seen(9, answer=False)
-    reply = packets.ipv4(source, to, packets.ICMP, packets.icmp(packets.ECHO_REPLY, 10), 10)
+    reply = packets.echo(source, to, 10, kind=packets.ECHO_REPLY)
     assert packets.recognise(reply) == packets.Seen(10, answer=True)
-    assert packets.recognise(packets.ipv6_echo("fe80::2", 11), packets.IPV6) == packets.Seen(11, answer=False)
+    assert packets.recognise(packets.ipv6_echo(11), packets.IPV6) == packets.Seen(11, answer=False)
     assert packets.recognise(packets.ipv4(source, to, packets.TCP, b"\0" * 20, 1)) is None
 
 
