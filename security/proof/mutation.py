@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 
 from rich.progress import Progress
@@ -27,7 +28,7 @@ from security.proof.packets import echo, packet
 from security.proof.probe import Probe, outside_from_environment
 from security.proof.proof import Difference, ProofRunner
 from security.proof.runner import ProbeRunner
-from security.proof.sockets import FOREIGN
+from security.proof.sockets import FOREIGN, ProofSockets
 
 _FOREIGN_NAMESPACE = "world"  # the sandbox's own outside, which the proof does not use
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104 - as a packet's source, the kernel fills it in
@@ -106,8 +107,9 @@ def run_mutants(progress: Progress) -> tuple[int, list[Mutant]]:
     mutants = [*bridge_mutants(topology), *rule_mutants(live_rules(), topology)]
     task = progress.add_task(f"{len(mutants)} mutants", total=len(mutants))
     survivors = []
-    with ProbeRunner(topology, outside, foreign=_FOREIGN_NAMESPACE) as runner:
-        test = MutationTest(runner, Cases(policy, outside))
+    with ExitStack() as stack:
+        sockets = ProofSockets(topology, outside, stack, _FOREIGN_NAMESPACE)
+        test = MutationTest(ProbeRunner(topology, sockets), Cases(policy, outside))
         if difference := test.first_difference():
             raise TableError(
                 f"{difference.flow}: {difference.why}; fix this first: the proof must pass without a mutant"

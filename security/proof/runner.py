@@ -7,13 +7,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 from lab.topology import Node, Topology
 from security.policy.compiler import LOG_PREFIX
 from security.policy.model import HOST
 from security.proof import packets
-from security.proof.probe import Outside, Probe, ProbeResult
+from security.proof.probe import Probe, ProbeResult
 from security.proof.sockets import HOST_BY_FRAME, ProofSockets
 
 _BATCH = 128  # probes between two reads of what arrived
@@ -25,26 +25,15 @@ _FLUSH_THREADS = 4
 
 
 class ProbeRunner:
-    """Sockets in every namespace, opened once; use it as a context manager. Raises OSError without root."""
+    """Sends probes by sockets in every namespace."""
 
-    def __init__(self, topology: Topology, outside: Outside, foreign: str = "") -> None:
+    def __init__(self, topology: Topology, sockets: ProofSockets) -> None:
         self._topology = topology
-        self._outside = outside
-        self._foreign = foreign
-        self._stack = ExitStack()
+        self._sockets = sockets
         self._number = 0
         self._results: dict[int, ProbeResult] = {}
         self._open_numbers: set[int] = set()
         self._pairs: set[tuple[str, str]] = set()
-
-    def __enter__(self) -> ProbeRunner:
-        with ExitStack() as stack:
-            self._sockets = ProofSockets(self._topology, self._outside, self._foreign, stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def run(
         self, probes: Iterable[Probe], progress: Callable[[int], None] = lambda _: None

@@ -27,7 +27,7 @@ _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP, *packets.OTHER_PROTO
 class ProofSockets:
     """Opens all sockets; `stack` closes them. Raises OSError without root."""
 
-    def __init__(self, topology: Topology, outside: Outside, foreign: str, stack: ExitStack) -> None:
+    def __init__(self, topology: Topology, outside: Outside, stack: ExitStack, foreign: str = "") -> None:
         self._stack = stack
         self.packet_senders: dict[str, socket.socket] = {}
         self.frame_senders: dict[str, socket.socket] = {}
