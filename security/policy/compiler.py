@@ -41,7 +41,7 @@ _TO_NODES = "-m addrtype ! --dst-type LOCAL"
 _RETURN, _ALLOWED = "-j RETURN", "-g CNET-ALLOWED"
 
 
-def compile_rules(policy: Policy, state: str) -> list[str]:
+def compile_rules(policy: Policy, state: str = "") -> list[str]:
     """Return all rules in their order within the chains; `state` (what `down` restores) becomes a comment."""
     rules = _Compiler(policy)
     rules.add_frames()

@@ -80,6 +80,12 @@ class Line:
         """Return the ports as ranges; one range of all ports for any."""
         return self.ports or ((0, LAST_PORT),)
 
+    @property
+    def only_port(self) -> int:
+        """Return the port if the line has exactly one, else 0."""
+        first, last = self.port_ranges[0]
+        return first if len(self.port_ranges) == 1 and first == last else 0
+
     def matches(self, source: str, destination: str, protocol: str, port: int) -> bool:
         """Decide whether a first packet matches this line."""
         return (

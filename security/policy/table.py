@@ -212,12 +212,14 @@ class _Reader(TableReader):
         return reason
 
     def check_against_each_other(self) -> None:
-        earlier_lines = _EarlierLines()
+        """Check each line against earlier ones; only lines that may have a port in common are compared."""
+        by_port: defaultdict[int, list[Line]] = defaultdict(list)  # 0: lines with any or several ports
         for line in self.lines:
-            self.line_number = line.number
-            for earlier in earlier_lines.overlapping(line):
+            self.line_number, port = line.number, line.only_port
+            of_ports = (by_port[port], by_port[0]) if port else by_port.values()
+            for earlier in (other for lines in of_ports for other in lines if other.overlaps(line)):
                 self.check_pair(earlier, line)
-            earlier_lines.add(line)
+            by_port[port].append(line)
 
     def check_pair(self, earlier: Line, line: Line) -> None:
         by = f'line {earlier.number} ("{earlier.id}")'
@@ -242,27 +244,3 @@ def _members(topology: Topology) -> dict[str, frozenset[str]]:
     members[HOST], members[WORLD] = {HOST}, {WORLD}
     members[ANY] = {HOST, WORLD, *(node.name for node in topology.nodes)}
     return {name: frozenset(found) for name, found in members.items()}
-
-
-class _EarlierLines:
-    """Finds earlier lines that overlap with a line; an index by port makes it fast."""
-
-    def __init__(self) -> None:
-        self._by_port: defaultdict[int, list[Line]] = defaultdict(list)
-        self._others: list[Line] = []
-
-    def overlapping(self, line: Line) -> list[Line]:
-        port = _only_port(line)
-        of_ports = [self._by_port[port]] if port else self._by_port.values()
-        candidates = (*(line for lines in of_ports for line in lines), *self._others)
-        return [candidate for candidate in candidates if candidate.overlaps(line)]
-
-    def add(self, line: Line) -> None:
-        port = _only_port(line)
-        (self._by_port[port] if port else self._others).append(line)
-
-
-def _only_port(line: Line) -> int:
-    """Return the port if the line has exactly one, else 0."""
-    first, last = line.port_ranges[0]
-    return first if len(line.port_ranges) == 1 and first == last else 0
