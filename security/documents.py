@@ -94,14 +94,12 @@ def _in_short(proof: Proof) -> Iterator[str]:
 def _lines(policy: Policy) -> Rows:
     headings = ("id", "from", "to", "protocol", "port", "rate", "verdict", "reason")
     cells: list[tuple[object, ...]] = []
-    for line in policy.lines:
+    for line in policy.lines + policy.limits:
         names = [written.replace(",", ", ") for written in line.as_written]
         ports = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in line.ports) or ANY
         protocols = ", ".join(line.protocols)
-        cells.append((line.id, *names, protocols, ports, line.rate or "", line.verdict, line.reason))
-    for limit in policy.limits:
-        names = [limit.as_written.replace(",", ", "), ANY]
-        cells.append((limit.id, *names, ANY, ANY, f"{limit.most} at once", LIMIT, limit.reason))
+        rate = f"{line.most} at once" if line.verdict == LIMIT else line.rate or ""
+        cells.append((line.id, *names, protocols, ports, rate, line.verdict, line.reason))
     return Rows(headings, cells, (3, 5, 4, 2, 2, 3, 2, 8))
 
 

@@ -15,13 +15,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
+from lab import netlink
 from lab.conntrack import connections
 from lab.table import TableError
 from lab.topology import load as load_topology
 from lab.unread import Unread
 from security.policy.compiler import compile_rules
 from security.policy.model import Policy
-from security.policy.stale import addresses_of_host, as_arguments, stale_connections
+from security.policy.stale import as_arguments, stale_connections
 from security.policy.table import load, policy_path
 
 
@@ -68,8 +69,8 @@ def allowed(policy: Policy, flows: Iterable[str]) -> Iterator[str]:
 
 def stale(policy: Policy) -> Iterator[str]:
     """Return the arguments of `conntrack -D` for each connection on standard input that the policy denies."""
-    unread = Unread()
-    for connection in stale_connections(policy, connections(sys.stdin, unread), addresses_of_host()):
+    unread, own = Unread(), {address for address, _, _ in netlink.addresses()}
+    for connection in stale_connections(policy, connections(sys.stdin, unread), own):
         yield as_arguments(connection)
     for sentence in unread.sentences():
         print(f"policy: conntrack -L: {sentence}; such connections are left as they are", file=sys.stderr)

@@ -20,7 +20,6 @@ from security.policy.model import (
     WORLD,
     Decision,
     Flow,
-    Limit,
     Line,
     Policy,
     Rate,
@@ -190,7 +189,7 @@ class Cases:
         probes = ((limit, next(self._limited_probes(limit), None)) for limit in self.policy.limits)
         return [Burst(probe, limit.most + FLOOD, limit.most, limit.id) for limit, probe in probes if probe]
 
-    def _limited_probes(self, limit: Limit) -> Iterator[Probe]:
+    def _limited_probes(self, limit: Line) -> Iterator[Probe]:
         """Return allowed flows of limited nodes: those to the world, by UDP, and from stores first."""
         idle_first = sorted(self.nodes, key=lambda node: node.runs not in (None, *_STORES))
         sources = [node.name for node in idle_first if node.name in limit.sources]
