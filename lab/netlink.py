@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 _NEW_NET, _REQUEST_DUMP = 0x40000000, 0x301  # CLONE_NEWNET; NLM_F_REQUEST | NLM_F_DUMP
 _NETFILTER, _NFT = 12, 10 << 8  # NETLINK_NETFILTER; NFNL_SUBSYS_NFTABLES
@@ -72,7 +73,8 @@ def addresses() -> list[tuple[str, int, str]]:
     found = []
     for header, about in dump(socket.NETLINK_ROUTE, _GET_ADDRESS, struct.pack("=B7x", socket.AF_INET)):
         _, length, index = struct.unpack("=BB2xI", header)
-        found.append((socket.inet_ntoa(about[2]), length, socket.if_indextoname(index)))
+        with suppress(OSError):  # the interface was removed meanwhile
+            found.append((socket.inet_ntoa(about[2]), length, socket.if_indextoname(index)))
     return found
 
 
