@@ -34,13 +34,18 @@ def dump(protocol: int, message: int, header: bytes) -> Iterator[tuple[bytes, At
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as connection:
         connection.send(struct.pack("=IHHII", 16 + len(header), message, _REQUEST_DUMP, 1, 0) + header)
         while True:
-            data = connection.recv(1 << 17)
-            while data:
-                length, kind = struct.unpack_from("=IH", data)
+            for kind, body in messages(connection.recv(1 << 17)):
                 if kind in (_DONE, _ERROR):
                     return
-                yield data[16 : 16 + len(header)], attributes(data[16 + len(header) : length])
-                data = data[(length + 3) & ~3 :]
+                yield body[: len(header)], attributes(body[len(header) :])
+
+
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the type and the body of each message."""
+    while len(data) >= 16:  # noqa: PLR2004 - the header of a message
+        length, kind = struct.unpack_from("=IH", data)
+        yield kind, data[16:length]
+        data = data[(length + 3) & ~3 :]
 
 
 def attributes(data: bytes) -> Attributes:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 
 from rich.progress import Progress
 
@@ -34,37 +35,17 @@ _FOREIGN_NAMESPACE = "world"  # the sandbox's own outside, which the proof does 
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104 - as a packet's source, the kernel fills it in
 
 
-class MutationTest:
-    """The proof, and foreign traffic: packets through this host that no rule of the lab may match."""
-
-    def __init__(self, runner: ProbeRunner, cases: Cases) -> None:
-        self._runner = runner
-        self._cases = cases
-        self._foreign = list(_foreign_probes(cases, os.environ["FOREIGN_ADDRESS"]))
-        self._forwarded = list(_forwarded_probes(cases, os.environ["FOREIGN_PORTS"]))
-
-    def first_difference(self) -> Difference | None:
-        """Run probes until one differs; return None if the proof notices nothing."""
-        proof = ProofRunner(self._runner, self._cases, strict=True)
-        return next(proof.differences(), None) or next(self._foreign_differences(), None)
-
-    def notices(self, mutant: Mutant) -> bool:
-        """Apply the mutant, run the proof, undo the mutant."""
-        mutant.change.run()
-        noticed = self.first_difference() is not None
-        mutant.undo.run()
-        return noticed
-
-    def _foreign_differences(self) -> Iterator[Difference]:
-        before = _packets_by_rule()
-        for result in self._runner.run(self._foreign):
-            if not result.arrived:
-                yield Difference(str(result.probe), "foreign traffic was lost")
-        if _packets_by_rule() != before:
-            yield Difference("foreign traffic", "a rule of the policy counted it")
-        for result in self._runner.run(self._forwarded):
-            if not result.is_as_expected:
-                yield Difference(str(result.probe), result.seen)
+def foreign_differences(runner: ProbeRunner, cases: Cases) -> Iterator[Difference]:
+    """Send packets through this host that no rule of the lab may match, and packets that other programs forward."""
+    before = _packets_by_rule()
+    for result in runner.run(_foreign_probes(cases, os.environ["FOREIGN_ADDRESS"])):
+        if not result.arrived:
+            yield Difference(str(result.probe), "foreign traffic was lost")
+    if _packets_by_rule() != before:
+        yield Difference("foreign traffic", "a rule of the policy counted it")
+    for result in runner.run(_forwarded_probes(cases, os.environ["FOREIGN_PORTS"])):
+        if not result.is_as_expected:
+            yield Difference(str(result.probe), result.seen)
 
 
 def _packets_by_rule() -> dict[str, int]:
@@ -108,15 +89,22 @@ def run_mutants(progress: Progress) -> tuple[int, list[Mutant]]:
     task = progress.add_task(f"{len(mutants)} mutants", total=len(mutants))
     survivors = []
     with ExitStack() as stack:
-        sockets = ProofSockets(topology, outside, stack, _FOREIGN_NAMESPACE)
-        test = MutationTest(ProbeRunner(topology, sockets), Cases(policy, outside))
-        if difference := test.first_difference():
+        runner = ProbeRunner(topology, ProofSockets(topology, outside, stack, _FOREIGN_NAMESPACE))
+        cases = Cases(policy, outside)
+
+        def first_difference() -> Difference | None:
+            proof = ProofRunner(runner, cases, strict=True)
+            return next(chain(proof.differences(), foreign_differences(runner, cases)), None)
+
+        if difference := first_difference():
             raise TableError(
                 f"{difference.flow}: {difference.why}; fix this first: the proof must pass without a mutant"
             )
         for mutant in mutants:
-            if not test.notices(mutant):
+            mutant.change.run()
+            if not first_difference():
                 survivors.append(mutant)
+            mutant.undo.run()
             progress.advance(task)
     return len(mutants), survivors
 
