@@ -24,7 +24,7 @@ from lab.table import TableError
 from lab.terminal import Console
 from security.policy.table import load
 from security.proof.probe import outside_from_environment
-from security.proof.proof import Proof, prove
+from security.proof.proof import prove
 from security.proof.report import as_json, print_proof, write_csv
 
 _PIPE_WIDTH = 200
@@ -43,7 +43,14 @@ def main(arguments: Sequence[str]) -> int:
     if "OUTSIDE" not in os.environ:
         parser.error("run it with security/prove.sh, which makes the outside namespace")
     try:
-        proof = _prove_with_progress()
+        console, hidden = Console(stderr=True), not sys.stderr.isatty()
+        with Progress(console=console, transient=True, disable=hidden) as progress:
+            task = progress.add_task("probes")
+            proof = prove(
+                load(),
+                outside_from_environment(),
+                lambda count, total: progress.update(task, advance=count, total=total),
+            )
     except (TableError, ReadError, OSError, subprocess.CalledProcessError) as error:
         print(f"prove: {error}", file=sys.stderr)
         return 1
@@ -63,15 +70,6 @@ def main(arguments: Sequence[str]) -> int:
         with Path(os.environ["PROOF_COUNTS"]).open("a", encoding="utf-8") as file:
             file.write(f"{proof.tried} probe\n")
     return 1 if proof.differences else 0
-
-
-def _prove_with_progress() -> Proof:
-    policy, outside = load(), outside_from_environment()
-    if not sys.stderr.isatty():
-        return prove(policy, outside)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("probes")
-        return prove(policy, outside, lambda count, total: progress.update(task, advance=count, total=total))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ _PINGS = (
 
 def attack_probes(cases: Cases) -> list[Probe]:
     """Return all attacks except claim_probes()."""
-    found = [*_pings(cases), *_in_allowed_pings(cases), *_large_packets(cases), *_disguises(cases)]
+    found = [*_pings(cases), *_large_packets(cases), *_disguises(cases)]
     for node in cases.nodes:
         found += [*_other_addresses(cases, node), *_frames(cases, node), *_broadcast(cases, node)]
         found += [*_to_unused_addresses(cases, node), _link_local(cases, node)]
@@ -72,35 +72,30 @@ def _pings(cases: Cases) -> Iterator[Probe]:
             yield Probe(flow, decision.verdict, decision.id, build, to, attack)
         if source != HOST:  # conntrack does not check the checksums of packets that the host sends
             yield Probe(flow, DROP, INVALID, partial(packets.damaged_echo, own, to), to, "damaged ping")
+        if source != WORLD and cases.policy.allows(source, destination, "icmp"):
+            yield from _after_allowed_ping(flow, own, to)
+
+
+def _after_allowed_ping(flow: Flow, own: str, to: str) -> Iterator[Probe]:
+    """Send a large request, and a large reply, after a ping that was allowed."""
+    ping = [Step(flow.source, to, partial(echo, own, to, tagged=False))]
+    request = partial(echo, own, to, size=_MAX_PING + 1)
+    reply = partial(echo, to, own, kind=packets.ECHO_REPLY, size=_MAX_PING + 1)
+    back = Flow(flow.destination, flow.source, "icmp")
+    yield Probe(flow, DROP, ICMP_SIZE, request, to, "large ping after a small one", first=ping)
+    yield Probe(back, DROP, ICMP_SIZE, reply, own, "large reply to a small ping", first=ping)
 
 
 def _pairs(cases: Cases) -> Iterator[tuple[str, str]]:
-    """Yield each node with another node and with the host, in both directions."""
+    """Yield each node with another node and with the host, in both directions; back from one that may ping it."""
     for node in cases.nodes:
-        other = cases.other_node(node)
-        if other:
+        if other := cases.other_node(node):
+            others = (name for name in cases.node_names if cases.passes_lab(name, node.name))
+            pinging = (name for name in others if cases.policy.allows(name, node.name, "icmp"))
             yield node.name, other.name
-            yield _node_that_may_ping(cases, node, other).name, node.name
+            yield next(pinging, other.name), node.name
         yield node.name, HOST
         yield HOST, node.name
-
-
-def _node_that_may_ping(cases: Cases, node: Node, otherwise: Node) -> Node:
-    others = (other for other in cases.nodes if other.namespace != node.namespace)
-    return next((other for other in others if cases.policy.allows(other.name, node.name, "icmp")), otherwise)
-
-
-def _in_allowed_pings(cases: Cases) -> Iterator[Probe]:
-    """Send a large request, and a large reply, after a ping that was allowed."""
-    for source, destination in _pairs(cases):
-        if cases.policy.allows(source, destination, "icmp"):
-            own, to = cases.addresses(source, destination)
-            ping = [Step(source, to, partial(echo, own, to, tagged=False))]
-            request = partial(echo, own, to, size=_MAX_PING + 1)
-            reply = partial(echo, to, own, kind=packets.ECHO_REPLY, size=_MAX_PING + 1)
-            flow, back = Flow(source, destination, "icmp"), Flow(destination, source, "icmp")
-            yield Probe(flow, DROP, ICMP_SIZE, request, to, "large ping after a small one", first=ping)
-            yield Probe(back, DROP, ICMP_SIZE, reply, own, "large reply to a small ping", first=ping)
 
 
 # --- allowed counterparts: large packets that are not pings ---

@@ -19,8 +19,8 @@ _ERROR = 2
 _REQUEST, _ACKNOWLEDGE = 1, 4
 _CFG_CMD, _CFG_MODE, _CFG_TIMEOUT, _CFG_QTHRESH = 1, 2, 4, 5
 _BIND, _COPY_PACKET = 1, 2
-_BUFFER_BYTES = 1 << 23
-_SO_RCVBUFFORCE = 33
+BUFFER_BYTES = 1 << 23
+SO_RCVBUFFORCE = 33
 _HEADER, _PAYLOAD, _PREFIX = 1, 9, 10  # attributes NFULA_PACKET_HDR, NFULA_PAYLOAD, NFULA_PREFIX
 
 
@@ -42,7 +42,7 @@ class DropLog:
 
     def __init__(self, group: int) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
         self.socket.bind((0, 0))
         self._group = group
         self._configure(_CFG_CMD, struct.pack("B", _BIND))
