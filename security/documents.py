@@ -138,7 +138,7 @@ def _proof(proof: Proof) -> list[str | Rows | Picture]:
 
 def _matrix(places: list[str], flows: dict[tuple[str, str], list[str]], first_width: float = 1) -> Rows:
     cells = [
-        (source, *(format_cell(flows.get((source, to), []), ", ", "-") for to in places)) for source in places
+        (source, *(format_cell(flows.get((source, to), []), ", ") for to in places)) for source in places
     ]
     return Rows(("from / to", *places), cells, (first_width, *([1] * len(places))))
 

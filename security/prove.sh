@@ -6,7 +6,7 @@
 #   security/prove.sh [OPTION...]   try everything; exit 1 if anything differs
 #       --json                      all probes as JSON
 #       --csv FILE, --png FILE      also as files (make prove writes them to reports/)
-#       --documents DIRECTORY       documents of the policy, isolation and routing, instead of the matrix
+#       --documents DIRECTORY       documents of the policy, isolation and routing, instead of text
 #   security/prove.sh help
 #
 # It sends a few thousand packets of its own and no requests to the services. The world is a namespace cnet-outside,

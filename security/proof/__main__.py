@@ -1,10 +1,10 @@
 """Prove the policy that is in force with probes; called by security/prove.sh, which creates the outside namespace.
 
-python -m security.proof             a matrix on the terminal, and each difference; exit status 1 if any
+python -m security.proof             what passed, and each difference; exit status 1 if any
 python -m security.proof --json      all probes as JSON
 python -m security.proof --csv FILE  also as CSV
 python -m security.proof --png FILE  also as a heat map
-python -m security.proof --documents DIRECTORY  no matrix: documents of the policy, isolation and routing
+python -m security.proof --documents DIRECTORY  instead of text: documents of the policy, isolation and routing
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from security.policy.table import load
 from security.proof.probe import outside_from_environment
 from security.proof.proof import prove
 from security.proof.report import as_json, print_proof, write_csv
-
-_PIPE_WIDTH = 200
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,8 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     elif options.json:
         print(as_json(proof))
     else:
-        console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-        print_proof(proof, console, brief="BRIEF" in os.environ)
+        print_proof(proof, Console(), brief="BRIEF" in os.environ)
     if "PROOF_COUNTS" in os.environ:  # scripts/lab.sh counts what was checked
         with Path(os.environ["PROOF_COUNTS"]).open("a", encoding="utf-8") as file:
             file.write(f"{proof.tried} probe\n")

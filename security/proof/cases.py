@@ -47,7 +47,7 @@ class Cases:
         self.names = [*self.node_names, HOST, WORLD]
 
     def probes(self) -> list[Probe]:
-        """Return the whole matrix, and the ports that the host publishes."""
+        """Return the flows between all places, and the ports that the host publishes."""
         return [*self._matrix(), *self._published_ports()]
 
     # --- places ---
