@@ -6,8 +6,9 @@ Rules are deleted, weakened (one match fewer) and moved (before the previous rul
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from lab.network.facts import PORT_SYSCTLS, mac_of
@@ -38,24 +39,16 @@ _PROTOCOL_MODULES = ("tcp", "udp", "icmp", "multiport")
 
 
 @dataclass(frozen=True)
-class Command:
-    """A command line, and its standard input."""
-
-    words: tuple[str, ...]
-    text: str = ""
-
-    def run(self) -> None:
-        """Run it. Raise CalledProcessError if it fails."""
-        subprocess.run(self.words, input=self.text, text=True, check=True, capture_output=True)
-
-
-@dataclass(frozen=True)
 class Mutant:
-    """One change, and how to undo it."""
+    """One change, and how to undo it; both raise CalledProcessError if they fail."""
 
     what: str
-    change: Command
-    undo: Command
+    change: Callable[[], None]
+    undo: Callable[[], None]
+
+
+def _run(*words: str, text: str = "") -> None:
+    subprocess.run(words, input=text, text=True, check=True, capture_output=True)
 
 
 # --- bridges ---
@@ -84,7 +77,7 @@ def bridge_mutants(topology: Topology) -> Iterator[Mutant]:
 
 
 def _mutant(change: str, undo: str) -> Mutant:
-    return Mutant(change, Command(tuple(change.split())), Command(tuple(undo.split())))
+    return Mutant(change, partial(_run, *change.split()), partial(_run, *undo.split()))
 
 
 # --- rules ---
@@ -101,11 +94,11 @@ def rule_mutants(rules: Sequence[Rule], topology: Topology) -> Iterator[Mutant]:
                     yield Mutant(f"{what}: {table} {rule.text}", _load_chain(table, chain, texts), undo)
 
 
-def _load_chain(table: str, chain: str, rules: Sequence[str]) -> Command:
+def _load_chain(table: str, chain: str, rules: Sequence[str]) -> Callable[[], None]:
     """Return the command that replaces all rules of a chain in one transaction."""
     family, _, name = table.rpartition(" ")
     text = "\n".join((f"*{name}", f"-F {chain}", *rules, "COMMIT")) + "\n"
-    return Command((f"{family or 'iptables'}-restore", "--noflush"), text)
+    return partial(_run, f"{family or 'iptables'}-restore", "--noflush", text=text)
 
 
 def _is_reachable(rules: Sequence[Rule], at: int) -> bool:

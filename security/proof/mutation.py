@@ -101,10 +101,10 @@ def run_mutants(progress: Progress) -> tuple[int, list[Mutant]]:
                 f"{difference.flow}: {difference.why}; fix this first: the proof must pass without a mutant"
             )
         for mutant in mutants:
-            mutant.change.run()
+            mutant.change()
             if not first_difference():
                 survivors.append(mutant)
-            mutant.undo.run()
+            mutant.undo()
             progress.advance(task)
     return len(mutants), survivors
 
