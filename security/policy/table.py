@@ -224,13 +224,9 @@ class _Reader(TableReader):
 
 def _members(topology: Topology) -> dict[str, frozenset[str]]:
     """Return what each name in a policy stands for: nodes, host and world."""
-    members: defaultdict[str, set[str]] = defaultdict(set)
+    members: defaultdict[str, set[str]] = defaultdict(set, {ANY: {HOST, WORLD}})
     for node in topology.nodes:
-        members[node.bridge].add(node.name)
-        if node.runs:
-            members[node.runs].add(node.name)
-    for node in topology.nodes:
-        members[node.name].add(node.name)
-    members[HOST], members[WORLD] = {HOST}, {WORLD}
-    members[ANY] = {HOST, WORLD, *(node.name for node in topology.nodes)}
+        for name in (node.name, node.runs or node.name, node.bridge, ANY):
+            members[name].add(node.name)
+    members |= {HOST: {HOST}, WORLD: {WORLD}}
     return {name: frozenset(found) for name, found in members.items()}

@@ -50,7 +50,10 @@ def attack_probes(cases: Cases) -> list[Probe]:
     for node in cases.nodes:
         found += [*_other_addresses(cases, node), *_frames(cases, node), *_broadcast(cases, node)]
         found += [*_to_unused_addresses(cases, node), _link_local(cases, node)]
-    return found + [_host_to_itself(bridge) for bridge in cases.topology.bridges]
+    for own in (str(bridge.address.ip) for bridge in cases.topology.bridges):  # allowed: the host to itself
+        flow, ping = Flow(HOST, HOST, "icmp"), partial(echo, own, own)
+        found.append(Probe(flow, ACCEPT, "spoofed-address", ping, own, "host to itself"))
+    return found
 
 
 # --- ping sizes, and replies without a request ---
@@ -234,13 +237,6 @@ def _link_local(cases: Cases, node: Node) -> Probe:
     build = partial(framed, cases.mac(node), packets.LINK_LOCAL[-1], packets.IPV4, datagram)
     flow = Flow(node.name, HOST, "udp", _DNS)
     return Probe(flow, DROP, LINK_LOCAL, build, attack="in a link-local frame", unlogged=True)
-
-
-def _host_to_itself(bridge: Bridge) -> Probe:
-    """Send from the host to its own address on a bridge, which is allowed."""
-    address = str(bridge.address.ip)
-    build = partial(echo, address, address)
-    return Probe(Flow(HOST, HOST, "icmp"), ACCEPT, "spoofed-address", build, address, "host to itself")
 
 
 # --- claims: link-local frames that could make the bridge learn a wrong port ---
