@@ -7,6 +7,7 @@ tcp 6 431999 ESTABLISHED src=A dst=B sport=1 dport=2 src=B dst=C sport=2 dport=3
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -56,6 +57,11 @@ def connections(lines: Iterable[str], unread: Unread | None = None) -> Iterator[
         except _LineError as error:
             if unread is not None:
                 unread.note(str(error), f"line {number}")
+
+
+def count_open_by_source(tracked: Iterable[Connection]) -> Counter[str]:
+    """Count connections as connlimit does (nf_conncount.c, already_closed), by the address that opened them."""
+    return Counter(each.original.source for each in tracked if each.state not in ("TIME_WAIT", "CLOSE"))
 
 
 class _LineError(ValueError):

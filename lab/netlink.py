@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 _NEW_NET, _REQUEST_DUMP = 0x40000000, 0x301  # CLONE_NEWNET; NLM_F_REQUEST | NLM_F_DUMP
 _NETFILTER, _NFT = 12, 10 << 8  # NETLINK_NETFILTER; NFNL_SUBSYS_NFTABLES
@@ -33,13 +34,18 @@ def dump(protocol: int, message: int, header: bytes) -> Iterator[tuple[bytes, At
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as connection:
         connection.send(struct.pack("=IHHII", 16 + len(header), message, _REQUEST_DUMP, 1, 0) + header)
         while True:
-            data = connection.recv(1 << 17)
-            while data:
-                length, kind = struct.unpack_from("=IH", data)
+            for kind, body in messages(connection.recv(1 << 17)):
                 if kind in (_DONE, _ERROR):
                     return
-                yield data[16 : 16 + len(header)], attributes(data[16 + len(header) : length])
-                data = data[(length + 3) & ~3 :]
+                yield body[: len(header)], attributes(body[len(header) :])
+
+
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the type and the body of each message."""
+    while len(data) >= 16:  # noqa: PLR2004 - the header of a message
+        length, kind = struct.unpack_from("=IH", data)
+        yield kind, data[16:length]
+        data = data[(length + 3) & ~3 :]
 
 
 def attributes(data: bytes) -> Attributes:
@@ -72,7 +78,8 @@ def addresses() -> list[tuple[str, int, str]]:
     found = []
     for header, about in dump(socket.NETLINK_ROUTE, _GET_ADDRESS, struct.pack("=B7x", socket.AF_INET)):
         _, length, index = struct.unpack("=BB2xI", header)
-        found.append((socket.inet_ntoa(about[2]), length, socket.if_indextoname(index)))
+        with suppress(OSError):  # the interface was removed meanwhile
+            found.append((socket.inet_ntoa(about[2]), length, socket.if_indextoname(index)))
     return found
 
 

@@ -55,7 +55,7 @@ health() { page monitoring.health ${ONCE:+--once} "$@"; }
 
 connections() { page monitoring.connections --reports "$REPORTS" "$@"; }
 
-documents() { "$ROOT/security/prove.sh" documents "$REPORTS"; }
+documents() { "$ROOT/security/prove.sh" --documents "$REPORTS"; }
 
 case ${1:-help} in
   rules | topology | distribution | proof | documents | health | connections) "$@" ;;

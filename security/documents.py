@@ -1,9 +1,6 @@
 """Documents of the security policy, isolation and routing: from the tables, the live system and a proof.
 
-python -m security.documents DIRECTORY    called by security/prove.sh documents, which creates the outside
-
-Writes security_policy.md and .pdf, isolation.md and .pdf, and the proof's heat map. Exit status 1 if the
-proof fails; the documents then contain the differences.
+If the proof failed, the documents contain the differences.
 """
 
 from __future__ import annotations
@@ -17,17 +14,12 @@ from pathlib import Path
 from lab.document import Document, Picture, Rows, Section
 from lab.document_files import write
 from lab.ruleset.iptables import Rule, live_rules
-from lab.table import TableError
-from lab.topology import Topology
 from security.explain.live_state import take_snapshot
 from security.explain.snapshot import Place
 from security.policy.compiler import drop_chain
 from security.policy.model import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
-from security.policy.table import load
 from security.proof.heatmap import write_png
-from security.proof.nflog import GroupTakenError
-from security.proof.probe import outside_from_environment
-from security.proof.proof import Proof, prove
+from security.proof.proof import Proof
 from security.proof.report import format_cell, open_flows, places_of
 
 _CHAIN_KINDS = ("CNET-WIRE-", "CNET-TO-", drop_chain(""))
@@ -36,20 +28,30 @@ _CHAIN_KINDS = ("CNET-WIRE-", "CNET-TO-", drop_chain(""))
 def security_policy(proof: Proof, heat_map: Path) -> Document:
     """Return the document of the policy: allowed connections, their enforcement, and the proof."""
     policy, rules = proof.policy, live_rules()
+    short = (
+        f"{len(policy.lines)} lines decide. A packet that none of them allows is dropped, logged as DROPPED: with the "
+        "id of the line, and counted. Replies of allowed connections pass. IPv6 and all other protocols are dropped "
+        "at the bridge's port."
+    )
+    proven = f"The policy {'is NOT' if proof.differences else 'is'} proven: {proof.summary}."
     order = (
         "The first line that matches a packet decides. From the world, a node is reachable only through a "
         "published port."
     )
+    differences = [(difference.flow, difference.why) for difference in proof.differences]
     return Document(
         f"Security policy: {policy.path.stem}",
         _made(policy),
         [
-            Section("In short", list(_in_short(proof))),
+            Section("In short", [short, proven]),
             Section("Allowed and denied connections", [order, _lines(policy)]),
             Section("Built-in rules that drop packets", [_built_in(rules)]),
             Section("How it is enforced", [_ENFORCEMENT, _chains(rules)]),
             Section("Proof", [*_proof(proof), Picture(heat_map, "the proof as a heat map")]),
-            Section("Differences", _differences(proof)),
+            Section(
+                "Differences",
+                [Rows(("flow", "what differs"), differences, (1, 2)) if differences else "None."],
+            ),
         ],
     )
 
@@ -57,25 +59,27 @@ def security_policy(proof: Proof, heat_map: Path) -> Document:
 def isolation(proof: Proof) -> Document:
     """Return the document of the networks, their routes, and the traffic between them."""
     topology = proof.policy.topology
+    networks = [(bridge.name, bridge.address.network, bridge.address.ip) for bridge in topology.bridges]
+    nodes = [
+        (node.name, node.namespace, node.address, f"{node.interface} = {node.bridge_interface}", node.bridge)
+        for node in topology.nodes
+    ]
     namespaces = list(dict.fromkeys(node.namespace for node in topology.nodes))
     snapshot = take_snapshot(namespaces)
     routes = [row for name in namespaces for row in _routes(f"namespace {name}", snapshot.namespaces[name])]
     ours = {bridge.name for bridge in topology.bridges}
     routes += [row for row in _routes("host", snapshot.host) if row[2] in ours or row[1] == "0.0.0.0/0"]
-    blocked = sorted(ours.difference(snapshot.host.forwards))
-    forwarding = (
-        f" The host does not forward from {', '.join(blocked)}: forwarding is 0 there." if blocked else ""
-    )
-    text = (
-        "A node has a route to its own network; everything else goes to the host, which forwards it."
-        + forwarding
-    )
+    text = "A node has a route to its own network; everything else goes to the host, which forwards it."
+    if blocked := ", ".join(sorted(ours.difference(snapshot.host.forwards))):
+        text += f" The host does not forward from {blocked}: forwarding is 0 there."
+    network_headings = ("bridge", "network", "the host's address, gateway of its nodes")
+    node_headings = ("node", "namespace", "address", "veth pair", "bridge")
     return Document(
         f"Network isolation and routing: {topology.path.stem}",
         _made(proof.policy),
         [
-            Section("Networks", [_networks(topology)]),
-            Section("Nodes", [_nodes(topology)]),
+            Section("Networks", [Rows(network_headings, networks, (1, 1, 2))]),
+            Section("Nodes", [Rows(node_headings, nodes, (2, 2, 2, 3, 2))]),
             Section("Live routes", [text, Rows(("where", "to", "device", "gateway"), routes, (3, 3, 3, 3))]),
             Section("What passes between the networks", _between_networks(proof)),
             Section("Proof", _proof(proof)),
@@ -89,26 +93,15 @@ def _made(policy: Policy) -> str:
     return f"Generated on {now} by make documents, from {tables} and a proof on the running lab."
 
 
-def _in_short(proof: Proof) -> Iterator[str]:
-    yield (
-        f"{len(proof.policy.lines)} lines decide. A packet that none of them allows is dropped, logged as DROPPED: "
-        "with the id of the line, and counted. Replies of allowed connections pass. IPv6 and all other protocols "
-        "are dropped at the bridge's port."
-    )
-    yield f"The policy {'is NOT' if proof.differences else 'is'} proven: {proof.summary}."
-
-
 def _lines(policy: Policy) -> Rows:
     headings = ("id", "from", "to", "protocol", "port", "rate", "verdict", "reason")
     cells: list[tuple[object, ...]] = []
-    for line in policy.lines:
+    for line in policy.lines + policy.limits:
         names = [written.replace(",", ", ") for written in line.as_written]
         ports = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in line.ports) or ANY
         protocols = ", ".join(line.protocols)
-        cells.append((line.id, *names, protocols, ports, line.rate or "", line.verdict, line.reason))
-    for limit in policy.limits:
-        names = [limit.as_written.replace(",", ", "), ANY]
-        cells.append((limit.id, *names, ANY, ANY, f"{limit.most} at once", LIMIT, limit.reason))
+        rate = f"{line.most} at once" if line.verdict == LIMIT else line.rate or ""
+        cells.append((line.id, *names, protocols, ports, rate, line.verdict, line.reason))
     return Rows(headings, cells, (3, 5, 4, 2, 2, 3, 2, 8))
 
 
@@ -145,34 +138,9 @@ def _proof(proof: Proof) -> list[str | Rows | Picture]:
 
 def _matrix(places: list[str], flows: dict[tuple[str, str], list[str]], first_width: float = 1) -> Rows:
     cells = [
-        (source, *(format_cell(flows.get((source, to), []), ", ", "-") for to in places)) for source in places
+        (source, *(format_cell(flows.get((source, to), []), ", ") for to in places)) for source in places
     ]
     return Rows(("from / to", *places), cells, (first_width, *([1] * len(places))))
-
-
-def _differences(proof: Proof) -> list[str | Rows | Picture]:
-    if not proof.differences:
-        return ["None."]
-    return [
-        Rows(
-            ("flow", "what differs"),
-            [(difference.flow, difference.why) for difference in proof.differences],
-            (1, 2),
-        )
-    ]
-
-
-def _networks(topology: Topology) -> Rows:
-    cells = [(bridge.name, bridge.address.network, bridge.address.ip) for bridge in topology.bridges]
-    return Rows(("bridge", "network", "the host's address, gateway of its nodes"), cells, (1, 1, 2))
-
-
-def _nodes(topology: Topology) -> Rows:
-    cells = [
-        (node.name, node.namespace, node.address, f"{node.interface} = {node.bridge_interface}", node.bridge)
-        for node in topology.nodes
-    ]
-    return Rows(("node", "namespace", "address", "veth pair", "bridge"), cells, (2, 2, 2, 3, 2))
 
 
 def _routes(where: str, place: Place) -> Iterator[tuple[str, str, str, str]]:
@@ -201,21 +169,11 @@ def _between_networks(proof: Proof) -> list[str | Rows | Picture]:
     return [_matrix(places, {pair: sorted(flows) for pair, flows in reached.items()}), *nothing]
 
 
-def main(directory: Path) -> int:
-    """Prove the policy, and write the documents."""
-    try:
-        proof = prove(load(), outside_from_environment())
-    except (TableError, OSError, GroupTakenError) as error:
-        print(f"documents: {error}", file=sys.stderr)
-        return 1
+def write_documents(proof: Proof, directory: Path) -> None:
+    """Write all documents as Markdown and PDF, and the proof's heat map."""
     heat_map = directory / "proof.png"
     write_png(proof, heat_map)
     documents = {"security_policy": security_policy(proof, heat_map), "isolation": isolation(proof)}
     for name, document in documents.items():
         write(document, directory / f"{name}.md", directory / f"{name}.pdf")
         print(f"{directory / name}.md and .pdf", file=sys.stderr)
-    return 1 if proof.differences else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

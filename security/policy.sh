@@ -91,13 +91,9 @@ up() {
   compare
   ((LIVE_RULES > 0)) || defer remove_policy
   write_state policy "$(state_before_up policy "${TABLES[@]}")"
-  if [[ -n ${CHANGE[iptables]}${CHANGE[ebtables]} ]]; then
-    load_rules
-    filter_bridges 1
-    forget_denied
-  else
-    filter_bridges 1
-  fi
+  [[ -z ${CHANGE[iptables]}${CHANGE[ebtables]} ]] || load_rules
+  filter_bridges 1
+  [[ -z ${CHANGE[iptables]}${CHANGE[ebtables]} ]] || forget_denied
   forget_undo
 }
 

@@ -6,7 +6,7 @@
 #   security/prove.sh [OPTION...]   try everything; exit 1 if anything differs
 #       --json                      all probes as JSON
 #       --csv FILE, --png FILE      also as files (make prove writes them to reports/)
-#   security/prove.sh documents DIRECTORY   write documents of the policy, isolation and routing, with the proof
+#       --documents DIRECTORY       documents of the policy, isolation and routing, instead of text
 #   security/prove.sh help
 #
 # It sends a few thousand packets of its own and no requests to the services. The world is a namespace cnet-outside,
@@ -32,11 +32,7 @@ prove() {
   add_route_to_lab
   cd "$ROOT"
   defer remove_proof_traces
-  if [[ ${1:-} == documents ]]; then
-    "$VENV/bin/python" -m lab.as_command security.documents "${2:?documents needs a directory}"
-  else
-    "$VENV/bin/python" -m lab.as_command security.proof "$@"
-  fi
+  "$VENV/bin/python" -m lab.as_command security.proof "$@"
 }
 
 # Remove what would look like the lab's own traffic: counters of drops, and connections that are closed or unreplied.

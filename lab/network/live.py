@@ -32,6 +32,11 @@ def read_live(topology: Topology | None) -> Live:
         return _read_once(topology)  # a proof that ended meanwhile has deleted its namespace
 
 
+def read_host_facts(topology: Topology) -> list[Fact]:
+    """Return the facts that the host alone shows; the namespaces' ends of veth pairs are unknown. Raises ReadError."""
+    return _Reader(read_host(), []).read(topology, _Names()).facts
+
+
 def _read_once(topology: Topology | None) -> Live:
     host = read_host()
     names = _sort_names(host, topology)

@@ -6,7 +6,7 @@ from lab.ruleset.iptables import Rule
 from security.explain.lab_state import Lab
 from security.explain.result import Kind, Outcome
 from security.policy.compiler import drop_chain
-from security.policy.model import ACCEPT, DEFAULT, DIRECT, Decision, Flow, Limit, Line
+from security.policy.model import ACCEPT, DEFAULT, DIRECT, Decision, Flow, Line
 
 REPAIR = "repair with `sudo make up`"
 LOAD_POLICY = "load the policy's rules again with `sudo make policies`"
@@ -18,8 +18,8 @@ _DROP = drop_chain("")
 # --- the policy -----------------------------------------------------------------------------------
 
 
-def _find_line(lab: Lab, policy_id: str) -> Line | Limit | None:
-    lines: list[Line | Limit] = [*lab.policy.lines, *lab.policy.limits] if lab.policy else []
+def _find_line(lab: Lab, policy_id: str) -> Line | None:
+    lines = [*lab.policy.lines, *lab.policy.limits] if lab.policy else []
     return next((line for line in lines if line.id == policy_id), None)
 
 
@@ -66,7 +66,7 @@ def outcome_without_listener(lab: Lab, flow: Flow, after_nat: Flow, why: str) ->
 def outcome_of_drop(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str) -> Outcome:
     """Return the outcome of a packet that a rule of a policy id dropped."""
     line, where = _find_line(lab, policy_id), _place_of(lab, policy_id)
-    if isinstance(line, Limit):
+    if line and line.most:
         why = f"line {policy_id} ({where}) allows {flow.source} at most {line.most} connections at once"
         fix = f"conntrack -L lists them; wait until some end, or raise {line.most} in {where}, then sudo make policies"
         return Outcome(Kind.RATE, why, fix, policy_id)

@@ -15,7 +15,7 @@ from security.explain.kernel_trace import TracedRule, kernel_trace
 from security.explain.lab_state import Lab
 from security.policy.compiler import LOG_PREFIX, PROOF_GROUP
 from security.policy.model import HOST, WORLD, Flow
-from security.proof import builders, packets
+from security.proof import packets
 from security.proof.namespace import inside
 from security.proof.nflog import DropLog, GroupTakenError
 
@@ -102,7 +102,7 @@ class _Watch:
 
     def send(self) -> None:
         """Send the probe from the source's namespace."""
-        packet = builders.packet(self._flow.protocol, self._own, self._to, self._flow.port)(self._number)[0]
+        packet = packets.packet(self._flow.protocol, self._own, self._to, self._flow.port)(self._number)
         with inside(self.source_namespace):
             sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         with sender:

@@ -12,34 +12,51 @@ python -m security.policy help
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
+from lab import netlink
 from lab.conntrack import connections
 from lab.table import TableError
 from lab.topology import load as load_topology
 from lab.unread import Unread
 from security.policy.compiler import compile_rules
-from security.policy.stale import addresses_of_host, as_arguments, stale_connections
+from security.policy.model import Policy
+from security.policy.stale import as_arguments, stale_connections
 from security.policy.table import load, policy_path
 
 
-def _check() -> Iterable[str]:
-    load()
-    return ()
+def main(words: Sequence[str]) -> int:
+    """Run a command; return 0 done, 1 refused, 2 bad usage."""
+    lines: Iterable[str] = ()
+    try:
+        match words:
+            case ["check"]:
+                load()
+            case ["path"]:
+                path = policy_path(load_topology())
+                lines = [str(path)] if path else []
+            case ["compile"] | ["compile", _]:
+                lines = compile_rules(load(), *words[1:])
+            case ["allowed", *flows]:
+                lines = allowed(load(), flows)
+            case ["stale"]:
+                lines = stale(load())
+            case [] | ["help"]:
+                print(__doc__)
+            case _:
+                print(__doc__, file=sys.stderr)
+                return 2
+        for line in lines:
+            print(line)
+    except (TableError, OSError) as error:
+        print(f"policy: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
-def _path() -> Iterable[str]:
-    path = policy_path(load_topology())
-    return [str(path)] if path else ()
-
-
-def _compile(state: str = "") -> Iterable[str]:
-    return compile_rules(load(), state)
-
-
-def _allowed(*flows: str) -> Iterator[str]:
-    policy = load()
+def allowed(policy: Policy, flows: Iterable[str]) -> Iterator[str]:
+    """Return what nodes may send: all within a namespace, and what the policy accepts."""
     nodes = {node.name: node for node in policy.topology.nodes}
     for item in flows:
         to, _, what = item.rpartition(":")
@@ -50,38 +67,13 @@ def _allowed(*flows: str) -> Iterator[str]:
                 yield f"{source} {destination} {what}"
 
 
-def _stale() -> Iterator[str]:
-    unread = Unread()
-    for connection in stale_connections(load(), connections(sys.stdin, unread), addresses_of_host()):
+def stale(policy: Policy) -> Iterator[str]:
+    """Return the arguments of `conntrack -D` for each connection on standard input that the policy denies."""
+    unread, own = Unread(), {address for address, _, _ in netlink.addresses()}
+    for connection in stale_connections(policy, connections(sys.stdin, unread), own):
         yield as_arguments(connection)
     for sentence in unread.sentences():
         print(f"policy: conntrack -L: {sentence}; such connections are left as they are", file=sys.stderr)
-
-
-_COMMANDS: dict[str, Callable[..., Iterable[str]]] = {
-    "check": _check,
-    "path": _path,
-    "compile": _compile,
-    "allowed": _allowed,
-    "stale": _stale,
-}
-
-
-def main(words: Sequence[str]) -> int:
-    """Run a command; return 0 done, 1 refused, 2 bad usage."""
-    command, *arguments = words or ("help",)
-    try:
-        if command not in _COMMANDS:
-            raise TypeError(command)
-        for line in _COMMANDS[command](*arguments):
-            print(line)
-    except (TableError, OSError) as error:
-        print(f"policy: {error}", file=sys.stderr)
-        return 1
-    except TypeError:  # an unknown command, or a wrong number of arguments
-        print(__doc__, file=sys.stdout if command == "help" else sys.stderr)
-        return 0 if command == "help" else 2
-    return 0
 
 
 if __name__ == "__main__":

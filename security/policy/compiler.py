@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
 
+from lab.network.facts import mac_of
 from lab.topology import Bridge, Node, Topology, base_table
 from security.policy import model
 from security.policy.matches import flow_matches, place_matches, rate_match
@@ -40,7 +41,7 @@ _TO_NODES = "-m addrtype ! --dst-type LOCAL"
 _RETURN, _ALLOWED = "-j RETURN", "-g CNET-ALLOWED"
 
 
-def compile_rules(policy: Policy, state: str) -> list[str]:
+def compile_rules(policy: Policy, state: str = "") -> list[str]:
     """Return all rules in their order within the chains; `state` (what `down` restores) becomes a comment."""
     rules = _Compiler(policy)
     rules.add_frames()
@@ -54,11 +55,6 @@ def compile_rules(policy: Policy, state: str) -> list[str]:
     rules.add_hooks()
     rules.add_drops()
     return rules.rules
-
-
-def mac_of(node: Node) -> str:
-    """Return the MAC of a wire, as network.sh sets it: 02:42 and the address of the first node on it."""
-    return "02:42:" + ":".join(f"{byte:02x}" for byte in node.address.ip.packed)
 
 
 def wires(topology: Topology) -> dict[str, list[Node]]:
@@ -104,7 +100,7 @@ class _Compiler:
             self.rules += [f"ebtables nat -A CNET-WIRE-{port} {rule}" for rule in self.frame_rules(nodes)]
 
     def frame_rules(self, nodes: Sequence[Node]) -> Iterator[str]:
-        mac = mac_of(nodes[0])
+        mac = mac_of(nodes[0].address.ip)
         yield f"-s ! {mac} {self.drop('spoofed-mac', 'ebtables nat')}"
         for node in nodes:
             yield f"-p IPv4 --ip-src {node.address.ip} -j RETURN"

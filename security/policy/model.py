@@ -57,7 +57,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table. `ports` are ranges, both ends included; none means any."""
+    """One line of the table. `ports` are ranges, both ends included; none means any.
+
+    With verdict limit, each of its sources has at most `most` connections at once.
+    """
 
     id: str
     sources: frozenset[str]
@@ -69,6 +72,7 @@ class Line:
     reason: str
     number: int
     as_written: tuple[str, str]
+    most: int = 0
 
     @property
     def any_protocol(self) -> bool:
@@ -79,6 +83,12 @@ class Line:
     def port_ranges(self) -> tuple[tuple[int, int], ...]:
         """Return the ports as ranges; one range of all ports for any."""
         return self.ports or ((0, LAST_PORT),)
+
+    @property
+    def only_port(self) -> int:
+        """Return the port if the line has exactly one, else 0."""
+        first, last = self.port_ranges[0]
+        return first if len(self.port_ranges) == 1 and first == last else 0
 
     def matches(self, source: str, destination: str, protocol: str, port: int) -> bool:
         """Decide whether a first packet matches this line."""
@@ -113,18 +123,6 @@ class Line:
         )
 
 
-@dataclass(frozen=True)
-class Limit:
-    """A line with verdict limit: each of its sources has at most `most` connections at once."""
-
-    id: str
-    sources: frozenset[str]
-    most: int
-    reason: str
-    number: int
-    as_written: str
-
-
 @dataclass(frozen=True, order=True)
 class Flow:
     """What `source` may send to `destination`, or not; the port is 0 for a protocol without ports."""
@@ -147,28 +145,28 @@ class Flow:
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict on a first packet, and the line that gave it; `line` is None for built-in verdicts."""
+    """The verdict on a first packet, and the id and rate of the line that gave it, or the built-in id."""
 
     verdict: str
     id: str
     reason: str
-    line: Line | None = None
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A table that passed every check, for one topology."""
+    """A table that passed every check, for one topology; the lines that limit are apart."""
 
     path: Path
     topology: Topology
     lines: tuple[Line, ...]
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[Line, ...] = ()
 
     def decide(self, source: str, destination: str, protocol: str, port: int = 0) -> Decision:
         """Decide on a first packet, rates aside. The source world means a connection through a published port."""
         for line in self._by_destination[destination]:
             if line.matches(source, destination, protocol, port):
-                return Decision(line.verdict, line.id, line.reason, line)
+                return Decision(line.verdict, line.id, line.reason, line.rate)
         return Decision(DROP, DEFAULT, BUILT_IN[DEFAULT])
 
     def allows(self, source: str, destination: str, protocol: str, port: int = 0) -> bool:
@@ -185,8 +183,7 @@ class Policy:
 
     @cached_property
     def _reasons(self) -> dict[str, str]:
-        lines = {line.id: line.reason for line in self.lines}
-        return BUILT_IN | lines | {limit.id: limit.reason for limit in self.limits}
+        return BUILT_IN | {line.id: line.reason for line in self.lines + self.limits}
 
     @cached_property
     def _by_destination(self) -> dict[str, list[Line]]:

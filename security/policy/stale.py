@@ -6,8 +6,6 @@ that it denies are deleted, and their next packet is checked as a new one.
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterable, Iterator
 
 from lab.conntrack import Connection
@@ -39,9 +37,3 @@ def as_arguments(connection: Connection) -> str:
     sent = connection.original
     ports = f" --sport {sent.source_port} --dport {sent.destination_port}" if sent.source_port else ""
     return f"-p {connection.protocol} -s {sent.source} -d {sent.destination}{ports}"
-
-
-def addresses_of_host() -> set[str]:
-    """Return every IPv4 address of this network namespace."""
-    shown = subprocess.run(["ip", "-j", "-4", "addr"], capture_output=True, check=True).stdout
-    return {address["local"] for link in json.loads(shown) for address in link["addr_info"]}

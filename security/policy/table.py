@@ -15,15 +15,17 @@ from pathlib import Path
 from lab.table import TableError, TableReader
 from lab.topology import ROOT, Topology, base_table
 from lab.topology import load as load_topology
-from security.policy import model
 from security.policy.model import (
+    ACCEPT,
     ANY,
+    BUILT_IN,
+    DROP,
     HOST,
     LAST_PORT,
+    LIMIT,
     PROTOCOLS,
     WITH_PORTS,
     WORLD,
-    Limit,
     Line,
     Policy,
     Rate,
@@ -87,7 +89,7 @@ class _Reader(TableReader):
         super().__init__(path)
         self.topology = topology
         self.lines: list[Line] = []
-        self.limits: list[Limit] = []
+        self.limits: list[Line] = []
         self.names = _members(topology)
 
     def read(self) -> Policy:
@@ -103,12 +105,9 @@ class _Reader(TableReader):
         for column in COLUMNS[:-1]:
             value = self.row[column]
             self.require(" " not in value, column, f'"{value}" has a space; only tabs separate columns')
-        if self.row["verdict"] == model.LIMIT:
-            self.add_limit()
-        else:
-            self.add_line()
-
-    def add_line(self) -> None:
+        is_limit = self.row["verdict"] == LIMIT
+        if is_limit:
+            self.check_limit()
         protocols = self.read_protocols()
         line = Line(
             id=self.read_id(),
@@ -116,44 +115,35 @@ class _Reader(TableReader):
             destinations=self.read_names("to"),
             protocols=protocols,
             ports=self.read_ports(protocols),
-            rate=self.read_rate(),
+            rate=None if is_limit else self.read_rate(),
+            most=int(self.row["rate"]) if is_limit else 0,
             verdict=self.read_verdict(),
             reason=self.read_reason(),
             number=self.line_number,
             as_written=(self.row["from"], self.row["to"]),
         )
-        outside = {HOST, WORLD}
-        has_node = not (line.sources <= outside and line.destinations <= outside)
+        has_node = not line.sources | line.destinations <= {HOST, WORLD}
         unseen = f"packets from {self.row['from']} to {self.row['to']} do not pass through the lab"
         self.require(has_node, "to", unseen)
-        self.lines.append(line)
+        (self.limits if is_limit else self.lines).append(line)
 
-    def add_limit(self) -> None:
-        """Add a line that limits how many connections a node has at once, to any destination."""
+    def check_limit(self) -> None:
+        """Check a line that limits how many connections a node has at once, to any destination."""
         for column, wanted in (("to", ANY), ("protocol", ANY), ("port", _NONE)):
             reason = f"a limit counts all connections of a node, write {wanted}"
             self.require(self.row[column] == wanted, column, reason)
         most = self.row["rate"]
         reason = f'"{most}" is not a number of connections from 1 to 999999'
         self.require(_CONNECTIONS.fullmatch(most), "rate", reason)
-        sources = self.read_names("from")
-        self.require(not sources & {HOST, WORLD}, "from", "a limit is for nodes, not for host, world or any")
-        limit = Limit(
-            id=self.read_id(),
-            sources=sources,
-            most=int(most),
-            reason=self.read_reason(),
-            number=self.line_number,
-            as_written=self.row["from"],
-        )
-        self.limits.append(limit)
+        has_nodes = not self.read_names("from") & {HOST, WORLD}
+        self.require(has_nodes, "from", "a limit is for nodes, not for host, world or any")
 
     def read_id(self) -> str:
         name = self.row["id"]
         self.require(
             _ID.fullmatch(name), "id", f'"{name}" is not an id: lower-case letters, digits and -, at most 18'
         )
-        self.require(name not in model.BUILT_IN, "id", f'"{name}" is a built-in id; choose another')
+        self.require(name not in BUILT_IN, "id", f'"{name}" is a built-in id; choose another')
         self.check_unique("id", name)
         return name
 
@@ -197,9 +187,9 @@ class _Reader(TableReader):
 
     def read_verdict(self) -> str:
         verdict = self.row["verdict"]
-        wrong = f'"{verdict}" is neither {model.ACCEPT} nor {model.DROP} nor {model.LIMIT}'
-        self.require(verdict in (model.ACCEPT, model.DROP), "verdict", wrong)
-        has_rate = verdict == model.DROP and self.row["rate"] != _NONE
+        wrong = f'"{verdict}" is neither {ACCEPT} nor {DROP} nor {LIMIT}'
+        self.require(verdict in (ACCEPT, DROP, LIMIT), "verdict", wrong)
+        has_rate = verdict == DROP and self.row["rate"] != _NONE
         self.require(not has_rate, "rate", "a line that drops has no rate, write -")
         return verdict
 
@@ -212,12 +202,14 @@ class _Reader(TableReader):
         return reason
 
     def check_against_each_other(self) -> None:
-        earlier_lines = _EarlierLines()
+        """Check each line against earlier ones; only lines that may have a port in common are compared."""
+        by_port: defaultdict[int, list[Line]] = defaultdict(list)  # 0: lines with any or several ports
         for line in self.lines:
-            self.line_number = line.number
-            for earlier in earlier_lines.overlapping(line):
+            self.line_number, port = line.number, line.only_port
+            of_ports = (by_port[port], by_port[0]) if port else by_port.values()
+            for earlier in (other for lines in of_ports for other in lines if other.overlaps(line)):
                 self.check_pair(earlier, line)
-            earlier_lines.add(line)
+            by_port[port].append(line)
 
     def check_pair(self, earlier: Line, line: Line) -> None:
         by = f'line {earlier.number} ("{earlier.id}")'
@@ -232,37 +224,9 @@ class _Reader(TableReader):
 
 def _members(topology: Topology) -> dict[str, frozenset[str]]:
     """Return what each name in a policy stands for: nodes, host and world."""
-    members: defaultdict[str, set[str]] = defaultdict(set)
+    members: defaultdict[str, set[str]] = defaultdict(set, {ANY: {HOST, WORLD}})
     for node in topology.nodes:
-        members[node.bridge].add(node.name)
-        if node.runs:
-            members[node.runs].add(node.name)
-    for node in topology.nodes:
-        members[node.name].add(node.name)
-    members[HOST], members[WORLD] = {HOST}, {WORLD}
-    members[ANY] = {HOST, WORLD, *(node.name for node in topology.nodes)}
+        for name in (node.name, node.runs or node.name, node.bridge, ANY):
+            members[name].add(node.name)
+    members |= {HOST: {HOST}, WORLD: {WORLD}}
     return {name: frozenset(found) for name, found in members.items()}
-
-
-class _EarlierLines:
-    """Finds earlier lines that overlap with a line; an index by port makes it fast."""
-
-    def __init__(self) -> None:
-        self._by_port: defaultdict[int, list[Line]] = defaultdict(list)
-        self._others: list[Line] = []
-
-    def overlapping(self, line: Line) -> list[Line]:
-        port = _only_port(line)
-        of_ports = [self._by_port[port]] if port else self._by_port.values()
-        candidates = (*(line for lines in of_ports for line in lines), *self._others)
-        return [candidate for candidate in candidates if candidate.overlaps(line)]
-
-    def add(self, line: Line) -> None:
-        port = _only_port(line)
-        (self._by_port[port] if port else self._others).append(line)
-
-
-def _only_port(line: Line) -> int:
-    """Return the port if the line has exactly one, else 0."""
-    first, last = line.port_ranges[0]
-    return first if len(line.port_ranges) == 1 and first == last else 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import astuple, replace
+from functools import partial
 
+from lab.network.facts import mac_of
 from lab.topology import Bridge, Node
-from security.policy.compiler import wires
 from security.policy.model import (
     ACCEPT,
+    BUILT_IN,
     DEFAULT,
     DROP,
     HOST,
@@ -17,11 +19,12 @@ from security.policy.model import (
     LAST_PORT,
     PING_BYTES,
     WORLD,
+    Decision,
     Flow,
 )
-from security.proof import builders, packets
-from security.proof.builders import Build
+from security.proof import packets
 from security.proof.cases import CLOSED_PORTS, Cases
+from security.proof.packets import Build, echo, framed, packet, udp
 from security.proof.probe import FORWARDING, LINK_LOCAL, Probe, Step
 
 _DNS, _HTTP = 53, 80
@@ -43,13 +46,14 @@ _PINGS = (
 
 def attack_probes(cases: Cases) -> list[Probe]:
     """Return all attacks except claim_probes()."""
-    found = [*_pings(cases), *_in_allowed_pings(cases), *_large_packets(cases), *_disguises(cases)]
+    found = [*_pings(cases), *_large_packets(cases), *_disguises(cases)]
     for node in cases.nodes:
-        found += [*_spoofed(cases, node), *_other_ethertypes(cases, node), *_broadcast(cases, node)]
-        found += [*_to_unused_addresses(cases, node), _spoofed_outside(cases, node), _link_local(cases, node)]
-    for nodes in wires(cases.policy.topology).values():
-        found += _from_unused_address(cases, nodes[0])
-    return found + [_host_to_itself(bridge) for bridge in cases.policy.topology.bridges]
+        found += [*_other_addresses(cases, node), *_frames(cases, node), *_broadcast(cases, node)]
+        found += [*_to_unused_addresses(cases, node), _link_local(cases, node)]
+    for own in (str(bridge.address.ip) for bridge in cases.topology.bridges):  # allowed: the host to itself
+        flow, ping = Flow(HOST, HOST, "icmp"), partial(echo, own, own)
+        found.append(Probe(flow, ACCEPT, "spoofed-address", ping, own, "host to itself"))
+    return found
 
 
 # --- ping sizes, and replies without a request ---
@@ -57,48 +61,44 @@ def attack_probes(cases: Cases) -> list[Probe]:
 
 def _pings(cases: Cases) -> Iterator[Probe]:
     world_is_pinged = cases.policy.some_node_may(WORLD, "icmp")
-    for source, destination in (*_pairs(cases), *((WORLD, name) for name in cases.places.node_names)):
-        own, to = cases.places.addresses(source, destination)
+    for source, destination in (*_pairs(cases), *((WORLD, name) for name in cases.node_names)):
+        own, to = cases.addresses(source, destination)
         flow = Flow(source, destination, "icmp")
         for attack, kind, size, decider in _PINGS:
             if source == WORLD and size > _MAX_PING and not world_is_pinged:
                 continue  # then no rule checks the size of the world's pings: all are dropped
-            verdict, policy_id = DROP, decider
-            if decider in ("icmp", "other"):
+            if decider in BUILT_IN:
+                decision = Decision(DROP, decider, BUILT_IN[decider])
+            else:
                 decision = cases.decide(source, destination, decider)
-                verdict, policy_id = decision.verdict, decision.id
-            yield Probe(flow, verdict, policy_id, builders.echo(own, to, kind, size), to, attack)
+            build = partial(echo, own, to, kind=kind, size=size)
+            yield Probe(flow, decision.verdict, decision.id, build, to, attack)
         if source != HOST:  # conntrack does not check the checksums of packets that the host sends
-            yield Probe(flow, DROP, INVALID, builders.echo(own, to, damaged=True), to, "damaged ping")
+            yield Probe(flow, DROP, INVALID, partial(packets.damaged_echo, own, to), to, "damaged ping")
+        if source != WORLD and cases.policy.allows(source, destination, "icmp"):
+            yield from _after_allowed_ping(flow, own, to)
+
+
+def _after_allowed_ping(flow: Flow, own: str, to: str) -> Iterator[Probe]:
+    """Send a large request, and a large reply, after a ping that was allowed."""
+    ping = [Step(flow.source, to, partial(echo, own, to, tagged=False))]
+    request = partial(echo, own, to, size=_MAX_PING + 1)
+    reply = partial(echo, to, own, kind=packets.ECHO_REPLY, size=_MAX_PING + 1)
+    back = Flow(flow.destination, flow.source, "icmp")
+    yield Probe(flow, DROP, ICMP_SIZE, request, to, "large ping after a small one", first=ping)
+    yield Probe(back, DROP, ICMP_SIZE, reply, own, "large reply to a small ping", first=ping)
 
 
 def _pairs(cases: Cases) -> Iterator[tuple[str, str]]:
-    """Yield each node with another node and with the host, in both directions."""
+    """Yield each node with another node and with the host, in both directions; back from one that may ping it."""
     for node in cases.nodes:
-        other = cases.places.other_node(node)
-        if other:
+        if other := cases.other_node(node):
+            others = (name for name in cases.node_names if cases.passes_lab(name, node.name))
+            pinging = (name for name in others if cases.policy.allows(name, node.name, "icmp"))
             yield node.name, other.name
-            yield _node_that_may_ping(cases, node, other).name, node.name
+            yield next(pinging, other.name), node.name
         yield node.name, HOST
         yield HOST, node.name
-
-
-def _node_that_may_ping(cases: Cases, node: Node, otherwise: Node) -> Node:
-    others = (other for other in cases.nodes if other.namespace != node.namespace)
-    return next((other for other in others if cases.policy.allows(other.name, node.name, "icmp")), otherwise)
-
-
-def _in_allowed_pings(cases: Cases) -> Iterator[Probe]:
-    """Send a large request, and a large reply, after a ping that was allowed."""
-    for source, destination in _pairs(cases):
-        if cases.policy.allows(source, destination, "icmp"):
-            own, to = cases.places.addresses(source, destination)
-            ping = Step(source, to, builders.echo(own, to, tagged=False))
-            request = builders.echo(own, to, packets.ECHO_REQUEST, _MAX_PING + 1)
-            reply = builders.echo(to, own, packets.ECHO_REPLY, _MAX_PING + 1)
-            flow, back = Flow(source, destination, "icmp"), Flow(destination, source, "icmp")
-            yield Probe(flow, DROP, ICMP_SIZE, request, to, "large ping after a small one", first=ping)
-            yield Probe(back, DROP, ICMP_SIZE, reply, own, "large reply to a small ping", first=ping)
 
 
 # --- allowed counterparts: large packets that are not pings ---
@@ -106,11 +106,11 @@ def _in_allowed_pings(cases: Cases) -> Iterator[Probe]:
 
 def _large_packets(cases: Cases) -> Iterator[Probe]:
     """Send from each source to the first node, to the host and to the world that has a UDP port open to it."""
-    for source in (*cases.places.node_names, HOST):
-        for destinations in (cases.places.node_names, (HOST,), (WORLD,)):
+    for source in (*cases.node_names, HOST):
+        for destinations in (cases.node_names, (HOST,), (WORLD,)):
             for destination in destinations:
                 port = _open_udp_port(cases, source, destination)
-                if port and cases.places.passes_lab(source, destination):
+                if port and cases.passes_lab(source, destination):
                     yield from _large(cases, source, destination, port)
                     break
 
@@ -122,18 +122,18 @@ def _open_udp_port(cases: Cases, source: str, destination: str) -> int:
 
 def _large(cases: Cases, source: str, destination: str, port: int) -> Iterator[Probe]:
     """Send a large datagram, a large reply to it, and large ICMP errors about it."""
-    own, to = cases.places.addresses(source, destination)
-    seen = cases.places.outside.host_address if destination == WORLD else own  # masqueraded
-    first = Step(source, to, builders.packet("udp", own, to, port, tagged=False))
+    own, to = cases.addresses(source, destination)
+    seen = cases.outside.host_address if destination == WORLD else own  # masqueraded
+    first = [Step(source, to, partial(udp, own, to, port, tagged=False))]
     flow, back = Flow(source, destination, "udp", port), Flow(destination, source, "udp")
-    datagram = builders.packet("udp", own, to, port, size=_LARGE_BYTES)
-    reply = builders.packet("udp", to, seen, port, size=_LARGE_BYTES, reply=True)
+    datagram = partial(udp, own, to, port, size=_LARGE_BYTES)
+    reply = partial(udp, to, seen, port, size=_LARGE_BYTES, reply=True)
     yield Probe(flow, ACCEPT, cases.policy.decide(*astuple(flow)).id, datagram, to, "large datagram")
     yield Probe(back, *_ANSWERS, reply, seen, "large reply", first=first)
     for sender, receiver in ((destination, seen), (HOST, own))[: 2 if destination == WORLD else 1]:
-        opening = builders.packet("udp", receiver, to, port, tagged=False)
-        address = cases.places.address(sender, source)
-        error = builders.port_unreachable(opening, address, receiver, _MAX_PING + 1)
+        opening = partial(udp, receiver, to, port, tagged=False)
+        address = cases.address(sender, source)
+        error = partial(packets.port_unreachable, address, receiver, opening, _MAX_PING + 1)
         yield Probe(Flow(sender, source, "icmp"), *_ANSWERS, error, receiver, "large ICMP error", first=first)
 
 
@@ -147,85 +147,75 @@ def _disguises(cases: Cases) -> Iterator[Probe]:
             for listener in target.listens:
                 flow = Flow(node.name, target.name, listener.protocol, listener.port)
                 decision = cases.policy.decide(*astuple(flow))
-                if listener.protocol != "tcp" or (decision.line and decision.line.rate):
+                if listener.protocol != "tcp" or decision.rate:
                     continue
-                own, to = str(node.address.ip), str(target.address.ip)
-                for attack, build in (
-                    ("in fragments", builders.in_fragments(own, to, listener.port)),
-                    ("from port 53", builders.packet("tcp", own, to, listener.port, own_port=_DNS)),
-                ):
-                    probe = cases.probe_for(decision, flow, build, to, seen_as=own)
-                    yield replace(probe, attack=attack)
+                own, to, port = str(node.address.ip), str(target.address.ip), listener.port
+                head, rest = (
+                    partial(packets.fragment, own, to, port, is_last=last) for last in (False, True)
+                )
+                probe = cases.probe_for(decision, flow, rest, to, seen_as=own)
+                yield replace(probe, attack="in fragments", first=[Step(node.name, to, head)])
+                build = partial(packets.tcp, own, to, port, own_port=_DNS)
+                yield replace(probe, attack="from port 53", build=build)
 
 
 # --- other nodes' addresses and MACs, and frames that are not IPv4 ---
 
 
-def _spoofed(cases: Cases, node: Node) -> Iterator[Probe]:
-    victim = cases.places.other_node(node)
-    if not victim:
-        return
-    near, near_mac = cases.places.link_neighbour(node)
-    own_mac, stolen_mac = cases.places.mac(node), cases.places.mac(victim)
-    own, stolen, gateway = str(node.address.ip), str(victim.address.ip), cases.places.gateway(node)
-    flow = Flow(node.name, HOST, "icmp")
-    ping = builders.echo(stolen, gateway)
-    yield Probe(flow, DROP, "spoofed-address", ping, gateway, "another node's address")
-    ping = builders.echo(own, cases.places.address(near, node.name))
-    for attack, protocol, policy_id, build in (
-        (
-            "another node's MAC",
-            "icmp",
-            "spoofed-mac",
-            builders.framed(stolen_mac, near_mac, packets.IPV4, ping),
-        ),
-        (
-            "another node's address in ARP",
-            "arp",
-            "spoofed-arp",
-            builders.arp_reply(own_mac, own_mac, stolen, near_mac),
-        ),
-        (
-            "another node's MAC in ARP",
-            "arp",
-            "spoofed-arp",
-            builders.arp_reply(own_mac, stolen_mac, own, near_mac),
-        ),
+def _other_addresses(cases: Cases, node: Node) -> Iterator[Probe]:
+    """Ping the host from another node's address, from an unused one, and from the node's own outside."""
+    victim, gateway = cases.other_node(node), cases.gateway(node)
+    unused = cases.free_address(cases.topology.bridge_of(node))  # only the port's own rules can detect it
+    outside = cases.outside.host_address
+    for source, own, to, attack in (
+        (node.name, str(victim.address.ip) if victim else "", gateway, "another node's address"),
+        (node.name, unused, gateway, "unused address"),
+        (WORLD, str(node.address.ip), outside, f"address of {node.name} from outside"),
     ):
-        yield Probe(Flow(node.name, near, protocol), DROP, policy_id, build, attack=attack)
+        if own:
+            yield Probe(
+                Flow(source, HOST, "icmp"), DROP, "spoofed-address", partial(echo, own, to), to, attack
+            )
 
 
-def _other_ethertypes(cases: Cases, node: Node) -> Iterator[Probe]:
-    """Send frames that IPv4 rules do not match, and the allowed counterpart: ARP about the node's own address."""
-    near, near_mac = cases.places.link_neighbour(node)
-    mac, own = cases.places.mac(node), str(node.address.ip)
-    ping = builders.echo(own, cases.places.address(near, node.name))
+def _frames(cases: Cases, node: Node) -> Iterator[Probe]:
+    """Send frames with another node's MAC or address, and frames that IPv4 rules do not match.
 
-    def frame(kind: int, build: Build) -> Build:
-        return builders.framed(mac, near_mac, kind, build)
+    The allowed counterpart is ARP about the node's own address.
+    """
+    near, near_mac = cases.link_neighbour(node)
+    mac, own, victim = cases.mac(node), str(node.address.ip), cases.other_node(node)
+    ping = partial(echo, own, cases.address(near, node.name))
 
-    for attack, protocol, expected, build in (
-        ("its own address in ARP", "arp", _ANSWERS, builders.arp_reply(mac, mac, own, near_mac)),
-        ("IPv6, link-local", "ipv6", (DROP, "ipv6"), frame(packets.IPV6, builders.ipv6_echo)),
-        ("in a VLAN", "vlan", (DROP, "ethertype"), frame(packets.VLAN, builders.in_vlan(ping))),
-        (
-            "another EtherType",
-            "ethernet",
-            (DROP, "ethertype"),
-            frame(packets.EXPERIMENTAL, builders.only_tag),
-        ),
-    ):
-        yield Probe(Flow(node.name, near, protocol), *expected, build, attack=attack)
+    def probe(
+        attack: str, protocol: str, policy_id: str, kind: int, build: Build, *, source: str = mac
+    ) -> Probe:
+        verdict = ACCEPT if policy_id == "answers" else DROP
+        frame = partial(framed, source, near_mac, kind, build)
+        return Probe(Flow(node.name, near, protocol), verdict, policy_id, frame, attack=attack)
+
+    def arp(mac: str, address: str) -> Build:
+        return partial(packets.arp_reply, mac, address, address)
+
+    if victim:
+        stolen, stolen_mac = str(victim.address.ip), cases.mac(victim)
+        yield probe("another node's MAC", "icmp", "spoofed-mac", packets.IPV4, ping, source=stolen_mac)
+        yield probe("another node's address in ARP", "arp", "spoofed-arp", packets.ARP, arp(mac, stolen))
+        yield probe("another node's MAC in ARP", "arp", "spoofed-arp", packets.ARP, arp(stolen_mac, own))
+    yield probe("its own address in ARP", "arp", "answers", packets.ARP, arp(mac, own))
+    yield probe("IPv6, link-local", "ipv6", "ipv6", packets.IPV6, packets.ipv6_echo)
+    yield probe("in a VLAN", "vlan", "ethertype", packets.VLAN, partial(packets.in_vlan, ping))
+    yield probe("another EtherType", "ethernet", "ethertype", packets.EXPERIMENTAL, packets.tag)
 
 
 def _broadcast(cases: Cases, node: Node) -> Iterator[Probe]:
     """Send a datagram to all on the bridge, to the first port that the policy closes at the host."""
-    near, _ = cases.places.link_neighbour(node)
+    near, _ = cases.link_neighbour(node)
     closed = (port for port in _BROADCAST_PORTS if not cases.policy.allows(node.name, HOST, "udp", port))
     if port := next(closed, 0):
-        network = cases.policy.topology.bridge_of(node).address.network
-        datagram = builders.packet("udp", str(node.address.ip), str(network.broadcast_address), port)
-        build = builders.framed(cases.places.mac(node), packets.BROADCAST, packets.IPV4, datagram)
+        network = cases.topology.bridge_of(node).address.network
+        datagram = partial(udp, str(node.address.ip), str(network.broadcast_address), port)
+        build = partial(framed, cases.mac(node), packets.BROADCAST, packets.IPV4, datagram)
         # The host's socket gets a copy of the frame before the rules apply, so watch for it anywhere else.
         flow = Flow(node.name, WORLD if near == HOST else near, "udp")
         yield Probe(flow, DROP, DEFAULT, build, attack="broadcast")
@@ -233,42 +223,20 @@ def _broadcast(cases: Cases, node: Node) -> Iterator[Probe]:
 
 def _to_unused_addresses(cases: Cases, node: Node) -> Iterator[Probe]:
     """Send to an address of each other bridge that no node has."""
-    for bridge in cases.policy.topology.bridges:
-        unused = cases.places.free_address(bridge)
+    for bridge in cases.topology.bridges:
+        unused = cases.free_address(bridge)
         if unused and bridge.name != node.bridge:
-            build = builders.packet("tcp", str(node.address.ip), unused, _HTTP)
+            build = packet("tcp", str(node.address.ip), unused, _HTTP)
             flow = Flow(node.name, WORLD, "tcp", _HTTP)
             yield Probe(flow, DROP, DEFAULT, build, unused, f"unused address on {bridge.name}")
 
 
-def _from_unused_address(cases: Cases, node: Node) -> Iterator[Probe]:
-    """Send from an address of the own bridge that no node has: only the port's own rules can detect it."""
-    if unused := cases.places.free_address(cases.policy.topology.bridge_of(node)):
-        gateway = cases.places.gateway(node)
-        flow = Flow(node.name, HOST, "icmp")
-        yield Probe(flow, DROP, "spoofed-address", builders.echo(unused, gateway), gateway, "unused address")
-
-
-def _spoofed_outside(cases: Cases, node: Node) -> Probe:
-    to = cases.places.outside.host_address
-    build = builders.echo(str(node.address.ip), to)
-    attack = f"address of {node.name} from outside"
-    return Probe(Flow(WORLD, HOST, "icmp"), DROP, "spoofed-address", build, to, attack)
-
-
 def _link_local(cases: Cases, node: Node) -> Probe:
     """Send the host a datagram in a link-local frame, which enters through the port, not through the bridge."""
-    datagram = builders.packet("udp", _UNUSED_ADDRESS, cases.places.gateway(node), _DNS)
-    build = builders.framed(cases.places.mac(node), packets.LINK_LOCAL[-1], packets.IPV4, datagram)
+    datagram = partial(udp, _UNUSED_ADDRESS, cases.gateway(node), _DNS)
+    build = partial(framed, cases.mac(node), packets.LINK_LOCAL[-1], packets.IPV4, datagram)
     flow = Flow(node.name, HOST, "udp", _DNS)
     return Probe(flow, DROP, LINK_LOCAL, build, attack="in a link-local frame", unlogged=True)
-
-
-def _host_to_itself(bridge: Bridge) -> Probe:
-    """Send from the host to its own address on a bridge, which is allowed."""
-    address = str(bridge.address.ip)
-    build = builders.echo(address, address)
-    return Probe(Flow(HOST, HOST, "icmp"), ACCEPT, "spoofed-address", build, address, "host to itself")
 
 
 # --- claims: link-local frames that could make the bridge learn a wrong port ---
@@ -280,10 +248,9 @@ def claim_probes(cases: Cases) -> list[Probe]:
     The host sends the frame through the bridge, so that no rule and no reply of the neighbour corrects the table first.
     """
     probes = []
-    for bridge in cases.policy.topology.bridges:
-        on_bridge = [
-            nodes[0] for nodes in wires(cases.policy.topology).values() if nodes[0].bridge == bridge.name
-        ]
+    first_nodes = [node for node in cases.nodes if cases.topology.node_of_wire(node) is node]
+    for bridge in cases.topology.bridges:
+        on_bridge = [node for node in first_nodes if node.bridge == bridge.name]
         for claimant, owner in zip(on_bridge, (*on_bridge[1:], *on_bridge[:1]), strict=True):
             if claimant is not owner:
                 probes.append(_claim(cases, bridge, claimant, owner))
@@ -291,10 +258,12 @@ def claim_probes(cases: Cases) -> list[Probe]:
 
 
 def _claim(cases: Cases, bridge: Bridge, claimant: Node, owner: Node) -> Probe:
-    mac = cases.places.mac(owner)
-    frames = [packets.frame(mac, group, packets.EXPERIMENTAL, b"claim") for group in packets.LINK_LOCAL]
-    build = builders.framed(cases.places.bridge_mac(bridge), mac, packets.EXPERIMENTAL, builders.only_tag)
-    first = Step(claimant.name, "", lambda _: frames)
+    mac = cases.mac(owner)
+    claims = (
+        partial(framed, mac, group, packets.EXPERIMENTAL, lambda _: b"claim") for group in packets.LINK_LOCAL
+    )
+    build = partial(framed, mac_of(bridge.address.ip), mac, packets.EXPERIMENTAL, packets.tag)
+    first = [Step(claimant.name, "", claim) for claim in claims]
     attack = f"{claimant.name} sent link-local frames with its MAC"
     flow = Flow(HOST, owner.name, "ethernet")
     return Probe(flow, ACCEPT, FORWARDING, build, attack=attack, first=first, by=bridge.name)

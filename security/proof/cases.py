@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, replace
 from ipaddress import IPv4Address
+from itertools import product
 
-from lab.topology import Node, Publication
+from lab.network.facts import mac_of
+from lab.topology import Bridge, Node, Publication
 from security.policy.compiler import LOG_BURST
 from security.policy.model import (
     ACCEPT,
+    BUILT_IN,
     DIRECT,
     DROP,
     HOST,
@@ -17,13 +20,11 @@ from security.policy.model import (
     WORLD,
     Decision,
     Flow,
-    Limit,
     Line,
     Policy,
     Rate,
 )
-from security.proof.builders import Build, packet
-from security.proof.places import Places
+from security.proof.packets import Build, packet
 from security.proof.probe import Burst, Outside, Probe
 
 CLOSED_PORTS = {"tcp": {22}, "udp": {9}}
@@ -35,21 +36,75 @@ _STORES = ("redis", "postgres")
 
 
 class Cases:
-    """The ordinary probes of one policy."""
+    """The ordinary probes of one policy, between all places: nodes, host, world."""
 
     def __init__(self, policy: Policy, outside: Outside) -> None:
         self.policy = policy
-        self.places = Places(policy.topology, outside)
+        self.outside = outside
+        self.topology = policy.topology
         self.nodes = policy.topology.nodes
+        self.node_names = [node.name for node in self.nodes]
+        self.names = [*self.node_names, HOST, WORLD]
 
     def probes(self) -> list[Probe]:
-        """Return the whole matrix, and the ports that the host publishes."""
+        """Return the flows between all places, and the ports that the host publishes."""
         return [*self._matrix(), *self._published_ports()]
+
+    # --- places ---
+
+    def passes_lab(self, source: str, destination: str) -> bool:
+        """Decide whether packets leave the source's namespace and come from or go to a node."""
+        one, other = self.topology.node(source), self.topology.node(destination)
+        if one and other:
+            return one.namespace != other.namespace
+        return bool(one or other)
+
+    def address(self, name: str, peer: str) -> str:
+        """Return the address of a node, the world, or the host as its peer sees it."""
+        if node := self.topology.node(name):
+            return str(node.address.ip)
+        if name == WORLD:
+            return self.outside.address
+        return self.gateway(self.topology.node(peer) or self.nodes[0])
+
+    def addresses(self, source: str, destination: str) -> tuple[str, str]:
+        """Return the addresses of both ends."""
+        return self.address(source, destination), self.address(destination, source)
+
+    def gateway(self, node: Node) -> str:
+        """Return the host's address on the node's bridge."""
+        return str(self.topology.bridge_of(node).address.ip)
+
+    def mac(self, node: Node) -> str:
+        """Return the MAC of a node's veth pair."""
+        return mac_of(self.topology.node_of_wire(node).address.ip)
+
+    def other_node(self, node: Node) -> Node | None:
+        """Find a node in another namespace, on the same bridge if possible."""
+        others = [other for other in self.nodes if other.namespace != node.namespace]
+        near = [other for other in others if other.bridge == node.bridge]
+        return next(iter(near or others), None)
+
+    def link_neighbour(self, node: Node) -> tuple[str, str]:
+        """Return name and MAC of a place that a frame of the node can reach: a node on its bridge, else the host."""
+        other = self.other_node(node)
+        if other and other.bridge == node.bridge:
+            return other.name, self.mac(other)
+        return HOST, mac_of(self.topology.bridge_of(node).address.ip)
+
+    def free_address(self, bridge: Bridge) -> str:
+        """Return the last unused address of a bridge's network; empty if the network is full."""
+        taken = {node.address.ip for node in self.nodes} | {bridge.address.ip}
+        network = bridge.address.network
+        numbers = range(int(network.broadcast_address) - 1, int(network.network_address), -1)
+        return next((str(free) for free in map(IPv4Address, numbers) if free not in taken), "")
+
+    # --- the matrix ---
 
     def decide(self, source: str, destination: str, protocol: str, port: int = 0) -> Decision:
         """Return the policy's decision; packets from the world straight to a node are always dropped."""
         if source == WORLD:
-            return Decision(DROP, DIRECT, self.policy.reason_of(DIRECT))
+            return Decision(DROP, DIRECT, BUILT_IN[DIRECT])
         return self.policy.decide(source, destination, protocol, port)
 
     def ports(self, protocol: str, destination: str) -> list[int]:
@@ -69,39 +124,40 @@ class Cases:
     def flow_probe(self, source: str, destination: str, protocol: str, port: int = 0) -> Probe:
         """Return the probe for one cell of the matrix."""
         flow = Flow(source, destination, protocol, port)
-        own, to = self.places.addresses(source, destination)
-        seen_as = self.places.outside.host_address if destination == WORLD else own
+        own, to = self.addresses(source, destination)
+        seen_as = self.outside.host_address if destination == WORLD else own
         return self.probe_for(self.decide(*astuple(flow)), flow, packet(protocol, own, to, port), to, seen_as)
 
     def probe_for(self, decision: Decision, flow: Flow, build: Build, to: str, seen_as: str) -> Probe:
         """Return a probe that expects a decision of the policy."""
-        refill = decision.line.rate.refill_seconds if decision.line and decision.line.rate else 0
+        refill = decision.rate.refill_seconds if decision.rate else 0
         return Probe(flow, decision.verdict, decision.id, build, to, refill_seconds=refill, seen_as=seen_as)
 
+    def _pairs(self, sources: Iterable[str], destinations: Iterable[str]) -> Iterator[tuple[str, str]]:
+        return (pair for pair in product(sources, destinations) if self.passes_lab(*pair))
+
     def _matrix(self) -> Iterator[Probe]:
-        for source in self.places.names:
-            for destination in self.places.names:
-                if self.places.passes_lab(source, destination):
-                    for protocol in ("tcp", "udp"):
-                        for port in self.ports(protocol, destination):
-                            yield self.flow_probe(source, destination, protocol, port)
-                    yield self.flow_probe(source, destination, "icmp")
-                    yield self.flow_probe(source, destination, "other")
+        for source, destination in self._pairs(self.names, self.names):
+            for protocol in ("tcp", "udp"):
+                for port in self.ports(protocol, destination):
+                    yield self.flow_probe(source, destination, protocol, port)
+            yield self.flow_probe(source, destination, "icmp")
+            yield self.flow_probe(source, destination, "other")
 
     def _published_ports(self) -> Iterator[Probe]:
         """Try each published port by the host's address: from outside, from nodes, from the host itself."""
         for node in self.nodes:
             for publication in node.publishes:
-                for source in (HOST, WORLD, *self.places.node_names):
+                for source in (HOST, WORLD, *self.node_names):
                     yield self._published_port(source, node, publication)
 
     def _published_port(self, source: str, node: Node, published: Publication) -> Probe:
-        to = _LOCALHOST if source == HOST else self.places.outside.host_address
-        own = _LOCALHOST if source == HOST else self.places.address(source, node.name)
+        to = _LOCALHOST if source == HOST else self.outside.host_address
+        own = _LOCALHOST if source == HOST else self.address(source, node.name)
         decision = self.policy.decide(source, node.name, published.protocol, published.port)
         flow = Flow(source, node.name, published.protocol, published.host_port)
         build = packet(published.protocol, own, to, published.host_port)
-        bridge = self.policy.topology.bridge_of(node)
+        bridge = self.topology.bridge_of(node)
         # Packets from the node's own network are masqueraded, so that the reply returns through the host.
         hairpin = source == HOST or IPv4Address(own) in bridge.address.network
         seen_as = str(bridge.address.ip) if hairpin else own
@@ -117,7 +173,10 @@ class Cases:
     def _bursts_of(self, line: Line, rate: Rate) -> Iterator[Burst]:
         """Return one burst from a source that the line limits, and one from each that an earlier line allows."""
         limited = False
-        for source, destination in self._pairs_of(line):
+        sources, destinations = (
+            [name for name in self.node_names if name in names] for names in (line.sources, line.destinations)
+        )
+        for source, destination in self._pairs(sources, destinations):
             port = line.ports[0][0] if line.ports else min(CLOSED_PORTS["tcp"])
             probe = self.flow_probe(source, destination, line.protocols[0], port)
             exempt = probe.expected == ACCEPT and probe.expected_id != line.id
@@ -125,29 +184,19 @@ class Cases:
                 limited = limited or not exempt
                 yield Burst(probe, rate.burst + FLOOD, None if exempt else rate.burst, line.id)
 
-    def _pairs_of(self, line: Line) -> Iterator[tuple[str, str]]:
-        names = self.places.node_names
-        for source in (name for name in names if name in line.sources):
-            for destination in (name for name in names if name in line.destinations):
-                if self.places.passes_lab(source, destination):
-                    yield source, destination
-
     def limit_bursts(self) -> list[Burst]:
         """Return a burst for each limit: one node opens more connections than it may have."""
         probes = ((limit, next(self._limited_probes(limit), None)) for limit in self.policy.limits)
         return [Burst(probe, limit.most + FLOOD, limit.most, limit.id) for limit, probe in probes if probe]
 
-    def _limited_probes(self, limit: Limit) -> Iterator[Probe]:
+    def _limited_probes(self, limit: Line) -> Iterator[Probe]:
         """Return allowed flows of limited nodes: those to the world, by UDP, and from stores first."""
         idle_first = sorted(self.nodes, key=lambda node: node.runs not in (None, *_STORES))
         sources = [node.name for node in idle_first if node.name in limit.sources]
-        for destination in (WORLD, HOST, *self.places.node_names):
-            for source in sources:
-                if self.places.passes_lab(source, destination):
-                    for protocol, port in (
-                        *(("udp", port) for port in self.ports("udp", destination)),
-                        ("icmp", 0),
-                    ):
-                        decision = self.decide(source, destination, protocol, port)
-                        if decision.verdict == ACCEPT and not (decision.line and decision.line.rate):
-                            yield self.flow_probe(source, destination, protocol, port)
+        for destination in (WORLD, HOST, *self.node_names):
+            flows = [*(("udp", port) for port in self.ports("udp", destination)), ("icmp", 0)]
+            for source, _ in self._pairs(sources, [destination]):
+                for protocol, port in flows:
+                    decision = self.decide(source, destination, protocol, port)
+                    if decision.verdict == ACCEPT and not decision.rate:
+                        yield self.flow_probe(source, destination, protocol, port)

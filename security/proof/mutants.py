@@ -6,15 +6,15 @@ Rules are deleted, weakened (one match fewer) and moved (before the previous rul
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
-from pathlib import Path
 
+from lab.network.facts import PORT_SYSCTLS, mac_of
 from lab.ruleset.iptables import Option, Rule, options_of
 from lab.topology import Topology
-from security.policy.compiler import mac_of, wires
-from security.proof.bridges import PORT_SYSCTLS
+from security.policy.compiler import wires
 from security.rules.overlap import order_matters
 
 POLICY_CHAINS = "CNET-"
@@ -39,24 +39,16 @@ _PROTOCOL_MODULES = ("tcp", "udp", "icmp", "multiport")
 
 
 @dataclass(frozen=True)
-class Command:
-    """A command line, and its standard input."""
-
-    words: tuple[str, ...]
-    text: str = ""
-
-    def run(self) -> None:
-        """Run it. Raise CalledProcessError if it fails."""
-        subprocess.run(self.words, input=self.text, text=True, check=True, capture_output=True)
-
-
-@dataclass(frozen=True)
 class Mutant:
-    """One change, and how to undo it."""
+    """One change, and how to undo it; both raise CalledProcessError if they fail."""
 
     what: str
-    change: Command
-    undo: Command
+    change: Callable[[], None]
+    undo: Callable[[], None]
+
+
+def _run(*words: str, text: str = "") -> None:
+    subprocess.run(words, input=text, text=True, check=True, capture_output=True)
 
 
 # --- bridges ---
@@ -73,20 +65,19 @@ def bridge_mutants(topology: Topology) -> Iterator[Mutant]:
         for setting in ("learning", "flood"):
             of_port = f"ip link set dev {port} type bridge_slave {setting}"
             yield _mutant(f"{of_port} on", f"{of_port} off")
-        mac, other_port = mac_of(nodes[0]), first_port[nodes[0].bridge]
+        mac, other_port = mac_of(nodes[0].address.ip), first_port[nodes[0].bridge]
         entry = f"bridge fdb replace {mac} dev {port} master static sticky"
         yield _mutant(f"bridge fdb del {mac} dev {port} master", entry)
         yield _mutant(f"bridge fdb replace {mac} dev {port} master dynamic", entry)
         if other_port != port:
             yield _mutant(entry.replace(port, other_port), entry)
-        for path, value in PORT_SYSCTLS.items():
-            setting = path.format(port).removeprefix("/proc/sys/")
-            if Path(path.format(port)).exists():
-                yield _mutant(f"sysctl -qw {setting}=0", f"sysctl -qw {setting}={value}")
+        for setting in PORT_SYSCTLS:
+            of_port = f"sysctl -qw {setting.format(link=port)}"
+            yield _mutant(f"{of_port.partition('=')[0]}=0", of_port)
 
 
 def _mutant(change: str, undo: str) -> Mutant:
-    return Mutant(change, Command(tuple(change.split())), Command(tuple(undo.split())))
+    return Mutant(change, partial(_run, *change.split()), partial(_run, *undo.split()))
 
 
 # --- rules ---
@@ -103,11 +94,11 @@ def rule_mutants(rules: Sequence[Rule], topology: Topology) -> Iterator[Mutant]:
                     yield Mutant(f"{what}: {table} {rule.text}", _load_chain(table, chain, texts), undo)
 
 
-def _load_chain(table: str, chain: str, rules: Sequence[str]) -> Command:
+def _load_chain(table: str, chain: str, rules: Sequence[str]) -> Callable[[], None]:
     """Return the command that replaces all rules of a chain in one transaction."""
     family, _, name = table.rpartition(" ")
     text = "\n".join((f"*{name}", f"-F {chain}", *rules, "COMMIT")) + "\n"
-    return Command((f"{family or 'iptables'}-restore", "--noflush"), text)
+    return partial(_run, f"{family or 'iptables'}-restore", "--noflush", text=text)
 
 
 def _is_reachable(rules: Sequence[Rule], at: int) -> bool:

@@ -11,57 +11,41 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from itertools import chain
 
 from rich.progress import Progress
 
+from lab.network.reading import ReadError
 from lab.ruleset.iptables import live_rules
 from lab.table import TableError
 from lab.terminal import Console
 from security.policy.model import ACCEPT, HOST, WORLD, Flow
 from security.policy.table import load
-from security.proof.builders import echo, packet
 from security.proof.cases import Cases
 from security.proof.mutants import NAT_CHAINS, POLICY_CHAINS, Mutant, bridge_mutants, rule_mutants
+from security.proof.packets import echo, packet
 from security.proof.probe import Probe, outside_from_environment
 from security.proof.proof import Difference, ProofRunner
 from security.proof.runner import ProbeRunner
-from security.proof.sockets import FOREIGN
+from security.proof.sockets import FOREIGN, ProofSockets
 
 _FOREIGN_NAMESPACE = "world"  # the sandbox's own outside, which the proof does not use
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104 - as a packet's source, the kernel fills it in
 
 
-class MutationTest:
-    """The proof, and foreign traffic: packets through this host that no rule of the lab may match."""
-
-    def __init__(self, runner: ProbeRunner, cases: Cases) -> None:
-        self._runner = runner
-        self._cases = cases
-        self._foreign = list(_foreign_probes(cases, os.environ["FOREIGN_ADDRESS"]))
-        self._forwarded = list(_forwarded_probes(cases, os.environ["FOREIGN_PORTS"]))
-
-    def first_difference(self) -> Difference | None:
-        """Run probes until one differs; return None if the proof notices nothing."""
-        proof = ProofRunner(self._runner, self._cases, strict=True)
-        return next(proof.differences(), None) or next(self._foreign_differences(), None)
-
-    def notices(self, mutant: Mutant) -> bool:
-        """Apply the mutant, run the proof, undo the mutant."""
-        mutant.change.run()
-        noticed = self.first_difference() is not None
-        mutant.undo.run()
-        return noticed
-
-    def _foreign_differences(self) -> Iterator[Difference]:
-        before = _packets_by_rule()
-        for result in self._runner.run(self._foreign):
-            if not result.arrived:
-                yield Difference(str(result.probe), "foreign traffic was lost")
-        if _packets_by_rule() != before:
-            yield Difference("foreign traffic", "a rule of the policy counted it")
-        for result in self._runner.run(self._forwarded):
-            if not result.is_as_expected:
-                yield Difference(str(result.probe), result.seen)
+def foreign_differences(runner: ProbeRunner, cases: Cases) -> Iterator[Difference]:
+    """Send packets through this host that no rule of the lab may match, and packets that other programs forward."""
+    before = _packets_by_rule()
+    for result in runner.run(_foreign_probes(cases, os.environ["FOREIGN_ADDRESS"])):
+        if not result.arrived:
+            yield Difference(str(result.probe), "foreign traffic was lost")
+    if _packets_by_rule() != before:
+        yield Difference("foreign traffic", "a rule of the policy counted it")
+    for result in runner.run(_forwarded_probes(cases, os.environ["FOREIGN_PORTS"])):
+        if not result.is_as_expected:
+            yield Difference(str(result.probe), result.seen)
 
 
 def _packets_by_rule() -> dict[str, int]:
@@ -73,20 +57,20 @@ def _packets_by_rule() -> dict[str, int]:
 
 
 def _foreign_probes(cases: Cases, foreign: str) -> Iterator[Probe]:
-    outside = cases.places.outside
-    own = [str(bridge.address.ip) for bridge in cases.policy.topology.bridges]
+    outside = cases.outside
+    own = [str(bridge.address.ip) for bridge in cases.topology.bridges]
     for source, to, address, target, attack in (
         (WORLD, FOREIGN, outside.address, foreign, "through the host"),
         (WORLD, HOST, outside.address, outside.host_address, "to the host"),
         (HOST, FOREIGN, _UNSPECIFIED, foreign, "from the host"),
         *((HOST, HOST, address, address, "from a bridge's address to itself") for address in own),
     ):
-        yield Probe(Flow(source, to, "icmp"), ACCEPT, "", echo(address, target), target, attack)
+        yield Probe(Flow(source, to, "icmp"), ACCEPT, "", partial(echo, address, target), target, attack)
 
 
 def _forwarded_probes(cases: Cases, ports: str) -> Iterator[Probe]:
     """Reach nodes by ports that another program forwards: HOST_PORT:NODE:PORT/PROTOCOL, separated by spaces."""
-    outside = cases.places.outside
+    outside = cases.outside
     for item in ports.split():
         host_port, name, target = item.split(":")
         port, protocol = target.split("/")
@@ -104,15 +88,23 @@ def run_mutants(progress: Progress) -> tuple[int, list[Mutant]]:
     mutants = [*bridge_mutants(topology), *rule_mutants(live_rules(), topology)]
     task = progress.add_task(f"{len(mutants)} mutants", total=len(mutants))
     survivors = []
-    with ProbeRunner(topology, outside, foreign=_FOREIGN_NAMESPACE) as runner:
-        test = MutationTest(runner, Cases(policy, outside))
-        if difference := test.first_difference():
+    with ExitStack() as stack:
+        runner = ProbeRunner(topology, ProofSockets(topology, outside, stack, _FOREIGN_NAMESPACE))
+        cases = Cases(policy, outside)
+
+        def first_difference() -> Difference | None:
+            proof = ProofRunner(runner, cases, strict=True)
+            return next(chain(proof.differences(), foreign_differences(runner, cases)), None)
+
+        if difference := first_difference():
             raise TableError(
                 f"{difference.flow}: {difference.why}; fix this first: the proof must pass without a mutant"
             )
         for mutant in mutants:
-            if not test.notices(mutant):
+            mutant.change()
+            if not first_difference():
                 survivors.append(mutant)
+            mutant.undo()
             progress.advance(task)
     return len(mutants), survivors
 
@@ -125,7 +117,7 @@ def main() -> int:
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         try:
             tried, survivors = run_mutants(progress)
-        except (TableError, OSError, subprocess.CalledProcessError) as error:
+        except (TableError, ReadError, OSError, subprocess.CalledProcessError) as error:
             print(f"mutants: {error} {getattr(error, 'stderr', '')}", file=sys.stderr)
             return 1
     for mutant in survivors:

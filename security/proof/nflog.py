@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.netlink import attributes
+from lab.netlink import attributes, messages, text
 
 NETLINK_NETFILTER = 12
 _SUBSYSTEM_LOG = 4
@@ -19,12 +19,12 @@ _ERROR = 2
 _REQUEST, _ACKNOWLEDGE = 1, 4
 _CFG_CMD, _CFG_MODE, _CFG_TIMEOUT, _CFG_QTHRESH = 1, 2, 4, 5
 _BIND, _COPY_PACKET = 1, 2
-_BUFFER_BYTES = 1 << 23
-_SO_RCVBUFFORCE = 33
+BUFFER_BYTES = 1 << 23
+SO_RCVBUFFORCE = 33
 _HEADER, _PAYLOAD, _PREFIX = 1, 9, 10  # attributes NFULA_PACKET_HDR, NFULA_PAYLOAD, NFULA_PREFIX
 
 
-class GroupTakenError(Exception):
+class GroupTakenError(OSError):
     """Another process listens to this group."""
 
 
@@ -42,7 +42,7 @@ class DropLog:
 
     def __init__(self, group: int) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
         self.socket.bind((0, 0))
         self._group = group
         self._configure(_CFG_CMD, struct.pack("B", _BIND))
@@ -62,7 +62,7 @@ class DropLog:
                 data = self.socket.recv(1 << 17)
             except BlockingIOError:
                 return
-            for kind, body in _messages(data):
+            for kind, body in messages(data):
                 if kind == _PACKET:
                     yield _logged(body)
 
@@ -71,24 +71,14 @@ class DropLog:
         body = struct.pack("!BBH", socket.AF_UNSPEC, 0, self._group)
         body += struct.pack("=HH", 4 + len(value), attribute) + padded
         self.socket.send(struct.pack("=IHHII", 16 + len(body), _CONFIG, _REQUEST | _ACKNOWLEDGE, 0, 0) + body)
-        for kind, answer in _messages(self.socket.recv(1 << 16)):
+        for kind, answer in messages(self.socket.recv(1 << 16)):
             if kind == _ERROR and struct.unpack_from("=i", answer)[0] != 0:
                 raise GroupTakenError(
                     f"NFLOG group {self._group} has another listener; stop it (ss -p --query=netlink)"
                 )
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + 16 <= len(data):
-        size, kind = struct.unpack_from("=IH", data, at)
-        yield kind, data[at + 16 : at + size]
-        at += (size + 3) // 4 * 4
-
-
 def _logged(body: bytes) -> LoggedPacket:
     values = attributes(body[4:])  # after struct nfgenmsg
-    prefix = values.get(_PREFIX, b"").rstrip(b"\0").decode("ascii", "replace")
-    return LoggedPacket(
-        prefix, int.from_bytes(values.get(_HEADER, b"")[:2], "big"), values.get(_PAYLOAD, b"")
-    )
+    ethertype = int.from_bytes(values.get(_HEADER, b"")[:2], "big")
+    return LoggedPacket(text(values.get(_PREFIX, b"")), ethertype, values.get(_PAYLOAD, b""))

@@ -1,13 +1,15 @@
 """Packets of the proof, built by hand. Each contains a number that identifies its probe wherever it is received.
 
 It is in the sequence number of a TCP segment (RFC 9293), so that the reply has it too, and in the payload of others.
-IPv4: RFC 791, ICMP: RFC 792, ARP: RFC 826, IPv6: RFC 8200, 802.1Q: a tag of four bytes.
+IPv4: RFC 791, TCP: RFC 9293, ICMP: RFC 792, ARP: RFC 826, IPv6: RFC 8200, 802.1Q: a tag of four bytes.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 IPV4, ARP, VLAN, IPV6, EXPERIMENTAL = 0x0800, 0x0806, 0x8100, 0x86DD, 0x88B5  # EtherTypes; the last: IEEE 802
@@ -24,6 +26,11 @@ MAX_PROBES = 1 << 24  # sequence numbers that are used, from _SEQUENCE on
 _IP_BYTES, _TCP_BYTES, _UDP_BYTES, _ARP_BYTES = 20, 20, 8, 28
 _FRAGMENT_BYTES = 8
 _MORE_FRAGMENTS = 0x2000
+OTHER_PROTOCOLS = (253, 254)  # for experiments (RFC 3692): for all protocols without a name in policies
+
+Build = Callable[
+    [int], bytes
+]  # a packet from the probe's number; the functions below, with functools.partial
 
 
 @dataclass(frozen=True)
@@ -44,79 +51,112 @@ def identification(number: int) -> int:
     return number & 0xFFFF or 1
 
 
+def packet(protocol: str, source: str, to: str, port: int = 0) -> Build:
+    """Build an IPv4 packet of tcp, udp, icmp (a ping) or another protocol."""
+    if protocol in ("tcp", "udp"):
+        return partial(tcp if protocol == "tcp" else udp, source, to, port)
+    return partial(echo if protocol == "icmp" else other, source, to)
+
+
 def ipv4(
-    source: str, destination: str, protocol: int, payload: bytes, number: int, *, flags_and_offset: int = 0
+    source: str, to: str, protocol: int, payload: bytes, number: int, *, flags_and_offset: int = 0
 ) -> bytes:
     """Add an IPv4 header."""
     size, identity = _IP_BYTES + len(payload), identification(number)
     header = struct.pack("!BBHHHBBH", 0x45, 0, size, identity, flags_and_offset, 64, protocol, 0)
-    return _with_checksum(header + _packed(source) + _packed(destination), 10) + payload
+    return _with_checksum(header + _packed(source) + _packed(to), 10) + payload
 
 
-def fragments(source: str, destination: str, protocol: int, payload: bytes, number: int) -> list[bytes]:
-    """Split a packet in two, the second half of its transport header in the second (RFC 791, section 3.2)."""
-    first, rest = payload[:_FRAGMENT_BYTES], payload[_FRAGMENT_BYTES:]
-    return [
-        ipv4(source, destination, protocol, first, number, flags_and_offset=_MORE_FRAGMENTS),
-        ipv4(source, destination, protocol, rest, number, flags_and_offset=_FRAGMENT_BYTES // 8),
-    ]
+def tcp(source: str, to: str, port: int, number: int, *, own_port: int = 0) -> bytes:
+    """Build a SYN; own_port 0: from the probe's own port."""
+    segment = struct.pack(
+        "!HHIIBBHHH", own_port or source_port(number), port, _SEQUENCE + number, 0, 0x50, SYN, 1024, 0, 0
+    )
+    pseudo_header = _packed(source) + _packed(to) + struct.pack("!BBH", 0, TCP, len(segment))
+    return ipv4(source, to, TCP, _with_checksum(segment, 16, pseudo_header), number)
 
 
-def tcp(source: str, destination: str, port: int, number: int, own_port: int = 0) -> bytes:
-    """Build a SYN; its checksum covers the addresses, so they must be those on the wire. 0: the probe's own port."""
-    own_port = own_port or source_port(number)
-    segment = struct.pack("!HHIIBBHHH", own_port, port, _SEQUENCE + number, 0, 0x50, SYN, 1024, 0, 0)
-    return _with_checksum(segment, 16, _pseudo_header(source, destination, TCP, len(segment)))
+def fragment(source: str, to: str, port: int, number: int, *, is_last: bool) -> bytes:
+    """Build one of the two fragments of a SYN: the last one has the rest of the TCP header (RFC 791, section 3.2)."""
+    segment = tcp(source, to, port, number)[_IP_BYTES:]
+    if is_last:
+        return ipv4(source, to, TCP, segment[_FRAGMENT_BYTES:], number, flags_and_offset=_FRAGMENT_BYTES // 8)
+    return ipv4(source, to, TCP, segment[:_FRAGMENT_BYTES], number, flags_and_offset=_MORE_FRAGMENTS)
 
 
-def udp(port: int, number: int, *, tagged: bool = True, size: int = 0, reply: bool = False) -> bytes:
+def udp(
+    source: str, to: str, port: int, number: int, *, tagged: bool = True, size: int = 0, reply: bool = False
+) -> bytes:
     """Build a datagram, or the reply to it, without a checksum, which IPv4 allows (RFC 768)."""
-    payload = (tag(number) if tagged else b"").ljust(size, b".")
+    payload = _payload(number, size, tagged=tagged)
     ports = (port, source_port(number)) if reply else (source_port(number), port)
-    return struct.pack("!HHHH", *ports, _UDP_BYTES + len(payload), 0) + payload
+    return ipv4(source, to, UDP, struct.pack("!HHHH", *ports, _UDP_BYTES + len(payload), 0) + payload, number)
 
 
-def icmp(kind: int, number: int, size: int = 0, *, tagged: bool = True, damaged: bool = False) -> bytes:
-    """Build an echo request or reply with at least `size` bytes of payload; damaged: with a wrong checksum."""
-    payload = (tag(number) if tagged else b"").ljust(size, b".")
-    message = _with_checksum(struct.pack("!BBHHH", kind, 0, 0, source_port(number), 1) + payload, 2)
-    return message[:2] + bytes((message[2] ^ 0xFF,)) + message[3:] if damaged else message
+def echo(
+    source: str, to: str, number: int, *, kind: int = ECHO_REQUEST, size: int = 0, tagged: bool = True
+) -> bytes:
+    """Build a ping, or another ICMP message, with at least `size` bytes of payload."""
+    message = struct.pack("!BBHHH", kind, 0, 0, source_port(number), 1) + _payload(
+        number, size, tagged=tagged
+    )
+    return ipv4(source, to, ICMP, _with_checksum(message, 2), number)
 
 
-def unreachable(quoted: bytes, number: int, size: int) -> bytes:
-    """Build a port-unreachable error of at least `size` bytes that quotes a packet (RFC 792, RFC 1812)."""
-    payload = (quoted + tag(number)).ljust(size, b".")
-    return _with_checksum(struct.pack("!BBHI", 3, 3, 0, 0) + payload, 2)
+def damaged_echo(source: str, to: str, number: int) -> bytes:
+    """Build a ping with a wrong checksum."""
+    ping = echo(source, to, number)
+    return ping[:22] + bytes((ping[22] ^ 0xFF,)) + ping[23:]
 
 
-def arp_reply(mac: str, source: str, destination: str, number: int) -> bytes:
-    """Build an ARP reply: `source` is at `mac`. The number is in the target's MAC, which receivers ignore."""
-    sender = struct.pack("!HHBBH6s4s", 1, IPV4, 6, 4, 2, _mac(mac), _packed(source))
-    return sender + b"cn" + struct.pack("!I", number) + _packed(destination)
+def port_unreachable(source: str, to: str, opening: Build, size: int, number: int) -> bytes:
+    """Build the ICMP error for an opening packet, at least `size` bytes (RFC 792, RFC 1812)."""
+    payload = (opening(number) + tag(number)).ljust(size, b".")
+    return ipv4(source, to, ICMP, _with_checksum(struct.pack("!BBHI", 3, 3, 0, 0) + payload, 2), number)
 
 
-def ipv6_echo(destination: str, number: int) -> bytes:
-    """Build an echo request from a link-local address that needs no configuration."""
-    payload = tag(number)
-    message = struct.pack("!BBHHH", 128, 0, 0, 1, 1) + payload
-    addresses = IPv6Address("fe80::1").packed + IPv6Address(destination).packed
+def other(source: str, to: str, number: int) -> bytes:
+    """Build a packet of a protocol without ports; each direction has its own, or one would be the other's reply."""
+    protocol = OTHER_PROTOCOLS[IPv4Address(source) < IPv4Address(to)]
+    return ipv4(source, to, protocol, tag(number), number)
+
+
+def arp_reply(mac: str, address: str, to: str, number: int) -> bytes:
+    """Build an ARP reply: `address` is at `mac`. The number is in the target's MAC, which receivers ignore."""
+    sender = struct.pack("!HHBBH6s4s", 1, IPV4, 6, 4, 2, _mac(mac), _packed(address))
+    return sender + b"cn" + struct.pack("!I", number) + _packed(to)
+
+
+def ipv6_echo(number: int) -> bytes:
+    """Build an IPv6 ping between link-local addresses, which need no configuration."""
+    message = struct.pack("!BBHHH", 128, 0, 0, 1, 1) + tag(number)
+    addresses = IPv6Address("fe80::1").packed + IPv6Address("fe80::2").packed
     message = _with_checksum(message, 2, addresses + struct.pack("!II", len(message), ICMPV6))
     return struct.pack("!IHBB", 0x60000000, len(message), ICMPV6, 255) + addresses + message
 
 
-def vlan(kind: int, payload: bytes, vlan_id: int = 7) -> bytes:
-    """Add a VLAN tag to a payload of EtherType `kind`; the frame itself has EtherType VLAN."""
-    return struct.pack("!HH", vlan_id, kind) + payload
+def in_vlan(build: Build, number: int) -> bytes:
+    """Add a VLAN tag to an IPv4 packet; the frame itself has EtherType VLAN."""
+    return struct.pack("!HH", 7, IPV4) + build(number)
 
 
-def frame(source: str, destination: str, kind: int, payload: bytes) -> bytes:
+def framed(source: str, to: str, kind: int, build: Build, number: int) -> bytes:
+    """Build a payload in a frame of EtherType `kind`."""
+    return frame(source, to, kind, build(number))
+
+
+def frame(source: str, to: str, kind: int, payload: bytes) -> bytes:
     """Add an Ethernet header."""
-    return _mac(destination) + _mac(source) + struct.pack("!H", kind) + payload
+    return _mac(to) + _mac(source) + struct.pack("!H", kind) + payload
 
 
 def tag(number: int) -> bytes:
     """Return the bytes that recognise() looks for, with the number."""
     return MARK + struct.pack("!I", number)
+
+
+def _payload(number: int, size: int, *, tagged: bool) -> bytes:
+    return (tag(number) if tagged else b"").ljust(size, b".")
 
 
 def source_of(packet: bytes) -> str:
@@ -170,10 +210,6 @@ def checksum(data: bytes) -> int:
 
 def _with_checksum(data: bytes, at: int, before: bytes = b"") -> bytes:
     return data[:at] + struct.pack("!H", checksum(before + data)) + data[at + 2 :]
-
-
-def _pseudo_header(source: str, destination: str, protocol: int, size: int) -> bytes:
-    return _packed(source) + _packed(destination) + struct.pack("!BBH", 0, protocol, size)
 
 
 def _packed(address: str) -> bytes:

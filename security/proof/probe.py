@@ -6,11 +6,12 @@ A probe arrives, or a rule of a policy id drops it; the runner watches for both.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from security.policy.model import ACCEPT, Flow
-from security.proof.builders import Build
+from security.proof.packets import Build
 
 # Ids of verdicts that come from no rule: of the bridge's forwarding table, and of the port's settings.
 FORWARDING, LINK_LOCAL = "forwarding-table", "link-local"
@@ -33,7 +34,7 @@ def outside_from_environment() -> Outside:
 
 
 class Step(NamedTuple):
-    """A packet that is sent shortly before a probe; without `to`, `build` makes whole frames."""
+    """A packet that is sent shortly before a probe; without `to`, `build` makes a whole frame."""
 
     source: str
     to: str
@@ -42,7 +43,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Probe:
-    """One packet to try. `to` is an address, or empty when `build` makes whole frames."""
+    """One packet to try. `to` is an address, or empty when `build` makes a whole frame."""
 
     flow: Flow
     expected: str
@@ -51,7 +52,7 @@ class Probe:
     to: str = ""
     attack: str = ""
     refill_seconds: float = 0  # until a rate that is used up lets one more pass
-    first: Step | None = None
+    first: Sequence[Step] = ()
     unlogged: bool = False  # the kernel itself drops it, without NFLOG
     by: str = ""  # the bridge of the host that sends a whole frame
     seen_as: str = ""  # the source address that the receiver must see; empty: any

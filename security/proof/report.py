@@ -1,4 +1,4 @@
-"""Print a proof (a matrix or a list, and the differences), or write it as JSON or CSV."""
+"""Print a proof (what passed, and the differences), or write it as JSON or CSV."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ COLUMNS = (
     "seen_id",
     "ok",
 )
-_MAX_MATRIX_NODES = 12
+_MAX_LISTED_NODES = 12
 _MAX_DIFFERENCES = 10  # that are printed one by one
-_TITLE = "Flows that passed (u: UDP)"
 
 Pair = tuple[str, str]  # source, destination
 
@@ -59,15 +58,15 @@ def _short_name(probe: Probe) -> str:
     return names.get(probe.flow.protocol, str(probe.flow.port))
 
 
-def format_cell(flows: Sequence[str], separator: str = " ", none: str = ".") -> str:
-    """Format the flows of a pair for a matrix."""
-    return "all" if "any" in flows else separator.join(flows) or none
+def format_cell(flows: Sequence[str], separator: str = " ") -> str:
+    """Format the flows of a pair."""
+    return "all" if "any" in flows else separator.join(flows) or "-"
 
 
 def print_proof(proof: Proof, console: Console, *, brief: bool = False) -> None:
     """Print what passes unless brief, the differences, and the summary."""
-    if not brief and len(proof.policy.topology.nodes) <= _MAX_MATRIX_NODES:
-        console.print(_table_that_fits(proof, console))
+    if not brief and len(proof.policy.topology.nodes) <= _MAX_LISTED_NODES:
+        console.print(_flows_by_source(proof))
     for line in group_differences(proof.differences):
         console.print(Text.assemble(("  differs ", "bold red"), line), soft_wrap=True)
     console.print(Text(proof.summary, style="bold red" if proof.differences else "green"), soft_wrap=True)
@@ -88,42 +87,12 @@ def group_differences(differences: Sequence[Difference]) -> Iterator[str]:
         yield f"{first.flow}: {first.why}" + (f" ({len(others)} more like it)" if others else "")
 
 
-def _table_that_fits(proof: Proof, console: Console) -> Table:
-    """Return the matrix if the console is wide enough for it, else the list."""
-    matrix = _matrix(proof)
-    unlimited = console.options.update(max_width=10_000)
-    return matrix if console.measure(matrix, options=unlimited).maximum <= console.width else _list(proof)
-
-
-def _table(*headings: str) -> Table:
-    return Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, title=_TITLE, title_justify="left")
-
-
-def _matrix(proof: Proof) -> Table:
+def _flows_by_source(proof: Proof) -> Table:
     flows, places = open_flows(proof), places_of(proof)
-    tried = {result.probe.flow.ends for result in proof.results}
-    wrong = {result.probe.flow.ends for result in proof.results if not result.is_as_expected}
-
-    def styled(pair: Pair) -> Text:
-        if pair not in tried:
-            return Text("")
-        shown = format_cell(flows.get(pair, []))
-        if pair in wrong:
-            return Text(f"{shown} !", style="bold red")
-        return Text(shown, style="green" if pair in flows else "dim")
-
-    table = _table("from \\ to")
-    for place in places:
-        table.add_column(place, overflow="fold")
-    for source in places:
-        table.add_row(source, *(styled((source, to)) for to in places))
-    return table
-
-
-def _list(proof: Proof) -> Table:
-    """Return the content of the matrix in lines, for a narrow terminal."""
-    flows, places = open_flows(proof), places_of(proof)
-    table = _table("from", "to", "ports")
+    title = "Flows that passed (u: UDP)"
+    table = Table(
+        "from", "to", "ports", box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left"
+    )
     for source in places:
         reached: defaultdict[str, list[str]] = defaultdict(list)
         for to in places:

@@ -7,13 +7,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 from lab.topology import Node, Topology
 from security.policy.compiler import LOG_PREFIX
 from security.policy.model import HOST
 from security.proof import packets
-from security.proof.probe import Outside, Probe, ProbeResult
+from security.proof.probe import Probe, ProbeResult
 from security.proof.sockets import HOST_BY_FRAME, ProofSockets
 
 _BATCH = 128  # probes between two reads of what arrived
@@ -25,26 +25,15 @@ _FLUSH_THREADS = 4
 
 
 class ProbeRunner:
-    """Sockets in every namespace, opened once; use it as a context manager. Raises OSError without root."""
+    """Sends probes by sockets in every namespace."""
 
-    def __init__(self, topology: Topology, outside: Outside, foreign: str = "") -> None:
+    def __init__(self, topology: Topology, sockets: ProofSockets) -> None:
         self._topology = topology
-        self._outside = outside
-        self._foreign = foreign
-        self._stack = ExitStack()
+        self._sockets = sockets
         self._number = 0
         self._results: dict[int, ProbeResult] = {}
         self._open_numbers: set[int] = set()
         self._pairs: set[tuple[str, str]] = set()
-
-    def __enter__(self) -> ProbeRunner:
-        with ExitStack() as stack:
-            self._sockets = ProofSockets(self._topology, self._outside, self._foreign, stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def run(
         self, probes: Iterable[Probe], progress: Callable[[int], None] = lambda _: None
@@ -100,12 +89,12 @@ class ProbeRunner:
         self._pairs = of_batch
 
     def _open_connections(self, batch: Sequence[ProbeResult]) -> None:
-        first = [(at, step) for at, result in enumerate(batch, start=1) if (step := result.probe.first)]
-        for at, step in first:
-            for packet in step.build(self._number + at):
-                with suppress(OSError):  # a host firewall may refuse it; the probe's result shows that
-                    self._sockets.send(step.source, step.to, packet)
-        if first:
+        numbered = enumerate(batch, start=self._number + 1)
+        steps = [(number, step) for number, result in numbered for step in result.probe.first]
+        for number, step in steps:
+            with suppress(OSError):  # a host firewall may refuse it; the probe's result shows that
+                self._sockets.send(step.source, step.to, step.build(number))
+        if steps:
             time.sleep(_SETTLE_SECONDS)
 
     def _send(self, result: ProbeResult) -> None:
@@ -114,11 +103,8 @@ class ProbeRunner:
         self._results[self._number] = result
         if not result.is_settled:
             self._open_numbers.add(self._number)
-        for packet in probe.build(self._number):
-            try:
-                self._sockets.send(probe.by or probe.flow.source, probe.to, packet)
-            except OSError:
-                return  # no route or no neighbour: the probe is reported as lost
+        with suppress(OSError):  # no route or no neighbour: the probe is reported as lost
+            self._sockets.send(probe.by or probe.flow.source, probe.to, probe.build(self._number))
 
     # --- watch ---
 

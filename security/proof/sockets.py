@@ -11,24 +11,21 @@ from lab.topology import Topology
 from security.policy.compiler import PROOF_GROUP, wires
 from security.policy.model import HOST, WORLD
 from security.proof import packets
-from security.proof.builders import OTHER_PROTOCOLS
 from security.proof.namespace import inside
-from security.proof.nflog import DropLog
+from security.proof.nflog import BUFFER_BYTES, SO_RCVBUFFORCE, DropLog
 from security.proof.probe import Outside
 
 HOST_BY_FRAME = "host, by frame"
 FOREIGN = "foreign"  # a namespace that is neither the lab's nor the proof's
 
 _ETH_P_ALL = 3
-_SO_RCVBUFFORCE = 33
-_BUFFER_BYTES = 1 << 23
-_LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP, *OTHER_PROTOCOLS)
+_LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP, *packets.OTHER_PROTOCOLS)
 
 
 class ProofSockets:
     """Opens all sockets; `stack` closes them. Raises OSError without root."""
 
-    def __init__(self, topology: Topology, outside: Outside, foreign: str, stack: ExitStack) -> None:
+    def __init__(self, topology: Topology, outside: Outside, stack: ExitStack, foreign: str = "") -> None:
         self._stack = stack
         self.packet_senders: dict[str, socket.socket] = {}
         self.frame_senders: dict[str, socket.socket] = {}
@@ -76,7 +73,7 @@ class ProofSockets:
 
     def _register(self, opened: socket.socket) -> socket.socket:
         self._stack.callback(opened.close)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
         return opened
 
     def _raw_socket(self) -> socket.socket:

@@ -85,8 +85,8 @@ from security.proof import packets
 own, to = \"$(address_of "$1")\", \"10.0.0.60\"
 tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); tap.settimeout(1)
 out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-for part in packets.fragments(own, to, packets.TCP, packets.tcp(own, to, 5432, 77), 77):
-    out.sendto(part, (to, 0))
+for is_last in (False, True):
+    out.sendto(packets.fragment(own, to, 5432, 77, is_last=is_last), (to, 0))
 end = time.monotonic() + 1
 while time.monotonic() < end:
     data, where = tap.recvfrom(2048)
@@ -170,7 +170,7 @@ learning() { # off|on: of all that protects, but for what the policy drops
     refute while_claiming 02:42:0a:00:00:3c asks order-service 10.0.0.60 5432
     (($(heard 10.0.0.60 while_claiming 02:42:0a:00:00:3c asks order-service 10.0.0.60 5432) > 0))
     refute security/prove.sh >/run/proof
-    grep "frames for 02:42:0a:00:00:3c go to veth-redis-br" /run/proof >/dev/null
+    grep "br-app forwards frames for 02:42:0a:00:00:3c to veth-pg-br: missing" /run/proof >/dev/null
     scripts/network.sh up >/dev/null; scripts/network.sh status
     claim 02:42:0a:00:00:3c
     retry 5 asks order-service 10.0.0.60 5432

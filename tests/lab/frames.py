@@ -75,7 +75,7 @@ def hear(interface: str, address: str) -> None:
 
 
 def datagram(interface: str, address: str, port: str) -> None:
-    packet = packets.ipv4(str(INVENTED), address, packets.UDP, packets.udp(int(port), 1), 1)
+    packet = packets.udp(str(INVENTED), address, int(port), 1)
     with tap(interface) as wire:
         wire.send(packets.frame(mac_of(wire), packets.LINK_LOCAL[-1], packets.IPV4, packet))
 
@@ -101,8 +101,7 @@ def flood(address: str, port: str, count: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sender:
         own = own_address()
         for number in range(int(count)):
-            packet = packets.ipv4(own, address, packets.UDP, packets.udp(int(port), number), number)
-            sender.sendto(packet, (address, 0))
+            sender.sendto(packets.udp(own, address, int(port), number), (address, 0))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -19,7 +19,6 @@ from security.policy.model import DEFAULT, Policy
 from security.policy.stale import as_arguments, stale_connections
 from security.policy.table import COLUMNS, PolicyError
 from security.policy.table import load as load_policy
-from security.proof import packets
 from security.rules.matches import Packet
 from security.rules.walk import Ruleset, Walk
 
@@ -234,29 +233,6 @@ def test_whatever_is_accepted_compiles_to_chains_that_are_whole(
         for target in re.findall(r"-[jg] (CNET-\S+)", rule[4]):
             assert target in chains
         assert all(len(comment) <= 255 for comment in re.findall(r'--comment "([^"]*)"', rule[4]))
-
-
-def test_packets_are_known_again_and_others_are_not() -> None:
-    flat = load("flat")
-    source, to = (str(node.address.ip) for node in flat.nodes[:2])
-    for payload in (packets.tcp(source, to, 80, 7), packets.tcp(source, to, 80, 7)[:8]):
-        seen = packets.recognise(packets.ipv4(source, to, packets.TCP, payload, 7))
-        assert seen == packets.Seen(7, answer=False)
-    datagram = packets.ipv4(source, to, packets.UDP, packets.udp(53, 8), 8)
-    assert packets.recognise(datagram) == packets.Seen(8, answer=False)
-    assert packets.checksum(datagram[:20]) == 0
-    claim = packets.arp_reply("02:00:00:00:00:01", source, to, 9)
-    assert packets.recognise(claim, packets.ARP) == packets.Seen(9, answer=False)
-    reply = packets.ipv4(source, to, packets.ICMP, packets.icmp(packets.ECHO_REPLY, 10), 10)
-    assert packets.recognise(reply) == packets.Seen(10, answer=True)
-    assert packets.recognise(packets.ipv6_echo("fe80::2", 11), packets.IPV6) == packets.Seen(11, answer=False)
-    assert packets.recognise(packets.ipv4(source, to, packets.TCP, b"\0" * 20, 1)) is None
-
-
-@given(data=st.binary(max_size=80), kind=st.sampled_from([packets.IPV4, packets.ARP, packets.IPV6, 0]))
-def test_garbled_packets_are_nobodys_and_no_error(data: bytes, kind: int) -> None:
-    seen = packets.recognise(data, kind)
-    assert seen is None or seen.number >= 0
 
 
 def entry(topology: Topology, source: str, destination: str, port: int) -> str:

@@ -1,11 +1,16 @@
-"""What the proof prints: a few differences one by one, many by kind, and lines where a matrix has no room."""
+"""The packets of the proof, and what it prints: what passed, differences one by one or by kind."""
 
 from __future__ import annotations
 
 import io
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from lab.terminal import Console
+from lab.topology import load as load_topology
 from security.policy.table import load
+from security.proof import packets
 from security.proof.probe import ProbeResult
 from security.proof.proof import Difference, Proof
 from security.proof.report import group_differences, print_proof
@@ -42,9 +47,30 @@ def test_many_differences_are_said_by_kind_with_the_first_and_the_count() -> Non
     assert "  they may have one cause: sudo make status lists the differences from the tables" in lines
 
 
-def test_where_the_matrix_has_no_room_there_are_lines_and_no_word_is_broken() -> None:
-    wide, narrow = printed(proof_of(), 200), printed(proof_of(), 80)
-    assert "service-registry   host   world" in wide[2]
-    assert narrow[2].split() == ["from", "to", "ports"]
-    assert max(map(len, narrow[:-1])) <= 80
-    assert any(line.startswith(" service-registry   none") for line in narrow)
+def test_the_flows_of_each_source_are_listed_and_no_word_is_broken() -> None:
+    lines = printed(proof_of(), 80)
+    assert lines[2].split() == ["from", "to", "ports"]
+    assert max(map(len, lines[:-1])) <= 80
+    assert any(line.startswith(" service-registry   none") for line in lines)
+
+
+def test_packets_of_the_proof_are_recognised_and_others_are_not() -> None:
+    flat = load_topology("flat")
+    source, to = (str(node.address.ip) for node in flat.nodes[:2])
+    for segment in (packets.tcp(source, to, 80, 7), packets.fragment(source, to, 80, 7, is_last=False)):
+        assert packets.recognise(segment) == packets.Seen(7, answer=False)
+    datagram = packets.udp(source, to, 53, 8)
+    assert packets.recognise(datagram) == packets.Seen(8, answer=False)
+    assert packets.checksum(datagram[:20]) == 0
+    claim = packets.arp_reply("02:00:00:00:00:01", source, to, 9)
+    assert packets.recognise(claim, packets.ARP) == packets.Seen(9, answer=False)
+    reply = packets.echo(source, to, 10, kind=packets.ECHO_REPLY)
+    assert packets.recognise(reply) == packets.Seen(10, answer=True)
+    assert packets.recognise(packets.ipv6_echo(11), packets.IPV6) == packets.Seen(11, answer=False)
+    assert packets.recognise(packets.ipv4(source, to, packets.TCP, b"\0" * 20, 1)) is None
+
+
+@given(data=st.binary(max_size=80), kind=st.sampled_from([packets.IPV4, packets.ARP, packets.IPV6, 0]))
+def test_damaged_packets_are_not_recognised_and_cause_no_error(data: bytes, kind: int) -> None:
+    seen = packets.recognise(data, kind)
+    assert seen is None or seen.number >= 0
