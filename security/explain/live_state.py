@@ -15,7 +15,7 @@ from lab import netlink
 from lab.conntrack import connections
 from lab.ruleset.iptables import parse
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
-from security.proof.namespace import inside
+from lab.namespace import inside
 from security.proof.tracked import count_open_by_source
 from security.rules.walk import HOOKS
 

@@ -20,7 +20,7 @@ from security.explain.live_state import is_namespace
 from security.policy.compiler import LOG_PREFIX, PROOF_GROUP
 from security.policy.model import HOST, WORLD, Flow
 from security.proof import builders, packets
-from security.proof.namespace import inside
+from lab.namespace import inside
 from security.proof.nflog import DropLog, GroupTakenError
 
 _ETH_P_ALL = 3

@@ -12,7 +12,7 @@ from security.policy.compiler import PROOF_GROUP, wires
 from security.policy.model import HOST, WORLD
 from security.proof import packets
 from security.proof.builders import OTHER_PROTOCOLS
-from security.proof.namespace import inside
+from lab.namespace import inside
 from security.proof.nflog import DropLog
 from security.proof.probe import Outside
 
