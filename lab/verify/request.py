@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from lab.namespace import inside
 from lab.topology import Node
@@ -63,7 +64,7 @@ def send(
                 if len(content) > _MAX_ANSWER_BYTES:
                     return Answer()
                 return Answer(response.status_code, content.decode(errors="replace"))
-    except (requests.RequestException, OSError, RecursionError):
+    except (requests.RequestException, HTTPError, OSError):
         return Answer()
 
 
