@@ -33,7 +33,7 @@ class Answer:
         """The text as JSON; None if it is not JSON."""
         try:
             return json_format.loads(self.text)
-        except ValueError:
+        except (ValueError, RecursionError):  # not JSON, or nested too deep
             return None
 
     def __str__(self) -> str:
