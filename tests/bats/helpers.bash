@@ -26,7 +26,7 @@ share_lab() { # [COMMANDS]: those that bring the lab up, if not all of it
 in_lab() { # COMMANDS
   [[ -s $SHARED/pid ]] || start_lab
   run nsenter --target "$(<"$SHARED/pid")" --net --mount --ipc --uts --pid setsid --wait \
-    bash -euo pipefail -c "cd '$ROOT'; source tests/bats/inside.bash; trap end_session EXIT; bring_up; $1" 8>&-
+    bash -euo pipefail -c "cd '$ROOT'; source tests/bats/inside.bash; trap clean_up EXIT; bring_up; $1" 8>&-
   ((status == 0)) || end_lab
 }
 

@@ -43,8 +43,12 @@ CONVERGE=${CONVERGE:-security/policy.sh up && scripts/network.sh up && scripts/n
 converge() { eval "$CONVERGE"; }
 bring_up() { converge &>/run/up || { tail -n 20 /run/up && exit 1; }; }
 
-# End what a test left running, for the next test of the same lab.
-end_session() { pgrep --session 0 | grep -vx "$$" | xargs -r kill -KILL 2>/dev/null || :; }
+# End the processes of a test and remove its files, for the next test of the same lab.
+clean_up() {
+  pgrep --session 0 | grep -vx "$$" | xargs -r kill -KILL 2>/dev/null || :
+  find /run -mindepth 1 -maxdepth 1 ! -name netns ! -name lock ! -name xtables.lock ! -name etc ! -name cnet \
+    -exec rm -rf --one-file-system {} + 2>/dev/null || : # a file system that is mounted there stays
+}
 
 # Waits for a fact: retry SECONDS COMMAND...
 retry() {

@@ -7,7 +7,6 @@ load helpers
 setup_file() { share_lab; }
 
 FUNCTIONS='export REPORTS=/run/reports
-    rm -rf /run/reports
     python() { .venv/bin/python -m "$@"; }
 '
 
