@@ -14,7 +14,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
 # shellcheck source=scripts/lib/checks.sh
 source "$ROOT/scripts/lib/checks.sh"
 
-FROM=(engine_host)
 HOST=127.0.0.1
 WAY_IN=http://$HOST:${NGINX_PORT:-8081} GATEWAY=http://$HOST:3000 REGISTRY=http://$HOST:8501
 
@@ -30,19 +29,9 @@ inside() { # CONTAINER COMMAND...
 }
 
 verify_services() {
-  title "Published ports"
-  verify_own_endpoints_of api-gateway "$GATEWAY"
-  verify_own_endpoints_of service-registry "$REGISTRY"
-  local program wanted
-  for program in product-service:2 order-service:1; do
-    wanted=${program#*:} program=${program%:*}
-    expect "$wanted of $program registered and passing" 200 \
-      "[.[] | select(.health == \"passing\")] | length == $wanted" "$REGISTRY/discover/$program?all=1"
-  done
-  title "The platform at $WAY_IN"
-  verify_way_in "$WAY_IN"
-  verify_products "$WAY_IN"
-  verify_orders "$WAY_IN"
+  need_environment
+  try_endpoints engine_host env PYTHONPATH="$ROOT" \
+    "$VENV/bin/python" -m lab.verify docker "$GATEWAY" "$REGISTRY" "$WAY_IN"
 }
 
 # FROM TO PORT: connections that must work (yes) or must fail (no).
@@ -138,7 +127,7 @@ verify_containers() {
 main() { # all|services|isolation|containers
   need_root
   need_compose
-  need_tools nsenter curl jq
+  need_tools nsenter
   [[ -n $(container_of api-gateway) ]] || die "the platform does not run in Docker; docker/compose.sh up"
   verify_parts "$1" services isolation containers
 }

@@ -44,11 +44,12 @@ prepare() { # COMMAND: all checks, before the first change
   list_foreign_rules >&2 || : # they may be harmless; the proof shows it
   call network check
   call nat check
+  POLICY_TABLE=$(policy path)
 }
 
 # Load the policy before the network exists, so that no packet passes without it. A table may have no policy.
 make_policy() {
-  if [[ -n $(policy path) ]]; then
+  if [[ -n $POLICY_TABLE ]]; then
     step "policy: which connections are allowed"
     policy up
   else
@@ -83,7 +84,7 @@ services() {
 up() {
   [[ -n $SHOW$DRY_RUN ]] || export BRIEF=1
   prepare up
-  [[ -z $(policy path) ]] || policy check
+  [[ -z $POLICY_TABLE ]] || policy check
   call services check
   remove_other_lab
   make_policy

@@ -116,7 +116,7 @@ restart_outdated() {
 
 down() {
   need_root
-  need_tools ip jq
+  need_tools ip jq curl
   if (load_topology) 2>/dev/null; then load_topology; fi
   take_lock
   stop_supervisor

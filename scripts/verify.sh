@@ -15,21 +15,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 source "$ROOT/scripts/lib/outside.sh"
 # shellcheck source=scripts/lib/checks.sh
 source "$ROOT/scripts/lib/checks.sh"
-# shellcheck source=scripts/lib/names.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/names.sh"
 # shellcheck source=scripts/lib/ping_matrix.sh
 source "$ROOT/scripts/lib/ping_matrix.sh"
-# shellcheck source=scripts/lib/verify_services.sh
-source "$ROOT/scripts/lib/verify_services.sh"
 
 OUTSIDE_PORT=80 # one that the policy lets out
-
-in_container() { timeout 10 "$ROOT/scripts/contain.sh" exec "$@"; } # NODE COMMAND...
 
 read_order() { # ID: from PostgreSQL, by its own socket
   local node
   node=$(nodes_running postgres | sed -n 1p)
-  in_container "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \
+  timeout 10 "$ROOT/scripts/contain.sh" exec "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \
     -c "SELECT customer_id, product_id, quantity, total_price FROM orders WHERE id = $1"
 }
 
@@ -132,6 +126,11 @@ verify_ways_in() { # NODE HOST_PORT PORT PROTOCOL
   if is_reachable "$4" 127.0.0.1 "$2"; then
     passed "from the host:       localhost:$2 -> $1:$3"
   else failed "from the host: localhost:$2 does not reach $1:$3" && why "FROM=host TO=host PORT=$2"; fi
+}
+
+verify_services() {
+  need_environment
+  try_endpoints env PYTHONPATH="$ROOT" TOPOLOGY="$TABLE" "$VENV/bin/python" -m lab.verify lab
 }
 
 # Without the bridge, each check would wait for its timeout.

@@ -21,7 +21,7 @@ source "$ROOT/scripts/lib/rules.sh"
 CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*' # of any policy table: only the policy uses these names
 TABLES=(ip/raw ip/security bridge/nat)
 
-policy() { (cd "$ROOT" && python3 -m security.policy "$@"); }
+policy() { run_python -m security.policy "$@"; }
 
 # Compare the wanted rules with the live ones; CHANGE, DIFFERENCES, LIVE_RULES and WANTED_RULES then hold the result.
 compare() {
@@ -79,8 +79,6 @@ prepare() {
   need_tools ip jq python3 iptables-save iptables-restore ebtables-save ebtables-restore unshare conntrack
   load_topology
   export TOPOLOGY=$TABLE
-  [[ -n $(policy path) ]] || die "there is no policy for $TABLE; write security/$(basename "$(base_table)")" \
-    "(security/flat.tsv explains the columns), or name one with POLICY=PATH"
 }
 
 up() {

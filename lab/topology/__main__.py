@@ -81,6 +81,7 @@ def as_bash(topology: Topology) -> str:
         f"declare -ga BRIDGES=({' '.join(bridge.name for bridge in topology.bridges)})",
         f"declare -ga NODES=({' '.join(node.name for node in topology.nodes)})",
         _map("LINE_OF", ((thing.name, str(thing.line)) for thing in things)),
+        _map("LABEL", ((node.name, node.label) for node in topology.nodes)),
         _map("NETWORK", ((bridge.name, str(bridge.address.network)) for bridge in topology.bridges)),
     ]
     for name, column in _MAPS.items():

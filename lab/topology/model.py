@@ -58,6 +58,11 @@ class Node:
     line: int
     mtu: int | None = None  # of both ends of the veth pair; None: the kernel's
 
+    @property
+    def label(self) -> str:
+        """The name in DNS: one label (RFC 1123), without the characters that only tables allow."""
+        return self.name.lower().replace("_", "-")
+
 
 @dataclass(frozen=True)
 class Topology:

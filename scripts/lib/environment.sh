@@ -38,8 +38,8 @@ configured_services() {
   local node list=''
   for node in $(services); do
     case ${RUNS[$node]} in
-      nginx | service-registry) list+="${list:+,}$(label "$node")=${ADDRESS[$node]%/*}:$(port_of "$node")" ;;
-      redis | postgres) list+="${list:+,}$(label "$node")=${ADDRESS[$node]%/*}:$(port_of "$node")/$LEASE_SECONDS" ;;
+      nginx | service-registry) list+="${list:+,}${LABEL[$node]}=${ADDRESS[$node]%/*}:$(port_of "$node")" ;;
+      redis | postgres) list+="${list:+,}${LABEL[$node]}=${ADDRESS[$node]%/*}:$(port_of "$node")/$LEASE_SECONDS" ;;
     esac
   done
   echo "$list"
@@ -57,7 +57,7 @@ environment_of() { # NODE USER
   fi
   case ${RUNS[$1]} in
     redis | postgres)
-      [[ -z $registry_url ]] || settings+=("HEARTBEAT=${registry_url%%,*}/heartbeat/$(label "$1")/$(label "$1")")
+      [[ -z $registry_url ]] || settings+=("HEARTBEAT=${registry_url%%,*}/heartbeat/${LABEL[$1]}/${LABEL[$1]}")
       ;;
   esac
   case ${RUNS[$1]} in

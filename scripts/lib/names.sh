@@ -5,12 +5,6 @@
 RESOLVERS=/etc/netns
 MARK='# cnet: names of the lab, and what its registry forwards; scripts/services.sh down removes this file'
 
-# Print a node's name in DNS: one label (RFC 1123) without the characters that only tables allow.
-label() {
-  local name=${1,,}
-  echo "${name//_/-}"
-}
-
 answers_dns() { [[ ,${LISTENS[$1]}, == *,53/udp,* ]]; } # NODE
 
 # Print the host's resolvers that a namespace can reach: not systemd's stub on loopback, but those it forwards to.

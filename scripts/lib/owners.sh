@@ -8,7 +8,7 @@ owners() { # print ADDRESS PORT PROGRAM LABEL of each node; a node without a pro
   local node port
   for node in "${NODES[@]}"; do
     port=$(port_of "$node")
-    printf '%s\t%s\t%s\t%s\n' "${ADDRESS[$node]%/*}" "${port/#-/0}" "${RUNS[$node]}" "$(label "$node")"
+    printf '%s\t%s\t%s\t%s\n' "${ADDRESS[$node]%/*}" "${port/#-/0}" "${RUNS[$node]}" "${LABEL[$node]}"
   done
 }
 

@@ -55,8 +55,6 @@ show_matrix() {
   fi
 }
 
-why() { echo "        why: sudo make explain $*"; } # ARGUMENTS of make
-
 count_ends() { # NAME_OF_MAP PAIR...: add a mark for both ends of each pair
   local -n marks=$1
   local pair

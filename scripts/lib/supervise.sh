@@ -65,17 +65,24 @@ supervisorctl() {
   timeout --foreground "$seconds" "$VENV/bin/supervisorctl" -c "$CONFIG" "$@"
 }
 
-supervisor_runs() { [[ -S $RUN_DIR/supervisor.sock ]] && supervisorctl pid &>/dev/null; }
+# Call the supervisor by XML-RPC, because supervisorctl takes ten times as long to start.
+query_supervisor() { # METHOD
+  curl -sf -m 10 --unix-socket "$RUN_DIR/supervisor.sock" -H 'Content-Type: text/xml' \
+    -d "<methodCall><methodName>supervisor.$1</methodName></methodCall>" http://supervisor/RPC2
+}
+
+supervisor_runs() { query_supervisor getState >/dev/null; }
 
 supervisor_do() {
   echo_command supervisorctl "$@"
   [[ -n ${DRY_RUN:-} ]] || supervisorctl "$@"
 }
 
-# NODE STATE PID, a line each.
+# Print NODE STATE PID, a line each; no PID if the program does not run.
 supervisor_states() {
-  supervisor_runs || return 0
-  supervisorctl status | sed -E 's/^([^ ]+) +([A-Z]+) *(pid ([0-9]+).*)?.*/\1 \2 \4/' || [[ $? == 3 ]] # 3: not all run
+  local answer
+  answer=$(query_supervisor getAllProcessInfo) || return 0
+  sed -nE '/<name>(name|statename|pid)</ { n; s/.*>(.*)<[^<]*<.*/\1/p }' <<<"$answer" | paste -d' ' - - - | sed 's/ 0$/ /'
 }
 
 # A service's user can enter its own folder, and list or read nothing else.
@@ -84,10 +91,13 @@ make_state_folders() {
   install -d -m 700 "$STATE_DIR/log"
 }
 
-# Print the process in a node's container. The supervisor's child is its parent, scripts/lib/container.sh.
+# Print the process in a node's container. Its parent, scripts/lib/container.sh, started process 1 first, which is thus
+# the oldest of the node's user.
 program_pid() { # NODE
-  local parent
-  parent=$(supervisorctl pid "$1") || return
+  local user init parent _
+  user=$(stat -c %u "$STATE_DIR/nodes/$1" 2>/dev/null) || return
+  init=$(pgrep --oldest --uid "$user") || return
+  read -r _ _ _ parent _ <"/proc/$init/stat" || return
   program_of "$parent"
 }
 program_of() { (($1 > 0)) && pgrep --newest --parent "$1"; } # PARENT

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The topology table as bash arrays. After load_topology: TABLE (its path), BRIDGES, NODES, and by name ADDRESS,
-# NAMESPACE, INTERFACE, PORT (the host's end of the veth pair), BRIDGE, LISTENS, PUBLISHES, RUNS, MTU, LINE_OF; NETWORK
-# of each bridge. Sourced.
+# NAMESPACE, INTERFACE, PORT (the host's end of the veth pair), BRIDGE, LISTENS, PUBLISHES, RUNS, MTU, LINE_OF, LABEL
+# (its name in DNS); NETWORK of each bridge. Sourced.
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -16,7 +16,7 @@ declare -a BRIDGES=() NODES=()
 # shellcheck disable=SC2034 # scripts that source this use them
 declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=() MTU=()
 # shellcheck disable=SC2034
-declare -A LINE_OF=() NETWORK=()
+declare -A LINE_OF=() LABEL=() NETWORK=()
 
 load_topology() { load_table ''; } # the one that TOPOLOGY names, else the running lab's, else flat
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from lab import netlink
 from lab.conntrack import connections, count_open_by_source
+from lab.namespace import inside
 from lab.ruleset.iptables import parse
 from security.explain.snapshot import NO_PLACE, Place, Snapshot
-from security.proof.namespace import inside
 from security.rules.walk import HOOKS, TABLES
 
 _RATES = Path("/proc/net/ipt_hashlimit")

@@ -11,12 +11,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.namespace import inside
 from security.explain.kernel_trace import TracedRule, kernel_trace
 from security.explain.lab_state import Lab
 from security.policy.compiler import LOG_PREFIX, PROOF_GROUP
 from security.policy.model import HOST, WORLD, Flow
 from security.proof import packets
-from security.proof.namespace import inside
 from security.proof.nflog import DropLog, GroupTakenError
 
 _ETH_P_ALL = 3

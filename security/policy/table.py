@@ -71,7 +71,11 @@ def load(topology: Topology | None = None) -> Policy:
     topology = topology or load_topology()
     path = policy_path(topology)
     if path is None:
-        raise PolicyError(f"{topology.path}: there is no policy for it; name one with POLICY=PATH")
+        name = base_table(topology.path).name
+        raise PolicyError(
+            f"there is no policy for {topology.path}; write security/{name} (security/flat.tsv explains the columns),"
+            " or name one with POLICY=PATH"
+        )
     if not path.is_file():
         shipped = " or ".join(f"POLICY={table.stem}" for table in sorted(_SHIPPED.glob("*.tsv")))
         raise PolicyError(

@@ -7,11 +7,11 @@ import socket
 from collections.abc import Iterable
 from contextlib import ExitStack
 
+from lab.namespace import inside
 from lab.topology import Topology
 from security.policy.compiler import PROOF_GROUP, wires
 from security.policy.model import HOST, WORLD
 from security.proof import packets
-from security.proof.namespace import inside
 from security.proof.nflog import BUFFER_BYTES, SO_RCVBUFFORCE, DropLog
 from security.proof.probe import Outside
 

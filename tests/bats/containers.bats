@@ -4,9 +4,9 @@
 
 load helpers
 
-LAB_UP='converge() { scripts/network.sh up; scripts/nat.sh up; scripts/services.sh up; }
-up() { converge &>/run/up || { cat /run/up; exit 1; }; }
-as() { scripts/contain.sh exec "$@"; }            # as() NODE COMMAND...: the service'\''s user, in all its namespaces
+setup_file() { share_lab 'scripts/network.sh up && scripts/nat.sh up && scripts/services.sh up'; }
+
+FUNCTIONS='as() { scripts/contain.sh exec "$@"; }            # as() NODE COMMAND...: the service'\''s user, in all its namespaces
 pid_of() { scripts/services.sh status | awk -v node="$1" "\$2 == node { print \$NF }"; }
 parent_of() { ps -o ppid= -p "$(pid_of "$1")" | tr -d " "; }
 answers() { curl -fsS -m 2 -o /dev/null http://localhost:8080/api/products; }
@@ -14,7 +14,7 @@ nodes="api-gateway nginx-lb order-service postgres-db product-1 product-2 produc
 '
 
 @test "each service sees its own files and processes, has its own user and namespaces, and no more" {
-  sandboxed "$LAB_UP"'up
+  in_lab "$FUNCTIONS"'
     for node in $nodes; do
       scripts/contain.sh show "$node" >/run/view; cat /run/view
       folder=$(ls /proc/$(pid_of $node)/root/services)
@@ -42,7 +42,7 @@ nodes="api-gateway nginx-lb order-service postgres-db product-1 product-2 produc
 }
 
 @test "a broken-into service reaches nothing of the host or of others; its own code and state it does" {
-  sandboxed "$LAB_UP"'up
+  in_lab "$FUNCTIONS"'
     mkdir -p /run/home; install -m 644 /dev/null /run/home/letter
     for path in "$ROOT" "$ROOT/topology/flat.tsv" /var/opt/cnet/nodes /var/opt/cnet/log/redis-cache.log /var/opt/cnet/secrets \
       /run/cnet/lock /run/cnet/supervisord.conf /run/cnet/supervisor.sock /run/netns/postgres-db /run/home/letter /root /home /var/lib /old /sys; do
@@ -79,7 +79,7 @@ nodes="api-gateway nginx-lb order-service postgres-db product-1 product-2 produc
 }
 
 @test "no user but root can open the lock, the supervisor'\''s socket, its configuration, or a log" {
-  sandboxed "$LAB_UP"'umask 022; up
+  in_lab "$FUNCTIONS"'
     user=$(stat -c %u /var/opt/cnet/nodes/product-1)
     for path in /run/cnet/lock /run/cnet/supervisord.conf /run/cnet/supervisor.sock /var/opt/cnet/log/product-1.log /var/opt/cnet/secrets \
       /var/opt/cnet/log /var/opt/cnet/nodes/redis-cache; do
@@ -94,7 +94,7 @@ nodes="api-gateway nginx-lb order-service postgres-db product-1 product-2 produc
 }
 
 @test "a service gets no terminal of root; a folder in a file's place and a frozen supervisor hold up nothing" {
-  sandboxed "$LAB_UP"'up
+  in_lab "$FUNCTIONS"'
     on_a_terminal() { script -qec "$*" /dev/null </dev/null; }
     on_a_terminal test -t 1
     refute on_a_terminal scripts/contain.sh exec redis-cache sh -c "\"test -t 0 || test -t 1 || test -t 2\""
@@ -109,13 +109,13 @@ nodes="api-gateway nginx-lb order-service postgres-db product-1 product-2 produc
     kill -STOP "$(cat /run/cnet/supervisord.pid)"
     timeout 60 scripts/services.sh down
     [[ -z $(pgrep supervisord) && -z $(pgrep gunicorn) ]]
-    up; answers
+    bring_up; answers
   '
   succeeds
 }
 
 @test "a stop is passed on to the program; killing its parent, or the supervisor, leaves nothing running" {
-  sandboxed "$LAB_UP"'up
+  in_lab "$FUNCTIONS"'
     ctl() { .venv/bin/supervisorctl -c /run/cnet/supervisord.conf "$@"; }
     for node in postgres-db product-1 redis-cache; do ctl stop $node; done
     grep "database system is shut down" /var/opt/cnet/log/postgres-db.log
@@ -140,7 +140,7 @@ nodes="api-gateway nginx-lb order-service postgres-db product-1 product-2 produc
 }
 
 @test "a service that takes memory or processes without end dies alone; a modest one goes on" {
-  sandboxed "$LAB_UP"'up
+  in_lab "$FUNCTIONS"'
     [[ -n $(find /sys/fs/cgroup -path "*cnet/*/product-1" -prune -print) ]] || { echo skip; exit 0; }
     others() { for node in $nodes; do [[ $node == product-1 ]] || pid_of $node; done; }
     before=$(others)
@@ -164,7 +164,8 @@ for number in range(%d):
 }
 
 @test "where no control group can be made, resource limits are in force, and the log says so" {
-  sandboxed "$LAB_UP"'mount -t tmpfs none /sys/fs/cgroup; up
+  sandboxed 'mount -t tmpfs none /sys/fs/cgroup; bring_up
+    '"$FUNCTIONS"'
     grep "limits: no control group can be made, so 512 MB of data for each process, 128 processes" /var/opt/cnet/log/product-1.log
     scripts/contain.sh show product-1 | grep "rlimit: .*data 536870912"
     scripts/services.sh status; answers
@@ -178,7 +179,7 @@ for number in range(%d):
   first=$BATS_TEST_TMPDIR/first second=$BATS_TEST_TMPDIR/second # neither is taken down before its sandbox ends
   "$ROOT/scripts/sandbox.sh" run bash -euc "cd '$ROOT'; scripts/network.sh up; scripts/services.sh up; stat -Lc %i /proc/self/ns/net >'$first'
     until [[ -e '$first.ask' ]]; do sleep 0.1; done; scripts/services.sh status >'$first.status'" &>"$first.log" 3>&- &
-  sandboxed "$LAB_UP"'up; stat -Lc %i /proc/self/ns/net >'"'$second'; until [[ -s '$first' ]]; do sleep 0.1; done"
+  in_own_lab 'stat -Lc %i /proc/self/ns/net >'"'$second'; until [[ -s '$first' ]]; do sleep 0.1; done"
   succeeds
   [[ -n $(groups "$(cat "$first")") && -z $(groups "$(cat "$second")") ]]
   touch "$first.ask"
@@ -187,12 +188,12 @@ for number in range(%d):
 }
 
 @test "data that belongs to another user is given to the service, and links are not followed" {
-  sandboxed "$LAB_UP"'
-    up; scripts/services.sh down &>/dev/null
+  in_lab "$FUNCTIONS"'
+    scripts/services.sh down &>/dev/null
     data=/var/opt/cnet/nodes/postgres-db user=$(stat -c %u /var/opt/cnet/nodes/postgres-db)
     touch /run/precious; ln -s /run/precious $data/link
     chown -hR 1:1 $data
-    up
+    bring_up
     [[ $(stat -c %u /run/precious) == 0 && $(find $data ! -uid "$(stat -c %u $data)" | wc -l) == 0 ]]
     (($(stat -c %u $data) >= 64100))
     answers

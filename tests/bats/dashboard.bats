@@ -4,10 +4,11 @@
 
 load helpers
 
+setup_file() { share_lab; }
+
 @test "in a browser: a stopped service, a blocked flow and its story, the keyboard, both themes, a phone" {
   need_packaged chromium chromium-browser google-chrome
-  sandboxed '
-    bring_up
+  in_lab '
     monitoring/dashboard.sh up
     mkdir -p "${SHOTS:=/run/shots}"; export SHOTS
     DASHBOARD_URL=http://localhost:8050 .venv/bin/python -m pytest tests/lab/test_dashboard.py -p no:cacheprovider
@@ -18,8 +19,7 @@ load helpers
 }
 
 @test "it answers on loopback to loopback names alone, refuses a taken port, and leaves nothing" {
-  sandboxed '
-    bring_up
+  in_lab '
     fails_with 1 "the dashboard is not running" monitoring/dashboard.sh status
     monitoring/dashboard.sh up; monitoring/dashboard.sh status
     fails_with 1 "the dashboard is already running" monitoring/dashboard.sh up
@@ -46,21 +46,20 @@ load helpers
 }
 
 @test "at rest it costs less than 5 % of one core" {
-  sandboxed '
-    bring_up
+  in_lab '
     monitoring/dashboard.sh up
     pids=$(pgrep -f "monitoring.dashboard.app|tcpdump -i any" | tr "\n" " ")
     ticks() { local sum=0 pid fields; for pid in $pids; do read -ra fields <"/proc/$pid/stat"; sum=$((sum + fields[13] + fields[14])); done; echo $sum; }
     sleep 3; before=$(ticks); sleep 20; after=$(ticks)
     echo "ticks in 20 s: $((after - before)) of $(($(getconf CLK_TCK) * 20))"
     ((after - before < $(getconf CLK_TCK) * 20 * 5 / 100))
+    monitoring/dashboard.sh down
   '
   succeeds
 }
 
 @test "when the lab is scaled or moved, the map is of what runs" {
-  sandboxed '
-    bring_up
+  in_lab '
     monitoring/dashboard.sh up
     shows() { curl -s http://localhost:8050/_dash-layout | grep "$1" >/dev/null; }
     shows product-3; refute shows product-4

@@ -4,8 +4,9 @@
 
 load helpers
 
-LAB_UP='converge() { scripts/network.sh up; scripts/services.sh up; }; converge &>/run/up || { cat /run/up; exit 1; }
-registry=http://10.0.0.70:8500
+setup_file() { share_lab 'scripts/network.sh up && scripts/services.sh up'; }
+
+FUNCTIONS='registry=http://10.0.0.70:8500
 from() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 say_register() { curl -s -w "%{http_code}" -H "Content-Type: application/json" -d "$1" $registry/register | tr -d "\n"; }
 passing() { curl -fsS "$registry/discover/$1?all=1" | jq "map(select(.health == \"passing\")) | length"; }
@@ -17,7 +18,7 @@ retry 5 passing_is product-service 3
 '
 
 @test "services register themselves, with instance and health; the stores are there by configuration" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     curl -fsS $registry/services | tee /dev/stderr | jq -e "
       (.\"product-service\" | map(.instance_id) == [\"product-1\", \"product-2\", \"product-3\"] and all(.health == \"passing\"))
       and has(\"api-gateway\") and has(\"order-service\") and has(\"redis-cache\") and has(\"postgres-db\") and has(\"nginx-lb\")"
@@ -29,7 +30,7 @@ retry 5 passing_is product-service 3
 }
 
 @test "an instance registers, renews and removes only itself; the host may remove" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     [[ $(say_register "{\"name\":\"p\",\"ip\":\"10.0.0.30\",\"port\":5000}") == *\"ip\"*403 ]]
     [[ $(from product2 curl -s -w "%{http_code}" -X PUT $registry/heartbeat/product-service/product-1) == *403 ]]
     [[ $(from product2 curl -s -w "%{http_code}" -X DELETE $registry/deregister/product-service/product-1) == *403 ]]
@@ -50,7 +51,7 @@ retry 5 passing_is product-service 3
 }
 
 @test "the stopped and the killed leave discovery within a second, the list within five, and come back" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     mapfile -t pids < <(gunicorns product-2)
     kill -STOP "${pids[@]}"
     begin=${EPOCHREALTIME/./}
@@ -75,7 +76,7 @@ retry 5 passing_is product-service 3
 }
 
 @test "a registration without heartbeats lives as long as it answers" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     ip -n redis-cache addr add 10.0.0.200/16 dev veth-redis # an address that is not in the table: others may register only what runs there
     nsenter --net=/run/netns/redis-cache -- python3 -c "
 import http.server, socketserver
@@ -96,18 +97,19 @@ socketserver.TCPServer((\"10.0.0.200\", 9000), Handler).serve_forever()" & serve
 }
 
 @test "kill -9 of the registry loses no registration" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     curl -fsS "$registry/discover/product-service?all=1" | jq -c "map([.instance_id, .registered_at])" >/run/before
     kill -STOP $(gunicorns product-3) # so that it cannot register again
     kill -9 $(gunicorns service-registry)
     retry 10 curl -fs -o /dev/null $registry/health
     curl -fsS "$registry/discover/product-service?all=1" | jq -c "map([.instance_id, .registered_at])" | tee /dev/stderr | cmp - /run/before
+    kill -CONT $(gunicorns product-3)
   '
   succeeds
 }
 
 @test "a change is told at once to who waits for it, and nobody waits for ever" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     index=$(curl -fsS -D - -o /dev/null "$registry/discover/product-service?all=1" | tr -d "\r" | awk "tolower(\$1) == \"x-index:\" { print \$2 }")
     [[ $index =~ ^[0-9]+$ ]]
     begin=$SECONDS; curl -fsS -o /dev/null "$registry/discover/product-service?all=1&index=$index&wait=2"; ((SECONDS - begin >= 1 && SECONDS - begin <= 3))
@@ -124,7 +126,7 @@ socketserver.TCPServer((\"10.0.0.200\", 9000), Handler).serve_forever()" & serve
 }
 
 @test "DNS: A and SRV, UDP and TCP, NXDOMAIN and no data, reverse, in every namespace" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     for name in order-service redis-cache product3; do
       ip netns exec $name getent ahostsv4 product-service.lab | awk "/STREAM/ { print \$1 }" | sort | tr "\n" " " | grep "^10.0.0.30 10.0.0.31 10.0.0.32 $"
     done
@@ -143,7 +145,7 @@ socketserver.TCPServer((\"10.0.0.200\", 9000), Handler).serve_forever()" & serve
 }
 
 @test "what is not the lab'\''s is forwarded, over UDP and TCP; when nobody answers, SERVFAIL" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     scripts/nat.sh up >/dev/null
     answer example.com | grep SERVFAIL
     nsenter --net=/run/netns/world -- .venv/bin/python -c "
@@ -162,7 +164,7 @@ import time; time.sleep(60)" &
 }
 
 @test "hostile packets do not stop the DNS server, nor get an answer that is larger than they are" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     .venv/bin/python - <<EOF
 import random, socket, struct
 from dnslib import DNSRecord
@@ -202,7 +204,7 @@ EOF
 }
 
 @test "verify asks for names as each program does: a program that reads another resolver is named" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     scripts/nat.sh up >/dev/null
     scripts/verify.sh services >/run/proof || { cat /run/proof; exit 1; }
     echo nameserver 192.0.2.53 >/run/other

@@ -5,25 +5,26 @@
 
 load helpers
 
-LAB_UP='converge() { scripts/network.sh up; scripts/nat.sh up; scripts/services.sh up; }; converge &>/run/up || { cat /run/up; exit 1; }
-fuzz() { # URL OPTION...
+setup_file() { share_lab 'scripts/network.sh up && scripts/nat.sh up && scripts/services.sh up'; }
+
+FUNCTIONS='fuzz() { # URL OPTION...
   timeout 200 .venv/bin/schemathesis --config-file tests/schemathesis.toml run "$1/openapi.json" "${@:2}" >/run/fuzzed 2>&1 || { cat /run/fuzzed; exit 1; }
   grep -A1 "Test cases" /run/fuzzed
 }
 '
 
 @test "fuzzed: product service" {
-  sandboxed "$LAB_UP"'fuzz http://10.0.0.30:5000'
+  in_lab "$FUNCTIONS"'fuzz http://10.0.0.30:5000'
   succeeds
 }
 
 @test "fuzzed: order service" {
-  sandboxed "$LAB_UP"'fuzz http://10.0.0.40:5000'
+  in_lab "$FUNCTIONS"'fuzz http://10.0.0.40:5000'
   succeeds
 }
 
 @test "fuzzed: gateway, by itself and through nginx" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     fuzz http://10.0.0.20:3000
     fuzz http://10.0.0.20:3000 --url http://localhost:8080 --exclude-path /health # which nginx answers itself
   '
@@ -31,7 +32,7 @@ fuzz() { # URL OPTION...
 }
 
 @test "fuzzed: registry, as a node that may register and as the host" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     fuzz http://10.0.0.70:8500
     nsenter --net=/run/netns/redis-cache -- bash -c "
       timeout 200 .venv/bin/schemathesis --config-file tests/schemathesis.toml run http://10.0.0.70:8500/openapi.json" >/run/fuzzed || { cat /run/fuzzed; exit 1; }

@@ -13,6 +13,40 @@ sandboxed() { # COMMANDS
   run "$ROOT/scripts/sandbox.sh" run bash -euo pipefail -c "source '$ROOT/tests/bats/inside.bash'; cd '$ROOT'; $1"
 }
 
+# share_lab, in setup_file: the tests of a file that use in_lab share one sandbox, which ends with this process.
+share_lab() { # [COMMANDS]: those that bring the lab up, if not all of it
+  [[ -z ${1:-} ]] || export CONVERGE=$1
+  export SHARED=$BATS_FILE_TMPDIR
+  mkfifo "$SHARED/alive"
+  exec 8<>"$SHARED/alive" # the tests inherit it; the sandbox reads it to its end
+}
+
+# in_lab SCRIPT: as sandboxed, in the file's lab, which is up as the tables want it: `up` repairs what the test before
+# broke. A test that fails ends the sandbox, and the next one starts another.
+in_lab() { # COMMANDS
+  [[ -s $SHARED/pid ]] || start_lab
+  run nsenter --target "$(<"$SHARED/pid")" --net --mount --ipc --uts --pid setsid --wait \
+    bash -euo pipefail -c "cd '$ROOT'; source tests/bats/inside.bash; trap clean_up EXIT; bring_up; $1" 8>&-
+  ((status == 0)) || end_lab
+}
+
+in_own_lab() { sandboxed "bring_up; $1"; } # COMMANDS: for a test that needs a lab that nobody used
+
+start_lab() {
+  rm -f "$SHARED/started"
+  "$ROOT/scripts/sandbox.sh" run bash -c "touch '$SHARED/started'; cat" <"$SHARED/alive" &>"$SHARED/log" 3>&- 8>&- &
+  until [[ -e $SHARED/started ]]; do
+    kill -0 $! || { cat "$SHARED/log" && return 1; }
+    sleep 0.05
+  done
+  pgrep --parent $! >"$SHARED/pid"
+}
+
+end_lab() {
+  kill -KILL "$(<"$SHARED/pid")"
+  rm "$SHARED/pid"
+}
+
 # The only reasons to skip a test; tests/run.sh fails for every other one. A missing tool is one only where the
 # distribution has no package of it (Ubuntu has Chromium as a snap), so never on Debian.
 skip_by_kernel() { skip "kernel: $1"; }

@@ -4,6 +4,8 @@
 
 load helpers
 
+setup_file() { share_lab; }
+
 @test "up serves the catalogue on localhost, and says how to go on" {
   sandboxed '
     scripts/lab.sh up
@@ -101,8 +103,7 @@ load helpers
 }
 
 @test "status names what was broken by hand, exits 1, and up mends it" {
-  sandboxed '
-    bring_up
+  in_lab '
     scripts/lab.sh status >/dev/null
     ip -n redis-cache link set veth-redis down
     iptables -t nat -D CNET-PUBLISH 1
@@ -122,8 +123,7 @@ load helpers
 }
 
 @test "a namespace deleted under its running service is made anew, and the service moves into it" {
-  sandboxed '
-    bring_up
+  in_lab '
     ip netns del redis-cache
     scripts/lab.sh up &>/run/up || { cat /run/up; exit 1; }
     scripts/lab.sh status | grep "running    redis-cache"
@@ -148,8 +148,7 @@ load helpers
 }
 
 @test "a frozen service is named by status and started anew by up" {
-  sandboxed '
-    bring_up
+  in_lab '
     kill -STOP $(ip netns pids product3)
     refute scripts/lab.sh status >/run/status
     grep "not-ready  product-3" /run/status

@@ -4,8 +4,9 @@
 
 load helpers
 
-LAB_UP='converge() { scripts/network.sh up; scripts/nat.sh up; scripts/services.sh up; }; converge &>/run/up || { cat /run/up; exit 1; }
-registry=http://10.0.0.70:8500
+setup_file() { share_lab 'scripts/network.sh up && scripts/nat.sh up && scripts/services.sh up'; }
+
+FUNCTIONS='registry=http://10.0.0.70:8500
 state=/var/opt/cnet/nodes/service-registry
 log=/var/opt/cnet/log/service-registry.log
 from() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
@@ -22,7 +23,7 @@ retry 10 passing_is product-service 3
 '
 
 @test "a peer that drips or never ends its answer delays the checks of nobody else, and takes no memory" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     cat >/run/peer.py <<END
 import socket, sys, threading, time
 def serve(connection, kind):
@@ -56,7 +57,7 @@ END
 }
 
 @test "names belong to the table: others are refused, the real instances and those that scaling adds are not" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     (while :; do curl -s -o /dev/null -w "%{http_code}\n" http://localhost:8080/api/products; sleep 0.05; done) >/run/gets & load=$!
     order() { curl -fsS -m 5 -H "Content-Type: application/json" -d "{\"customer_id\":\"c\",\"product_id\":\"1\",\"quantity\":1,\"total_price\":999.99}" http://localhost:8080/api/orders; }
     for id in order-service product-1 product-2 product-3 mine; do
@@ -98,7 +99,7 @@ END
 }
 
 @test "a store that is no database is set aside, before the start and while it runs, and heartbeats bring all back" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     comes_back() {
       retry 10 curl -fs -o /dev/null $registry/health
       retry 5 passing_is product-service 3; retry 5 passing_is redis-cache 1; retry 5 passing_is api-gateway 1
@@ -135,7 +136,8 @@ END
 @test "a full disk: the registry answers, registers and renews from memory, and writes again when there is room" {
   sandboxed '
     mkdir -p /var/opt/cnet/nodes && mount -t tmpfs -o size=200m,mode=755 tmpfs /var/opt/cnet/nodes
-    '"$LAB_UP"'
+    bring_up
+    '"$FUNCTIONS"'
     pids=$(gunicorns service-registry)
     fill() { head -c 1G /dev/zero >/var/opt/cnet/nodes/filling 2>/dev/null || :; }
     fill
@@ -156,7 +158,7 @@ END
 }
 
 @test "one client cannot take all connections, and one that sends slowly is closed in time" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     cat >/run/hold.py <<END
 import resource, socket, sys, time
 resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
@@ -200,7 +202,7 @@ END
 }
 
 @test "a body that cannot be read is a 4xx in JSON, and a long one is never cut" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     cat >/run/chunks.py <<END
 import json, socket
 good = b"{\"customer_id\":\"c\",\"product_id\":\"1\",\"quantity\":1,\"total_price\":999.99}"

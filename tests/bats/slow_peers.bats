@@ -4,8 +4,9 @@
 
 load helpers
 
-LAB_UP='converge() { scripts/network.sh up; scripts/nat.sh up; scripts/services.sh up; }; converge &>/run/up || { cat /run/up; exit 1; }
-order() { # PRODUCT [CURL OPTION...]: prints the status
+setup_file() { share_lab 'scripts/network.sh up && scripts/nat.sh up && scripts/services.sh up'; }
+
+FUNCTIONS='order() { # PRODUCT [CURL OPTION...]: prints the status
   curl -s -m 8 -o /run/answer -w "%{http_code}\n" -H "Content-Type: application/json" "${@:2}" http://localhost:8080/api/orders \
     -d "{\"customer_id\":\"bats\",\"product_id\":\"$1\",\"quantity\":3,\"total_price\":239.96999999999997}"
 }
@@ -17,7 +18,7 @@ retry 10 get
 '
 
 @test "a frozen registry costs no order, not even of a service that starts meanwhile" {
-  sandboxed "$LAB_UP"'
+  in_own_lab "$FUNCTIONS"'
     signal STOP service-registry
     for number in 1 2 3; do ordered "$number"; done # none of them was asked for before
     acknowledged=3
@@ -35,7 +36,7 @@ retry 10 get
 }
 
 @test "60 orders for unknown products at product services that drip: each order for a known one gets 201" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     ordered 1
     for number in 1 2 3; do supervisor stop "product-$number" & done; wait
     for number in 0 1 2; do
@@ -56,7 +57,7 @@ retry 10 get
 }
 
 @test "without room for its files the gateway goes on and says so once; garbled files are named and ignored" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     own=/var/opt/cnet/nodes/api-gateway
     retry 5 test -s $own/product-service.instances
     kept=$(<$own/product-service.instances)

@@ -4,8 +4,9 @@
 
 load helpers
 
-LAB_UP='converge() { scripts/network.sh up; scripts/nat.sh up; scripts/services.sh up; }; converge &>/run/up || { cat /run/up; exit 1; }
-STATE=/var/opt/cnet SECRETS=/var/opt/cnet/secrets ORDERS=/var/opt/cnet/nodes/postgres-db
+setup_file() { share_lab 'scripts/network.sh up && scripts/nat.sh up && scripts/services.sh up'; }
+
+FUNCTIONS='STATE=/var/opt/cnet SECRETS=/var/opt/cnet/secrets ORDERS=/var/opt/cnet/nodes/postgres-db
 control() { .venv/bin/supervisorctl -c /run/cnet/supervisord.conf "$@" || [[ $1 == status ]]; }
 order() { curl -s -m 8 -w "%{http_code}\n" -H "Content-Type: application/json" -d "{\"customer_id\":\"$1\",\"product_id\":\"1\",\"quantity\":2,\"total_price\":9.5}" http://localhost:8080/api/orders; }
 taken() { [[ $(order "$1") == *201 ]]; }
@@ -14,7 +15,7 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
 '
 
 @test "a lost or damaged password is made anew, and the order service logs in again without losing an order" {
-  sandboxed "$LAB_UP"'
+  in_own_lab "$FUNCTIONS"'
     taken first; whole=$(cat "$SECRETS")
     damage() { # COMMAND...: after it, up says what it found, and everything works again
       "$@"
@@ -56,7 +57,7 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
 }
 
 @test "PostgreSQL starts again whatever a crash left of its files, and never twice" {
-  sandboxed "$LAB_UP"'
+  in_own_lab "$FUNCTIONS"'
     taken first
     data=$(echo "$ORDERS"/[0-9]*)
     starts() { # with what COMMAND... did while it was down
@@ -101,7 +102,7 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
 }
 
 @test "the cache lets its client read and write the catalogue with a lifetime, and nothing else" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     export REDISCLI_AUTH=$(password REDIS_PASSWORD)
     cache() { redis-cli -h 10.0.0.50 "$@"; }
     allowed() { said=$(cache "${@:2}"); [[ $said == "$1" ]] || { echo "${*:2}: $said"; exit 1; }; }
@@ -165,7 +166,7 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
 }
 
 @test "no request makes nginx answer with HTML or without a reason" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     .venv/bin/python -m tests.lab.hostile_requests localhost 8080
     for path in /health "/health?x=1"; do
       [[ $(curl -s -w "%{http_code} %{content_type}" "http://localhost:8080$path" | xargs) == "OK 200 text/plain" ]]
@@ -178,7 +179,7 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
 }
 
 @test "one address cannot shut the way in: half-open requests and slow bodies are limited, others are served" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     ip -n world addr add 203.0.113.3/24 dev uplink
     hold() { # COUNT [slow-post]: from one address of the world, until /run/go is removed
       : >/run/go
@@ -219,7 +220,8 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
 
 @test "a full disk refuses orders with 503 and Retry-After, answers everything else, and is over when there is room" {
   sandboxed 'mkdir -p /var/opt/cnet; mount -t tmpfs -o size=200m,mode=755 tmpfs /var/opt/cnet
-    '"$LAB_UP"'
+    bring_up
+    '"$FUNCTIONS"'
     taken first
     states() { control status | awk "{ print \$1, \$2, \$4 }"; }
     before=$(states)
@@ -255,7 +257,7 @@ has_order() { [[ $(curl -fs "http://localhost:8080/api/orders/$1" | jq -r .custo
 }
 
 @test "one client cannot keep PostgreSQL'\''s connections" {
-  sandboxed "$LAB_UP"'
+  in_lab "$FUNCTIONS"'
     as_orders() { PGPASSWORD=$(password DB_PASSWORD) psql -XAt -h 10.0.0.60 -U orders -d orders "$@"; }
     # Connections that never log in are closed after five seconds.
     (for _ in {1..250}; do exec {fd}<>/dev/tcp/10.0.0.60/5432; done; sleep 60) & crowd=$!

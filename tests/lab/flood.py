@@ -13,7 +13,7 @@ import select
 import socket
 import sys
 
-from security.proof.namespace import inside
+from lab.namespace import inside
 
 PATIENCE_SECONDS = 0.02
 _REACHED = (0, errno.ECONNREFUSED, errno.ECONNRESET)

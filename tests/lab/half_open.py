@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 
-from security.proof.namespace import inside
+from lab.namespace import inside
 
 HEADER = b"GET /api/products HTTP/1.1\r\nHost: shop\r\nX-Slow: "
 POST = (

@@ -1,0 +1,1 @@
+"""Try the endpoints of the platform, in the lab and in Docker."""

@@ -1,0 +1,155 @@
+"""What must work in the lab besides: discovery, registration, names."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from lab.topology import ROOT, Node, Topology
+from lab.verify.platform import Endpoints, Result
+from lab.verify.request import matches, send
+
+_REGISTRATION_SECONDS = 5.0  # a service that has just started registers within one
+_FLASK = ("api-gateway", "product-service", "order-service", "service-registry")
+_CONFIGURED = ("nginx", "redis", "postgres", "service-registry")  # the registry's configuration names these
+_SUPERVISOR = Path("/run/cnet/supervisord.conf")  # exists while services are meant to run
+
+
+class LabEndpoints(Endpoints):
+    """The checks of the lab, from the host and from its nodes."""
+
+    def __init__(self, topology: Topology) -> None:
+        super().__init__(topology)
+        self._nodes = topology.nodes
+        self._services = [node for node in topology.nodes if node.runs]
+
+    def check(self) -> Iterator[Result]:
+        """Check each service, each registry, all names, and the platform through its published port."""
+        yield "title", "Each service's own endpoints"
+        for node in self._services:
+            if node.runs in _FLASK:
+                yield from self.own(node.name, _url(node))
+        registries = self._running("service-registry")
+        for registry in registries:
+            yield "title", f"Discovery: {registry.name}"
+            yield from self._discovery(_url(registry))
+        resolver = next(
+            (node for node in registries if any(str(port) == "53/udp" for port in node.listens)), None
+        )
+        if resolver:
+            yield "title", f"Names: each namespace uses the DNS at {resolver.address.ip}"
+            yield from self._names((self._running("product-service") or registries)[0])
+        for way_in in self._running("nginx")[:1]:
+            for publication in way_in.publishes[:1]:
+                yield "title", f"The platform at http://localhost:{publication.host_port}"
+                yield from self.way_in(f"http://localhost:{publication.host_port}")
+
+    def _running(self, program: str) -> list[Node]:
+        return [node for node in self._services if node.runs == program]
+
+    def _discovery(self, base: str) -> Iterator[Result]:
+        self._wait_until_all_pass(base)
+        for node in self._services:
+            instance = {"instance_id": node.label, "health": "passing", "ip": str(node.address.ip)}
+            url = f"{base}/discover/{_registered_name(node)}?all=1"
+            yield from self.expect(f"{node.name} is registered and passing", url, 200, [instance])
+        for product in self._running("product-service")[:1]:
+            yield from self._registration(base, product)
+            self._wait_until_all_pass(base)  # with its next heartbeat
+            title = f"{product.name} registered again by itself"
+            url = f"{base}/discover/product-service?all=1"
+            yield from self.expect(title, url, 200, [{"instance_id": product.label}])
+            unknown = {"error": "Service not found"}
+            yield from self.expect(
+                "GET /discover of an unknown name", f"{base}/discover/nobody", 404, unknown
+            )
+
+    def _registration(self, base: str, product: Node) -> Iterator[Result]:
+        """Check what an instance may register, by requests from the instance's node."""
+        url = f"{base}/register"
+        body: dict[str, Any] = {
+            "name": "verify",
+            "ip": str(product.address.ip),
+            "port": product.listens[0].port,
+        }
+        title = "POST /register of another node's address is refused"
+        yield from self.expect(title, url, 403, {"field": "ip"}, json=body)
+        title = "POST /register under another name is refused"
+        yield from self.expect(title, url, 403, {"error": str}, node=product, json=body)
+        body |= {"name": "product-service", "instance_id": product.label, "ttl": 3}
+        for title, path, expected, options in (
+            (
+                "POST /register",
+                "register",
+                {"status": "registered", "service": "product-service"},
+                {"json": body},
+            ),
+            ("GET /services", "services", {"product-service": list}, {}),
+            ("GET /discover/product-service", "discover/product-service", {"health": "passing"}, {}),
+            (
+                "DELETE /deregister",
+                f"deregister/product-service/{product.label}",
+                {"status": "deregistered"},
+                {"method": "DELETE"},
+            ),
+        ):
+            yield from self.expect(title, f"{base}/{path}", 200, expected, node=product, **options)
+
+    def _wait_until_all_pass(self, base: str) -> None:
+        deadline = time.monotonic() + _REGISTRATION_SECONDS
+        while time.monotonic() < deadline:
+            services = send(f"{base}/services", seconds=2).json
+            instances = (
+                [one for service in services.values() for one in service]
+                if isinstance(services, dict)
+                else []
+            )
+            if sum(matches({"health": "passing"}, one) for one in instances) >= len(self._services):
+                return
+            time.sleep(0.05)
+
+    def _names(self, named: Node) -> Iterator[Result]:
+        """Resolve a node's registered name from each node; it may have several addresses."""
+        name = _registered_name(named)
+        wanted = " ".join(
+            sorted(str(node.address.ip) for node in self._services if _registered_name(node) == name)
+        )
+        with ThreadPoolExecutor(4) as pool:
+            answers = pool.map(_resolve, self._nodes, [f"{name}.lab"] * len(self._nodes))
+        for node, addresses in zip(self._nodes, answers, strict=True):
+            if addresses == wanted:
+                yield "passed", f"{node.name:<18} {name}.lab is {addresses}"
+            else:
+                yield "failed", f"{node.name}: {name}.lab is {addresses or 'nothing'}, wanted {wanted}"
+        if _resolve(self._nodes[-1], "nowhere.lab"):
+            yield "failed", "nowhere.lab resolves, but no such name exists"
+        else:
+            yield "passed", "nowhere.lab does not resolve"
+
+
+def _url(node: Node) -> str:
+    return f"http://{node.address.ip}:{node.listens[0].port}"
+
+
+def _registered_name(node: Node) -> str:
+    """Return the name that a node registers as, or is configured as."""
+    return node.label if node.runs in _CONFIGURED else node.runs or ""
+
+
+def _resolve(node: Node, name: str) -> str:
+    """Resolve as the node's program does: in its container, as its user; return the addresses, sorted.
+
+    Without a program, `ip netns exec` mounts the namespace's own resolv.conf.
+    """
+    inside = ["ip", "netns", "exec", node.namespace]
+    if node.runs and _SUPERVISOR.exists():
+        inside = [f"{ROOT}/scripts/contain.sh", "exec", node.name]
+    command = ["timeout", "10", *inside, "getent", "ahostsv4", name]
+    output = subprocess.run(
+        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False
+    ).stdout
+    return " ".join(sorted(line.split()[0] for line in output.splitlines() if " STREAM" in line))
