@@ -61,12 +61,12 @@ def _ratios(runs: pd.DataFrame) -> Iterator[str]:
     for other, ours in _COMPARED:
         if other in seconds:
             yield f"{ours} is {spread(seconds[other] / seconds[ours])} times as fast as {other}"
-    sized = runs[runs["megabytes"] > 0].assign(each=lambda found: found["seconds"] / found["megabytes"])
+    sized = runs[runs["megabytes"] > 0].assign(per_megabyte=lambda run: run["seconds"] / run["megabytes"])
     if sized["megabytes"].nunique() > 1:
-        each = by_round(sized, "each", "megabytes")
+        times = by_round(sized, "per_megabyte", "megabytes")
         small, large = sized["megabytes"].min(), sized["megabytes"].max()
         yield (
-            f"with -X, a megabyte of {large:.0f} takes {spread(each[large] / each[small])} times as long as one of "
+            f"with -X, a megabyte of {large:.0f} takes {spread(times[large] / times[small])} times as long as one of "
             f"{small:.0f}: 1 is linear"
         )
 

@@ -21,7 +21,7 @@ class Cgroup:
     """One group: its directory for each of CONTROLLERS."""
 
     def __init__(self, paths: dict[str, str]) -> None:
-        """Take the paths that /proc/PID/cgroup shows for each controller."""
+        """Set the paths of each controller, as in /proc/PID/cgroup."""
         self._directories = {one: ROOT / one / paths[one].lstrip("/") for one in CONTROLLERS}
 
     @classmethod
@@ -69,7 +69,7 @@ class Cgroup:
     def memory_bytes(self) -> int:
         """Return its processes' memory, with shared pages divided among them (PSS, proc(5): smaps_rollup).
 
-        The group's own counter lacks what a process allocated before it came into the group.
+        The group's own counter excludes memory that a process allocated before it joined the group.
         """
         found = 0
         for pid in self._file(CONTROLLERS[0], "cgroup.procs").read_text().split():

@@ -1,7 +1,7 @@
 """Statistics of a few rounds: estimates with confidence intervals, and comparisons judged together by Holm's method.
 
-Of 24 independent comparisons at 5 % each without any difference, one or more are called a difference with a probability
-of 71 %. Holm's method (1979) keeps that probability at 5 % for all of them together: of m p values in order, the first
+With 24 independent comparisons at 5 % each and no real difference, the probability of at least one false difference is
+71 %. Holm's method (1979) keeps that probability at 5 % for all of them together: of m p values in order, the first
 is compared with 5 %/m, the next with 5 %/(m - 1), until one is greater; from there on all have that level. The
 confidence of a comparison's interval is 1 - its level, so the interval excludes "no difference" exactly where Holm's
 method finds a difference.
@@ -32,7 +32,7 @@ class Interval:
     confidence: float = CONFIDENCE
 
     def includes(self, value: float) -> bool:
-        """Tell whether a value is within the interval."""
+        """Return whether a value is within the interval."""
         return self.low <= value <= self.high
 
     def verdict(self, neutral: float = 1, alike: tuple[float, float] = ALIKE) -> str:

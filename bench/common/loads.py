@@ -1,8 +1,8 @@
 """Two loads on one URL: ApacheBench's closed loop, and an open loop at a constant rate.
 
-ab: 50 clients that wait for their answer before they ask again, each request a new connection; `-l`, since answers
-may differ in length. The open loop (faults/chaos/load.py) begins each request at its scheduled time and counts latency
-from then, so that a stall is not hidden ("coordinated omission"); connections are kept.
+ab: 50 clients, each of which waits for its answer before the next request; a new connection for each request; `-l`,
+since answers may differ in length. The open loop (faults/chaos/load.py) begins each request at its scheduled time and
+counts latency from then, so that a stall is not hidden ("coordinated omission"); connections are kept.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def closed_loop(enter: Sequence[str], url: str, requests: int, raw: Path) -> Res
 
 
 def open_loop(enter: Sequence[str], base: str, rate: float, seconds: float, raw: Path) -> Result:
-    """Ask `rate` times a second for the catalogue; each request is a line of `raw`. Raises BenchError."""
+    """Request the catalogue `rate` times a second; each request is a line of `raw`. Raises BenchError."""
     command = [*enter, sys.executable, "-m", "faults.chaos.load", "--url", base, "--gets", str(rate)]
     command += ["--orders", "0", "--seconds", str(seconds), "--out", str(raw)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
 """The two sides of the comparison: the lab in its sandbox, and the same services in Docker.
 
-A contender is one way to one side. Limits and usage are those of the services' control groups.
+A contender is one path to one side. Limits and usage are those of the services' control groups.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from lab.topology import load
 
 PATH = "/api/products"
 SEED = 8080
-SHARE_OF_SLOWEST = 0.5  # the open loop's rate: even the slowest way answers it with ease
+SHARE_OF_SLOWEST = 0.5  # the open loop's rate, as a share of the slowest path's throughput
 
 
 class Bench:
@@ -112,7 +112,7 @@ def main() -> None:
         bench.warm_up()
         for number in range(1, options.rounds + 1):
             print(
-                f"round {number} of {options.rounds}; the open loop asks {bench.rate:.0f}/s", file=sys.stderr
+                f"round {number} of {options.rounds}; the open loop sends {bench.rate:.0f}/s", file=sys.stderr
             )
             bench.round(number)
     except BenchError as failure:

@@ -19,7 +19,7 @@ from lab.document import Document, Picture, Rows, Section
 from lab.document_files import write
 
 _WHOLE = 100  # greater values are shown without decimals
-_MOST_TIMES = 100  # an interval that reaches further is not shown in numbers
+_MAX_TIMES = 100  # an interval that reaches further is not shown in numbers
 
 
 def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder: Path) -> None:
@@ -34,7 +34,7 @@ def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder
         Section("Each way", [_ways(sides), _figures(results)]),
     ]
     if results.pairs:
-        sections.append(Section("The same way, two makers: Docker in terms of the lab", [_pairs(results)]))
+        sections.append(Section("The same path on both sides: Docker relative to the lab", [_pairs(results)]))
     sections.append(Section("How it was measured", _method(rate, results)))
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, by make bench; {results.rounds} rounds, each in another order"
     document = Document("Namespaces against Docker", made, sections)
@@ -48,14 +48,14 @@ def conclusions(results: Results) -> list[str]:
     found = [_compared(results, lab, docker) for lab, docker in results.pairs]
     found += [_cost(results, *element) for element in results.elements]
     if not results.pairs:
-        found.append("No Docker engine answered: nothing is said about Docker.")
+        found.append("No Docker engine answered, so Docker was not measured.")
     if results.bad:
         return [*found, f"{results.bad:,} of {results.requests:,} answers were bad."]
-    return [*found, f"All {results.requests:,} requests were answered well."]
+    return [*found, f"All {results.requests:,} requests were answered correctly."]
 
 
 def _compared(results: Results, lab: str, docker: str) -> str:
-    """Say which figures of a way differ between Docker and the lab, and which do not."""
+    """Return a sentence: which figures of a way differ between Docker and the lab, and which do not."""
     differ, alike, unknown = [], [], []
     for figure in FIGURES:
         times = results.ratio(docker, lab, figure)
@@ -87,7 +87,7 @@ def _cost(results: Results, element: str, with_it: str, without: str) -> str:
 
 def _not_known(results: Results, times: Interval) -> str:
     text = f"{UNKNOWN} in {results.rounds} rounds"
-    if times.high > _MOST_TIMES:
+    if times.high > _MAX_TIMES:
         return text
     return f"{text}, anything from {times.low:.2f} to {times.high:.2f} times"
 
@@ -107,15 +107,15 @@ def write_table(results: Results, path: Path) -> None:
         found = [(way, figure.unit, results.interval(way, figure)) for way in results.contenders]
         for lab, docker in results.pairs:
             found.append((f"{docker} / {lab}", "times", results.ratio(docker, lab, figure)))
-        for what, unit, each in found:
-            numbers = (each.value, each.low, each.high, each.confidence)
+        for what, unit, estimate in found:
+            numbers = (estimate.value, estimate.low, estimate.high, estimate.confidence)
             rows.append((what, figure.name, unit, *(f"{number:.4f}" for number in numbers)))
     write_rows(path, ("what", "figure", "unit", "mean", "low", "high", "confidence"), rows)
 
 
 def _ways(sides: Sequence[Side]) -> Rows:
     ways = [(one.name, one.base, one.path) for side in sides for one in side.contenders]
-    return Rows(("way", "asked at", "what lies between"), ways, (2, 2, 4))
+    return Rows(("way", "URL", "path"), ways, (2, 2, 4))
 
 
 def _figures(results: Results) -> Rows:
@@ -133,9 +133,9 @@ def _pairs(results: Results) -> Rows:
     for lab, docker in results.pairs:
         for figure in FIGURES:
             times = results.ratio(docker, lab, figure)
-            shown = _times(times) if times.high <= _MOST_TIMES else "-"
+            shown = _times(times) if times.high <= _MAX_TIMES else "-"
             rows.append((f"{docker} / {lab}", figure.name, shown, times.verdict()))
-    return Rows(("ways", "figure", "times (interval)", "in words"), rows, (4, 3, 3, 1.5))
+    return Rows(("ways", "figure", "times (interval)", "verdict"), rows, (4, 3, 3, 1.5))
 
 
 def _method(rate: float, results: Results) -> list[str]:
@@ -148,17 +148,17 @@ def _method(rate: float, results: Results) -> list[str]:
         f"connections kept. {results.rounds} rounds after one that does not count.",
         f"An interval is Student's, of the rounds' values, {100 * CONFIDENCE:.0f} % for a single figure. A ratio is "
         f"taken in each round and its logarithms averaged. The {results.comparisons} ratios are judged together by "
-        f"Holm's method: the chance that any of them is called more or less by chance is "
+        f"Holm's method: the probability of any wrong verdict of more or less is "
         f"{100 - 100 * CONFIDENCE:.0f} % in all, so their intervals are wider. If the interval of a ratio includes 1 "
-        f"and lies within {ALIKE[0]} and {ALIKE[1]}, that is no difference; if it is wider, these rounds cannot tell.",
+        f"and lies within {ALIKE[0]} and {ALIKE[1]}, that is no difference; a wider one leaves it open.",
         "CPU of the machine includes the client, the kernel's own work and docker-proxy; CPU of the services is "
-        "their control groups'. Memory is what their processes hold (PSS); the limit counts what they allocate after "
-        "they joined their group, in the lab when all is up.",
+        "their control groups'. Memory is the PSS of their processes; the limit counts what they allocate after they "
+        "joined their group, in the lab after all services are up.",
         f"Machine: {os.cpu_count()} CPUs, Linux {platform.release()}; the lab's Python is {platform.python_version()}, "
         f"Docker's {_in_docker('api-gateway', 'python', '--version')}; the lab's nginx is {_output('nginx', '-v')}, "
         f"Docker's {_in_docker('nginx', 'nginx', '-v')}; Docker is "
         f"{_output('docker', 'version', '--format', '{{.Server.Version}}')}. "
-        "Another interpreter or another build of it is a difference of the application, not of the network.",
+        "A different interpreter, or a different build of it, is a difference of the application, not of the network.",
     ]
 
 

@@ -10,7 +10,7 @@ from bench.common.intervals import Interval, interval, ratios
 from bench.common.sides import LAB
 
 CLOSED, OPEN = "closed loop", "open loop"
-# Ways that differ only in who made them.
+# The same path in the lab and in Docker.
 PAIRS = (
     ("lab, published port", "Docker, published port"),
     ("lab, node's address", "Docker, container's address"),

@@ -39,7 +39,7 @@ HEADINGS = (
 DEADLINE_SECONDS = 60
 _PATH = "/api/products"
 _OK = b"HTTP/1.1 200"
-_MOST_BYTES = 65536
+_MAX_BYTES = 65536
 _WARM_UP = 100
 
 
@@ -55,7 +55,7 @@ def request(address: str, close: bool) -> bytes:
 
 def read_answer(connection: socket.socket) -> None:
     """Read one answer to the end, by its Content-Length. Raises BadAnswerError."""
-    answer = connection.recv(_MOST_BYTES)
+    answer = connection.recv(_MAX_BYTES)
     while (end := answer.find(b"\r\n\r\n")) < 0:
         answer += _more(connection, answer)
     if not answer.startswith(_OK):
@@ -66,7 +66,7 @@ def read_answer(connection: socket.socket) -> None:
 
 
 def _more(connection: socket.socket, before: bytes) -> bytes:
-    found = connection.recv(_MOST_BYTES)
+    found = connection.recv(_MAX_BYTES)
     if not found:
         raise BadAnswerError(f"the connection ended in an answer: {before[:60]!r}")
     return found

@@ -19,7 +19,7 @@ in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 
 add_namespace() { # NAME
   ip netns add "$1"
-  # Send no packet that was not asked for: IPv6 announces itself. Bridges hand no frame to iptables yet.
+  # Without IPv6 no router solicitations are sent. Bridges do not pass frames to iptables yet.
   in_namespace "$1" sysctl -qw net.ipv6.conf.{all,default}.disable_ipv6=1 net.bridge.bridge-nf-call-{ip,ip6,arp}tables=0
   ip -n "$1" link set lo up
 }
@@ -75,7 +75,7 @@ add_links() {
   esac
 }
 
-build_path() { # sets FROM, the client's namespace, and TO, the address and port that it asks
+build_path() { # sets FROM, the client's namespace, and TO, the address and port of its requests
   FROM=client TO=$SERVER:$SERVER_PORT ENTRY=$SERVER:$SERVER_PORT
   add_links
   start_server
@@ -105,7 +105,7 @@ remove_path() {
   mapfile -t NAMESPACES < <(ip netns list | awk '$1 != "world" { print $1 }')
   for namespace in "${NAMESPACES[@]}"; do ip netns pids "$namespace" | xargs -r kill -TERM 2>/dev/null || :; done
   retry_until 15 programs_ended || die "$HOP: a program does not end"
-  for namespace in "${NAMESPACES[@]}"; do # a link goes at once, a namespace later
+  for namespace in "${NAMESPACES[@]}"; do # a link is removed at once, a namespace later
     ip -n "$namespace" link del wire 2>/dev/null || :
     ip netns del "$namespace"
   done
@@ -117,7 +117,7 @@ programs_ended() {
 
 # --- programs -----------------------------------------------------------------------------------
 
-# The answer is as long as the catalogue, so that all hops carry the same.
+# The answer is as long as the catalogue, so that all hops transfer the same amount.
 write_server_configuration() {
   cat >"$WORK/nginx.conf" <<CONF
 daemon off; worker_processes 1; pid $WORK/nginx.pid; error_log /dev/null;

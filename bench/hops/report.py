@@ -4,7 +4,7 @@ python -m bench.hops.report RAW FOLDER HOP...    (RAW: output of bench/hops/clie
 
 A turn's figure is the percentile of its latencies, or its CPU time per request; a hop's total is the median of its
 turns; what it adds is its total less that of the hop before. Intervals are by bootstrap of whole rounds, the same
-rounds for all hops, so that what disturbed a round disturbs both sides of a difference.
+rounds for all hops, so that a disturbed round counts on both sides of a difference.
 """
 
 from __future__ import annotations
@@ -85,15 +85,15 @@ def write_steps(steps: Steps, hops: Sequence[str], path: Path) -> None:
     for connection in CONNECTIONS:
         for at, hop in enumerate(hops):
             found = [(steps[connection, figure][at], connection, figure) for figure in FIGURES]
-            rows.append((hop, connection, *(cell for each in found for cell in _cells(*each))))
+            rows.append((hop, connection, *(cell for figure in found for cell in _cells(*figure))))
     write_rows(path, columns, rows)
 
 
 def _cells(step: Step, connection: str, figure: str) -> list[str]:
     cells = []
-    for each in (step.total, step.added):
+    for part in (step.total, step.added):
         cells += (
-            ["", "", ""] if each is None else [f"{value:.1f}" for value in (each.value, each.low, each.high)]
+            ["", "", ""] if part is None else [f"{value:.1f}" for value in (part.value, part.low, part.high)]
         )
     return [*cells, step.verdict, conclusion(step, connection, figure)]
 

@@ -9,9 +9,9 @@
 #   client ---- host --- br --- server   routed, dnat, rules-10, -100, -1000   the client is beyond the bridge
 #   client ---- host --- br --- nginx --- [gateway ---] server    nginx, gateway; last the real product service
 #
-# Each hop has all the elements of the one before it and one more. For each turn it is made from nothing and then
-# removed, so no hop inherits anything; each takes REQUESTS requests that open a connection and as many on one
-# that is kept, one at a time, after a warm-up. Client and servers share one CPU (CPU=0), so that the cost of waking
+# Each hop has all the elements of the one before it and one more. For each turn it is created anew and then
+# removed, so no hop inherits state. Each turn sends REQUESTS requests that open a connection and as many on a kept
+# one, one at a time, after a warm-up. Client and servers share one CPU (CPU=0), so that the cost of waking
 # another CPU is not measured. The server is nginx with one worker and a constant answer.
 # Result: a table, reports/bench_hops.csv, reports/bench_hops_raw.csv (every latency) and reports/bench_hops.png.
 
@@ -75,7 +75,7 @@ check_settings() {
   need_number ROUNDS 2
   need_number REQUESTS 8
   need_number SEED 0
-  taskset -c "$CPU" true 2>/dev/null || die "CPU=$CPU is no CPU of this machine, nor a list that taskset takes"
+  taskset -c "$CPU" true 2>/dev/null || die "CPU=$CPU is neither a CPU of this machine nor a valid list for taskset"
   need_folder REPORTS
 }
 

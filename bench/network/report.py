@@ -40,7 +40,7 @@ def table(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def targets(runs: pd.DataFrame) -> Iterator[str]:
-    """Yield a line for each aim: whether it was reached."""
+    """Yield a line for each target: whether it was reached."""
     up, down = (
         runs.pivot_table(index="round", columns=["nodes", "contender"], values=phase) for phase in PHASES
     )

@@ -6,9 +6,9 @@
 #
 # Apply: policies of 16 (the shipped one), 100 and 1,000 lines. `up` is the whole command, from nothing; `restore`
 # the one transaction in it, iptables-restore of its table, into an empty namespace.
-# Path: one nginx, each request a new connection (that is what is judged; the rest of it is ESTABLISHED), no policy
-# against 10, 100 and 1,000 lines before the one that lets it in, all for the same destination: the worst case, one
-# chain from end to end. What flattens it: `spread` has 1,000 lines for nine destinations, each with its own chain
+# Path: one nginx, each request a new connection (the policy's rules apply to its first packet only); no policy
+# against 10, 100 and 1,000 lines before the one that allows it, all for the same destination: the worst case, one
+# chain from end to end. Two remedies: `spread` has 1,000 lines for nine destinations, each with its own chain
 # CNET-TO-*; `ports` the same 1,000 ports in one line, a multiport match for each seven (an ipset would be one).
 # Result: a table, and reports/bench_policy.csv.
 
@@ -76,14 +76,14 @@ http { access_log off; server { listen ${ADDRESS[$TO]%/*}:80; location / { retur
 EOF
   nsenter --net="/run/netns/${NAMESPACE[$TO]}" -- nginx -c "$WORK/nginx.conf" -e /dev/null &>/dev/null 9>&- &
   defer kill "$!"
-  retry_until 10 asked curl -fsS -m 1 -o /dev/null "http://${ADDRESS[$TO]%/*}/" || die "nginx does not answer"
+  retry_until 10 in_client curl -fsS -m 1 -o /dev/null "http://${ADDRESS[$TO]%/*}/" || die "nginx does not answer"
 }
-asked() { nsenter --net="/run/netns/${NAMESPACE[$FROM]}" -- "$@"; }
+in_client() { nsenter --net="/run/netns/${NAMESPACE[$FROM]}" -- "$@"; }
 
 measure_path() { # CONTENDER ROUND
   local result
   if [[ $1 == none ]]; then policy down; else with_policy "$WORK/$1.tsv"; fi
-  result=$(asked ab -l -q -n "$REQUESTS" -c 10 "http://${ADDRESS[$TO]%/*}/" 2>&1)
+  result=$(in_client ab -l -q -n "$REQUESTS" -c 10 "http://${ADDRESS[$TO]%/*}/" 2>&1)
   grep -q '^Failed requests: *0$' <<<"$result" || die "$1: $(grep -E 'Failed|apr_' <<<"$result")"
   record path "$1" "$2" per_second "$(awk '/^Requests per second/ { print $4 }' <<<"$result")"
   record path "$1" "$2" mean_ms "$(awk '/^Time per request.*\(mean\)/ { print $4 }' <<<"$result")"

@@ -5,7 +5,7 @@
 #   bench/services/run.sh [run]    ROUNDS=5 rounds of REQUESTS=3000 requests, 50 at a time; QUICK=1 for 2 rounds
 #   bench/services/run.sh help
 #
-# What counts is good answers: with `ab`, one that is refused quickly would make the loser look fast.
+# Only good answers count: `ab` counts fast refusals as requests, too.
 # Result: a table, and reports/bench_services.csv.
 
 # shellcheck source=scripts/lib/topology.sh
