@@ -87,7 +87,7 @@ replace_by_peer() { # MODE NODE
   BACKGROUND=$!
 }
 
-# Frozen first, so that it cannot deregister: its lease is what the peer takes over.
+# Freeze it first, so that it cannot deregister: the peer takes over its lease.
 stop_at_once() { # NODE
   local stopper
   signal_all STOP "$1"
@@ -106,7 +106,7 @@ restore_program() { # NODE; it is back when it answers
 
 # --- data ---------------------------------------------------------------------------------------
 
-# The data's file system is a tmpfs of the sandbox: it shrinks to what is used, and the rest is filled.
+# The data's file system is a tmpfs of the sandbox: shrink it to the used size, and fill the rest.
 begin_disk_full() {
   local used
   read -r DISK_KIB used < <(df --output=size,used -k "$STATE_DIR" | tail -1)
@@ -166,7 +166,7 @@ replace_damaged_store() {
 
 # --- many at once -------------------------------------------------------------------------------
 
-begin_all_stopped() { # PROGRAM; one that is just being restarted is no error
+begin_all_stopped() { # PROGRAM; ignore the error for a node that is restarting
   nodes_running "$1" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" stop {} || :
 }
 end_all_stopped() { # returns when the first answers; the report judges whether that was in time

@@ -1,8 +1,8 @@
-"""Open-loop load: requests at a constant rate, whatever happens to those before.
+"""Open-loop load: requests at a constant rate, independent of the answers to earlier ones.
 
 A request's latency counts from the moment it was meant to be sent, so that a stall is not hidden by a
 client that waits with it ("coordinated omission"). GETs are never repeated; an order is repeated with its
-Idempotency-Key, as a careful client does, until it is answered 201 with its number or its time is over.
+Idempotency-Key, as a careful client does, until the answer is 201 with its number, or until its deadline.
 Rates and latencies are measured with the monotonic clock: a step of the wall clock changes neither.
 """
 
@@ -98,11 +98,11 @@ class Load:
         self.requests = self.failures = 0
 
     def get(self, begin: float) -> None:
-        """Ask for the catalogue once."""
+        """Request the catalogue once."""
         self._note("get", begin, self._ask("GET", "/api/products"))
 
     def read(self, begin: float) -> None:
-        """Ask once for the order that was acknowledged last."""
+        """Request the last acknowledged order once."""
         if self._last_order:
             self._note("read", begin, self._ask("GET", f"/api/orders/{self._last_order}"))
 
@@ -141,7 +141,7 @@ class Load:
                 content = bytes(answer.read())
                 instance, retry_after = answer.get("X-Instance", ""), answer.get("Retry-After", "")
                 return answer.status_code, str(instance), str(retry_after), content
-        except Exception:  # whatever the reason, a request without an answer is a sample too
+        except Exception:  # for any reason: a request without an answer is a sample, too
             return NO_ANSWER
 
     def _note(self, kind: str, begin: float, answer: Answer, key: str = "", order_id: str = "") -> None:
@@ -154,7 +154,7 @@ class Load:
         self._writer.row(astuple(sample))
 
     def run(self, work: Callable[[float], None], rate: float, seconds: float) -> None:
-        """Begin `work` `rate` times a second for `seconds`, then wait for what is under way."""
+        """Begin `work` `rate` times a second for `seconds`, then wait for the open requests."""
         begin = time.monotonic()
         under_way = []
         for number in range(int(rate * seconds)):
@@ -165,7 +165,7 @@ class Load:
             under_way.append(gevent.spawn(work, intended))
             if len(under_way) > 10 * rate:
                 under_way = [one for one in under_way if not one.dead]
-        gevent.joinall(under_way)  # each ends at its own deadline, and leaves its sample
+        gevent.joinall(under_way)  # each ends at its own deadline and writes its sample
 
 
 def order_id_of(body: bytes) -> str:
@@ -180,8 +180,8 @@ def order_id_of(body: bytes) -> str:
 def main() -> None:
     """Run until the time is over, or until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--url", required=True, help="where the platform is: http://HOST:PORT")
-    parser.add_argument("--resolver", default="", metavar="IP", help="where names are looked up")
+    parser.add_argument("--url", required=True, help="the platform: http://HOST:PORT")
+    parser.add_argument("--resolver", default="", metavar="IP", help="the name server")
     for kind, rate in (("gets", 200), ("orders", 10), ("reads", 0), ("mistakes", 0), ("names", 0)):
         parser.add_argument(f"--{kind}", type=float, default=rate, metavar="PER_SECOND")
     parser.add_argument("--seconds", type=float, required=True)

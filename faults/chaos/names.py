@@ -1,4 +1,4 @@
-"""One look-up in DNS that never holds up other greenlets; it has one deadline."""
+"""One look-up in DNS with one deadline, which never blocks other greenlets."""
 
 import socket as plain
 
@@ -8,17 +8,17 @@ from gevent import socket
 
 SECONDS = 1.0
 PORT = 53
-MOST_BYTES = 4096
+MAX_BYTES = 4096
 
 
 def resolves(resolver: str, name: str) -> bool:
-    """Return whether the resolver at this address knows an address for the name."""
+    """Return whether the resolver at this address has an address for the name."""
     question = DNSRecord.question(name)
     try:
         with gevent.Timeout(SECONDS, TimeoutError), socket.socket(type=plain.SOCK_DGRAM) as connection:
             connection.connect((resolver, PORT))
             connection.send(question.pack())
-            answer = DNSRecord.parse(connection.recv(MOST_BYTES))
+            answer = DNSRecord.parse(connection.recv(MAX_BYTES))
     except (OSError, DNSError):
         return False
     return answer.header.id == question.header.id and bool(answer.rr)

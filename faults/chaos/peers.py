@@ -1,9 +1,9 @@
-"""A hostile peer in place of an instance: it keeps the instance's lease in the registry, and never answers well.
+"""A hostile peer in place of an instance: it keeps the instance's lease, but its answers are late or never end.
 
     python -m faults.chaos.peers MODE IP PORT REGISTRY_URL NAME INSTANCE_ID
 
 MODE  slow      /health at once, everything else after 2 s
-      dripping  a header without an end, one byte each 0.3 s; /health is answered well for the first 2 s, so that
+      dripping  a header without an end, one byte each 0.3 s; /health has good answers for the first 2 s, so that
                 the registry sends clients
       endless   a body without an end, about 100 MB/s
 """
@@ -29,7 +29,7 @@ EMPTY = b"Content-Length: 2\r\n\r\n{}"
 
 
 def is_health_check(request: bytes) -> bool:
-    """Return whether the request asks only whether the instance is alive."""
+    """Return whether the request is a health check."""
     return request.startswith(b"GET /health ")
 
 
@@ -67,7 +67,7 @@ MODES: dict[str, Callable[[socket.socket, bytes], None]] = {
 
 
 def serve(connection: socket.socket, answer: Callable[[socket.socket, bytes], None]) -> None:
-    """Answer one request; the client may go away."""
+    """Answer one request; the client may disconnect."""
     with suppress(OSError), connection:
         answer(connection, connection.recv(4096))
 

@@ -110,8 +110,8 @@ def title_of(result: Result) -> str:
 def outcomes_of(samples: Sequence[Sample]) -> str:
     """Return how many requests were sent, and how many had each outcome."""
     counts = Counter(sample.outcome for sample in samples)
-    each = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in Outcome if counts[outcome])
-    return f"{len(samples):,} requests were sent: {each}." if samples else "No request was sent."
+    numbers = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in Outcome if counts[outcome])
+    return f"{len(samples):,} requests were sent: {numbers}." if samples else "No request was sent."
 
 
 def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]) -> list[str]:
@@ -135,7 +135,7 @@ def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]
 
 
 def is_uneven(calm: Sequence[Share]) -> bool:
-    """Return whether an instance got so much more or less than an even share that it is no rounding."""
+    """Return whether an instance got more or less than an even share, beyond rounding."""
     return any(
         abs(share.deviation) > EVEN_PERCENT
         and abs(share.requests - share.requests / (1 + share.deviation / 100)) > EVEN_REQUESTS
@@ -144,7 +144,7 @@ def is_uneven(calm: Sequence[Share]) -> bool:
 
 
 def show(rows: Sequence[Sequence[str]], findings: Sequence[str]) -> None:
-    """Print the report; a narrow terminal gets the columns that matter most."""
+    """Print the report; on a narrow terminal only the most important columns."""
     console = Console()
     if not console.is_terminal:
         console.width = WIDE
@@ -219,9 +219,7 @@ def main() -> None:
     except (OSError, csv_files.CsvError) as error:
         raise SystemExit(f"chaos: {error}") from None
     if not any(event.event == "begin" for event in events):
-        raise SystemExit(
-            f"chaos: {options.events}: no fault was begun; see the output of faults/chaos/run.sh"
-        )
+        raise SystemExit(f"chaos: {options.events}: it has no fault; see the output of faults/chaos/run.sh")
     routed, changes = read(lines_of(options.log), unread)
     results = results_of(samples, events, to_products(routed), changes)
     calm = results[0].fault

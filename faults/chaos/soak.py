@@ -1,4 +1,4 @@
-"""A constant load for minutes: whether any process of the lab keeps growing.
+"""A constant load for minutes: check that no process of the lab keeps growing.
 
     python -m faults.chaos.soak --url URL --minutes N --per-second N --reports FOLDER --supervisor PID NODE=NAMESPACE...
 
@@ -17,15 +17,15 @@ from pathlib import Path
 import gevent
 
 from faults.chaos import soak_picture
-from faults.chaos.growth import FEWEST_MINUTES, WARM_UP_SECONDS, growth_of
+from faults.chaos.growth import MIN_MINUTES, WARM_UP_SECONDS, growth_of
 from faults.chaos.load import Load
 from lab.csv_files import write_rows
 
 SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # of the requests
 EVERY_SECONDS, SHOWN_EVERY = 5.0, 6
 # A process that does not grow stays below 0.1 MB a minute here; the leak that this check was made for had 0.35.
-MOST_MB = 0.15  # a minute: fills a limit of 128 MB in 14 hours
-MOST_DESCRIPTORS = 0.5  # a minute: a pool of connections that grows once by a few is no leak
+MAX_MB = 0.15  # a minute: fills a limit of 128 MB in 14 hours
+MAX_DESCRIPTORS = 0.5  # a minute: a pool of connections that grows once by a few is no leak
 
 
 @dataclass
@@ -40,19 +40,19 @@ class Series:
 
     @property
     def title(self) -> str:
-        """Return which process it is."""
+        """Return the node and the name of the process."""
         return f"{self.node}: {self.name}"
 
     def faults(self, end: float) -> list[str]:
-        """Return what is wrong with it, a sentence each; the last sample was made at `end`."""
+        """Return its problems, one sentence each; the last sample was made at `end`."""
         found = []
         if self.seconds[-1] < end and not self.name.startswith(
             "postgres:"
-        ):  # whose servers for clients come and go
+        ):  # a server process for a client ends with its connection
             found.append(f"{self.title} ended after {self.seconds[-1]:.0f} s")
         for values, most, unit in (
-            (self.megabytes, MOST_MB, "MB"),
-            (self.descriptors, MOST_DESCRIPTORS, "descriptors"),
+            (self.megabytes, MAX_MB, "MB"),
+            (self.descriptors, MAX_DESCRIPTORS, "descriptors"),
         ):
             growth = growth_of(self.seconds, values)
             if growth is not None and growth > most:
@@ -155,8 +155,8 @@ def main() -> None:
         faults.append(f"{load.failures} of {load.requests} requests failed; see {out.name}")
     for fault in faults:
         print(fault)
-    if end < WARM_UP_SECONDS + FEWEST_MINUTES * 60:
-        print(f"too short to judge growth: it takes {WARM_UP_SECONDS / 60 + FEWEST_MINUTES:.0f} minutes")
+    if end < WARM_UP_SECONDS + MIN_MINUTES * 60:
+        print(f"too short to judge growth: it takes {WARM_UP_SECONDS / 60 + MIN_MINUTES:.0f} minutes")
     elif not faults:
         print(f"no request failed, and none of {len(sampler.series)} processes grew after the second minute")
     raise SystemExit(1 if faults else 0)

@@ -9,7 +9,7 @@ import pytest
 
 from faults.chaos import soak_picture
 from faults.chaos.growth import growth_of
-from faults.chaos.soak import MOST_DESCRIPTORS, MOST_MB, Sampler, Series, write_csv
+from faults.chaos.soak import MAX_DESCRIPTORS, MAX_MB, Sampler, Series, write_csv
 
 SECONDS = [5.0 * number for number in range(121)]  # ten minutes
 END = SECONDS[-1]
@@ -65,9 +65,9 @@ def test_a_leak_of_descriptors_is_found_and_a_pool_that_grows_once_is_none() -> 
 
 def test_the_bounds_are_what_decides() -> None:
     for allowed in (0.9, 1.1):
-        grows = [45 + allowed * MOST_MB * second / 60 for second in SECONDS]
+        grows = [45 + allowed * MAX_MB * second / 60 for second in SECONDS]
         assert bool(series(grows).faults(END)) is (allowed > 1)
-        opens = [12 + allowed * MOST_DESCRIPTORS * second / 60 for second in SECONDS]
+        opens = [12 + allowed * MAX_DESCRIPTORS * second / 60 for second in SECONDS]
         assert bool(series(FLAT, opens).faults(END)) is (allowed > 1)
 
 
