@@ -19,7 +19,7 @@ from scipy import stats
 
 CONFIDENCE: Final = 0.95  # of a single interval, and of all comparisons together
 ALIKE: Final = (0.9, 1.1)  # a ratio whose interval is within these limits has no difference that matters
-LESS, MORE, NO_DIFFERENCE, UNKNOWN = "less", "more", "no difference", "cannot be told"
+LESS, MORE, NO_DIFFERENCE, INCONCLUSIVE = "less", "more", "no difference", "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Interval:
         """Return LESS or MORE if the interval excludes `neutral`; else NO_DIFFERENCE if it is within `alike`."""
         if not self.includes(neutral):
             return LESS if self.high < neutral else MORE
-        return NO_DIFFERENCE if alike[0] <= self.low and self.high <= alike[1] else UNKNOWN
+        return NO_DIFFERENCE if alike[0] <= self.low and self.high <= alike[1] else INCONCLUSIVE
 
 
 def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:

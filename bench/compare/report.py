@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.common.intervals import ALIKE, CONFIDENCE, NO_DIFFERENCE, UNKNOWN, Interval
+from bench.common.intervals import ALIKE, CONFIDENCE, INCONCLUSIVE, NO_DIFFERENCE, Interval
 from bench.common.sides import CPUS, MEMORY, PROJECT, Side
 from bench.compare.picture import draw
 from bench.compare.results import COSTS, FIGURES, Results, Run
@@ -63,7 +63,7 @@ def _compared(results: Results, lab: str, docker: str) -> str:
         text = f"{figure.name} ({theirs} against {ours} {figure.unit})"
         if times.verdict() == NO_DIFFERENCE:
             alike.append(text)
-        elif times.verdict() == UNKNOWN:
+        elif times.verdict() == INCONCLUSIVE:
             unknown.append(f"{text}: {_not_known(results, times)}")
         else:
             differ.append(f"{text}: {_times(times)}")
@@ -81,12 +81,12 @@ def _cost(results: Results, element: str, with_it: str, without: str) -> str:
         times = results.ratio(with_it, without, figure)
         verdict = times.verdict()
         known = f"{verdict}, {_times(times)}"
-        parts.append(f"{name}: {_not_known(results, times) if verdict == UNKNOWN else known}")
+        parts.append(f"{name}: {_not_known(results, times) if verdict == INCONCLUSIVE else known}")
     return f"With {element}, against without: {'; '.join(parts)}."
 
 
 def _not_known(results: Results, times: Interval) -> str:
-    text = f"{UNKNOWN} in {results.rounds} rounds"
+    text = f"{INCONCLUSIVE} in {results.rounds} rounds"
     if times.high > _MAX_TIMES:
         return text
     return f"{text}, anything from {times.low:.2f} to {times.high:.2f} times"

@@ -76,7 +76,7 @@ def by_new_connections(server: tuple[str, int]) -> Callable[[], int]:
     """Return a function that sends one request on a new connection, and returns its nanoseconds."""
     message = request(server[0], close=True)
 
-    def ask() -> int:
+    def send_request() -> int:
         begin = time.perf_counter_ns()
         connection = socket.socket()
         connection.connect(server)
@@ -86,7 +86,7 @@ def by_new_connections(server: tuple[str, int]) -> Callable[[], int]:
         connection.close()
         return taken
 
-    return ask
+    return send_request
 
 
 def on_a_kept_one(server: tuple[str, int]) -> Callable[[], int]:
@@ -95,13 +95,13 @@ def on_a_kept_one(server: tuple[str, int]) -> Callable[[], int]:
     connection = socket.create_connection(server)
     connection.settimeout(None)
 
-    def ask() -> int:
+    def send_request() -> int:
         begin = time.perf_counter_ns()
         connection.sendall(message)
         read_answer(connection)
         return time.perf_counter_ns() - begin
 
-    return ask
+    return send_request
 
 
 def cpu_times() -> dict[str, int]:
@@ -119,12 +119,12 @@ def used_us(before: Mapping[str, int], after: Mapping[str, int]) -> float:
     return sum(used - before.get(task, 0) for task, used in after.items()) / 1000
 
 
-def measure(ask: Callable[[], int], requests: int) -> tuple[float, float, list[int]]:
+def measure(send_request: Callable[[], int], requests: int) -> tuple[float, float, list[int]]:
     """Send requests after a warm-up; return CPU and machine time in us per request, and latencies in ns."""
     for _ in range(max(_WARM_UP, requests // 5)):
-        ask()
+        send_request()
     machine, times = busy_seconds(), cpu_times()
-    latencies = [ask() for _ in range(requests)]
+    latencies = [send_request() for _ in range(requests)]
     processes, machine = used_us(times, cpu_times()), busy_seconds() - machine
     return processes / requests, machine * 1e6 / requests, latencies
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from bench.common.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN
+from bench.common.intervals import INCONCLUSIVE, LESS, MORE, NO_DIFFERENCE
 from bench.hops.steps import FIRST, Step, amount, floating_bars, name_of, signed
 from lab.figures import plt, save
 from monitoring.colours import BLUE, COLOURS, ORANGE
@@ -26,14 +26,14 @@ _LOOKS = {
     MORE: (ORANGE, ""),
     LESS: (COLOURS[2], "\\\\\\"),
     NO_DIFFERENCE: ("#DDDDDD", "///"),
-    UNKNOWN: ("#FFFFFF", "..."),
+    INCONCLUSIVE: ("#FFFFFF", "..."),
 }
 _MEANINGS = {
     FIRST: "the first hop",
     MORE: "adds",
     LESS: "saves",
     NO_DIFFERENCE: NO_DIFFERENCE,
-    UNKNOWN: UNKNOWN,
+    INCONCLUSIVE: INCONCLUSIVE,
 }
 
 
@@ -102,7 +102,7 @@ def written(step: Step) -> str:
     if step.added is None:
         return amount(step.total.value)
     interval = f"({signed(step.added.low)} to {signed(step.added.high)})"
-    if step.verdict in (NO_DIFFERENCE, UNKNOWN):
+    if step.verdict in (NO_DIFFERENCE, INCONCLUSIVE):
         return f"{step.verdict} {interval}"
     return f"{signed(step.added.value)} {interval} = {amount(step.total.value)}"
 

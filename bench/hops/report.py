@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from bench.common.intervals import LESS, NO_DIFFERENCE, UNKNOWN
+from bench.common.intervals import INCONCLUSIVE, LESS, NO_DIFFERENCE
 from bench.hops.client import HEADINGS, KEPT, NEW
 from bench.hops.picture import draw
 from bench.hops.steps import Figures, Step, amount, limits, name_of, signed, steps_of
@@ -63,10 +63,8 @@ def conclusion(step: Step, connection: str, figure: str) -> str:
     value, low, high = step.added.value, step.added.low, step.added.high
     if step.verdict == NO_DIFFERENCE:
         return f"{name}: no difference in {of_what} ({signed(low)} to {signed(high)} us)"
-    if step.verdict == UNKNOWN:
-        return (
-            f"{name}: a difference in {of_what} {UNKNOWN} (anything from {signed(low)} to {signed(high)} us)"
-        )
+    if step.verdict == INCONCLUSIVE:
+        return f"{name}: {INCONCLUSIVE} for {of_what} (anything from {signed(low)} to {signed(high)} us)"
     if step.verdict == LESS:
         return f"{name}: takes {amount(-value)} us ({amount(-high)} to {amount(-low)}) off {of_what}"
     return f"{name}: adds {amount(value)} us ({amount(low)} to {amount(high)}) to {of_what}"
@@ -123,7 +121,7 @@ def _shown(step: Step) -> str:
     total, added = step.total, step.added
     if added is None:
         return f"{amount(total.value)} ({amount(total.low)} to {amount(total.high)})"
-    if step.verdict in (NO_DIFFERENCE, UNKNOWN):
+    if step.verdict in (NO_DIFFERENCE, INCONCLUSIVE):
         return f"{amount(total.value)}  {step.verdict}"
     return f"{amount(total.value)}  {signed(added.value)} {limits(added)}"
 

@@ -121,10 +121,10 @@ end_disk_full() {
 begin_read_only() { set_read_only "$1" on; }
 end_read_only() { set_read_only "$1" off; }
 set_read_only() { # NODE on|off
-  ask_database "$1" "ALTER SYSTEM SET default_transaction_read_only = $2" -c 'SELECT pg_reload_conf()'
+  query_database "$1" "ALTER SYSTEM SET default_transaction_read_only = $2" -c 'SELECT pg_reload_conf()'
 }
 
-ask_database() { # NODE SQL OPTION...; as the database's own user, over its local socket
+query_database() { # NODE SQL OPTION...; as the database's own user, over its local socket
   "$ROOT/scripts/contain.sh" exec "$1" psql -XAtq -F, -h /state -p "${LISTENS[$1]%%/*}" -d orders -c "${@:2}"
 }
 

@@ -99,12 +99,12 @@ class Load:
 
     def get(self, begin: float) -> None:
         """Request the catalogue once."""
-        self._note("get", begin, self._ask("GET", "/api/products"))
+        self._note("get", begin, self._send("GET", "/api/products"))
 
     def read(self, begin: float) -> None:
         """Request the last acknowledged order once."""
         if self._last_order:
-            self._note("read", begin, self._ask("GET", f"/api/orders/{self._last_order}"))
+            self._note("read", begin, self._send("GET", f"/api/orders/{self._last_order}"))
 
     def mistake(self, begin: float) -> None:
         """Order a product that does not exist, another one each time."""
@@ -132,9 +132,9 @@ class Load:
     def _post(self, key: str, product_id: str) -> Answer:
         order = {"customer_id": key, "product_id": product_id, "quantity": 1, "total_price": 29.99}
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-        return self._ask("POST", "/api/orders", json.dumps(order), headers)
+        return self._send("POST", "/api/orders", json.dumps(order), headers)
 
-    def _ask(self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> Answer:
+    def _send(self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> Answer:
         try:
             with gevent.Timeout(TIMEOUT_SECONDS, TimeoutError):
                 answer = self._client.request(method, path, body, headers or {})

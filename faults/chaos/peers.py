@@ -72,7 +72,7 @@ def serve(connection: socket.socket, answer: Callable[[socket.socket, bytes], No
         answer(connection, connection.recv(4096))
 
 
-def ask(url: str, ip: str, method: str, path: str, body: object = None) -> int | None:
+def request_registry(url: str, ip: str, method: str, path: str, body: object = None) -> int | None:
     """Send a request to the registry from the instance's own address; return its status, None without one."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=1, source_address=(ip, 0))
     try:
@@ -88,8 +88,8 @@ def keep_lease(ip: str, port: int, url: str, name: str, instance_id: str) -> Non
     """Renew the lease each second; register when there is none."""
     instance = {"name": name, "ip": ip, "port": port, "instance_id": instance_id, "ttl": TTL_SECONDS}
     while True:
-        if ask(url, ip, "PUT", f"/heartbeat/{name}/{instance_id}") == http.client.NOT_FOUND:
-            ask(url, ip, "POST", "/register", instance)
+        if request_registry(url, ip, "PUT", f"/heartbeat/{name}/{instance_id}") == http.client.NOT_FOUND:
+            request_registry(url, ip, "POST", "/register", instance)
         time.sleep(HEARTBEAT_SECONDS)
 
 

@@ -74,7 +74,7 @@ all_faults() { # [FAULT...]
 
 stored_orders() {
   echo id,customer_id
-  ask_database "$(first_running postgres)" 'SELECT id, customer_id FROM orders ORDER BY id'
+  query_database "$(first_running postgres)" 'SELECT id, customer_id FROM orders ORDER BY id'
 }
 
 start_load() {

@@ -92,8 +92,8 @@ def test_what_scatters_too_much_is_not_called_equal() -> None:
     runs = [*_runs(LAB, "lab", [900, 1200]), *_runs(DOCKER, "Docker", [1100, 980])]
     (said,) = [one for one in conclusions(Results(runs)) if "good answers" in one]
     assert (
-        "good answers a second (1,040 against 1,050 /s): cannot be told in 2 rounds; p50 (1.93 against 1.94 ms): "
-        "cannot be told in 2 rounds." in said
+        "good answers a second (1,040 against 1,050 /s): inconclusive in 2 rounds; p50 (1.93 against 1.94 ms): "
+        "inconclusive in 2 rounds." in said
     )
     assert "no difference in p95" in said
 
@@ -112,8 +112,8 @@ def test_where_nothing_is_alike_no_likeness_is_spoken_of() -> None:
     ("low", "mean", "high", "said"),
     [
         (0.95, 1.0, 1.05, "no difference"),
-        (0.07, 1.1, 16.25, "cannot be told"),
-        (0.85, 0.99, 1.05, "cannot be told"),
+        (0.07, 1.1, 16.25, "inconclusive"),
+        (0.85, 0.99, 1.05, "inconclusive"),
         (1.01, 1.02, 1.03, "more"),
         (0.4, 0.5, 0.99, "less"),
     ],
@@ -122,12 +122,11 @@ def test_an_intervals_verdict(low: float, mean: float, high: float, said: str) -
     assert Interval(mean, low, high).verdict() == said
 
 
-def test_a_ratio_that_cannot_be_told_is_given_with_its_limits() -> None:
+def test_a_ratio_that_is_inconclusive_is_given_with_its_limits() -> None:
     runs = [*_runs(LAB, "lab", [900, 950, 1000, 925]), *_runs(DOCKER, "Docker", [940, 910, 960, 985])]
     (said,) = [one for one in conclusions(Results(runs)) if "good answers" in one]
     assert (
-        "good answers a second (949 against 944 /s): cannot be told in 4 rounds, anything from 0.84 to"
-        in said
+        "good answers a second (949 against 944 /s): inconclusive in 4 rounds, anything from 0.84 to" in said
     )
 
 
@@ -138,11 +137,11 @@ def test_half_the_speed_is_said_as_such() -> None:
     assert "no difference in p95" in said
 
 
-def test_where_no_answer_was_good_the_ratio_cannot_be_told() -> None:
+def test_where_no_answer_was_good_the_ratio_is_inconclusive() -> None:
     runs = [*_runs(LAB, "lab", [900, 950, 1000, 925]), *_runs(DOCKER, "Docker", [450, 470, 500, 460])]
     none = [replace(run, per_second=0.0) if run.side == "lab" else run for run in runs]
     (said,) = [one for one in conclusions(Results(none)) if "good answers" in one]
-    assert "good answers a second (470 against 0 /s): cannot be told in 4 rounds" in said
+    assert "good answers a second (470 against 0 /s): inconclusive in 4 rounds" in said
 
 
 def test_without_docker_nothing_is_said_of_it() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.common.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN, Interval
+from bench.common.intervals import INCONCLUSIVE, LESS, MORE, NO_DIFFERENCE, Interval
 from bench.hops.client import (
     HEADINGS,
     BadAnswerError,
@@ -91,7 +91,7 @@ class TestSteps:
         assert step(low, high).verdict == verdict
 
     def test_a_wide_interval_with_0_tells_nothing(self) -> None:
-        assert step(-1, 30).verdict == step(-30, 1).verdict == UNKNOWN
+        assert step(-1, 30).verdict == step(-30, 1).verdict == INCONCLUSIVE
         assert step(5, 30).verdict == MORE
 
     def test_of_many_hops_that_add_nothing_none_is_said_to_add_something(self) -> None:
@@ -142,7 +142,7 @@ class TestWords:
             "bridge: no difference in the 99th percentile of a new connection (-1.0 to +4.0 us)"
         )
         assert conclusion(step(-1, 30), "new", "p99_us") == (
-            "bridge: a difference in the 99th percentile of a new connection cannot be told "
+            "bridge: inconclusive for the 99th percentile of a new connection "
             "(anything from -1.0 to +30.0 us)"
         )
 
