@@ -108,7 +108,7 @@ def _lines(policy: Policy) -> Rows:
         cells.append((line.id, *names, protocols, ports, line.rate or "", line.verdict, line.reason))
     for limit in policy.limits:
         names = [limit.as_written.replace(",", ", "), ANY]
-        cells.append((limit.id, *names, ANY, ANY, f"{limit.most} at once", LIMIT, limit.reason))
+        cells.append((limit.id, *names, ANY, ANY, f"{limit.count} at once", LIMIT, limit.reason))
     return Rows(headings, cells, (3, 5, 4, 2, 2, 3, 2, 8))
 
 

@@ -71,8 +71,9 @@ def outcome_of_drop(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str) -> Ou
         fix = f"{wait}; or raise the rate {line.rate} in {where}, then sudo make policies"
         return Outcome(Kind.RATE, f"line {policy_id} ({where}) allows {line.rate}", fix, policy_id)
     if limit:
-        why = f"line {policy_id} ({where}) allows {flow.source} at most {limit.most} connections at once"
-        fix = f"conntrack -L lists them; wait until some end, or raise {limit.most} in {where}, then sudo make policies"
+        why = f"line {policy_id} ({where}) allows {flow.source} at most {limit.count} connections at once"
+        change = f"raise {limit.count} in {where}, then sudo make policies"
+        fix = f"conntrack -L lists them; wait until some end, or {change}"
         return Outcome(Kind.RATE, why, fix, policy_id)
     decision = lab.decide(flow, after_nat)
     if decision and decision.verdict == ACCEPT and (line or policy_id == DEFAULT):

@@ -115,11 +115,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Limit:
-    """A line with verdict limit: each of its sources has at most `most` connections at once."""
+    """A line with verdict limit: each of its sources has at most `count` connections at once."""
 
     id: str
     sources: frozenset[str]
-    most: int
+    count: int
     reason: str
     number: int
     as_written: str

@@ -133,15 +133,15 @@ class _Reader(TableReader):
         for column, wanted in (("to", ANY), ("protocol", ANY), ("port", _NONE)):
             reason = f"a limit counts all connections of a node, write {wanted}"
             self.require(self.row[column] == wanted, column, reason)
-        most = self.row["rate"]
-        reason = f'"{most}" is not a number of connections from 1 to 999999'
-        self.require(_CONNECTIONS.fullmatch(most), "rate", reason)
+        count = self.row["rate"]
+        reason = f'"{count}" is not a number of connections from 1 to 999999'
+        self.require(_CONNECTIONS.fullmatch(count), "rate", reason)
         sources = self.read_names("from")
         self.require(not sources & {HOST, WORLD}, "from", "a limit is for nodes, not for host, world or any")
         limit = Limit(
             id=self.read_id(),
             sources=sources,
-            most=int(most),
+            count=int(count),
             reason=self.read_reason(),
             number=self.line_number,
             as_written=self.row["from"],
