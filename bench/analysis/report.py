@@ -32,11 +32,10 @@ def draw(runs: pd.DataFrame, path: Path) -> None:
         axes.plot(sized["megabytes"], sized[column], "o", color=colour, ms=4)
         axes.plot(medians.index, medians[column], color=colour, linewidth=1.4)
         axes.set_xlabel("MB of text that tcpdump -X printed")
-        axes.set_title(label, loc="left")
+        axes.set_title(label)
         axes.set_xlim(left=0)
         axes.set_ylim(0, 1.1 * sized[column].max())
         plain_numbers(axes.yaxis)
-        axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)
 
 

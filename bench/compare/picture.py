@@ -29,8 +29,7 @@ def draw(results: Results, path: Path) -> None:
         axis.set_yticks(range(len(ways)), ways)
         axis.tick_params(axis="y", length=0)
         axis.grid(axis="x", alpha=0.3)
-        axis.set_axisbelow(True)
-        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.spines["left"].set_visible(False)
         axis.set_xlim(0, 1.18 * max(one.high for one in found))
     axes[0].invert_yaxis()
     title = "Namespaces (blue) and Docker (orange): GET /api/products; lines are 95 % intervals"

@@ -55,7 +55,7 @@ def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: in
             shown = shown[:-_PROGRAMS] if part == "network" else _after(shown)
             waterfall(grid[row][column], shown)
             title = f"{name}, \u00b5s\n{_TITLES[connection]}: the {part}"
-            grid[row][column].set_title(title, loc="left", fontsize=10)
+            grid[row][column].set_title(title, fontsize=10)
     sheet.suptitle(
         f"What each hop adds: medians of {rounds} rounds; black lines and brackets are intervals, 95 % of all together",
         fontsize=13,
@@ -64,7 +64,7 @@ def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: in
         Patch(facecolor=colour, hatch=hatch, edgecolor="black", label=_MEANINGS[verdict])
         for verdict, (colour, hatch) in _LOOKS.items()
     ]
-    sheet.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
+    sheet.legend(handles=patches, loc="outside lower center", ncols=len(patches))
     save(sheet, path, dpi=110)
 
 
@@ -115,5 +115,4 @@ def _frame(axis: Axes, steps: Sequence[Step]) -> None:
     most = max(max(step.total.value, step.total.high) for step in steps)
     axis.set_xlim(0, most * 1.75)  # room for the words
     axis.grid(axis="x", alpha=0.3)
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.spines["left"].set_visible(False)

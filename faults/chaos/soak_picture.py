@@ -48,8 +48,6 @@ def draw_process(axes: Axes, title: str, samples: pd.DataFrame, end: float) -> N
     axes.set_title(
         f"{title}\n{memory.iloc[-1]:.1f} MB{slope}; {samples['descriptors'].iloc[-1]} descriptors",
         fontsize=7.5,
-        loc="left",
         color=VERMILION if is_bad else "black",
     )
     axes.tick_params(labelsize=7)
-    axes.spines[["top", "right"]].set_visible(False)
