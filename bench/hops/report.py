@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich.table import Table
 
 from bench.common.intervals import INCONCLUSIVE, LESS, NO_DIFFERENCE
+from bench.common.spread import show
 from bench.hops.client import HEADINGS, KEPT, NEW
 from bench.hops.picture import draw
 from bench.hops.steps import Figures, Step, amount, limits, name_of, signed, steps_of
 from lab.csv_files import write_rows
-from lab.terminal import Console
 from lab.whole_file import draft_of
 from monitoring.quantiles import quantile
 
@@ -96,17 +95,15 @@ def _cells(step: Step, connection: str, figure: str) -> list[str]:
     return [*cells, step.verdict, conclusion(step, connection, figure)]
 
 
-def show(steps: Steps, hops: Sequence[str], turns: pd.DataFrame) -> None:
+def show_steps(steps: Steps, hops: Sequence[str], turns: pd.DataFrame) -> None:
     """Print a table for each kind of connection, the conclusions, and how idle the machine was."""
     for connection, words in CONNECTIONS.items():
-        title = f"{words}: us, and what the hop adds (intervals: 95 % of all together)"
-        table = Table(title=title, title_justify="left")
-        table.add_column("hop", no_wrap=True)
-        for heading in FIGURES:
-            table.add_column(heading, justify="right", no_wrap=True)
-        for at, hop in enumerate(hops):
-            table.add_row(name_of(hop), *(_shown(steps[connection, figure][at]) for figure in FIGURES))
-        Console(width=132).print(table)
+        shown = {
+            heading: [_shown(step) for step in steps[connection, figure]]
+            for figure, heading in FIGURES.items()
+        }
+        table = pd.DataFrame(shown, index=pd.Index([name_of(hop) for hop in hops], name="hop"))
+        show(table, f"{words}: us, and what the hop adds (intervals: 95 % of all together)")
     for (connection, figure), path in steps.items():
         if figure == "p50_us":
             print(*(conclusion(step, connection, figure) for step in path), sep="\n")
@@ -134,7 +131,7 @@ def main(source: Path, folder: Path, hops: Sequence[str]) -> None:
     write_raw(source, folder / "bench_hops_raw.csv")
     write_steps(steps, hops, folder / "bench_hops.csv")
     draw(steps, folder / "bench_hops.png", turns["round"].max())
-    show(steps, hops, turns)
+    show_steps(steps, hops, turns)
 
 
 if __name__ == "__main__":
