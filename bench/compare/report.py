@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
+
 from bench.common.intervals import ALIKE, CONFIDENCE, INCONCLUSIVE, NO_DIFFERENCE, Interval
 from bench.common.sides import CPUS, MEMORY, PROJECT, Side
 from bench.compare.picture import draw
-from bench.compare.results import COSTS, FIGURES, Results, Run
+from bench.compare.results import COSTS, FIGURES, Results
 from lab.csv_files import write_rows
 from lab.document import Document, Picture, Rows, Section
 from lab.document_files import write
@@ -22,7 +24,7 @@ _WHOLE = 100  # greater values are shown without decimals
 _MAX_TIMES = 100  # an interval that reaches further is not shown in numbers
 
 
-def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder: Path) -> None:
+def write_report(runs: pd.DataFrame, sides: Sequence[Side], rate: float, folder: Path) -> None:
     """Write all files, and print the conclusions."""
     results = Results(runs, [contender.name for side in sides for contender in side.contenders])
     write_table(results, folder / "bench.csv")
