@@ -13,14 +13,16 @@ from pathlib import Path
 import pandas as pd
 
 from bench.common.intervals import ALIKE, CONFIDENCE, INCONCLUSIVE, NO_DIFFERENCE, Interval
-from bench.common.sides import CPUS, MEMORY, PROJECT, Side
-from bench.compare.picture import draw
+from bench.common.sides import CPUS, LAB, MEMORY, PROJECT, Side
 from bench.compare.results import COSTS, FIGURES, Results
 from lab.csv_files import write_rows
 from lab.document import Document, Picture, Rows, Section
 from lab.document_files import write
+from lab.figures import plt, save
+from monitoring.colours import BLUE, ORANGE
 
 _WHOLE = 100  # greater values are shown without decimals
+_DRAWN = [FIGURES[at] for at in (0, 1, 3, 5)]  # throughput, p50, p99, CPU of the machine
 _MAX_TIMES = 100  # an interval that reaches further is not shown in numbers
 
 
@@ -47,18 +49,18 @@ def write_report(runs: pd.DataFrame, sides: Sequence[Side], rate: float, folder:
 
 def conclusions(results: Results) -> list[str]:
     """Return the conclusions as sentences."""
-    found = [_compared(results, lab, docker) for lab, docker in results.pairs]
-    found += [_cost(results, *element) for element in results.elements]
+    sentences = [_compared(results, lab, docker) for lab, docker in results.pairs]
+    sentences += [_cost(results, *element) for element in results.elements]
     if not results.pairs:
-        found.append("No Docker engine answered, so Docker was not measured.")
+        sentences.append("No Docker engine answered, so Docker was not measured.")
     if results.bad:
-        return [*found, f"{results.bad:,} of {results.requests:,} answers were bad."]
-    return [*found, f"All {results.requests:,} requests were answered correctly."]
+        return [*sentences, f"{results.bad:,} of {results.requests:,} answers were bad."]
+    return [*sentences, f"All {results.requests:,} requests were answered correctly."]
 
 
 def _compared(results: Results, lab: str, docker: str) -> str:
     """Return a sentence: which figures of a way differ between Docker and the lab, and which do not."""
-    differ, alike, unknown = [], [], []
+    differ, alike, inconclusive = [], [], []
     for figure in FIGURES:
         times = results.ratio(docker, lab, figure)
         theirs, ours = (_short(results.interval(way, figure).value) for way in (docker, lab))
@@ -66,28 +68,26 @@ def _compared(results: Results, lab: str, docker: str) -> str:
         if times.verdict() == NO_DIFFERENCE:
             alike.append(text)
         elif times.verdict() == INCONCLUSIVE:
-            unknown.append(f"{text}: {_not_known(results, times)}")
+            inconclusive.append(f"{text}: {_inconclusive(results, times)}")
         else:
             differ.append(f"{text}: {_times(times)}")
-    same = (
-        [f"{NO_DIFFERENCE} in {' or '.join(filter(None, (', '.join(alike[:-1]), alike[-1])))}"]
-        if alike
-        else []
-    )
-    return f"{docker} against {lab}: {'; '.join((*differ, *same, *unknown))}."
+    if alike:
+        differ.append(f"{NO_DIFFERENCE} in {' or '.join(filter(None, (', '.join(alike[:-1]), alike[-1])))}")
+    return f"{docker} against {lab}: {'; '.join((*differ, *inconclusive))}."
 
 
 def _cost(results: Results, element: str, with_it: str, without: str) -> str:
     parts = []
     for name, figure in zip(("throughput", "p50"), COSTS, strict=True):
         times = results.ratio(with_it, without, figure)
-        verdict = times.verdict()
-        known = f"{verdict}, {_times(times)}"
-        parts.append(f"{name}: {_not_known(results, times) if verdict == INCONCLUSIVE else known}")
+        if times.verdict() == INCONCLUSIVE:
+            parts.append(f"{name}: {_inconclusive(results, times)}")
+        else:
+            parts.append(f"{name}: {times.verdict()}, {_times(times)}")
     return f"With {element}, against without: {'; '.join(parts)}."
 
 
-def _not_known(results: Results, times: Interval) -> str:
+def _inconclusive(results: Results, times: Interval) -> str:
     text = f"{INCONCLUSIVE} in {results.rounds} rounds"
     if times.high > _MAX_TIMES:
         return text
@@ -106,13 +106,39 @@ def write_table(results: Results, path: Path) -> None:
     """Write each figure of each way, and each ratio of Docker to the lab, with their intervals."""
     rows = []
     for figure in FIGURES:
-        found = [(way, figure.unit, results.interval(way, figure)) for way in results.contenders]
+        estimates = [(way, figure.unit, results.interval(way, figure)) for way in results.contenders]
         for lab, docker in results.pairs:
-            found.append((f"{docker} / {lab}", "times", results.ratio(docker, lab, figure)))
-        for what, unit, estimate in found:
+            estimates.append((f"{docker} / {lab}", "times", results.ratio(docker, lab, figure)))
+        for what, unit, estimate in estimates:
             numbers = (estimate.value, estimate.low, estimate.high, estimate.confidence)
             rows.append((what, figure.name, unit, *(f"{number:.4f}" for number in numbers)))
     write_rows(path, ("what", "figure", "unit", "mean", "low", "high", "confidence"), rows)
+
+
+def draw(results: Results, path: Path) -> None:
+    """Write the PNG: each way's throughput, latency and CPU with 95 % intervals."""
+    ways = results.contenders
+    size = (14, 1.6 + 0.42 * len(ways))
+    sheet, axes = plt.subplots(1, len(_DRAWN), figsize=size, sharey=True, layout="constrained")
+    for axis, figure in zip(axes, _DRAWN, strict=True):
+        estimates = [results.interval(way, figure) for way in ways]
+        for row, (way, one) in enumerate(zip(ways, estimates, strict=True)):
+            error = [[one.value - max(0.0, one.low)], [one.high - one.value]]
+            colour = BLUE if way.startswith(LAB) else ORANGE
+            axis.barh(row, one.value, xerr=error, color=colour, height=0.62, capsize=3)
+            axis.annotate(
+                _short(one.value), (one.high, row), xytext=(5, 0), textcoords="offset points", va="center"
+            )
+        axis.set_title(f"{figure.name}, {figure.unit}\n({figure.load})", fontsize=10)
+        axis.set_yticks(range(len(ways)), ways)
+        axis.tick_params(axis="y", length=0)
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines["left"].set_visible(False)
+        axis.set_xlim(0, 1.18 * max(one.high for one in estimates))
+    axes[0].invert_yaxis()
+    title = "Namespaces (blue) and Docker (orange): GET /api/products; lines are 95 % intervals"
+    sheet.suptitle(title, fontsize=11)
+    save(sheet, path)
 
 
 def _ways(sides: Sequence[Side]) -> Rows:
@@ -123,8 +149,10 @@ def _ways(sides: Sequence[Side]) -> Rows:
 def _figures(results: Results) -> Rows:
     rows = []
     for way in results.contenders:
-        found = [results.interval(way, figure) for figure in FIGURES]
-        cells = [f"{_short(one.value)} ({_short(max(0.0, one.low))} to {_short(one.high)})" for one in found]
+        estimates = [results.interval(way, figure) for figure in FIGURES]
+        cells = [
+            f"{_short(one.value)} ({_short(max(0.0, one.low))} to {_short(one.high)})" for one in estimates
+        ]
         rows.append((way, *cells))
     headings = ("way", *(f"{figure.name}, {figure.unit} ({figure.load})" for figure in FIGURES))
     return Rows(headings, rows, (3, *[2] * len(FIGURES)))
