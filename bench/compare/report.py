@@ -118,19 +118,19 @@ def write_table(results: Results, path: Path) -> None:
 def draw(results: Results, path: Path) -> None:
     """Write the PNG: each way's throughput, latency and CPU with 95 % intervals."""
     ways = results.contenders
+    colours = [BLUE if way.startswith(LAB) else ORANGE for way in ways]
     size = (14, 1.6 + 0.42 * len(ways))
     sheet, axes = plt.subplots(1, len(_DRAWN), figsize=size, sharey=True, layout="constrained")
     for axis, figure in zip(axes, _DRAWN, strict=True):
         estimates = [results.interval(way, figure) for way in ways]
-        for row, (way, one) in enumerate(zip(ways, estimates, strict=True)):
-            error = [[one.value - max(0.0, one.low)], [one.high - one.value]]
-            colour = BLUE if way.startswith(LAB) else ORANGE
-            axis.barh(row, one.value, xerr=error, color=colour, height=0.62, capsize=3)
-            axis.annotate(
-                _short(one.value), (one.high, row), xytext=(5, 0), textcoords="offset points", va="center"
-            )
+        values = [one.value for one in estimates]
+        errors = [
+            [one.value - max(0.0, one.low) for one in estimates],
+            [one.high - one.value for one in estimates],
+        ]
+        bars = axis.barh(ways, values, xerr=errors, color=colours, height=0.62, capsize=3)
+        axis.bar_label(bars, [_short(value) for value in values], padding=5)
         axis.set_title(f"{figure.name}, {figure.unit}\n({figure.load})", fontsize=10)
-        axis.set_yticks(range(len(ways)), ways)
         axis.tick_params(axis="y", length=0)
         axis.grid(axis="x", alpha=0.3)
         axis.spines["left"].set_visible(False)

@@ -19,6 +19,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 # shellcheck source=bench/hops/path.sh
 source "$ROOT/bench/hops/path.sh"
+# shellcheck source=faults/chaos/lab.sh
+source "$ROOT/faults/chaos/lab.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+3}} ROUNDS=${ROUNDS:-12}
 REQUESTS=${REQUESTS:-${QUICK:+300}} REQUESTS=${REQUESTS:-1000}
@@ -35,20 +37,11 @@ measure() { # ROUND
   ! has_element conntrack || rules_have_matched || die "$HOP: a rule on the path has matched no packet"
 }
 
-shuffle_hops() { # RANDOM continues from SEED
-  local left=("${HOPS[@]}") at
-  SHUFFLED=()
-  while ((${#left[@]} > 0)); do
-    at=$((RANDOM % ${#left[@]}))
-    SHUFFLED+=("${left[at]}")
-    left=("${left[@]:0:at}" "${left[@]:at+1}")
-  done
-}
-
-run_round() { # ROUND
-  shuffle_hops
-  say "round $1 of $ROUNDS: ${SHUFFLED[*]}"
-  for HOP in "${SHUFFLED[@]}"; do
+run_round() { # ROUND: all hops in an order that SEED determines
+  local hops
+  mapfile -t hops < <(printf '%s\n' "${HOPS[@]}" | sort -R --random-source=<(yes "$SEED $1"))
+  say "round $1 of $ROUNDS: ${hops[*]}"
+  for HOP in "${hops[@]}"; do
     build_path
     measure "$1"
     remove_path
@@ -65,7 +58,6 @@ inside() {
   write_server_configuration
   taskset -pc "$CPU" "$$" >/dev/null
   cd "$ROOT"
-  RANDOM=$SEED
   say "seed $SEED, $ROUNDS rounds, $REQUESTS requests a turn, all on CPU $CPU"
   for ((round = 1; round <= ROUNDS; round++)); do run_round "$round"; done
   "$VENV/bin/python" -m bench.hops.report "$WORK/raw.csv" "$REPORTS" "${HOPS[@]}"
@@ -82,10 +74,8 @@ check_settings() {
 case ${1:-run} in
   run)
     check_settings
-    "$ROOT/scripts/install.sh" dev
-    trap - EXIT
     export ROUNDS REQUESTS SEED CPU REPORTS
-    exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/hops/run.sh" inside
+    run_in_sandbox dev "$ROOT/bench/hops/run.sh" inside
     ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;

@@ -14,9 +14,12 @@
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
+# shellcheck source=faults/chaos/lab.sh
+source "$ROOT/faults/chaos/lab.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
 REQUESTS=${REQUESTS:-${QUICK:+2000}} REQUESTS=${REQUESTS:-5000}
+export ROUNDS REQUESTS
 WORK=$RUN_DIR/bench-policy FROM=api-gateway TO=nginx-lb FIRST_PORT=10000
 CONTENDERS=(none 10 100 1000 spread ports)
 HEAD=$'id\tfrom\tto\tprotocol\tport\trate\tverdict\treason'
@@ -91,7 +94,7 @@ measure_path() { # CONTENDER ROUND
 }
 
 inside() {
-  local contender round offset
+  local contender round offset report=$ROOT/reports/bench_policy.csv
   offset=$(clock_offset)
   load_topology
   write_policies
@@ -106,18 +109,13 @@ inside() {
     for contender in "${CONTENDERS[@]}"; do measure_path "$contender" "$round"; done
   done
   need_same_clock "$offset"
-  { echo "what,contender,round,unit,value" && cat "$WORK/results.csv"; } >"$REPORT"
+  { echo "what,contender,round,unit,value" && cat "$WORK/results.csv"; } >"$report"
   cd "$ROOT"
-  "$VENV/bin/python" -m bench.policy.report "$REPORT"
+  "$VENV/bin/python" -m bench.policy.report "$report"
 }
 
 case ${1:-run} in
-  run)
-    "$ROOT/scripts/install.sh" dev
-    trap - EXIT
-    export REPORT=$ROOT/reports/bench_policy.csv ROUNDS REQUESTS
-    exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/policy/run.sh" inside
-    ;;
+  run) run_in_sandbox dev "$ROOT/bench/policy/run.sh" inside ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

@@ -10,8 +10,11 @@
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
+# shellcheck source=faults/chaos/lab.sh
+source "$ROOT/faults/chaos/lab.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5} REQUESTS=${REQUESTS:-3000}
+export ROUNDS REQUESTS
 ORIGINAL_PORT=3001 ORIGINAL_PRODUCT_PORT=5001 ORIGINAL_NGINX_PORT=81
 
 start_original() { # the same nodes, other ports
@@ -95,21 +98,13 @@ EOF
 
 inside() {
   write_policy
-  "$ROOT/security/policy.sh" up >/dev/null
-  "$ROOT/scripts/network.sh" up >/dev/null
-  "$ROOT/scripts/nat.sh" up >/dev/null
-  "$ROOT/scripts/services.sh" up >/dev/null
-  load_topology
+  start_lab
   start_original
   measure
 }
 
 case ${1:-run} in
-  run)
-    "$ROOT/scripts/install.sh" dev
-    trap - EXIT
-    ROUNDS=$ROUNDS REQUESTS=$REQUESTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/services/run.sh" inside
-    ;;
+  run) run_in_sandbox dev "$ROOT/bench/services/run.sh" inside ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

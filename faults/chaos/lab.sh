@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
 # The lab in a sandbox, for a run under load. Sourced after topology.sh.
 
-run_in_sandbox() { # COMMAND...
-  "$ROOT/scripts/install.sh" up
+run_in_sandbox() { # up|dev COMMAND...: after scripts/install.sh up or dev
+  "$ROOT/scripts/install.sh" "$1"
   trap - EXIT
-  exec "$ROOT/scripts/sandbox.sh" run "$@"
+  exec "$ROOT/scripts/sandbox.sh" run "${@:2}"
 }
 
 start_lab() { # within the sandbox

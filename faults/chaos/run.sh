@@ -119,7 +119,7 @@ inside() { # [FAULT...]
 case ${1:-run} in
   run)
     plan "${@:2}" >/dev/null # an unknown fault is refused before the lab comes up
-    run_in_sandbox "$ROOT/faults/chaos/run.sh" inside "${@:2}"
+    run_in_sandbox up "$ROOT/faults/chaos/run.sh" inside "${@:2}"
     ;;
   inside) inside "${@:2}" ;; # within its sandbox
   help) print_help ;;
