@@ -71,11 +71,11 @@ class Cgroup:
 
         The group's own counter excludes memory that a process allocated before it joined the group.
         """
-        found = 0
+        kilobytes = 0
         for pid in self._file(CONTROLLERS[0], "cgroup.procs").read_text().split():
             with suppress(OSError):
-                found += 1024 * _field(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss:")
-        return found
+                kilobytes += _field(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss:")
+        return 1024 * kilobytes
 
     def _file(self, controller: str, name: str) -> Path:
         return self._directories[controller] / name

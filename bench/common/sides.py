@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.common.cgroups import Cgroup
 from lab.topology import ROOT, Topology
@@ -87,21 +86,20 @@ def _processes_of(pid: int, namespace: str) -> list[int]:
     """
     wanted = os.stat(f"/proc/{pid}/root/run/netns/{namespace}").st_ino
     outside = os.stat(f"/proc/{pid}/ns/pid").st_ino
-    found = []
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if os.stat(process / "ns/net").st_ino == wanted and os.stat(process / "ns/pid").st_ino != outside:
-                found.append(int(process.name))
+                pids.append(int(process.name))
         except OSError:
             continue  # it has ended
-    return found
+    return pids
 
 
 def docker_side(port: int, host_port: int) -> Side:
     """Return the containers of the project; `host_port` is of the nginx that has the host's own network."""
-    containers = _inspected(
-        _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
-    )
+    ids = _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
+    containers = json.loads(_docker("inspect", *ids))
     groups = {one["Name"].strip("/"): Cgroup.of_process(one["State"]["Pid"]) for one in containers}
     nginx = next(one for one in containers if one["Name"] == f"/{PROJECT}-nginx-1")
     network = nginx["NetworkSettings"]["Networks"][NETWORK]
@@ -120,8 +118,3 @@ def docker_side(port: int, host_port: int) -> Side:
 
 def _docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
-
-
-def _inspected(containers: Sequence[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(_docker("inspect", *containers))
-    return found

@@ -28,13 +28,7 @@ _LOOKS = {
     NO_DIFFERENCE: ("#DDDDDD", "///"),
     INCONCLUSIVE: ("#FFFFFF", "..."),
 }
-_MEANINGS = {
-    FIRST: "the first hop",
-    MORE: "adds",
-    LESS: "saves",
-    NO_DIFFERENCE: NO_DIFFERENCE,
-    INCONCLUSIVE: INCONCLUSIVE,
-}
+_MEANINGS = {FIRST: "the first hop", MORE: "adds", LESS: "saves"}
 
 
 def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: int) -> None:
@@ -61,7 +55,7 @@ def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: in
         fontsize=13,
     )
     patches = [
-        Patch(facecolor=colour, hatch=hatch, edgecolor="black", label=_MEANINGS[verdict])
+        Patch(facecolor=colour, hatch=hatch, edgecolor="black", label=_MEANINGS.get(verdict, verdict))
         for verdict, (colour, hatch) in _LOOKS.items()
     ]
     sheet.legend(handles=patches, loc="outside lower center", ncols=len(patches))
@@ -81,11 +75,8 @@ def waterfall(axis: Axes, steps: Sequence[Step]) -> None:
         axis.barh(
             row, length, left=begin, color=colour, hatch=hatch, edgecolor="black", linewidth=0.6, height=0.7
         )
-        low, high = (
-            (step.total.low, step.total.high)
-            if step.added is None
-            else (begin + step.added.low, begin + step.added.high)
-        )
+        around, at = (step.total, 0.0) if step.added is None else (step.added, begin)
+        low, high = at + around.low, at + around.high
         axis.hlines(row, low, high, color="black", linewidth=1.6)
         axis.vlines((low, high), row - 0.16, row + 0.16, color="black", linewidth=1.2)
         end = max(begin, begin + length, high)

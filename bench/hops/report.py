@@ -1,6 +1,6 @@
 """The hops' costs from their latencies: totals, what each hop adds, and the conclusions.
 
-python -m bench.hops.report RAW FOLDER HOP...    (RAW: output of bench/hops/client.py; HOP...: in the order of the path)
+python -m bench.hops.report RAW FOLDER HOP...    (RAW: written by bench/hops/run.sh; HOP...: in the order of the path)
 
 A turn's figure is the percentile of its latencies, or its CPU time per request; a hop's total is the median of its
 turns; what it adds is its total less that of the hop before. Intervals are by bootstrap of whole rounds, the same
@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
 from bench.common.intervals import INCONCLUSIVE, LESS, NO_DIFFERENCE
 from bench.common.spread import show
-from bench.hops.client import HEADINGS, KEPT, NEW
+from bench.hops.client import KEPT, NEW
 from bench.hops.picture import draw
 from bench.hops.steps import Figures, Step, amount, limits, name_of, signed, steps_of
 from lab.csv_files import write_rows
-from lab.whole_file import draft_of
 from monitoring.quantiles import quantile
 
 CPU = "cpu_us_per_request"
@@ -32,8 +32,8 @@ _PARTS = ("", "_low", "_high", "_added", "_added_low", "_added_high", "_verdict"
 
 
 def read_turns(path: Path) -> pd.DataFrame:
-    """Read what bench/hops/client.py has written; a row for each turn, with percentiles in place of its latencies."""
-    turns = pd.read_csv(path, names=list(HEADINGS))
+    """Read the raw results; a row for each turn, with percentiles in place of its latencies."""
+    turns = pd.read_csv(path)
     latencies = turns.pop("latencies_us").str.split().map(lambda texts: [float(text) for text in texts])
     for share in (50, 99):
         turns[f"p{share}_us"] = [quantile(values, share / 100) for values in latencies]
@@ -69,20 +69,14 @@ def conclusion(step: Step, connection: str, figure: str) -> str:
     return f"{name}: adds {amount(value)} us ({amount(low)} to {amount(high)}) to {of_what}"
 
 
-def write_raw(source: Path, path: Path) -> None:
-    """Write every latency, under a heading."""
-    with draft_of(path) as draft:
-        draft.write_text(",".join(HEADINGS) + "\n" + source.read_text())
-
-
 def write_steps(steps: Steps, hops: Sequence[str], path: Path) -> None:
     """Write a line for each hop and kind of connection."""
     columns = ("hop", "connection", *(figure + part for figure in FIGURES for part in _PARTS))
     rows = []
     for connection in CONNECTIONS:
         for at, hop in enumerate(hops):
-            found = [(steps[connection, figure][at], connection, figure) for figure in FIGURES]
-            rows.append((hop, connection, *(cell for figure in found for cell in _cells(*figure))))
+            cells = (_cells(steps[connection, figure][at], connection, figure) for figure in FIGURES)
+            rows.append((hop, connection, *chain(*cells)))
     write_rows(path, columns, rows)
 
 
@@ -127,8 +121,6 @@ def main(source: Path, folder: Path, hops: Sequence[str]) -> None:
     """Write the CSVs and the picture, and show the tables."""
     turns = read_turns(source)
     steps = all_steps(turns, hops)
-    folder.mkdir(exist_ok=True)
-    write_raw(source, folder / "bench_hops_raw.csv")
     write_steps(steps, hops, folder / "bench_hops.csv")
     draw(steps, folder / "bench_hops.png", turns["round"].max())
     show_steps(steps, hops, turns)

@@ -55,11 +55,13 @@ inside() {
   mkdir -p "$WORK" "$STATE_DIR"
   chmod 755 "$STATE_DIR"
   echo "REDIS_PASSWORD=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" >"$STATE_DIR/secrets"
+  echo round,hop,connection,requests,cpu_us_per_request,machine_us_per_request,latencies_us >"$WORK/raw.csv"
   write_server_configuration
   taskset -pc "$CPU" "$$" >/dev/null
   cd "$ROOT"
   say "seed $SEED, $ROUNDS rounds, $REQUESTS requests a turn, all on CPU $CPU"
   for ((round = 1; round <= ROUNDS; round++)); do run_round "$round"; done
+  cp "$WORK/raw.csv" "$REPORTS/bench_hops_raw.csv"
   "$VENV/bin/python" -m bench.hops.report "$WORK/raw.csv" "$REPORTS" "${HOPS[@]}"
 }
 
