@@ -12,7 +12,7 @@ from monitoring.quantiles import quantile
 REFUSAL_MS, ORDER_REFUSAL_MS = 2000.0, 5000.0  # deadlines: 1.5 s and 4 s in the gateway, and the way there
 LAST_SECONDS = 8.0  # after the last fault, which belong to it
 SLOW_MS = 500.0
-OK, SERVER_ERROR, UNAVAILABLE = 200, 500, 503
+SERVER_ERROR, UNAVAILABLE = 500, 503
 WORDS = {"get": "GETs", "read": "GETs of orders", "order": "orders", "mistake": "mistaken orders"}
 
 
@@ -36,7 +36,12 @@ class Fault:
     begin: float
     end: float
     until: float
-    noted: tuple[str, ...] = ()  # promises that the run itself found broken
+    noted: tuple[str, ...] = ()  # promises that the run itself has seen broken
+
+    @property
+    def title(self) -> str:
+        """Return the fault and its node."""
+        return f"{self.name.replace('_', ' ')} {self.node.strip('-')}".strip()
 
     def has(self, sample: Sample) -> bool:
         """Return whether the sample belongs to this fault: its answer came between this begin and the next."""
@@ -110,8 +115,8 @@ def judge(
     samples = list(samples)
     during = [sample for sample in samples if fault.has(sample)]
     kinds = {kind: [sample for sample in during if sample.kind == kind] for kind in (*KINDS, "name")}
-    failures = {kind: sum(not sample.good for sample in found) for kind, found in kinds.items()}
-    result = Result(fault, promise, {kind: len(found) for kind, found in kinds.items()}, failures)
+    failures = {kind: sum(not sample.good for sample in its) for kind, its in kinds.items()}
+    result = Result(fault, promise, {kind: len(its) for kind, its in kinds.items()}, failures)
     good = [sample for sample in kinds["get"] if sample.good]
     result.slow = sum(sample.latency_ms > SLOW_MS for sample in kinds["get"])
     result.p50_ms = quantile((sample.latency_ms for sample in good), 0.50)
@@ -203,9 +208,9 @@ def balance(samples: Iterable[Sample], stored: Iterable[tuple[str, str]]) -> Led
         ids.setdefault(key, []).append(order_id)
     return Ledger(
         acknowledged=len(acknowledged),
-        stored=sum(len(found) for found in ids.values()),
+        stored=sum(map(len, ids.values())),
         lost=sum(key not in ids for key in acknowledged),
-        doubled=sum(len(found) > 1 for found in ids.values()),
+        doubled=sum(len(numbers) > 1 for numbers in ids.values()),
         mistaken=sum(key in ids and order_id not in ids[key] for key, order_id in acknowledged.items()),
         garbled=sum(not sample.good for sample in orders),
         unwanted=len(ids.keys() & {sample.key for sample in samples if sample.kind == "mistake"}),

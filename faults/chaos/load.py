@@ -113,8 +113,8 @@ class Load:
 
     def name(self, begin: float) -> None:
         """Look the product service up in DNS once."""
-        found = resolves(self._resolver, "product-service.lab")
-        self._note("name", begin, (OK, "", "", b"") if found else NO_ANSWER)
+        is_known = resolves(self._resolver, "product-service.lab")
+        self._note("name", begin, (OK, "", "", b"") if is_known else NO_ANSWER)
 
     def order(self, begin: float) -> None:
         """Order until it is acknowledged."""
@@ -171,10 +171,10 @@ class Load:
 def order_id_of(body: bytes) -> str:
     """Return the order's number in an answer 201, empty when the answer has none that can be read."""
     try:
-        found = json.loads(body)["order_id"]
+        number = json.loads(body)["order_id"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return str(found) if type(found) in (int, str) else ""
+    return str(number) if type(number) in (int, str) else ""
 
 
 def main() -> None:

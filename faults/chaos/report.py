@@ -102,11 +102,6 @@ def row_of(result: Result) -> list[str]:
     ]
 
 
-def title_of(result: Result) -> str:
-    """Return the fault and its node."""
-    return f"{result.fault.name.replace('_', ' ')} {result.fault.node.strip('-')}".strip()
-
-
 def outcomes_of(samples: Sequence[Sample]) -> str:
     """Return how many requests were sent, and how many had each outcome."""
     counts = Counter(sample.outcome for sample in samples)
@@ -118,8 +113,8 @@ def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]
     """Return the results of the run as sentences."""
     faults = [result for result in results if result.fault.name != "calm"]
     outs = [one.out for one in results if one.out is not None and one.promise.noticed is not None]
-    broken = [f"Broken by {title_of(one)}: {'; '.join(one.broken)}." for one in results if one.broken]
-    found = [
+    broken = [f"Broken by {one.fault.title}: {'; '.join(one.broken)}." for one in results if one.broken]
+    findings = [
         f"{sum(not result.broken for result in faults)} of {len(faults)} faults kept their promises.",
         *broken,
         f"Orders: {ledger.acknowledged:,} acknowledged, {ledger.lost} lost, {ledger.doubled} doubled, "
@@ -130,8 +125,8 @@ def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]
         + ".",
     ]
     if outs:
-        found.append(f"A failed product instance was out of rotation after at most {max(outs):.2f} s.")
-    return found
+        findings.append(f"A failed product instance was out of rotation after at most {max(outs):.2f} s.")
+    return findings
 
 
 def is_uneven(calm: Sequence[Share]) -> bool:

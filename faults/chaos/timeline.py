@@ -46,7 +46,7 @@ def draw_fault(latency: Axes, answers: Axes, result: Result, begin: float) -> No
     for axes in (latency, answers):
         axes.axvspan(first, end, color=BAND, zorder=0, linewidth=0)
     latency.annotate(
-        f"{fault.name.replace('_', ' ')} {fault.node.strip('-')}",
+        fault.title,
         (first, 1),
         xycoords=("data", "axes fraction"),
         xytext=(2, -3),
@@ -81,9 +81,9 @@ def draw_failures(axes: Axes, failed: Sequence[Sample], results: Sequence[Result
         for sample in filter(result.fault.has, failed):
             marks[is_allowed(sample, result.promise.allowed["get"])].append(sample)
     words = {True: "failures that the promise allows", False: "failures that break a promise"}
-    for allowed, found in marks.items():
-        seconds = [sample.intended - results[0].fault.begin for sample in found]
-        latencies = [max(sample.latency_ms, 1) for sample in found]
-        label, colour = f"{words[allowed]} ({len(found)})", ALLOWED if allowed else BROKEN
+    for allowed, its in marks.items():
+        seconds = [sample.intended - results[0].fault.begin for sample in its]
+        latencies = [max(sample.latency_ms, 1) for sample in its]
+        label, colour = f"{words[allowed]} ({len(its)})", ALLOWED if allowed else BROKEN
         axes.plot(seconds, latencies, "x", color=colour, markersize=4, label=label)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
