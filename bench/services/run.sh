@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Requests a second for GET /api/products through nginx: the lab's services against the original's way
-# (Flask's development server, one requests.get a call: bench/original/), in one sandbox, in turns.
+# (Flask's development server, one requests.get a call: bench/services/original/), in one sandbox, in turns.
 #
 #   bench/services/run.sh [run]    ROUNDS=5 rounds of REQUESTS=3000 requests, 50 at a time; QUICK=1 for 2 rounds
 #   bench/services/run.sh help
@@ -24,17 +24,17 @@ start_original() { # the same nodes, other ports
   export REDIS_PASSWORD REDIS_HOST REDIS_PORT
   for node in $(nodes_running product-service); do
     urls+="${urls:+,}http://${ADDRESS[$node]%/*}:$ORIGINAL_PRODUCT_PORT"
-    start_program product "$node" "$ORIGINAL_PRODUCT_PORT"
+    start_program "$node" "$ORIGINAL_PRODUCT_PORT"
   done
   export PRODUCT_SERVICE_URLS=$urls
   node=$(nodes_running api-gateway | sed -n 1p)
-  start_program gateway "$node" "$ORIGINAL_PORT"
+  start_program "$node" "$ORIGINAL_PORT"
   start_original_nginx "$(nodes_running nginx | sed -n 1p)" "${ADDRESS[$node]%/*}"
 }
 
-start_program() { # PROGRAM NODE PORT
-  SERVICE_IP=${ADDRESS[$2]%/*} SERVICE_PORT=$3 INSTANCE_ID=$2 nsenter --net="/run/netns/${NAMESPACE[$2]}" -- \
-    "$VENV/bin/python" "$ROOT/bench/services/original/$1.py" &>/dev/null 9>&- &
+start_program() { # NODE PORT
+  SERVICE_IP=${ADDRESS[$1]%/*} SERVICE_PORT=$2 INSTANCE_ID=$1 nsenter --net="/run/netns/${NAMESPACE[$1]}" -- \
+    "$VENV/bin/python" "$ROOT/bench/services/original/services.py" &>/dev/null 9>&- &
   defer kill "$!"
 }
 
