@@ -23,15 +23,14 @@ NETWORK = f"{PROJECT}_frontend"
 
 @dataclass(frozen=True)
 class Contender:
-    """A path to a side: the client's namespace (`enter`), the URL, and the elements between."""
+    """A path to a side: the client's namespace (`enter`), the URL, the elements between, and its policy.sh, if any."""
 
     name: str
     side: str
     enter: Sequence[str]
     base: str
     path: str
-    before: Sequence[str] = ()
-    after: Sequence[str] = ()
+    policy: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -63,18 +62,11 @@ def lab_side(topology: Topology, pid: int) -> Side:
     enter, policy = (*nsenter, "--"), (*nsenter, "--mount", "--pid", "--", str(ROOT / "security/policy.sh"))
     direct = f"http://{way_in.address.ip}:{way_in.listens[0].port}"
     published = f"http://localhost:{way_in.publishes[0].host_port}"
+    filtered = "bridge, veth; each frame passes the policy's rules"
     ways = [
         Contender("lab, published port", LAB, enter, published, "DNAT in OUTPUT, bridge, veth"),
         Contender("lab, node's address", LAB, enter, direct, "bridge, veth; no translation"),
-        Contender(
-            "lab, under its policy",
-            LAB,
-            enter,
-            direct,
-            "bridge, veth; each frame passes the policy's rules",
-            before=(*policy, "up"),
-            after=(*policy, "down"),
-        ),
+        Contender("lab, under its policy", LAB, enter, direct, filtered, policy),
     ]
     return Side(LAB, ways, groups)
 

@@ -55,7 +55,7 @@ class Bench:
 
     def _run(self, number: int, side: Side, contender: Contender, load: str) -> float:
         """Add a run; return its good answers a second."""
-        with _prepared(contender):
+        with _policy_in_force(contender):
             used, busy = side.cpu_seconds(), busy_seconds()
             result = self._load(number, contender, load)
             used, busy = side.cpu_seconds() - used, busy_seconds() - busy
@@ -77,14 +77,15 @@ class Bench:
 
 
 @contextmanager
-def _prepared(contender: Contender) -> Iterator[None]:
-    if contender.before:
-        subprocess.run(contender.before, stdout=subprocess.DEVNULL, check=True)
+def _policy_in_force(contender: Contender) -> Iterator[None]:
+    """Load the contender's policy, if it has one, and remove it at the end."""
+    if contender.policy:
+        subprocess.run([*contender.policy, "up"], stdout=subprocess.DEVNULL, check=True)
     try:
         yield
     finally:
-        if contender.after:
-            subprocess.run(contender.after, stdout=subprocess.DEVNULL, check=True)
+        if contender.policy:
+            subprocess.run([*contender.policy, "down"], stdout=subprocess.DEVNULL, check=True)
 
 
 def main() -> None:
@@ -94,9 +95,9 @@ def main() -> None:
         "--lab", type=int, required=True, metavar="PID", help="first process of the lab's sandbox"
     )
     parser.add_argument("--docker", type=int, nargs=2, metavar=("PORT", "HOST_PORT"))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("--requests", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--reports", type=Path, required=True)
     options = parser.parse_args()
     sides = [lab_side(load(), options.lab)]

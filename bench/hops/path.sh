@@ -78,7 +78,9 @@ add_links() {
 build_path() { # sets FROM, the client's namespace, and TO, the address and port of its requests
   FROM=client TO=$SERVER:$SERVER_PORT ENTRY=$SERVER:$SERVER_PORT
   add_links
-  start_server
+  # The answer is as long as the catalogue, so that all hops transfer the same amount.
+  start_constant_server server "$SERVER:$SERVER_PORT" "$(printf '{"products":"%0274d"}' 0)"
+  wait_for_answer server "$SERVER:$SERVER_PORT"
   ! has_element nginx || start_programs
   ! has_element conntrack || print_rules | in_namespace host iptables-restore
   ! has_element dnat || TO=$OUTSIDE.1:$PUBLISHED
@@ -116,23 +118,6 @@ programs_ended() {
 }
 
 # --- programs -----------------------------------------------------------------------------------
-
-# The answer is as long as the catalogue, so that all hops transfer the same amount.
-write_server_configuration() {
-  cat >"$WORK/nginx.conf" <<CONF
-daemon off; worker_processes 1; pid $WORK/nginx.pid; error_log /dev/null;
-events { worker_connections 1024; }
-http {
-  access_log off; server_tokens off; keepalive_requests 1000000; default_type application/json;
-  server { listen $SERVER:$SERVER_PORT; location / { return 200 '$(printf '{"products":"%0274d"}' 0)\n'; } }
-}
-CONF
-}
-
-start_server() {
-  in_namespace server nginx -c "$WORK/nginx.conf" -e /dev/null &>/dev/null 9>&- &
-  wait_for_answer server "$SERVER:$SERVER_PORT"
-}
 
 # As the supervisor starts it, with scripts/contain.sh.
 start_program() { # NAMESPACE ADDRESS PORT PROGRAM SETTING...

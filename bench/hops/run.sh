@@ -21,6 +21,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 source "$ROOT/bench/hops/path.sh"
 # shellcheck source=faults/chaos/lab.sh
 source "$ROOT/faults/chaos/lab.sh"
+# shellcheck source=bench/common/constant_server.sh
+source "$ROOT/bench/common/constant_server.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+3}} ROUNDS=${ROUNDS:-12}
 REQUESTS=${REQUESTS:-${QUICK:+300}} REQUESTS=${REQUESTS:-1000}
@@ -56,7 +58,6 @@ inside() {
   chmod 755 "$STATE_DIR"
   echo "REDIS_PASSWORD=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" >"$STATE_DIR/secrets"
   echo round,hop,connection,requests,cpu_us_per_request,machine_us_per_request,latencies_us >"$WORK/raw.csv"
-  write_server_configuration
   taskset -pc "$CPU" "$$" >/dev/null
   cd "$ROOT"
   say "seed $SEED, $ROUNDS rounds, $REQUESTS requests a turn, all on CPU $CPU"

@@ -16,6 +16,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
 # shellcheck source=faults/chaos/lab.sh
 source "$ROOT/faults/chaos/lab.sh"
+# shellcheck source=bench/common/constant_server.sh
+source "$ROOT/bench/common/constant_server.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
 REQUESTS=${REQUESTS:-${QUICK:+2000}} REQUESTS=${REQUESTS:-5000}
@@ -71,22 +73,12 @@ measure_apply() { # NAME TABLE
 
 record() { printf '%s,%s,%s,%s,%s\n' "$@" >>"$WORK/results.csv"; } # WHAT CONTENDER ROUND UNIT VALUE
 
-start_nginx() {
-  cat >"$WORK/nginx.conf" <<EOF
-daemon off; worker_processes 1; pid $WORK/nginx.pid; error_log /dev/null;
-events { worker_connections 1024; }
-http { access_log off; server { listen ${ADDRESS[$TO]%/*}:80; location / { return 200 "ok\n"; } } }
-EOF
-  nsenter --net="/run/netns/${NAMESPACE[$TO]}" -- nginx -c "$WORK/nginx.conf" -e /dev/null &>/dev/null 9>&- &
-  defer kill "$!"
-  retry_until 10 in_client curl -fsS -m 1 -o /dev/null "http://${ADDRESS[$TO]%/*}/" || die "nginx does not answer"
-}
 in_client() { nsenter --net="/run/netns/${NAMESPACE[$FROM]}" -- "$@"; }
 
 measure_path() { # CONTENDER ROUND
   local result
   if [[ $1 == none ]]; then policy down; else with_policy "$WORK/$1.tsv"; fi
-  result=$(in_client ab -l -q -n "$REQUESTS" -c 10 "http://${ADDRESS[$TO]%/*}/" 2>&1)
+  result=$(in_client ab -l -q -n "$REQUESTS" -c 10 "http://$SERVER/" 2>&1)
   grep -q '^Failed requests: *0$' <<<"$result" || die "$1: $(grep -E 'Failed|apr_' <<<"$result")"
   record path "$1" "$2" per_second "$(awk '/^Requests per second/ { print $4 }' <<<"$result")"
   record path "$1" "$2" mean_ms "$(awk '/^Time per request.*\(mean\)/ { print $4 }' <<<"$result")"
@@ -97,13 +89,16 @@ inside() {
   local contender round offset report=$ROOT/reports/bench_policy.csv
   offset=$(clock_offset)
   load_topology
+  SERVER=${ADDRESS[$TO]%/*}:80
   write_policies
   : >"$WORK/results.csv"
   "$ROOT/scripts/network.sh" up >/dev/null
   "$ROOT/scripts/nat.sh" up >/dev/null
   measure_apply 16 "$ROOT/security/flat.tsv"
   for contender in 100 1000; do measure_apply "$contender" "$WORK/$contender.tsv"; done
-  start_nginx
+  start_constant_server "${NAMESPACE[$TO]}" "$SERVER" ok
+  defer kill "$!"
+  retry_until 10 in_client curl -fsS -m 1 -o /dev/null "http://$SERVER/" || die "nginx does not answer"
   for ((round = 0; round < ROUNDS; round++)); do
     say "round $((round + 1)) of $ROUNDS"
     for contender in "${CONTENDERS[@]}"; do measure_path "$contender" "$round"; done
