@@ -21,8 +21,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 source "$ROOT/bench/hops/path.sh"
 # shellcheck source=faults/chaos/lab.sh
 source "$ROOT/faults/chaos/lab.sh"
-# shellcheck source=bench/common/constant_server.sh
-source "$ROOT/bench/common/constant_server.sh"
+# shellcheck source=bench/common/bench.sh
+source "$ROOT/bench/common/bench.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+3}} ROUNDS=${ROUNDS:-12}
 REQUESTS=${REQUESTS:-${QUICK:+300}} REQUESTS=${REQUESTS:-1000}
@@ -31,27 +31,18 @@ WORK=$RUN_DIR/bench-hops
 HOPS=(loopback veth bridge br_netfilter conntrack routed dnat rules-10 rules-100 rules-1000 nginx gateway product)
 PROGRAMS=(nginx gateway product) # hops with programs in the path: slower, so they get a quarter of the requests
 
-measure() { # ROUND
+measure_hop() { # HOP ROUND
   local requests=$REQUESTS
+  HOP=$1
   [[ " ${PROGRAMS[*]} " != *" $HOP "* ]] || requests=$((REQUESTS / 4))
-  in_namespace "$FROM" "$VENV/bin/python" -m bench.hops.client "$1" "$HOP" "$TO" "$requests" >>"$WORK/raw.csv" ||
+  build_path
+  in_namespace "$FROM" "$VENV/bin/python" -m bench.hops.client "$2" "$HOP" "$TO" "$requests" >>"$WORK/raw.csv" ||
     die "$HOP: the measurement failed"
   ! has_element conntrack || rules_have_matched || die "$HOP: a rule on the path has matched no packet"
-}
-
-run_round() { # ROUND: all hops in an order that SEED determines
-  local hops
-  mapfile -t hops < <(printf '%s\n' "${HOPS[@]}" | sort -R --random-source=<(yes "$SEED $1"))
-  say "round $1 of $ROUNDS: ${hops[*]}"
-  for HOP in "${hops[@]}"; do
-    build_path
-    measure "$1"
-    remove_path
-  done
+  remove_path
 }
 
 inside() {
-  local round
   need_tools ip iptables-restore nginx curl redis-server taskset setpriv
   [[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]] || die "br_netfilter is not loaded; sudo modprobe br_netfilter"
   mkdir -p "$WORK" "$STATE_DIR"
@@ -61,7 +52,7 @@ inside() {
   taskset -pc "$CPU" "$$" >/dev/null
   cd "$ROOT"
   say "seed $SEED, $ROUNDS rounds, $REQUESTS requests a turn, all on CPU $CPU"
-  for ((round = 1; round <= ROUNDS; round++)); do run_round "$round"; done
+  in_turn "$ROUNDS" measure_hop "${HOPS[@]}"
   cp "$WORK/raw.csv" "$REPORTS/bench_hops_raw.csv"
   "$VENV/bin/python" -m bench.hops.report "$WORK/raw.csv" "$REPORTS" "${HOPS[@]}"
 }

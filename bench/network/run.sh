@@ -18,11 +18,13 @@
 # kernel's IPv6 addresses, as they always do, which costs time for announcements.
 #
 # ROUNDS (5), SIZES ("10 100 500"), CONTENDERS and SLOW_ROUNDS (2: of `single` at 500 nodes) can be set.
-# In each round the contenders take turns, another one first each time, each in a fresh sandbox and on
+# In each round the contenders take turns, in another order each time, each in a fresh sandbox and on
 # a quiet kernel; after each `up` bench/network/check.py checks the network. A slow result is not a failure.
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
+# shellcheck source=bench/common/bench.sh
+source "$ROOT/bench/common/bench.sh"
 cd "$ROOT"
 
 CNI_PLUGINS=/usr/lib/cni
@@ -161,23 +163,20 @@ list_contenders() { # whose programs are installed; report the others
   done
 }
 
+measure_in_sandbox() { # CONTENDER ROUND
+  local result
+  ((NODES < 500 || $2 <= ${SLOW_ROUNDS:-2})) || [[ $1 != single ]] || return 0
+  result=$("$ROOT/scripts/sandbox.sh" run "$ROOT/bench/network/run.sh" measure "$1" "$NODES") ||
+    die "$1 failed at $NODES nodes"
+  say "$NODES nodes, $1: up ${result% *} s, down ${result#* } s"
+  echo "$NODES,$2,$1,${result/ /,}" >>"$CSV.part"
+}
+
 run_all() {
-  local sizes=${SIZES:-10 100 500} rounds=${ROUNDS:-5} all turn nodes round contender result
-  [[ -z ${QUICK:-} ]] || sizes=${SIZES:-10 100} rounds=${ROUNDS:-2}
+  local sizes=${SIZES:-${QUICK:+10 100}} rounds=${ROUNDS:-${QUICK:+2}} all
   mapfile -t all < <(list_contenders)
   echo nodes,round,contender,up_seconds,down_seconds >"$CSV.part"
-  for nodes in $sizes; do
-    for ((round = 1; round <= rounds; round++)); do
-      for ((turn = 0; turn < ${#all[@]}; turn++)); do
-        contender=${all[(turn + round) % ${#all[@]}]}
-        ((nodes < 500 || round <= ${SLOW_ROUNDS:-2})) || [[ $contender != single ]] || continue
-        result=$("$ROOT/scripts/sandbox.sh" run "$ROOT/bench/network/run.sh" measure "$contender" "$nodes") ||
-          die "$contender failed at $nodes nodes"
-        say "$nodes nodes, round $round of $rounds, $contender: up ${result% *} s, down ${result#* } s"
-        echo "$nodes,$round,$contender,${result/ /,}" >>"$CSV.part"
-      done
-    done
-  done
+  for NODES in ${sizes:-10 100 500}; do in_turn "${rounds:-5}" measure_in_sandbox "${all[@]}"; done
   mv "$CSV.part" "$CSV"
 }
 

@@ -16,8 +16,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
 # shellcheck source=faults/chaos/lab.sh
 source "$ROOT/faults/chaos/lab.sh"
-# shellcheck source=bench/common/constant_server.sh
-source "$ROOT/bench/common/constant_server.sh"
+# shellcheck source=bench/common/bench.sh
+source "$ROOT/bench/common/bench.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
 REQUESTS=${REQUESTS:-${QUICK:+2000}} REQUESTS=${REQUESTS:-5000}
@@ -31,6 +31,7 @@ line() { printf '%s\t%s\t%s\ttcp\t%s\t-\taccept\ta line of the benchmark\n' "$@"
 write_policies() {
   local count n
   mkdir -p "$WORK"
+  cp "$ROOT/security/flat.tsv" "$WORK/16.tsv"
   for count in 10 100 1000; do
     {
       echo "$HEAD"
@@ -60,15 +61,13 @@ milliseconds() { # COMMAND...
 policy() { "$ROOT/security/policy.sh" "$@" >/dev/null; }
 with_policy() { POLICY=$1 policy up; } # TABLE
 
-measure_apply() { # NAME TABLE
-  local round
-  for ((round = 0; round < ROUNDS; round++)); do
-    policy down
-    record apply "$1" "$round" up_ms "$(milliseconds with_policy "$2")"
-    record apply "$1" "$round" again_ms "$(milliseconds with_policy "$2")"
-    iptables-save -t security >"$WORK/rules"
-    record apply "$1" "$round" restore_ms "$(milliseconds unshare --net -- iptables-restore --noflush "$WORK/rules")"
-  done
+measure_apply() { # LINES ROUND
+  local table=$WORK/$1.tsv
+  policy down
+  record apply "$1" "$2" up_ms "$(milliseconds with_policy "$table")"
+  record apply "$1" "$2" again_ms "$(milliseconds with_policy "$table")"
+  iptables-save -t security >"$WORK/rules"
+  record apply "$1" "$2" restore_ms "$(milliseconds unshare --net -- iptables-restore --noflush "$WORK/rules")"
 }
 
 record() { printf '%s,%s,%s,%s,%s\n' "$@" >>"$WORK/results.csv"; } # WHAT CONTENDER ROUND UNIT VALUE
@@ -86,7 +85,7 @@ measure_path() { # CONTENDER ROUND
 }
 
 inside() {
-  local contender round offset report=$ROOT/reports/bench_policy.csv
+  local offset report=$ROOT/reports/bench_policy.csv
   offset=$(clock_offset)
   load_topology
   SERVER=${ADDRESS[$TO]%/*}:80
@@ -94,15 +93,11 @@ inside() {
   : >"$WORK/results.csv"
   "$ROOT/scripts/network.sh" up >/dev/null
   "$ROOT/scripts/nat.sh" up >/dev/null
-  measure_apply 16 "$ROOT/security/flat.tsv"
-  for contender in 100 1000; do measure_apply "$contender" "$WORK/$contender.tsv"; done
+  in_turn "$ROUNDS" measure_apply 16 100 1000
   start_constant_server "${NAMESPACE[$TO]}" "$SERVER" ok
   defer kill "$!"
   retry_until 10 in_client curl -fsS -m 1 -o /dev/null "http://$SERVER/" || die "nginx does not answer"
-  for ((round = 0; round < ROUNDS; round++)); do
-    say "round $((round + 1)) of $ROUNDS"
-    for contender in "${CONTENDERS[@]}"; do measure_path "$contender" "$round"; done
-  done
+  in_turn "$ROUNDS" measure_path "${CONTENDERS[@]}"
   need_same_clock "$offset"
   { echo "what,contender,round,unit,value" && cat "$WORK/results.csv"; } >"$report"
   cd "$ROOT"

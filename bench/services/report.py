@@ -11,7 +11,7 @@ from bench.common.spread import by_round, show, spread
 
 def main(path: str) -> None:
     """Print good answers a second of each way, and their ratio."""
-    rates = by_round(pd.read_csv(path), "good_answers_per_second", "way")
+    rates = by_round(pd.read_csv(path), "good_answers_per_second", "way")[["lab", "original"]]
     rates["lab / original"] = rates["lab"] / rates["original"]
     show(rates.apply(spread).to_frame("good answers/s"), f"median of {len(rates)} rounds")
 

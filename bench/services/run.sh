@@ -12,10 +12,14 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
 # shellcheck source=faults/chaos/lab.sh
 source "$ROOT/faults/chaos/lab.sh"
+# shellcheck source=bench/common/bench.sh
+source "$ROOT/bench/common/bench.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5} REQUESTS=${REQUESTS:-3000}
 export ROUNDS REQUESTS
 ORIGINAL_PORT=3001 ORIGINAL_PRODUCT_PORT=5001 ORIGINAL_NGINX_PORT=81
+CSV=$ROOT/reports/bench_services.csv
+declare -A URL=() # of each way
 
 start_original() { # the same nodes, other ports
   local node urls=''
@@ -57,8 +61,8 @@ http {
 EOF
   nsenter --net="/run/netns/${NAMESPACE[$1]}" -- nginx -c "$config" -e /dev/null &>/dev/null 9>&- &
   defer kill "$!"
-  ORIGINAL=http://${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT/api/products
-  LAB=http://${ADDRESS[$1]%/*}:${LISTENS[$1]%%/*}/api/products
+  URL=([lab]=http://${ADDRESS[$1]%/*}:${LISTENS[$1]%%/*}/api/products
+    [original]=http://${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT/api/products)
 }
 
 answers() { curl -fs -m 2 -o /dev/null "$1"; }
@@ -70,20 +74,11 @@ good_per_second() { # URL
     END { printf "%.1f %d\n", (complete - failed - refused) / seconds, failed + refused }'
 }
 
-measure() {
-  local round way csv=$ROOT/reports/bench_services.csv rate bad
-  echo 'round,way,good_answers_per_second,bad_answers' >"$csv"
-  local -A url=([lab]=$LAB [original]=$ORIGINAL)
-  for way in lab original; do retry_until 20 answers "${url[$way]}" || die "$way does not answer"; done
-  for ((round = 0; round <= ROUNDS; round++)); do # round 0 warms up
-    for way in lab original; do
-      read -r rate bad < <(good_per_second "${url[$way]}")
-      ((round == 0)) || echo "$round,$way,$rate,$bad" >>"$csv"
-      say "round $round of $ROUNDS  $(printf '%-9s %8.1f good answers/s, %d bad' "$way" "$rate" "$bad")"
-    done
-  done
-  cd "$ROOT"
-  "$VENV/bin/python" -m bench.services.report "$csv"
+measure() { # WAY ROUND
+  local rate bad
+  read -r rate bad < <(good_per_second "${URL[$1]}")
+  say "$(printf '%-9s %8.1f good answers/s, %d bad' "$1" "$rate" "$bad")"
+  echo "$2,$1,$rate,$bad" >>"$CSV"
 }
 
 # Both under the lab's policy; the original's ports are two lines more.
@@ -97,10 +92,18 @@ EOF
 }
 
 inside() {
+  local way
   write_policy
   start_lab
   start_original
-  measure
+  for way in "${!URL[@]}"; do
+    retry_until 20 answers "${URL[$way]}" || die "$way does not answer"
+    good_per_second "${URL[$way]}" >/dev/null # warms up
+  done
+  echo 'round,way,good_answers_per_second,bad_answers' >"$CSV"
+  in_turn "$ROUNDS" measure lab original
+  cd "$ROOT"
+  "$VENV/bin/python" -m bench.services.report "$CSV"
 }
 
 case ${1:-run} in
