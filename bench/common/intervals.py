@@ -51,13 +51,13 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
 
 def levels(p_values: Sequence[float], confidence: float = CONFIDENCE) -> list[float]:
     """Return the level (1 - confidence) at which Holm's method judges each p value, in their order."""
-    found = [0.0] * len(p_values)
+    judged_at = [0.0] * len(p_values)
     left, rejected = len(p_values), True
     for at in sorted(range(len(p_values)), key=p_values.__getitem__):
-        found[at] = (1 - confidence) / left
-        rejected = rejected and p_values[at] <= found[at]
+        judged_at[at] = (1 - confidence) / left
+        rejected = rejected and p_values[at] <= judged_at[at]
         left -= rejected
-    return found
+    return judged_at
 
 
 def ratios(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[Interval]:
@@ -67,14 +67,14 @@ def ratios(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[Int
     Raises ValueError for fewer than two rounds.
     """
     logarithms = [_logarithms(ones, others) for ones, others in pairs]
-    found = []
+    intervals = []
     for values, level in zip(logarithms, levels([_p_of_0(values) for values in logarithms]), strict=True):
-        if values is None:
-            found.append(Interval(math.nan, 0.0, math.inf, 1 - level))
-            continue
-        mean = interval(values, 1 - level)
-        found.append(Interval(math.exp(mean.value), math.exp(mean.low), math.exp(mean.high), 1 - level))
-    return found
+        limits = (math.nan, 0.0, math.inf)
+        if values is not None:
+            mean = interval(values, 1 - level)
+            limits = (math.exp(mean.value), math.exp(mean.low), math.exp(mean.high))
+        intervals.append(Interval(*limits, 1 - level))
+    return intervals
 
 
 def _logarithms(ones: Sequence[float], others: Sequence[float]) -> list[float] | None:

@@ -166,11 +166,13 @@ replace_damaged_store() {
 
 # --- many at once -------------------------------------------------------------------------------
 
-begin_all_stopped() { # PROGRAM; ignore the error for a node that is restarting
-  nodes_running "$1" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" stop {} || :
+supervise_all() { # start|stop PROGRAM: all its nodes at once
+  nodes_running "$2" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" "$1" {}
 }
-end_all_stopped() { # returns when the first answers; the report judges whether that was in time
-  nodes_running "$1" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" start {} &
+begin_all_stopped() { supervise_all stop "$1" || :; } # ignore an error for a node that is restarting
+# Return when the first answers; the report judges whether that was in time.
+end_all_stopped() {
+  supervise_all start "$1" &
   retry_until 20 any_answers "$1" || :
 }
 any_answers() { # PROGRAM
