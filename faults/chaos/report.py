@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
 
 from rich.table import Table
 
@@ -48,11 +47,6 @@ NARROW = (0, 1, 2, 3, 6, 10, 14, 15, 16)
 def read_samples(path: Path, unread: Unread) -> list[Sample]:
     """Return the samples of a CSV file. Raises CsvError for another file."""
     return list(csv_files.read(path, SAMPLE, sample_of, unread))
-
-
-def read_samples_from(lines: TextIO, unread: Unread) -> list[Sample]:
-    """Return the samples of an open CSV file."""
-    return list(csv_files.read_lines(lines, SAMPLE, sample_of, unread, "the samples"))
 
 
 def sample_of(row: Mapping[str, str]) -> Sample:
