@@ -26,7 +26,6 @@ class Contender:
     """A path to a side: the client's namespace (`enter`), the URL, the elements between, and its policy.sh, if any."""
 
     name: str
-    side: str
     enter: Sequence[str]
     base: str
     path: str
@@ -64,9 +63,9 @@ def lab_side(topology: Topology, pid: int) -> Side:
     published = f"http://localhost:{way_in.publishes[0].host_port}"
     filtered = "bridge, veth; each frame passes the policy's rules"
     ways = [
-        Contender("lab, published port", LAB, enter, published, "DNAT in OUTPUT, bridge, veth"),
-        Contender("lab, node's address", LAB, enter, direct, "bridge, veth; no translation"),
-        Contender("lab, under its policy", LAB, enter, direct, filtered, policy),
+        Contender("lab, published port", enter, published, "DNAT in OUTPUT, bridge, veth"),
+        Contender("lab, node's address", enter, direct, "bridge, veth; no translation"),
+        Contender("lab, under its policy", enter, direct, filtered, policy),
     ]
     return Side(LAB, ways, groups)
 
@@ -105,7 +104,7 @@ def docker_side(port: int, host_port: int) -> Side:
         ("Docker, container's address", direct, "bridge, veth; no translation"),
         ("Docker, host network", host, "nginx has no namespace: loopback to it"),
     ]
-    return Side(DOCKER, [Contender(name, DOCKER, enter, base, path) for name, base, path in ways], groups)
+    return Side(DOCKER, [Contender(name, enter, base, path) for name, base, path in ways], groups)
 
 
 def _docker(*arguments: str) -> str:
