@@ -100,7 +100,7 @@ def _lines(policy: Policy) -> Rows:
         names = [written.replace(",", ", ") for written in line.as_written]
         ports = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in line.ports) or ANY
         protocols = ", ".join(line.protocols)
-        rate = f"{line.most} at once" if line.verdict == LIMIT else line.rate or ""
+        rate = f"{line.max_connections} at once" if line.verdict == LIMIT else line.rate or ""
         cells.append((line.id, *names, protocols, ports, rate, line.verdict, line.reason))
     return Rows(headings, cells, (3, 5, 4, 2, 2, 3, 2, 8))
 

@@ -3,8 +3,8 @@
     python -m bench.analysis.measure FOLDER ROUNDS REPORTS
 
 bench/analysis/run.sh makes FOLDER: capture.pcap and capture.txt of the same packets, hex_MEGABYTES.txt (tcpdump -X),
-and before/, the tree of an earlier commit, if one is asked for. Writes REPORTS/bench_analysis.csv for report.py.
-This process has to stay small: the kernel counts its own memory into the peak of a child (exec keeps ru_maxrss).
+and with BEFORE=COMMIT before/, the tree of that commit. Writes REPORTS/bench_analysis.csv for report.py.
+This process has to stay small, because its memory counts for the peak of a child (exec keeps ru_maxrss).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def contenders(folder: Path) -> list[Contender]:
     if before.is_dir():
         found.insert(1, Contender(BEFORE, _analysis(folder, pcap), before))
         found.insert(4, Contender(BEFORE_OF_TEXT, _analysis(folder, text), before))
-    for path in sorted(folder.glob("hex_*.txt"), key=lambda each: each.stat().st_size):
+    for path in sorted(folder.glob("hex_*.txt"), key=lambda file: file.stat().st_size):
         size = path.stat().st_size / _MEGABYTE
         found.append(Contender(f"ours, text with -X, {size:.0f} MB", _analysis(folder, path), megabytes=size))
     return found

@@ -4,8 +4,8 @@
 #   bench/analysis/run.sh run    1,000,000 packets, 5 rounds in turn; QUICK=1: 200,000 packets, 3 rounds
 #   bench/analysis/run.sh help
 #
-# With texts of several sizes that tcpdump -X printed, up to 100 MB: the time must grow as they do, the memory must not
-# (reports/bench_analysis.png). BEFORE=COMMIT measures an earlier commit of this repository in turn with this one.
+# With texts of several sizes that tcpdump -X printed, up to 100 MB: the time must be linear in the size, the memory
+# constant (reports/bench_analysis.png). BEFORE=COMMIT measures an earlier commit in turn with this one.
 # Then the memory of ten times as many packets, from a pipe. Each run is in reports/bench_analysis.csv.
 
 # shellcheck source=scripts/lib/common.sh
@@ -39,10 +39,10 @@ make_captures() {
   done
 }
 
-# The tree of a commit, as git has it.
+# Check out the tree of the commit BEFORE.
 check_out_before() {
   git -C "$ROOT" rev-parse --verify --quiet "$BEFORE^{commit}" >/dev/null ||
-    die "BEFORE=$BEFORE is no commit; git log --oneline shows them"
+    die "BEFORE=$BEFORE is not a commit; see git log --oneline"
   mkdir "$FOLDER/before"
   git -C "$ROOT" archive "$BEFORE" | tar -x -C "$FOLDER/before"
 }

@@ -21,7 +21,7 @@ class Cgroup:
     """One group: its directory for each of CONTROLLERS."""
 
     def __init__(self, paths: dict[str, str]) -> None:
-        """Take the paths that /proc/PID/cgroup shows for each controller."""
+        """Set the paths of each controller, as in /proc/PID/cgroup."""
         self._directories = {one: ROOT / one / paths[one].lstrip("/") for one in CONTROLLERS}
 
     @classmethod
@@ -69,13 +69,13 @@ class Cgroup:
     def memory_bytes(self) -> int:
         """Return its processes' memory, with shared pages divided among them (PSS, proc(5): smaps_rollup).
 
-        The group's own counter lacks what a process allocated before it came into the group.
+        The group's own counter excludes memory that a process allocated before it joined the group.
         """
-        found = 0
+        kilobytes = 0
         for pid in self._file(CONTROLLERS[0], "cgroup.procs").read_text().split():
             with suppress(OSError):
-                found += 1024 * _field(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss:")
-        return found
+                kilobytes += _field(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss:")
+        return 1024 * kilobytes
 
     def _file(self, controller: str, name: str) -> Path:
         return self._directories[controller] / name

@@ -1,7 +1,7 @@
 """Statistics of a few rounds: estimates with confidence intervals, and comparisons judged together by Holm's method.
 
-Of 24 independent comparisons at 5 % each without any difference, one or more are called a difference with a probability
-of 71 %. Holm's method (1979) keeps that probability at 5 % for all of them together: of m p values in order, the first
+With 24 independent comparisons at 5 % each and no real difference, the probability of at least one false difference is
+71 %. Holm's method (1979) keeps that probability at 5 % for all of them together: of m p values in order, the first
 is compared with 5 %/m, the next with 5 %/(m - 1), until one is greater; from there on all have that level. The
 confidence of a comparison's interval is 1 - its level, so the interval excludes "no difference" exactly where Holm's
 method finds a difference.
@@ -19,7 +19,7 @@ from scipy import stats
 
 CONFIDENCE: Final = 0.95  # of a single interval, and of all comparisons together
 ALIKE: Final = (0.9, 1.1)  # a ratio whose interval is within these limits has no difference that matters
-LESS, MORE, NO_DIFFERENCE, UNKNOWN = "less", "more", "no difference", "cannot be told"
+LESS, MORE, NO_DIFFERENCE, INCONCLUSIVE = "less", "more", "no difference", "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Interval:
     confidence: float = CONFIDENCE
 
     def includes(self, value: float) -> bool:
-        """Tell whether a value is within the interval."""
+        """Return whether a value is within the interval."""
         return self.low <= value <= self.high
 
     def verdict(self, neutral: float = 1, alike: tuple[float, float] = ALIKE) -> str:
         """Return LESS or MORE if the interval excludes `neutral`; else NO_DIFFERENCE if it is within `alike`."""
         if not self.includes(neutral):
             return LESS if self.high < neutral else MORE
-        return NO_DIFFERENCE if alike[0] <= self.low and self.high <= alike[1] else UNKNOWN
+        return NO_DIFFERENCE if alike[0] <= self.low and self.high <= alike[1] else INCONCLUSIVE
 
 
 def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -51,13 +51,13 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
 
 def levels(p_values: Sequence[float], confidence: float = CONFIDENCE) -> list[float]:
     """Return the level (1 - confidence) at which Holm's method judges each p value, in their order."""
-    found = [0.0] * len(p_values)
+    judged_at = [0.0] * len(p_values)
     left, rejected = len(p_values), True
     for at in sorted(range(len(p_values)), key=p_values.__getitem__):
-        found[at] = (1 - confidence) / left
-        rejected = rejected and p_values[at] <= found[at]
+        judged_at[at] = (1 - confidence) / left
+        rejected = rejected and p_values[at] <= judged_at[at]
         left -= rejected
-    return found
+    return judged_at
 
 
 def ratios(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[Interval]:
@@ -67,14 +67,14 @@ def ratios(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[Int
     Raises ValueError for fewer than two rounds.
     """
     logarithms = [_logarithms(ones, others) for ones, others in pairs]
-    found = []
+    intervals = []
     for values, level in zip(logarithms, levels([_p_of_0(values) for values in logarithms]), strict=True):
-        if values is None:
-            found.append(Interval(math.nan, 0.0, math.inf, 1 - level))
-            continue
-        mean = interval(values, 1 - level)
-        found.append(Interval(math.exp(mean.value), math.exp(mean.low), math.exp(mean.high), 1 - level))
-    return found
+        limits = (math.nan, 0.0, math.inf)
+        if values is not None:
+            mean = interval(values, 1 - level)
+            limits = (math.exp(mean.value), math.exp(mean.low), math.exp(mean.high))
+        intervals.append(Interval(*limits, 1 - level))
+    return intervals
 
 
 def _logarithms(ones: Sequence[float], others: Sequence[float]) -> list[float] | None:

@@ -1,13 +1,12 @@
 """Two loads on one URL: ApacheBench's closed loop, and an open loop at a constant rate.
 
-ab: 50 clients that wait for their answer before they ask again, each request a new connection; `-l`, since answers
-may differ in length. The open loop (faults/chaos/load.py) begins each request at its scheduled time and counts latency
-from then, so that a stall is not hidden ("coordinated omission"); connections are kept.
+ab: 50 clients, each of which waits for its answer before the next request; a new connection for each request; `-l`,
+since answers may differ in length. The open loop (faults/chaos/load.py) begins each request at its scheduled time and
+counts latency from then, so that a stall is not hidden ("coordinated omission"); connections are kept.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 import subprocess
 import sys
@@ -21,12 +20,6 @@ from monitoring.quantiles import quantile
 
 CONCURRENCY = 50
 OK = 200
-_AB = {
-    "complete": r"^Complete requests:\s+(\d+)",
-    "failed": r"^Failed requests:\s+(\d+)",
-    "refused": r"^Non-2xx responses:\s+(\d+)",
-    "seconds": r"^Time taken for tests:\s+([\d.]+)",
-}
 
 
 class BenchError(Exception):
@@ -51,18 +44,15 @@ def closed_loop(enter: Sequence[str], url: str, requests: int, raw: Path) -> Res
     run = subprocess.run([*command, "-e", str(raw), url], capture_output=True, text=True, check=False)
     if run.returncode:
         raise BenchError(f"ab {url}: {run.stderr.strip().splitlines()[-1:] or run.stdout[-200:]}")
-    found = {name: _number(pattern, run.stdout) for name, pattern in _AB.items()}
-    bad = int(found["failed"] + found["refused"])
-    with raw.open(newline="") as stream:
-        percentiles = {row[0]: float(row[1]) for row in csv.reader(stream) if row[0].isdigit()}
-    good = found["complete"] - bad
-    return Result(
-        requests, bad, good / found["seconds"], *(percentiles[percent] for percent in ("50", "95", "99"))
-    )
+    figures = dict(re.findall(r"^([^:\n]+): +([\d.]+)", run.stdout, re.MULTILINE))
+    bad = int(figures["Failed requests"]) + int(figures.get("Non-2xx responses", 0))
+    percentiles = pd.read_csv(raw, names=["percent", "ms"], skiprows=1, index_col="percent")["ms"]
+    per_second = (int(figures["Complete requests"]) - bad) / float(figures["Time taken for tests"])
+    return Result(requests, bad, per_second, *(float(percentiles[percent]) for percent in (50, 95, 99)))
 
 
 def open_loop(enter: Sequence[str], base: str, rate: float, seconds: float, raw: Path) -> Result:
-    """Ask `rate` times a second for the catalogue; each request is a line of `raw`. Raises BenchError."""
+    """Request the catalogue `rate` times a second; each request is a line of `raw`. Raises BenchError."""
     command = [*enter, sys.executable, "-m", "faults.chaos.load", "--url", base, "--gets", str(rate)]
     command += ["--orders", "0", "--seconds", str(seconds), "--out", str(raw)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -74,8 +64,3 @@ def open_loop(enter: Sequence[str], base: str, rate: float, seconds: float, raw:
         raise BenchError(f"open loop at {base}: no request was sent; give it more time")
     bad = int((answers["status"] != OK).sum())
     return Result(len(answers), bad, (len(answers) - bad) / seconds, p50, p95, p99)
-
-
-def _number(pattern: str, text: str) -> float:
-    found = re.search(pattern, text, re.MULTILINE)
-    return float(found[1]) if found else 0.0

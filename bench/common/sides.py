@@ -1,6 +1,6 @@
 """The two sides of the comparison: the lab in its sandbox, and the same services in Docker.
 
-A contender is one way to one side. Limits and usage are those of the services' control groups.
+A contender is one path to one side. Limits and usage are those of the services' control groups.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.common.cgroups import Cgroup
 from lab.topology import ROOT, Topology
@@ -24,15 +23,13 @@ NETWORK = f"{PROJECT}_frontend"
 
 @dataclass(frozen=True)
 class Contender:
-    """A path to a side: the client's namespace (`enter`), the URL, and the elements between."""
+    """A path to a side: the client's namespace (`enter`), the URL, the elements between, and its policy.sh, if any."""
 
     name: str
-    side: str
     enter: Sequence[str]
     base: str
     path: str
-    before: Sequence[str] = ()
-    after: Sequence[str] = ()
+    policy: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -64,18 +61,11 @@ def lab_side(topology: Topology, pid: int) -> Side:
     enter, policy = (*nsenter, "--"), (*nsenter, "--mount", "--pid", "--", str(ROOT / "security/policy.sh"))
     direct = f"http://{way_in.address.ip}:{way_in.listens[0].port}"
     published = f"http://localhost:{way_in.publishes[0].host_port}"
+    filtered = "bridge, veth; each frame passes the policy's rules"
     ways = [
-        Contender("lab, published port", LAB, enter, published, "DNAT in OUTPUT, bridge, veth"),
-        Contender("lab, node's address", LAB, enter, direct, "bridge, veth; no translation"),
-        Contender(
-            "lab, under its policy",
-            LAB,
-            enter,
-            direct,
-            "bridge, veth; each frame passes the policy's rules",
-            before=(*policy, "up"),
-            after=(*policy, "down"),
-        ),
+        Contender("lab, published port", enter, published, "DNAT in OUTPUT, bridge, veth"),
+        Contender("lab, node's address", enter, direct, "bridge, veth; no translation"),
+        Contender("lab, under its policy", enter, direct, filtered, policy),
     ]
     return Side(LAB, ways, groups)
 
@@ -87,21 +77,20 @@ def _processes_of(pid: int, namespace: str) -> list[int]:
     """
     wanted = os.stat(f"/proc/{pid}/root/run/netns/{namespace}").st_ino
     outside = os.stat(f"/proc/{pid}/ns/pid").st_ino
-    found = []
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if os.stat(process / "ns/net").st_ino == wanted and os.stat(process / "ns/pid").st_ino != outside:
-                found.append(int(process.name))
+                pids.append(int(process.name))
         except OSError:
             continue  # it has ended
-    return found
+    return pids
 
 
 def docker_side(port: int, host_port: int) -> Side:
     """Return the containers of the project; `host_port` is of the nginx that has the host's own network."""
-    containers = _inspected(
-        _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
-    )
+    ids = _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
+    containers = json.loads(_docker("inspect", *ids))
     groups = {one["Name"].strip("/"): Cgroup.of_process(one["State"]["Pid"]) for one in containers}
     nginx = next(one for one in containers if one["Name"] == f"/{PROJECT}-nginx-1")
     network = nginx["NetworkSettings"]["Networks"][NETWORK]
@@ -115,13 +104,8 @@ def docker_side(port: int, host_port: int) -> Side:
         ("Docker, container's address", direct, "bridge, veth; no translation"),
         ("Docker, host network", host, "nginx has no namespace: loopback to it"),
     ]
-    return Side(DOCKER, [Contender(name, DOCKER, enter, base, path) for name, base, path in ways], groups)
+    return Side(DOCKER, [Contender(name, enter, base, path) for name, base, path in ways], groups)
 
 
 def _docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
-
-
-def _inspected(containers: Sequence[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(_docker("inspect", *containers))
-    return found

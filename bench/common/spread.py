@@ -1,10 +1,15 @@
-"""Medians of repeated rounds with their spread, from a CSV with a row for each run."""
+"""Medians of repeated rounds with their spread, from a CSV with a row for each run; tables of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import pandas as pd
+from rich.table import Table
+
+from lab.terminal import Console
+
+_WIDTH = 132
 
 
 def by_round(runs: pd.DataFrame, figure: str, contender: str = "contender") -> pd.DataFrame:
@@ -20,3 +25,14 @@ def spread(values: Iterable[float], digits: int = 2, unit: str = "") -> str:
         return "-"
     middle, least, most = (f"{value:,.{digits}f}" for value in (known.median(), known.min(), known.max()))
     return f"{middle}{unit} ({least}-{most})"
+
+
+def show(table: pd.DataFrame, title: str) -> None:
+    """Print a table of texts; its index is the first column, under its name."""
+    printed = Table(title=title, title_justify="left")
+    printed.add_column(str(table.index.name), no_wrap=True)
+    for heading in table.columns:
+        printed.add_column(heading, justify="right", no_wrap=True)
+    for row in table.itertuples():
+        printed.add_row(*map(str, row))
+    Console(width=_WIDTH).print(printed)

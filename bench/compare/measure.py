@@ -12,20 +12,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import astuple
 from pathlib import Path
+
+import pandas as pd
 
 from bench.common.cgroups import busy_seconds
 from bench.common.loads import BenchError, Result, closed_loop, open_loop
 from bench.common.sides import Contender, Side, docker_side, lab_side
 from bench.compare.report import write_report
-from bench.compare.results import CLOSED, OPEN, Run
+from bench.compare.results import CLOSED, COLUMNS, OPEN
 from lab.csv_files import write_rows
 from lab.topology import load
 
 PATH = "/api/products"
 SEED = 8080
-SHARE_OF_SLOWEST = 0.5  # the open loop's rate: even the slowest way answers it with ease
+SHARE_OF_SLOWEST = 0.5  # the open loop's rate, as a share of the slowest path's throughput
 
 
 class Bench:
@@ -36,12 +38,12 @@ class Bench:
         self._requests, self._seconds, self._folder = requests, seconds, folder
         self._random = random.Random(SEED)  # noqa: S311  an order, no secret
         self.rate = 0.0
-        self.runs: list[Run] = []
+        self.runs: list[tuple[object, ...]] = []  # COLUMNS
         folder.mkdir(parents=True, exist_ok=True)
 
     def warm_up(self) -> None:
         """Run each once without counting; find the open loop's rate."""
-        slowest = min(self._run(0, *pair, CLOSED).per_second for pair in self._pairs)
+        slowest = min(self._run(0, *pair, CLOSED) for pair in self._pairs)
         self.rate = max(5.0, round(slowest * SHARE_OF_SLOWEST, -1))
         self.runs.clear()
 
@@ -51,19 +53,19 @@ class Bench:
             for kind in (CLOSED, OPEN):
                 self._run(number, *pair, kind)
 
-    def _run(self, number: int, side: Side, contender: Contender, kind: str) -> Run:
-        with _prepared(contender):
+    def _run(self, number: int, side: Side, contender: Contender, load: str) -> float:
+        """Add a run; return its good answers a second."""
+        with _policy_in_force(contender):
             used, busy = side.cpu_seconds(), busy_seconds()
-            result = self._load(number, contender, kind)
+            result = self._load(number, contender, load)
             used, busy = side.cpu_seconds() - used, busy_seconds() - busy
             memory = side.memory_bytes() / 1e6
-        used_ms, busy_ms = (1000 * seconds / result.requests for seconds in (used, busy))
-        figures = {**vars(result), "cpu_services": used_ms, "cpu_machine": busy_ms, "memory": memory}
-        run = Run(number, contender.name, side.name, kind, **figures)
+        cpu = (1000 * seconds / result.requests for seconds in (used, busy))
+        run = (number, contender.name, side.name, load, *astuple(result), *cpu, memory)
         self.runs.append(run)
-        shown = f"{run.per_second:8.1f}/s  p50 {run.p50:7.1f} ms  p99 {run.p99:7.1f} ms  {run.bad} bad"
-        print(f"  {number}  {contender.name:28} {kind:12} {shown}", file=sys.stderr)
-        return run
+        shown = f"{result.per_second:8.1f}/s  p50 {result.p50:7.1f} ms  p99 {result.p99:7.1f} ms  {result.bad} bad"
+        print(f"  {number}  {contender.name:28} {load:12} {shown}", file=sys.stderr)
+        return result.per_second
 
     def _load(self, number: int, contender: Contender, kind: str) -> Result:
         name = f"{number}_{re.sub('[^0-9A-Za-z]', '_', contender.name)}"
@@ -75,20 +77,15 @@ class Bench:
 
 
 @contextmanager
-def _prepared(contender: Contender) -> Iterator[None]:
-    if contender.before:
-        subprocess.run(contender.before, stdout=subprocess.DEVNULL, check=True)
+def _policy_in_force(contender: Contender) -> Iterator[None]:
+    """Load the contender's policy, if it has one, and remove it at the end."""
+    if contender.policy:
+        subprocess.run([*contender.policy, "up"], stdout=subprocess.DEVNULL, check=True)
     try:
         yield
     finally:
-        if contender.after:
-            subprocess.run(contender.after, stdout=subprocess.DEVNULL, check=True)
-
-
-def write_runs(runs: list[Run], path: Path) -> None:
-    """Write a line for each run."""
-    rows = ([f"{value:.4f}" if isinstance(value, float) else value for value in astuple(run)] for run in runs)
-    write_rows(path, [field.name for field in fields(Run)], rows)
+        if contender.policy:
+            subprocess.run([*contender.policy, "down"], stdout=subprocess.DEVNULL, check=True)
 
 
 def main() -> None:
@@ -98,9 +95,9 @@ def main() -> None:
         "--lab", type=int, required=True, metavar="PID", help="first process of the lab's sandbox"
     )
     parser.add_argument("--docker", type=int, nargs=2, metavar=("PORT", "HOST_PORT"))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("--requests", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--reports", type=Path, required=True)
     options = parser.parse_args()
     sides = [lab_side(load(), options.lab)]
@@ -112,13 +109,14 @@ def main() -> None:
         bench.warm_up()
         for number in range(1, options.rounds + 1):
             print(
-                f"round {number} of {options.rounds}; the open loop asks {bench.rate:.0f}/s", file=sys.stderr
+                f"round {number} of {options.rounds}; the open loop sends {bench.rate:.0f}/s", file=sys.stderr
             )
             bench.round(number)
     except BenchError as failure:
         raise SystemExit(f"bench: {failure}") from None
-    write_runs(bench.runs, options.reports / "bench_raw.csv")
-    write_report(bench.runs, sides, bench.rate, options.reports)
+    rows = ([f"{value:.4f}" if isinstance(value, float) else value for value in run] for run in bench.runs)
+    write_rows(options.reports / "bench_raw.csv", COLUMNS, rows)
+    write_report(pd.DataFrame(bench.runs, columns=COLUMNS), sides, bench.rate, options.reports)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,23 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.common.intervals import ALIKE, CONFIDENCE, NO_DIFFERENCE, UNKNOWN, Interval
-from bench.common.sides import CPUS, MEMORY, PROJECT, Side
-from bench.compare.picture import draw
-from bench.compare.results import COSTS, FIGURES, Results, Run
+import pandas as pd
+
+from bench.common.intervals import ALIKE, CONFIDENCE, INCONCLUSIVE, NO_DIFFERENCE, Interval
+from bench.common.sides import CPUS, LAB, MEMORY, PROJECT, Side
+from bench.compare.results import COSTS, FIGURES, Results
 from lab.csv_files import write_rows
 from lab.document import Document, Picture, Rows, Section
 from lab.document_files import write
+from lab.figures import plt, save
+from monitoring.colours import BLUE, ORANGE
 
 _WHOLE = 100  # greater values are shown without decimals
-_MOST_TIMES = 100  # an interval that reaches further is not shown in numbers
+_DRAWN = [FIGURES[at] for at in (0, 1, 3, 5)]  # throughput, p50, p99, CPU of the machine
+_MAX_TIMES = 100  # an interval that reaches further is not shown in numbers
 
 
-def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder: Path) -> None:
+def write_report(runs: pd.DataFrame, sides: Sequence[Side], rate: float, folder: Path) -> None:
     """Write all files, and print the conclusions."""
     results = Results(runs, [contender.name for side in sides for contender in side.contenders])
     write_table(results, folder / "bench.csv")
@@ -34,7 +38,7 @@ def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder
         Section("Each way", [_ways(sides), _figures(results)]),
     ]
     if results.pairs:
-        sections.append(Section("The same way, two makers: Docker in terms of the lab", [_pairs(results)]))
+        sections.append(Section("The same path on both sides: Docker relative to the lab", [_pairs(results)]))
     sections.append(Section("How it was measured", _method(rate, results)))
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, by make bench; {results.rounds} rounds, each in another order"
     document = Document("Namespaces against Docker", made, sections)
@@ -45,49 +49,47 @@ def write_report(runs: Sequence[Run], sides: Sequence[Side], rate: float, folder
 
 def conclusions(results: Results) -> list[str]:
     """Return the conclusions as sentences."""
-    found = [_compared(results, lab, docker) for lab, docker in results.pairs]
-    found += [_cost(results, *element) for element in results.elements]
+    sentences = [_compared(results, lab, docker) for lab, docker in results.pairs]
+    sentences += [_cost(results, *element) for element in results.elements]
     if not results.pairs:
-        found.append("No Docker engine answered: nothing is said about Docker.")
+        sentences.append("No Docker engine answered, so Docker was not measured.")
     if results.bad:
-        return [*found, f"{results.bad:,} of {results.requests:,} answers were bad."]
-    return [*found, f"All {results.requests:,} requests were answered well."]
+        return [*sentences, f"{results.bad:,} of {results.requests:,} answers were bad."]
+    return [*sentences, f"All {results.requests:,} requests were answered correctly."]
 
 
 def _compared(results: Results, lab: str, docker: str) -> str:
-    """Say which figures of a way differ between Docker and the lab, and which do not."""
-    differ, alike, unknown = [], [], []
+    """Return a sentence: which figures of a way differ between Docker and the lab, and which do not."""
+    differ, alike, inconclusive = [], [], []
     for figure in FIGURES:
         times = results.ratio(docker, lab, figure)
         theirs, ours = (_short(results.interval(way, figure).value) for way in (docker, lab))
         text = f"{figure.name} ({theirs} against {ours} {figure.unit})"
         if times.verdict() == NO_DIFFERENCE:
             alike.append(text)
-        elif times.verdict() == UNKNOWN:
-            unknown.append(f"{text}: {_not_known(results, times)}")
+        elif times.verdict() == INCONCLUSIVE:
+            inconclusive.append(f"{text}: {_inconclusive(results, times)}")
         else:
             differ.append(f"{text}: {_times(times)}")
-    same = (
-        [f"{NO_DIFFERENCE} in {' or '.join(filter(None, (', '.join(alike[:-1]), alike[-1])))}"]
-        if alike
-        else []
-    )
-    return f"{docker} against {lab}: {'; '.join((*differ, *same, *unknown))}."
+    if alike:
+        differ.append(f"{NO_DIFFERENCE} in {' or '.join(filter(None, (', '.join(alike[:-1]), alike[-1])))}")
+    return f"{docker} against {lab}: {'; '.join((*differ, *inconclusive))}."
 
 
 def _cost(results: Results, element: str, with_it: str, without: str) -> str:
     parts = []
     for name, figure in zip(("throughput", "p50"), COSTS, strict=True):
         times = results.ratio(with_it, without, figure)
-        verdict = times.verdict()
-        known = f"{verdict}, {_times(times)}"
-        parts.append(f"{name}: {_not_known(results, times) if verdict == UNKNOWN else known}")
+        if times.verdict() == INCONCLUSIVE:
+            parts.append(f"{name}: {_inconclusive(results, times)}")
+        else:
+            parts.append(f"{name}: {times.verdict()}, {_times(times)}")
     return f"With {element}, against without: {'; '.join(parts)}."
 
 
-def _not_known(results: Results, times: Interval) -> str:
-    text = f"{UNKNOWN} in {results.rounds} rounds"
-    if times.high > _MOST_TIMES:
+def _inconclusive(results: Results, times: Interval) -> str:
+    text = f"{INCONCLUSIVE} in {results.rounds} rounds"
+    if times.high > _MAX_TIMES:
         return text
     return f"{text}, anything from {times.low:.2f} to {times.high:.2f} times"
 
@@ -104,25 +106,53 @@ def write_table(results: Results, path: Path) -> None:
     """Write each figure of each way, and each ratio of Docker to the lab, with their intervals."""
     rows = []
     for figure in FIGURES:
-        found = [(way, figure.unit, results.interval(way, figure)) for way in results.contenders]
+        estimates = [(way, figure.unit, results.interval(way, figure)) for way in results.contenders]
         for lab, docker in results.pairs:
-            found.append((f"{docker} / {lab}", "times", results.ratio(docker, lab, figure)))
-        for what, unit, each in found:
-            numbers = (each.value, each.low, each.high, each.confidence)
+            estimates.append((f"{docker} / {lab}", "times", results.ratio(docker, lab, figure)))
+        for what, unit, estimate in estimates:
+            numbers = (estimate.value, estimate.low, estimate.high, estimate.confidence)
             rows.append((what, figure.name, unit, *(f"{number:.4f}" for number in numbers)))
     write_rows(path, ("what", "figure", "unit", "mean", "low", "high", "confidence"), rows)
 
 
+def draw(results: Results, path: Path) -> None:
+    """Write the PNG: each way's throughput, latency and CPU with 95 % intervals."""
+    ways = results.contenders
+    colours = [BLUE if way.startswith(LAB) else ORANGE for way in ways]
+    size = (14, 1.6 + 0.42 * len(ways))
+    sheet, axes = plt.subplots(1, len(_DRAWN), figsize=size, sharey=True, layout="constrained")
+    for axis, figure in zip(axes, _DRAWN, strict=True):
+        estimates = [results.interval(way, figure) for way in ways]
+        values = [one.value for one in estimates]
+        errors = [
+            [one.value - max(0.0, one.low) for one in estimates],
+            [one.high - one.value for one in estimates],
+        ]
+        bars = axis.barh(ways, values, xerr=errors, color=colours, height=0.62, capsize=3)
+        axis.bar_label(bars, [_short(value) for value in values], padding=5)
+        axis.set_title(f"{figure.name}, {figure.unit}\n({figure.load})", fontsize=10)
+        axis.tick_params(axis="y", length=0)
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines["left"].set_visible(False)
+        axis.set_xlim(0, 1.18 * max(one.high for one in estimates))
+    axes[0].invert_yaxis()
+    title = "Namespaces (blue) and Docker (orange): GET /api/products; lines are 95 % intervals"
+    sheet.suptitle(title, fontsize=11)
+    save(sheet, path)
+
+
 def _ways(sides: Sequence[Side]) -> Rows:
     ways = [(one.name, one.base, one.path) for side in sides for one in side.contenders]
-    return Rows(("way", "asked at", "what lies between"), ways, (2, 2, 4))
+    return Rows(("way", "URL", "path"), ways, (2, 2, 4))
 
 
 def _figures(results: Results) -> Rows:
     rows = []
     for way in results.contenders:
-        found = [results.interval(way, figure) for figure in FIGURES]
-        cells = [f"{_short(one.value)} ({_short(max(0.0, one.low))} to {_short(one.high)})" for one in found]
+        estimates = [results.interval(way, figure) for figure in FIGURES]
+        cells = [
+            f"{_short(one.value)} ({_short(max(0.0, one.low))} to {_short(one.high)})" for one in estimates
+        ]
         rows.append((way, *cells))
     headings = ("way", *(f"{figure.name}, {figure.unit} ({figure.load})" for figure in FIGURES))
     return Rows(headings, rows, (3, *[2] * len(FIGURES)))
@@ -133,9 +163,9 @@ def _pairs(results: Results) -> Rows:
     for lab, docker in results.pairs:
         for figure in FIGURES:
             times = results.ratio(docker, lab, figure)
-            shown = _times(times) if times.high <= _MOST_TIMES else "-"
+            shown = _times(times) if times.high <= _MAX_TIMES else "-"
             rows.append((f"{docker} / {lab}", figure.name, shown, times.verdict()))
-    return Rows(("ways", "figure", "times (interval)", "in words"), rows, (4, 3, 3, 1.5))
+    return Rows(("ways", "figure", "times (interval)", "verdict"), rows, (4, 3, 3, 1.5))
 
 
 def _method(rate: float, results: Results) -> list[str]:
@@ -148,17 +178,17 @@ def _method(rate: float, results: Results) -> list[str]:
         f"connections kept. {results.rounds} rounds after one that does not count.",
         f"An interval is Student's, of the rounds' values, {100 * CONFIDENCE:.0f} % for a single figure. A ratio is "
         f"taken in each round and its logarithms averaged. The {results.comparisons} ratios are judged together by "
-        f"Holm's method: the chance that any of them is called more or less by chance is "
+        f"Holm's method: the probability of any wrong verdict of more or less is "
         f"{100 - 100 * CONFIDENCE:.0f} % in all, so their intervals are wider. If the interval of a ratio includes 1 "
-        f"and lies within {ALIKE[0]} and {ALIKE[1]}, that is no difference; if it is wider, these rounds cannot tell.",
+        f"and lies within {ALIKE[0]} and {ALIKE[1]}, that is no difference; a wider one leaves it open.",
         "CPU of the machine includes the client, the kernel's own work and docker-proxy; CPU of the services is "
-        "their control groups'. Memory is what their processes hold (PSS); the limit counts what they allocate after "
-        "they joined their group, in the lab when all is up.",
+        "their control groups'. Memory is the PSS of their processes; the limit counts what they allocate after they "
+        "joined their group, in the lab after all services are up.",
         f"Machine: {os.cpu_count()} CPUs, Linux {platform.release()}; the lab's Python is {platform.python_version()}, "
         f"Docker's {_in_docker('api-gateway', 'python', '--version')}; the lab's nginx is {_output('nginx', '-v')}, "
         f"Docker's {_in_docker('nginx', 'nginx', '-v')}; Docker is "
         f"{_output('docker', 'version', '--format', '{{.Server.Version}}')}. "
-        "Another interpreter or another build of it is a difference of the application, not of the network.",
+        "A different interpreter, or a different build of it, is a difference of the application, not of the network.",
     ]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+
+import pandas as pd
 
 from bench.common.intervals import Interval, interval, ratios
-from bench.common.sides import LAB
+from bench.common.spread import by_round
 
 CLOSED, OPEN = "closed loop", "open loop"
-# Ways that differ only in who made them.
+# The same path in the lab and in Docker.
 PAIRS = (
     ("lab, published port", "Docker, published port"),
     ("lab, node's address", "Docker, container's address"),
@@ -25,33 +26,21 @@ ELEMENTS = (
 )
 
 
-@dataclass(frozen=True)
-class Run:
-    """One load on one way; latencies in ms, CPU in ms per request, memory in MB of all services."""
-
-    round: int
-    contender: str
-    side: str
-    load: str
-    requests: int
-    bad: int
-    per_second: float
-    p50: float
-    p95: float
-    p99: float
-    cpu_services: float
-    cpu_machine: float
-    memory: float
+# A run is one load on one way: latencies in ms, CPU in ms per request, memory in MB of all services.
+COLUMNS = (
+    *("round", "contender", "side", "load", "requests", "bad", "per_second", "p50", "p95", "p99"),
+    *("cpu_services", "cpu_machine", "memory"),
+)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a run: its name, its load, its unit, and the field of Run."""
+    """A figure of a run: its name, its load, its unit, and its column."""
 
     name: str
     load: str
     unit: str
-    field: str
+    column: str
 
 
 FIGURES = (
@@ -69,14 +58,12 @@ COSTS = FIGURES[:2]  # of an element: throughput and p50
 class Results:
     """All runs, by way and figure."""
 
-    def __init__(self, runs: Sequence[Run], order: Sequence[str] = ()) -> None:
-        """Sort the runs; `order` is that of the ways, because each round has another."""
-        self._runs = sorted(runs, key=attrgetter("round"))
-        found = dict.fromkeys(run.contender for run in sorted(runs, key=lambda run: run.side != LAB))
-        self.contenders = [name for name in order if name in found] or list(found)
-        self.bad = sum(run.bad for run in runs)
-        self.requests = sum(run.requests for run in runs)
-        self.rounds = self._runs[-1].round
+    def __init__(self, runs: pd.DataFrame, contenders: Sequence[str]) -> None:
+        """Compare the runs, which have COLUMNS; `contenders` are all ways, in the order of the report."""
+        self._runs = runs
+        self.contenders = contenders
+        self.bad, self.requests = int(runs["bad"].sum()), int(runs["requests"].sum())
+        self.rounds = int(runs["round"].max())
         self.pairs = [pair for pair in PAIRS if self._has(*pair)]
         self.elements = [element for element in ELEMENTS if self._has(*element[1:])]
         compared = list(self._compared())
@@ -97,8 +84,8 @@ class Results:
 
     def values(self, contender: str, figure: Figure) -> list[float]:
         """Return a way's figure of each round, in order."""
-        mine = [run for run in self._runs if (run.contender, run.load) == (contender, figure.load)]
-        return [getattr(run, figure.field) for run in mine]
+        runs = self._runs[self._runs["load"] == figure.load]
+        return by_round(runs, figure.column)[contender].tolist()
 
     def interval(self, contender: str, figure: Figure) -> Interval:
         """Return the mean of a way's figure with its 95 % interval."""

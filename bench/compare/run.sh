@@ -26,7 +26,7 @@ HOST_PORT=8082
 
 PORTS=("$NGINX_PORT" "$HOST_PORT" 3000 8501 6380 5433) # of docker/compose.yml, and of nginx in the host's network
 
-# Checked before anything starts: Docker itself names only the containers that did not start.
+# Check before the start: Docker lists only the containers that did not start, not the port.
 check_ports() {
   local port held=() by advice='free them'
   for port in "${PORTS[@]}"; do [[ -z $(engine_host ss -Hnlt "sport = :$port") ]] || held+=("$port"); done
@@ -45,7 +45,7 @@ start_docker() {
   "$ROOT/docker/images.sh" up >"$WORK/images"
   defer docker_down
   defer say "taking both down"
-  # As many instances as in the lab; no health check comes in between, and all may be asked from everywhere.
+  # As many instances as in the lab, without health checks during the measurement, and reachable from every address.
   # compose up would wait for health checks.
   HEALTH_INTERVAL=1h PUBLISH_ADDRESS=0.0.0.0 compose create --scale "product-service=$INSTANCES" &>"$WORK/compose" ||
     die "compose: $(tail -1 "$WORK/compose")"
@@ -87,12 +87,12 @@ main() {
   WORK=$(mktemp -d)
   defer rm -rf "$WORK"
   defer "$VENV/bin/python" -c 'from bench.common.cgroups import remove_all; remove_all()'
-  start_lab scripts/network.sh scripts/nat.sh scripts/services.sh # its policy comes and goes
+  start_lab scripts/network.sh scripts/nat.sh scripts/services.sh # measure.py loads and removes its policy
   local docker=()
   if engine_answers &>/dev/null; then
     start_docker
     docker=(--docker "$NGINX_PORT" "$HOST_PORT")
-  else say "${YELLOW}no Docker engine with Compose answers here: the lab alone is measured${PLAIN}"; fi
+  else say "${YELLOW}no Docker engine with Compose answers here, so only the lab is measured${PLAIN}"; fi
   rm -rf "$REPORTS/bench_raw"
   watch "$VENV/bin/python" -m bench.compare.measure --lab "$LAB_INSIDE" "${docker[@]}" --rounds "$ROUNDS" \
     --requests "$REQUESTS" --seconds "$SECONDS_OPEN" --reports "$REPORTS"

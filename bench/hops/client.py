@@ -1,6 +1,6 @@
 """One turn of bench/hops/run.sh: the latency and the CPU of requests, by new connections and on a kept one.
 
-python -m bench.hops.client ROUND HOP ADDRESS:PORT REQUESTS    (within the client's namespace; prints CSV)
+python -m bench.hops.client ROUND HOP ADDRESS:PORT REQUESTS    (within the client's namespace; prints lines of CSV)
 
 Latency is from before the socket is made (kept: before the request is written) until the answer's last byte is
 read, one request at a time. The socket is closed after the clock has stopped.
@@ -27,19 +27,10 @@ from bench.common.cgroups import busy_seconds
 from lab.csv_files import Writer
 
 NEW, KEPT = "new", "kept"
-HEADINGS = (
-    "round",
-    "hop",
-    "connection",
-    "requests",
-    "cpu_us_per_request",
-    "machine_us_per_request",
-    "latencies_us",
-)
 DEADLINE_SECONDS = 60
 _PATH = "/api/products"
 _OK = b"HTTP/1.1 200"
-_MOST_BYTES = 65536
+_MAX_BYTES = 65536
 _WARM_UP = 100
 
 
@@ -55,53 +46,36 @@ def request(address: str, close: bool) -> bytes:
 
 def read_answer(connection: socket.socket) -> None:
     """Read one answer to the end, by its Content-Length. Raises BadAnswerError."""
-    answer = connection.recv(_MOST_BYTES)
-    while (end := answer.find(b"\r\n\r\n")) < 0:
-        answer += _more(connection, answer)
-    if not answer.startswith(_OK):
-        raise BadAnswerError(f"bad answer: {answer[:60]!r}")
-    length = answer[:end].lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0]
-    while len(answer) < end + 4 + int(length):
-        answer += _more(connection, answer)
+    answer, end, length = b"", -1, 0
+    while end < 0 or len(answer) < end + 4 + length:
+        part = connection.recv(_MAX_BYTES)
+        if not part:
+            raise BadAnswerError(f"the connection ended in an answer: {answer[:60]!r}")
+        answer += part
+        if end < 0 and (end := answer.find(b"\r\n\r\n")) >= 0:
+            if not answer.startswith(_OK):
+                raise BadAnswerError(f"bad answer: {answer[:60]!r}")
+            length = int(answer[:end].lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
 
 
-def _more(connection: socket.socket, before: bytes) -> bytes:
-    found = connection.recv(_MOST_BYTES)
-    if not found:
-        raise BadAnswerError(f"the connection ended in an answer: {before[:60]!r}")
-    return found
+def sender(server: tuple[str, int], kind: str) -> Callable[[], int]:
+    """Return a function that sends one request, on a NEW or the KEPT connection, and returns its nanoseconds."""
+    message = request(server[0], close=kind == NEW)
+    kept = socket.create_connection(server) if kind == KEPT else None
 
-
-def by_new_connections(server: tuple[str, int]) -> Callable[[], int]:
-    """Return a function that sends one request on a new connection, and returns its nanoseconds."""
-    message = request(server[0], close=True)
-
-    def ask() -> int:
+    def send_request() -> int:
         begin = time.perf_counter_ns()
-        connection = socket.socket()
-        connection.connect(server)
+        connection = kept or socket.socket()
+        if not kept:
+            connection.connect(server)
         connection.sendall(message)
         read_answer(connection)
         taken = time.perf_counter_ns() - begin
-        connection.close()
+        if not kept:
+            connection.close()
         return taken
 
-    return ask
-
-
-def on_a_kept_one(server: tuple[str, int]) -> Callable[[], int]:
-    """Return a function that sends one request on a connection that stays open, and returns its nanoseconds."""
-    message = request(server[0], close=False)
-    connection = socket.create_connection(server)
-    connection.settimeout(None)
-
-    def ask() -> int:
-        begin = time.perf_counter_ns()
-        connection.sendall(message)
-        read_answer(connection)
-        return time.perf_counter_ns() - begin
-
-    return ask
+    return send_request
 
 
 def cpu_times() -> dict[str, int]:
@@ -119,12 +93,12 @@ def used_us(before: Mapping[str, int], after: Mapping[str, int]) -> float:
     return sum(used - before.get(task, 0) for task, used in after.items()) / 1000
 
 
-def measure(ask: Callable[[], int], requests: int) -> tuple[float, float, list[int]]:
+def measure(send_request: Callable[[], int], requests: int) -> tuple[float, float, list[int]]:
     """Send requests after a warm-up; return CPU and machine time in us per request, and latencies in ns."""
     for _ in range(max(_WARM_UP, requests // 5)):
-        ask()
+        send_request()
     machine, times = busy_seconds(), cpu_times()
-    latencies = [ask() for _ in range(requests)]
+    latencies = [send_request() for _ in range(requests)]
     processes, machine = used_us(times, cpu_times()), busy_seconds() - machine
     return processes / requests, machine * 1e6 / requests, latencies
 
@@ -135,12 +109,12 @@ def main(turn: str, hop: str, server: str, requests: int) -> None:
     gc.disable()
     address, port = server.rsplit(":", 1)
     writer = Writer(sys.stdout)
-    for name, way in ((NEW, by_new_connections), (KEPT, on_a_kept_one)):
-        processes, machine, latencies = measure(way((address, int(port))), requests)
+    for kind in (NEW, KEPT):
+        processes, machine, latencies = measure(sender((address, int(port)), kind), requests)
         if not processes:
             raise SystemExit("hops: this kernel keeps no CPU times (/proc/PID/schedstat: CONFIG_SCHED_INFO)")
         text = " ".join(f"{taken / 1000:.1f}" for taken in latencies)
-        writer.row((turn, hop, name, requests, f"{processes:.2f}", f"{machine:.2f}", text))
+        writer.row((turn, hop, kind, requests, f"{processes:.2f}", f"{machine:.2f}", text))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ in_namespace() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
 
 add_namespace() { # NAME
   ip netns add "$1"
-  # Send no packet that was not asked for: IPv6 announces itself. Bridges hand no frame to iptables yet.
+  # Without IPv6 no router solicitations are sent. Bridges do not pass frames to iptables yet.
   in_namespace "$1" sysctl -qw net.ipv6.conf.{all,default}.disable_ipv6=1 net.bridge.bridge-nf-call-{ip,ip6,arp}tables=0
   ip -n "$1" link set lo up
 }
@@ -75,10 +75,12 @@ add_links() {
   esac
 }
 
-build_path() { # sets FROM, the client's namespace, and TO, the address and port that it asks
+build_path() { # sets FROM, the client's namespace, and TO, the address and port of its requests
   FROM=client TO=$SERVER:$SERVER_PORT ENTRY=$SERVER:$SERVER_PORT
   add_links
-  start_server
+  # The answer is as long as the catalogue, so that all hops transfer the same amount.
+  start_constant_server server "$SERVER:$SERVER_PORT" "$(printf '{"products":"%0274d"}' 0)"
+  wait_for_answer server "$SERVER:$SERVER_PORT"
   ! has_element nginx || start_programs
   ! has_element conntrack || print_rules | in_namespace host iptables-restore
   ! has_element dnat || TO=$OUTSIDE.1:$PUBLISHED
@@ -105,7 +107,7 @@ remove_path() {
   mapfile -t NAMESPACES < <(ip netns list | awk '$1 != "world" { print $1 }')
   for namespace in "${NAMESPACES[@]}"; do ip netns pids "$namespace" | xargs -r kill -TERM 2>/dev/null || :; done
   retry_until 15 programs_ended || die "$HOP: a program does not end"
-  for namespace in "${NAMESPACES[@]}"; do # a link goes at once, a namespace later
+  for namespace in "${NAMESPACES[@]}"; do # a link is removed at once, a namespace later
     ip -n "$namespace" link del wire 2>/dev/null || :
     ip netns del "$namespace"
   done
@@ -116,23 +118,6 @@ programs_ended() {
 }
 
 # --- programs -----------------------------------------------------------------------------------
-
-# The answer is as long as the catalogue, so that all hops carry the same.
-write_server_configuration() {
-  cat >"$WORK/nginx.conf" <<CONF
-daemon off; worker_processes 1; pid $WORK/nginx.pid; error_log /dev/null;
-events { worker_connections 1024; }
-http {
-  access_log off; server_tokens off; keepalive_requests 1000000; default_type application/json;
-  server { listen $SERVER:$SERVER_PORT; location / { return 200 '$(printf '{"products":"%0274d"}' 0)\n'; } }
-}
-CONF
-}
-
-start_server() {
-  in_namespace server nginx -c "$WORK/nginx.conf" -e /dev/null &>/dev/null 9>&- &
-  wait_for_answer server "$SERVER:$SERVER_PORT"
-}
 
 # As the supervisor starts it, with scripts/contain.sh.
 start_program() { # NAMESPACE ADDRESS PORT PROGRAM SETTING...

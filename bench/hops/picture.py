@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from bench.common.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN
+from bench.common.intervals import INCONCLUSIVE, LESS, MORE, NO_DIFFERENCE
 from bench.hops.steps import FIRST, Step, amount, floating_bars, name_of, signed
 from lab.figures import plt, save
 from monitoring.colours import BLUE, COLOURS, ORANGE
@@ -26,15 +26,9 @@ _LOOKS = {
     MORE: (ORANGE, ""),
     LESS: (COLOURS[2], "\\\\\\"),
     NO_DIFFERENCE: ("#DDDDDD", "///"),
-    UNKNOWN: ("#FFFFFF", "..."),
+    INCONCLUSIVE: ("#FFFFFF", "..."),
 }
-_MEANINGS = {
-    FIRST: "the first hop",
-    MORE: "adds",
-    LESS: "saves",
-    NO_DIFFERENCE: NO_DIFFERENCE,
-    UNKNOWN: UNKNOWN,
-}
+_MEANINGS = {FIRST: "the first hop", MORE: "adds", LESS: "saves"}
 
 
 def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: int) -> None:
@@ -55,16 +49,16 @@ def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: in
             shown = shown[:-_PROGRAMS] if part == "network" else _after(shown)
             waterfall(grid[row][column], shown)
             title = f"{name}, \u00b5s\n{_TITLES[connection]}: the {part}"
-            grid[row][column].set_title(title, loc="left", fontsize=10)
+            grid[row][column].set_title(title, fontsize=10)
     sheet.suptitle(
         f"What each hop adds: medians of {rounds} rounds; black lines and brackets are intervals, 95 % of all together",
         fontsize=13,
     )
     patches = [
-        Patch(facecolor=colour, hatch=hatch, edgecolor="black", label=_MEANINGS[verdict])
+        Patch(facecolor=colour, hatch=hatch, edgecolor="black", label=_MEANINGS.get(verdict, verdict))
         for verdict, (colour, hatch) in _LOOKS.items()
     ]
-    sheet.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
+    sheet.legend(handles=patches, loc="outside lower center", ncols=len(patches))
     save(sheet, path, dpi=110)
 
 
@@ -81,11 +75,8 @@ def waterfall(axis: Axes, steps: Sequence[Step]) -> None:
         axis.barh(
             row, length, left=begin, color=colour, hatch=hatch, edgecolor="black", linewidth=0.6, height=0.7
         )
-        low, high = (
-            (step.total.low, step.total.high)
-            if step.added is None
-            else (begin + step.added.low, begin + step.added.high)
-        )
+        around, at = (step.total, 0.0) if step.added is None else (step.added, begin)
+        low, high = at + around.low, at + around.high
         axis.hlines(row, low, high, color="black", linewidth=1.6)
         axis.vlines((low, high), row - 0.16, row + 0.16, color="black", linewidth=1.2)
         end = max(begin, begin + length, high)
@@ -102,7 +93,7 @@ def written(step: Step) -> str:
     if step.added is None:
         return amount(step.total.value)
     interval = f"({signed(step.added.low)} to {signed(step.added.high)})"
-    if step.verdict in (NO_DIFFERENCE, UNKNOWN):
+    if step.verdict in (NO_DIFFERENCE, INCONCLUSIVE):
         return f"{step.verdict} {interval}"
     return f"{signed(step.added.value)} {interval} = {amount(step.total.value)}"
 
@@ -115,5 +106,4 @@ def _frame(axis: Axes, steps: Sequence[Step]) -> None:
     most = max(max(step.total.value, step.total.high) for step in steps)
     axis.set_xlim(0, most * 1.75)  # room for the words
     axis.grid(axis="x", alpha=0.3)
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.spines["left"].set_visible(False)

@@ -1,28 +1,27 @@
 """The hops' costs from their latencies: totals, what each hop adds, and the conclusions.
 
-python -m bench.hops.report RAW FOLDER HOP...    (RAW: output of bench/hops/client.py; HOP...: in the order of the path)
+python -m bench.hops.report RAW FOLDER HOP...    (RAW: written by bench/hops/run.sh; HOP...: in the order of the path)
 
 A turn's figure is the percentile of its latencies, or its CPU time per request; a hop's total is the median of its
 turns; what it adds is its total less that of the hop before. Intervals are by bootstrap of whole rounds, the same
-rounds for all hops, so that what disturbed a round disturbs both sides of a difference.
+rounds for all hops, so that a disturbed round counts on both sides of a difference.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
-from rich.table import Table
 
-from bench.common.intervals import LESS, NO_DIFFERENCE, UNKNOWN
-from bench.hops.client import HEADINGS, KEPT, NEW
+from bench.common.intervals import INCONCLUSIVE, LESS, NO_DIFFERENCE
+from bench.common.spread import show
+from bench.hops.client import KEPT, NEW
 from bench.hops.picture import draw
 from bench.hops.steps import Figures, Step, amount, limits, name_of, signed, steps_of
 from lab.csv_files import write_rows
-from lab.terminal import Console
-from lab.whole_file import draft_of
 from monitoring.quantiles import quantile
 
 CPU = "cpu_us_per_request"
@@ -33,8 +32,8 @@ _PARTS = ("", "_low", "_high", "_added", "_added_low", "_added_high", "_verdict"
 
 
 def read_turns(path: Path) -> pd.DataFrame:
-    """Read what bench/hops/client.py has written; a row for each turn, with percentiles in place of its latencies."""
-    turns = pd.read_csv(path, names=list(HEADINGS))
+    """Read the raw results; a row for each turn, with percentiles in place of its latencies."""
+    turns = pd.read_csv(path)
     latencies = turns.pop("latencies_us").str.split().map(lambda texts: [float(text) for text in texts])
     for share in (50, 99):
         turns[f"p{share}_us"] = [quantile(values, share / 100) for values in latencies]
@@ -63,19 +62,11 @@ def conclusion(step: Step, connection: str, figure: str) -> str:
     value, low, high = step.added.value, step.added.low, step.added.high
     if step.verdict == NO_DIFFERENCE:
         return f"{name}: no difference in {of_what} ({signed(low)} to {signed(high)} us)"
-    if step.verdict == UNKNOWN:
-        return (
-            f"{name}: a difference in {of_what} {UNKNOWN} (anything from {signed(low)} to {signed(high)} us)"
-        )
+    if step.verdict == INCONCLUSIVE:
+        return f"{name}: {INCONCLUSIVE} for {of_what} (anything from {signed(low)} to {signed(high)} us)"
     if step.verdict == LESS:
         return f"{name}: takes {amount(-value)} us ({amount(-high)} to {amount(-low)}) off {of_what}"
     return f"{name}: adds {amount(value)} us ({amount(low)} to {amount(high)}) to {of_what}"
-
-
-def write_raw(source: Path, path: Path) -> None:
-    """Write every latency, under a heading."""
-    with draft_of(path) as draft:
-        draft.write_text(",".join(HEADINGS) + "\n" + source.read_text())
 
 
 def write_steps(steps: Steps, hops: Sequence[str], path: Path) -> None:
@@ -84,31 +75,29 @@ def write_steps(steps: Steps, hops: Sequence[str], path: Path) -> None:
     rows = []
     for connection in CONNECTIONS:
         for at, hop in enumerate(hops):
-            found = [(steps[connection, figure][at], connection, figure) for figure in FIGURES]
-            rows.append((hop, connection, *(cell for each in found for cell in _cells(*each))))
+            cells = (_cells(steps[connection, figure][at], connection, figure) for figure in FIGURES)
+            rows.append((hop, connection, *chain(*cells)))
     write_rows(path, columns, rows)
 
 
 def _cells(step: Step, connection: str, figure: str) -> list[str]:
     cells = []
-    for each in (step.total, step.added):
+    for part in (step.total, step.added):
         cells += (
-            ["", "", ""] if each is None else [f"{value:.1f}" for value in (each.value, each.low, each.high)]
+            ["", "", ""] if part is None else [f"{value:.1f}" for value in (part.value, part.low, part.high)]
         )
     return [*cells, step.verdict, conclusion(step, connection, figure)]
 
 
-def show(steps: Steps, hops: Sequence[str], turns: pd.DataFrame) -> None:
+def show_steps(steps: Steps, hops: Sequence[str], turns: pd.DataFrame) -> None:
     """Print a table for each kind of connection, the conclusions, and how idle the machine was."""
     for connection, words in CONNECTIONS.items():
-        title = f"{words}: us, and what the hop adds (intervals: 95 % of all together)"
-        table = Table(title=title, title_justify="left")
-        table.add_column("hop", no_wrap=True)
-        for heading in FIGURES:
-            table.add_column(heading, justify="right", no_wrap=True)
-        for at, hop in enumerate(hops):
-            table.add_row(name_of(hop), *(_shown(steps[connection, figure][at]) for figure in FIGURES))
-        Console(width=132).print(table)
+        shown = {
+            heading: [_shown(step) for step in steps[connection, figure]]
+            for figure, heading in FIGURES.items()
+        }
+        table = pd.DataFrame(shown, index=pd.Index([name_of(hop) for hop in hops], name="hop"))
+        show(table, f"{words}: us, and what the hop adds (intervals: 95 % of all together)")
     for (connection, figure), path in steps.items():
         if figure == "p50_us":
             print(*(conclusion(step, connection, figure) for step in path), sep="\n")
@@ -123,7 +112,7 @@ def _shown(step: Step) -> str:
     total, added = step.total, step.added
     if added is None:
         return f"{amount(total.value)} ({amount(total.low)} to {amount(total.high)})"
-    if step.verdict in (NO_DIFFERENCE, UNKNOWN):
+    if step.verdict in (NO_DIFFERENCE, INCONCLUSIVE):
         return f"{amount(total.value)}  {step.verdict}"
     return f"{amount(total.value)}  {signed(added.value)} {limits(added)}"
 
@@ -132,11 +121,9 @@ def main(source: Path, folder: Path, hops: Sequence[str]) -> None:
     """Write the CSVs and the picture, and show the tables."""
     turns = read_turns(source)
     steps = all_steps(turns, hops)
-    folder.mkdir(exist_ok=True)
-    write_raw(source, folder / "bench_hops_raw.csv")
     write_steps(steps, hops, folder / "bench_hops.csv")
     draw(steps, folder / "bench_hops.png", turns["round"].max())
-    show(steps, hops, turns)
+    show_steps(steps, hops, turns)
 
 
 if __name__ == "__main__":

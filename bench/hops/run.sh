@@ -9,9 +9,9 @@
 #   client ---- host --- br --- server   routed, dnat, rules-10, -100, -1000   the client is beyond the bridge
 #   client ---- host --- br --- nginx --- [gateway ---] server    nginx, gateway; last the real product service
 #
-# Each hop has all the elements of the one before it and one more. For each turn it is made from nothing and then
-# removed, so no hop inherits anything; each takes REQUESTS requests that open a connection and as many on one
-# that is kept, one at a time, after a warm-up. Client and servers share one CPU (CPU=0), so that the cost of waking
+# Each hop has all the elements of the one before it and one more. For each turn it is created anew and then
+# removed, so no hop inherits state. Each turn sends REQUESTS requests that open a connection and as many on a kept
+# one, one at a time, after a warm-up. Client and servers share one CPU (CPU=0), so that the cost of waking
 # another CPU is not measured. The server is nginx with one worker and a constant answer.
 # Result: a table, reports/bench_hops.csv, reports/bench_hops_raw.csv (every latency) and reports/bench_hops.png.
 
@@ -19,6 +19,10 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 # shellcheck source=bench/hops/path.sh
 source "$ROOT/bench/hops/path.sh"
+# shellcheck source=faults/chaos/lab.sh
+source "$ROOT/faults/chaos/lab.sh"
+# shellcheck source=bench/common/bench.sh
+source "$ROOT/bench/common/bench.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+3}} ROUNDS=${ROUNDS:-12}
 REQUESTS=${REQUESTS:-${QUICK:+300}} REQUESTS=${REQUESTS:-1000}
@@ -27,47 +31,29 @@ WORK=$RUN_DIR/bench-hops
 HOPS=(loopback veth bridge br_netfilter conntrack routed dnat rules-10 rules-100 rules-1000 nginx gateway product)
 PROGRAMS=(nginx gateway product) # hops with programs in the path: slower, so they get a quarter of the requests
 
-measure() { # ROUND
+measure_hop() { # HOP ROUND
   local requests=$REQUESTS
+  HOP=$1
   [[ " ${PROGRAMS[*]} " != *" $HOP "* ]] || requests=$((REQUESTS / 4))
-  in_namespace "$FROM" "$VENV/bin/python" -m bench.hops.client "$1" "$HOP" "$TO" "$requests" >>"$WORK/raw.csv" ||
+  build_path
+  in_namespace "$FROM" "$VENV/bin/python" -m bench.hops.client "$2" "$HOP" "$TO" "$requests" >>"$WORK/raw.csv" ||
     die "$HOP: the measurement failed"
   ! has_element conntrack || rules_have_matched || die "$HOP: a rule on the path has matched no packet"
-}
-
-shuffle_hops() { # RANDOM continues from SEED
-  local left=("${HOPS[@]}") at
-  SHUFFLED=()
-  while ((${#left[@]} > 0)); do
-    at=$((RANDOM % ${#left[@]}))
-    SHUFFLED+=("${left[at]}")
-    left=("${left[@]:0:at}" "${left[@]:at+1}")
-  done
-}
-
-run_round() { # ROUND
-  shuffle_hops
-  say "round $1 of $ROUNDS: ${SHUFFLED[*]}"
-  for HOP in "${SHUFFLED[@]}"; do
-    build_path
-    measure "$1"
-    remove_path
-  done
+  remove_path
 }
 
 inside() {
-  local round
   need_tools ip iptables-restore nginx curl redis-server taskset setpriv
   [[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]] || die "br_netfilter is not loaded; sudo modprobe br_netfilter"
   mkdir -p "$WORK" "$STATE_DIR"
   chmod 755 "$STATE_DIR"
   echo "REDIS_PASSWORD=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" >"$STATE_DIR/secrets"
-  write_server_configuration
+  echo round,hop,connection,requests,cpu_us_per_request,machine_us_per_request,latencies_us >"$WORK/raw.csv"
   taskset -pc "$CPU" "$$" >/dev/null
   cd "$ROOT"
-  RANDOM=$SEED
   say "seed $SEED, $ROUNDS rounds, $REQUESTS requests a turn, all on CPU $CPU"
-  for ((round = 1; round <= ROUNDS; round++)); do run_round "$round"; done
+  in_turn "$ROUNDS" measure_hop "${HOPS[@]}"
+  cp "$WORK/raw.csv" "$REPORTS/bench_hops_raw.csv"
   "$VENV/bin/python" -m bench.hops.report "$WORK/raw.csv" "$REPORTS" "${HOPS[@]}"
 }
 
@@ -75,17 +61,15 @@ check_settings() {
   need_number ROUNDS 2
   need_number REQUESTS 8
   need_number SEED 0
-  taskset -c "$CPU" true 2>/dev/null || die "CPU=$CPU is no CPU of this machine, nor a list that taskset takes"
+  taskset -c "$CPU" true 2>/dev/null || die "CPU=$CPU is neither a CPU of this machine nor a valid list for taskset"
   need_folder REPORTS
 }
 
 case ${1:-run} in
   run)
     check_settings
-    "$ROOT/scripts/install.sh" dev
-    trap - EXIT
     export ROUNDS REQUESTS SEED CPU REPORTS
-    exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/hops/run.sh" inside
+    run_in_sandbox dev "$ROOT/bench/hops/run.sh" inside
     ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;

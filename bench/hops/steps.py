@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from bench.common.intervals import ALIKE, CONFIDENCE, Interval, levels
 from monitoring.quantiles import quantile
@@ -46,7 +45,7 @@ def steps_of(hops: Sequence[str], tables: Mapping[_Key, Figures]) -> dict[_Key, 
     resampled = {key: resampled_totals(figures) for key, figures in tables.items()}
     differences = (difference for totals in resampled.values() for difference in np.diff(totals, axis=0))
     level_of = iter(levels([_p_of_0(difference) for difference in differences]))
-    found = {}
+    steps_by_key = {}
     for key, figures in tables.items():
         totals, samples = np.median(figures, axis=1), resampled[key]
         steps = [Step(hops[0], _interval(totals[0], samples[0]), None)]
@@ -54,21 +53,16 @@ def steps_of(hops: Sequence[str], tables: Mapping[_Key, Figures]) -> dict[_Key, 
             difference = samples[at] - samples[at - 1]
             added = _interval(totals[at] - totals[at - 1], difference, 1 - next(level_of))
             steps.append(Step(hop, _interval(totals[at], samples[at]), added))
-        found[key] = steps
-    return found
+        steps_by_key[key] = steps
+    return steps_by_key
 
 
 def resampled_totals(figures: Figures) -> Figures:
     """Return each hop's total in bootstrap samples: rounds drawn with replacement, the same ones for all hops."""
-
-    def medians(*rows: Figures, axis: int) -> Any:
-        return np.median(np.array(rows), axis=axis)
-
-    drawn = stats.bootstrap(
-        tuple(figures), medians, paired=True, n_resamples=_RESAMPLES, method="percentile", rng=_SEED
-    )
-    samples: Figures = drawn.bootstrap_distribution
-    return samples
+    rounds = figures.shape[1]
+    drawn = np.random.default_rng(_SEED).integers(rounds, size=(_RESAMPLES, rounds))
+    totals: Figures = np.median(figures[:, drawn], axis=2)
+    return totals
 
 
 def _p_of_0(samples: Figures) -> float:

@@ -1,4 +1,4 @@
-"""Check that a benchmarked network is whole, by reading each namespace: no contender may leave a part out.
+"""Check that a benchmarked network is complete, by reading each namespace: no contender may omit a part.
 
 python3 -m bench.network.check NODES GATEWAY/LENGTH, for the namespaces in /run/netns.
 """

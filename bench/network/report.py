@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bench.common.spread import by_round, spread
+from bench.common.spread import by_round, show, spread
 from lab.figures import plain_numbers, plt, save
 
 # How each contender is shown: label, colour (Okabe and Ito's, for the colour-blind), marker, line.
@@ -25,22 +25,21 @@ PHASES = ("up_seconds", "down_seconds")
 BIG, MIDDLE = 500, 100
 
 
-def table(runs: pd.DataFrame) -> Iterator[str]:
-    """Yield a line for each size and contender; a ratio is the median of those of the single rounds."""
-    yield f"{'nodes':>5}  {'':24}  {'up':>20}  {'times the lab':>19}  {'down':>20}  {'times the lab':>19}"
+def show_times(runs: pd.DataFrame) -> None:
+    """Print a table for each size; a ratio is the median of those of the single rounds."""
     for nodes, of_size in runs.groupby("nodes"):
-        phases = [by_round(of_size, phase) for phase in PHASES]
-        for contender in filter(phases[0].__contains__, STYLES):
-            cells = [f"{nodes:>5}  {STYLES[contender][0]:24}"]
-            for times in phases:
-                ratio = spread(times[contender] / times["lab"]) if "lab" in times else "-"
-                cells.append(f"{spread(times[contender], unit=' s'):>20}  {ratio:>19}")
-            yield "  ".join(cells)
-        yield ""
+        table = pd.DataFrame(index=pd.Index(STYLES, name="contender"))
+        for phase in PHASES:
+            times, name = by_round(of_size, phase), phase.split("_")[0]
+            table[name] = times.apply(spread, unit=" s")
+            if "lab" in times:
+                table[f"{name}, times the lab"] = times.div(times["lab"], axis=0).apply(spread)
+        labels = {contender: label for contender, (label, *_) in STYLES.items()}
+        show(table.dropna().rename(index=labels), f"{nodes} nodes")
 
 
 def targets(runs: pd.DataFrame) -> Iterator[str]:
-    """Yield a line for each aim: whether it was reached."""
+    """Yield a line for each target: whether it was reached."""
     up, down = (
         runs.pivot_table(index="round", columns=["nodes", "contender"], values=phase) for phase in PHASES
     )
@@ -78,9 +77,8 @@ def draw(runs: pd.DataFrame, path: Path) -> None:
         panel.minorticks_off()
         plain_numbers(panel.yaxis)
         panel.grid(color="#dddddd", linewidth=0.8)
-        panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("seconds: median, and least to most")
-    panels[0].legend(frameon=False)
+    panels[0].legend()
     rounds = runs["round"].max()
     figure.suptitle(f"The same network, made and removed in different ways ({rounds} rounds in turns)")
     save(figure, path, dpi=150)
@@ -96,7 +94,8 @@ def _draw_line(panel: Axes, contender: str, times: pd.DataFrame) -> None:
 def main(data: Path, image: Path) -> None:
     """Print the table and the targets, draw the chart."""
     runs = pd.read_csv(data)
-    print(*table(runs), *targets(runs), f"\n{data}", sep="\n")
+    show_times(runs)
+    print(*targets(runs), data, sep="\n")
     draw(runs, image)
     print(image)
 

@@ -8,21 +8,23 @@
 #   lab       scripts/network.sh up, down: reads the table, looks for conflicts, compares, acts
 #   batch     the commands that `DRY_RUN=1 scripts/network.sh up` prints, by one `ip -batch`, one
 #             `bridge -batch` and one `sysctl` for the host and one `ip -n NAMESPACE -batch` for each namespace: the
-#             least that makes this network
+#             minimum for this network
 #   single    the same commands, an `ip` process each
 #   cni       the CNI bridge plugin with host-local addresses, an ADD for each namespace; the namespaces
 #             made by one `ip -batch`, and their loopback left down (its plugin would be N more processes)
 #   mininet   mininet's Python interface with a Linux bridge and no controller
 #
-# The lab's links speak IPv4 alone (lab/network/facts.py says why), so do those of batch and single; cni and
-# mininet leave the kernel's IPv6 addresses on, as they always do, and pay for their announcements.
+# The links of lab, batch and single have only IPv4 (lab/network/facts.py has the reason); cni and mininet keep the
+# kernel's IPv6 addresses, as they always do, which costs time for announcements.
 #
 # ROUNDS (5), SIZES ("10 100 500"), CONTENDERS and SLOW_ROUNDS (2: of `single` at 500 nodes) can be set.
-# In each round the contenders take turns, another one first each time, each in a fresh sandbox and on
-# a quiet kernel; after each `up` the network is checked to be whole. A slow result is no failure.
+# In each round the contenders take turns, in another order each time, each in a fresh sandbox and on
+# a quiet kernel; after each `up` bench/network/check.py checks the network. A slow result is not a failure.
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
+# shellcheck source=bench/common/bench.sh
+source "$ROOT/bench/common/bench.sh"
 cd "$ROOT"
 
 CNI_PLUGINS=/usr/lib/cni
@@ -85,7 +87,7 @@ prepare_cni() {
   "gateway": "${GATEWAY%/*}"}}
 END
 }
-each_cni() {
+run_cni() {
   local namespace
   for namespace in $(namespaces); do
     CNI_COMMAND=$1 CNI_CONTAINERID=$namespace CNI_NETNS=/run/netns/$namespace \
@@ -93,8 +95,8 @@ each_cni() {
       die "CNI $1 of $namespace: $(<"$WORK/answer")"
   done
 }
-up_cni() { namespaces | sed 's/^/netns add /' | ip -batch - && each_cni ADD; }
-down_cni() { each_cni DEL && { namespaces | sed 's/^/netns del /' && echo "link del dev $BRIDGE"; } | ip -batch -; }
+up_cni() { namespaces | sed 's/^/netns add /' | ip -batch - && run_cni ADD; }
+down_cni() { run_cni DEL && { namespaces | sed 's/^/netns del /' && echo "link del dev $BRIDGE"; } | ip -batch -; }
 
 # --- one measurement, in its sandbox ---------------------------------------------------------------
 
@@ -106,7 +108,7 @@ seconds_of() {
 }
 
 # The kernel removes namespaces in the background, one after another: after the last in the queue, all are removed.
-quiet_kernel() {
+wait_for_quiet_kernel() {
   ip netns add last
   ip link add last type veth peer name last netns last
   ip netns del last
@@ -127,7 +129,7 @@ measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
   local contender=$1 up down offset
   offset=$(clock_offset)
   NODES=$2 WORK=$(mktemp -d /run/bench.XXXX)
-  quiet_kernel
+  wait_for_quiet_kernel
   if [[ $contender == mininet ]]; then
     measure_mininet
     return
@@ -143,7 +145,7 @@ measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
 
 # --- all of them -----------------------------------------------------------------------------------
 
-missing_for() { # why a contender cannot take part, if so
+print_missing() { # CONTENDER: what it needs and is not installed
   case $1 in
     cni) [[ -x $CNI_PLUGINS/bridge ]] || echo "no $CNI_PLUGINS/bridge; apt-get install containernetworking-plugins" ;;
     mininet)
@@ -153,31 +155,28 @@ missing_for() { # why a contender cannot take part, if so
   esac
 }
 
-contenders() { # those that can take part; the others are named
+list_contenders() { # whose programs are installed; report the others
   local contender why
   for contender in ${CONTENDERS:-lab batch single cni mininet}; do
-    why=$(missing_for "$contender")
+    why=$(print_missing "$contender")
     if [[ -n $why ]]; then say "left out: $contender ($why)"; else echo "$contender"; fi
   done
 }
 
+measure_in_sandbox() { # CONTENDER ROUND
+  local result
+  ((NODES < 500 || $2 <= ${SLOW_ROUNDS:-2})) || [[ $1 != single ]] || return 0
+  result=$("$ROOT/scripts/sandbox.sh" run "$ROOT/bench/network/run.sh" measure "$1" "$NODES") ||
+    die "$1 failed at $NODES nodes"
+  say "$NODES nodes, $1: up ${result% *} s, down ${result#* } s"
+  echo "$NODES,$2,$1,${result/ /,}" >>"$CSV.part"
+}
+
 run_all() {
-  local sizes=${SIZES:-10 100 500} rounds=${ROUNDS:-5} all turn nodes round contender result
-  [[ -z ${QUICK:-} ]] || sizes=${SIZES:-10 100} rounds=${ROUNDS:-2}
-  mapfile -t all < <(contenders)
+  local sizes=${SIZES:-${QUICK:+10 100}} rounds=${ROUNDS:-${QUICK:+2}} all
+  mapfile -t all < <(list_contenders)
   echo nodes,round,contender,up_seconds,down_seconds >"$CSV.part"
-  for nodes in $sizes; do
-    for ((round = 1; round <= rounds; round++)); do
-      for ((turn = 0; turn < ${#all[@]}; turn++)); do
-        contender=${all[(turn + round) % ${#all[@]}]}
-        ((nodes < 500 || round <= ${SLOW_ROUNDS:-2})) || [[ $contender != single ]] || continue
-        result=$("$ROOT/scripts/sandbox.sh" run "$ROOT/bench/network/run.sh" measure "$contender" "$nodes") ||
-          die "$contender failed at $nodes nodes"
-        say "$nodes nodes, round $round of $rounds, $contender: up ${result% *} s, down ${result#* } s"
-        echo "$nodes,$round,$contender,${result/ /,}" >>"$CSV.part"
-      done
-    done
-  done
+  for NODES in ${sizes:-10 100 500}; do in_turn "${rounds:-5}" measure_in_sandbox "${all[@]}"; done
   mv "$CSV.part" "$CSV"
 }
 
@@ -188,7 +187,7 @@ case ${1:-run} in
     run_all
     "$VENV/bin/python" -m bench.network.report "$CSV" "${CSV%.csv}.png"
     ;;
-  measure) measure "$2" "$3" ;; # only for itself, in a sandbox
+  measure) measure "$2" "$3" ;; # internal: within its sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

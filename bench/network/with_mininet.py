@@ -1,4 +1,4 @@
-"""The benchmark's network made and unmade by mininet; prints how long each took, in seconds.
+"""Create and remove the benchmark's network with mininet; print the seconds that each took.
 
 /usr/bin/python3 -m bench.network.with_mininet NODES GATEWAY/LENGTH STARTED
 STARTED is the uptime, in seconds, before Python came up.
@@ -34,7 +34,7 @@ def main(nodes: int, gateway: str, started: float) -> None:
     net = Mininet(topo=Star(nodes=nodes, gateway=gateway), switch=LinuxBridge, controller=None)
     net.start()
     net["s1"].cmd(f"ip addr add {gateway} brd + dev s1")
-    up = time.clock_gettime(time.CLOCK_BOOTTIME) - started  # what /proc/uptime has
+    up = time.clock_gettime(time.CLOCK_BOOTTIME) - started  # the clock of /proc/uptime
     check([Path(f"/proc/{host.pid}/ns/net") for host in net.hosts], nodes, gateway)
     begin = time.perf_counter()
     net.stop()

@@ -6,17 +6,22 @@
 #
 # Apply: policies of 16 (the shipped one), 100 and 1,000 lines. `up` is the whole command, from nothing; `restore`
 # the one transaction in it, iptables-restore of its table, into an empty namespace.
-# Path: one nginx, each request a new connection (that is what is judged; the rest of it is ESTABLISHED), no policy
-# against 10, 100 and 1,000 lines before the one that lets it in, all for the same destination: the worst case, one
-# chain from end to end. What flattens it: `spread` has 1,000 lines for nine destinations, each with its own chain
+# Path: one nginx, each request a new connection (the policy's rules apply to its first packet only); no policy
+# against 10, 100 and 1,000 lines before the one that allows it, all for the same destination: the worst case, one
+# chain from end to end. Two remedies: `spread` has 1,000 lines for nine destinations, each with its own chain
 # CNET-TO-*; `ports` the same 1,000 ports in one line, a multiport match for each seven (an ipset would be one).
 # Result: a table, and reports/bench_policy.csv.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
+# shellcheck source=faults/chaos/lab.sh
+source "$ROOT/faults/chaos/lab.sh"
+# shellcheck source=bench/common/bench.sh
+source "$ROOT/bench/common/bench.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
 REQUESTS=${REQUESTS:-${QUICK:+2000}} REQUESTS=${REQUESTS:-5000}
+export ROUNDS REQUESTS
 WORK=$RUN_DIR/bench-policy FROM=api-gateway TO=nginx-lb FIRST_PORT=10000
 CONTENDERS=(none 10 100 1000 spread ports)
 HEAD=$'id\tfrom\tto\tprotocol\tport\trate\tverdict\treason'
@@ -26,6 +31,7 @@ line() { printf '%s\t%s\t%s\ttcp\t%s\t-\taccept\ta line of the benchmark\n' "$@"
 write_policies() {
   local count n
   mkdir -p "$WORK"
+  cp "$ROOT/security/flat.tsv" "$WORK/16.tsv"
   for count in 10 100 1000; do
     {
       echo "$HEAD"
@@ -55,35 +61,23 @@ milliseconds() { # COMMAND...
 policy() { "$ROOT/security/policy.sh" "$@" >/dev/null; }
 with_policy() { POLICY=$1 policy up; } # TABLE
 
-measure_apply() { # NAME TABLE
-  local round
-  for ((round = 0; round < ROUNDS; round++)); do
-    policy down
-    record apply "$1" "$round" up_ms "$(milliseconds with_policy "$2")"
-    record apply "$1" "$round" again_ms "$(milliseconds with_policy "$2")"
-    iptables-save -t security >"$WORK/rules"
-    record apply "$1" "$round" restore_ms "$(milliseconds unshare --net -- iptables-restore --noflush "$WORK/rules")"
-  done
+measure_apply() { # LINES ROUND
+  local table=$WORK/$1.tsv
+  policy down
+  record apply "$1" "$2" up_ms "$(milliseconds with_policy "$table")"
+  record apply "$1" "$2" again_ms "$(milliseconds with_policy "$table")"
+  iptables-save -t security >"$WORK/rules"
+  record apply "$1" "$2" restore_ms "$(milliseconds unshare --net -- iptables-restore --noflush "$WORK/rules")"
 }
 
 record() { printf '%s,%s,%s,%s,%s\n' "$@" >>"$WORK/results.csv"; } # WHAT CONTENDER ROUND UNIT VALUE
 
-start_nginx() {
-  cat >"$WORK/nginx.conf" <<EOF
-daemon off; worker_processes 1; pid $WORK/nginx.pid; error_log /dev/null;
-events { worker_connections 1024; }
-http { access_log off; server { listen ${ADDRESS[$TO]%/*}:80; location / { return 200 "ok\n"; } } }
-EOF
-  nsenter --net="/run/netns/${NAMESPACE[$TO]}" -- nginx -c "$WORK/nginx.conf" -e /dev/null &>/dev/null 9>&- &
-  defer kill "$!"
-  retry_until 10 asked curl -fsS -m 1 -o /dev/null "http://${ADDRESS[$TO]%/*}/" || die "nginx does not answer"
-}
-asked() { nsenter --net="/run/netns/${NAMESPACE[$FROM]}" -- "$@"; }
+in_client() { nsenter --net="/run/netns/${NAMESPACE[$FROM]}" -- "$@"; }
 
 measure_path() { # CONTENDER ROUND
   local result
   if [[ $1 == none ]]; then policy down; else with_policy "$WORK/$1.tsv"; fi
-  result=$(asked ab -l -q -n "$REQUESTS" -c 10 "http://${ADDRESS[$TO]%/*}/" 2>&1)
+  result=$(in_client ab -l -q -n "$REQUESTS" -c 10 "http://$SERVER/" 2>&1)
   grep -q '^Failed requests: *0$' <<<"$result" || die "$1: $(grep -E 'Failed|apr_' <<<"$result")"
   record path "$1" "$2" per_second "$(awk '/^Requests per second/ { print $4 }' <<<"$result")"
   record path "$1" "$2" mean_ms "$(awk '/^Time per request.*\(mean\)/ { print $4 }' <<<"$result")"
@@ -91,33 +85,27 @@ measure_path() { # CONTENDER ROUND
 }
 
 inside() {
-  local contender round offset
+  local offset report=$ROOT/reports/bench_policy.csv
   offset=$(clock_offset)
   load_topology
+  SERVER=${ADDRESS[$TO]%/*}:80
   write_policies
   : >"$WORK/results.csv"
   "$ROOT/scripts/network.sh" up >/dev/null
   "$ROOT/scripts/nat.sh" up >/dev/null
-  measure_apply 16 "$ROOT/security/flat.tsv"
-  for contender in 100 1000; do measure_apply "$contender" "$WORK/$contender.tsv"; done
-  start_nginx
-  for ((round = 0; round < ROUNDS; round++)); do
-    say "round $((round + 1)) of $ROUNDS"
-    for contender in "${CONTENDERS[@]}"; do measure_path "$contender" "$round"; done
-  done
+  in_turn "$ROUNDS" measure_apply 16 100 1000
+  start_constant_server "${NAMESPACE[$TO]}" "$SERVER" ok
+  defer kill "$!"
+  retry_until 10 in_client curl -fsS -m 1 -o /dev/null "http://$SERVER/" || die "nginx does not answer"
+  in_turn "$ROUNDS" measure_path "${CONTENDERS[@]}"
   need_same_clock "$offset"
-  { echo "what,contender,round,unit,value" && cat "$WORK/results.csv"; } >"$REPORT"
+  { echo "what,contender,round,unit,value" && cat "$WORK/results.csv"; } >"$report"
   cd "$ROOT"
-  "$VENV/bin/python" -m bench.policy.report "$REPORT"
+  "$VENV/bin/python" -m bench.policy.report "$report"
 }
 
 case ${1:-run} in
-  run)
-    "$ROOT/scripts/install.sh" dev
-    trap - EXIT
-    export REPORT=$ROOT/reports/bench_policy.csv ROUNDS REQUESTS
-    exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/policy/run.sh" inside
-    ;;
+  run) run_in_sandbox dev "$ROOT/bench/policy/run.sh" inside ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

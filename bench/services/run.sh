@@ -1,18 +1,25 @@
 #!/usr/bin/env bash
 # Requests a second for GET /api/products through nginx: the lab's services against the original's way
-# (Flask's development server, one requests.get a call: bench/original/), in one sandbox, in turns.
+# (Flask's development server, one requests.get a call: bench/services/original/), in one sandbox, in turns.
 #
 #   bench/services/run.sh [run]    ROUNDS=5 rounds of REQUESTS=3000 requests, 50 at a time; QUICK=1 for 2 rounds
 #   bench/services/run.sh help
 #
-# What counts is good answers: with `ab`, one that is refused quickly would make the loser look fast.
+# Only good answers count: `ab` counts fast refusals as requests, too.
 # Result: a table, and reports/bench_services.csv.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
+# shellcheck source=faults/chaos/lab.sh
+source "$ROOT/faults/chaos/lab.sh"
+# shellcheck source=bench/common/bench.sh
+source "$ROOT/bench/common/bench.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5} REQUESTS=${REQUESTS:-3000}
+export ROUNDS REQUESTS
 ORIGINAL_PORT=3001 ORIGINAL_PRODUCT_PORT=5001 ORIGINAL_NGINX_PORT=81
+CSV=$ROOT/reports/bench_services.csv
+declare -A URL=() # of each way
 
 start_original() { # the same nodes, other ports
   local node urls=''
@@ -21,17 +28,17 @@ start_original() { # the same nodes, other ports
   export REDIS_PASSWORD REDIS_HOST REDIS_PORT
   for node in $(nodes_running product-service); do
     urls+="${urls:+,}http://${ADDRESS[$node]%/*}:$ORIGINAL_PRODUCT_PORT"
-    start_program product "$node" "$ORIGINAL_PRODUCT_PORT"
+    start_program "$node" "$ORIGINAL_PRODUCT_PORT"
   done
   export PRODUCT_SERVICE_URLS=$urls
   node=$(nodes_running api-gateway | sed -n 1p)
-  start_program gateway "$node" "$ORIGINAL_PORT"
+  start_program "$node" "$ORIGINAL_PORT"
   start_original_nginx "$(nodes_running nginx | sed -n 1p)" "${ADDRESS[$node]%/*}"
 }
 
-start_program() { # PROGRAM NODE PORT
-  SERVICE_IP=${ADDRESS[$2]%/*} SERVICE_PORT=$3 INSTANCE_ID=$2 nsenter --net="/run/netns/${NAMESPACE[$2]}" -- \
-    "$VENV/bin/python" "$ROOT/bench/services/original/$1.py" &>/dev/null 9>&- &
+start_program() { # NODE PORT
+  SERVICE_IP=${ADDRESS[$1]%/*} SERVICE_PORT=$2 INSTANCE_ID=$1 nsenter --net="/run/netns/${NAMESPACE[$1]}" -- \
+    "$VENV/bin/python" "$ROOT/bench/services/original/services.py" &>/dev/null 9>&- &
   defer kill "$!"
 }
 
@@ -54,8 +61,8 @@ http {
 EOF
   nsenter --net="/run/netns/${NAMESPACE[$1]}" -- nginx -c "$config" -e /dev/null &>/dev/null 9>&- &
   defer kill "$!"
-  ORIGINAL=http://${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT/api/products
-  LAB=http://${ADDRESS[$1]%/*}:${LISTENS[$1]%%/*}/api/products
+  URL=([lab]=http://${ADDRESS[$1]%/*}:${LISTENS[$1]%%/*}/api/products
+    [original]=http://${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT/api/products)
 }
 
 answers() { curl -fs -m 2 -o /dev/null "$1"; }
@@ -67,20 +74,11 @@ good_per_second() { # URL
     END { printf "%.1f %d\n", (complete - failed - refused) / seconds, failed + refused }'
 }
 
-measure() {
-  local round way csv=$ROOT/reports/bench_services.csv rate bad
-  echo 'round,way,good_answers_per_second,bad_answers' >"$csv"
-  local -A url=([lab]=$LAB [original]=$ORIGINAL)
-  for way in lab original; do retry_until 20 answers "${url[$way]}" || die "$way does not answer"; done
-  for ((round = 0; round <= ROUNDS; round++)); do # round 0 warms up
-    for way in lab original; do
-      read -r rate bad < <(good_per_second "${url[$way]}")
-      ((round == 0)) || echo "$round,$way,$rate,$bad" >>"$csv"
-      say "round $round of $ROUNDS  $(printf '%-9s %8.1f good answers/s, %d bad' "$way" "$rate" "$bad")"
-    done
-  done
-  cd "$ROOT"
-  "$VENV/bin/python" -m bench.services.report "$csv"
+measure() { # WAY ROUND
+  local rate bad
+  read -r rate bad < <(good_per_second "${URL[$1]}")
+  say "$(printf '%-9s %8.1f good answers/s, %d bad' "$1" "$rate" "$bad")"
+  echo "$2,$1,$rate,$bad" >>"$CSV"
 }
 
 # Both under the lab's policy; the original's ports are two lines more.
@@ -94,22 +92,22 @@ EOF
 }
 
 inside() {
+  local way
   write_policy
-  "$ROOT/security/policy.sh" up >/dev/null
-  "$ROOT/scripts/network.sh" up >/dev/null
-  "$ROOT/scripts/nat.sh" up >/dev/null
-  "$ROOT/scripts/services.sh" up >/dev/null
-  load_topology
+  start_lab
   start_original
-  measure
+  for way in "${!URL[@]}"; do
+    retry_until 20 answers "${URL[$way]}" || die "$way does not answer"
+    good_per_second "${URL[$way]}" >/dev/null # warms up
+  done
+  echo 'round,way,good_answers_per_second,bad_answers' >"$CSV"
+  in_turn "$ROUNDS" measure lab original
+  cd "$ROOT"
+  "$VENV/bin/python" -m bench.services.report "$CSV"
 }
 
 case ${1:-run} in
-  run)
-    "$ROOT/scripts/install.sh" dev
-    trap - EXIT
-    ROUNDS=$ROUNDS REQUESTS=$REQUESTS exec "$ROOT/scripts/sandbox.sh" run "$ROOT/bench/services/run.sh" inside
-    ;;
+  run) run_in_sandbox dev "$ROOT/bench/services/run.sh" inside ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

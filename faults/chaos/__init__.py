@@ -1,1 +1,1 @@
-"""Faults under load, and what became of them."""
+"""Faults under load, and their effects on clients."""

@@ -10,9 +10,9 @@ from monitoring.gateway_log import Change, Routed
 from monitoring.quantiles import quantile
 
 REFUSAL_MS, ORDER_REFUSAL_MS = 2000.0, 5000.0  # deadlines: 1.5 s and 4 s in the gateway, and the way there
-LAST_SECONDS = 8.0  # that are judged after the last fault
+LAST_SECONDS = 8.0  # after the last fault, which belong to it
 SLOW_MS = 500.0
-OK, SERVER_ERROR, UNAVAILABLE = 200, 500, 503
+SERVER_ERROR, UNAVAILABLE = 500, 503
 WORDS = {"get": "GETs", "read": "GETs of orders", "order": "orders", "mistake": "mistaken orders"}
 
 
@@ -29,17 +29,22 @@ class Event:
 
 @dataclass(frozen=True)
 class Fault:
-    """What was done to a node, from `begin` to `end`; `until` is when the next began. Seconds since 1970."""
+    """A fault of a node from `begin` to `end`; the next fault begins at `until`. Seconds since 1970."""
 
     name: str
     node: str
     begin: float
     end: float
     until: float
-    noted: tuple[str, ...] = ()  # promises that the run itself found broken
+    noted: tuple[str, ...] = ()  # promises that the run itself has seen broken
+
+    @property
+    def title(self) -> str:
+        """Return the fault and its node."""
+        return f"{self.name.replace('_', ' ')} {self.node.strip('-')}".strip()
 
     def has(self, sample: Sample) -> bool:
-        """Return whether the sample belongs to this fault: one that was on its way when it began does."""
+        """Return whether the sample belongs to this fault: its answer came between this begin and the next."""
         return self.begin <= sample.intended + sample.latency_ms / 1000 < self.until
 
 
@@ -47,7 +52,7 @@ class Fault:
 class Result:
     """How a fault went. Times are in seconds after its begin (`back`: after its end), None is never.
 
-    `back` is when the instance answered again, or for what is no product instance when the last request failed.
+    `back` is when the instance answered again; if the node is not a product instance, when the last request failed.
     """
 
     fault: Fault
@@ -79,7 +84,7 @@ class Ledger:
 
     @property
     def good(self) -> bool:
-        """Return whether every 201 could be read and is there exactly once, and nothing is there that must not."""
+        """Return whether every 201 could be read and is stored exactly once, and no invalid order is stored."""
         return not (self.lost or self.doubled or self.mistaken or self.garbled or self.unwanted)
 
 
@@ -106,12 +111,12 @@ def judge(
     changes: Iterable[Change],
     url: str,
 ) -> Result:
-    """Return how a fault went; `url` is that of its node, empty when it is no product instance."""
+    """Return how a fault went; `url` is that of its node, empty if it is not a product instance."""
     samples = list(samples)
     during = [sample for sample in samples if fault.has(sample)]
     kinds = {kind: [sample for sample in during if sample.kind == kind] for kind in (*KINDS, "name")}
-    failures = {kind: sum(not sample.good for sample in found) for kind, found in kinds.items()}
-    result = Result(fault, promise, {kind: len(found) for kind, found in kinds.items()}, failures)
+    failures = {kind: sum(not sample.good for sample in its) for kind, its in kinds.items()}
+    result = Result(fault, promise, {kind: len(its) for kind, its in kinds.items()}, failures)
     good = [sample for sample in kinds["get"] if sample.good]
     result.slow = sum(sample.latency_ms > SLOW_MS for sample in kinds["get"])
     result.p50_ms = quantile((sample.latency_ms for sample in good), 0.50)
@@ -138,9 +143,9 @@ def find_times(result: Result, changes: Sequence[Change], routed: Iterable[Route
     if outs:
         result.detected = min(outs.values())
         result.out = max(outs.values())
-    gone = max(fault.end, fault.begin + (result.out or 0.0))
+    restored = max(fault.end, fault.begin + (result.out or 0.0))
     answered = [
-        request.time for request in routed if request.url == url and gone < request.time < fault.until
+        request.time for request in routed if request.url == url and restored < request.time < fault.until
     ]
     if answered and url:
         result.back = min(answered) - fault.end
@@ -203,9 +208,9 @@ def balance(samples: Iterable[Sample], stored: Iterable[tuple[str, str]]) -> Led
         ids.setdefault(key, []).append(order_id)
     return Ledger(
         acknowledged=len(acknowledged),
-        stored=sum(len(found) for found in ids.values()),
+        stored=sum(map(len, ids.values())),
         lost=sum(key not in ids for key in acknowledged),
-        doubled=sum(len(found) > 1 for found in ids.values()),
+        doubled=sum(len(numbers) > 1 for numbers in ids.values()),
         mistaken=sum(key in ids and order_id not in ids[key] for key, order_id in acknowledged.items()),
         garbled=sum(not sample.good for sample in orders),
         unwanted=len(ids.keys() & {sample.key for sample in samples if sample.kind == "mistake"}),

@@ -87,7 +87,7 @@ replace_by_peer() { # MODE NODE
   BACKGROUND=$!
 }
 
-# Frozen first, so that it cannot deregister: its lease is what the peer takes over.
+# Freeze it first, so that it cannot deregister: the peer takes over its lease.
 stop_at_once() { # NODE
   local stopper
   signal_all STOP "$1"
@@ -106,7 +106,7 @@ restore_program() { # NODE; it is back when it answers
 
 # --- data ---------------------------------------------------------------------------------------
 
-# The data's file system is a tmpfs of the sandbox: it shrinks to what is used, and the rest is filled.
+# The data's file system is a tmpfs of the sandbox: shrink it to the used size, and fill the rest.
 begin_disk_full() {
   local used
   read -r DISK_KIB used < <(df --output=size,used -k "$STATE_DIR" | tail -1)
@@ -121,10 +121,10 @@ end_disk_full() {
 begin_read_only() { set_read_only "$1" on; }
 end_read_only() { set_read_only "$1" off; }
 set_read_only() { # NODE on|off
-  ask_database "$1" "ALTER SYSTEM SET default_transaction_read_only = $2" -c 'SELECT pg_reload_conf()'
+  query_database "$1" "ALTER SYSTEM SET default_transaction_read_only = $2" -c 'SELECT pg_reload_conf()'
 }
 
-ask_database() { # NODE SQL OPTION...; as the database's own user, over its local socket
+query_database() { # NODE SQL OPTION...; as the database's own user, over its local socket
   "$ROOT/scripts/contain.sh" exec "$1" psql -XAtq -F, -h /state -p "${LISTENS[$1]%%/*}" -d orders -c "${@:2}"
 }
 
@@ -166,11 +166,13 @@ replace_damaged_store() {
 
 # --- many at once -------------------------------------------------------------------------------
 
-begin_all_stopped() { # PROGRAM; one that is just being restarted is no error
-  nodes_running "$1" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" stop {} || :
+supervise_all() { # start|stop PROGRAM: all its nodes at once
+  nodes_running "$2" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" "$1" {}
 }
-end_all_stopped() { # returns when the first answers; the report judges whether that was in time
-  nodes_running "$1" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" start {} &
+begin_all_stopped() { supervise_all stop "$1" || :; } # ignore an error for a node that is restarting
+# Return when the first answers; the report judges whether that was in time.
+end_all_stopped() {
+  supervise_all start "$1" &
   retry_until 20 any_answers "$1" || :
 }
 any_answers() { # PROGRAM

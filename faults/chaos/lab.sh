@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
-# A lab of one's own for a run under load. Sourced after topology.sh.
+# The lab in a sandbox, for a run under load. Sourced after topology.sh.
 
-run_in_sandbox() { # COMMAND...
-  "$ROOT/scripts/install.sh" up
+run_in_sandbox() { # up|dev COMMAND...: after scripts/install.sh up or dev
+  "$ROOT/scripts/install.sh" "$1"
   trap - EXIT
-  exec "$ROOT/scripts/sandbox.sh" run "$@"
+  exec "$ROOT/scripts/sandbox.sh" run "${@:2}"
 }
 
 start_lab() { # within the sandbox
@@ -14,7 +14,7 @@ start_lab() { # within the sandbox
   "$ROOT/scripts/nat.sh" up >/dev/null
   "$ROOT/scripts/services.sh" up &>/dev/null
   load_topology
-  read -rt 6 <> <(:) || : # the gateway's first seconds, in which all are new to it
+  read -rt 6 <> <(:) || : # after the gateway's first seconds new instances start slowly
 }
 
 published() { # URL of the way in

@@ -1,8 +1,8 @@
-"""Open-loop load: requests at a constant rate, whatever happens to those before.
+"""Open-loop load: requests at a constant rate, independent of the answers to earlier ones.
 
 A request's latency counts from the moment it was meant to be sent, so that a stall is not hidden by a
 client that waits with it ("coordinated omission"). GETs are never repeated; an order is repeated with its
-Idempotency-Key, as a careful client does, until it is answered 201 with its number or its time is over.
+Idempotency-Key, as a careful client does, until the answer is 201 with its number, or until its deadline.
 Rates and latencies are measured with the monotonic clock: a step of the wall clock changes neither.
 """
 
@@ -18,14 +18,15 @@ from enum import StrEnum
 from typing import TextIO
 
 import gevent
+from dnslib import DNSError, DNSRecord
 from geventhttpclient import HTTPClient
 
-from faults.chaos.names import resolves
 from lab.csv_files import Writer
 
 TIMEOUT_SECONDS = 6.0
 ORDER_SECONDS = 30.0
 RETRY_SECONDS = 0.5
+NAME_SECONDS = 1.0
 OK, CREATED, INVALID, UNAVAILABLE = 200, 201, 400, 503
 GOOD = {
     "get": OK,
@@ -98,13 +99,13 @@ class Load:
         self.requests = self.failures = 0
 
     def get(self, begin: float) -> None:
-        """Ask for the catalogue once."""
-        self._note("get", begin, self._ask("GET", "/api/products"))
+        """Request the catalogue once."""
+        self._note("get", begin, self._send("GET", "/api/products"))
 
     def read(self, begin: float) -> None:
-        """Ask once for the order that was acknowledged last."""
+        """Request the last acknowledged order once."""
         if self._last_order:
-            self._note("read", begin, self._ask("GET", f"/api/orders/{self._last_order}"))
+            self._note("read", begin, self._send("GET", f"/api/orders/{self._last_order}"))
 
     def mistake(self, begin: float) -> None:
         """Order a product that does not exist, another one each time."""
@@ -113,8 +114,8 @@ class Load:
 
     def name(self, begin: float) -> None:
         """Look the product service up in DNS once."""
-        found = resolves(self._resolver, "product-service.lab")
-        self._note("name", begin, (OK, "", "", b"") if found else NO_ANSWER)
+        is_known = gevent.get_hub().threadpool.apply(has_address, (self._resolver, "product-service.lab"))
+        self._note("name", begin, (OK, "", "", b"") if is_known else NO_ANSWER)
 
     def order(self, begin: float) -> None:
         """Order until it is acknowledged."""
@@ -132,16 +133,16 @@ class Load:
     def _post(self, key: str, product_id: str) -> Answer:
         order = {"customer_id": key, "product_id": product_id, "quantity": 1, "total_price": 29.99}
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-        return self._ask("POST", "/api/orders", json.dumps(order), headers)
+        return self._send("POST", "/api/orders", json.dumps(order), headers)
 
-    def _ask(self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> Answer:
+    def _send(self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> Answer:
         try:
             with gevent.Timeout(TIMEOUT_SECONDS, TimeoutError):
                 answer = self._client.request(method, path, body, headers or {})
                 content = bytes(answer.read())
                 instance, retry_after = answer.get("X-Instance", ""), answer.get("Retry-After", "")
                 return answer.status_code, str(instance), str(retry_after), content
-        except Exception:  # whatever the reason, a request without an answer is a sample too
+        except Exception:  # for any reason: a request without an answer is a sample, too
             return NO_ANSWER
 
     def _note(self, kind: str, begin: float, answer: Answer, key: str = "", order_id: str = "") -> None:
@@ -154,7 +155,7 @@ class Load:
         self._writer.row(astuple(sample))
 
     def run(self, work: Callable[[float], None], rate: float, seconds: float) -> None:
-        """Begin `work` `rate` times a second for `seconds`, then wait for what is under way."""
+        """Begin `work` `rate` times a second for `seconds`, then wait for the open requests."""
         begin = time.monotonic()
         under_way = []
         for number in range(int(rate * seconds)):
@@ -165,23 +166,33 @@ class Load:
             under_way.append(gevent.spawn(work, intended))
             if len(under_way) > 10 * rate:
                 under_way = [one for one in under_way if not one.dead]
-        gevent.joinall(under_way)  # each ends at its own deadline, and leaves its sample
+        gevent.joinall(under_way)  # each ends at its own deadline and writes its sample
+
+
+def has_address(resolver: str, name: str) -> bool:
+    """Return whether the resolver at this address has an address for the name. It blocks for NAME_SECONDS at most."""
+    question = DNSRecord.question(name)
+    try:
+        answer = DNSRecord.parse(question.send(resolver, timeout=NAME_SECONDS))
+    except (OSError, DNSError):
+        return False
+    return answer.header.id == question.header.id and bool(answer.rr)
 
 
 def order_id_of(body: bytes) -> str:
     """Return the order's number in an answer 201, empty when the answer has none that can be read."""
     try:
-        found = json.loads(body)["order_id"]
+        number = json.loads(body)["order_id"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return str(found) if type(found) in (int, str) else ""
+    return str(number) if type(number) in (int, str) else ""
 
 
 def main() -> None:
     """Run until the time is over, or until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--url", required=True, help="where the platform is: http://HOST:PORT")
-    parser.add_argument("--resolver", default="", metavar="IP", help="where names are looked up")
+    parser.add_argument("--url", required=True, help="the platform: http://HOST:PORT")
+    parser.add_argument("--resolver", default="", metavar="IP", help="the name server")
     for kind, rate in (("gets", 200), ("orders", 10), ("reads", 0), ("mistakes", 0), ("names", 0)):
         parser.add_argument(f"--{kind}", type=float, default=rate, metavar="PER_SECOND")
     parser.add_argument("--seconds", type=float, required=True)

@@ -1,9 +1,9 @@
-"""A hostile peer in place of an instance: it keeps the instance's lease in the registry, and never answers well.
+"""A hostile peer in place of an instance: it keeps the instance's lease, but its answers are late or never end.
 
     python -m faults.chaos.peers MODE IP PORT REGISTRY_URL NAME INSTANCE_ID
 
 MODE  slow      /health at once, everything else after 2 s
-      dripping  a header without an end, one byte each 0.3 s; /health is answered well for the first 2 s, so that
+      dripping  a header without an end, one byte each 0.3 s; /health has good answers for the first 2 s, so that
                 the registry sends clients
       endless   a body without an end, about 100 MB/s
 """
@@ -29,7 +29,7 @@ EMPTY = b"Content-Length: 2\r\n\r\n{}"
 
 
 def is_health_check(request: bytes) -> bool:
-    """Return whether the request asks only whether the instance is alive."""
+    """Return whether the request is a health check."""
     return request.startswith(b"GET /health ")
 
 
@@ -67,12 +67,12 @@ MODES: dict[str, Callable[[socket.socket, bytes], None]] = {
 
 
 def serve(connection: socket.socket, answer: Callable[[socket.socket, bytes], None]) -> None:
-    """Answer one request; the client may go away."""
+    """Answer one request; the client may disconnect."""
     with suppress(OSError), connection:
         answer(connection, connection.recv(4096))
 
 
-def ask(url: str, ip: str, method: str, path: str, body: object = None) -> int | None:
+def request_registry(url: str, ip: str, method: str, path: str, body: object = None) -> int | None:
     """Send a request to the registry from the instance's own address; return its status, None without one."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=1, source_address=(ip, 0))
     try:
@@ -88,8 +88,8 @@ def keep_lease(ip: str, port: int, url: str, name: str, instance_id: str) -> Non
     """Renew the lease each second; register when there is none."""
     instance = {"name": name, "ip": ip, "port": port, "instance_id": instance_id, "ttl": TTL_SECONDS}
     while True:
-        if ask(url, ip, "PUT", f"/heartbeat/{name}/{instance_id}") == http.client.NOT_FOUND:
-            ask(url, ip, "POST", "/register", instance)
+        if request_registry(url, ip, "PUT", f"/heartbeat/{name}/{instance_id}") == http.client.NOT_FOUND:
+            request_registry(url, ip, "POST", "/register", instance)
         time.sleep(HEARTBEAT_SECONDS)
 
 

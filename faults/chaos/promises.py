@@ -1,6 +1,6 @@
-"""The table of faults and their promises (faults.tsv), and which fault is done to which node.
+"""The table of faults and their promises (faults.tsv), and the nodes of each fault.
 
-python -m faults.chaos.promises [--quick] [FAULT...]    FAULT NODE SECONDS, a line each; all faults when none is named
+python -m faults.chaos.promises [--quick] [FAULT...]    FAULT NODE SECONDS, one per line; without FAULT all
 """
 
 import argparse
@@ -50,7 +50,7 @@ class Promise:
 
 
 def load_promises(path: Path = FAULTS) -> list[Promise]:
-    """Return the promises; raises ValueError with file and line for a line that is none."""
+    """Return the promises; raise ValueError with file and line for an invalid line."""
     header: list[str] = []
     promises = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -92,7 +92,7 @@ def read_number(text: str) -> float | None:
 
 
 def nodes_of(promise: Promise, topology: Topology, quick: bool) -> list[str]:
-    """Return what the fault is done to in turn: nodes (one of several is the second), or a program."""
+    """Return the targets of a fault, in turn: nodes (for one of several, the second), or a program."""
     nodes = [node.name for node in topology.nodes_running(promise.program)]
     if promise.program == "-" or (nodes and promise.count is Count.ALL):
         return [promise.program]
@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def print_plan(promises: Sequence[Promise], wanted: Sequence[str], quick: bool) -> None:
-    """Print a line for each time that a fault is done to a node; one that is asked for is never left out."""
+    """Print a line for each fault and node; include every fault that is in `wanted`."""
     topology = load(table_path())
     for promise in promises:
         seconds = promise.quick if quick and not wanted else promise.hold

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
 
 from rich.table import Table
 
@@ -48,11 +47,6 @@ NARROW = (0, 1, 2, 3, 6, 10, 14, 15, 16)
 def read_samples(path: Path, unread: Unread) -> list[Sample]:
     """Return the samples of a CSV file. Raises CsvError for another file."""
     return list(csv_files.read(path, SAMPLE, sample_of, unread))
-
-
-def read_samples_from(lines: TextIO, unread: Unread) -> list[Sample]:
-    """Return the samples of an open CSV file."""
-    return list(csv_files.read_lines(lines, SAMPLE, sample_of, unread, "the samples"))
 
 
 def sample_of(row: Mapping[str, str]) -> Sample:
@@ -102,24 +96,19 @@ def row_of(result: Result) -> list[str]:
     ]
 
 
-def title_of(result: Result) -> str:
-    """Return the fault and its node."""
-    return f"{result.fault.name.replace('_', ' ')} {result.fault.node.strip('-')}".strip()
-
-
 def outcomes_of(samples: Sequence[Sample]) -> str:
     """Return how many requests were sent, and how many had each outcome."""
     counts = Counter(sample.outcome for sample in samples)
-    each = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in Outcome if counts[outcome])
-    return f"{len(samples):,} requests were sent: {each}." if samples else "No request was sent."
+    numbers = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in Outcome if counts[outcome])
+    return f"{len(samples):,} requests were sent: {numbers}." if samples else "No request was sent."
 
 
 def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]) -> list[str]:
     """Return the results of the run as sentences."""
     faults = [result for result in results if result.fault.name != "calm"]
     outs = [one.out for one in results if one.out is not None and one.promise.noticed is not None]
-    broken = [f"Broken by {title_of(one)}: {'; '.join(one.broken)}." for one in results if one.broken]
-    found = [
+    broken = [f"Broken by {one.fault.title}: {'; '.join(one.broken)}." for one in results if one.broken]
+    findings = [
         f"{sum(not result.broken for result in faults)} of {len(faults)} faults kept their promises.",
         *broken,
         f"Orders: {ledger.acknowledged:,} acknowledged, {ledger.lost} lost, {ledger.doubled} doubled, "
@@ -130,12 +119,12 @@ def findings_of(results: Sequence[Result], ledger: Ledger, calm: Sequence[Share]
         + ".",
     ]
     if outs:
-        found.append(f"A failed product instance was out of rotation after at most {max(outs):.2f} s.")
-    return found
+        findings.append(f"A failed product instance was out of rotation after at most {max(outs):.2f} s.")
+    return findings
 
 
 def is_uneven(calm: Sequence[Share]) -> bool:
-    """Return whether an instance got so much more or less than an even share that it is no rounding."""
+    """Return whether an instance got more or less than an even share, beyond rounding."""
     return any(
         abs(share.deviation) > EVEN_PERCENT
         and abs(share.requests - share.requests / (1 + share.deviation / 100)) > EVEN_REQUESTS
@@ -144,7 +133,7 @@ def is_uneven(calm: Sequence[Share]) -> bool:
 
 
 def show(rows: Sequence[Sequence[str]], findings: Sequence[str]) -> None:
-    """Print the report; a narrow terminal gets the columns that matter most."""
+    """Print the report; on a narrow terminal only the most important columns."""
     console = Console()
     if not console.is_terminal:
         console.width = WIDE
@@ -219,9 +208,7 @@ def main() -> None:
     except (OSError, csv_files.CsvError) as error:
         raise SystemExit(f"chaos: {error}") from None
     if not any(event.event == "begin" for event in events):
-        raise SystemExit(
-            f"chaos: {options.events}: no fault was begun; see the output of faults/chaos/run.sh"
-        )
+        raise SystemExit(f"chaos: {options.events}: it has no fault; see the output of faults/chaos/run.sh")
     routed, changes = read(lines_of(options.log), unread)
     results = results_of(samples, events, to_products(routed), changes)
     calm = results[0].fault

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Chaos: a constant load while parts of the lab are killed, frozen, cut off, replaced by hostile peers and denied
-# their disk, one at a time, at last at random; then a report of what clients saw, how soon the lab noticed, and
-# whether each order is there exactly once. faults.tsv lists the faults and what is promised for each.
+# Chaos: a constant load while parts of the lab are killed, frozen, cut off, replaced by hostile peers or left
+# without disk space, one at a time, finally at random. The report has the failures that clients saw, the time until the
+# lab noticed, and whether each order is stored exactly once. faults.tsv lists the faults and their promises.
 #
 #   faults/chaos/run.sh [run]           in a sandbox of its own; 200 GETs and 10 orders a second; about eight minutes
 #                                QUICK=1: one instance for each fault, under three minutes; SEED=2: other random kills
@@ -32,7 +32,7 @@ event() { # begin|end|broken FAULT NODE [TEXT]
 }
 broken() { event broken "$FAULT" "$NODE" "$1"; } # a promise that the samples cannot show
 
-strike() { # FAULT NODE SECONDS: begins it, holds it, ends it, and lets the lab settle
+run_fault() { # FAULT NODE SECONDS: begin it, wait, end it, and wait until the lab has settled
   local FAULT=$1 NODE=$2 before
   before=$(processes_beside "$2")
   event begin "$1" "$2"
@@ -43,7 +43,7 @@ strike() { # FAULT NODE SECONDS: begins it, holds it, ends it, and lets the lab 
   unset 'UNDO[-1]'
   event end "$1" "$2"
   pause "$SETTLE_SECONDS"
-  [[ $1 == random ]] || name_the_dead "$before"
+  [[ $1 == random ]] || report_ended_processes "$before"
 }
 
 # NODE PID of each process of other nodes. PostgreSQL's server processes for connections come and go; one that is new
@@ -57,7 +57,7 @@ processes_beside() { # NODE|PROGRAM|-
   done
 }
 
-name_the_dead() { # BEFORE
+report_ended_processes() { # BEFORE
   local node pid count
   while read -r count node; do
     [[ -z $node ]] || broken "$count processes of $node ended"
@@ -69,12 +69,12 @@ plan() { (cd "$ROOT" && python3 -m faults.chaos.promises ${QUICK:+--quick} "$@")
 all_faults() { # [FAULT...]
   local lines fault node seconds
   lines=$(plan "$@")
-  while read -r fault node seconds <&3; do strike "$fault" "$node" "$seconds"; done 3<<<"$lines"
+  while read -r fault node seconds <&3; do run_fault "$fault" "$node" "$seconds"; done 3<<<"$lines"
 }
 
 stored_orders() {
   echo id,customer_id
-  ask_database "$(first_running postgres)" 'SELECT id, customer_id FROM orders ORDER BY id'
+  query_database "$(first_running postgres)" 'SELECT id, customer_id FROM orders ORDER BY id'
 }
 
 start_load() {
@@ -111,7 +111,7 @@ inside() { # [FAULT...]
   wait "$LOAD" || :
   unset 'UNDO[-1]'
   stored_orders >"$STORED"
-  need_same_clock "$offset" # the load counts on from when it began; faults and logs have the time of day
+  need_same_clock "$offset" # the load uses the monotonic clock, faults and logs the time of day
   "$VENV/bin/python" -m faults.chaos.report --events "$EVENTS" --samples "$SAMPLES" --orders "$STORED" \
     --log "$GATEWAY_LOG" --reports "$REPORTS"
 }
@@ -119,7 +119,7 @@ inside() { # [FAULT...]
 case ${1:-run} in
   run)
     plan "${@:2}" >/dev/null # an unknown fault is refused before the lab comes up
-    run_in_sandbox "$ROOT/faults/chaos/run.sh" inside "${@:2}"
+    run_in_sandbox up "$ROOT/faults/chaos/run.sh" inside "${@:2}"
     ;;
   inside) inside "${@:2}" ;; # within its sandbox
   help) print_help ;;

@@ -1,4 +1,4 @@
-"""A constant load for minutes: whether any process of the lab keeps growing.
+"""A constant load for minutes: check that no process of the lab keeps growing.
 
     python -m faults.chaos.soak --url URL --minutes N --per-second N --reports FOLDER --supervisor PID NODE=NAMESPACE...
 
@@ -9,55 +9,20 @@ a process ended or a process grew. Memory is PSS (proc_pid_smaps(5)): of pages t
 import argparse
 import subprocess
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import gevent
+import pandas as pd
 
 from faults.chaos import soak_picture
-from faults.chaos.growth import FEWEST_MINUTES, WARM_UP_SECONDS, growth_of
+from faults.chaos.growth import MIN_MINUTES, WARM_UP_SECONDS, problems_of
 from faults.chaos.load import Load
 from lab.csv_files import write_rows
 
 SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # of the requests
 EVERY_SECONDS, SHOWN_EVERY = 5.0, 6
-# A process that does not grow stays below 0.1 MB a minute here; the leak that this check was made for had 0.35.
-MOST_MB = 0.15  # a minute: fills a limit of 128 MB in 14 hours
-MOST_DESCRIPTORS = 0.5  # a minute: a pool of connections that grows once by a few is no leak
-
-
-@dataclass
-class Series:
-    """A process over time: seconds since the begin, PSS in MB, descriptors."""
-
-    node: str
-    name: str
-    seconds: list[float] = field(default_factory=list)
-    megabytes: list[float] = field(default_factory=list)
-    descriptors: list[float] = field(default_factory=list)
-
-    @property
-    def title(self) -> str:
-        """Return which process it is."""
-        return f"{self.node}: {self.name}"
-
-    def faults(self, end: float) -> list[str]:
-        """Return what is wrong with it, a sentence each; the last sample was made at `end`."""
-        found = []
-        if self.seconds[-1] < end and not self.name.startswith(
-            "postgres:"
-        ):  # whose servers for clients come and go
-            found.append(f"{self.title} ended after {self.seconds[-1]:.0f} s")
-        for values, most, unit in (
-            (self.megabytes, MOST_MB, "MB"),
-            (self.descriptors, MOST_DESCRIPTORS, "descriptors"),
-        ):
-            growth = growth_of(self.seconds, values)
-            if growth is not None and growth > most:
-                found.append(f"{self.title} grows by {growth:.2f} {unit} a minute; {most} are allowed")
-        return found
+COLUMNS = ("second", "node", "process", "pss_mb", "descriptors")
 
 
 class Sampler:
@@ -66,33 +31,35 @@ class Sampler:
     def __init__(self, namespaces: dict[str, str], supervisor: int) -> None:
         self._namespaces = namespaces
         self._supervisor = supervisor
-        self._series: dict[int, Series] = {}
+        self._names: dict[int, str] = {}  # of each process when it was first seen
+        self.rows: list[tuple[float, str, str, float, int]] = []  # COLUMNS
 
-    @property
-    def series(self) -> list[Series]:
-        """Return all processes that were seen, node by node."""
-        nodes = ["host", *self._namespaces]
-        return sorted(self._series.values(), key=lambda one: nodes.index(one.node))
-
-    def sample(self, second: float) -> None:
-        """Read each process once."""
+    def sample(self, second: float) -> float:
+        """Read each process once; return the memory of all in MB."""
         nodes = {self._supervisor: "host"}
         for node, namespace in self._namespaces.items():
             command = ["ip", "netns", "pids", namespace]
             listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             nodes |= {int(pid): node for pid in listed.split() if int(pid) not in nodes}
+        before = len(self.rows)
         for pid, node in nodes.items():
-            with suppress(OSError):  # it ended meanwhile
-                self._read(Path("/proc", str(pid)), pid, node, second)
+            with suppress(OSError):  # it has ended
+                process = Path("/proc", str(pid))
+                lines = (process / "smaps_rollup").read_text().splitlines()
+                kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+                descriptors = len(list((process / "fd").iterdir()))
+                name = self._names.setdefault(pid, f"{name_of(process)} {pid}")
+                self.rows.append((second, node, name, round(kilobytes / 1024, 3), descriptors))
+        return sum(row[3] for row in self.rows[before:])
 
-    def _read(self, process: Path, pid: int, node: str, second: float) -> None:
-        lines = (process / "smaps_rollup").read_text().splitlines()
-        kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-        descriptors = len(list((process / "fd").iterdir()))
-        one = self._series.setdefault(pid, Series(node, f"{name_of(process)} {pid}"))
-        one.seconds.append(second)
-        one.megabytes.append(kilobytes / 1024)
-        one.descriptors.append(descriptors)
+    def processes(self) -> dict[str, pd.DataFrame]:
+        """Return the samples of each process by second, node by node; the keys are "NODE: PROCESS"."""
+        nodes = ["host", *self._namespaces]
+        rows = sorted(self.rows, key=lambda row: nodes.index(row[1]))
+        samples = pd.DataFrame(rows, columns=COLUMNS).set_index("second")
+        return {
+            f"{node}: {name}": its for (node, name), its in samples.groupby(["node", "process"], sort=False)
+        }
 
 
 def name_of(process: Path) -> str:
@@ -112,26 +79,13 @@ def run_load(load: Load, sampler: Sampler, per_second: float, seconds: float) ->
     begin, second = time.monotonic(), 0.0
     for number in range(int(seconds / EVERY_SECONDS) + 1):
         gevent.sleep(max(0.0, begin + number * EVERY_SECONDS - time.monotonic()))
-        second = time.monotonic() - begin
-        sampler.sample(second)
+        second = round(time.monotonic() - begin, 1)
+        memory = sampler.sample(second)
         if number % SHOWN_EVERY == 0:
-            memory = sum(one.megabytes[-1] for one in sampler.series if one.seconds[-1] == second)
-            print(
-                f"{second:5.0f} s  {load.requests:6} requests, {load.failures} failed; {memory:.0f} MB",
-                flush=True,
-            )
+            counts = f"{load.requests:6} requests, {load.failures} failed"
+            print(f"{second:5.0f} s  {counts}; {memory:.0f} MB", flush=True)
     gevent.joinall(sent)
     return second
-
-
-def write_csv(series: Sequence[Series], path: Path) -> None:
-    """Write each sample as a line."""
-    rows = (
-        (round(second, 1), one.node, one.name, round(megabytes, 3), descriptors)
-        for one in series
-        for second, megabytes, descriptors in zip(one.seconds, one.megabytes, one.descriptors, strict=True)
-    )
-    write_rows(path, ("second", "node", "process", "pss_mb", "descriptors"), rows)
 
 
 def main() -> None:
@@ -148,17 +102,18 @@ def main() -> None:
     with (options.reports / "soak_samples.csv").open("w") as out:
         load = Load(options.url, out)
         end = run_load(load, sampler, options.per_second, options.minutes * 60)
-    write_csv(sampler.series, options.reports / "soak.csv")
-    faults = [fault for one in sampler.series for fault in one.faults(end)]
-    soak_picture.draw(sampler.series, end, options.reports / "soak.png")
+    processes = sampler.processes()
+    write_rows(options.reports / "soak.csv", COLUMNS, sampler.rows)
+    soak_picture.draw(processes, end, options.reports / "soak.png")
+    faults = [problem for title, its in processes.items() for problem in problems_of(title, its, end)]
     if load.failures:
         faults.append(f"{load.failures} of {load.requests} requests failed; see {out.name}")
     for fault in faults:
         print(fault)
-    if end < WARM_UP_SECONDS + FEWEST_MINUTES * 60:
-        print(f"too short to judge growth: it takes {WARM_UP_SECONDS / 60 + FEWEST_MINUTES:.0f} minutes")
+    if end < WARM_UP_SECONDS + MIN_MINUTES * 60:
+        print(f"too short to judge growth: it takes {WARM_UP_SECONDS / 60 + MIN_MINUTES:.0f} minutes")
     elif not faults:
-        print(f"no request failed, and none of {len(sampler.series)} processes grew after the second minute")
+        print(f"no request failed, and none of {len(processes)} processes grew after the second minute")
     raise SystemExit(1 if faults else 0)
 
 

@@ -33,7 +33,7 @@ inside() {
 case ${1:-run} in
   run)
     check_settings
-    run_in_sandbox "$ROOT/faults/chaos/soak.sh" inside
+    run_in_sandbox up "$ROOT/faults/chaos/soak.sh" inside
     ;;
   inside) inside ;; # within its sandbox
   help) print_help ;;

@@ -31,7 +31,7 @@ def draw(samples: Sequence[Sample], results: Sequence[Result], path: Path) -> No
     draw_latency(latency, good, begin)
     draw_failures(latency, [one for one in gets if not one.good], results)
     stack(answers, [(one.intended, one.instance or "?") for one in good], begin, STEP_SECONDS)
-    answers.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=6, fontsize=8, frameon=False)
+    answers.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=6, fontsize=8)
     answers.set_xlabel("seconds")
     answers.set_xlim(0, last - begin)
     for result in results[1:]:
@@ -46,7 +46,7 @@ def draw_fault(latency: Axes, answers: Axes, result: Result, begin: float) -> No
     for axes in (latency, answers):
         axes.axvspan(first, end, color=BAND, zorder=0, linewidth=0)
     latency.annotate(
-        f"{fault.name.replace('_', ' ')} {fault.node.strip('-')}",
+        fault.title,
         (first, 1),
         xycoords=("data", "axes fraction"),
         xytext=(2, -3),
@@ -71,8 +71,7 @@ def draw_latency(axes: Axes, good: Sequence[Sample], begin: float) -> None:
     axes.set_yscale("log")
     plain_numbers(axes.yaxis)
     axes.set_ylabel("ms from intended send")
-    axes.set_title("GET /api/products at a constant rate: latency and failures", loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title("GET /api/products at a constant rate: latency and failures")
 
 
 def draw_failures(axes: Axes, failed: Sequence[Sample], results: Sequence[Result]) -> None:
@@ -82,9 +81,9 @@ def draw_failures(axes: Axes, failed: Sequence[Sample], results: Sequence[Result
         for sample in filter(result.fault.has, failed):
             marks[is_allowed(sample, result.promise.allowed["get"])].append(sample)
     words = {True: "failures that the promise allows", False: "failures that break a promise"}
-    for allowed, found in marks.items():
-        seconds = [sample.intended - results[0].fault.begin for sample in found]
-        latencies = [max(sample.latency_ms, 1) for sample in found]
-        label, colour = f"{words[allowed]} ({len(found)})", ALLOWED if allowed else BROKEN
+    for allowed, its in marks.items():
+        seconds = [sample.intended - results[0].fault.begin for sample in its]
+        latencies = [max(sample.latency_ms, 1) for sample in its]
+        label, colour = f"{words[allowed]} ({len(its)})", ALLOWED if allowed else BROKEN
         axes.plot(seconds, latencies, "x", color=colour, markersize=4, label=label)
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8, frameon=False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)

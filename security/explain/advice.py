@@ -66,9 +66,9 @@ def outcome_without_listener(lab: Lab, flow: Flow, after_nat: Flow, why: str) ->
 def outcome_of_drop(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str) -> Outcome:
     """Return the outcome of a packet that a rule of a policy id dropped."""
     line, where = _find_line(lab, policy_id), _place_of(lab, policy_id)
-    if line and line.most:
-        why = f"line {policy_id} ({where}) allows {flow.source} at most {line.most} connections at once"
-        fix = f"conntrack -L lists them; wait until some end, or raise {line.most} in {where}, then sudo make policies"
+    if line and line.max_connections:
+        why = f"line {policy_id} ({where}) allows {flow.source} at most {line.max_connections} connections at once"
+        fix = f"conntrack -L lists them; wait until some end, or raise {line.max_connections} in {where}, then sudo make policies"
         return Outcome(Kind.RATE, why, fix, policy_id)
     if line and line.rate:
         wait = f"wait {line.rate.refill_seconds:.1f} s"

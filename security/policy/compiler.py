@@ -231,7 +231,7 @@ class _Compiler:
         Closed connections (TIME_WAIT) do not count; a dropped packet makes no connection.
         """
         for limit in self.policy.limits:
-            over = f"-m connlimit --connlimit-above {limit.most} --connlimit-mask 32 --connlimit-saddr"
+            over = f"-m connlimit --connlimit-above {limit.max_connections} --connlimit-mask 32 --connlimit-saddr"
             for place in place_matches("-s", self.topology, limit.sources, self.nodes):
                 rule = f"{place} {over} {self.drop(limit.id)}".lstrip()
                 self.add("CNET-ALLOWED", f"{limit.id}: {limit.reason}", rule)

@@ -59,7 +59,7 @@ class Rate:
 class Line:
     """One line of the table. `ports` are ranges, both ends included; none means any.
 
-    With verdict limit, each of its sources has at most `most` connections at once.
+    With verdict limit, each of its sources has at most `max_connections` connections at once.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Line:
     reason: str
     number: int
     as_written: tuple[str, str]
-    most: int = 0
+    max_connections: int = 0
 
     @property
     def any_protocol(self) -> bool:

@@ -120,7 +120,7 @@ class _Reader(TableReader):
             protocols=protocols,
             ports=self.read_ports(protocols),
             rate=None if is_limit else self.read_rate(),
-            most=int(self.row["rate"]) if is_limit else 0,
+            max_connections=int(self.row["rate"]) if is_limit else 0,
             verdict=self.read_verdict(),
             reason=self.read_reason(),
             number=self.line_number,
@@ -136,9 +136,9 @@ class _Reader(TableReader):
         for column, wanted in (("to", ANY), ("protocol", ANY), ("port", _NONE)):
             reason = f"a limit counts all connections of a node, write {wanted}"
             self.require(self.row[column] == wanted, column, reason)
-        most = self.row["rate"]
-        reason = f'"{most}" is not a number of connections from 1 to 999999'
-        self.require(_CONNECTIONS.fullmatch(most), "rate", reason)
+        connections = self.row["rate"]
+        reason = f'"{connections}" is not a number of connections from 1 to 999999'
+        self.require(_CONNECTIONS.fullmatch(connections), "rate", reason)
         has_nodes = not self.read_names("from") & {HOST, WORLD}
         self.require(has_nodes, "from", "a limit is for nodes, not for host, world or any")
 

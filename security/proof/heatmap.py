@@ -67,6 +67,7 @@ def _label(axes: Axes, places: list[str]) -> None:
     axes.set_yticks(borders, minor=True)
     axes.grid(which="minor", color=_WHITE, linewidth=1.5)
     axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(True)
 
 
 def _write_cell(axes: Axes, column: int, row: int, state: int, flows: list[str]) -> None:

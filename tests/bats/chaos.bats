@@ -15,7 +15,7 @@ state() {
   done
   df --output=size -k "$STATE_DIR" | tail -1
   ls "$STATE_DIR"
-  ask_database postgres-db "SHOW default_transaction_read_only"
+  query_database postgres-db "SHOW default_transaction_read_only"
   pgrep -f "faults[.]chaos[.]peers" || :
   supervisor status | sed -E "s/^([^ ]+) +([A-Z]+).*/\1 \2/"
 }

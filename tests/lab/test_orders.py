@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from faults.chaos.analysis import balance
 from faults.chaos.load import Load
-from faults.chaos.report import read_samples_from
+from faults.chaos.report import SAMPLE, sample_of
+from lab.csv_files import read_lines
 from lab.topology import ROOT, load, table_path
 from lab.unread import Unread
 
@@ -67,7 +68,7 @@ def test_every_acknowledged_order_is_there_exactly_once(schedule: list[tuple[flo
         gevent.sleep(seconds)
         kill(node, signal)
     orders.join()
-    samples = read_samples_from(io.StringIO(out.getvalue()), Unread())
+    samples = list(read_lines(io.StringIO(out.getvalue()), SAMPLE, sample_of, Unread(), "the samples"))
     ledger = balance(samples, stored())
     assert ledger.acknowledged == len({sample.key for sample in samples}) == 62, (
         "some were never acknowledged"

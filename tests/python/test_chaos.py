@@ -22,7 +22,7 @@ from faults.chaos import report
 from faults.chaos.analysis import Event, Fault, Result, balance, faults_of, is_allowed, judge
 from faults.chaos.load import Load, Outcome, Sample, order_id_of
 from faults.chaos.promises import Allowed, Promise, load_promises, nodes_of
-from lab.csv_files import CsvError
+from lab.csv_files import CsvError, read_lines
 from lab.topology import load
 from lab.unread import Unread
 from monitoring.distribution import Share
@@ -373,7 +373,7 @@ def shop() -> Iterator[str]:
 
 def samples_of(text: str) -> list[Sample]:
     unread = Unread()
-    found = report.read_samples_from(io.StringIO(text), unread)
+    found = list(read_lines(io.StringIO(text), report.SAMPLE, report.sample_of, unread, "the samples"))
     assert not unread.counts
     return found
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.common.intervals import Interval
 from bench.common.loads import BenchError, closed_loop, open_loop
 from bench.compare.report import conclusions
-from bench.compare.results import Results, Run
+from bench.compare.results import COLUMNS, Results
 
 LAB, DOCKER = "lab, node's address", "Docker, container's address"
 
@@ -72,38 +72,46 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         closed_loop((), "http://127.0.0.1:9/", 50, tmp_path / "none")
 
 
-def _runs(contender: str, side: str, rates: list[float]) -> list[Run]:
+Row = tuple[object, ...]
+
+
+def _runs(contender: str, side: str, rates: list[float]) -> list[Row]:
     return [
-        Run(number, contender, side, load, 100, 0, rate, 2000 / rate, 3, 4, 1, 2, 300)
+        (number, contender, side, load, 100, 0, rate, 2000 / rate, 3, 4, 1, 2, 300)
         for number, rate in enumerate(rates, start=1)
         for load in ("closed loop", "open loop")
     ]
 
 
+def _conclusions(runs: list[Row]) -> list[str]:
+    frame = pd.DataFrame(runs, columns=COLUMNS)
+    return conclusions(Results(frame, frame["contender"].unique().tolist()))
+
+
 def test_what_scatters_alike_is_no_difference() -> None:
     lab, docker = [900.0, 950, 1000, 925], [940.0, 910, 960, 985]
     runs = [*_runs(LAB, "lab", lab * 2), *_runs(DOCKER, "Docker", docker * 2)]
-    said = "\n".join(conclusions(Results(runs)))
+    said = "\n".join(_conclusions(runs))
     assert "no difference in good answers a second (949 against 944 /s)" in said
-    assert "All 3,200 requests were answered well." in said
+    assert "All 3,200 requests were answered correctly." in said
 
 
 def test_what_scatters_too_much_is_not_called_equal() -> None:
     runs = [*_runs(LAB, "lab", [900, 1200]), *_runs(DOCKER, "Docker", [1100, 980])]
-    (said,) = [one for one in conclusions(Results(runs)) if "good answers" in one]
+    (said,) = [one for one in _conclusions(runs) if "good answers" in one]
     assert (
-        "good answers a second (1,040 against 1,050 /s): cannot be told in 2 rounds; p50 (1.93 against 1.94 ms): "
-        "cannot be told in 2 rounds." in said
+        "good answers a second (1,040 against 1,050 /s): inconclusive in 2 rounds; p50 (1.93 against 1.94 ms): "
+        "inconclusive in 2 rounds." in said
     )
     assert "no difference in p95" in said
 
 
 def test_where_nothing_is_alike_no_likeness_is_spoken_of() -> None:
     slower = [
-        Run(*(2 * value if index > 5 else value for index, value in enumerate(vars(run).values())))
+        (*run[:6], *(2 * float(str(value)) for value in run[6:]))
         for run in _runs(DOCKER, "Docker", [225, 227, 230])
     ]
-    said = "\n".join(conclusions(Results([*_runs(LAB, "lab", [900, 910, 905]), *slower])))
+    said = "\n".join(_conclusions([*_runs(LAB, "lab", [900, 910, 905]), *slower]))
     assert "memory of all services (600 against 300 MB): 2.00" in said
     assert "no difference" not in said
 
@@ -112,8 +120,8 @@ def test_where_nothing_is_alike_no_likeness_is_spoken_of() -> None:
     ("low", "mean", "high", "said"),
     [
         (0.95, 1.0, 1.05, "no difference"),
-        (0.07, 1.1, 16.25, "cannot be told"),
-        (0.85, 0.99, 1.05, "cannot be told"),
+        (0.07, 1.1, 16.25, "inconclusive"),
+        (0.85, 0.99, 1.05, "inconclusive"),
         (1.01, 1.02, 1.03, "more"),
         (0.4, 0.5, 0.99, "less"),
     ],
@@ -122,35 +130,34 @@ def test_an_intervals_verdict(low: float, mean: float, high: float, said: str) -
     assert Interval(mean, low, high).verdict() == said
 
 
-def test_a_ratio_that_cannot_be_told_is_given_with_its_limits() -> None:
+def test_a_ratio_that_is_inconclusive_is_given_with_its_limits() -> None:
     runs = [*_runs(LAB, "lab", [900, 950, 1000, 925]), *_runs(DOCKER, "Docker", [940, 910, 960, 985])]
-    (said,) = [one for one in conclusions(Results(runs)) if "good answers" in one]
+    (said,) = [one for one in _conclusions(runs) if "good answers" in one]
     assert (
-        "good answers a second (949 against 944 /s): cannot be told in 4 rounds, anything from 0.84 to"
-        in said
+        "good answers a second (949 against 944 /s): inconclusive in 4 rounds, anything from 0.84 to" in said
     )
 
 
 def test_half_the_speed_is_said_as_such() -> None:
     runs = [*_runs(LAB, "lab", [900, 950, 1000, 925]), *_runs(DOCKER, "Docker", [450, 470, 500, 460])]
-    (said,) = [one for one in conclusions(Results(runs)) if "good answers" in one]
+    (said,) = [one for one in _conclusions(runs) if "good answers" in one]
     assert f"{DOCKER} against {LAB}: good answers a second (470 against 944 /s): 0.50 times (0.4" in said
     assert "no difference in p95" in said
 
 
-def test_where_no_answer_was_good_the_ratio_cannot_be_told() -> None:
+def test_where_no_answer_was_good_the_ratio_is_inconclusive() -> None:
     runs = [*_runs(LAB, "lab", [900, 950, 1000, 925]), *_runs(DOCKER, "Docker", [450, 470, 500, 460])]
-    none = [replace(run, per_second=0.0) if run.side == "lab" else run for run in runs]
-    (said,) = [one for one in conclusions(Results(none)) if "good answers" in one]
-    assert "good answers a second (470 against 0 /s): cannot be told in 4 rounds" in said
+    none = [(*run[:6], 0.0, *run[7:]) if run[1] == LAB else run for run in runs]
+    (said,) = [one for one in _conclusions(none) if "good answers" in one]
+    assert "good answers a second (470 against 0 /s): inconclusive in 4 rounds" in said
 
 
 def test_without_docker_nothing_is_said_of_it() -> None:
-    said = conclusions(Results(_runs(LAB, "lab", [900, 950, 1000])))
-    assert "No Docker engine answered: nothing is said about Docker." in said
+    said = _conclusions(_runs(LAB, "lab", [900, 950, 1000]))
+    assert "No Docker engine answered, so Docker was not measured." in said
     assert not [one for one in said if "against" in one]
 
 
 def test_bad_answers_are_not_kept_quiet() -> None:
-    run = Run(1, LAB, "lab", "closed loop", 100, 7, 900, 1, 2, 3, 1, 2, 300)
-    assert "7 of 200 answers were bad." in conclusions(Results([run, *_runs(LAB, "lab", [900, 910])[2:3]]))
+    run = (1, LAB, "lab", "closed loop", 100, 7, 900, 1, 2, 3, 1, 2, 300)
+    assert "7 of 200 answers were bad." in _conclusions([run, *_runs(LAB, "lab", [900, 910])[2:3]])

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.common.intervals import LESS, MORE, NO_DIFFERENCE, UNKNOWN, interval, levels, ratios
+from bench.common.intervals import INCONCLUSIVE, LESS, MORE, NO_DIFFERENCE, interval, levels, ratios
 from monitoring.quantiles import quantile, rank
 from monitoring.traffic.tally import Durations
 
@@ -128,5 +128,5 @@ def test_a_wide_interval_tells_nothing_a_narrow_one_no_difference() -> None:
     steady, wild = [1.0, 1.01, 0.99, 1.0], [0.5, 2.0, 1.0, 1.3]
     assert [found.verdict() for found in ratios([(steady, steady[::-1]), (wild, steady)])] == [
         NO_DIFFERENCE,
-        UNKNOWN,
+        INCONCLUSIVE,
     ]

@@ -1,4 +1,4 @@
-"""The original's way to read tcpdump's text: a regular expression a line, everything kept."""
+"""How the original reads tcpdump's text: a regular expression per line, all packets in memory."""
 
 import collections
 import re
