@@ -71,6 +71,11 @@ class TableReader:
         """Refuse the line that was read last."""
         raise self.error(f"{self.path}:{self.line_number}: {column}: {reason}")
 
+    def require(self, condition: object, column: str, reason: str) -> None:
+        """Refuse the line that was read last unless the condition holds."""
+        if not condition:
+            self.refuse(column, reason)
+
     def read_lines(self) -> None:
         """Read the whole file."""
         if fault := path_fault(self.path):
