@@ -20,7 +20,7 @@ from lab.network.conflicts import host_conflicts, port_conflicts
 from lab.network.facts import Fact, wanted_facts
 from lab.network.live import Live, read_live
 from lab.network.plan import Difference, commands_to_make, commands_to_remove, difference
-from lab.network.reading import ReadError
+from lab.network.reading import ReadError, legacy_tables
 from lab.topology import LINK_GROUP, OUTSIDE_NAMESPACE, Topology, TopologyError, load
 
 _RUN_DIR = os.environ.get("RUN_DIR", "/run/cnet")
@@ -68,7 +68,7 @@ def policy_is_wanted() -> bool:
     chain = "CNET-FROM-NODES"
     if os.path.exists(f"{_RUN_DIR}/before-up.policy") or netlink.has_chain(chain):
         return True
-    return bool(netlink.legacy_tables()) and chain in _output("iptables-save")
+    return bool(legacy_tables()) and chain in _output("iptables-save")
 
 
 def print_plan(topology: Topology) -> int:

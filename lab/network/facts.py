@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from lab.topology import LINK_GROUP, Bridge, Node, Topology
 
@@ -36,8 +36,7 @@ _FILTERING = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Kind:
+class Kind(NamedTuple):
     """The description and commands of a kind of fact. A kind that the table never wants has only `remove`."""
 
     words: str
@@ -46,8 +45,7 @@ class Kind:
     label: str = "surplus"  # of a fact that is not wanted, in the output of status
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     """One property of the host or of a namespace, live or wanted."""
 
     kind: Kind
@@ -56,7 +54,7 @@ class Fact:
     peer: str = ""
     bridge: str = ""
     value: str = ""
-    detail: str = field(default="", compare=False)  # a word for the commands alone
+    detail: str = ""  # a word for the commands alone, which difference() ignores
 
     def format(self, template: str) -> str:
         """Fill in a template of the kind."""
@@ -64,12 +62,7 @@ class Fact:
             ip=f"ip -n {self.place}" if self.place else "ip",
             tc=f"tc -n {self.place}" if self.place else "tc",
             where=f"in namespace {self.place}" if self.place else "of the host",
-            place=self.place,
-            link=self.link,
-            peer=self.peer,
-            bridge=self.bridge,
-            value=self.value,
-            detail=self.detail,
+            **self._asdict(),
         )
 
     def __str__(self) -> str:

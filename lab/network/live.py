@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lab.network import facts as kinds
 from lab.network.facts import HOST, Fact
 from lab.network.inside import cidrs, facts_inside, facts_on_links, is_new
-from lab.network.reading import HostState, Object, ReadError, State, read_host, read_namespaces
+from lab.network.reading import Object, ReadError, State, read_host, read_namespaces
 from lab.topology import LINK_GROUP, OUTSIDE_NAMESPACE, Topology, TopologyError, load
 
 
-@dataclass(frozen=True)
-class Live:
+class Live(NamedTuple):
     """The host, the lab's facts in the order in which they are made, and names that are not the lab's."""
 
-    host: HostState
+    host: State
     facts: list[Fact]
     foreign_namespaces: list[str]
     symbolic_links: list[str]
@@ -39,24 +38,23 @@ def _read_once(topology: Topology | None) -> Live:
     return _Reader(host, states).read(topology, names)
 
 
-@dataclass(frozen=True)
-class _Names:
+class _Names(NamedTuple):
     """The names in /run/netns: holders have an end of the lab's veth pairs, others only a name of a table."""
 
-    holders: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    stale: list[str] = field(default_factory=list)
-    symbolic_links: list[str] = field(default_factory=list)
+    holders: list[str]
+    others: list[str]
+    stale: list[str]
+    symbolic_links: list[str]
 
 
-def _sort_names(host: HostState, topology: Topology | None) -> _Names:
+def _sort_names(host: State, topology: Topology | None) -> _Names:
     """Sort the names of namespaces.
 
     A holder is the namespace at the other end of a port of the lab (same netnsid), under the name in the port's alias;
     the same namespace may have other names, which are not the lab's. `ip netns add` creates a file first, so a killed
     run can leave a file without a namespace (stale). `ip netns del` would follow a symbolic link.
     """
-    names, known = _Names(), _known_names(host, topology)
+    names, known = _Names([], [], [], []), _known_names(host, topology)
     aliases: dict[int, set[str]] = defaultdict(set)
     for link in _links_of_lab(host):
         if "link_netnsid" in link:
@@ -81,7 +79,7 @@ def _is_namespace(path: str) -> bool:
         return False
 
 
-def _known_names(host: HostState, topology: Topology | None) -> set[str]:
+def _known_names(host: State, topology: Topology | None) -> set[str]:
     """Return the namespaces of the table and of all tables that are up; skip a table that is not valid any more."""
     known = {OUTSIDE_NAMESPACE} | ({node.namespace for node in topology.nodes} if topology else set())
     aliases = {link.get("ifalias", "") for link in _links_of_lab(host)}
@@ -94,7 +92,7 @@ def _known_names(host: HostState, topology: Topology | None) -> set[str]:
     return known
 
 
-def _links_of_lab(host: HostState) -> list[Object]:
+def _links_of_lab(host: State) -> list[Object]:
     return [link for link in host.links if link.get("group") == str(LINK_GROUP)]
 
 
@@ -106,7 +104,7 @@ class _Reader:
     added inside a namespace are not the lab's.
     """
 
-    def __init__(self, host: HostState, states: list[State]) -> None:
+    def __init__(self, host: State, states: list[State]) -> None:
         self.host, self.states, self.links = host, states, _links_of_lab(host)
         numbers = {namespace["name"]: namespace.get("id") for namespace in host.namespaces}
         ports = {(link.get("link_netnsid"), link.get("link_index"), link["ifindex"]) for link in self.links}

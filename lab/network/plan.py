@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lab.network import facts as kinds
 from lab.network.facts import HOST, Fact
@@ -11,8 +11,7 @@ from lab.network.facts import HOST, Fact
 _TOOLS = ("tc ", "nsenter ", "ip ", "sysctl ", "bridge ", "ip -n ")  # in this order; a longer prefix wins
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """The facts that are missing, and those that are not wanted, each in the order in which things are made."""
 
     missing: list[Fact]
@@ -21,10 +20,12 @@ class Difference:
 
 def difference(wanted: list[Fact], live: list[Fact]) -> Difference:
     """Compare the wanted facts with the live ones."""
-    known_wanted, known_live = set(wanted), set(live)
+    known_wanted, known_live = (
+        {fact[:-1] for fact in facts} for facts in (wanted, live)
+    )  # without the detail
     return Difference(
-        [fact for fact in wanted if fact not in known_live],
-        [fact for fact in live if fact not in known_wanted],
+        [fact for fact in wanted if fact[:-1] not in known_live],
+        [fact for fact in live if fact[:-1] not in known_wanted],
     )
 
 
