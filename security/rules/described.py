@@ -81,7 +81,7 @@ class Page:
 def page_of(saved: Saved, topology: Topology | None, generated: str = "", command: str = "") -> Page:
     """Return the page of the rules that are the lab's."""
     rows = tuple(_row(rule, topology) for rule in saved.rules if is_ours(rule))
-    return Page(generated, command, _journeys(saved.rules), rows, saved.unread)
+    return Page(generated, command, _journeys(saved.rules), rows, tuple(saved.unread))
 
 
 def is_ours(rule: Rule) -> bool:
