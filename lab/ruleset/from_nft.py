@@ -155,23 +155,18 @@ class _Reader:
         """Yield the values on the right side as text; of a row, those of part `at`."""
         if isinstance(right, str) and right.startswith("@"):
             right = self._elements(table, right)
+        kind = next(iter(right), "") if isinstance(right, dict) else ""
         if isinstance(right, list):
             for value in right:
                 yield from self._values(table, value, at)
-        elif not isinstance(right, dict):
-            yield str(right)
-        elif "concat" in right:
+        elif kind == "concat":
             yield from self._values(table, right["concat"][at], 0)
-        elif "prefix" in right:
-            yield f"{right['prefix']['addr']}/{right['prefix']['len']}"
-        elif "range" in right:
-            yield "-".join(map(str, right["range"]))
-        elif "set" in right:
+        elif kind == "set":
             yield from self._values(table, right["set"], at)
-        elif "elem" in right:
+        elif kind == "elem":
             yield from self._values(table, right["elem"]["val"], at)
         else:
-            raise _CannotReadError
+            yield _as_text(right)
 
 
 def _base(name: str, about: dict[str, Any]) -> BaseChain:
@@ -213,15 +208,22 @@ def _destination(value: Any) -> Destination | None:
 
 def _addresses(value: Any) -> Iterator[str]:
     """Yield the addresses in an expression: an address, a range, a prefix, or a map of them."""
-    if isinstance(value, dict) and "range" in value:
-        yield "-".join(map(str, value["range"]))
-    elif isinstance(value, dict) and "prefix" in value:
-        yield f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    if isinstance(value, str) or (isinstance(value, dict) and ("range" in value or "prefix" in value)):
+        yield _as_text(value)
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _addresses(item)
-    elif isinstance(value, str):
-        yield value
+
+
+def _as_text(value: Any) -> str:
+    """Format a value, a range or a prefix as in a Condition. Raises _CannotReadError."""
+    if not isinstance(value, dict):
+        return str(value)
+    if "range" in value:
+        return "-".join(map(str, value["range"]))
+    if "prefix" in value:
+        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    raise _CannotReadError
 
 
 def _condition(left: Any, values: tuple[str, ...], *, negated: bool) -> Condition:
