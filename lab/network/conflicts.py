@@ -61,8 +61,9 @@ def _names_of(topology: Topology) -> set[str]:
 
 def _foreign_links(topology: Topology, host: State) -> Iterator[str]:
     names = _names_of(topology)
-    others = [link for link in host.links if link.get("group") != str(LINK_GROUP)]
-    for link in others:
+    for link in host.links:
+        if link.get("group") == str(LINK_GROUP):
+            continue
         name = link["ifname"]
         if name in names and link.get("ifalias", "").startswith("cnet "):
             yield (
@@ -74,8 +75,6 @@ def _foreign_links(topology: Topology, host: State) -> Iterator[str]:
                 f"the host has an interface {name} that is not the lab's; rename it, "
                 f"or take another name in {topology.path}"
             )
-    for link in others:
-        name = link["ifname"]
         for alternative in link.get("altnames", ()):
             if alternative in names:
                 yield (
