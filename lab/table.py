@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import NoReturn
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf".decode("ascii", "surrogateescape")
-_FOREIGN_CHARACTER = re.compile("[^\t!-~]")
-_FOREIGN_IN_PROSE = re.compile("[^\t -~]")
 _FOREIGN_IN_PATH = re.compile(rb"[\x00-\x1f\x7f\"'`$\\#%]|  ")
 MAX_PATH_BYTES = 240  # an alias or a rule's comment has at most 255, with a prefix
 
@@ -116,8 +114,7 @@ class TableReader:
         self.require(header, self.columns[0], "the table has no header line")
 
     def _check_characters(self, line: str) -> None:
-        found = (_FOREIGN_IN_PROSE if self.prose else _FOREIGN_CHARACTER).search(line)
-        if found:
+        if found := re.search("[^\t -~]" if self.prose else "[^\t!-~]", line):
             self.refuse(f"character {found.start() + 1}", _describe_bad_character(line[found.start() :]))
         self.require(line[0] != "\t", "character 1", "a tab at the beginning of the line")
         self.require(line[-1] != "\t", f"character {len(line)}", "a tab at the end of the line")

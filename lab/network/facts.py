@@ -31,9 +31,7 @@ PORT_SYSCTLS = (
 # The lab uses only IPv4. The kernel would announce each automatic IPv6 address to every port of the bridge (with 500
 # nodes that is half of the time), and iptables does not filter IPv6. A kernel without IPv6 rejects the option.
 _NO_IPV6 = " addrgenmode none" if HAS_IPV6 else ""
-_FILTERING = (
-    "ip link set dev {link} type bridge nf_call_iptables %d nf_call_ip6tables %d nf_call_arptables %d"
-)
+_SET_NO_IPV6 = (f"{{ip}} link set dev {{link}}{_NO_IPV6}",) if HAS_IPV6 else ()
 
 
 class Kind(NamedTuple):
@@ -73,7 +71,7 @@ BRIDGE = Kind(
     "bridge {link}, MAC {value}",
     make=(
         f"ip link add name {{link}} group {LINK_GROUP} address {{value}} type bridge",
-        *([f"ip link set dev {{link}}{_NO_IPV6}"] if _NO_IPV6 else []),
+        *_SET_NO_IPV6,
     ),
     remove=("ip link del dev {link}",),
 )
@@ -84,7 +82,9 @@ NO_LINKLOCAL_LEARNING = Kind(
     make=("ip link set dev {link} type bridge no_linklocal_learn 1 mcast_snooping 0",),
 )
 FILTERED = Kind(
-    "{link} passes its frames to iptables", make=(_FILTERING % (1, 1, 1),), remove=(_FILTERING % (0, 0, 0),)
+    "{link} passes its frames to iptables",
+    make=("ip link set dev {link} type bridge nf_call_iptables 1 nf_call_ip6tables 1 nf_call_arptables 1",),
+    remove=("ip link set dev {link} type bridge nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0",),
 )
 BRIDGE_ADDRESS = Kind(
     "address {value} on bridge {link}",
@@ -132,10 +132,7 @@ HAIRPIN = Kind(
 )
 ADDRESS = Kind(
     "address {value} on {link} in namespace {place}",
-    make=(
-        *([f"{{ip}} link set dev {{link}}{_NO_IPV6}"] if _NO_IPV6 else []),
-        "{ip} addr add {value} brd + dev {link}",
-    ),
+    make=(*_SET_NO_IPV6, "{ip} addr add {value} brd + dev {link}"),
     remove=("{ip} addr del {value} dev {link}",),
 )
 ROUTE = Kind(

@@ -21,17 +21,9 @@ from lab import topology as tables
 from lab.topology import Topology, TopologyError, load
 from lab.topology.reader import COLUMNS, NONE, OPTIONAL_COLUMNS
 
-_MAPS = {  # the arrays of bash, and the columns that they hold
-    "NAMESPACE": "namespace",
-    "ADDRESS": "address",
-    "INTERFACE": "interface",
-    "PORT": "bridge_interface",
-    "BRIDGE": "bridge",
-    "LISTENS": "listens",
-    "PUBLISHES": "publishes",
-    "RUNS": "runs",
-    "MTU": "mtu",
-}
+_ARRAYS = {column: column.upper() for column in COLUMNS[2:]} | {
+    "bridge_interface": "PORT"
+}  # of bash, by column
 
 
 def as_rows(topology: Topology) -> list[dict[str, str]]:
@@ -68,7 +60,7 @@ def as_bash(topology: Topology) -> str:
         _map("LINE_OF", numbers),
         _map("NETWORK", ((bridge.name, bridge.address.network) for bridge in topology.bridges)),
     ]
-    for name, column in _MAPS.items():
+    for column, name in _ARRAYS.items():
         lines.append(_map(name, ((row["name"], row[column]) for row in rows if column in row)))
     return "\n".join(lines) + "\n"
 
