@@ -120,15 +120,13 @@ def _ranges(
 def _publications(topology: Topology) -> Iterator[Values]:
     for node in topology.nodes:
         for publication in node.publishes:
-            address, protocol = node.address.ip, publication.protocol
+            protocol, match = publication.protocol, f"-d {node.address.ip}/32 -o {node.bridge}"
             yield {
                 "node": node.name,
                 "network": topology.bridge_of(node).address.network,
-                "address": address,
-                "protocol": protocol,
-                "host_port": publication.host_port,
-                "port": publication.port,
-                "to_port": f"-d {address}/32 -o {node.bridge} -p {protocol} -m {protocol} --dport {publication.port}",
+                "address": node.address.ip,
+                "to_port": f"{match} -p {protocol} -m {protocol} --dport {publication.port}",
+                **publication._asdict(),
             }
 
 
