@@ -140,8 +140,8 @@ class TopologyReader(TableReader):
         network, first = address.network, address.packed[0]
         reason = f"{text} is in 0/8, 127/8 or 224/3, which cannot be a host's address"
         self.require(first not in (0, 127) and first < 224, "address", reason)  # noqa: PLR2004
-        is_own = address.ip not in (network.network_address, network.broadcast_address)
-        self.require(is_own, "address", f"{text} is the network's own or broadcast address, not a host's")
+        is_host = address.ip not in (network.network_address, network.broadcast_address)
+        self.require(is_host, "address", f"{text} is the network's own or broadcast address, not a host's")
         if network.overlaps(_OUTSIDE_NETWORK):
             whose = "the outside network of the proofs (TEST-NET-2, RFC 5737)"
             self.refuse("address", f"{text} overlaps with {_OUTSIDE_NETWORK}, {whose}")
