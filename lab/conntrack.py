@@ -69,29 +69,19 @@ class _LineError(ValueError):
 
 
 def _connection(line: str) -> Connection:
-    head, groups = _HEAD.match(line), _groups(line)
-    if not head or not groups:
+    head = _HEAD.match(line)
+    tuples = [dict(_PAIR.findall(f"src={rest}")) for rest in line.split("src=")[1:]]
+    if not head or not tuples:
         raise _LineError("a line that is not a connection")
-    if len(groups) != _TUPLES or groups[0].keys() != groups[1].keys():
+    if len(tuples) != _TUPLES or tuples[0].keys() != tuples[1].keys() or "dst" not in tuples[0]:
         raise _LineError("a truncated connection entry")
     protocol = head["number"] if head["name"] == _NAMELESS else head["name"]
-    return Connection(protocol, head["state"] or "", _tuple(groups[0]), _tuple(groups[1]))
-
-
-def _groups(line: str) -> list[dict[str, str]]:
-    groups: list[dict[str, str]] = []
-    for key, value in _PAIR.findall(line):
-        if key == "src":
-            groups.append({})
-        if groups:
-            groups[-1][key] = value
-    return groups
-
-
-def _tuple(group: dict[str, str]) -> Tuple:
     try:
-        source, destination = (str(ip_address(group[key])) for key in ("src", "dst"))
-        ports = [int(group.get(key, "0")) for key in ("sport", "dport")]
-    except (KeyError, ValueError):
+        return Connection(protocol, head["state"] or "", *map(_tuple, tuples))
+    except ValueError:
         raise _LineError("a connection with an invalid address or port") from None
-    return Tuple(source, destination, *ports)
+
+
+def _tuple(found: dict[str, str]) -> Tuple:
+    source, destination = (str(ip_address(found[key])) for key in ("src", "dst"))
+    return Tuple(source, destination, *(int(found.get(key, "0")) for key in ("sport", "dport")))

@@ -50,12 +50,10 @@ class Writer:
 
 def write(tables: Iterable[Table], folder: Path) -> list[Path]:
     """Write each table as NAME.csv into a folder; return the paths."""
-    written = []
-    for table in tables:
-        path = folder / f"{table.name}.csv"
+    paths = {folder / f"{table.name}.csv": table for table in tables}
+    for path, table in paths.items():
         write_rows(path, table.columns, table.rows)
-        written.append(path)
-    return written
+    return list(paths)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
@@ -120,9 +118,7 @@ def read_lines(
         raise CsvError(
             f"{name}: line 1 is not a heading with {','.join(columns)}: missing {', '.join(missing)}"
         )
-    number = 1
-    while line := lines.readline(_MAX_CHARACTERS):
-        number += 1
+    for number, line in enumerate(iter(lambda: lines.readline(_MAX_CHARACTERS), ""), start=2):
         end = line
         while len(end) == _MAX_CHARACTERS and not end.endswith("\n"):  # the rest of a line that is too long
             end = lines.readline(_MAX_CHARACTERS)
@@ -132,13 +128,13 @@ def read_lines(
                 continue
             if len(fields) != len(heading):
                 raise _LineError("a line with too few or too many fields")
+            record = record_of(dict(zip(heading, fields, strict=True)))
         except _LineError as error:
             unread.note(str(error), f"line {number}")
-            continue
-        try:
-            yield record_of(dict(zip(heading, fields, strict=True)))
         except ValueError:
             unread.note("a line with a value that is not valid for its column", f"line {number}")
+        else:
+            yield record
 
 
 class _LineError(ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,11 +106,13 @@ def _foot(canvas: Any, pages: Any) -> None:
 
 
 def _story(document: Document, tightness: float) -> list[Flowable]:
-    head: list[Flowable] = [
+    story: list[Flowable] = [
         Paragraph(for_pdf(document.title), _TITLE),
         Paragraph(for_pdf(document.made), _SMALL),
     ]
-    return [*head, *itertools.chain(*(_section(section, tightness) for section in document.sections))]
+    for section in document.sections:
+        story += _section(section, tightness)
+    return story
 
 
 def _section(section: Section, tightness: float) -> list[Flowable]:
@@ -205,17 +206,11 @@ def _widths(rows: Rows, heads: list[ParagraphStyle], cells: list[ParagraphStyle]
         + _GAP
         for head, cell, heading, *column in zip(heads, cells, rows.headings, *rows.texts(), strict=True)
     ]
-    left, widths = _WIDTH, dict[int, float]()
-    while True:  # a column that needs less than its share leaves the rest to the others
-        others = [at for at in range(len(needed)) if at not in widths]
-        shares = sum(rows.widths[at] for at in others)
-        small = [at for at in others if needed[at] <= left * rows.widths[at] / shares]
-        if not small:
-            break
-        widths |= {at: needed[at] for at in small}
-        left -= sum(needed[at] for at in small)
-    widths |= {at: left * rows.widths[at] / shares for at in others}
-    return [widths[at] for at in range(len(needed))]
+    left, shares, widths = _WIDTH, float(sum(rows.widths)), [0.0] * len(needed)
+    for at in sorted(range(len(needed)), key=lambda at: needed[at] / rows.widths[at]):
+        widths[at] = min(needed[at], left * rows.widths[at] / shares)  # what it leaves is for the others
+        left, shares = left - widths[at], shares - rows.widths[at]
+    return widths
 
 
 def _picture(picture: Picture, tightness: float) -> Image:

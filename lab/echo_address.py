@@ -4,32 +4,18 @@ verify.sh checks masquerading with it. With udp it sends each datagram back unch
 """
 
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import BaseRequestHandler, TCPServer, ThreadingUDPServer
+from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer, ThreadingUDPServer
 
 
-class EchoAddress(BaseHTTPRequestHandler):
-    """Answer each GET with the client's address as plain text."""
+class EchoAddress(StreamRequestHandler):
+    """Answer a request, which ends with an empty line, with the client's address as plain text."""
 
-    def do_GET(self) -> None:
-        """Answer one request."""
-        body = f"{self.client_address[0]}\n".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Print nothing: the caller prints the result."""
-
-
-class Server(ThreadingHTTPServer):
-    """Bind without the library's DNS lookup of its own name, which a policy may block."""
-
-    def server_bind(self) -> None:
-        """Bind to the address."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = sys.argv[1], int(sys.argv[2])
+    def handle(self) -> None:
+        """Answer one request; a client that sends none gets no answer."""
+        for line in self.rfile:
+            if not line.strip():
+                self.wfile.write(f"HTTP/1.0 200 OK\r\n\r\n{self.client_address[0]}\n".encode())
+                break
 
 
 class EchoDatagram(BaseRequestHandler):
@@ -43,7 +29,8 @@ class EchoDatagram(BaseRequestHandler):
 
 if __name__ == "__main__":
     address = (sys.argv[1], int(sys.argv[2]))
+    ThreadingTCPServer.allow_reuse_address = True
     if sys.argv[3:] == ["udp"]:
         ThreadingUDPServer(address, EchoDatagram).serve_forever()
     else:
-        Server(address, EchoAddress).serve_forever()
+        ThreadingTCPServer(address, EchoAddress).serve_forever()

@@ -75,16 +75,11 @@ def read_lines(lines: Iterable[str]) -> Iterator[Line]:
 def read_line(node: str, text: str) -> Line:
     """Read one line of any program."""
     fields: object = None
-    if text.startswith("{"):
-        with contextlib.suppress(ValueError):  # cut, or another program's
-            fields = json.loads(text)
+    with contextlib.suppress(ValueError):  # cut, or another program's
+        fields = json.loads(text) if text.startswith("{") else None
     if isinstance(fields, dict):
-        return Line(
-            node,
-            re.split("[Z+]", str(fields.get("time", ""))[11:])[0],
-            str(fields.get("level", "info")),
-            message(fields),
-        )
+        time = re.split("[Z+]", str(fields.get("time", ""))[11:])[0]
+        return Line(node, time, str(fields.get("level", "info")), message(fields))
     if found := TEXT.match(text):
         level = found["level"].lower()
         return Line(node, found["time"].replace(",", "."), LEVELS.get(level, level), found["message"])

@@ -7,14 +7,12 @@ Import only modules that load quickly: each run of lab/network needs this one.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
-_NEW_NET, _REQUEST_DUMP = 0x40000000, 0x301  # CLONE_NEWNET; NLM_F_REQUEST | NLM_F_DUMP
+_REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _NETFILTER, _NFT = 12, 10 << 8  # NETLINK_NETFILTER; NFNL_SUBSYS_NFTABLES
 _ERROR, _DONE, _ATTRIBUTE = 2, 3, 0x3FFF
 _GET_LINK, _GET_ADDRESS, _GET_QDISC, _GET_CHAIN, _GET_RULE = 18, 22, 38, _NFT | 4, _NFT | 7
@@ -22,8 +20,6 @@ _ALIAS, _LINK_INFO, _GROUP = 20, 18, 27  # IFLA_...
 _ATTACHED = {0xFFFFFFFF: "root", 0xFFFFFFF1: "ingress"}
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _TRACE_TABLE = "cnet-trace"  # of security/explain/kernel_trace.py, while it follows a packet
-_LEGACY_INFO, _INFO_BYTES = 64, 84  # IPT_SO_GET_INFO; struct ipt_getinfo
-_libc = ctypes.CDLL(None, use_errno=True)
 
 Attributes = dict[int, bytes]
 Qdisc = tuple[int, str, str]  # interface, kind, "root" or "ingress"
@@ -112,33 +108,3 @@ def chains() -> list[str]:
 def has_chain(name: str) -> bool:
     """Decide whether a firewall table has a chain of this name."""
     return any(text(about[3]) == name for _, about in dump(_NETFILTER, _GET_CHAIN, bytes(4)))
-
-
-def legacy_tables() -> list[str]:
-    """List the tables of iptables' old backend that hold more than their chains' policies."""
-    try:
-        with open("/proc/thread-self/net/ip_tables_names") as names:
-            tables = names.read().split()
-    except OSError:
-        return []
-    return [f"legacy {table}" for table in tables if has_rules(table)]
-
-
-def has_rules(table: str) -> bool:
-    """Decide whether a table of the old backend has more entries than one a hook and its end."""
-    size = ctypes.c_uint(_INFO_BYTES)
-    info = ctypes.create_string_buffer(table.encode(), _INFO_BYTES)
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
-        failed = _libc.getsockopt(raw.fileno(), 0, _LEGACY_INFO, info, ctypes.byref(size))
-    hooks, entries = struct.unpack_from("=I", info, 32)[0], struct.unpack_from("=I", info, 76)[0]
-    return not failed and entries > hooks.bit_count() + 1
-
-
-def enter(namespace: str) -> None:
-    """Move this process into the network namespace of a file. Raises OSError."""
-    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if _libc.setns(descriptor, _NEW_NET):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
-    finally:
-        os.close(descriptor)

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf".decode("ascii", "surrogateescape")
-_FOREIGN_CHARACTER = re.compile("[^\t!-~]")
-_FOREIGN_IN_PROSE = re.compile("[^\t -~]")
-_FOREIGN_IN_PATH = re.compile("[\\x00-\\x1f\\x7f\"'`$\\\\#%]|  ")
+_FOREIGN_IN_PATH = re.compile(rb"[\x00-\x1f\x7f\"'`$\\#%]|  ")
 MAX_PATH_BYTES = 240  # an alias or a rule's comment has at most 255, with a prefix
 
 
@@ -28,11 +26,10 @@ def path_fault(path: Path) -> str:
     The path is saved in the alias of a bridge and in the comment of a rule, so it must be valid in both.
     """
     found = os.fsencode(path)
-    text = found.decode("latin-1")
-    if foreign := _FOREIGN_IN_PATH.search(text):
-        shown = _FOREIGN_IN_PATH.sub("?", text)
+    if foreign := _FOREIGN_IN_PATH.search(found):
+        shown = os.fsdecode(_FOREIGN_IN_PATH.sub(b"?", found))
         reason = "a quote, a control character, two spaces or one of ` $ \\ # %; rename it"
-        return f"{_as_text(shown)}: byte {foreign.start() + 1} of the path: {reason}"
+        return f"{shown}: byte {foreign.start() + 1} of the path: {reason}"
     try:
         found.decode("utf-8")
     except UnicodeDecodeError:
@@ -40,10 +37,6 @@ def path_fault(path: Path) -> str:
     if len(found) > MAX_PATH_BYTES:
         return f"{path}: the path has {len(found)} bytes, a rule's comment holds {MAX_PATH_BYTES}; move it"
     return ""
-
-
-def _as_text(latin: str) -> str:
-    return os.fsdecode(latin.encode("latin-1"))
 
 
 class TableReader:
@@ -71,12 +64,21 @@ class TableReader:
         """Refuse the line that was read last."""
         raise self.error(f"{self.path}:{self.line_number}: {column}: {reason}")
 
+    def require(self, condition: object, column: str, reason: str) -> None:
+        """Refuse the line that was read last unless the condition holds."""
+        if not condition:
+            self.refuse(column, reason)
+
     def read_lines(self) -> None:
         """Read the whole file."""
         if fault := path_fault(self.path):
             raise self.error(fault)
         content = self.path.read_bytes()
-        self._check_no_nul(content)
+        before, nul, _ = content.partition(b"\0")
+        if nul:
+            *lines, last = before.split(b"\n")
+            self.line_number = len(lines) + 1
+            self.refuse(f"byte {len(last) + 1}", "a NUL byte; a table is plain text")
         self._read_rows(content.decode("ascii", "surrogateescape"))
 
     def check_unique(self, column: str, value: str, scope: str = "") -> None:
@@ -91,16 +93,8 @@ class TableReader:
         if self.row[column] == none:
             return []
         items = self.row[column].split(",")
-        if not all(items):
-            self.refuse(column, f'"{self.row[column]}" has an empty item')
+        self.require(all(items), column, f'"{self.row[column]}" has an empty item')
         return items
-
-    def _check_no_nul(self, content: bytes) -> None:
-        before, nul, _ = content.partition(b"\0")
-        if nul:
-            lines = before.split(b"\n")
-            self.line_number = len(lines)
-            self.refuse(f"byte {len(lines[-1]) + 1}", "a NUL byte; a table is plain text")
 
     def _read_rows(self, text: str) -> None:
         header: list[str] = []
@@ -109,39 +103,30 @@ class TableReader:
                 continue
             self._check_characters(line)
             fields = [value for value in line.split("\t") if value]
-            if header:
-                self._read_row(header, fields)
-            else:
+            if not header:
                 self._check_header(fields)
                 header = fields
-        if not header:
-            self.refuse(self.columns[0], "the table has no header line")
-
-    def _read_row(self, header: list[str], fields: list[str]) -> None:
-        if len(fields) != len(header):
-            self.refuse(
-                f"column {len(fields)}", f"the line has {len(fields)} columns, the header {len(header)}"
-            )
-        self.row = dict.fromkeys(self.optional, "-") | dict(zip(header, fields, strict=True))
-        self.add_row()
+                continue
+            reason = f"the line has {len(fields)} columns, the header {len(header)}"
+            self.require(len(fields) == len(header), f"column {len(fields)}", reason)
+            self.row = dict.fromkeys(self.optional, "-") | dict(zip(header, fields, strict=True))
+            self.add_row()
+        self.require(header, self.columns[0], "the table has no header line")
 
     def _check_characters(self, line: str) -> None:
-        found = (_FOREIGN_IN_PROSE if self.prose else _FOREIGN_CHARACTER).search(line)
-        if found:
+        if found := re.search("[^\t -~]" if self.prose else "[^\t!-~]", line):
             self.refuse(f"character {found.start() + 1}", _describe_bad_character(line[found.start() :]))
-        if line.startswith("\t"):
-            self.refuse("character 1", "a tab at the beginning of the line")
-        if line.endswith("\t"):
-            self.refuse(f"character {len(line)}", "a tab at the end of the line")
+        self.require(line[0] != "\t", "character 1", "a tab at the beginning of the line")
+        self.require(line[-1] != "\t", f"character {len(line)}", "a tab at the end of the line")
 
     def _check_header(self, fields: list[str]) -> None:
         for column in fields:
-            if column not in self.columns:
-                self.refuse(column, f"unknown column; known are {' '.join(self.columns)}")
+            known = f"unknown column; known are {' '.join(self.columns)}"
+            self.require(column in self.columns, column, known)
             self.check_unique(column, column, "header")
         for column in self.columns:
-            if column not in fields and column not in self.optional:
-                self.refuse(column, "the column is missing from the header line")
+            is_there = column in fields or column in self.optional
+            self.require(is_there, column, "the column is missing from the header line")
 
 
 def _describe_bad_character(rest: str) -> str:

@@ -20,7 +20,7 @@ from lab.network.conflicts import host_conflicts, port_conflicts
 from lab.network.facts import Fact, wanted_facts
 from lab.network.live import Live, read_live
 from lab.network.plan import Difference, commands_to_make, commands_to_remove, difference
-from lab.network.reading import ReadError
+from lab.network.reading import ReadError, legacy_tables
 from lab.topology import LINK_GROUP, OUTSIDE_NAMESPACE, Topology, TopologyError, load
 
 _RUN_DIR = os.environ.get("RUN_DIR", "/run/cnet")
@@ -68,7 +68,7 @@ def policy_is_wanted() -> bool:
     chain = "CNET-FROM-NODES"
     if os.path.exists(f"{_RUN_DIR}/before-up.policy") or netlink.has_chain(chain):
         return True
-    return bool(netlink.legacy_tables()) and chain in _output("iptables-save")
+    return bool(legacy_tables()) and chain in _output("iptables-save")
 
 
 def print_plan(topology: Topology) -> int:
@@ -111,34 +111,25 @@ def print_status(topology: Topology) -> int:
     lines = [_line("missing", in_words(fact)) for fact in found.missing]
     lines += [_line(fact.kind.label, in_words(fact)) for fact in surplus]
     lines += [_line("foreign", conflict) for conflict in host_conflicts(topology, live)]
-    if not lines:
-        lines = [
-            f"{_colour('GREEN')}network{_colour('PLAIN')}  {len(topology.nodes)} nodes match {topology.path}"
-        ]
-        print(*lines)
-        return 0
-    print(*lines, sep="\n")
-    return 1
+    print(*(lines or [_line("network", f"{len(topology.nodes)} nodes match {topology.path}")]), sep="\n")
+    return 1 if lines else 0
 
 
 def _line(label: str, words: str) -> str:
-    colour = "RED" if label == "missing" else "YELLOW"
-    return f"{_colour(colour)}{label}{_colour('PLAIN')}  {words}"
-
-
-def _colour(name: str) -> str:
-    return os.environ.get(name, "")
+    colour = {"network": "GREEN", "missing": "RED"}.get(label, "YELLOW")
+    return f"{os.environ.get(colour, '')}{label}{os.environ.get('PLAIN', '')}  {words}"
 
 
 def _without_running_proof(surplus: list[Fact]) -> list[Fact]:
     """Leave out the outside namespace of a running proof, which holds the lock."""
-    if not any(OUTSIDE_NAMESPACE in (fact.place, fact.link, fact.peer) for fact in surplus):
+    others = [fact for fact in surplus if OUTSIDE_NAMESPACE not in (fact.place, fact.link, fact.peer)]
+    if len(others) == len(surplus):
         return surplus
     try:
         with open(f"{_RUN_DIR}/lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return [fact for fact in surplus if OUTSIDE_NAMESPACE not in (fact.place, fact.link, fact.peer)]
+        return others
     except OSError:
         pass
     return surplus
@@ -162,12 +153,9 @@ def in_words(fact: Fact) -> str:
 
 
 def _output(*command: str) -> str:
-    import subprocess  # noqa: PLC0415 - seldom used, and slow to load
+    from lab.ruleset.host import output_of  # noqa: PLC0415 - seldom used, and slow to load
 
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return ""
+    return output_of(*command)
 
 
 if __name__ == "__main__":

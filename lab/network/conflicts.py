@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lab.network.inside import is_kernel_rule, masked, route_words, rule_words
 from lab.network.live import Live
-from lab.network.reading import HostState, Object
+from lab.network.reading import Object, State
 from lab.topology import LINK_GROUP, Bridge, Topology, own_table_command
 
 _MAX_PORTS = 1023  # of one bridge: BR_MAX_PORTS of the kernel
@@ -59,10 +59,11 @@ def _names_of(topology: Topology) -> set[str]:
     return {bridge.name for bridge in topology.bridges} | {node.bridge_interface for node in topology.nodes}
 
 
-def _foreign_links(topology: Topology, host: HostState) -> Iterator[str]:
+def _foreign_links(topology: Topology, host: State) -> Iterator[str]:
     names = _names_of(topology)
-    others = [link for link in host.links if link.get("group") != str(LINK_GROUP)]
-    for link in others:
+    for link in host.links:
+        if link.get("group") == str(LINK_GROUP):
+            continue
         name = link["ifname"]
         if name in names and link.get("ifalias", "").startswith("cnet "):
             yield (
@@ -74,8 +75,6 @@ def _foreign_links(topology: Topology, host: HostState) -> Iterator[str]:
                 f"the host has an interface {name} that is not the lab's; rename it, "
                 f"or take another name in {topology.path}"
             )
-    for link in others:
-        name = link["ifname"]
         for alternative in link.get("altnames", ()):
             if alternative in names:
                 yield (
@@ -84,7 +83,7 @@ def _foreign_links(topology: Topology, host: HostState) -> Iterator[str]:
                 )
 
 
-def _routes(host: HostState) -> Iterator[_Route]:
+def _routes(host: State) -> Iterator[_Route]:
     """Yield the host's routes, except default routes and those of the lab's own addresses."""
     ours = {link["ifname"] for link in host.links if link.get("group") == str(LINK_GROUP)}
     for route in host.routes:
@@ -123,7 +122,7 @@ def _other_network(topology: Topology, bridge: Bridge, routes: list[_Route]) -> 
     return f"change it in a copy of {topology.path}"
 
 
-def _foreign_rules(topology: Topology, host: HostState) -> Iterator[str]:
+def _foreign_rules(topology: Topology, host: State) -> Iterator[str]:
     """Yield each of the host's routing rules that names an address or interface of the lab."""
     names = _names_of(topology)
     for rule in host.rules:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from lab.topology import LINK_GROUP, Bridge, Node, Topology
 
@@ -31,13 +31,10 @@ PORT_SYSCTLS = (
 # The lab uses only IPv4. The kernel would announce each automatic IPv6 address to every port of the bridge (with 500
 # nodes that is half of the time), and iptables does not filter IPv6. A kernel without IPv6 rejects the option.
 _NO_IPV6 = " addrgenmode none" if HAS_IPV6 else ""
-_FILTERING = (
-    "ip link set dev {link} type bridge nf_call_iptables %d nf_call_ip6tables %d nf_call_arptables %d"
-)
+_SET_NO_IPV6 = (f"{{ip}} link set dev {{link}}{_NO_IPV6}",) if HAS_IPV6 else ()
 
 
-@dataclass(frozen=True, eq=False)
-class Kind:
+class Kind(NamedTuple):
     """The description and commands of a kind of fact. A kind that the table never wants has only `remove`."""
 
     words: str
@@ -46,8 +43,7 @@ class Kind:
     label: str = "surplus"  # of a fact that is not wanted, in the output of status
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     """One property of the host or of a namespace, live or wanted."""
 
     kind: Kind
@@ -56,7 +52,7 @@ class Fact:
     peer: str = ""
     bridge: str = ""
     value: str = ""
-    detail: str = field(default="", compare=False)  # a word for the commands alone
+    detail: str = ""  # a word for the commands alone, which difference() ignores
 
     def format(self, template: str) -> str:
         """Fill in a template of the kind."""
@@ -64,12 +60,7 @@ class Fact:
             ip=f"ip -n {self.place}" if self.place else "ip",
             tc=f"tc -n {self.place}" if self.place else "tc",
             where=f"in namespace {self.place}" if self.place else "of the host",
-            place=self.place,
-            link=self.link,
-            peer=self.peer,
-            bridge=self.bridge,
-            value=self.value,
-            detail=self.detail,
+            **self._asdict(),
         )
 
     def __str__(self) -> str:
@@ -80,7 +71,7 @@ BRIDGE = Kind(
     "bridge {link}, MAC {value}",
     make=(
         f"ip link add name {{link}} group {LINK_GROUP} address {{value}} type bridge",
-        *([f"ip link set dev {{link}}{_NO_IPV6}"] if _NO_IPV6 else []),
+        *_SET_NO_IPV6,
     ),
     remove=("ip link del dev {link}",),
 )
@@ -91,7 +82,9 @@ NO_LINKLOCAL_LEARNING = Kind(
     make=("ip link set dev {link} type bridge no_linklocal_learn 1 mcast_snooping 0",),
 )
 FILTERED = Kind(
-    "{link} passes its frames to iptables", make=(_FILTERING % (1, 1, 1),), remove=(_FILTERING % (0, 0, 0),)
+    "{link} passes its frames to iptables",
+    make=("ip link set dev {link} type bridge nf_call_iptables 1 nf_call_ip6tables 1 nf_call_arptables 1",),
+    remove=("ip link set dev {link} type bridge nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0",),
 )
 BRIDGE_ADDRESS = Kind(
     "address {value} on bridge {link}",
@@ -139,10 +132,7 @@ HAIRPIN = Kind(
 )
 ADDRESS = Kind(
     "address {value} on {link} in namespace {place}",
-    make=(
-        *([f"{{ip}} link set dev {{link}}{_NO_IPV6}"] if _NO_IPV6 else []),
-        "{ip} addr add {value} brd + dev {link}",
-    ),
+    make=(*_SET_NO_IPV6, "{ip} addr add {value} brd + dev {link}"),
     remove=("{ip} addr del {value} dev {link}",),
 )
 ROUTE = Kind(

@@ -9,13 +9,8 @@ from lab.network import facts as kinds
 from lab.network.facts import Fact
 from lab.network.reading import Object, State
 
-# The links of a new namespace: a loopback, and a tunnel's end of each kind that the host has loaded.
-_KERNEL_LINKS = {"lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0"} | {
-    "ip6_vti0",
-    "sit0",
-    "ip6tnl0",
-    "ip6gre0",
-}
+# A new namespace has a loopback, and a tunnel's end of each kind that the host has loaded.
+_TUNNELS = {"tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"}
 _KERNEL_RULES = {0: "local", 32766: "main", 32767: "default"}
 
 
@@ -45,7 +40,7 @@ def is_new(state: State) -> bool:
     """Decide whether a namespace is unchanged since `ip netns add`: the kernel's links, all down, and nothing else."""
     return not (
         any("UP" in link["flags"] or link["addr_info"] or "ifalias" in link for link in state.links)
-        or {link["ifname"] for link in state.links} - _KERNEL_LINKS
+        or {link["ifname"] for link in state.links} - _TUNNELS - {"lo"}
         or any(_routing(state))
         or state.chains
         or state.qdiscs

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from lab.network import facts as kinds
 from lab.network.facts import HOST, Fact
 from lab.network.inside import cidrs, facts_inside, facts_on_links, is_new
-from lab.network.reading import HostState, Object, ReadError, State, read_host, read_namespaces
+from lab.network.reading import Object, ReadError, State, read_host, read_namespaces
 from lab.topology import LINK_GROUP, OUTSIDE_NAMESPACE, Topology, TopologyError, load
 
 
-@dataclass(frozen=True)
-class Live:
+class Live(NamedTuple):
     """The host, the lab's facts in the order in which they are made, and names that are not the lab's."""
 
-    host: HostState
+    host: State
     facts: list[Fact]
     foreign_namespaces: list[str]
     symbolic_links: list[str]
@@ -39,29 +38,23 @@ def read_host_facts(topology: Topology) -> list[Fact]:
 
 def _read_once(topology: Topology | None) -> Live:
     host = read_host()
-    names = _sort_names(host, topology)
-    states = list(read_namespaces(names.holders + names.others))
-    return _Reader(host, states).read(topology, names)
+    names, stale, symbolic_links = _sort_names(host, topology)
+    reader = _Reader(host, list(read_namespaces(names)))
+    facts = [*(Fact(kinds.STALE, name) for name in stale), *reader.facts(topology)]
+    return Live(host, facts, reader.foreign, symbolic_links)
 
 
-@dataclass(frozen=True)
-class _Names:
-    """The names in /run/netns: holders have an end of the lab's veth pairs, others only a name of a table."""
+def _sort_names(host: State, topology: Topology | None) -> tuple[list[str], list[str], list[str]]:
+    """Return the names in /run/netns: of namespaces that may be the lab's, stale ones, and symbolic links.
 
-    holders: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    stale: list[str] = field(default_factory=list)
-    symbolic_links: list[str] = field(default_factory=list)
-
-
-def _sort_names(host: HostState, topology: Topology | None) -> _Names:
-    """Sort the names of namespaces.
-
-    A holder is the namespace at the other end of a port of the lab (same netnsid), under the name in the port's alias;
-    the same namespace may have other names, which are not the lab's. `ip netns add` creates a file first, so a killed
-    run can leave a file without a namespace (stale). `ip netns del` would follow a symbolic link.
+    A namespace holds the other end of a port of the lab (same netnsid), under the name in the port's alias; the same
+    namespace may have other names, which are not the lab's. Or it has the name of a node. `ip netns add` creates a file
+    first, so a killed run can leave a file without a namespace (stale). `ip netns del` would follow a symbolic link.
     """
-    names, known = _Names(), _known_names(host, topology)
+    names: list[str] = []
+    stale: list[str] = []
+    symbolic_links: list[str] = []
+    known = _known_names(host, topology)
     aliases: dict[int, set[str]] = defaultdict(set)
     for link in _links_of_lab(host):
         if "link_netnsid" in link:
@@ -70,13 +63,14 @@ def _sort_names(host: HostState, topology: Topology | None) -> _Names:
         name, ends = namespace["name"], aliases.get(namespace.get("id", -1), set())
         path, is_known = f"/run/netns/{name}", name in known
         if os.path.islink(path):
-            if is_known:
-                names.symbolic_links.append(name)
-        elif f"cnet {name}" in ends or (ends and is_known):  # a new port may not have its alias yet
-            names.holders.append(name)
+            symbolic_links += [name] if is_known else []
+        elif f"cnet {name}" in ends or (
+            is_known and (ends or _is_namespace(path))
+        ):  # a new port has no alias yet
+            names.append(name)
         elif is_known:
-            (names.others if _is_namespace(path) else names.stale).append(name)
-    return names
+            stale.append(name)
+    return names, stale, symbolic_links
 
 
 def _is_namespace(path: str) -> bool:
@@ -86,7 +80,7 @@ def _is_namespace(path: str) -> bool:
         return False
 
 
-def _known_names(host: HostState, topology: Topology | None) -> set[str]:
+def _known_names(host: State, topology: Topology | None) -> set[str]:
     """Return the namespaces of the table and of all tables that are up; skip a table that is not valid any more."""
     known = {OUTSIDE_NAMESPACE} | ({node.namespace for node in topology.nodes} if topology else set())
     aliases = {link.get("ifalias", "") for link in _links_of_lab(host)}
@@ -99,7 +93,7 @@ def _known_names(host: HostState, topology: Topology | None) -> set[str]:
     return known
 
 
-def _links_of_lab(host: HostState) -> list[Object]:
+def _links_of_lab(host: State) -> list[Object]:
     return [link for link in host.links if link.get("group") == str(LINK_GROUP)]
 
 
@@ -111,10 +105,11 @@ class _Reader:
     added inside a namespace are not the lab's.
     """
 
-    def __init__(self, host: HostState, states: list[State]) -> None:
+    def __init__(self, host: State, states: list[State]) -> None:
         self.host, self.states, self.links = host, states, _links_of_lab(host)
         numbers = {namespace["name"]: namespace.get("id") for namespace in host.namespaces}
         ports = {(link.get("link_netnsid"), link.get("link_index"), link["ifindex"]) for link in self.links}
+        self.foreign: list[str] = []  # namespaces
         self.ends: dict[tuple[object, ...], tuple[str, Object]] = {}
         self.held: dict[str, list[Object]] = {state.name: [] for state in states}
         for state in states:
@@ -124,26 +119,22 @@ class _Reader:
                 if pair in ports:
                     self.held[state.name].append(link)
 
-    def read(self, topology: Topology | None, names: _Names) -> Live:
-        """Return all facts, in the order in which things are made."""
-        found = [Fact(kinds.STALE, name) for name in names.stale]
-        if topology:
-            found += closed_ports(node.bridge_interface for node in topology.nodes)
+    def facts(self, topology: Topology | None) -> Iterator[Fact]:
+        """Yield all facts, in the order in which things are made; note foreign namespaces."""
+        yield from closed_ports(topology)
         for link in self.links:
             is_bridge = link.get("linkinfo", {}).get("info_kind") == "bridge"
-            found += self._bridge(link) if is_bridge else self._port(link)
+            yield from self._bridge(link) if is_bridge else self._port(link)
             if "UP" in link["flags"]:
-                found.append(Fact(kinds.UP, link=link["ifname"]))
-        foreign = []
+                yield Fact(kinds.UP, link=link["ifname"])
         for state in self.states:
             held = self.held[state.name]
             if held or is_marked(state) or is_new(state):
-                found += facts_inside(state, held, is_marked(state))
+                yield from facts_inside(state, held, is_marked(state))
             else:
-                foreign.append(state.name)
-        found += facts_on_links(self.host, self.links)
-        found += self._entries()
-        return Live(self.host, found, foreign, names.symbolic_links)
+                self.foreign.append(state.name)
+        yield from facts_on_links(self.host, self.links)
+        yield from self._entries()
 
     def _entries(self) -> Iterator[Fact]:
         names = {link["ifname"] for link in self.links}
@@ -201,9 +192,9 @@ def is_marked(state: State) -> bool:
     return any(link.get("ifalias") == f"cnet {state.name}" for link in loopbacks)
 
 
-def closed_ports(ports: Iterable[str]) -> Iterator[Fact]:
-    """Yield the ports from which the host accepts no packet."""
-    for port in dict.fromkeys(ports):
+def closed_ports(topology: Topology | None) -> Iterator[Fact]:
+    """Yield the table's ports from which the host accepts no packet."""
+    for port in dict.fromkeys(node.bridge_interface for node in topology.nodes) if topology else ():
         settings = [setting.format(link=port).split("=") for setting in kinds.PORT_SYSCTLS]
         if all(_sysctl(key) == value for key, value in settings):
             yield Fact(kinds.CLOSED_PORT, HOST, port)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lab.network import facts as kinds
 from lab.network.facts import HOST, Fact
 
-_TOOLS = ("tc ", "nsenter ", "ip ", "sysctl ", "bridge ", "ip -n ")  # in this order; a longer prefix wins
+_TOOLS = ("tc", "nsenter", "ip", "sysctl", "bridge")  # in this order, then `ip -n`
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """The facts that are missing, and those that are not wanted, each in the order in which things are made."""
 
     missing: list[Fact]
@@ -21,10 +20,12 @@ class Difference:
 
 def difference(wanted: list[Fact], live: list[Fact]) -> Difference:
     """Compare the wanted facts with the live ones."""
-    known_wanted, known_live = set(wanted), set(live)
+    known_wanted, known_live = (
+        {fact[:-1] for fact in facts} for facts in (wanted, live)
+    )  # without the detail
     return Difference(
-        [fact for fact in wanted if fact not in known_live],
-        [fact for fact in live if fact not in known_wanted],
+        [fact for fact in wanted if fact[:-1] not in known_live],
+        [fact for fact in live if fact[:-1] not in known_wanted],
     )
 
 
@@ -75,15 +76,13 @@ def _depends_on(fact: Fact, places: set[str], links: set[tuple[str, str]]) -> bo
 
 def in_order(commands: Iterable[str]) -> list[str]:
     """Sort commands and drop duplicates: first the host's by tool, then those of each namespace together."""
-    unique = list(dict.fromkeys(commands))
+    unique = dict.fromkeys(commands)
     namespaces: dict[str, int] = {}
-    for command in unique:
-        if command.startswith("ip -n "):
-            namespaces.setdefault(command.split(" ")[2], len(namespaces))
 
     def place(command: str) -> tuple[int, int]:
-        if command.startswith("ip -n "):
-            return len(_TOOLS), namespaces[command.split(" ")[2]]
-        return next(index for index, tool in enumerate(_TOOLS) if command.startswith(tool)), 0
+        tool, option, namespace, *_ = command.split(" ")
+        if (tool, option) == ("ip", "-n"):
+            return len(_TOOLS), namespaces.setdefault(namespace, len(namespaces))
+        return _TOOLS.index(tool), 0
 
     return sorted(unique, key=place)

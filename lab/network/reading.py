@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from lab import netlink
 from lab.netlink import Qdisc
@@ -19,15 +21,17 @@ Object = dict[str, Any]  # as ip(8) and bridge(8) write it
 
 _SHOW = "addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp\n"
 _MAX_PROCESSES = os.cpu_count() or 1
+_NEW_NET = 0x40000000  # CLONE_NEWNET, linux/sched.h
+_LEGACY_INFO, _INFO_BYTES = 64, 84  # IPT_SO_GET_INFO, struct ipt_getinfo: linux/netfilter_ipv4/ip_tables.h
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ReadError(Exception):
     """The state of the host or of a namespace cannot be read."""
 
 
-@dataclass(frozen=True)
-class State:
-    """The links, routes, routing rules, neighbours, qdiscs and firewall chains of a namespace, or of the host ("")."""
+class State(NamedTuple):
+    """The state of a namespace, or of the host (""), with its namespaces and the static entries of its bridges."""
 
     name: str
     links: list[Object]
@@ -35,28 +39,20 @@ class State:
     rules: list[Object]
     neighbours: list[Object]
     qdiscs: list[Qdisc]
-    chains: list[str] = field(default_factory=list)  # FAMILY TABLE CHAIN, or "legacy TABLE"
+    chains: Sequence[str] = ()  # of a namespace: FAMILY TABLE CHAIN, or "legacy TABLE"
+    namespaces: Sequence[Object] = ()
+    entries: Sequence[Object] = ()
 
 
-@dataclass(frozen=True)
-class HostState(State):
-    """The state of the host, with its named namespaces and the static entries of its bridges' forwarding tables."""
-
-    namespaces: list[Object] = field(default_factory=list)
-    entries: list[Object] = field(default_factory=list)
-
-
-def read_host() -> HostState:
+def read_host() -> State:
     """Read the host's state. Raises ReadError."""
     fdb = _start("bridge", "-j", "fdb", "show", "state", "static")
     shown = _finish(_start("ip", "-j", "-d", "-batch", "-", text=f"{_SHOW}netns list\n"))
     if len(shown) < 4:  # noqa: PLR2004 - without namespaces ip prints no fifth list
         raise ReadError("ip did not print the host's addresses, routes, routing rules and neighbours")
-    namespaces = shown[4] if len(shown) > 4 else []  # noqa: PLR2004
-    found = _finish(fdb)
-    links, routes, rules, neighbours = shown[:4]
-    entries = found[0] if found else []
-    return HostState("", links, routes, rules, neighbours, netlink.qdiscs(), [], namespaces, entries)
+    links, routes, rules, neighbours, namespaces = [*shown, []][:5]
+    entries = [*_finish(fdb), []][0]
+    return State("", links, routes, rules, neighbours, netlink.qdiscs(), (), namespaces, entries)
 
 
 def read_namespaces(names: list[str]) -> Iterator[State]:
@@ -68,17 +64,17 @@ def read_namespaces(names: list[str]) -> Iterator[State]:
     try:
         for name in names:
             try:
-                netlink.enter(f"/run/netns/{name}")
+                _enter(f"/run/netns/{name}")
             except OSError as error:
                 raise ReadError(f"the state of namespace {name} cannot be read: {error.strerror}") from error
             started = _start("ip", "-j", "-d", "-batch", "-", text=_SHOW)
-            running.append((name, started, netlink.qdiscs(), netlink.chains() + netlink.legacy_tables()))
+            running.append((name, started, netlink.qdiscs(), netlink.chains() + legacy_tables()))
             if len(running) > _MAX_PROCESSES:
                 yield _state(*running.pop(0))
         for process in running:
             yield _state(*process)
     finally:
-        netlink.enter(f"/proc/self/fd/{own}")
+        _enter(f"/proc/self/fd/{own}")
         os.close(own)
 
 
@@ -118,3 +114,33 @@ def _finish(started: _Started) -> list[list[Object]]:
         shown = [json.loads(line) for line in output]
     os.waitpid(pid, 0)
     return shown
+
+
+def legacy_tables() -> list[str]:
+    """List the tables of iptables' old backend that hold more than their chains' policies."""
+    try:
+        with open("/proc/thread-self/net/ip_tables_names") as names:
+            tables = names.read().split()
+    except OSError:
+        return []
+    return [f"legacy {table}" for table in tables if _has_rules(table)]
+
+
+def _has_rules(table: str) -> bool:
+    """Decide whether a table of the old backend has more entries than one a hook and its end."""
+    size = ctypes.c_uint(_INFO_BYTES)
+    info = ctypes.create_string_buffer(table.encode(), _INFO_BYTES)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        failed = _libc.getsockopt(raw.fileno(), 0, _LEGACY_INFO, info, ctypes.byref(size))
+    hooks, entries = struct.unpack_from("=I", info, 32)[0], struct.unpack_from("=I", info, 76)[0]
+    return not failed and entries > hooks.bit_count() + 1
+
+
+def _enter(namespace: str) -> None:
+    """Move this process into the network namespace of a file. Raises OSError."""
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.setns(descriptor, _NEW_NET):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
+    finally:
+        os.close(descriptor)

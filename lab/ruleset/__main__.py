@@ -34,17 +34,22 @@ def compare(saved: Mapping[str, str], chains: str, wanted: Iterable[str]) -> str
     return "\n".join(f"{name}={value}" for name, value in assignments.items())
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the assignments."""
-    names, chains = arguments
-    tools = names.split(",")
-    saved = dict(zip(tools, outputs_of(*((f"{tool}-save",) for tool in tools)), strict=True))
+def print_comparison(saved: Mapping[str, str], chains: str, wanted: Iterable[str]) -> int:
+    """Print the assignments; return 1 if the kernel rejects the rules."""
     try:
-        print(compare(saved, chains, sys.stdin.read().splitlines()))
+        print(compare(saved, chains, wanted))
     except CannotLoadError as error:
         print(f"the kernel rejects the rules: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare the rules of standard input."""
+    names, chains = arguments
+    tools = names.split(",")
+    saved = dict(zip(tools, outputs_of(*((f"{tool}-save",) for tool in tools)), strict=True))
+    return print_comparison(saved, chains, sys.stdin.read().splitlines())
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lab.ruleset import OWN_PREFIX
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _TARGET = re.compile(r" -[jg] (\S+)")
-_DOCKER_USER = "DOCKER-USER"
 _TO_DOCKER_USER = "-A FORWARD -j DOCKER-USER"
 _DECLARED = (OWN_PREFIX, "DOCKER-")
 _NEW_CHAIN = {"iptables": "- [0:0]", "ebtables": "RETURN"}  # chains of ebtables have a policy
@@ -26,36 +25,29 @@ class CannotLoadError(Exception):
     """Rules that the kernel refuses; the text is the tool's own message."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hook:
+class Hook(NamedTuple):
     """A jump from a chain of the host to one of the lab; `text` is "-A CHAIN ..."."""
 
     table: str
+    chain: str
     text: str
 
-    @property
-    def chain(self) -> str:
-        """Return the chain that holds the jump."""
-        return self.text.split(" ", 2)[1]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Behind:
+class Behind(NamedTuple):
     """Foreign rules that come before a hook of the lab."""
 
     table: str
     chain: str
     rules: tuple[str, ...]
-    follows_docker: bool = False  # they come after Docker's jump to DOCKER-USER
 
 
-@dataclass(kw_only=True)
 class OwnRules:
     """The lab's part of a rule set: its chains with their rules, its hooks, and what comes before them."""
 
-    chains: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # by table and chain
-    hooks: list[Hook] = field(default_factory=list)
-    behind: list[Behind] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.chains: dict[tuple[str, str], list[str]] = {}  # by table and chain
+        self.hooks: list[Hook] = []
+        self.behind: list[Behind] = []
 
     def lines(self) -> list[str]:
         """Return a line for each chain, rule and hook, as "TABLE -A CHAIN ..."."""
@@ -70,9 +62,7 @@ class OwnRules:
 
     def tables(self) -> list[str]:
         """Return the tables that hold something of the lab."""
-        return list(
-            dict.fromkeys((*(table for table, _ in self.chains), *(hook.table for hook in self.hooks)))
-        )
+        return [*(table for table, _ in self.chains), *(hook.table for hook in self.hooks)]
 
 
 def target_of(rule: str) -> str:
@@ -83,58 +73,42 @@ def target_of(rule: str) -> str:
 
 def own_rules(saved: str, chains: str) -> OwnRules:
     """Read what iptables-save or ebtables-save printed; `chains` is a pattern of names without CNET-."""
-    reader = _Reader(re.compile(rf"{OWN_PREFIX}({chains})"))
-    for line in saved.splitlines():
-        reader.read(line)
-    return reader.finish()
+    found, pattern = OwnRules(), re.compile(rf"{OWN_PREFIX}({chains})")
+    for text in f"\n{saved}".split("\n*")[1:]:
+        table, *lines = text.splitlines()
+        _read_table(found, table, lines, pattern)
+    return found
 
 
-class _Reader:
-    def __init__(self, pattern: re.Pattern[str]) -> None:
-        self._pattern = pattern
-        self._found = OwnRules()
-        self._table = ""
-        self._others: dict[
-            tuple[str, bool], list[str]
-        ] = {}  # by chain and follows_docker, since the last hook
-        self._follows_docker = False
+def _read_table(found: OwnRules, table: str, lines: list[str], pattern: re.Pattern[str]) -> None:
+    """Add the lab's part of a table.
 
-    def read(self, line: str) -> None:
-        if line.startswith("*"):
-            self._table, self._others, self._follows_docker = line[1:], {}, False
-        elif line.startswith(":"):
-            name = line[1:].partition(" ")[0]
-            if self._pattern.fullmatch(name):
-                self._found.chains[self._table, name] = []
-        elif line.startswith("-A "):
-            self._read_rule(line)
-
-    def _read_rule(self, line: str) -> None:
+    If the lab has a hook in DOCKER-USER too, rules after Docker's jump to that chain do not come before the hook.
+    """
+    others: dict[str, list[str]] = {}  # by chain, since its last hook
+    has_docker_hook = any(
+        line.startswith("-A DOCKER-USER ") and pattern.fullmatch(target_of(line)) for line in lines
+    )
+    is_hooked = False  # in FORWARD, by way of DOCKER-USER
+    for line in lines:
+        name = line[1:].partition(" ")[0]
+        if line.startswith(":") and pattern.fullmatch(name):
+            found.chains[table, name] = []
+        if not line.startswith("-A "):
+            continue
         chain, target = line.split(" ", 2)[1], target_of(line)
-        follows_docker = self._follows_docker and chain == "FORWARD"
-        if self._pattern.fullmatch(chain):
-            self._found.chains.setdefault((self._table, chain), []).append(line)
+        if pattern.fullmatch(chain):
+            found.chains.setdefault((table, chain), []).append(line)
         elif line == _TO_DOCKER_USER:
-            self._follows_docker = True
+            is_hooked = has_docker_hook
         elif chain.startswith(OWN_PREFIX):
-            return
-        elif self._pattern.fullmatch(target):
-            self._found.hooks.append(Hook(table=self._table, text=line))
-            for key in ((chain, False), (chain, True)):
-                if rules := self._others.pop(key, ()):
-                    self._found.behind.append(
-                        Behind(table=self._table, chain=chain, rules=tuple(rules), follows_docker=key[1])
-                    )
-        elif not target.startswith(OWN_PREFIX):
-            self._others.setdefault((chain, follows_docker), []).append(line)
-
-    def finish(self) -> OwnRules:
-        """Ignore rules after Docker's jump to DOCKER-USER in tables where that chain has a hook too."""
-        hooked = {hook.table for hook in self._found.hooks if hook.chain == _DOCKER_USER}
-        self._found.behind = [
-            behind for behind in self._found.behind if not (behind.follows_docker and behind.table in hooked)
-        ]
-        return self._found
+            continue
+        elif pattern.fullmatch(target):
+            found.hooks.append(Hook(table, chain, line))
+            if rules := others.pop(chain, ()):
+                found.behind.append(Behind(table, chain, tuple(rules)))
+        elif not (target.startswith(OWN_PREFIX) or (is_hooked and chain == "FORWARD")):
+            others.setdefault(chain, []).append(line)
 
 
 # --- wanted rules ---------------------------------------------------------------------------------

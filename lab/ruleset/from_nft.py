@@ -73,42 +73,36 @@ class NftRule:
 
 def chains_of(objects: Iterable[Mapping[str, Any]]) -> Chains:
     """Read the chains; `objects` is the list below "nftables"."""
-    reader = _Reader()
-    for item in objects:
-        kind, about = next(iter(item.items()))
-        if kind != "metainfo" and "table" in about:
-            reader.add(kind, about)
-    return Chains(bases=reader.bases, steps=reader.read_steps())
+    items = [next(iter(item.items())) for item in objects]
+    sets = {_place(about, f"@{about['name']}"): about for kind, about in items if kind in ("set", "map")}
+    reader = _Reader({place: about.get("elem", []) for place, about in sets.items()})
+    bases: list[BaseChain] = []
+    steps: dict[str, list[Step]] = {}
+    for kind, about in items:
+        if kind == "chain":
+            place = _place(about, about["name"])
+            steps.setdefault(place, [])
+            bases += [_base(place, about)] if "hook" in about else []
+        elif kind == "rule":
+            place = _place(about, about["chain"])
+            steps.setdefault(place, []).extend(reader.steps(place, about))
+    return Chains(bases=bases, steps=steps)
+
+
+def _place(about: Mapping[str, Any], name: str) -> str:
+    return f"{about['family']} {about['table']} {name}"
 
 
 class _Reader:
-    def __init__(self) -> None:
-        self.bases: list[BaseChain] = []
-        self._rules: dict[str, list[dict[str, Any]]] = {}
-        self._sets: dict[str, list[Any]] = {}
+    """Reads rules; `sets` has the elements of named sets and maps, by FAMILY TABLE @NAME."""
 
-    def add(self, kind: str, about: dict[str, Any]) -> None:
-        table = f"{about['family']} {about['table']}"
-        if kind == "chain":
-            self._rules.setdefault(f"{table} {about['name']}", [])
-            if "hook" in about:
-                self.bases.append(_base(f"{table} {about['name']}", about))
-        elif kind == "rule":
-            self._rules.setdefault(f"{table} {about['chain']}", []).append(about)
-        elif kind in ("set", "map"):
-            self._sets[f"{table} @{about['name']}"] = about.get("elem", [])
+    def __init__(self, sets: Mapping[str, list[Any]]) -> None:
+        self._sets = sets
 
-    def read_steps(self) -> dict[str, list[Step]]:
-        return {
-            chain: [step for rule in rules for step in self._steps(chain, rule)]
-            for chain, rules in self._rules.items()
-        }
-
-    def _steps(self, place: str, about: dict[str, Any]) -> Iterator[Step]:
-        table, rule = (
-            place.rpartition(" ")[0],
-            NftRule(place=place, handle=about["handle"], expression=about.get("expr", ())),
-        )
+    def steps(self, place: str, about: Mapping[str, Any]) -> Iterator[Step]:
+        """Yield the steps of a rule."""
+        table = place.rpartition(" ")[0]
+        rule = NftRule(place=place, handle=about["handle"], expression=about.get("expr", ()))
         conditions: list[Condition] = []
         for statement in rule.expression:
             kind, value = next(iter(statement.items()))
@@ -155,26 +149,21 @@ class _Reader:
         """Yield the values on the right side as text; of a row, those of part `at`."""
         if isinstance(right, str) and right.startswith("@"):
             right = self._elements(table, right)
+        kind = next(iter(right), "") if isinstance(right, dict) else ""
         if isinstance(right, list):
             for value in right:
                 yield from self._values(table, value, at)
-        elif not isinstance(right, dict):
-            yield str(right)
-        elif "concat" in right:
+        elif kind == "concat":
             yield from self._values(table, right["concat"][at], 0)
-        elif "prefix" in right:
-            yield f"{right['prefix']['addr']}/{right['prefix']['len']}"
-        elif "range" in right:
-            yield "-".join(map(str, right["range"]))
-        elif "set" in right:
+        elif kind == "set":
             yield from self._values(table, right["set"], at)
-        elif "elem" in right:
+        elif kind == "elem":
             yield from self._values(table, right["elem"]["val"], at)
         else:
-            raise _CannotReadError
+            yield _as_text(right)
 
 
-def _base(name: str, about: dict[str, Any]) -> BaseChain:
+def _base(name: str, about: Mapping[str, Any]) -> BaseChain:
     return BaseChain(
         name=name,
         hook=about["hook"].upper(),
@@ -213,15 +202,22 @@ def _destination(value: Any) -> Destination | None:
 
 def _addresses(value: Any) -> Iterator[str]:
     """Yield the addresses in an expression: an address, a range, a prefix, or a map of them."""
-    if isinstance(value, dict) and "range" in value:
-        yield "-".join(map(str, value["range"]))
-    elif isinstance(value, dict) and "prefix" in value:
-        yield f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    if isinstance(value, str) or (isinstance(value, dict) and ("range" in value or "prefix" in value)):
+        yield _as_text(value)
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _addresses(item)
-    elif isinstance(value, str):
-        yield value
+
+
+def _as_text(value: Any) -> str:
+    """Format a value, a range or a prefix as in a Condition. Raises _CannotReadError."""
+    if not isinstance(value, dict):
+        return str(value)
+    if "range" in value:
+        return "-".join(map(str, value["range"]))
+    if "prefix" in value:
+        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    raise _CannotReadError
 
 
 def _condition(left: Any, values: tuple[str, ...], *, negated: bool) -> Condition:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from os.path import realpath
@@ -30,9 +29,8 @@ def output_of(*command: str) -> str:
 
 def iptables_backends() -> list[str]:
     """Return "iptables" and, where it is installed, the command of its other backend (nf_tables or x_tables)."""
-    default, others = shutil.which("iptables-save"), ("iptables-nft", "iptables-legacy")
-    paths = {name: shutil.which(f"{name}-save") for name in others}
-    return [
-        "iptables",
-        *(name for name, path in paths.items() if path and realpath(path) != realpath(default or "")),
-    ]
+    from shutil import which  # noqa: PLC0415 - it is slow to load, and only this function needs it
+
+    default = realpath(which("iptables-save") or "")
+    others = {name: which(f"{name}-save") for name in ("iptables-nft", "iptables-legacy")}
+    return ["iptables", *(name for name, path in others.items() if path and realpath(path) != default)]

@@ -10,7 +10,7 @@ import re
 import shlex
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 _TABLE = re.compile(r"\*(\w+)")
@@ -40,11 +40,8 @@ class Rule:
     @property
     def jump(self) -> str:
         """Return the target as the rule writes it; a watcher (LOG, NFLOG) of ebtables has the target CONTINUE."""
-        return (
-            "CONTINUE"
-            if self.table.startswith("ebtables") and self.target in ("LOG", "NFLOG")
-            else self.target
-        )
+        is_watcher = self.table.startswith("ebtables") and self.target in ("LOG", "NFLOG")
+        return "CONTINUE" if is_watcher else self.target
 
 
 @dataclass(frozen=True)
@@ -56,15 +53,15 @@ class Unread:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Saved:
     """Everything that a text of iptables-save holds."""
 
-    rules: tuple[Rule, ...]
-    unread: tuple[Unread, ...]
-    policies: tuple[tuple[str, str, str], ...] = ()  # table, chain, verdict
-    incompatible: frozenset[str] = frozenset()  # tables with rules of nft that iptables-save cannot write
-    unread_rules: tuple[tuple[str, str, str], ...] = ()  # table, chain, text
+    rules: list[Rule] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    policies: list[tuple[str, str, str]] = field(default_factory=list)  # table, chain, verdict
+    incompatible: set[str] = field(default_factory=set)  # tables with rules of nft that it cannot write
+    unread_rules: list[tuple[str, str, str]] = field(default_factory=list)  # table, chain, text
 
 
 class _CannotReadError(Exception):
@@ -73,20 +70,27 @@ class _CannotReadError(Exception):
 
 def parse(text: str) -> Saved:
     """Parse the output of `iptables-save -c`."""
-    return _Reader().read(text.splitlines())
+    reader, lines = _Reader(), text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        reader.read(number, line)
+    if reader.table:
+        reason = f"the text ends before the COMMIT of table {reader.table}"
+        reader.saved.unread.append(Unread(len(lines), reason, ""))
+    return reader.saved
 
 
 def live_rules() -> tuple[Rule, ...]:
     """Return the live rules of iptables and ebtables in this network namespace; needs root."""
-    return live_ruleset().rules
+    return tuple(live_ruleset().rules)
 
 
 def live_ruleset(enter: Sequence[str] = ()) -> Saved:
     """Return the live rules and what could not be read; `enter` is a command that enters another namespace."""
     packets = parse(_run(*enter, "iptables-save", "-c"))
     frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # which it omits
-    rules = packets.rules + tuple(_of_frames(rule) for rule in frames.rules)
-    return Saved(rules, packets.unread + frames.unread, packets.policies, packets.incompatible)
+    packets.rules += map(_of_frames, frames.rules)
+    packets.unread += frames.unread
+    return packets
 
 
 def dropped_by_policy(table: str, chain: str) -> int:
@@ -107,42 +111,27 @@ def _of_frames(rule: Rule) -> Rule:
     return replace(rule, table=f"ebtables {rule.table}", target=target)
 
 
-@dataclass
 class _Reader:
-    table: str = ""
-    rules: list[Rule] = field(default_factory=list)
-    unread: list[Unread] = field(default_factory=list)
-    policies: list[tuple[str, str, str]] = field(default_factory=list)
-    lengths: Counter[tuple[str, str]] = field(default_factory=Counter)
-    incompatible: set[str] = field(default_factory=set)
-    unread_rules: list[tuple[str, str, str]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.saved = Saved()
+        self.table = ""
+        self.lengths: Counter[tuple[str, str]] = Counter()  # of chains
 
-    def read(self, lines: Iterable[str]) -> Saved:
-        number = 0
-        for number, line in enumerate(lines, start=1):
-            try:
-                self.read_line(line)
-            except _CannotReadError as reason:
-                self.unread.append(Unread(number, str(reason), line))
-                if appended := _APPENDED.match(line):
-                    self.unread_rules.append((self.table, appended[1], line.partition(" ")[2]))
-        if self.table:
-            self.unread.append(Unread(number, f"the text ends before the COMMIT of table {self.table}", ""))
-        return Saved(
-            tuple(self.rules),
-            tuple(self.unread),
-            tuple(self.policies),
-            frozenset(self.incompatible),
-            tuple(self.unread_rules),
-        )
+    def read(self, number: int, line: str) -> None:
+        try:
+            self.read_line(line)
+        except _CannotReadError as reason:
+            self.saved.unread.append(Unread(number, str(reason), line))
+            if appended := _APPENDED.match(line):
+                self.saved.unread_rules.append((self.table, appended[1], line.partition(" ")[2]))
 
     def read_line(self, line: str) -> None:
         if found := _INCOMPATIBLE.fullmatch(line):
-            self.incompatible.add(found[1])
+            self.saved.incompatible.add(found[1])
         if not line or line.startswith("#"):
             return
         if chain := _CHAIN.fullmatch(line):
-            self.policies.append((self.table, chain[1], chain[2]))
+            self.saved.policies.append((self.table, chain[1], chain[2]))
         elif found := _TABLE.fullmatch(line):
             self.table = found[1]
         elif line == "COMMIT":
@@ -160,7 +149,7 @@ class _Reader:
             raise _CannotReadError("a rule outside any table")
         packets, count, text, chain, rest = found.groups()
         place = (self.table, chain, self.lengths[self.table, chain])
-        self.rules.append(_rule(place, words_of(rest or ""), int(packets), int(count), text))
+        self.saved.rules.append(_rule(place, words_of(rest or ""), int(packets), int(count), text))
 
 
 def _rule(place: tuple[str, str, int], words: list[str], packets: int, count: int, text: str) -> Rule:
@@ -188,18 +177,15 @@ def words_of(text: str) -> list[str]:
 def _without_comment(words: list[str]) -> tuple[list[str], str]:
     rest: list[str] = []
     comments: list[str] = []
-    words = list(words)
-    while words:
-        word = words.pop(0)
-        if word == "--comment" and not (
-            rest and rest[-1].startswith("--")
-        ):  # else it is the text that --string searches for
-            if rest[-2:] != ["-m", "comment"] or not words:
-                raise _CannotReadError("--comment without its match or its text")
-            del rest[-2:]
-            comments.append(words.pop(0))
-        else:
+    left = iter(words)
+    for word in left:
+        if word != "--comment" or (rest and rest[-1].startswith("--")):  # then --string searches for it
             rest.append(word)
+        elif rest[-2:] != ["-m", "comment"] or (text := next(left, None)) is None:
+            raise _CannotReadError("--comment without its match or its text")
+        else:
+            del rest[-2:]
+            comments.append(text)
     return rest, " ".join(comments)
 
 

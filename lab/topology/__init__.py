@@ -6,24 +6,12 @@ import os
 from pathlib import Path
 
 from lab.topology.model import Bridge, Listener, Node, Publication, Topology
-from lab.topology.reader import (
-    COLUMNS,
-    NONE,
-    OPTIONAL_COLUMNS,
-    OUTSIDE_NAMESPACE,
-    ROOT,
-    TopologyError,
-    TopologyReader,
-)
+from lab.topology.reader import OUTSIDE_NAMESPACE, ROOT, TopologyError, TopologyReader
 
 __all__ = [
-    "COLUMNS",
     "LINK_GROUP",
-    "NONE",
-    "OPTIONAL_COLUMNS",
     "OUTSIDE_NAMESPACE",
     "ROOT",
-    "SCALED",
     "Bridge",
     "Listener",
     "Node",
@@ -38,7 +26,7 @@ __all__ = [
 ]
 
 LINK_GROUP = 25955  # marks a link as the lab's
-SCALED = Path("/run/cnet/scaled.tsv")
+_SCALED = Path("/run/cnet/scaled.tsv")
 
 
 def load(name_or_path: str | Path = "") -> Topology:
@@ -60,7 +48,7 @@ def table_path(name_or_path: str | Path = "") -> Path:
 
 def base_table(path: Path) -> Path:
     """Return the table that a scaled copy was made from (its second line names it); else the table itself."""
-    if path != SCALED:
+    if path != _SCALED:
         return path
     with path.open(encoding="utf-8") as lines:
         next(lines)

@@ -12,52 +12,28 @@ TABLE is a name in topology/ or a path; without it: TOPOLOGY, else the running l
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from lab.topology import (
-    COLUMNS,
-    NONE,
-    OPTIONAL_COLUMNS,
-    Bridge,
-    Node,
-    Topology,
-    TopologyError,
-    load,
-    own_table_command,
-    running_tables,
-    table_path,
-)
+from lab import topology as tables
+from lab.topology import Topology, TopologyError, load
+from lab.topology.reader import COLUMNS, NONE, OPTIONAL_COLUMNS
 
-_MAPS: dict[str, str] = {
-    "NAMESPACE": "namespace",
-    "ADDRESS": "address",
-    "INTERFACE": "interface",
-    "PORT": "bridge_interface",
-    "BRIDGE": "bridge",
-    "LISTENS": "listens",
-    "PUBLISHES": "publishes",
-    "RUNS": "runs",
-    "MTU": "mtu",
-}
-
-
-def _things(topology: Topology) -> list[Bridge | Node]:
-    return [*topology.bridges, *topology.nodes]
-
-
-def as_row(thing: Bridge | Node) -> dict[str, str]:
-    """Return a bridge or node as its line of the table: column -> value."""
-    kind = "bridge" if isinstance(thing, Bridge) else "node"
-    return {"kind": kind} | {column: _format(getattr(thing, column, None)) for column in COLUMNS[1:]}
+_ARRAYS = {column: column.upper() for column in COLUMNS[2:]} | {
+    "bridge_interface": "PORT"
+}  # of bash, by column
 
 
 def as_rows(topology: Topology) -> list[dict[str, str]]:
-    """Return all lines of the table, without optional columns that no line uses."""
-    rows = [as_row(thing) for thing in _things(topology)]
+    """Return the lines of the table, column -> value, without optional columns that no line uses."""
+    things = [("bridge", bridge._asdict()) for bridge in topology.bridges]
+    things += [("node", node._asdict()) for node in topology.nodes]
+    rows = [
+        {column: kind if column == "kind" else _format(fields.get(column)) for column in COLUMNS}
+        for kind, fields in things
+    ]
     unused = {column for column in OPTIONAL_COLUMNS if all(row[column] == NONE for row in rows)}
     return [{column: value for column, value in row.items() if column not in unused} for row in rows]
 
@@ -69,36 +45,30 @@ def _format(value: object) -> str:
 def dump(topology: Topology) -> str:
     """Format the table: columns in standard order, one tab between them, bridges first."""
     rows = as_rows(topology)
-    return "".join("\t".join(row) + "\n" for row in [list(rows[0]), *(list(row.values()) for row in rows)])
+    return "".join("\t".join(cells) + "\n" for cells in (rows[0], *(row.values() for row in rows)))
 
 
 def as_bash(topology: Topology) -> str:
     """Format the table as declarations of TABLE, BRIDGES, NODES, and a map from name to value for each column."""
-    things = _things(topology)
     rows = as_rows(topology)
+    numbers = [(bridge.name, bridge.line) for bridge in topology.bridges]
+    numbers += [(node.name, node.line) for node in topology.nodes]
     lines = [
-        f"declare -g TABLE={quote(str(topology.path))}",
+        f"declare -g TABLE='{topology.path}'",  # no value of a valid table has a quote
         f"declare -ga BRIDGES=({' '.join(bridge.name for bridge in topology.bridges)})",
         f"declare -ga NODES=({' '.join(node.name for node in topology.nodes)})",
-        _map("LINE_OF", ((thing.name, str(thing.line)) for thing in things)),
+        _map("LINE_OF", numbers),
         _map("LABEL", ((node.name, node.label) for node in topology.nodes)),
-        _map("NETWORK", ((bridge.name, str(bridge.address.network)) for bridge in topology.bridges)),
+        _map("NETWORK", ((bridge.name, bridge.address.network) for bridge in topology.bridges)),
     ]
-    for name, column in _MAPS.items():
+    for column, name in _ARRAYS.items():
         lines.append(_map(name, ((row["name"], row[column]) for row in rows if column in row)))
     return "\n".join(lines) + "\n"
 
 
-def _map(name: str, pairs: Iterable[tuple[str, str]]) -> str:
-    return f"declare -gA {name}=({' '.join(f'[{key}]={quote(value)}' for key, value in pairs)})"
-
-
-def quote(text: str) -> str:
-    """Quote a word for bash."""
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
-_FORMATS: dict[str, Callable[[Topology], str]] = {"dump": dump, "check": lambda _: "", "bash": as_bash}
+def _map(name: str, pairs: Iterable[tuple[str, object]]) -> str:
+    cells = (f"[{key}]='{value}'" for key, value in pairs)
+    return f"declare -gA {name}=({' '.join(cells)})"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -108,34 +78,33 @@ def main(arguments: Sequence[str]) -> int:
     """
     command, table = [*arguments, "", ""][:2]
     name = os.environ.get("SCRIPT", "topology.py")
-    if command in ("", "help"):
-        print(__doc__, end="", flush=True)
-        return 0
-    if command == "running":
-        print(*running_tables(), sep="\n")
-        return 0
-    if command == "own":
-        print(own_table_command(table_path(), table))
-        return 0
-    if command not in _FORMATS:
-        print(f'{name}: unknown command "{command}"\n{__doc__}', end="", file=sys.stderr)
-        return 2
     try:
-        print(_FORMATS[command](load(table)), end="", flush=True)
+        match command:
+            case "" | "help":
+                text = str(__doc__)
+            case "running":
+                text = "\n".join([*tables.running_tables(), ""])
+            case "own":
+                text = tables.own_table_command(tables.table_path(), table) + "\n"
+            case "dump":
+                text = dump(load(table))
+            case "check":
+                text = ""
+                load(table)
+            case "bash":
+                text = as_bash(load(table))
+            case _:
+                print(f'{name}: unknown command "{command}"\n{__doc__}', end="", file=sys.stderr)
+                return 2
     except (TopologyError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
+    print(text, end="", flush=True)
     return 0
 
 
-def _set_shell_conventions() -> None:
-    """End silently when a pipe's reader closes it; print paths byte for byte."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")
-
-
 if __name__ == "__main__":
-    _set_shell_conventions()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end silently when a pipe's reader closes it
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # print paths byte for byte
     sys.exit(main(sys.argv[1:]))

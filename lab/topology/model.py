@@ -1,15 +1,17 @@
-"""A topology table that passed every check: its bridges, nodes and ports."""
+"""A topology table that passed every check: its bridges, nodes and ports.
+
+The records are NamedTuples: `up` starts this module often, and the import of dataclasses takes longer than its work.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Bridge:
+class Bridge(NamedTuple):
     """A bridge of the host; its address is the default gateway of its nodes."""
 
     name: str
@@ -17,8 +19,7 @@ class Bridge:
     line: int
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(NamedTuple):
     """A port that must answer in the node."""
 
     port: int
@@ -29,8 +30,7 @@ class Listener:
         return f"{self.port}/{self.protocol}"
 
 
-@dataclass(frozen=True)
-class Publication:
+class Publication(NamedTuple):
     """A port of the host that is forwarded to the node's."""
 
     host_port: int
@@ -42,8 +42,7 @@ class Publication:
         return f"{self.host_port}:{self.port}/{self.protocol}"
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A network namespace, joined by a veth pair to a bridge."""
 
     name: str
@@ -55,8 +54,8 @@ class Node:
     listens: tuple[Listener, ...]
     publishes: tuple[Publication, ...]
     runs: str | None
+    mtu: int | None  # of both ends of the veth pair; None: the kernel's
     line: int
-    mtu: int | None = None  # of both ends of the veth pair; None: the kernel's
 
     @property
     def label(self) -> str:
@@ -64,13 +63,16 @@ class Node:
         return self.name.lower().replace("_", "-")
 
 
-@dataclass(frozen=True)
 class Topology:
     """All bridges and nodes of one table."""
 
-    path: Path
-    bridges: tuple[Bridge, ...]
-    nodes: tuple[Node, ...]
+    def __init__(self, path: Path, bridges: Sequence[Bridge], nodes: Sequence[Node]) -> None:
+        self.path, self.bridges, self.nodes = path, tuple(bridges), tuple(nodes)
+        self._bridges = {bridge.name: bridge for bridge in bridges}
+        self._by_name = {node.name: node for node in nodes}
+        self._by_address = {str(node.address.ip): node for node in nodes}
+        self._by_namespace = {node.namespace: node for node in reversed(nodes)}
+        self._publishing = {node.namespace for node in nodes if node.publishes}
 
     def node(self, name: str) -> Node | None:
         """Find a node by its name."""
@@ -81,7 +83,7 @@ class Topology:
         return self._by_address.get(str(address))
 
     def node_in(self, namespace: str) -> Node | None:
-        """Find a node by its network namespace."""
+        """Find the first node of a network namespace."""
         return self._by_namespace.get(namespace)
 
     def nodes_running(self, program: str) -> tuple[Node, ...]:
@@ -103,23 +105,3 @@ class Topology:
     def publishes_in(self, namespace: str) -> bool:
         """Decide whether a node of the namespace publishes a port."""
         return namespace in self._publishing
-
-    @cached_property
-    def _publishing(self) -> frozenset[str]:
-        return frozenset(node.namespace for node in self.nodes if node.publishes)
-
-    @cached_property
-    def _by_name(self) -> dict[str, Node]:
-        return {node.name: node for node in self.nodes}
-
-    @cached_property
-    def _by_address(self) -> dict[str, Node]:
-        return {str(node.address.ip): node for node in self.nodes}
-
-    @cached_property
-    def _by_namespace(self) -> dict[str, Node]:
-        return {node.namespace: node for node in reversed(self.nodes)}
-
-    @cached_property
-    def _bridges(self) -> dict[str, Bridge]:
-        return {bridge.name: bridge for bridge in self.bridges}

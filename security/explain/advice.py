@@ -68,7 +68,8 @@ def outcome_of_drop(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str) -> Ou
     line, where = _find_line(lab, policy_id), _place_of(lab, policy_id)
     if line and line.max_connections:
         why = f"line {policy_id} ({where}) allows {flow.source} at most {line.max_connections} connections at once"
-        fix = f"conntrack -L lists them; wait until some end, or raise {line.max_connections} in {where}, then sudo make policies"
+        change = f"raise {line.max_connections} in {where}, then sudo make policies"
+        fix = f"conntrack -L lists them; wait until some end, or {change}"
         return Outcome(Kind.RATE, why, fix, policy_id)
     if line and line.rate:
         wait = f"wait {line.rate.refill_seconds:.1f} s"

@@ -101,10 +101,6 @@ class _Reader(TableReader):
         self.check_against_each_other()
         return Policy(self.path, self.topology, tuple(self.lines), tuple(self.limits))
 
-    def require(self, condition: object, column: str, reason: str) -> None:
-        if not condition:
-            self.refuse(column, reason)
-
     def add_row(self) -> None:
         for column in COLUMNS[:-1]:
             value = self.row[column]

@@ -187,7 +187,11 @@ class Cases:
     def limit_bursts(self) -> list[Burst]:
         """Return a burst for each limit: one node opens more connections than it may have."""
         probes = ((limit, next(self._limited_probes(limit), None)) for limit in self.policy.limits)
-        return [Burst(probe, limit.count + FLOOD, limit.count, limit.id) for limit, probe in probes if probe]
+        return [
+            Burst(probe, limit.max_connections + FLOOD, limit.max_connections, limit.id)
+            for limit, probe in probes
+            if probe
+        ]
 
     def _limited_probes(self, limit: Line) -> Iterator[Probe]:
         """Return allowed flows of limited nodes: those to the world, by UDP, and from stores first."""

@@ -82,7 +82,7 @@ def page_of(saved: Saved, topology: Topology | None, generated: str = "", comman
     """Return the page of the rules that are the lab's."""
     names = names_of(topology) if topology else {}
     rows = tuple(_row(rule, names) for rule in saved.rules if is_ours(rule))
-    return Page(generated, command, _journeys(saved.rules), rows, saved.unread)
+    return Page(generated, command, _journeys(saved.rules), rows, tuple(saved.unread))
 
 
 def is_ours(rule: Rule) -> bool:

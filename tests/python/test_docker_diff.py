@@ -93,7 +93,7 @@ COMMIT
 def _rules(text: str) -> tuple[Rule, ...]:
     saved = parse(text.replace("\n-A", "\n[0:0] -A"))
     assert not saved.unread
-    return saved.rules
+    return tuple(saved.rules)
 
 
 def _lines(names: Names, text: str) -> dict[str, int]:

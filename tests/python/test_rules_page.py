@@ -86,7 +86,7 @@ def test_a_garbled_line_is_reported_and_the_next_rule_keeps_its_position(page: d
 )
 def test_what_cannot_be_read_is_named_with_its_reason(text: str, reason: str) -> None:
     assert [unread.reason for unread in parse(text).unread] == [reason]
-    assert parse(text).rules == ()
+    assert parse(text).rules == []
 
 
 def test_quotes_and_backslashes_are_read_as_iptables_writes_them() -> None:
