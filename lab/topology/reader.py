@@ -31,7 +31,6 @@ RESERVED_NAMES = ("host", "world", "any")
 KERNEL_NAMES = ("all", "default", "lo")
 OUTSIDE_NAMESPACE = "cnet-outside"
 OUTSIDE_NETWORK = IPv4Network("198.51.100.0/24")
-OTHER_PROGRAMS = ("nginx", "redis", "postgres")
 _MAX_INTERFACE_LENGTH = 15
 _MAX_PORT = 65535
 _MTUS = range(1280, 65536)  # below 1280 the kernel removes IPv6, and its settings, from a link
@@ -208,8 +207,8 @@ class TopologyReader(TableReader):
         program = self.row["runs"]
         if program == NONE:
             return None
-        if program not in OTHER_PROGRAMS and not _is_service(program):
-            self.refuse("runs", f'"{program}" is neither nginx, redis, postgres nor a folder of services/')
+        if not _PROGRAM.fullmatch(program) or not os.path.isfile(f"{ROOT}/services/{program}/service.toml"):
+            self.refuse("runs", f'"{program}" is not a folder of services/ with a service.toml')
         return program
 
     def _checked_mtu(self) -> int | None:
@@ -232,7 +231,3 @@ class TopologyReader(TableReader):
                 "address",
                 f"{node.address} has another prefix length than {bridge.address} of {bridge.name}",
             )
-
-
-def _is_service(program: str) -> bool:
-    return bool(_PROGRAM.fullmatch(program)) and os.path.isfile(ROOT / "services" / program / "app.py")

@@ -84,7 +84,6 @@ def gateway(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Ite
         service(
             "api-gateway",
             tmp_path_factory.mktemp("gateway"),
-            WORKER_CLASS="gevent",
             PRODUCT_SERVICE_URLS=url,
             ORDER_SERVICE=url,
         ) as running,
@@ -113,7 +112,6 @@ def test_a_bad_instance_beside_a_good_one_costs_no_request(tmp_path: Path, name:
         service(
             "api-gateway",
             tmp_path,
-            WORKER_CLASS="gevent",
             PRODUCT_SERVICE_URLS=f"{bad},{good}",
             ORDER_SERVICE=good,
         ) as gateway,
@@ -215,7 +213,7 @@ def test_a_registry_that_is_slow_or_wrong_leaves_the_gateway_with_what_it_rememb
     with peer(answer("200 OK", LIST)) as good, peer(serve) as registry:
         (tmp_path / "product-service.instances").write_bytes(listing(good))
         settings = {"SERVICE_REGISTRY": registry, "SERVICE_IP": "127.0.0.1"}
-        with service("api-gateway", tmp_path, WORKER_CLASS="gevent", **settings) as gateway:
+        with service("api-gateway", tmp_path, **settings) as gateway:
             for _ in range(5):
                 assert requests.get(f"{gateway.url}/api/products", timeout=3).content == LIST
                 time.sleep(0.2)
