@@ -9,7 +9,7 @@ from balancer import Balancer
 from budget import RetryBudget
 from cnet_service.discovery import Listed
 from cnet_service.errors import UnavailableError
-from cnet_service.fetch import NoAnswerError
+from cnet_service.exchange import NoAnswerError
 from cnet_service.metrics import count
 from instance import ATTEMPTS, SLOW_START_SECONDS, Answer, Instance, is_json
 

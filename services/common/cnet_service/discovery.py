@@ -18,7 +18,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, IPvAnyAddress, TypeAdapter, ValidationError
 
 from cnet_service.errors import describe_failure
-from cnet_service.fetch import fetch
+from cnet_service.exchange import fetch
 
 WAIT_SECONDS = 10  # the longest time that the registry delays its answer while nothing changes
 ANSWER_SECONDS = 2.0  # the deadline of an answer, after that delay
