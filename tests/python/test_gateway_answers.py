@@ -185,20 +185,20 @@ def test_a_full_disk_is_logged_once_and_the_list_is_followed_all_the_same(
     monkeypatch.setattr(discovery.log, "warning", lambda text, *values: lines.append(text % values))
     memory = tmp_path / "x.instances"
     watch = discovery.Watch("http://192.0.2.1:1", "x", memory, lambda _: None)
-    watch._save_list(b"old")
+    watch._saved_list.write(b"old")
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     for body in (b"1", b"2", b"3"):
-        watch._save_list(body)
+        watch._saved_list.write(body)
     assert len(lines) == 1
     assert "No space left on device" in lines[0]
     assert [path.name for path in tmp_path.iterdir()] == ["x.instances"]
     assert memory.read_bytes() == b"old"
     monkeypatch.undo()
-    watch._save_list(b"new")
+    watch._saved_list.write(b"new")
     assert memory.read_bytes() == b"new"
 
 
