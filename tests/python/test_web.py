@@ -151,7 +151,7 @@ def test_a_failure_of_the_metrics_fails_no_request(
     def fail(*_labels: str) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(registry("cnet_service.metrics"), "measurement", fail)
+    monkeypatch.setattr(registry("cnet_service.metrics"), "labelled", fail)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
     assert client.get("/health").status_code == 200
     assert client.get("/metrics").status_code == 200

@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -64,6 +64,24 @@ def url_of(item: ListItem) -> str:
     """Return the URL of an instance."""
     host = f"[{item.ip}]" if item.ip.version == 6 else item.ip  # noqa: PLR2004  IPv6
     return f"http://{host}:{item.port}"
+
+
+def follow(
+    settings: Mapping[str, str], service: str, urls: str, changed: Callable[[list[Listed]], None]
+) -> bool:
+    """Call `changed` with each list of SERVICE_REGISTRY; without a registry once, with the URLs in the variable `urls`.
+
+    Return False if the environment has neither.
+    """
+    registry = settings.get("SERVICE_REGISTRY")
+    if registry:
+        Watch(
+            registry, service, Path(settings.get("STATE_DIR", ".")) / f"{service}.instances", changed
+        ).begin()
+        return True
+    given = [url.strip() for url in settings.get(urls, "").split(",") if url.strip()]
+    changed([Listed(url, url, passing=True) for url in given])
+    return bool(given)
 
 
 class Watch:
