@@ -8,7 +8,7 @@ secrets                 the passwords in its environment (scripts/lib/passwords.
 
 A service that gets SERVICE_REGISTRY registers itself, and its addresses may change without a restart. One that gets
 HEARTBEAT renews a configured lease. A value may have the placeholders of `_nodes`, `_lab` and `_node`; an empty one is
-not set.
+not set. A file that is not valid raises TopologyError, with its name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 from lab.topology import ROOT, Node, Topology, TopologyError
@@ -43,17 +44,20 @@ def read_programs(topology: Topology) -> dict[str, Program]:
     """Return the programs of a table by name. Raises TopologyError for a service.toml that is not valid."""
     programs = {}
     for name in sorted({node.runs for node in topology.nodes if node.runs}):
-        file = ROOT / "services" / name / "service.toml"
         try:
-            programs[name] = Program(**tomllib.loads(file.read_text(encoding="utf-8")))
+            programs[name] = Program(**tomllib.loads(_file(name).read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
-            raise TopologyError(f"{file}: {error}") from error
+            raise TopologyError(f"{_file(name)}: {error}") from error
     return programs
+
+
+def _file(program: str) -> Path:
+    return ROOT / "services" / program / "service.toml"
 
 
 def environments(topology: Topology, programs: dict[str, Program]) -> dict[str, dict[str, str]]:
     """Return the environment of each node that runs a program; the values are text without quotes."""
-    known = {path.parent.name for path in (ROOT / "services").glob("*/service.toml")}
+    known = [file.parent.name for file in (ROOT / "services").glob("*/service.toml")]
     places = {name: _nodes(topology, name) for name in known} | {"lab": _lab(topology, programs)}
     return {
         node.name: _environment(node, programs[node.runs], places | {"node": _node(node)})
@@ -65,7 +69,10 @@ def environments(topology: Topology, programs: dict[str, Program]) -> dict[str, 
 def _environment(node: Node, program: Program, places: dict[str, SimpleNamespace]) -> dict[str, str]:
     has_registry = bool(places[REGISTRY].address)
     settings = program.environment | (program.with_registry if has_registry else program.without_registry)
-    filled = {name: value.format_map(places) for name, value in settings.items()}
+    try:
+        filled = {name: value.format_map(places) for name, value in settings.items()}
+    except (ValueError, LookupError, AttributeError) as error:
+        raise TopologyError(f"{_file(str(node.runs))}: no such placeholder: {error}") from error
     filled["SECRETS"] = " ".join(program.secrets)
     return {
         "INSTANCE_ID": node.name,

@@ -133,6 +133,7 @@ store_of_registry() { echo "$STATE_DIR/nodes/$(first_running service-registry)/r
 damage_store() { # zeros where the registrations were, as after a power cut
   local store size
   store=$(store_of_registry)
+  [[ -s $store ]] || return 0
   size=$(stat -c %s "$store")
   truncate -s 0 "$store"
   truncate -s "$size" "$store"

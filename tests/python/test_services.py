@@ -52,7 +52,10 @@ def test_the_registry_checks_what_does_not_register_itself_and_leases_what_it_ca
     ]
 
 
-@pytest.mark.parametrize("text", ["needs = [", "nedes = []"])
+@pytest.mark.parametrize(
+    "text",
+    ["needs = [", "nedes = []", '[environment]\nA = "{rediss.port}"', '[environment]\nA = "{redis.prt}"'],
+)
 def test_a_file_that_is_not_valid_is_named(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,5 +64,5 @@ def test_a_file_that_is_not_valid_is_named(
         folder = tmp_path / "services" / program
         folder.mkdir(parents=True)
         (folder / "service.toml").write_text(text)
-    with pytest.raises(TopologyError, match=r"api-gateway/service\.toml: "):
-        read_programs(FLAT)
+    with pytest.raises(TopologyError, match=r"/service\.toml: "):
+        environments(FLAT, read_programs(FLAT))
