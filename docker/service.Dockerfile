@@ -13,7 +13,7 @@ ARG NAME PIP_NO_INDEX
 COPY ${NAME}/requirements.txt wheel[s] /wheels/
 COPY common /common
 RUN python -m pip install --no-cache-dir --no-compile --find-links /wheels --target /packages -r /wheels/requirements.txt /common
-COPY ${NAME}/*.py ${NAME}/*.sq[l] /srv/
+COPY ${NAME}/*.py ${NAME}/*.sq[l] ${NAME}/service.toml /srv/
 # Compile here: a running container cannot write bytecode and would compile at each start.
 RUN rm -rf /packages/bin && python -m compileall -q -j 0 /packages /srv
 

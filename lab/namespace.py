@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lab.netlink import enter
+_NEW_NET = 0x40000000  # CLONE_NEWNET, linux/sched.h
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
@@ -22,3 +24,13 @@ def inside(namespace: str | None) -> Iterator[None]:
     finally:
         enter(f"/proc/self/fd/{home}")
         os.close(home)
+
+
+def enter(namespace: str) -> None:
+    """Move this thread into the network namespace of a file. Raises OSError."""
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.setns(descriptor, _NEW_NET):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
+    finally:
+        os.close(descriptor)

@@ -20,7 +20,7 @@ source "$ROOT/scripts/lib/limits.sh"
 source "$ROOT/scripts/lib/supervise.sh"
 
 start() { # NAMESPACE PROGRAM
-  export_secrets "$2"
+  export_secrets
   end_leftovers "$1"
   limit_self "$INSTANCE_ID" "$2"
   OWN_FOLDER=$STATE_DIR/nodes/$INSTANCE_ID
@@ -82,10 +82,10 @@ exec_in() { # NODE COMMAND...
   exec "${command[@]}"
 }
 
-# Only a store and its clients get the store's password.
+# Only a store and its clients get the store's password: SECRETS has the names.
 export_secrets() {
   local name
-  for name in $(secrets_of "$1"); do export "$name=$(secret "$name")"; done
+  for name in ${SECRETS:-}; do export "$name=$(secret "$name")"; done
 }
 
 # Only a port below 1024 needs a capability.

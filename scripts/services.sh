@@ -36,17 +36,13 @@ check_readable() { # each service runs as its own user, who must be able to read
     die "other users cannot read $closed, but each service runs as its own user; chmod -R o+rX services .venv"
 }
 
-# The programs that each program needs to become ready. The cache is optional.
-declare -A NEEDS=(["nginx"]=api-gateway ["api-gateway"]='product-service order-service'
-  ["order-service"]='product-service postgres')
-
 check_services() {
   [[ -n $(services) ]] || return 0
   local node needed
   for node in $(services); do
     [[ ${LISTENS[$node]} != - ]] ||
       die "$TABLE:${LINE_OF[$node]}: listens: $node runs ${RUNS[$node]}, so it must listen on a port"
-    for needed in ${NEEDS[${RUNS[$node]}]:-}; do
+    for needed in ${NEEDS[${RUNS[$node]}]}; do
       [[ -n $(nodes_running "$needed") ]] ||
         die "$TABLE:${LINE_OF[$node]}: runs: ${RUNS[$node]} needs $needed, which no node runs"
     done
@@ -70,7 +66,7 @@ check_network() {
 up() {
   local node state _
   need_root
-  load_topology
+  load_topology services
   check_services
   [[ -n $(services) ]] || { say "no node of $TABLE runs a program" && return; }
   take_lock
@@ -128,7 +124,7 @@ down() {
 
 status() {
   need_root
-  load_topology
+  load_topology services
   local node state pid word stream streams=() drift=0
   local -A seen=()
   while read -r node state pid; do
@@ -160,7 +156,7 @@ show_full_disk() {
 
 restart() {
   need_root
-  load_topology
+  load_topology services
   [[ " $(services | tr '\n' ' ') " == *" ${1:-} "* ]] || bad_usage "restart needs one of: $(services | tr '\n' ' ')"
   take_lock
   supervisor_do restart "$1"
@@ -185,7 +181,7 @@ clean() {
 case ${1:-help} in
   up | down | status | clean) "$1" ;;
   restart | logs) "$@" ;;
-  check) load_topology && check_services ;;
+  check) load_topology services && check_services ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

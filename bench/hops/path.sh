@@ -132,12 +132,12 @@ start_programs() {
   ! has_element product || behind=$PRODUCT:$PRODUCT_PORT
   ! has_element gateway || upstream=$GATEWAY:$GATEWAY_PORT
   if has_element product; then
-    start_program redis "$REDIS" "$REDIS_PORT" redis
-    start_program product "$PRODUCT" "$PRODUCT_PORT" product-service WORKER_CLASS=gevent \
+    start_program redis "$REDIS" "$REDIS_PORT" redis SECRETS=REDIS_PASSWORD
+    start_program product "$PRODUCT" "$PRODUCT_PORT" product-service SECRETS=REDIS_PASSWORD \
       REDIS_HOST="$REDIS" REDIS_PORT="$REDIS_PORT"
   fi
-  ! has_element gateway || start_program gateway "$GATEWAY" "$GATEWAY_PORT" api-gateway WORKER_CLASS=gevent \
-    WEB_CONCURRENCY=2 PRODUCT_SERVICE_URLS="http://$behind" ORDER_SERVICE="http://$behind"
+  ! has_element gateway || start_program gateway "$GATEWAY" "$GATEWAY_PORT" api-gateway \
+    PRODUCT_SERVICE_URLS="http://$behind" ORDER_SERVICE="http://$behind"
   start_program proxy "$PROXY" 80 nginx GATEWAYS="$upstream"
   ENTRY=$PROXY:80
   ! has_element product || wait_for_answer product "$PRODUCT:$PRODUCT_PORT" /products

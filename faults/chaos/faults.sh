@@ -128,18 +128,15 @@ query_database() { # NODE SQL OPTION...; as the database's own user, over its lo
   "$ROOT/scripts/contain.sh" exec "$1" psql -XAtq -F, -h /state -p "${LISTENS[$1]%%/*}" -d orders -c "${@:2}"
 }
 
-store_of_registry() { echo "$STATE_DIR/nodes/$(first_running service-registry)/registry.sqlite"; }
+store_of_registry() { echo "$STATE_DIR/nodes/$(first_running service-registry)/registrations.json"; }
 
 damage_store() { # zeros where the registrations were, as after a power cut
-  local store file
+  local store size
   store=$(store_of_registry)
-  for file in "$store" "$store-wal"; do [[ ! -s $file ]] || zero "$file"; done
-}
-zero() { # FILE
-  local size
-  size=$(stat -c %s "$1")
-  truncate -s 0 "$1"
-  truncate -s "$size" "$1"
+  [[ -s $store ]] || return 0
+  size=$(stat -c %s "$store")
+  truncate -s 0 "$store"
+  truncate -s "$size" "$store"
 }
 
 begin_store_damaged() { # NODE deregisters and registers again, which the registry has to store
@@ -158,9 +155,9 @@ end_store_damaged_restart() { replace_damaged_store; }
 replace_damaged_store() {
   local store
   store=$(store_of_registry)
-  [[ $(head -c 15 "$store" | tr -d '\0') != 'SQLite format 3' ]] || return 0
+  ! jq -e 'type == "array"' "$store" &>/dev/null || return 0
   broken "the registry's store was not rebuilt"
-  rm -f "$store" "$store"-*
+  rm -f "$store"
   signal_all KILL "$(first_running service-registry)"
 }
 

@@ -33,7 +33,7 @@ def read_live(topology: Topology | None) -> Live:
 
 def read_host_facts(topology: Topology) -> list[Fact]:
     """Return the facts that the host alone shows; the namespaces' ends of veth pairs are unknown. Raises ReadError."""
-    return _Reader(read_host(), []).read(topology, _Names()).facts
+    return list(_Reader(read_host(), []).facts(topology))
 
 
 def _read_once(topology: Topology | None) -> Live:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lab import netlink
+from lab.namespace import enter
 from lab.netlink import Qdisc
 
 _Started = tuple[int, int]  # process, pipe of its output
@@ -21,7 +22,6 @@ Object = dict[str, Any]  # as ip(8) and bridge(8) write it
 
 _SHOW = "addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp\n"
 _MAX_PROCESSES = os.cpu_count() or 1
-_NEW_NET = 0x40000000  # CLONE_NEWNET, linux/sched.h
 _LEGACY_INFO, _INFO_BYTES = 64, 84  # IPT_SO_GET_INFO, struct ipt_getinfo: linux/netfilter_ipv4/ip_tables.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -64,7 +64,7 @@ def read_namespaces(names: list[str]) -> Iterator[State]:
     try:
         for name in names:
             try:
-                _enter(f"/run/netns/{name}")
+                enter(f"/run/netns/{name}")
             except OSError as error:
                 raise ReadError(f"the state of namespace {name} cannot be read: {error.strerror}") from error
             started = _start("ip", "-j", "-d", "-batch", "-", text=_SHOW)
@@ -74,7 +74,7 @@ def read_namespaces(names: list[str]) -> Iterator[State]:
         for process in running:
             yield _state(*process)
     finally:
-        _enter(f"/proc/self/fd/{own}")
+        enter(f"/proc/self/fd/{own}")
         os.close(own)
 
 
@@ -134,13 +134,3 @@ def _has_rules(table: str) -> bool:
         failed = _libc.getsockopt(raw.fileno(), 0, _LEGACY_INFO, info, ctypes.byref(size))
     hooks, entries = struct.unpack_from("=I", info, 32)[0], struct.unpack_from("=I", info, 76)[0]
     return not failed and entries > hooks.bit_count() + 1
-
-
-def _enter(namespace: str) -> None:
-    """Move this process into the network namespace of a file. Raises OSError."""
-    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if _libc.setns(descriptor, _NEW_NET):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
-    finally:
-        os.close(descriptor)

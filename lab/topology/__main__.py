@@ -1,10 +1,11 @@
 """Check a topology table and print it for other tools.
 
-python3 -m lab.topology dump [TABLE]    the table, columns in standard order, one tab between them
-python3 -m lab.topology check [TABLE]   silent when valid; else FILE:LINE: COLUMN: reason, exit 1
-python3 -m lab.topology bash [TABLE]    the table as bash arrays, for scripts/lib/topology.sh
-python3 -m lab.topology own SCRIPT      print the commands that change a copy of the table by sed and bring it up
-python3 -m lab.topology running         the tables of the running lab, one a line
+python3 -m lab.topology dump [TABLE]        the table, columns in standard order, one tab between them
+python3 -m lab.topology check [TABLE]       silent when valid; else FILE:LINE: COLUMN: reason, exit 1
+python3 -m lab.topology bash [TABLE]        the table as bash arrays, for scripts/lib/topology.sh
+python3 -m lab.topology services [TABLE]    the same, and for scripts/services.sh what each program and node needs
+python3 -m lab.topology own SCRIPT          print the commands that change a copy of the table by sed and bring it up
+python3 -m lab.topology running             the tables of the running lab, one a line
 python3 -m lab.topology help
 
 TABLE is a name in topology/ or a path; without it: TOPOLOGY, else the running lab's table, else flat.
@@ -66,6 +67,24 @@ def as_bash(topology: Topology) -> str:
     return "\n".join(lines) + "\n"
 
 
+def as_bash_with_services(topology: Topology) -> str:
+    """Add the maps NEEDS, READY and SECRETS_OF by program and ENVIRONMENT by node, as supervisord.conf has it."""
+    from lab.services import environments, read_programs  # noqa: PLC0415 - most scripts need no services
+
+    programs = read_programs(topology)
+    settings = environments(topology, programs)
+    maps = {
+        "NEEDS": {name: " ".join(program.needs) for name, program in programs.items()},
+        "READY": {name: program.ready for name, program in programs.items()},
+        "SECRETS_OF": {name: " ".join(program.secrets) for name, program in programs.items()},
+        "ENVIRONMENT": {
+            node: ",".join(f'{name}="{value}"' for name, value in environment.items())
+            for node, environment in settings.items()
+        },
+    }
+    return as_bash(topology) + "".join(_map(name, values.items()) + "\n" for name, values in maps.items())
+
+
 def _map(name: str, pairs: Iterable[tuple[str, object]]) -> str:
     cells = (f"[{key}]='{value}'" for key, value in pairs)
     return f"declare -gA {name}=({' '.join(cells)})"
@@ -93,6 +112,8 @@ def main(arguments: Sequence[str]) -> int:
                 load(table)
             case "bash":
                 text = as_bash(load(table))
+            case "services":
+                text = as_bash_with_services(load(table))
             case _:
                 print(f'{name}: unknown command "{command}"\n{__doc__}', end="", file=sys.stderr)
                 return 2

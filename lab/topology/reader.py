@@ -18,7 +18,6 @@ OUTSIDE_NAMESPACE = "cnet-outside"
 _OUTSIDE_NETWORK = IPv4Network("198.51.100.0/24")
 _OUTSIDE_THE_LAB = ("host", "world", "any")
 _KERNEL_NAMES = ("all", "default", "lo")
-_OTHER_PROGRAMS = ("nginx", "redis", "postgres")
 _MAX_INTERFACE_LENGTH = 15
 _PORTS = range(1, 65536)
 _MTUS = range(1280, 65536)  # below 1280 the kernel removes IPv6, and its settings, from a link
@@ -173,10 +172,9 @@ class TopologyReader(TableReader):
 
     def _checked_runs(self) -> str | None:
         program = self.row["runs"]
-        app = ROOT / "services" / program / "app.py"
-        is_known = program in (NONE, *_OTHER_PROGRAMS) or (_NAME.fullmatch(program) and os.path.isfile(app))
-        reason = f'"{program}" is neither nginx, redis, postgres nor a folder of services/'
-        self.require(is_known, "runs", reason)
+        settings = ROOT / "services" / program / "service.toml"
+        is_known = program == NONE or (_NAME.fullmatch(program) and os.path.isfile(settings))
+        self.require(is_known, "runs", f'"{program}" is not a folder of services/ with a service.toml')
         return None if program == NONE else program
 
     def _check_bridge_of(self, node: Node) -> None:

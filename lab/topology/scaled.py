@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection
-from dataclasses import replace
 from ipaddress import IPv4Interface
 from itertools import count
 from pathlib import Path
@@ -40,11 +39,11 @@ def _node_after(node: Node, topology: Topology, nodes: Collection[Node]) -> Node
     taken = {bridge.address.ip for bridge in topology.bridges} | {other.address.ip for other in nodes}
     address = next(node.address.ip + step for step in count(1) if node.address.ip + step not in taken)
     interface = IPv4Interface((address, node.address.network.prefixlen))
-    new = replace(node, name=name_after(node.name), address=interface, publishes=())
+    new = node._replace(name=name_after(node.name), address=interface, publishes=())
     if sum(other.namespace == node.namespace for other in nodes) > 1:
         return new
     wire = interface_after(node.interface), interface_after(node.bridge_interface)
-    return replace(new, namespace=name_after(node.namespace), interface=wire[0], bridge_interface=wire[1])
+    return new._replace(namespace=name_after(node.namespace), interface=wire[0], bridge_interface=wire[1])
 
 
 def name_after(name: str) -> str:

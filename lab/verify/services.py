@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from lab.services import read_programs
 from lab.topology import ROOT, Node, Topology
 from lab.verify.platform import Endpoints, Result
 from lab.verify.request import matches, send
 
 _REGISTRATION_SECONDS = 5.0  # a service that has just started registers within one
-_FLASK = ("api-gateway", "product-service", "order-service", "service-registry")
-_CONFIGURED = ("nginx", "redis", "postgres", "service-registry")  # the registry's configuration names these
 _SUPERVISOR = Path("/run/cnet/supervisord.conf")  # exists while services are meant to run
 
 
@@ -26,12 +25,13 @@ class LabEndpoints(Endpoints):
         super().__init__(topology)
         self._nodes = topology.nodes
         self._services = [node for node in topology.nodes if node.runs]
+        self._programs = read_programs(topology)
 
     def check(self) -> Iterator[Result]:
         """Check each service, each registry, all names, and the platform through its published port."""
         yield "title", "Each service's own endpoints"
         for node in self._services:
-            if node.runs in _FLASK:
+            if self._programs[node.runs or ""].ready == "/ready":
                 yield from self.own(node.name, _url(node))
         registries = self._running("service-registry")
         for registry in registries:
@@ -55,7 +55,7 @@ class LabEndpoints(Endpoints):
         self._wait_until_all_pass(base)
         for node in self._services:
             instance = {"instance_id": node.label, "health": "passing", "ip": str(node.address.ip)}
-            url = f"{base}/discover/{_registered_name(node)}?all=1"
+            url = f"{base}/discover/{self._registered_name(node)}?all=1"
             yield from self.expect(f"{node.name} is registered and passing", url, 200, [instance])
         for product in self._running("product-service")[:1]:
             yield from self._registration(base, product)
@@ -99,6 +99,11 @@ class LabEndpoints(Endpoints):
         ):
             yield from self.expect(title, f"{base}/{path}", 200, expected, node=product, **options)
 
+    def _registered_name(self, node: Node) -> str:
+        """Return the name that a node registers as, or is configured as."""
+        program = node.runs or ""
+        return program if self._programs[program].registers else node.label
+
     def _wait_until_all_pass(self, base: str) -> None:
         deadline = time.monotonic() + _REGISTRATION_SECONDS
         while time.monotonic() < deadline:
@@ -114,9 +119,9 @@ class LabEndpoints(Endpoints):
 
     def _names(self, named: Node) -> Iterator[Result]:
         """Resolve a node's registered name from each node; it may have several addresses."""
-        name = _registered_name(named)
+        name = self._registered_name(named)
         wanted = " ".join(
-            sorted(str(node.address.ip) for node in self._services if _registered_name(node) == name)
+            sorted(str(node.address.ip) for node in self._services if self._registered_name(node) == name)
         )
         with ThreadPoolExecutor(4) as pool:
             answers = pool.map(_resolve, self._nodes, [f"{name}.lab"] * len(self._nodes))
@@ -133,11 +138,6 @@ class LabEndpoints(Endpoints):
 
 def _url(node: Node) -> str:
     return f"http://{node.address.ip}:{node.listens[0].port}"
-
-
-def _registered_name(node: Node) -> str:
-    """Return the name that a node registers as, or is configured as."""
-    return node.label if node.runs in _CONFIGURED else node.runs or ""
 
 
 def _resolve(node: Node, name: str) -> str:

@@ -6,14 +6,6 @@ PASSWORDS=(REDIS_PASSWORD REDIS_OPERATOR_PASSWORD DB_PASSWORD)
 # Print one password; nothing if it is missing or damaged.
 secret() { sed -nE "s/^$1=([0-9a-f]{48})\$/\1/p" "$STATE_DIR/secrets" 2>/dev/null | tail -n 1 || :; }
 
-secrets_of() { # PROGRAM: names of the passwords that it gets: its store's, and for Redis the operator's
-  case $1 in
-    redis) echo REDIS_PASSWORD REDIS_OPERATOR_PASSWORD ;;
-    product-service) echo REDIS_PASSWORD ;;
-    postgres | order-service) echo DB_PASSWORD ;;
-  esac
-}
-
 # Create the passwords that are missing or damaged (a power loss can empty a file), and keep the others. The stores take
 # a new password at their next start, so no data depends on an old one.
 make_secrets() {
@@ -38,7 +30,7 @@ make_secrets() {
 holds_secrets() { # NODE PID
   local name environment
   environment=$'\n'$(tr '\0' '\n' 2>/dev/null <"/proc/$2/environ")$'\n' || return 0 # it has just ended
-  for name in $(secrets_of "${RUNS[$1]:-}"); do
+  for name in ${SECRETS_OF[${RUNS[$1]:--}]:-}; do
     [[ $environment != *$'\n'"$name="* || $environment == *$'\n'"$name=$(secret "$name")"$'\n'* ]] || return 1
   done
 }

@@ -12,15 +12,13 @@ port_of() {
   echo "${first%/*}"
 }
 
-# The HTTP services report whether they are ready; a store is ready when its port is open.
+# An HTTP service reports whether it is ready; a store is ready when its port is open.
 is_ready() { # NODE
-  local address=${ADDRESS[$1]%/*} port
+  local address=${ADDRESS[$1]%/*} port path=${READY[${RUNS[$1]}]:-}
   port=$(port_of "$1")
-  case ${RUNS[$1]} in
-    nginx) curl -fsS -m 2 -o /dev/null "http://$address:$port/health" ;;
-    redis | postgres) timeout 1 "$BASH" -c "</dev/tcp/$address/$port" ;;
-    *) curl -fsS -m 3 -o /dev/null "http://$address:$port/ready" ;;
-  esac &>/dev/null
+  if [[ -n $path ]]; then curl -fsS -m 3 -o /dev/null "http://$address:$port$path"; else
+    timeout 1 "$BASH" -c "</dev/tcp/$address/$port"
+  fi &>/dev/null
 }
 
 # Print a service's state in one word, and the reason after it; "running" if there is no problem.
@@ -32,15 +30,14 @@ state_of() { # NODE SUPERVISOR_STATE PID
     *) echo wrong-namespace && return ;;
   esac
   holds_secrets "$1" "$3" || { echo "old-password" && return; }
-  case ${RUNS[$1]} in
-    nginx | redis | postgres) if is_ready "$1"; then echo running; else echo not-ready; fi ;;
-    *) reported_state "$1" ;;
-  esac
+  if [[ -n ${READY[${RUNS[$1]}]:-} ]]; then reported_state "$1"; elif is_ready "$1"; then echo running; else
+    echo not-ready
+  fi
 }
 
 reported_state() { # NODE
   local answer
-  answer=$(curl -sS -m 3 -w '\n%{http_code}' "http://${ADDRESS[$1]%/*}:$(port_of "$1")/ready" 2>&1) || :
+  answer=$(curl -sS -m 3 -w '\n%{http_code}' "http://${ADDRESS[$1]%/*}:$(port_of "$1")${READY[${RUNS[$1]}]}" 2>&1) || :
   case $answer in
     *'"degraded"'*$'\n200')
       echo "degraded $(jq -r '.degraded | to_entries | map("\(.key): \(.value)") | join("; ")' <<<"${answer%$'\n'*}")"

@@ -1,10 +1,8 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2153 # maps of topology.sh
 # The supervisor (supervisord): its configuration from the table, its start and stop, and its commands. Sourced.
 
 # shellcheck source=scripts/lib/passwords.sh
 source "$ROOT/scripts/lib/passwords.sh"
-# shellcheck source=scripts/lib/environment.sh
-source "$ROOT/scripts/lib/environment.sh"
 
 CONFIG=$RUN_DIR/supervisord.conf
 FIRST_USER=64100 # Debian assigns 60000-64999 on demand (Debian policy 9.2.2), so no account has these numbers
@@ -42,10 +40,12 @@ user_of() { # NODE
 }
 
 program_config() { # NODE USER; PostgreSQL's fast shutdown is INT
+  local settings="${ENVIRONMENT[$1]},SERVICE_USER=\"$2\""
+  [[ $settings != *,DNS_PORT=* ]] || settings+=",DNS_FORWARD=\"$(resolvers)\""
   cat <<EOF
 [program:$1]
 command="$ROOT/scripts/contain.sh" start ${NAMESPACE[$1]} ${RUNS[$1]}
-environment=$(environment_of "$1" "$2")
+environment=$settings
 autorestart=true
 startretries=1000000
 stopsignal=$([[ ${RUNS[$1]} == postgres ]] && echo INT || echo TERM)

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # The topology table as bash arrays. After load_topology: TABLE (its path), BRIDGES, NODES, and by name ADDRESS,
 # NAMESPACE, INTERFACE, PORT (the host's end of the veth pair), BRIDGE, LISTENS, PUBLISHES, RUNS, MTU, LINE_OF, LABEL
-# (its name in DNS); NETWORK of each bridge. Sourced.
+# (its name in DNS); NETWORK of each bridge. After `load_topology services` also, from services/PROGRAM/service.toml:
+# NEEDS, READY and SECRETS_OF of each program that a node runs, and ENVIRONMENT of each node. Sourced.
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -16,15 +17,15 @@ declare -a BRIDGES=() NODES=()
 # shellcheck disable=SC2034 # scripts that source this use them
 declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=() MTU=()
 # shellcheck disable=SC2034
-declare -A LINE_OF=() LABEL=() NETWORK=()
+declare -A LINE_OF=() LABEL=() NETWORK=() NEEDS=() READY=() SECRETS_OF=() ENVIRONMENT=()
 
-load_topology() { load_table ''; } # the one that TOPOLOGY names, else the running lab's, else flat
+load_topology() { load_table '' "$@"; } # [services]: the one that TOPOLOGY names, else the running lab's, else flat
 
-# load_table NAME|PATH: read and check a table, or exit with what is wrong in it.
+# load_table NAME|PATH [services]: read and check a table, or exit with what is wrong in it.
 load_table() {
   local declarations
   need_tools python3
-  declarations=$(run_python -m lab.topology bash "$1") || exit 1
+  declarations=$(run_python -m lab.topology "${2:-bash}" "$1") || exit 1
   eval "$declarations"
 }
 

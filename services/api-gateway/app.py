@@ -3,12 +3,11 @@
 import os
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import quote
 
 from cnet_service.app import create_service_app
 from cnet_service.description import DescribedApp, Responses
-from cnet_service.discovery import Watch
+from cnet_service.discovery import follow
 from cnet_service.models import (
     Error,
     NewOrder,
@@ -47,7 +46,8 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     instance = settings.get("INSTANCE_ID", "api-gateway")
     app = create_service_app("api-gateway", instance, "Forwards requests to products and orders.", checks)
     for upstream, urls in ((products, "PRODUCT_SERVICE_URLS"), (orders, "ORDER_SERVICE")):
-        find_instances(upstream, settings, settings.get(urls, ""))
+        follow(settings, upstream.name, urls, upstream.update)
+        upstream.check_for_ever()
     add_products(app, products)
     add_orders(app, orders)
     return app
@@ -80,17 +80,6 @@ def add_orders(app: DescribedApp, orders: Upstream) -> None:
     @app.get("/api/orders/<order_id>", summary="One order", responses=SHOW_ORDER)
     def show_order(path: OrderPath) -> Response:
         return pass_on(orders.ask("GET", f"/orders/{quote(path.order_id, safe='')}", request_headers()))
-
-
-def find_instances(upstream: Upstream, settings: Mapping[str, str], urls: str) -> None:
-    """Make an upstream follow the registry, or use the URLs given, and check its instances."""
-    registry = settings.get("SERVICE_REGISTRY")
-    if registry:
-        memory = Path(settings.get("STATE_DIR", ".")) / f"{upstream.name}.instances"
-        Watch(registry, upstream.name, memory, upstream.update).begin()
-    else:
-        upstream.use_urls(urls)
-    upstream.check_for_ever()
 
 
 def request_headers() -> dict[str, str]:

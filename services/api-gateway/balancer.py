@@ -9,23 +9,20 @@ from collections.abc import Collection, Sequence
 from instance import Instance
 
 
-class Balancer:
-    """Chooses the next of the given instances."""
+def choose(instances: Sequence[Instance], tried: Collection[Instance] = ()) -> Instance | None:
+    """Return the next instance, preferably one that was not tried; None if there are none.
 
-    def choose(self, instances: Sequence[Instance], tried: Collection[Instance] = ()) -> Instance | None:
-        """Return the next instance, preferably one that was not tried; None if there are none.
-
-        If none is healthy, choose among all (panic mode): the health checks may be wrong.
-        """
-        healthy = [instance for instance in instances if instance.healthy] or list(instances)
-        choice = [instance for instance in healthy if instance not in tried] or healthy
-        if not choice:
-            return None
-        total = 0.0
-        for instance in choice:
-            weight = instance.weight
-            instance.credit += weight
-            total += weight
-        chosen = max(choice, key=lambda instance: instance.credit)
-        chosen.credit -= total
-        return chosen
+    If none is healthy, choose among all (panic mode): the health checks may be wrong.
+    """
+    healthy = [instance for instance in instances if instance.healthy] or list(instances)
+    choice = [instance for instance in healthy if instance not in tried] or healthy
+    if not choice:
+        return None
+    total = 0.0
+    for instance in choice:
+        weight = instance.weight
+        instance.credit += weight
+        total += weight
+    chosen = max(choice, key=lambda instance: instance.credit)
+    chosen.credit -= total
+    return chosen

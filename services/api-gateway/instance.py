@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import gevent
 from client import connect
 from cnet_service.body import refuse_constant
-from cnet_service.fetch import NoAnswerError
+from cnet_service.exchange import NoAnswerError
 from cnet_service.metrics import count
 from prometheus_client import Counter
 

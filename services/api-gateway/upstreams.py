@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 import gevent
-from balancer import Balancer
+from balancer import choose
 from budget import RetryBudget
 from cnet_service.discovery import Listed
 from cnet_service.errors import UnavailableError
-from cnet_service.fetch import NoAnswerError
+from cnet_service.exchange import NoAnswerError
 from cnet_service.metrics import count
 from instance import ATTEMPTS, SLOW_START_SECONDS, Answer, Instance, is_json
 
@@ -39,14 +39,9 @@ class Upstream:
         self._try_seconds = try_seconds
         self._seconds = seconds
         self._tries = tries
-        self._balancer = Balancer()
         self._budget = RetryBudget(clock)
         self._clock = clock
         self._began = clock()
-
-    def use_urls(self, urls: str) -> None:
-        """Use these URLs (comma-separated) as instances, without a registry."""
-        self.update(Listed(url.strip(), url.strip(), passing=True) for url in urls.split(",") if url.strip())
 
     def update(self, listed: Iterable[Listed]) -> None:
         """Use the registry's list. If it is empty, keep the known instances, because they may still answer."""
@@ -105,7 +100,7 @@ class Upstream:
         tried: list[Instance] = []
         self._budget.note_request()
         while len(tried) < self._tries and (not tried or self._budget.take()):
-            instance = self._balancer.choose(self.instances, tried)
+            instance = choose(self.instances, tried)
             seconds = min(deadline - self._clock(), self._try_seconds)
             if instance is None or seconds <= 0:
                 break

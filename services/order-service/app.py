@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from cnet_service.app import create_service_app
 from cnet_service.description import Responses
-from cnet_service.discovery import Listed, Watch
+from cnet_service.discovery import follow
 from cnet_service.errors import InvalidError, error_response
 from cnet_service.models import (
     Error,
@@ -39,12 +38,13 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     checks = {"postgres": lambda: database.run(lambda cursor: cursor.execute("SELECT 1 FROM orders LIMIT 1"))}
     instance = settings.get("INSTANCE_ID", "order-service")
     app = create_service_app("order-service", instance, "Orders in PostgreSQL.", checks)
-    products = make_products(settings)
+    products = Products()
+    has_products = follow(settings, "product-service", "PRODUCT_SERVICE_URLS", products.update)
 
     @app.post("/orders", summary="Order, exactly once for each Idempotency-Key", responses=CREATE)
     def create(header: OrderHeader, body: NewOrder) -> tuple[dict[str, object], int] | Response:
         amount = read_amount(body.total_price, body.quantity)
-        if products and not products.exists(body.product_id):
+        if has_products and not products.exists(body.product_id):
             raise InvalidError("product_id", "there is no such product")
         try:
             order_id = create_order(database, body, amount, header.key)
@@ -58,17 +58,3 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         return order.model_dump() if order else error_response(404, "Order not found")
 
     return app
-
-
-def make_products(settings: Mapping[str, str]) -> Products | None:
-    """Return the product look-up, with the registry's instances or else the URLs given; None with neither."""
-    registry = settings.get("SERVICE_REGISTRY")
-    urls = [url.strip() for url in settings.get("PRODUCT_SERVICE_URLS", "").split(",") if url.strip()]
-    if not registry and not urls:
-        return None
-    products = Products()
-    products.update(Listed(url, url, passing=True) for url in urls)
-    if registry:
-        memory = Path(settings.get("STATE_DIR", ".")) / "product-service.instances"
-        Watch(registry, "product-service", memory, products.update).begin()
-    return products

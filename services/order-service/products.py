@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from cnet_service.discovery import Listed
 from cnet_service.errors import UnavailableError
-from cnet_service.fetch import Answer, NoAnswerError, fetch
+from cnet_service.exchange import Answer, NoAnswerError, fetch
 
 log = logging.getLogger("service")
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # PostgreSQL, the orders: SCRAM passwords, full durability. The first start creates the cluster.
-# Environment: SERVICE_IP, SERVICE_PORT, DB_NAME, DB_USER, DB_PASSWORD, DB_CLIENTS (CIDRs, comma-separated), STATE_DIR.
+# Environment: SERVICE_IP, SERVICE_PORT, DB_NAME and DB_USER (default: orders), DB_PASSWORD, DB_CLIENTS (CIDRs,
+# comma-separated), STATE_DIR.
 set -euo pipefail
 umask 077
 trap 'exit 143' INT TERM # else bash continues with the next step if only its child is interrupted
@@ -10,6 +11,7 @@ programs=$({ find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/n
 PATH=${programs:+$programs:}$PATH
 version=$(postgres --version | grep -oE '[0-9]+' | sed -n 1p)
 data=$STATE_DIR/$version
+DB_NAME=${DB_NAME:-orders} DB_USER=${DB_USER:-orders} DB_CLIENTS=${DB_CLIENTS:-}
 settings=(-c config_file="$PWD/postgresql.conf" -c unix_socket_directories="$STATE_DIR")
 LOG_FILES=4 # WAL files of 16 MB, created in advance for a full disk; see postgresql.conf
 

@@ -4,8 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 
-from cnet_service.exchange import ask_status, connect
+from cnet_service.exchange import ask_status, connect, format_request
 from instances import Instance
 from registry import Registry
 
@@ -22,14 +23,13 @@ def is_answering(instance: Instance) -> bool:
 
     Each check opens a connection: an open one outlives the listener and delays a graceful stop.
     """
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    host = f"[{instance.ip}]" if ":" in instance.ip else instance.ip
     try:
-        if instance.permanent:
-            connect(instance.ip, instance.port, time.monotonic() + DEADLINE_SECONDS).close()
-            return True
-        host = f"[{instance.ip}]" if ":" in instance.ip else instance.ip
-        request = f"GET /health HTTP/1.1\r\nHost: {host}:{instance.port}\r\nConnection: close\r\n\r\n"
-        return ask_status(instance.ip, instance.port, request.encode(), DEADLINE_SECONDS) == OK
-    except (OSError, ValueError):
+        with connect(instance.ip, instance.port, deadline) as connection:
+            question = format_request("GET", "/health", f"{host}:{instance.port}")
+            return instance.permanent or ask_status(connection, question, deadline) == OK
+    except (OSError, ValueError, HTTPException):
         return False
 
 

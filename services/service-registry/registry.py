@@ -115,7 +115,7 @@ class Registry:
     def sweep(self) -> None:
         """Mark expired leases, remove instances that were critical for three seconds, save again after a failure."""
         with self._changed:
-            if self._store.is_due(self._clock()):
+            if not self._store.can_write:
                 self._save()
             for instance in list(self._instances.values()):
                 self._update_health(instance)
@@ -166,8 +166,7 @@ class Registry:
             self._announce(f"{instance.name}: {instance.instance_id} deregistered")
 
     def _save(self) -> None:
-        registered = [instance for instance in self._instances.values() if not instance.permanent]
-        self._store.save(registered, self._clock())
+        self._store.save(instance for instance in self._instances.values() if not instance.permanent)
 
     def _announce(self, what: str) -> None:
         self.index += 1

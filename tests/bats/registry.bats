@@ -108,19 +108,19 @@ END
     damage() {
       case $1 in
         zeroed) dd if=/dev/zero of="$2" bs=1 count="$(stat -c %s "$2")" conv=notrunc status=none ;;
-        cut) truncate -s 5000 "$2" ;;
-        garbled) head -c 12288 /dev/urandom >"$2" ;;
+        cut) truncate -s 100 "$2" ;;
+        garbled) head -c 1000 /dev/urandom >"$2" ;;
       esac
     }
     for kind in zeroed cut garbled; do
       echo "== $kind, before the start"
-      control stop service-registry >/dev/null; rm -f $state/*.damaged*; damage $kind $state/registry.sqlite
+      control stop service-registry >/dev/null; rm -f $state/*.damaged*; damage $kind $state/registrations.json
       control start service-registry >/dev/null; comes_back
-      [[ -s $state/registry.sqlite.damaged ]]; grep "registry.sqlite is damaged" $log | tail -1
+      [[ -s $state/registrations.json.damaged ]]; grep "registrations.json is damaged" $log | tail -1
       echo "== $kind, while it runs"
-      rm $state/*.damaged; damage $kind $state/registry.sqlite
+      damage $kind $state/registrations.json
       curl -fsS -X DELETE $registry/deregister/product-service/product-2 | jq -e .status
-      comes_back; [[ -s $state/registry.sqlite.damaged ]]
+      comes_back; jq -e "map(.instance_id) | contains([\"product-2\"])" $state/registrations.json
     done
     refute grep "\"status\": 500" $log
     for file in /dev/shm/metrics-api-gateway-*/ /proc/$(pgrep -o -f "[g]unicorn -c" -u "$(stat -c %u /var/opt/cnet/nodes/api-gateway)")/root/dev/shm/metrics-api-gateway-*/; do
@@ -147,12 +147,12 @@ END
       curl -fsS http://localhost:8080/api/products | jq -e ".products | length == 3"
     done
     curl -fsS $registry/metrics | grep "^http_request_duration_seconds_count" >/dev/null
-    grep -c "cannot write .*registry.sqlite" $log | grep "^1$"
+    grep -c "cannot write .*registrations.json" $log | grep "^1$"
     kill -9 $(gunicorns api-gateway) $(gunicorns service-registry) # also a start needs no room
     retry 15 passing_is product-service 3; retry 10 curl -fsS -o /dev/null http://localhost:8080/api/products
     rm /var/opt/cnet/nodes/filling
     curl -fsS -X DELETE $registry/deregister/product-service/product-2 >/dev/null
-    retry 10 eval "[[ \$(.venv/bin/python -c \"import sqlite3; print(sqlite3.connect(\\\"$state/registry.sqlite\\\").execute(\\\"SELECT count(*) FROM registrations\\\").fetchone()[0])\") == 5 ]]"
+    retry 10 eval "[[ \$(jq length $state/registrations.json) == 5 ]]"
   '
   succeeds
 }

@@ -123,6 +123,7 @@ def service(name: str, folder: Path, **settings: str) -> Iterator[Running]:
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONDONTWRITEBYTECODE": "1",
+        "WEB_CONCURRENCY": "1",
         "PYTHONPATH": str(SERVICES / "common"),  # the sources, which may be newer than what is installed
         "SERVICE_PORT": str(port),
         "INSTANCE_ID": f"{name}-test",

@@ -84,7 +84,6 @@ def gateway(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Ite
         service(
             "api-gateway",
             tmp_path_factory.mktemp("gateway"),
-            WORKER_CLASS="gevent",
             PRODUCT_SERVICE_URLS=url,
             ORDER_SERVICE=url,
         ) as running,
@@ -113,7 +112,6 @@ def test_a_bad_instance_beside_a_good_one_costs_no_request(tmp_path: Path, name:
         service(
             "api-gateway",
             tmp_path,
-            WORKER_CLASS="gevent",
             PRODUCT_SERVICE_URLS=f"{bad},{good}",
             ORDER_SERVICE=good,
         ) as gateway,
@@ -187,20 +185,20 @@ def test_a_full_disk_is_logged_once_and_the_list_is_followed_all_the_same(
     monkeypatch.setattr(discovery.log, "warning", lambda text, *values: lines.append(text % values))
     memory = tmp_path / "x.instances"
     watch = discovery.Watch("http://192.0.2.1:1", "x", memory, lambda _: None)
-    watch._save_list(b"old")
+    watch._saved_list.write(b"old")
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     for body in (b"1", b"2", b"3"):
-        watch._save_list(body)
+        watch._saved_list.write(body)
     assert len(lines) == 1
     assert "No space left on device" in lines[0]
     assert [path.name for path in tmp_path.iterdir()] == ["x.instances"]
     assert memory.read_bytes() == b"old"
     monkeypatch.undo()
-    watch._save_list(b"new")
+    watch._saved_list.write(b"new")
     assert memory.read_bytes() == b"new"
 
 
@@ -215,7 +213,7 @@ def test_a_registry_that_is_slow_or_wrong_leaves_the_gateway_with_what_it_rememb
     with peer(answer("200 OK", LIST)) as good, peer(serve) as registry:
         (tmp_path / "product-service.instances").write_bytes(listing(good))
         settings = {"SERVICE_REGISTRY": registry, "SERVICE_IP": "127.0.0.1"}
-        with service("api-gateway", tmp_path, WORKER_CLASS="gevent", **settings) as gateway:
+        with service("api-gateway", tmp_path, **settings) as gateway:
             for _ in range(5):
                 assert requests.get(f"{gateway.url}/api/products", timeout=3).content == LIST
                 time.sleep(0.2)

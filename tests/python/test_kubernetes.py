@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lab.services import environments, read_programs
 from lab.topology import ROOT
 from lab.topology import load as load_topology
 from security.policy.model import ACCEPT, DROP, HOST, WORLD, Line
@@ -189,7 +188,7 @@ def test_passwords_come_from_the_secret_and_only_to_the_store_and_its_clients() 
 
 
 LAB_ONLY = {  # what the lab tells a program and a Pod is not told
-    "SERVICE_USER": "securityContext says it",
+    "SECRETS": "the Pod names its Secret's keys",
     "CONFIGURED": "addresses of Pods are not known before; the probes look after nginx and the stores",
     "OPERATORS": "no Pod has the bridge's address",
     "OWNERS": "addresses of Pods are not known before: an instance may register its own only",
@@ -203,17 +202,10 @@ PYTHON = {"LANG", "PYTHONDONTWRITEBYTECODE"}
 
 
 def test_a_pod_is_told_what_the_lab_tells_the_program() -> None:
-    script = (
-        'source "$0" help >/dev/null; load_topology flat; '
-        'for node in $(services); do echo "${RUNS[$node]} $(environment_of "$node" 1)"; done'
-    )
-    command = ["bash", "-c", script, str(ROOT / "scripts" / "services.sh")]
-    for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
-        program, settings = line.split(" ", 1)
-        wanted = dict(pair.split("=", 1) for pair in shlex.split(settings.replace('",', '" ')))
+    topology = POLICY.topology
+    for wanted in environments(topology, read_programs(topology)).values():
+        program = wanted["SERVICE_NAME"]
         told = {item["name"]: item.get("value") for item in PODS[program]["spec"]["containers"][0]["env"]}
-        if program == "postgres":  # its image has other names for them
-            told |= {"DB_NAME": told["POSTGRES_DB"], "DB_USER": told["POSTGRES_USER"]}
         names = (
             wanted.keys() - LAB_ONLY.keys() - (PYTHON if program in ("nginx", "redis", "postgres") else set())
         )

@@ -27,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 @pytest.fixture(scope="module")
 def products(store: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("products")
-    with service("product-service", folder, WORKER_CLASS="gevent", **store.settings) as running:
+    with service("product-service", folder, **store.settings) as running:
         yield running
 
 
@@ -128,7 +128,7 @@ def test_what_redis_refuses_is_named_in_the_log_and_other_keys_go_on(products: R
 
 def test_a_replica_is_named_read_only(tmp_path: Path, store: Redis) -> None:
     store.client.delete("product_2")
-    with service("product-service", tmp_path, WORKER_CLASS="gevent", **store.settings) as running:
+    with service("product-service", tmp_path, **store.settings) as running:
         store.client.replicaof("127.0.0.1", "1")
         try:
             assert get(running, "/products/2") == MOUSE
@@ -148,7 +148,7 @@ def test_a_user_that_may_only_get_and_setex_is_enough(tmp_path: Path, store: Red
         "default", enabled=True, categories=["-@all"], commands=["+get", "+setex", "+acl", "+ttl"]
     )
     try:
-        with service("product-service", tmp_path, WORKER_CLASS="gevent", **store.settings) as running:
+        with service("product-service", tmp_path, **store.settings) as running:
             assert get(running, "/products/1") == LAPTOP
             assert get(running, "/products")["products"] == TRUE_LIST
             assert store.client.ttl("product_1") > 290
@@ -163,7 +163,7 @@ def test_a_refused_password_is_named_in_the_log_once(
     tmp_path: Path, store: Redis, password: str, word: str
 ) -> None:
     settings = store.settings | {"REDIS_PASSWORD": password}
-    with service("product-service", tmp_path, WORKER_CLASS="gevent", **settings) as running:
+    with service("product-service", tmp_path, **settings) as running:
         for _ in range(3):
             assert get(running, "/products/1") == LAPTOP
             time.sleep(0.6)
@@ -178,7 +178,7 @@ def test_a_refused_password_is_named_in_the_log_once(
 def test_what_is_no_redis_costs_no_answer_and_little_time(tmp_path: Path, serve: Any) -> None:
     with peer(serve) as url:
         settings = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": url.rpartition(":")[2], "REDIS_PASSWORD": "x"}
-        with service("product-service", tmp_path, WORKER_CLASS="gevent", **settings) as running:
+        with service("product-service", tmp_path, **settings) as running:
             for _ in range(4):
                 begin = time.monotonic()
                 assert get(running, "/products/1") == LAPTOP

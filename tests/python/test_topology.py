@@ -214,7 +214,7 @@ TOO_LONG = "has 16 characters, the kernel allows at most 15"
 CARRIAGE_RETURN = "a carriage return; end lines in a line feed alone"
 BOM = "a byte order mark; save the file without it"
 UNKNOWN_COLUMN = f"unknown column; known are {' '.join(COLUMNS)}"
-NO_PROGRAM = "is neither nginx, redis, postgres nor a folder of services/"
+NO_PROGRAM = "is not a folder of services/ with a service.toml"
 
 Case = tuple[str | bytes, str]
 

@@ -151,7 +151,7 @@ def test_a_failure_of_the_metrics_fails_no_request(
     def fail(*_labels: str) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(registry("cnet_service.metrics"), "measurement", fail)
+    monkeypatch.setattr(registry("cnet_service.metrics"), "labelled", fail)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
     assert client.get("/health").status_code == 200
     assert client.get("/metrics").status_code == 200
@@ -270,9 +270,7 @@ def workers(arbiter: int) -> list[int]:
 def test_workers_outlive_a_pause_of_the_whole_service_and_a_hung_one_alone_is_replaced(
     tmp_path: Path,
 ) -> None:
-    with service(
-        "product-service", tmp_path / "state", WORKER_CLASS="gevent", GUNICORN_CMD_ARGS="--timeout 6"
-    ) as running:
+    with service("product-service", tmp_path / "state", GUNICORN_CMD_ARGS="--timeout 6") as running:
         before = workers(running.process.pid)
         for pid in (running.process.pid, *before):
             os.kill(pid, signal.SIGSTOP)

@@ -5,12 +5,10 @@ last list stays in use: no request waits for the registry.
 """
 
 import logging
-import os
 import random
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -18,7 +16,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, IPvAnyAddress, TypeAdapter, ValidationError
 
 from cnet_service.errors import describe_failure
-from cnet_service.fetch import fetch
+from cnet_service.exchange import fetch
+from cnet_service.saved_file import SavedFile
 
 WAIT_SECONDS = 10  # the longest time that the registry delays its answer while nothing changes
 ANSWER_SECONDS = 2.0  # the deadline of an answer, after that delay
@@ -67,6 +66,24 @@ def url_of(item: ListItem) -> str:
     return f"http://{host}:{item.port}"
 
 
+def follow(
+    settings: Mapping[str, str], service: str, urls: str, changed: Callable[[list[Listed]], None]
+) -> bool:
+    """Call `changed` with each list of SERVICE_REGISTRY; without a registry once, with the URLs in the variable `urls`.
+
+    Return False if the environment has neither.
+    """
+    registry = settings.get("SERVICE_REGISTRY")
+    if registry:
+        Watch(
+            registry, service, Path(settings.get("STATE_DIR", ".")) / f"{service}.instances", changed
+        ).begin()
+        return True
+    given = [url.strip() for url in settings.get(urls, "").split(",") if url.strip()]
+    changed([Listed(url, url, passing=True) for url in given])
+    return bool(given)
+
+
 class Watch:
     """Calls `changed` with the list in the file `saved_list`, then with each new list."""
 
@@ -75,10 +92,8 @@ class Watch:
     ) -> None:
         self._url = f"{registry}/discover/{quote(service, safe='')}?all=1"
         self._service = service
-        self._saved_list = saved_list
+        self._saved_list = SavedFile(saved_list)
         self._changed = changed
-        self._saved = b""
-        self._can_save = True
 
     def begin(self) -> None:
         """Call `changed` with the saved list, then watch in a thread."""
@@ -86,14 +101,13 @@ class Watch:
         threading.Thread(target=self._watch, name=f"watch {self._service}", daemon=True).start()
 
     def _load_list(self) -> None:
+        body = self._saved_list.read()
+        if body is None:
+            return
         try:
-            body = self._saved_list.read_bytes()
             self._changed(read_list(body))
-            self._saved = body
-        except FileNotFoundError:
-            log.info("no saved instances of %s", self._service)
-        except (OSError, ValueError) as failure:
-            log.warning("ignoring the saved instances in %s: %s", self._saved_list, failure)
+        except ValueError as failure:
+            log.warning("ignoring the saved instances in %s: %s", self._saved_list.path, failure)
 
     def _watch(self) -> None:
         index, is_failing = "", False
@@ -115,26 +129,7 @@ class Watch:
         answer = fetch(self._url + query, wait + ANSWER_SECONDS, MAX_BYTES)
         if answer.status == OK:
             self._changed(read_list(answer.body))
-            self._save_list(answer.body)
+            self._saved_list.write(answer.body)
         elif answer.status != NOT_FOUND:  # 404: not registered yet, wait for it
             raise ValueError(f"the registry answered {answer.status}")
         return answer.headers.get("X-Index", "")
-
-    def _save_list(self, body: bytes) -> None:
-        """Save the list by rename, so that the file is complete after a crash; continue if the disk is full."""
-        if body == self._saved:
-            return
-        new = self._saved_list.with_suffix(f".{os.getpid()}.new")
-        try:
-            with new.open("wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._saved_list)
-            self._saved, self._can_save = body, True
-        except OSError as failure:
-            if self._can_save:
-                log.warning("cannot write %s, continuing without it: %s", self._saved_list, failure)
-            self._can_save = False
-            with suppress(OSError):  # a read-only file system refuses this too
-                new.unlink()

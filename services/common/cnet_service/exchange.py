@@ -1,35 +1,101 @@
-"""One HTTP exchange within one total deadline; only the status of the answer is read.
+"""One HTTP exchange over a connection of its own, with a total deadline and a limit on the bytes of its answer.
 
 A socket's own timeout restarts with each byte, so a peer that sends a byte now and then could hold the caller for ever.
 """
 
-import re
+import io
 import socket
 import time
 from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from urllib.parse import urlsplit
 
-MAX_HEAD_BYTES = 16 * 1024
-MAX_BODY_BYTES = 4 * 1024
-STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])( [^\r\n]*)?\r\n")
+MAX_HEAD_BYTES = 16 * 1024  # of an answer whose status alone is read
+MAX_DRAINED_BYTES = 4 * 1024
 
 
-def ask_status(host: str, port: int, request: bytes, seconds: float) -> int:
-    """Send a request over a connection of its own and return the status of the answer.
+class NoAnswerError(Exception):
+    """The peer sent no complete HTTP answer within the deadline and the limit."""
 
-    Raise OSError if there is no answer within `seconds`, ValueError if it is not HTTP or its head is too long.
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete answer."""
+
+    status: int
+    headers: HTTPMessage
+    body: bytes
+
+
+class _Received(io.RawIOBase):
+    """What a connection receives before the deadline; more than `max_bytes`, or no complete head, is an error."""
+
+    def __init__(self, connection: socket.socket, deadline: float, max_bytes: int) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self._max_bytes = self._left = max_bytes
+        self.is_head = True
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # of a BufferedReader
+        self._connection.settimeout(time_left(self._deadline))
+        count = self._connection.recv_into(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise ValueError(f"the answer is longer than {self._max_bytes} bytes")
+        if not count and self.is_head:  # http.client would take it for the end of the headers
+            raise ConnectionError("the connection was closed before the end of the answer's head")
+        return count
+
+
+def fetch(url: str, seconds: float, max_bytes: int) -> Answer:
+    """Return the answer to a GET; raise NoAnswerError if it is not complete after `seconds`.
+
+    `max_bytes` limits the answer with its headers. Resolving a host name has the resolver's own timeout.
     """
     deadline = time.monotonic() + seconds
-    with connect(host, port, deadline) as connection:
-        return exchange(connection, request, deadline)
+    parts = urlsplit(url)
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    try:
+        with connect(parts.hostname or "", parts.port or 80, deadline) as connection:
+            answer = _begin(connection, format_request("GET", target, parts.netloc), deadline, max_bytes)
+            return Answer(answer.status, answer.headers, answer.read())
+    except Exception as failure:  # a peer may send anything
+        raise NoAnswerError(f"{url}: {str(failure) or type(failure).__name__}") from failure
 
 
-def exchange(connection: socket.socket, request: bytes, deadline: float) -> int:
-    """Send a request and return the status of the answer; raise as `ask_status` does."""
+def ask_status(connection: socket.socket, request: bytes, deadline: float) -> int:
+    """Send a request and return the status of the answer, whatever its body; raise OSError, ValueError, HTTPException.
+
+    A part of the body is read, because closing a connection with unread bytes sends a reset.
+    """
+    answer = _begin(connection, request, deadline, MAX_HEAD_BYTES)
+    with suppress(OSError, ValueError, HTTPException):
+        answer.read(MAX_DRAINED_BYTES)
+    return answer.status
+
+
+def format_request(method: str, target: str, host: str, headers: str = "", body: str = "") -> bytes:
+    """Return a request after whose answer the peer closes; each of `headers` ends with CRLF."""
+    head = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}"
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    return f"{head}{length}\r\n{body}".encode("ascii")
+
+
+def _begin(connection: socket.socket, request: bytes, deadline: float, max_bytes: int) -> HTTPResponse:
     connection.settimeout(time_left(deadline))
     connection.sendall(request)
-    status = read_status(connection, deadline)
-    drain(connection, deadline)
-    return status
+    received = _Received(connection, deadline, max_bytes)
+    answer = HTTPResponse(received)  # type: ignore[arg-type]  # it only calls makefile
+    answer.begin()
+    received.is_head = False
+    return answer
 
 
 def connect(host: str, port: int, deadline: float, source: str | None = None) -> socket.socket:
@@ -60,32 +126,3 @@ def time_left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError("no answer in time")
     return left
-
-
-def read_status(connection: socket.socket, deadline: float) -> int:
-    """Read the status line and all headers; return the status."""
-    head = b""
-    while b"\r\n\r\n" not in head:
-        if len(head) > MAX_HEAD_BYTES:
-            raise ValueError(f"the answer's head is longer than {MAX_HEAD_BYTES} bytes")
-        connection.settimeout(time_left(deadline))
-        more = connection.recv(4096)
-        if not more:
-            raise ConnectionError("the connection was closed before the end of the answer's head")
-        head += more
-    status_line = STATUS_LINE.match(head)
-    if status_line is None:
-        raise ValueError("the answer is not HTTP/1")
-    return int(status_line[1])
-
-
-def drain(connection: socket.socket, deadline: float) -> None:
-    """Read at most MAX_BODY_BYTES of the body, because closing a connection with unread bytes sends a reset."""
-    unread = MAX_BODY_BYTES
-    with suppress(OSError):
-        while unread > 0:
-            connection.settimeout(time_left(deadline))
-            more = connection.recv(unread)
-            if not more:
-                break
-            unread -= len(more)

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -20,6 +21,8 @@ REQUESTS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 
+Metrics = TypeVar("Metrics", Counter, Histogram)
+
 log = logging.getLogger("service")
 reported: set[str] = set()  # failures that were logged
 
@@ -27,15 +30,9 @@ reported: set[str] = set()  # failures that were logged
 def observe_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
     """Count an answered request."""
     try:
-        measurement(service, method, route, status).observe(seconds)
+        labelled(REQUESTS, service, method, route, status).observe(seconds)
     except Exception as failure:
         report("a request cannot be measured", failure)
-
-
-@functools.cache
-def measurement(service: str, method: str, route: str, status: int) -> Histogram:
-    """Return the histogram with these labels; keep it, because the look-up is slow and there are few."""
-    return REQUESTS.labels(service, method, route, status)
 
 
 def count(counter: Counter, *labels: str) -> None:
@@ -47,9 +44,9 @@ def count(counter: Counter, *labels: str) -> None:
 
 
 @functools.cache
-def labelled(counter: Counter, *labels: str) -> Counter:
-    """Return the counter with these labels; keep it, because the look-up is slow."""
-    return counter.labels(*labels)
+def labelled(metric: Metrics, *labels: str | int) -> Metrics:
+    """Return the metric with these labels; keep it, because the look-up is slow and there are few."""
+    return metric.labels(*labels)
 
 
 def report(what: str, failure: Exception) -> None:

@@ -4,9 +4,10 @@ import json
 import logging
 import threading
 import time
+from http.client import HTTPException
 from urllib.parse import quote, urlsplit
 
-from cnet_service.exchange import connect, exchange
+from cnet_service.exchange import ask_status, connect, format_request
 
 HEARTBEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.25
@@ -76,12 +77,9 @@ class Registration:
         deadline = time.monotonic() + DEADLINE_SECONDS
         try:
             with connect(self._host, self._port, deadline, self._source) as connection:
-                body, kind = "", ""
-                if instance is not None:
-                    body = json.dumps(instance | {"ip": connection.getsockname()[0]})
-                    kind = "Content-Type: application/json\r\n"
-                head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nConnection: close\r\n"
-                request = f"{head}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
-                return exchange(connection, request.encode(), deadline)
-        except (OSError, ValueError):
+                body = json.dumps(instance | {"ip": connection.getsockname()[0]}) if instance else ""
+                kind = "Content-Type: application/json\r\n" if instance else ""
+                question = format_request(method, path, f"{self._host}:{self._port}", kind, body)
+                return ask_status(connection, question, deadline)
+        except (OSError, ValueError, HTTPException):
             return None

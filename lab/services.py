@@ -1,0 +1,134 @@
+"""What each program needs, from services/PROGRAM/service.toml, and the environment of each node that runs one.
+
+worker_class, workers   gunicorn's; cnet_service.gunicorn_settings reads them
+needs                   the programs without which it does not become ready
+ready                   the path that answers 200 when it is ready; without one it is ready when its port is open
+secrets                 the passwords in its environment (scripts/lib/passwords.sh)
+[environment]           always set; [with_registry], [without_registry]: if the table has a service-registry or not
+
+A service that gets SERVICE_REGISTRY registers itself, and its addresses may change without a restart. One that gets
+HEARTBEAT renews a configured lease. A value may have the placeholders of `_nodes`, `_lab` and `_node`; an empty one is
+not set. A file that is not valid raises TopologyError, with its name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+from lab.topology import ROOT, Node, Topology, TopologyError
+
+REGISTRY = "service-registry"
+_LEASE_SECONDS = 3
+_DNS = "53/udp"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A service.toml."""
+
+    worker_class: str = ""
+    workers: int = 1
+    needs: Sequence[str] = ()
+    ready: str = ""
+    secrets: Sequence[str] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    with_registry: dict[str, str] = field(default_factory=dict)
+    without_registry: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def registers(self) -> bool:
+        """Return whether it registers itself; the registry's configuration has the other services."""
+        return "SERVICE_REGISTRY" in self.with_registry
+
+
+def read_programs(topology: Topology) -> dict[str, Program]:
+    """Return the programs of a table by name. Raises TopologyError for a service.toml that is not valid."""
+    programs = {}
+    for name in sorted({node.runs for node in topology.nodes if node.runs}):
+        try:
+            programs[name] = Program(**tomllib.loads(_file(name).read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise TopologyError(f"{_file(name)}: {error}") from error
+    return programs
+
+
+def _file(program: str) -> Path:
+    return ROOT / "services" / program / "service.toml"
+
+
+def environments(topology: Topology, programs: dict[str, Program]) -> dict[str, dict[str, str]]:
+    """Return the environment of each node that runs a program; the values are text without quotes."""
+    known = [file.parent.name for file in (ROOT / "services").glob("*/service.toml")]
+    places = {name: _nodes(topology, name) for name in known} | {"lab": _lab(topology, programs)}
+    return {
+        node.name: _environment(node, programs[node.runs], places | {"node": _node(node)})
+        for node in topology.nodes
+        if node.runs
+    }
+
+
+def _environment(node: Node, program: Program, places: dict[str, SimpleNamespace]) -> dict[str, str]:
+    has_registry = bool(places[REGISTRY].address)
+    settings = program.environment | (program.with_registry if has_registry else program.without_registry)
+    try:
+        filled = {name: value.format_map(places) for name, value in settings.items()}
+    except (ValueError, LookupError, AttributeError) as error:
+        raise TopologyError(f"{_file(str(node.runs))}: no such placeholder: {error}") from error
+    filled["SECRETS"] = " ".join(program.secrets)
+    return {
+        "INSTANCE_ID": node.name,
+        "SERVICE_NAME": str(node.runs),
+        "SERVICE_IP": str(node.address.ip),
+        "SERVICE_PORT": _port(node),
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **{name: value for name, value in filled.items() if value},
+    }
+
+
+def _nodes(topology: Topology, program: str) -> SimpleNamespace:
+    """Return the placeholders {PROGRAM.*}; `address`, `port` and `url` are the first node's, the others are lists."""
+    nodes = topology.nodes_running(program)
+    addresses = [str(node.address.ip) for node in nodes]
+    places = [_place(node) for node in nodes]
+    return SimpleNamespace(
+        address="".join(addresses[:1]),
+        addresses=",".join(addresses),
+        port="".join(map(_port, nodes[:1])),
+        places=",".join(places),
+        url="".join(f"http://{place}" for place in places[:1]),
+        urls=",".join(f"http://{place}" for place in places),
+        networks=",".join(sorted({str(node.address.network) for node in nodes})),
+    )
+
+
+def _lab(topology: Topology, programs: dict[str, Program]) -> SimpleNamespace:
+    """Return the placeholders {lab.*}; `configured` lists the services that do not register themselves."""
+    configured = [
+        f"{node.label}={_place(node)}{f'/{_LEASE_SECONDS}' if 'HEARTBEAT' in program.with_registry else ''}"
+        for node in topology.nodes
+        if node.runs and not (program := programs[node.runs]).registers
+    ]
+    return SimpleNamespace(
+        configured=",".join(configured),
+        gateways=",".join(str(bridge.address.ip) for bridge in topology.bridges),
+        networks=",".join(str(bridge.address.network) for bridge in topology.bridges),
+    )
+
+
+def _node(node: Node) -> SimpleNamespace:
+    """Return the placeholders {node.*}."""
+    answers_dns = any(str(listener) == _DNS for listener in node.listens)
+    return SimpleNamespace(label=node.label, dns_port=_DNS.partition("/")[0] if answers_dns else "")
+
+
+def _place(node: Node) -> str:
+    return f"{node.address.ip}:{_port(node)}"
+
+
+def _port(node: Node) -> str:
+    return str(node.listens[0].port) if node.listens else "-"
