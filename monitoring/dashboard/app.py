@@ -9,13 +9,13 @@ import atexit
 from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, html, no_update
-from flask import Flask, Response, request
+from flask import Flask
 
 from lab.topology import load
 from monitoring.dashboard import details, page, style
 from monitoring.dashboard.model import Model
 from monitoring.dashboard.watchers import Watch
-from monitoring.local_only import refusal
+from monitoring.local_only import local_only
 
 PORT = 8050
 
@@ -32,7 +32,7 @@ def serve() -> Flask:
 def make(model: Model) -> Dash:
     """Return the Dash application."""
     app = Dash("monitoring.dashboard", title="Container networking lab", update_title="")
-    app.server.before_request(_refuse_other_sites)
+    app.server.wsgi_app = local_only(app.server.wsgi_app)
     app.layout = page.layout(model)
     _add_live(app, model)
     _add_details(app, model)
@@ -57,11 +57,6 @@ def _follow_browser(app: Dash, store: str, query: str, if_so: str, if_not: str) 
         Input("tick", "n_intervals"),
         State(store, "data"),
     )
-
-
-def _refuse_other_sites() -> Response | None:
-    refused = refusal(request.environ.get("HTTP_HOST", ""), request.headers.get("Origin"))
-    return Response(refused.text, refused.status, mimetype="text/plain") if refused else None
 
 
 # --- the live part -------------------------------------------------------------------------------
