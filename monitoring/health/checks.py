@@ -3,32 +3,33 @@
 HTTP services: GET /health, then /ready, which lists missing dependencies. Redis: PING
 (redis.io/docs/latest/develop/reference/protocol-spec). PostgreSQL: SSLRequest. Any other service: a TCP connection.
 The shop is checked as a customer uses it: the catalogue, through the published port.
+
+A probe returns what is wrong, "" for nothing. It has one deadline, however slowly bytes arrive, and a limit of bytes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import struct
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from http.client import HTTPResponse
+from io import BytesIO
 
-from lab.topology import Node, Topology
-from monitoring.exchange import Exchange, http_connection
+from lab.topology import Topology
 
 TIMEOUT_SECONDS = 2.0
 SHOP = "the shop"  # a node's name has no blank
 UP, DEGRADED, DOWN = "up", "degraded", "down"
+Probe = Callable[[str, int], Awaitable[str]]  # address, port
 _HTTP_OK = 200
 _SSL_REQUEST = 80877103  # PostgreSQL's code for it
 _CLOSED = "it closed the connection"
+_MAX_BYTES = 1 << 16  # of an answer
 _MAX_CHARACTERS = 120  # of a service's own explanation
-
-
-class UnhealthyError(Exception):
-    """A service answered that it is unhealthy, or not as expected; the message is its answer."""
 
 
 @dataclass(frozen=True)
@@ -54,86 +55,45 @@ class Check:
 
 @dataclass(frozen=True)
 class Target:
-    """A service to check; both functions take address, port and timeout in seconds."""
+    """A service to check."""
 
     node: str
     address: str
     port: int
-    probe: Callable[[str, int, float], None]
-    probe_ready: Callable[[str, int, float], str] | None = None  # returns what is missing
-
-
-def targets(topology: Topology) -> list[Target]:
-    """Return the shop, if nginx publishes a port, and a target for each node that listens on TCP."""
-    shops = [
-        Target(SHOP, "127.0.0.1", published.host_port, probe_shop)
-        for node in topology.nodes
-        if node.runs == "nginx"
-        for published in node.publishes
-        if published.protocol == "tcp"
-    ]
-    return [
-        *shops[:1],
-        *(
-            Target(node.name, str(node.address.ip), port, *_probes_of(node))
-            for node in topology.nodes
-            for port in [listener.port for listener in node.listens if listener.protocol == "tcp"][:1]
-        ),
-    ]
-
-
-def _probes_of(
-    node: Node,
-) -> tuple[Callable[[str, int, float], None], Callable[[str, int, float], str] | None]:
-    if node.runs is None:
-        return probe_tcp, None
-    others = {"redis": probe_redis, "postgres": probe_postgres, "nginx": probe_http}
-    return (others[node.runs], None) if node.runs in others else (probe_http, probe_ready)
+    probe: Probe
+    probe_ready: Probe | None = None  # asked when the first one finds nothing wrong
 
 
 def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> list[Check]:
     """Check all at once; takes as long as the slowest, at most `timeout` seconds."""
-    wanted = list(wanted)
-    with ThreadPoolExecutor(max(len(wanted), 1)) as pool:
-        return list(pool.map(lambda target: check(target, timeout), wanted))
+
+    async def check_each() -> list[Check]:
+        return await asyncio.gather(*(_check(target, timeout) for target in wanted))
+
+    return asyncio.run(check_each())
 
 
-def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
+async def _check(target: Target, timeout: float) -> Check:
     """Check one within `timeout` seconds; its milliseconds do not include /ready."""
     now, begin = time.time(), time.perf_counter()  # noqa: TID251  to be shown
+    deadline = asyncio.get_running_loop().time() + timeout
+    why = await _failure(target, target.probe, deadline)
+    milliseconds, up = (time.perf_counter() - begin) * 1000, not why
+    if up and target.probe_ready:
+        why = await _failure(target, target.probe_ready, deadline, "/ready: ")
+    return Check(target.node, now, up, milliseconds, why)
+
+
+async def _failure(target: Target, probe: Probe, deadline: float, prefix: str = "") -> str:
+    """Return what a probe says is wrong; a probe that fails must not end the others."""
     try:
-        target.probe(target.address, target.port, timeout)
-    except Exception as error:  # a failed check must not end the others
-        return Check(target.node, now, up=False, milliseconds=_since(begin), why=_reason(error))
-    milliseconds = _since(begin)
-    return Check(
-        target.node,
-        now,
-        up=True,
-        milliseconds=milliseconds,
-        why=_missing(target, timeout - milliseconds / 1000),
-    )
-
-
-def _since(begin: float) -> float:
-    return (time.perf_counter() - begin) * 1000
-
-
-def _missing(target: Target, seconds: float) -> str:
-    if target.probe_ready is None:
-        return ""
-    try:
-        return target.probe_ready(target.address, target.port, seconds)
+        async with asyncio.timeout_at(deadline):
+            return _one_line(await probe(target.address, target.port))
+    except TimeoutError:
+        return f"{prefix}no answer in time"
     except Exception as error:
-        return f"/ready: {_reason(error)}"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return _one_line(str(error)) or type(error).__name__
+        known = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else ""
+        return prefix + (known or _one_line(str(error)) or type(error).__name__)
 
 
 def _one_line(text: str) -> str:
@@ -141,23 +101,46 @@ def _one_line(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text[:_MAX_CHARACTERS])
 
 
-def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes]:
-    with closing(http_connection(address, port, timeout)) as connection:
-        connection.request("GET", path, headers={"Connection": "close"})
-        response = connection.getresponse()
-        return response.status, response.read()
+async def _ask(address: str, port: int, question: bytes, is_whole: Callable[[bytes], bool]) -> bytes:
+    """Send a question, and read until the answer is whole or the connection is closed. Raises OSError."""
+    reader, writer = await asyncio.open_connection(address, port)
+    try:
+        writer.write(question)
+        answer = b""
+        while not is_whole(answer) and (part := await reader.read(_MAX_BYTES)):
+            answer += part
+            if len(answer) > _MAX_BYTES:
+                raise OSError(f"its answer is longer than {_MAX_BYTES >> 10} KiB")
+        return answer
+    finally:
+        writer.close()
 
 
-def probe_http(address: str, port: int, timeout: float) -> None:
-    """GET /health, and read the whole answer. Raises UnhealthyError, OSError or HTTPException."""
-    status, _ = _get(address, port, timeout, "/health")
-    if status != _HTTP_OK:
-        raise UnhealthyError(f"/health answered {status}")
+class _Received(BytesIO):
+    """An answer in memory that http.client reads like a socket."""
+
+    def makefile(self, _: str) -> BytesIO:
+        return self
 
 
-def probe_ready(address: str, port: int, timeout: float) -> str:
-    """GET /ready; return what the service is missing, "" for nothing. Raises OSError or HTTPException."""
-    status, body = _get(address, port, timeout, "/ready")
+async def _get(address: str, port: int, path: str) -> tuple[int, bytes]:
+    """GET a path. Raises OSError or HTTPException."""
+    question = f"GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\nConnection: close\r\n\r\n"
+    answer = await _ask(address, port, question.encode(), lambda _: False)
+    response = HTTPResponse(_Received(answer))  # type: ignore[arg-type] # it uses makefile only
+    response.begin()
+    return response.status, response.read()
+
+
+async def probe_http(address: str, port: int) -> str:
+    """GET /health, and read the whole answer."""
+    status, _ = await _get(address, port, "/health")
+    return "" if status == _HTTP_OK else f"/health answered {status}"
+
+
+async def probe_ready(address: str, port: int) -> str:
+    """GET /ready; return what the service is missing."""
+    status, body = await _get(address, port, "/ready")
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -167,36 +150,55 @@ def probe_ready(address: str, port: int, timeout: float) -> str:
     reasons = [f"without {', '.join(map(str, missing))}"] if isinstance(missing, list) and missing else []
     if isinstance(degraded, dict):
         reasons += [f"{name}: {trouble}" for name, trouble in degraded.items()]
-    return _one_line("; ".join(reasons) or ("" if status == _HTTP_OK else f"/ready answered {status}"))
+    return "; ".join(reasons) or ("" if status == _HTTP_OK else f"/ready answered {status}")
 
 
-def probe_shop(address: str, port: int, timeout: float) -> None:
-    """GET the catalogue as a customer does. Raises UnhealthyError, OSError or HTTPException."""
-    status, body = _get(address, port, timeout, "/api/products")
+async def probe_shop(address: str, port: int) -> str:
+    """GET the catalogue as a customer does."""
+    status, body = await _get(address, port, "/api/products")
     if status != _HTTP_OK:
-        raise UnhealthyError(f"GET /api/products answered {status}")
-    if not json.loads(body).get("products"):
-        raise UnhealthyError("GET /api/products has no products")
+        return f"GET /api/products answered {status}"
+    return "" if json.loads(body).get("products") else "GET /api/products has no products"
 
 
-def probe_tcp(address: str, port: int, timeout: float) -> None:
-    """Connect. Raises OSError."""
-    Exchange(address, port, timeout).close()
+async def probe_tcp(address: str, port: int) -> str:
+    """Connect."""
+    await _ask(address, port, b"", lambda _: True)
+    return ""
 
 
-def probe_redis(address: str, port: int, timeout: float) -> None:
-    """Send PING; a request for a password is a good answer too. Raises UnhealthyError or OSError."""
-    with Exchange(address, port, timeout) as connection:
-        connection.sendall(b"PING\r\n")
-        answer = connection.read_line()
-    if not answer.startswith((b"+PONG", b"-NOAUTH")):
-        raise UnhealthyError(answer[:60].decode("ascii", "replace").strip() or _CLOSED)
+async def probe_redis(address: str, port: int) -> str:
+    """Send PING; a request for a password is a good answer too."""
+    answer = await _ask(address, port, b"PING\r\n", lambda answer: b"\n" in answer)
+    good = answer.startswith((b"+PONG", b"-NOAUTH"))
+    return "" if good else answer[:60].decode("ascii", "replace").strip() or _CLOSED
 
 
-def probe_postgres(address: str, port: int, timeout: float) -> None:
-    """Send SSLRequest; both answers are good, and PostgreSQL logs neither. Raises UnhealthyError, OSError."""
-    with Exchange(address, port, timeout) as connection:
-        connection.sendall(struct.pack("!II", 8, _SSL_REQUEST))
-        answer = connection.recv(1024)
-    if answer[:1] not in (b"S", b"N"):
-        raise UnhealthyError(answer[:60].decode("utf-8", "replace") or _CLOSED)
+async def probe_postgres(address: str, port: int) -> str:
+    """Send SSLRequest; both answers are good, and PostgreSQL logs neither."""
+    answer = await _ask(address, port, struct.pack("!II", 8, _SSL_REQUEST), bool)
+    return "" if answer[:1] in (b"S", b"N") else answer[:60].decode("utf-8", "replace") or _CLOSED
+
+
+_PROBES: dict[str | None, tuple[Probe, Probe | None]] = {
+    None: (probe_tcp, None),
+    "nginx": (probe_http, None),
+    "redis": (probe_redis, None),
+    "postgres": (probe_postgres, None),
+}
+
+
+def targets(topology: Topology) -> list[Target]:
+    """Return the shop, if nginx publishes a port, and a target for each node that listens on TCP."""
+    shops = [
+        Target(SHOP, "127.0.0.1", published.host_port, probe_shop)
+        for node in topology.nodes_running("nginx")
+        for published in node.publishes
+        if published.protocol == "tcp"
+    ]
+    services = [
+        Target(node.name, str(node.address.ip), port, *_PROBES.get(node.runs, (probe_http, probe_ready)))
+        for node in topology.nodes
+        for port in [listener.port for listener in node.listens if listener.protocol == "tcp"][:1]
+    ]
+    return shops[:1] + services
