@@ -177,17 +177,19 @@ def _policy_label(name: str, topology: Topology) -> str:
     return "<BR/>".join((f"<B>{for_graphviz(name)}</B>", *what))
 
 
-def _edge_attributes(line: Line) -> str:
+def packets_of(line: Line) -> str:
+    """Return which packets a line is about: protocols, ports and rate."""
     ports = ",".join(str(first) if first == last else f"{first}:{last}" for first, last in line.ports)
-    what = (
-        "/".join(line.protocols)
-        + (f" {ports}" if ports else "")
-        + (f" at most {line.rate}" if line.rate else "")
-    )
-    colour = BLUE if line.verdict == ACCEPT else VERMILION
-    shape = "" if line.verdict == ACCEPT else ", style=dashed, arrowhead=tee"
-    verdict = "" if line.verdict == ACCEPT else "dropped: "
-    return f'label="{verdict}{line.id}\\n{what}", color="{colour}", fontcolor="{colour}"{shape}'
+    rate = f"at most {line.rate}" if line.rate else ""
+    return " ".join(filter(None, ("/".join(line.protocols), ports, rate)))
+
+
+def _edge_attributes(line: Line) -> str:
+    colour, verdict, shape = BLUE, "", ""
+    if line.verdict != ACCEPT:
+        colour, verdict, shape = VERMILION, "dropped: ", ", style=dashed, arrowhead=tee"
+    label = f"{verdict}{line.id}\\n{packets_of(line)}"
+    return f'label="{label}", color="{colour}", fontcolor="{colour}"{shape}'
 
 
 def draw(source: str, kind: str, file: Path) -> None:

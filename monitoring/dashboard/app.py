@@ -5,7 +5,6 @@ Bound to loopback, and answers only requests with a loopback name in Host (monit
 
 from __future__ import annotations
 
-import atexit
 from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, html, no_update
@@ -14,18 +13,14 @@ from flask import Flask
 from lab.topology import load
 from monitoring.dashboard import details, page, style
 from monitoring.dashboard.model import Model
-from monitoring.dashboard.watchers import Watch
 from monitoring.local_only import local_only
-
-PORT = 8050
 
 
 def serve() -> Flask:
     """Watch the running lab, and return the page as a WSGI application."""
-    watch = Watch(load())
-    watch.start()
-    atexit.register(watch.stop)  # after SIGKILL, tcpdump ends at its next packet (broken pipe)
-    server: Flask = make(Model(watch)).server
+    model = Model(load())
+    model.start()
+    server: Flask = make(model).server
     return server
 
 
@@ -86,7 +81,7 @@ def _add_live(app: Dash, model: Model) -> None:
         options, new_layout = page.way_options(scene), page.map_layout(width)
         return (
             style.elements(scene, narrow=width == "narrow"), no_update if layout == new_layout else new_layout,
-            page.headline(scene), page.drop_table(scene), page.balance(scene),
+            page.headline(scene), page.table(details.drop_rows("", scene.drops)), page.balance(scene),
             page.history(model.history(pair), pair), no_update if options == ways else options,
         )  # fmt: skip
 

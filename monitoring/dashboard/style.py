@@ -10,7 +10,7 @@ from typing import Any
 
 from monitoring.colours import BLUE, ORANGE, VERMILION
 from monitoring.dashboard.model import Place, Scene, Way
-from monitoring.health.checks import DEGRADED, DOWN, UP
+from monitoring.health.checks import DEGRADED, UP, Check
 
 _INK = {"light": "#1b2733", "dark": "#e8eef4"}
 _PAPER = {"light": "#ffffff", "dark": "#18222c"}
@@ -82,23 +82,21 @@ def elements(scene: Scene, *, narrow: bool) -> list[Element]:
 
 
 def _node(place: Place, *, narrow: bool) -> Element:
-    states = {
-        UP: f"UP {place.milliseconds:.1f} ms",
-        DEGRADED: place.why[:24],
-        DOWN: f"DOWN {place.why}"[:24],
-    }
     wide = {"x": place.column * _COLUMN_WIDTH, "y": place.row * _ROW_HEIGHT}
-    label = "\n".join(
-        filter(
-            None, (place.name, states.get(place.state or ""), f"{amount(place.packets_per_second)} packets/s")
-        )
-    )
+    lines = [place.name, *([_health(place.check)] if place.check else [])]
+    label = "\n".join([*lines, f"{amount(place.packets_per_second)} packets/s"])
     return {
         "data": {"id": place.name, "label": label},
         "position": {"x": place.row * _NARROW_WIDTH, "y": place.column * _NARROW_HEIGHT} if narrow else wide,
         "classes": place.state or "unchecked",
         "grabbable": False,
     }
+
+
+def _health(check: Check) -> str:
+    if check.state == UP:
+        return f"UP {check.milliseconds:.1f} ms"
+    return (check.why if check.state == DEGRADED else f"DOWN {check.why}")[:24]
 
 
 def _edge(way: Way) -> Element:

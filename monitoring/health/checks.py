@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from http.client import HTTPResponse
 from io import BytesIO
 
+from lab.escape import on_one_line, shortened
 from lab.topology import Topology
 
 TIMEOUT_SECONDS = 2.0
@@ -88,17 +89,13 @@ async def _failure(target: Target, probe: Probe, deadline: float, prefix: str = 
     """Return what a probe says is wrong; a probe that fails must not end the others."""
     try:
         async with asyncio.timeout_at(deadline):
-            return _one_line(await probe(target.address, target.port))
+            why = await probe(target.address, target.port)
     except TimeoutError:
         return f"{prefix}no answer in time"
     except Exception as error:
         known = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else ""
-        return prefix + (known or _one_line(str(error)) or type(error).__name__)
-
-
-def _one_line(text: str) -> str:
-    """Shorten a service's explanation, and replace control characters."""
-    return "".join(character if character.isprintable() else "?" for character in text[:_MAX_CHARACTERS])
+        why = prefix + (known or str(error) or type(error).__name__)
+    return shortened(on_one_line(why), _MAX_CHARACTERS)
 
 
 async def _ask(address: str, port: int, question: bytes, is_whole: Callable[[bytes], bool]) -> bytes:

@@ -41,16 +41,10 @@ class History:
         )
 
 
-class Histories:
-    """The histories of all services, in the order they were first seen."""
-
-    def __init__(self) -> None:
-        self.by_node: dict[str, History] = {}
-
-    def note(self, checks: Iterable[Check]) -> None:
-        """Add checks to the histories of their services."""
-        for check in checks:
-            self.by_node.setdefault(check.node, History()).checks.append(check)
+def add_checks(histories: dict[str, History], checks: Iterable[Check]) -> None:
+    """Add checks to the histories of their services, which stay in the order they were first seen."""
+    for check in checks:
+        histories.setdefault(check.node, History()).checks.append(check)
 
 
 def row_of(check: Check) -> tuple[str, str, int, str, str]:

@@ -391,7 +391,9 @@ def test_a_length_of_time_is_shown_in_its_two_greatest_units(seconds: float, sai
 def test_one_answer_in_twenty_is_spoken_of_when_there_are_twenty() -> None:
     def uneven(count: int) -> list[str]:
         rows = [Check("a", 10.0 * n, True, 19.8 if n < 2 else 1.0) for n in range(count)]
-        return [line for line in report_module._observations(on_one_clock(rows)[0]) if "uneven" in line]
+        placed, _ = on_one_clock(rows)
+        found = report_module._observations(placed, report_module._statistics(placed))
+        return [line for line in found if "uneven" in line]
 
     assert uneven(16) == []
     assert uneven(20) == ["a is uneven: 2 of 20 answers took 19.8 ms or more, half of them at most 1.0 ms."]
