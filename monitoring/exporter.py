@@ -1,40 +1,31 @@
 """Metrics of the lab for Prometheus: links, connection tracking, drops of the policy, health.
 
-    python -m monitoring.exporter [--port 9105]
-
-Bound to loopback, and answers only requests to a loopback name. /metrics has the metrics, read at each scrape;
-/targets lists the services to scrape as well, in Prometheus' HTTP service discovery format
-(https://prometheus.io/docs/prometheus/latest/http_sd/), so that no configuration holds an address.
+monitoring/exporter.sh serves it on loopback, and it answers only requests to a loopback name. /metrics has the
+metrics, read at each scrape; /targets lists the services to scrape as well, in Prometheus' HTTP service discovery
+format (https://prometheus.io/docs/prometheus/latest/http_sd/), so that no configuration holds an address.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily as Counts
 from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.core import Metric
-from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
-from lab.messages import print_message
 from lab.ruleset.iptables import live_rules
-from lab.topology import Topology, TopologyError, load
+from lab.topology import Topology, load
 from monitoring.connections.tracker import read_tracking_table
 from monitoring.health.checks import SHOP, UP, check_all, targets
-from monitoring.live import LiveError, lab_links, need_root, read_links
+from monitoring.live import LiveError, lab_links, read_links
 from monitoring.local_only import Application, local_only
 from security.policy.compiler import drop_chain
 
-PORT = 9105
 _HTTP_PROGRAMS_WITHOUT_METRICS = ("nginx", "redis", "postgres")
 _DNS = 53
 _STATISTICS = ("packets", "bytes", "errors", "dropped")
@@ -136,11 +127,6 @@ def scrape_targets(topology: Topology) -> list[dict[str, object]]:
     ]
 
 
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Log no scrape."""
-
-
 def application(topology: Topology) -> Application:
     """Return the WSGI application."""
     registry = CollectorRegistry(auto_describe=False)
@@ -159,24 +145,6 @@ def application(topology: Topology) -> Application:
     return local_only(answer)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Serve until Ctrl+C; return 1 on an error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m monitoring.exporter", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("--port", type=int, default=PORT)
-    options = parser.parse_args(arguments)
-    try:
-        need_root()
-        server = make_server("127.0.0.1", options.port, application(load()), ThreadingWSGIServer, _Quiet)
-    except (LiveError, TopologyError, OSError) as error:
-        print_message("exporter", f"port {options.port}: {error}")
-        return 1
-    print(f"http://localhost:{options.port}/metrics", file=sys.stderr)
-    with suppress(KeyboardInterrupt):
-        server.serve_forever()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def serve() -> Application:
+    """Return the application for the running lab."""
+    return application(load())

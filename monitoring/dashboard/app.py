@@ -111,10 +111,10 @@ def _add_details(app: Dash, model: Model) -> None:
         if not chosen or not set(chosen) <= {place.name for place in model.scene(1).places}:
             return None, html.P("Choose a service or a flow.", className="faint")
         scene = model.scene(max(page.RANGES[wanted], 60))
+        tables = map(page.table, details.tables(model, scene, chosen))
         if len(chosen) == 1:
-            return chosen, [page.table(rows) for rows in details.place_tables(model, scene, chosen[0])]
+            return chosen, list(tables)
         source, destination = chosen
         flow = next(details.flows_to_explain(model, scene, source, destination), None)
         path = page.packet_path(details.explain(flow)) if flow else []
-        tables = [page.table(rows) for rows in details.way_tables(model, scene, source, destination)]
         return chosen, [html.H2(f"{source} \u2194 {destination}"), *path, *tables]

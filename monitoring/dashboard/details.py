@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -36,30 +37,10 @@ class Rows:
     empty: str = "none"
 
 
-def place_tables(model: Model, scene: Scene, name: str) -> list[Rows]:
-    """Return the tables of a place."""
-    return [
-        _facts(model, scene, name),
-        _connections(model, {name}),
-        _drops(scene, {name}),
-        _lines(model, lambda line: name in line.sources | line.destinations),
-    ]
-
-
-def way_tables(model: Model, scene: Scene, source: str, destination: str) -> list[Rows]:
-    """Return the tables of the traffic between two places."""
-    ends = {source, destination}
-    return [
-        _connections(model, ends),
-        _drops(scene, ends),
-        _lines(
-            model,
-            lambda line: (
-                (source in line.sources and destination in line.destinations)
-                or (destination in line.sources and source in line.destinations)
-            ),
-        ),
-    ]
+def tables(model: Model, scene: Scene, names: Sequence[str]) -> list[Rows]:
+    """Return the tables of a place, or of the traffic between two places."""
+    facts = [_facts(model, scene, names[0])] if len(names) == 1 else []
+    return [*facts, _connections(model, set(names)), _drops(scene, set(names)), _lines(model, names)]
 
 
 def _facts(model: Model, scene: Scene, name: str) -> Rows:
@@ -117,12 +98,18 @@ def drop_rows(title: str, drops: Sequence[Drop]) -> Rows:
     return Rows(title, headings, cells, "Nothing was dropped in this time.")
 
 
-def _lines(model: Model, is_wanted: Callable[[Line], bool]) -> Rows:
+def _lines(model: Model, names: Sequence[str]) -> Rows:
     policy = policy_of(model)
     if policy is None:
         return Rows("Policy", (), (), "no policy: all traffic between nodes is allowed")
+
+    def is_about_them(line: Line) -> bool:
+        if len(names) == 1:
+            return names[0] in line.sources | line.destinations
+        return any(one in line.sources and other in line.destinations for one, other in permutations(names))
+
     cells = [
-        (line.id, line.verdict, packets_of(line), line.reason) for line in policy.lines if is_wanted(line)
+        (line.id, line.verdict, packets_of(line), line.reason) for line in policy.lines if is_about_them(line)
     ]
     return Rows("Lines of the policy", ("line", "verdict", "what", "reason"), cells)
 

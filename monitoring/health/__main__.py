@@ -31,7 +31,7 @@ from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP, Check, Target, ch
 from monitoring.health.history import COLUMNS, History, add_checks, row_of, when
 from monitoring.quantiles import quantile
 
-_EVERY_SECONDS = 10.0
+_EVERY_SECONDS, _HOUR = 10.0, 3600
 _STYLES = {UP: "green", DEGRADED: "yellow", DOWN: "bold red"}
 _WORDS = {UP: "OPEN", DEGRADED: "OPEN", DOWN: "CLOSED"}  # of the shop
 
@@ -134,12 +134,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--once", action="store_true", help="check once; exit with 1 unless all is up")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each round")
-    parser.add_argument(
-        "--every", type=_seconds, default=_EVERY_SECONDS, metavar="SECONDS", help="default 10"
-    )
-    parser.add_argument(
-        "--rounds", type=_rounds, default=0, metavar="N", help="end after N rounds; 0: no end"
-    )
+    parser.add_argument("--every", type=float, default=_EVERY_SECONDS, metavar="SECONDS", help="default 10")
+    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="end after N rounds; 0: no end")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="append each check to FILE")
     parser.add_argument(
         "--report", type=Path, metavar="FOLDER", help="write health_report.pdf there; needs --csv"
@@ -148,21 +144,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.report and not options.csv:
         parser.error("--report needs --csv")
+    if not 0 < options.every <= _HOUR:
+        parser.error(f"--every: {options.every} is not from 0 to {_HOUR} seconds")
+    if options.rounds < 0:
+        parser.error(f"--rounds: {options.rounds} is not a number of rounds: 1 or more, or 0 for no end")
     return options
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 3600:  # noqa: PLR2004 - an hour
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 3600 seconds")
-    return value
-
-
-def _rounds(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of rounds: 1 or more, or 0 for no end")
-    return value
 
 
 if __name__ == "__main__":

@@ -61,8 +61,7 @@ def server(answer: bytes | None, *then: bytes, pause: float = 0.0) -> Iterator[i
 
 
 def check(target: Target, timeout: float = 2.0) -> Check:
-    (found,) = check_all([target], timeout)
-    return found
+    return check_all([target], timeout)[0]
 
 
 async def good(_: str, __: int) -> str:
@@ -165,14 +164,6 @@ OK = b"HTTP/1.1 200 OK\r\n"
         (probe_http, b"", b"H", 0.1, "no answer in time"),
         (probe_http, OK + b"Content-Length: 99\r\n\r\n", b"a", 0.1, "no answer in time"),
         (probe_http, OK + b"\r\n", b"a" * 4096, 0.0, "longer than 64 KiB"),
-        (
-            probe_http,
-            OK + b"Transfer-Encoding: chunked\r\n\r\n",
-            b"1\r\na\r\n" * 700,
-            0.0,
-            "longer than 64 KiB",
-        ),
-        (probe_http, OK, b"X-Many: a\r\n" * 200, 0.0, "longer than 64 KiB"),
         (probe_http, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 700, 0.0, "longer than 64 KiB"),
         (probe_redis, b"", b"+", 0.1, "no answer in time"),
         (probe_redis, b"", b"+" * 4096, 0.0, "longer than 64 KiB"),
@@ -391,9 +382,8 @@ def test_a_length_of_time_is_shown_in_its_two_greatest_units(seconds: float, sai
 def test_one_answer_in_twenty_is_spoken_of_when_there_are_twenty() -> None:
     def uneven(count: int) -> list[str]:
         rows = [Check("a", 10.0 * n, True, 19.8 if n < 2 else 1.0) for n in range(count)]
-        placed, _ = on_one_clock(rows)
-        found = report_module._observations(placed, report_module._statistics(placed))
-        return [line for line in found if "uneven" in line]
+        placed = on_one_clock(rows)[0]
+        return [*report_module._observations(placed, report_module._statistics(placed))]
 
     assert uneven(16) == []
     assert uneven(20) == ["a is uneven: 2 of 20 answers took 19.8 ms or more, half of them at most 1.0 ms."]
