@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import permutations
@@ -18,7 +19,7 @@ from monitoring.dashboard.watchers import Drop
 from monitoring.drawing import packets_of
 from monitoring.health.checks import UP
 from monitoring.live import LiveError
-from security.policy.model import Line, Policy
+from security.policy.model import Line
 from security.policy.table import load as load_policy
 from security.policy.table import policy_path
 
@@ -99,7 +100,9 @@ def drop_rows(title: str, drops: Sequence[Drop]) -> Rows:
 
 
 def _lines(model: Model, names: Sequence[str]) -> Rows:
-    policy = policy_of(model)
+    policy = None
+    with suppress(TableError, OSError):
+        policy = load_policy(model.topology) if policy_path(model.topology) else None
     if policy is None:
         return Rows("Policy", (), (), "no policy: all traffic between nodes is allowed")
 
@@ -112,14 +115,6 @@ def _lines(model: Model, names: Sequence[str]) -> Rows:
         (line.id, line.verdict, packets_of(line), line.reason) for line in policy.lines if is_about_them(line)
     ]
     return Rows("Lines of the policy", ("line", "verdict", "what", "reason"), cells)
-
-
-def policy_of(model: Model) -> Policy | None:
-    """Return the policy of the topology, or None."""
-    try:
-        return load_policy(model.topology) if policy_path(model.topology) else None
-    except (TableError, OSError):
-        return None
 
 
 def flows_to_explain(

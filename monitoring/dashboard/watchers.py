@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, protocol_name
 from monitoring.traffic.pcap import Pcap
 from security.policy.compiler import LOG_PREFIX, NFLOG_GROUP
-from security.proof.nflog import DropLog, GroupTakenError, LoggedPacket
+from security.proof.nflog import DropLog, LoggedPacket
 
 _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
@@ -118,17 +119,11 @@ class DropWatcher(Watcher):
 
     def watch(self) -> None:
         """Listen for ever."""
-        try:
-            log = DropLog(NFLOG_GROUP)
-        except GroupTakenError as occupied:
-            raise OSError(str(occupied)) from None
-        try:
+        with closing(DropLog(NFLOG_GROUP)) as log:
             self.trouble = ""
             while True:
                 select.select([log.socket], [], [], _AGAIN_SECONDS)
                 self._note(log.read())
-        finally:
-            log.close()
 
     def _note(self, logged: Iterator[LoggedPacket]) -> None:
         now = time.time()  # noqa: TID251  the time of day, as packets have it

@@ -35,9 +35,10 @@ class History:
         """Return the last latencies as block characters, with a cross for no answer."""
         shown = list(self.checks)[-width:]
         highest = max((check.milliseconds for check in shown if check.up), default=1.0) or 1.0
-        steps = [min(int(check.milliseconds / highest * len(_BLOCKS)), len(_BLOCKS) - 1) for check in shown]
+        last = len(_BLOCKS) - 1
         return "".join(
-            _BLOCKS[step] if check.up else _CROSS for check, step in zip(shown, steps, strict=True)
+            _BLOCKS[min(int(check.milliseconds / highest * len(_BLOCKS)), last)] if check.up else _CROSS
+            for check in shown
         )
 
 

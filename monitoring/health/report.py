@@ -92,9 +92,11 @@ def _worst(services: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return the services with the most failures, then the slowest; or all as they are if there are no more."""
     if len(services) <= most:
         return services
-    failures = (services["answered"] - services["checks"]).rename("failures")
-    order = pd.DataFrame({"failures": failures, "high": -services["high"].fillna(0.0)})
-    return services.loc[order.sort_values(["failures", "high"], kind="stable").index[:most]]
+    unanswered = services["checks"] - services["answered"]
+    order = services.assign(failures=unanswered).sort_values(
+        ["failures", "high"], ascending=False, kind="stable"
+    )
+    return services.loc[order.index[:most]]
 
 
 def _at_most(sentences: Iterable[str], what: str) -> list[str]:
