@@ -9,12 +9,12 @@ A probe returns what is wrong, "" for nothing. It has one deadline, however slow
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
+import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from io import BytesIO
@@ -25,7 +25,7 @@ from lab.topology import Topology
 TIMEOUT_SECONDS = 2.0
 SHOP = "the shop"  # a node's name has no blank
 UP, DEGRADED, DOWN = "up", "degraded", "down"
-Probe = Callable[[str, int], Awaitable[str]]  # address, port
+Probe = Callable[[str, int, float], str]  # address, port, timeout in seconds
 _HTTP_OK = 200
 _SSL_REQUEST = 80877103  # PostgreSQL's code for it
 _CLOSED = "it closed the connection"
@@ -67,50 +67,53 @@ class Target:
 
 def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> list[Check]:
     """Check all at once; takes as long as the slowest, at most `timeout` seconds."""
-
-    async def check_each() -> list[Check]:
-        return await asyncio.gather(*(_check(target, timeout) for target in wanted))
-
-    return asyncio.run(check_each())
+    wanted = list(wanted)
+    with ThreadPoolExecutor(max(len(wanted), 1)) as pool:
+        return list(pool.map(lambda target: check(target, timeout), wanted))
 
 
-async def _check(target: Target, timeout: float) -> Check:
+def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
     """Check one within `timeout` seconds; its milliseconds do not include /ready."""
     now, begin = time.time(), time.perf_counter()  # noqa: TID251  to be shown
-    deadline = asyncio.get_running_loop().time() + timeout
-    why = await _failure(target, target.probe, deadline)
-    milliseconds, up = (time.perf_counter() - begin) * 1000, not why
+    why = _failure(target, target.probe, timeout)
+    seconds, up = time.perf_counter() - begin, not why
     if up and target.probe_ready:
-        why = await _failure(target, target.probe_ready, deadline, "/ready: ")
-    return Check(target.node, now, up, milliseconds, why)
+        why = _failure(target, target.probe_ready, timeout - seconds, "/ready: ")
+    return Check(target.node, now, up, seconds * 1000, why)
 
 
-async def _failure(target: Target, probe: Probe, deadline: float, prefix: str = "") -> str:
+def _failure(target: Target, probe: Probe, timeout: float, prefix: str = "") -> str:
     """Return what a probe says is wrong; a probe that fails must not end the others."""
     try:
-        async with asyncio.timeout_at(deadline):
-            why = await probe(target.address, target.port)
+        why = probe(target.address, target.port, timeout)
     except TimeoutError:
-        return f"{prefix}no answer in time"
+        why = f"{prefix}no answer in time"
     except Exception as error:
-        known = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else ""
+        known = (error.strerror or "").lower() if isinstance(error, OSError) else ""
         why = prefix + (known or str(error) or type(error).__name__)
     return shortened(on_one_line(why), _MAX_CHARACTERS)
 
 
-async def _ask(address: str, port: int, question: bytes, is_whole: Callable[[bytes], bool]) -> bytes:
+def _ask(
+    address: str, port: int, timeout: float, question: bytes, is_whole: Callable[[bytes], bool]
+) -> bytes:
     """Send a question, and read until the answer is whole or the connection is closed. Raises OSError."""
-    reader, writer = await asyncio.open_connection(address, port)
-    try:
-        writer.write(question)
-        answer = b""
-        while not is_whole(answer) and (part := await reader.read(_MAX_BYTES)):
+    deadline = time.monotonic() + timeout
+    answer = b""
+    with socket.create_connection((address, port), max(timeout, 0.001)) as connection:
+        connection.sendall(question)
+        while not is_whole(answer):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
+            part = connection.recv(_MAX_BYTES)
+            if not part:
+                break
             answer += part
             if len(answer) > _MAX_BYTES:
                 raise OSError(f"its answer is longer than {_MAX_BYTES >> 10} KiB")
-        return answer
-    finally:
-        writer.close()
+    return answer
 
 
 class _Received(BytesIO):
@@ -120,24 +123,24 @@ class _Received(BytesIO):
         return self
 
 
-async def _get(address: str, port: int, path: str) -> tuple[int, bytes]:
+def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes]:
     """GET a path. Raises OSError or HTTPException."""
     question = f"GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\nConnection: close\r\n\r\n"
-    answer = await _ask(address, port, question.encode(), lambda _: False)
+    answer = _ask(address, port, timeout, question.encode(), lambda _: False)
     response = HTTPResponse(_Received(answer))  # type: ignore[arg-type] # it uses makefile only
     response.begin()
     return response.status, response.read()
 
 
-async def probe_http(address: str, port: int) -> str:
+def probe_http(address: str, port: int, timeout: float) -> str:
     """GET /health, and read the whole answer."""
-    status, _ = await _get(address, port, "/health")
+    status, _ = _get(address, port, timeout, "/health")
     return "" if status == _HTTP_OK else f"/health answered {status}"
 
 
-async def probe_ready(address: str, port: int) -> str:
+def probe_ready(address: str, port: int, timeout: float) -> str:
     """GET /ready; return what the service is missing."""
-    status, body = await _get(address, port, "/ready")
+    status, body = _get(address, port, timeout, "/ready")
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -150,30 +153,30 @@ async def probe_ready(address: str, port: int) -> str:
     return "; ".join(reasons) or ("" if status == _HTTP_OK else f"/ready answered {status}")
 
 
-async def probe_shop(address: str, port: int) -> str:
+def probe_shop(address: str, port: int, timeout: float) -> str:
     """GET the catalogue as a customer does."""
-    status, body = await _get(address, port, "/api/products")
+    status, body = _get(address, port, timeout, "/api/products")
     if status != _HTTP_OK:
         return f"GET /api/products answered {status}"
     return "" if json.loads(body).get("products") else "GET /api/products has no products"
 
 
-async def probe_tcp(address: str, port: int) -> str:
+def probe_tcp(address: str, port: int, timeout: float) -> str:
     """Connect."""
-    await _ask(address, port, b"", lambda _: True)
+    _ask(address, port, timeout, b"", lambda _: True)
     return ""
 
 
-async def probe_redis(address: str, port: int) -> str:
+def probe_redis(address: str, port: int, timeout: float) -> str:
     """Send PING; a request for a password is a good answer too."""
-    answer = await _ask(address, port, b"PING\r\n", lambda answer: b"\n" in answer)
+    answer = _ask(address, port, timeout, b"PING\r\n", lambda answer: b"\n" in answer)
     good = answer.startswith((b"+PONG", b"-NOAUTH"))
     return "" if good else answer[:60].decode("ascii", "replace").strip() or _CLOSED
 
 
-async def probe_postgres(address: str, port: int) -> str:
+def probe_postgres(address: str, port: int, timeout: float) -> str:
     """Send SSLRequest; both answers are good, and PostgreSQL logs neither."""
-    answer = await _ask(address, port, struct.pack("!II", 8, _SSL_REQUEST), bool)
+    answer = _ask(address, port, timeout, struct.pack("!II", 8, _SSL_REQUEST), bool)
     return "" if answer[:1] in (b"S", b"N") else answer[:60].decode("utf-8", "replace") or _CLOSED
 
 

@@ -25,6 +25,7 @@ from monitoring.health.checks import (
     UP,
     Check,
     Target,
+    check,
     check_all,
     probe_http,
     probe_postgres,
@@ -60,11 +61,7 @@ def server(answer: bytes | None, *then: bytes, pause: float = 0.0) -> Iterator[i
         yield listener.getsockname()[1]
 
 
-def check(target: Target, timeout: float = 2.0) -> Check:
-    return check_all([target], timeout)[0]
-
-
-async def good(_: str, __: int) -> str:
+def good(_: str, __: int, ___: float) -> str:
     return ""
 
 
@@ -194,7 +191,7 @@ def test_a_heartbeat_waits_for_its_own_deadline_and_no_longer(then: bytes) -> No
 
 
 def test_whatever_goes_wrong_with_one_is_told_of_it_alone() -> None:
-    async def fail(_: str, __: int) -> str:
+    def fail(_: str, __: int, ___: float) -> str:
         raise RuntimeError("unforeseen")
 
     with server(b"+PONG\r\n") as port:
