@@ -24,7 +24,8 @@ from security.policy.table import load as load_policy
 from security.policy.table import policy_path
 
 _EXPLAIN = Path(__file__).resolve().parents[2] / "security" / "explain.sh"
-_TIMEOUT_SECONDS, _TIMED_OUT = 10, 124  # the exit status of timeout(1)
+_TIMEOUT_SECONDS = 10  # SIGTERM, so that it can clean up; then SIGKILL after as many seconds
+_TIMED_OUT = (124, 137, -9)  # exit statuses of timeout(1)
 _MAX_CONNECTIONS, _MAX_DROPS = 12, 12
 
 
@@ -134,16 +135,12 @@ def explain(flow: tuple[str, str, str, int]) -> dict[str, Any]:
     """Return what security/explain.sh prints for a flow, or {"error": why}."""
     source, destination, protocol, port = flow
     options = ["--json", *(["--udp"] if protocol == "udp" else [])]
-    limits = [
-        "timeout",
-        f"--kill-after={_TIMEOUT_SECONDS}",
-        str(_TIMEOUT_SECONDS),
-    ]  # SIGTERM first: it cleans up
-    command = [*limits, str(_EXPLAIN), source, destination, str(port), *options]
+    seconds = str(_TIMEOUT_SECONDS)
+    command = ["timeout", "-k", seconds, seconds, str(_EXPLAIN), source, destination, str(port), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         explanation: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        why = [] if done.returncode == _TIMED_OUT else done.stderr.strip().splitlines()
+        why = [] if done.returncode in _TIMED_OUT else done.stderr.strip().splitlines()
         return {"error": (why or [f"explain gave no answer in {_TIMEOUT_SECONDS} s"])[-1]}
     return explanation
