@@ -14,30 +14,21 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/processes.sh
 source "$ROOT/scripts/lib/processes.sh"
+# shellcheck source=monitoring/page.sh
+source "$ROOT/monitoring/page.sh"
 
 DASHBOARD_PORT=${DASHBOARD_PORT:-8050}
 PID_FILE=$RUN_DIR/dashboard.pid LOG=$STATE_DIR/log/dashboard.log
 
-serve() { # OPTION...: gunicorn with one worker, because the counts are in its memory
-  cd "$ROOT"
-  exec "$VENV/bin/gunicorn" --bind "127.0.0.1:$DASHBOARD_PORT" --workers 1 --worker-class gthread --threads 8 \
-    --timeout 60 --graceful-timeout 2 --no-control-socket --pid "$PID_FILE" "$@" 'monitoring.dashboard.app:serve()' 9>&-
-}
-
 prepare() {
-  need_root
-  need_tools tcpdump conntrack ss
-  need_environment
-  load_topology
-  need_lab # do not export TOPOLOGY: when the lab changes its table, the page restarts with the new one
+  need_page tcpdump conntrack # do not export TOPOLOGY: the page restarts when the lab gets another table
   install -d -m 711 "$RUN_DIR" "$STATE_DIR"
   install -d -m 700 "$STATE_DIR/log"
   [[ -z $(pid) ]] || die "the dashboard is already running (process $(pid)): http://localhost:$DASHBOARD_PORT"
-  local holder
-  holder=$(ss -Hltnp "sport = :$DASHBOARD_PORT" | sed -n 's/.*users:((\("[^"]*",pid=[0-9]*\).*/\1/p; q')
-  [[ -z $holder ]] ||
-    die "port $DASHBOARD_PORT is taken by $holder; end it, or use another port: DASHBOARD_PORT=8051"
+  check_port "$DASHBOARD_PORT" ", or use another port: DASHBOARD_PORT=8051"
 }
+
+serve_page() { serve "$DASHBOARD_PORT" monitoring.dashboard.app --pid "$PID_FILE" "$@"; } # OPTION...
 
 pid() { # of the running dashboard
   local number
@@ -51,12 +42,12 @@ run_page() {
   prepare
   trap - EXIT
   say "http://localhost:$DASHBOARD_PORT   (Ctrl+C ends it)"
-  serve --log-level warning
+  serve_page --log-level warning
 }
 
 up() {
   prepare
-  (serve --log-file "$LOG" --capture-output) &>/dev/null &
+  (serve_page --log-file "$LOG" --capture-output) &>/dev/null &
   retry_until 20 answers || die "the dashboard does not answer; its log: $LOG"
   say "http://localhost:$DASHBOARD_PORT"
 }

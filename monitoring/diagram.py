@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -88,7 +87,6 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command line; return 0 done, 1 an error, 2 bad usage."""
     options = _options(arguments)
     try:
-        _check_dot(options)
         need_root()
         table = topology.load()
         policy = load_policy(table) if policy_path(table) else None
@@ -110,24 +108,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _check_dot(options: argparse.Namespace) -> None:
-    if (options.svg or options.png) and not shutil.which("dot"):
-        raise LiveError("`dot` draws SVG and PNG and is missing; sudo apt-get install graphviz")
-
-
 def _show_and_draw(picture: Picture, policy: Policy | None, options: argparse.Namespace) -> None:
     if options.json:
-        lines = policy_edges(policy) if policy else ()
         flows = [
-            {
-                "source": source,
-                "destination": to,
-                "id": line.id,
-                "verdict": line.verdict,
-                "reason": line.reason,
-            }
-            for source, to, line in lines
-        ]
+            {"source": source, "destination": destination, "id": line.id, "verdict": line.verdict,
+             "reason": line.reason}
+            for source, destination, line in (policy_edges(policy) if policy else ())
+        ]  # fmt: skip
         print(json.dumps({**asdict(picture), "policy": flows}, indent=2))
     else:
         show(picture, Console())

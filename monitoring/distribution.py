@@ -94,29 +94,19 @@ def stack(axes: Axes, requests: Sequence[tuple[float, str]], begin: float, secon
 
 def show(shared: Sequence[Share], unread: Unread) -> None:
     """Print the table."""
-    table = Table(title="Requests by instance", title_justify="left")
-    table.add_column("instance")
+    table = Table("instance", title="Requests by instance", title_justify="left")
     for heading in ("requests", "share %", "over an even share, %"):
         table.add_column(heading, justify="right")
     for share in shared:
         table.add_row(share.instance, f"{share.requests:,}", f"{share.share:.2f}", f"{share.deviation:+.2f}")
     console = Console()
     console.print(table)
-    for sentence in unread.sentences():
-        console.print(sentence, soft_wrap=True)
+    sentences = list(unread.sentences())
     if sum(share.requests for share in shared) < ENOUGH:
-        console.print(f"too few requests to judge: fewer than {ENOUGH}")
-        return
-    console.print(f"greatest deviation from an even share: {unevenness(shared):.2f} %")
-
-
-def write_csv(shared: Sequence[Share], path: Path) -> None:
-    """Write the table as CSV."""
-    columns = ("instance", "requests", "share_percent", "deviation_percent")
-    rows = [
-        (share.instance, share.requests, round(share.share, 3), round(share.deviation, 3)) for share in shared
-    ]
-    write_rows(path, columns, rows)
+        sentences.append(f"too few requests to judge: fewer than {ENOUGH}")
+    else:
+        sentences.append(f"greatest deviation from an even share: {unevenness(shared):.2f} %")
+    console.print(*sentences, sep="\n", soft_wrap=True)
 
 
 def main() -> None:
@@ -139,7 +129,9 @@ def main() -> None:
         )
     shared = shares(requests)
     show(shared, unread)
-    write_csv(shared, options.csv)
+    columns = ("instance", "requests", "share_percent", "deviation_percent")
+    rows = ((one.instance, one.requests, round(one.share, 3), round(one.deviation, 3)) for one in shared)
+    write_rows(options.csv, columns, rows)
     draw(sorted(requests), options.png)
 
 

@@ -8,17 +8,17 @@ The host is one table with a cell (plug) for each link, so that the links run le
 
 from __future__ import annotations
 
-import subprocess
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from lab.escape import for_graphviz, quoted_for_graphviz
 from lab.topology import Topology
 from lab.whole_file import draft_of
 from monitoring.colours import BLUE, VERMILION
-from monitoring.live import LiveError
+from monitoring.live import run
 from monitoring.picture import DOWN, MISSING, Card, Picture, words_of
 from security.policy.model import ACCEPT, HOST, WORLD, Line, Policy
 
@@ -42,97 +42,78 @@ _POLICY_GRAPH = """digraph policy {
 
 def dot_source(picture: Picture) -> str:
     """Return the picture in graphviz's language."""
-    lines = [f"  host [label=<{_host(picture)}>]"]
-    for group in _groups(picture):
-        for plug, card in group.plugs():
-            lines += _card_and_link(plug, card)
+    groups = _groups(picture)
+    lines = [f"  host [label=<{_host(picture, groups)}>]"]
+    for group in groups:
+        for side, cards in (("w", group.left), ("e", group.right)):
+            for number, card in cards:
+                lines += _card_and_link(number, side, card)
     return GRAPH + "\n".join(lines) + "\n}\n"
 
 
 @dataclass(frozen=True)
 class Group:
-    """A bridge (or none) and its cards to the left and right of the host."""
+    """A bridge (or none), and its cards with their numbers to the left and right of the host."""
 
-    number: int
     words: list[str]
-    left: Sequence[Card]
-    right: Sequence[Card]
-
-    def plugs(self) -> Iterator[tuple[str, Card]]:
-        """Yield each card with the name of its plug: side, group and row."""
-        for side, cards in (("w", self.left), ("e", self.right)):
-            for row, card in enumerate(cards):
-                yield f"{side}{self.number}_{row}", card
+    left: Sequence[tuple[int, Card]]
+    right: Sequence[tuple[int, Card]]
 
 
 def _groups(picture: Picture) -> list[Group]:
-    bridges = {bridge.name: ["bridge", *words_of(bridge)] for bridge in picture.lab.bridges}
-    titles = {**bridges, "": ["on no bridge"]}
-    two_sides = len(picture.cards) > ONE_SIDE
+    titles = {bridge.name: ["bridge", *words_of(bridge)] for bridge in picture.lab.bridges}
+    members: dict[str, list[tuple[int, Card]]] = {name: [] for name in titles}
+    for number, card in enumerate(picture.cards):
+        members.setdefault(card.bridge if card.bridge in titles else "", []).append((number, card))
     groups = []
-    for number, (name, words) in enumerate(titles.items()):
-        cards = [card for card in picture.cards if (card.bridge if card.bridge in bridges else "") == name]
-        half = (len(cards) + 1) // 2 if two_sides else 0
-        if cards or name:
-            groups.append(Group(number, words, cards[:half], cards[half:]))
+    for name, cards in members.items():
+        half = (len(cards) + 1) // 2 if len(picture.cards) > ONE_SIDE else 0
+        groups.append(Group(titles.get(name, ["on no bridge"]), cards[:half], cards[half:]))
     return groups
 
 
-def _host(picture: Picture) -> str:
+def _host(picture: Picture, groups: Iterable[Group]) -> str:
     facts = [*picture.uplinks(), *(f"published {publication}" for publication in picture.published())]
     facts += [f"rules not shown: {len(picture.lab.not_shown):,}"] if picture.lab.not_shown else []
     height = LINE_HEIGHT * max((len(_card_lines(card)) for card in picture.cards), default=0) + CARD_MARGIN
-    rows = [_cell("<B>host</B>"), *(_cell(for_graphviz(fact)) for fact in facts)]
-    rows += [f"<TR><TD>{_bridge(group, height)}</TD></TR>" for group in _groups(picture)]
+    cells = ["<B>host</B>", *map(for_graphviz, facts), *(_bridge(group, height) for group in groups)]
     return (
         '<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4" STYLE="rounded" BGCOLOR="#F4F4F4">'
-        + "".join(rows)
+        + "".join(f"<TR><TD>{cell}</TD></TR>" for cell in cells)
         + "</TABLE>"
     )
-
-
-def _cell(content: str) -> str:
-    return f"<TR><TD>{content}</TD></TR>"
 
 
 def _bridge(group: Group, height: int) -> str:
     title, *words = map(for_graphviz, group.words)
     name = "<BR/>".join((title, *(f"<B>{word}</B>" for word in words)))
-    rows = max(len(group.left), len(group.right), 1)
-    middle = f'<TD ROWSPAN="{rows}" WIDTH="130">{name}</TD>'
+    plugs = [
+        [f'<TD PORT="plug{pair[0]}" HEIGHT="{height}"></TD>' if pair else "<TD></TD>" for pair in row]
+        for row in zip_longest(group.left, group.right)
+    ] or [["<TD></TD>", "<TD></TD>"]]
+    middle = f'<TD ROWSPAN="{len(plugs)}" WIDTH="130">{name}</TD>'
+    rows = [f"<TR>{west}{'' if row else middle}{east}</TR>" for row, (west, east) in enumerate(plugs)]
     return (
         f'<TABLE BORDER="2" COLOR="{BLUE}" CELLBORDER="0" CELLSPACING="0" BGCOLOR="white">'
-        + "".join(_plug_row(group, row, height, "" if row else middle) for row in range(rows))
+        + "".join(rows)
         + "</TABLE>"
     )
 
 
-def _plug_row(group: Group, row: int, height: int, middle: str) -> str:
-    west, east = (f'<TD PORT="{side}{group.number}_{row}" HEIGHT="{height}"></TD>' for side in "we")
-    return f"<TR>{west}{middle}{east}</TR>"
-
-
-def _card_and_link(plug: str, card: Card) -> list[str]:
-    node, side = f"card_{plug}", plug[0]
-    ends = [f"{node}:{'e' if side == 'w' else 'w'}", f"host:{plug}:{side}"]
-    lines = [f"  {node} [label=<{_card_table(card)}>]"]
-    link = f"link_{plug}"
-    if MISSING in card.remarks:
-        style, label = "style=invis", " "
-    elif DOWN in card.remarks:
-        style, label = f'style=dashed, color="{VERMILION}"', _link_label(card, side)
-    else:
-        style, label = "", _link_label(card, side)
-    lines.append(f"  {link} [label=<{label}>, fontsize=10, margin=0]")
-    path = [ends[0], link, ends[1]] if side == "w" else [ends[1], link, ends[0]]
-    lines.append(f"  {' -- '.join(path)} [{style}]")
-    return lines
-
-
-def _link_label(card: Card, side: str) -> str:
+def _card_and_link(number: int, side: str, card: Card) -> list[str]:
     names = (card.interface, card.port) if side == "w" else (card.port, card.interface)
-    label = for_graphviz(" = ".join(names))
-    return f'{label}<BR/><B><FONT COLOR="{VERMILION}">{DOWN}</FONT></B>' if DOWN in card.remarks else label
+    label, style = for_graphviz(" = ".join(names)), ""
+    if MISSING in card.remarks:
+        label, style = " ", "style=invis"
+    elif DOWN in card.remarks:
+        label += f'<BR/><B><FONT COLOR="{VERMILION}">{DOWN}</FONT></B>'
+        style = f'style=dashed, color="{VERMILION}"'
+    path = [f"card{number}:{'e' if side == 'w' else 'w'}", f"link{number}", f"host:plug{number}:{side}"]
+    return [
+        f"  card{number} [label=<{_card_table(card)}>]",
+        f"  link{number} [label=<{label}>, fontsize=10, margin=0]",
+        f"  {' -- '.join(path if side == 'w' else reversed(path))} [{style}]",
+    ]
 
 
 def _card_table(card: Card) -> str:
@@ -196,23 +177,22 @@ def _policy_label(name: str, topology: Topology) -> str:
     return "<BR/>".join((f"<B>{for_graphviz(name)}</B>", *what))
 
 
-def _edge_attributes(line: Line) -> str:
+def packets_of(line: Line) -> str:
+    """Return which packets a line is about: protocols, ports and rate."""
     ports = ",".join(str(first) if first == last else f"{first}:{last}" for first, last in line.ports)
-    what = (
-        "/".join(line.protocols)
-        + (f" {ports}" if ports else "")
-        + (f" at most {line.rate}" if line.rate else "")
-    )
-    colour = BLUE if line.verdict == ACCEPT else VERMILION
-    shape = "" if line.verdict == ACCEPT else ", style=dashed, arrowhead=tee"
-    verdict = "" if line.verdict == ACCEPT else "dropped: "
-    return f'label="{verdict}{line.id}\\n{what}", color="{colour}", fontcolor="{colour}"{shape}'
+    rate = f"at most {line.rate}" if line.rate else ""
+    return " ".join(filter(None, ("/".join(line.protocols), ports, rate)))
+
+
+def _edge_attributes(line: Line) -> str:
+    colour, verdict, shape = BLUE, "", ""
+    if line.verdict != ACCEPT:
+        colour, verdict, shape = VERMILION, "dropped: ", ", style=dashed, arrowhead=tee"
+    label = f"{verdict}{line.id}\\n{packets_of(line)}"
+    return f'label="{label}", color="{colour}", fontcolor="{colour}"{shape}'
 
 
 def draw(source: str, kind: str, file: Path) -> None:
-    """Draw `source` with graphviz's dot; `kind` is svg or png. Raises LiveError, in one line, when dot fails."""
-    drawn = subprocess.run(["dot", f"-T{kind}"], input=source.encode(), capture_output=True, check=False)
-    if drawn.returncode != 0:
-        raise LiveError(f"dot: {drawn.stderr.decode(errors='replace').splitlines()[0]}")
+    """Draw `source` with graphviz's dot; `kind` is svg or png. Raises LiveError when dot is missing or fails."""
     with draft_of(file) as draft:
-        draft.write_bytes(drawn.stdout)
+        run("dot", f"-T{kind}", "-o", str(draft), given=source)

@@ -11,18 +11,17 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/processes.sh
 source "$ROOT/scripts/lib/processes.sh"
+# shellcheck source=monitoring/page.sh
+source "$ROOT/monitoring/page.sh"
 
 run_exporter() {
-  need_root
-  need_tools conntrack ip iptables-save ebtables-save
-  need_environment
-  load_topology
-  need_lab
+  need_page conntrack ip iptables-save ebtables-save
+  check_port 9105
   export TOPOLOGY=$TABLE
   mark_watcher
   trap - EXIT
-  cd "$ROOT"
-  exec "$VENV/bin/python" -m monitoring.exporter
+  say "http://localhost:9105/metrics   (Ctrl+C ends it)"
+  serve 9105 monitoring.exporter --log-level warning
 }
 
 case ${1:-help} in

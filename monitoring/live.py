@@ -11,10 +11,10 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Any
 
 from lab.ruleset.iptables import parse
@@ -22,7 +22,6 @@ from lab.topology import LINK_GROUP
 from lab.unread import Unread
 from monitoring.publications import Publication, Publications, publications
 
-Run = Callable[..., str]
 Link = dict[str, Any]  # one link as `ip -j` prints it
 
 _PROGRAM = re.compile(r'\("([^"]*)",pid=')
@@ -70,14 +69,14 @@ class Node:
     interface: str
     addresses: tuple[str, ...]
     port: str
-    bridge: str | None
+    bridge: str  # "" for none
     up: bool
     listeners: tuple[Listener, ...]
 
 
 @dataclass(frozen=True)
 class Lab:
-    """The whole lab; loopback addresses are left out."""
+    """The whole lab; loopback and IPv6 link-local addresses are left out, because every namespace has them."""
 
     host: tuple[Address, ...]
     bridges: tuple[Bridge, ...]
@@ -86,11 +85,13 @@ class Lab:
     not_shown: tuple[str, ...] = ()  # rules and lines that cannot be drawn, as they are written
 
 
-def run(*command: str) -> str:
-    """Return what a command prints. Raises LiveError when it fails or takes too long."""
+def run(*command: str, given: str = "") -> str:
+    """Return what a command prints; `given` is its input. Raises LiveError when it fails or takes too long."""
     try:
-        done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=_TIMEOUT_SECONDS)
-        return done.stdout
+        return subprocess.run(
+            command, input=given, capture_output=True, check=True, encoding="utf-8", errors="replace",
+            timeout=_TIMEOUT_SECONDS,
+        ).stdout  # fmt: skip
     except FileNotFoundError:
         raise LiveError(f"{command[0]} is missing; install it: sudo scripts/install.sh up") from None
     except subprocess.TimeoutExpired:
@@ -100,20 +101,24 @@ def run(*command: str) -> str:
         raise LiveError(f"`{shlex.join(command)}`: {reason}") from None
 
 
-def collect(run: Run = run) -> Lab:
+def collect() -> Lab:
     """Read the live system. Raises LiveError when it cannot be read or no lab is up."""
-    links = read_links(run)
+    links = read_links()
     ours = lab_links(links)
     if not ours:
         raise LiveError("the lab is not up: sudo make up")
-    bridges = tuple(_bridge(link) for link in ours if _is_bridge(link))
-    host = tuple(Address(link["ifname"], address) for link in links for address in addresses_of(link))
-    published, unread = _publications(run, bridges), Unread()
-    nodes = _nodes(ours, run, unread)
+    bridges = tuple(
+        Bridge(link["ifname"], _addresses_of(link), "UP" in link["flags"])
+        for link in ours
+        if link.get("linkinfo", {}).get("info_kind") == "bridge"
+    )
+    host = tuple(Address(link["ifname"], address) for link in links for address in _addresses_of(link))
+    published, unread = _publications(bridges), Unread()
+    nodes = _nodes(ours, unread)
     return Lab(host, bridges, nodes, published.ports, (*published.others, *unread.sentences()))
 
 
-def read_links(run: Run = run, namespace: str = "") -> list[Link]:
+def read_links(namespace: str = "") -> list[Link]:
     """Return the links of the host or of a namespace, with their addresses and statistics."""
     options = ["-n", namespace] if namespace else []
     links: list[Link] = json.loads(run("ip", *options, "-j", "-d", "-s", "addr", "show"))
@@ -131,36 +136,32 @@ def need_root() -> None:
         raise LiveError("only root can enter namespaces; start it with sudo")
 
 
-def addresses_of(link: Link) -> tuple[str, ...]:
-    """Return the addresses of a link with their prefix lengths, without loopback addresses."""
+def _addresses_of(link: Link) -> tuple[str, ...]:
+    """Return the addresses of a link with their prefix lengths."""
     addresses = (f"{item['local']}/{item['prefixlen']}" for item in link["addr_info"] if "local" in item)
-    return tuple(address for address in addresses if not ip_interface(address).is_loopback)
+    return tuple(address for address in addresses if not _is_everywhere(ip_interface(address)))
 
 
-def _is_bridge(link: Link) -> bool:
-    return bool(link.get("linkinfo", {}).get("info_kind") == "bridge")
+def _is_everywhere(address: IPv4Interface | IPv6Interface) -> bool:
+    return address.is_loopback or (address.version == 6 and address.is_link_local)  # noqa: PLR2004 - IPv6
 
 
-def _bridge(link: Link) -> Bridge:
-    return Bridge(link["ifname"], addresses_of(link), "UP" in link["flags"])
-
-
-def _nodes(ours: Iterable[Link], run: Run, unread: Unread) -> tuple[Node, ...]:
+def _nodes(ours: Iterable[Link], unread: Unread) -> tuple[Node, ...]:
     names = {item.get("id"): item["name"] for item in json.loads(run("ip", "-j", "netns", "list") or "[]")}
     ports = [link for link in ours if link.get("link_netnsid") in names]
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return tuple(pool.map(lambda port: _node(names[port["link_netnsid"]], port, run, unread), ports))
+        return tuple(pool.map(lambda port: _node(names[port["link_netnsid"]], port, unread), ports))
 
 
-def _node(namespace: str, port: Link, run: Run, unread: Unread) -> Node:
-    inside = next(link for link in read_links(run, namespace) if link["ifindex"] == port["link_index"])
+def _node(namespace: str, port: Link, unread: Unread) -> Node:
+    inside = next(link for link in read_links(namespace) if link["ifindex"] == port["link_index"])
     listening = run("nsenter", f"--net=/run/netns/{namespace}", "ss", "-Hltnp")
     return Node(
         namespace=namespace,
         interface=inside["ifname"],
-        addresses=addresses_of(inside),
+        addresses=_addresses_of(inside),
         port=port["ifname"],
-        bridge=port.get("master"),
+        bridge=port.get("master", ""),
         up=port["operstate"] == "UP",  # a veth end is UP when both ends were set up
         listeners=tuple(sorted(set(parse_listeners(listening, unread, namespace)))),
     )
@@ -182,7 +183,7 @@ def parse_sockets(text: str, unread: Unread, where: str) -> Iterator[tuple[str, 
             unread.note("a line of ss", f"{where}: {line}")
 
 
-def _publications(run: Run, bridges: Iterable[Bridge]) -> Publications:
+def _publications(bridges: Iterable[Bridge]) -> Publications:
     """Return the ports that are forwarded to the networks of the lab's bridges, not to Docker's."""
     networks = [ip_interface(address).network for bridge in bridges for address in bridge.addresses]
     saved = parse(run("iptables-save", "-c", "-t", "nat"))

@@ -7,7 +7,10 @@ name in Host. A script of another site sends its site in Origin.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Application = Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]  # of WSGI
 
 _NAMES = ("localhost", "127.0.0.1", "[::1]")
 _AUTHORITY = r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
@@ -15,22 +18,27 @@ _HOST = re.compile(_AUTHORITY)
 _ORIGIN = re.compile(rf"null|[A-Za-z][A-Za-z0-9+.-]*://{_AUTHORITY}")
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why a request is not answered."""
+def local_only(application: Application) -> Application:
+    """Return an application that answers only requests of a page on loopback."""
 
-    status: int
-    text: str
+    def answer(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        status, text = _refusal(environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN"))
+        if not status:
+            return application(environ, start_response)
+        start_response(status, [("Content-Type", "text/plain")])
+        return [text.encode()]
+
+    return answer
 
 
-def refusal(host: str, origin: str | None) -> Refusal | None:
-    """Check the headers Host and Origin; return None when the request may be answered."""
+def _refusal(host: str, origin: str | None) -> tuple[str, str]:
+    """Return the HTTP status and the text that refuse a request; empty if it may be answered."""
     for header, value, pattern in (("Host", host, _HOST), ("Origin", origin, _ORIGIN)):
         if value is None:
             continue
         match = pattern.fullmatch(value)
         if match is None:
-            return Refusal(400, f"The header {header} is not valid.\n")
+            return "400 Bad Request", f"The header {header} is not valid.\n"
         if (match["name"] or "").lower() not in _NAMES:
-            return Refusal(403, f"This page answers on localhost only; {header} names another site.\n")
-    return None
+            return "403 Forbidden", f"This page answers on localhost only; {header} names another site.\n"
+    return "", ""

@@ -6,9 +6,9 @@ to an address of the lab (a range of ports or addresses, a map, a rule that cann
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summarize_address_range
 from typing import Any
 
 from lab.ruleset import from_iptables, from_nft
@@ -16,7 +16,6 @@ from lab.ruleset.iptables import Saved
 from lab.ruleset.model import Destination, Field, Step
 
 Network = IPv4Network | IPv6Network
-Range = tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address]  # first, last
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def publications(
     for chains in (from_iptables.chains_of(saved), from_nft.chains_of(ruleset)):
         for step in (step for steps in chains.steps.values() for step in steps):
             if step.destination and _may_be_in(step.destination, networks):
-                found = list(_ports_of(step, step.destination))
+                found = _ports_of(step, step.destination)
                 ports += found
                 others += [] if found else [_text_of(step)]
     return Publications(tuple(ports), tuple(others))
@@ -58,55 +57,35 @@ def publications(
 
 def _may_be_in(destination: Destination, networks: Iterable[Network]) -> bool:
     """Decide whether a destination is, or may be, in one of the networks."""
-    ranges = [_range(text) for text in destination.addresses]
-    known = [pair for pair in ranges if pair]
-    return (
-        len(known) < len(ranges)
-        or not known
-        or any(_overlaps(net, pair) for net in networks for pair in known)
-    )
-
-
-def _overlaps(network: Network, pair: Range) -> bool:
-    first, last = (int(address) for address in pair)
-    return (
-        pair[0].version == network.version
-        and first <= int(network.broadcast_address)
-        and last >= int(network.network_address)
-    )
-
-
-def _range(text: str) -> Range | None:
-    """Read ADDRESS, ADDRESS-ADDRESS or ADDRESS/MASK; return None for anything else."""
     try:
-        if "/" in text:
-            network = ip_network(text, strict=False)
-            return network.network_address, network.broadcast_address
-        first, _, last = text.partition("-")
-        return ip_address(first), ip_address(last or first)
-    except ValueError:
-        return None
+        parts = [part for text in destination.addresses for part in _networks_of(text)]
+    except (ValueError, TypeError):
+        return True
+    return not parts or any(network.overlaps(part) for network in networks for part in parts)
 
 
-def _ports_of(step: Step, destination: Destination) -> Iterator[Publication]:
-    """Yield what a rule publishes; nothing unless it forwards single ports to one port of one address."""
-    port_matches = [condition for condition in step.conditions if condition.field == Field.PORT]
-    if (
-        len(port_matches) != 1
-        or port_matches[0].negated
-        or not port_matches[0].protocol
-        or len(destination.addresses) != 1
-    ):
-        return
-    address, ports = destination.addresses[0], port_matches[0].values
-    if not all(text.isdigit() for text in (*ports, destination.port or "0")) or not _is_address(address):
-        return
-    for port in ports:
-        yield Publication(int(port), port_matches[0].protocol, address, int(destination.port or port))
+def _networks_of(text: str) -> Iterable[Network]:
+    """Read ADDRESS, ADDRESS-ADDRESS or ADDRESS/MASK. Raises ValueError or TypeError for anything else."""
+    first, dash, last = text.partition("-")
+    return (
+        summarize_address_range(ip_address(first), ip_address(last))
+        if dash
+        else [ip_network(text, strict=False)]
+    )
 
 
-def _is_address(text: str) -> bool:
-    return not set(text) & set("-/") and _range(text) is not None
+def _ports_of(step: Step, destination: Destination) -> list[Publication]:
+    """Return what a rule publishes; nothing unless it forwards single ports to one port of one address."""
+    try:
+        (match,) = (condition for condition in step.conditions if condition.field == Field.PORT)
+        (address,) = destination.addresses
+        ip_address(address)
+        ports = [(int(port), int(destination.port or port)) for port in match.values]
+    except ValueError:  # none or several of them, or a range
+        return []
+    if match.negated or not match.protocol:
+        return []
+    return [Publication(host_port, match.protocol, address, port) for host_port, port in ports]
 
 
 def _text_of(step: Step) -> str:

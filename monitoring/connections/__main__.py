@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,15 +56,15 @@ def _for_screen(table: csv_files.Table) -> Table:
 
 def as_json(snapshot: Snapshot) -> str:
     """Return the snapshot as one line of JSON."""
-    columns = ("source", "destination", "protocol", "port", "state")
+    pairs, established, translations = (
+        [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+        for table in csv_tables(snapshot)[:3]
+    )
     return json.dumps(
         {
-            "pairs": [
-                {**dict(zip(columns, pair, strict=True)), "connections": n}
-                for pair, n in snapshot.pairs.items()
-            ],
-            "established": [asdict(service) for service in snapshot.established],
-            "translations": [asdict(translation) for translation in snapshot.translations],
+            "pairs": pairs,
+            "established": established,
+            "translations": translations,
             "table": {**asdict(snapshot.table), "fill": snapshot.table.fill},
             "alarms": list(snapshot.alarms()),
             "unread": dict(snapshot.unread.counts),
@@ -71,27 +72,36 @@ def as_json(snapshot: Snapshot) -> str:
     )
 
 
+def watch(options: argparse.Namespace) -> Snapshot:
+    """Show a snapshot, or one after the other until Ctrl+C; return the last one. Raises LiveError, TopologyError."""
+    topology, console = load(options.topology), Console()
+    with ExitStack() as stack:
+        in_place = options.watch and console.is_terminal and not options.json
+        live = stack.enter_context(Live(console=console, auto_refresh=False)) if in_place else None
+        while True:
+            snapshot = take_snapshot(topology)
+            if live:
+                live.update(screen(snapshot), refresh=True)
+            elif options.json:
+                print_line(as_json(snapshot))
+            else:
+                console.print(screen(snapshot))
+            if not options.watch:
+                return snapshot
+            time.sleep(options.watch)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return 0 no alarm, 1 an alarm or an error, 2 bad usage."""
     options = _options(arguments)
-    console = Console(highlight=False)
     try:
         need_root()
-        topology = load(options.topology)
-        snapshot = take_snapshot(topology)
-        if options.watch and console.is_terminal and not options.json:
-            with Live(screen(snapshot), console=console, auto_refresh=False) as live:
-                while True:
-                    time.sleep(options.watch)
-                    live.update(screen(take_snapshot(topology)), refresh=True)
-        while True:
-            print(as_json(snapshot), flush=True) if options.json else console.print(screen(snapshot))
-            if not options.watch:
-                break
-            time.sleep(options.watch)
-            snapshot = take_snapshot(topology)
+        snapshot = watch(options)
         if options.reports:
-            _report(snapshot, options.reports)
+            from monitoring.connections.report import report  # noqa: PLC0415 - pandas and reportlab are slow to load
+
+            csv_files.write(csv_tables(snapshot), options.reports)
+            print_line(f"report: {report(snapshot, options.reports)} and its CSVs")
     except BrokenPipeError:
         raise  # see lab/as_command.py
     except (LiveError, TopologyError, OSError) as error:
@@ -100,13 +110,6 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 0
     return 1 if snapshot.table.fill >= ALARM_FILL else 0
-
-
-def _report(snapshot: Snapshot, folder: Path) -> None:
-    from monitoring.connections import report  # noqa: PLC0415 - pandas and reportlab are slow to load
-
-    csv_files.write(csv_tables(snapshot), folder)
-    print_line(f"report: {report.report(snapshot, folder)} and its CSVs")
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from collections.abc import Iterable
+from dataclasses import astuple, fields
 
 from lab.csv_files import Table
-from monitoring.connections.tracker import Snapshot
+from monitoring.connections.tracker import Established, Snapshot, Translation
 
 TITLES = {
     "connections": "Connections by service and state",
@@ -17,26 +18,20 @@ HEADINGS = {
     "source": "from", "destination": "to", "sent": "as it was sent", "answered": "as answers come back",
     "metric": "figure", "fill_percent": "% of the limit",
 }  # fmt: skip
-_COLUMNS = {
-    "connections": ("source", "destination", "protocol", "port", "state", "connections"),
-    "established_by_service": ("service", "incoming", "outgoing"),
-    "nat_translations": ("kind", "protocol", "state", "sent", "answered"),
-    "tracking_table": ("metric", "value"),
-}
 
 
 def csv_tables(snapshot: Snapshot) -> list[Table]:
     """Return the tables, the most connections first."""
     table = snapshot.table
-    rows: dict[str, list[tuple[object, ...]]] = {
-        "connections": [(*pair, count) for pair, count in snapshot.pairs.most_common()],
-        "established_by_service": [astuple(service) for service in snapshot.established],
-        "nat_translations": [astuple(translation) for translation in snapshot.translations],
-        "tracking_table": [
-            ("entries", table.entries),
-            ("limit", table.limit),
-            ("fill_percent", round(100 * table.fill, 3)),
-            *sorted(table.counters.items()),
-        ],
-    }
-    return [Table(name, columns, rows[name]) for name, columns in _COLUMNS.items()]
+    fill = [("entries", table.entries), ("limit", table.limit), ("fill_percent", round(100 * table.fill, 3))]
+    pairs = [(*pair, count) for pair, count in snapshot.pairs.most_common()]
+    return [
+        Table("connections", ("source", "destination", "protocol", "port", "state", "connections"), pairs),
+        _table_of("established_by_service", Established, snapshot.established),
+        _table_of("nat_translations", Translation, snapshot.translations),
+        Table("tracking_table", ("metric", "value"), [*fill, *sorted(table.counters.items())]),
+    ]
+
+
+def _table_of(name: str, record: type, records: Iterable[Established | Translation]) -> Table:
+    return Table(name, [field.name for field in fields(record)], [astuple(one) for one in records])

@@ -5,34 +5,29 @@ Bound to loopback, and answers only requests with a loopback name in Host (monit
 
 from __future__ import annotations
 
-import atexit
 from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, html, no_update
-from flask import Flask, Response, request
+from flask import Flask
 
 from lab.topology import load
 from monitoring.dashboard import details, page, style
 from monitoring.dashboard.model import Model
-from monitoring.dashboard.watchers import Watch
-from monitoring.local_only import refusal
-
-PORT = 8050
+from monitoring.local_only import local_only
 
 
 def serve() -> Flask:
     """Watch the running lab, and return the page as a WSGI application."""
-    watch = Watch(load())
-    watch.start()
-    atexit.register(watch.stop)  # after SIGKILL, tcpdump ends at its next packet (broken pipe)
-    server: Flask = make(Model(watch)).server
+    model = Model(load())
+    model.start()
+    server: Flask = make(model).server
     return server
 
 
 def make(model: Model) -> Dash:
     """Return the Dash application."""
     app = Dash("monitoring.dashboard", title="Container networking lab", update_title="")
-    app.server.before_request(_refuse_other_sites)
+    app.server.wsgi_app = local_only(app.server.wsgi_app)
     app.layout = page.layout(model)
     _add_live(app, model)
     _add_details(app, model)
@@ -57,11 +52,6 @@ def _follow_browser(app: Dash, store: str, query: str, if_so: str, if_not: str) 
         Input("tick", "n_intervals"),
         State(store, "data"),
     )
-
-
-def _refuse_other_sites() -> Response | None:
-    refused = refusal(request.environ.get("HTTP_HOST", ""), request.headers.get("Origin"))
-    return Response(refused.text, refused.status, mimetype="text/plain") if refused else None
 
 
 # --- the live part -------------------------------------------------------------------------------
@@ -91,7 +81,7 @@ def _add_live(app: Dash, model: Model) -> None:
         options, new_layout = page.way_options(scene), page.map_layout(width)
         return (
             style.elements(scene, narrow=width == "narrow"), no_update if layout == new_layout else new_layout,
-            page.headline(scene), page.drop_table(scene), page.balance(scene),
+            page.headline(scene), page.table(details.drop_rows("", scene.drops)), page.balance(scene),
             page.history(model.history(pair), pair), no_update if options == ways else options,
         )  # fmt: skip
 
@@ -121,10 +111,10 @@ def _add_details(app: Dash, model: Model) -> None:
         if not chosen or not set(chosen) <= {place.name for place in model.scene(1).places}:
             return None, html.P("Choose a service or a flow.", className="faint")
         scene = model.scene(max(page.RANGES[wanted], 60))
+        tables = map(page.table, details.tables(model, scene, chosen))
         if len(chosen) == 1:
-            return chosen, [page.table(rows) for rows in details.place_tables(model, scene, chosen[0])]
+            return chosen, list(tables)
         source, destination = chosen
         flow = next(details.flows_to_explain(model, scene, source, destination), None)
         path = page.packet_path(details.explain(flow)) if flow else []
-        tables = [page.table(rows) for rows in details.way_tables(model, scene, source, destination)]
         return chosen, [html.H2(f"{source} \u2194 {destination}"), *path, *tables]

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from lab.table import TableError
 from monitoring.connections.tracker import take_snapshot
-from monitoring.dashboard.model import Model, Scene
-from monitoring.health.checks import DEGRADED, DOWN, UP
+from monitoring.dashboard.model import Model, Place, Scene
+from monitoring.dashboard.watchers import Drop
+from monitoring.drawing import packets_of
+from monitoring.health.checks import UP
 from monitoring.live import LiveError
-from security.policy.model import Line, Policy
+from security.policy.model import Line
 from security.policy.table import load as load_policy
 from security.policy.table import policy_path
 
 _EXPLAIN = Path(__file__).resolve().parents[2] / "security" / "explain.sh"
-_TIMEOUT_SECONDS = 10
+_TIMEOUT_SECONDS = 10  # SIGTERM, so that it can clean up; then SIGKILL after as many seconds
+_TIMED_OUT = (124, 137, -9)  # exit statuses of timeout(1)
 _MAX_CONNECTIONS, _MAX_DROPS = 12, 12
 
 
@@ -36,95 +39,83 @@ class Rows:
     empty: str = "none"
 
 
-def place_tables(model: Model, scene: Scene, name: str) -> list[Rows]:
-    """Return the tables of a place."""
-    return [
-        _facts(model, scene, name),
-        _connections(model, {name}),
-        _drops(scene, {name}, both=False),
-        _lines(model, lambda line: name in line.sources | line.destinations),
-    ]
-
-
-def way_tables(model: Model, scene: Scene, source: str, destination: str) -> list[Rows]:
-    """Return the tables of the traffic between two places."""
-    ends = {source, destination}
-    return [
-        _connections(model, ends),
-        _drops(scene, ends, both=True),
-        _lines(
-            model,
-            lambda line: (
-                (source in line.sources and destination in line.destinations)
-                or (destination in line.sources and source in line.destinations)
-            ),
-        ),
-    ]
+def tables(model: Model, scene: Scene, names: Sequence[str]) -> list[Rows]:
+    """Return the tables of a place, or of the traffic between two places."""
+    facts = [_facts(model, scene, names[0])] if len(names) == 1 else []
+    return [*facts, _connections(model, set(names)), _drops(scene, set(names)), _lines(model, names)]
 
 
 def _facts(model: Model, scene: Scene, name: str) -> Rows:
     place = next(place for place in scene.places if place.name == name)
-    node = model.watch.topology.node(name)
-    states = {
-        UP: f"up, {place.milliseconds:.1f} ms",
-        DEGRADED: f"degraded: {place.why}",
-        DOWN: f"down: {place.why}",
-    }
-    rows = [("state", states.get(place.state or "", "not checked"))]
+    node = model.topology.node(name)
+    rows = [("state", _state(place))]
     if node:
         listens = ", ".join(map(str, node.listens)) or "nothing"
         rows += [("address", str(node.address)), ("namespace", node.namespace), ("listens", listens)]
-        history = model.watch.health.histories.by_node.get(name)
+        history = model.health.histories.get(name)
         if history:
             rows.append(("uptime, last checks", f"{100 * history.uptime:.1f} %  {history.sparkline()}"))
     return Rows(name, ("", ""), rows)
 
 
+def _state(place: Place) -> str:
+    if not place.check:
+        return "not checked"
+    if place.state == UP:
+        return f"up, {place.check.milliseconds:.1f} ms"
+    return f"{place.state}: {place.check.why}"
+
+
 def _connections(model: Model, names: set[str]) -> Rows:
     try:
-        pairs = take_snapshot(model.watch.topology).pairs
+        pairs = take_snapshot(model.topology).pairs
     except LiveError as error:
         return Rows("Connections", (), (), str(error))
     cells = [
         (source, destination, f"{protocol}/{port}" if port else protocol, state, str(count))
         for (source, destination, protocol, port, state), count in pairs.most_common()
-        if ({source, destination} >= names if len(names) > 1 else names & {source, destination})
+        if names <= {source, destination}
     ]
     return Rows("Connections (conntrack)", ("from", "to", "port", "state", "count"), cells[:_MAX_CONNECTIONS])
 
 
-def _drops(scene: Scene, names: set[str], *, both: bool) -> Rows:
-    cells = [
-        (drop.policy_id, drop.source, drop.destination, drop.what)
-        for drop in scene.drops
-        if ({drop.source, drop.destination} >= names if both else names & {drop.source, drop.destination})
-    ]
-    return Rows("Recent drops", ("policy line", "from", "to", "what"), cells[:_MAX_DROPS])
+def _drops(scene: Scene, names: set[str]) -> Rows:
+    return drop_rows(
+        "Recent drops", [drop for drop in scene.drops if names <= {drop.source, drop.destination}]
+    )
 
 
-def _lines(model: Model, is_wanted: Callable[[Line], bool]) -> Rows:
-    policy = policy_of(model)
-    if policy is None:
-        return Rows("Policy", (), (), "no policy: all traffic between nodes is allowed")
+def drop_rows(title: str, drops: Sequence[Drop]) -> Rows:
+    """Return the table of the latest drops."""
     cells = [
         (
-            line.id,
-            line.verdict,
-            ",".join(line.protocols) + "".join(f" {first}" for first, _ in line.ports),
-            line.reason,
+            datetime.fromtimestamp(drop.time).strftime("%H:%M:%S"),
+            drop.policy_id,
+            f"{drop.source or '?'} \u2192 {drop.destination or '?'}",
+            drop.what,
         )
-        for line in policy.lines
-        if is_wanted(line)
+        for drop in drops[:_MAX_DROPS]
+    ]
+    headings = ("time", "policy line", "from \u2192 to", "what")
+    return Rows(title, headings, cells, "Nothing was dropped in this time.")
+
+
+def _lines(model: Model, names: Sequence[str]) -> Rows:
+    policy = None
+    with suppress(TableError, OSError):
+        policy = load_policy(model.topology) if policy_path(model.topology) else None
+    if policy is None:
+        return Rows("Policy", (), (), "no policy: all traffic between nodes is allowed")
+
+    def is_about_them(line: Line) -> bool:
+        if len(names) == 1:
+            return names[0] in line.sources | line.destinations
+        return any(one in line.sources and other in line.destinations for one, other in permutations(names))
+
+    cells = [
+        (line.id, line.verdict, packets_of(line), line.reason) for line in policy.lines if is_about_them(line)
     ]
     return Rows("Lines of the policy", ("line", "verdict", "what", "reason"), cells)
-
-
-def policy_of(model: Model) -> Policy | None:
-    """Return the policy of the topology, or None."""
-    try:
-        return load_policy(model.watch.topology) if policy_path(model.watch.topology) else None
-    except (TableError, OSError):
-        return None
 
 
 def flows_to_explain(
@@ -135,7 +126,7 @@ def flows_to_explain(
         if {drop.source, drop.destination} == {source, destination} and drop.port:
             yield drop.source, drop.destination, drop.protocol, drop.port
     for first, second in ((source, destination), (destination, source)):
-        node = model.watch.topology.node(second)
+        node = model.topology.node(second)
         for listener in node.listens if node else ():
             yield first, second, listener.protocol, listener.port
 
@@ -144,26 +135,12 @@ def explain(flow: tuple[str, str, str, int]) -> dict[str, Any]:
     """Return what security/explain.sh prints for a flow, or {"error": why}."""
     source, destination, protocol, port = flow
     options = ["--json", *(["--udp"] if protocol == "udp" else [])]
+    seconds = str(_TIMEOUT_SECONDS)
+    command = ["timeout", "-k", seconds, seconds, str(_EXPLAIN), source, destination, str(port), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        output, errors = _run_within_timeout([str(_EXPLAIN), source, destination, str(port), *options])
-        explanation: dict[str, Any] = json.loads(output)
-    except OSError as error:
-        return {"error": str(error)}
+        explanation: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        no_answer = f"explain gave no answer in {_TIMEOUT_SECONDS} s"
-        return {"error": (errors.strip().splitlines() or [no_answer])[-1]}
+        why = [] if done.returncode in _TIMED_OUT else done.stderr.strip().splitlines()
+        return {"error": (why or [f"explain gave no answer in {_TIMEOUT_SECONDS} s"])[-1]}
     return explanation
-
-
-def _run_within_timeout(command: Sequence[str]) -> tuple[str, str]:
-    """Return what a command prints. At the timeout send SIGTERM to all its processes, so that it can clean up."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
-        with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=_TIMEOUT_SECONDS)
-        for ending in (signal.SIGTERM, signal.SIGKILL):
-            os.killpg(process.pid, ending)
-            with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=_TIMEOUT_SECONDS)
-                break
-    return "", ""

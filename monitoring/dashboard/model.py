@@ -1,16 +1,28 @@
-"""The scene that the page shows, computed from the counts of the watchers."""
+"""The scene that the page shows, computed from what the watchers saw."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_address
 
 from lab.topology import Topology
-from monitoring.dashboard.watchers import Drop, Watch
+from lab.unread import Unread
+from monitoring.dashboard.watchers import (
+    BalanceWatcher,
+    Drop,
+    DropWatcher,
+    HealthWatcher,
+    PacketWatcher,
+    TableWatcher,
+    Watcher,
+)
+from monitoring.dashboard.window import Window
 from monitoring.health.checks import SHOP, Check
 from monitoring.names import HOST, Names
+from monitoring.traffic.decoder import Decoder
+from monitoring.traffic.packets import AddressBook
 
 WORLD = "world"
 _COLUMNS = {"nginx": 1, "api-gateway": 2, "service-registry": 2, "product-service": 3, "order-service": 3,
@@ -26,10 +38,13 @@ class Place:
     name: str
     column: int
     row: float  # 0 is the middle
-    state: str | None  # of health; None: not checked
-    milliseconds: float
-    why: str
+    check: Check | None  # None: not checked
     packets_per_second: float
+
+    @property
+    def state(self) -> str:
+        """Return the state of health; "" if it is not checked."""
+        return self.check.state if self.check else ""
 
 
 @dataclass(frozen=True)
@@ -68,12 +83,22 @@ class Scene:
 
 
 class Model:
-    """Makes scenes."""
+    """Watches a lab, and makes scenes of what was seen."""
 
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
-        self._names, self._topology = Names(watch.topology), watch.topology
-        self._columns, self._rows = positions(watch.topology)
+    def __init__(self, topology: Topology) -> None:
+        self.topology, self._started = topology, time.monotonic()
+        self._names = Names(topology)
+        self._columns, self._rows = positions(topology)
+        book = AddressBook()
+        self._window, self._drops = Window(book), DropWatcher()
+        self.health, self._balance = HealthWatcher(topology), BalanceWatcher(topology)
+        packets = PacketWatcher(self._window, Decoder(book, Unread()))
+        self._watchers: list[Watcher] = [TableWatcher(), self._drops, self.health, self._balance, packets]
+
+    def start(self) -> None:
+        """Start all watchers."""
+        for watcher in self._watchers:
+            watcher.start()
 
     def place_of(self, address: str) -> str:
         """Return the place that has an address; "" for none (broadcast, an unused address of the lab)."""
@@ -85,13 +110,13 @@ class Model:
         parsed = ip_address(address)
         if not isinstance(parsed, IPv4Address) or parsed.is_multicast:
             return ""
-        return "" if any(parsed in bridge.address.network for bridge in self._topology.bridges) else WORLD
+        return "" if any(parsed in bridge.address.network for bridge in self.topology.bridges) else WORLD
 
     def scene(self, seconds: int) -> Scene:
         """Return the scene of the last seconds, without the current, unfinished one."""
         end = int(time.time())  # noqa: TID251  packets and drops have the time of day
         begin = end - seconds
-        watched = int(time.monotonic() - self.watch.started)
+        watched = int(time.monotonic() - self._started)
         seconds = max(min(seconds, watched), 1)
         ways = self._ways(begin, end)
         packets: Counter[str] = Counter()
@@ -99,37 +124,27 @@ class Model:
             packets[source] += count["packets"]
             packets[destination] += count["packets"]
         named = tuple(
-            Way(*pair, self._is_control(*pair), *(ways[pair][name] / seconds for name in _MEASURES))
+            Way(*pair, self._names.are_checking(*pair), *(ways[pair][name] / seconds for name in _MEASURES))
             for pair in sorted(ways)
         )
+        places = tuple(
+            Place(name, column, self._rows[name], self.health.last.get(name), packets[name] / seconds)
+            for name, column in self._columns.items()
+        )
         return Scene(
-            tuple(self._place(name, packets[name] / seconds) for name in self._columns),
-            named, self._blocked(begin, end + 1), self._drops(begin),
-            self.watch.balance.counts.between(begin, end), self.watch.health.last.get(SHOP),
-            tuple(self.watch.troubles()),
-        )  # fmt: skip
-
-    def _place(self, name: str, packets_per_second: float) -> Place:
-        check = self.watch.health.last.get(name)
-        return Place(
-            name, self._columns[name], self._rows[name], check.state if check else None,
-            check.milliseconds if check else 0.0, check.why if check else "", packets_per_second,
+            places, named, self._blocked(begin, end + 1), self._recent_drops(begin),
+            self._balance.counts.between(begin, end), self.health.last.get(SHOP),
+            tuple(watcher.trouble for watcher in self._watchers if watcher.trouble),
         )  # fmt: skip
 
     def _ways(self, begin: int, end: int) -> dict[tuple[str, str], Counter[str]]:
         ways: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for name in _MEASURES:
-            for addresses, count in getattr(self.watch.window, name).between(begin, end).items():
+            for addresses, count in getattr(self._window, name).between(begin, end).items():
                 source, destination = map(self.place_of, addresses)
                 if source and destination and source != destination:
                     ways[self.from_left(source, destination)][name] += count
         return ways
-
-    def _is_control(self, *ends: str) -> bool:
-        """Return whether traffic is registration and health checks, not customers' requests."""
-        nodes = [self._topology.node(name) for name in ends]
-        registry = any(node and node.runs == "service-registry" for node in nodes)
-        return registry or (HOST in ends and not any(node and node.publishes for node in nodes))
 
     def from_left(self, one: str, other: str) -> tuple[str, str]:
         """Return two places in their order on the map."""
@@ -138,7 +153,7 @@ class Model:
 
     def _blocked(self, begin: int, end: int) -> tuple[Blocked, ...]:
         blocked: Counter[tuple[str, str, str]] = Counter()
-        for (source, destination, policy_id), count in self.watch.drops.counts.between(begin, end).items():
+        for (source, destination, policy_id), count in self._drops.counts.between(begin, end).items():
             blocked[self.place_of(source), self.place_of(destination), policy_id] += count
         return tuple(
             Blocked(*key, count)
@@ -146,20 +161,22 @@ class Model:
             if key[0] and key[1] and key[0] != key[1]
         )
 
-    def _drops(self, begin: int) -> tuple[Drop, ...]:
+    def _recent_drops(self, begin: int) -> tuple[Drop, ...]:
         return tuple(
-            Drop(
-                drop.time, drop.policy_id, self.place_of(drop.source) or drop.source,
-                self.place_of(drop.destination) or drop.destination, drop.protocol, drop.port,
+            replace(
+                drop,
+                source=self.place_of(drop.source) or drop.source,
+                destination=self.place_of(drop.destination) or drop.destination,
             )
-            for drop in reversed(list(self.watch.drops.drops)) if drop.time >= begin
-        )  # fmt: skip
+            for drop in reversed(list(self._drops.drops))
+            if drop.time >= begin
+        )
 
     def history(self, pair: tuple[str, str] | None) -> list[tuple[int, int]]:
         """Return (second, packets) of the last ten minutes, of a pair or of all."""
         end = int(time.time())  # noqa: TID251  packets and drops have the time of day
         points = []
-        for second, pairs in sorted(self.watch.window.packets.by_second(end - 600, end).items()):
+        for second, pairs in sorted(self._window.packets.by_second(end - 600, end).items()):
             wanted = (
                 packets
                 for (source, destination), packets in pairs.items()

@@ -16,7 +16,6 @@ from monitoring.health.checks import DEGRADED, DOWN
 
 REFRESH_MILLISECONDS = 1000
 RANGES = {"last 5 s": 5, "last minute": 60, "last 10 minutes": 600}
-_MAX_DROPS = 12
 
 
 def layout(model: Model) -> html.Div:
@@ -101,9 +100,9 @@ def way_options(scene: Scene) -> list[dict[str, str]]:
 
 def headline(scene: Scene) -> list[Any]:
     """Return the state of the lab in one line."""
-    checked = [place for place in scene.places if place.state]
-    down = [place.name for place in checked if place.state == DOWN]
-    degraded = [f"{place.name} ({place.why})" for place in checked if place.state == DEGRADED]
+    checked = [(place.name, place.check) for place in scene.places if place.check]
+    down = [name for name, check in checked if check.state == DOWN]
+    degraded = [f"{name} ({check.why})" for name, check in checked if check.state == DEGRADED]
     dropped = sum(flow.packets for flow in scene.blocked)
     parts: list[Any] = []
     if scene.shop and scene.shop.up:
@@ -118,22 +117,6 @@ def headline(scene: Scene) -> list[Any]:
     parts += [f" \u00b7 {style.amount(sum(way.packets_per_second for way in scene.ways))} packets/s"]
     parts.append(html.Span(f" \u00b7 {dropped} dropped", className="bad" if dropped else ""))
     return [*parts, *(html.Div(trouble, className="bad") for trouble in scene.troubles)]
-
-
-def drop_table(scene: Scene) -> Any:
-    """Return the table of the last drops."""
-    if not scene.drops:
-        return html.P("Nothing was dropped in this time.", className="faint")
-    cells = [
-        (
-            datetime.fromtimestamp(drop.time).strftime("%H:%M:%S"),
-            drop.policy_id,
-            f"{drop.source or '?'} \u2192 {drop.destination or '?'}",
-            drop.what,
-        )
-        for drop in scene.drops[:_MAX_DROPS]
-    ]
-    return table(Rows("", ("time", "policy line", "from \u2192 to", "what"), cells))
 
 
 def balance(scene: Scene) -> Any:

@@ -10,12 +10,12 @@ from typing import Any
 
 from monitoring.colours import BLUE, ORANGE, VERMILION
 from monitoring.dashboard.model import Place, Scene, Way
-from monitoring.health.checks import DEGRADED, DOWN, UP
+from monitoring.health.checks import DEGRADED, UP, Check
 
-_INK = {"light": "#1b2733", "dark": "#e8eef4"}
-_PAPER = {"light": "#ffffff", "dark": "#18222c"}
-_FAINT = {"light": "#6b7a88", "dark": "#93a4b3"}
-_RED = {"light": VERMILION, "dark": "#ff8a50"}
+_COLOURS = {  # ink, paper, faint, red
+    "light": ("#1b2733", "#ffffff", "#6b7a88", VERMILION),
+    "dark": ("#e8eef4", "#18222c", "#93a4b3", "#ff8a50"),
+}
 _COLUMN_WIDTH, _ROW_HEIGHT = 172, 104  # points of the map
 _NARROW_WIDTH, _NARROW_HEIGHT = 142, 150
 _THINNEST, _THICKEST = 1.5, 7.0
@@ -25,7 +25,7 @@ Element = dict[str, Any]
 
 def style_sheet(theme: str) -> list[Element]:
     """Return the style sheet for "light" or "dark"."""
-    ink, paper, faint, red = _INK[theme], _PAPER[theme], _FAINT[theme], _RED[theme]
+    ink, paper, faint, red = _COLOURS[theme]
     return [
         {
             "selector": "node",
@@ -82,23 +82,21 @@ def elements(scene: Scene, *, narrow: bool) -> list[Element]:
 
 
 def _node(place: Place, *, narrow: bool) -> Element:
-    states = {
-        UP: f"UP {place.milliseconds:.1f} ms",
-        DEGRADED: place.why[:24],
-        DOWN: f"DOWN {place.why}"[:24],
-    }
     wide = {"x": place.column * _COLUMN_WIDTH, "y": place.row * _ROW_HEIGHT}
-    label = "\n".join(
-        filter(
-            None, (place.name, states.get(place.state or ""), f"{amount(place.packets_per_second)} packets/s")
-        )
-    )
+    lines = [place.name, *([_health(place.check)] if place.check else [])]
+    label = "\n".join([*lines, f"{amount(place.packets_per_second)} packets/s"])
     return {
         "data": {"id": place.name, "label": label},
         "position": {"x": place.row * _NARROW_WIDTH, "y": place.column * _NARROW_HEIGHT} if narrow else wide,
         "classes": place.state or "unchecked",
         "grabbable": False,
     }
+
+
+def _health(check: Check) -> str:
+    if check.state == UP:
+        return f"UP {check.milliseconds:.1f} ms"
+    return (check.why if check.state == DEGRADED else f"DOWN {check.why}")[:24]
 
 
 def _edge(way: Way) -> Element:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import logging
 import os
@@ -12,21 +13,23 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.topology import Topology, table_path
 from lab.unread import Unread
 from monitoring import gateway_log
 from monitoring.dashboard.window import Seconds, Window
 from monitoring.health.checks import SHOP, Check, check_all, targets
-from monitoring.health.history import Histories
+from monitoring.health.history import History, add_checks
 from monitoring.traffic import frames, pcap
 from monitoring.traffic.decoder import Decoder
-from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, protocol_name
+from monitoring.traffic.packets import IPV4, TCP, UDP, protocol_name
 from monitoring.traffic.pcap import Pcap
 from security.policy.compiler import LOG_PREFIX, NFLOG_GROUP
-from security.proof.nflog import DropLog, GroupTakenError, LoggedPacket
+from security.proof.nflog import DropLog, LoggedPacket
 
 _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
@@ -39,40 +42,25 @@ _log = logging.getLogger("dashboard")
 
 
 class Watcher(threading.Thread):
-    """A thread that watches until it is stopped; after an error it sets `trouble` and tries again."""
+    """A thread that watches for ever; after an error it sets `trouble` and tries again."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True, name=type(self).__name__)
-        self.stopping = threading.Event()
         self.trouble = ""
 
     def run(self) -> None:
-        """Watch until stopped."""
-        while not self.stopping.is_set():
+        """Watch, again and again."""
+        while True:
             try:
                 self.watch()
             except Exception as error:
                 self.trouble = str(error) or type(error).__name__
                 _log.warning("%s: %s", self.name, self.trouble)
-            self.stopping.wait(_AGAIN_SECONDS)
+            time.sleep(_AGAIN_SECONDS)
 
     def watch(self) -> None:
-        """Watch until stopped, or raise an error."""
+        """Watch until there is nothing more to read, or raise an error."""
         raise NotImplementedError
-
-    def stop(self) -> None:
-        """Stop the thread."""
-        self.stopping.set()
-
-
-class _Pipe:
-    """A pipe whose `read` returns the available bytes and does not wait for more."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def read(self, size: int, /) -> bytes:
-        return os.read(self._descriptor, min(size, 1 << 16))
 
 
 class PacketWatcher(Watcher):
@@ -81,7 +69,6 @@ class PacketWatcher(Watcher):
     def __init__(self, window: Window, decoder: Decoder) -> None:
         super().__init__()
         self._window, self._decoder = window, decoder
-        self._process: subprocess.Popen[bytes] | None = None
 
     def watch(self) -> None:
         """Read tcpdump until it ends."""
@@ -89,11 +76,13 @@ class PacketWatcher(Watcher):
         if links.returncode:
             raise OSError((links.stderr.strip().splitlines() or ["there is no lab"])[-1])
         options = ["-i", "any", "-nn", "-s", _SNAPLEN, "-B", _BUFFER, "-U", "-w", "-", links.stdout.strip()]
+        command = ["tcpdump", *options]
+        # bufsize=0: a read returns the bytes that are there, and does not wait for more
         with subprocess.Popen(
-            ["tcpdump", *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         ) as process:
-            self._process = process
-            pipe = _Pipe(process.stdout.fileno())  # type: ignore[union-attr] # it is a pipe
+            atexit.register(process.terminate)  # after SIGKILL, tcpdump ends at its next packet (broken pipe)
+            pipe: Any = process.stdout
             header = frames.exactly(pipe, pcap.FILE_HEADER)
             if len(header) < pcap.FILE_HEADER:
                 raise OSError("tcpdump ended at once; to see why: sudo monitoring/capture.sh run 1")
@@ -101,15 +90,6 @@ class PacketWatcher(Watcher):
             for batch in frames.read(pipe, b"", len(header), Pcap(header), Unread()):
                 if len(batch.at):
                     self._window.add(self._decoder.decode(batch))
-                if self.stopping.is_set():
-                    break
-            process.terminate()
-
-    def stop(self) -> None:
-        """Stop the thread and tcpdump."""
-        super().stop()
-        if self._process and self._process.poll() is None:
-            self._process.terminate()
 
 
 @dataclass(frozen=True)
@@ -138,18 +118,12 @@ class DropWatcher(Watcher):
         self.counts = Seconds[tuple[str, str, str]]()  # source, destination, policy id
 
     def watch(self) -> None:
-        """Listen until stopped."""
-        try:
-            log = DropLog(NFLOG_GROUP)
-        except GroupTakenError as occupied:
-            raise OSError(str(occupied)) from None
-        try:
+        """Listen for ever."""
+        with closing(DropLog(NFLOG_GROUP)) as log:
             self.trouble = ""
-            while not self.stopping.is_set():
+            while True:
                 select.select([log.socket], [], [], _AGAIN_SECONDS)
                 self._note(log.read())
-        finally:
-            log.close()
 
     def _note(self, logged: Iterator[LoggedPacket]) -> None:
         now = time.time()  # noqa: TID251  the time of day, as packets have it
@@ -181,21 +155,19 @@ class HealthWatcher(Watcher):
     def __init__(self, topology: Topology) -> None:
         super().__init__()
         self._targets = targets(topology)
-        self.histories = Histories()
+        self.histories: dict[str, History] = {}
         self.last: dict[str, Check] = {}
 
     def watch(self) -> None:
-        """Check until stopped."""
+        """Check for ever."""
         for round_number in itertools.count():
-            if self.stopping.is_set():
-                break
             begin = time.monotonic()
             with_shop = round_number % _SHOP_ROUNDS == 0
             asked = [target for target in self._targets if target.node != SHOP or with_shop]
             checks = check_all(asked, _HEALTH_TIMEOUT)
-            self.histories.note(checks)
+            add_checks(self.histories, checks)
             self.last = self.last | {check.node: check for check in checks}
-            self.stopping.wait(max(_HEALTH_SECONDS - (time.monotonic() - begin), 0))
+            time.sleep(max(_HEALTH_SECONDS - (time.monotonic() - begin), 0))
 
 
 class BalanceWatcher(Watcher):
@@ -208,12 +180,13 @@ class BalanceWatcher(Watcher):
         self.counts = Seconds[str]()  # instance
 
     def watch(self) -> None:
-        """Follow the file until it is rotated or this is stopped."""
+        """Follow the file until it is rotated."""
         with self._path.open("rb") as log:
             log.seek(0, os.SEEK_END)
             self.trouble = ""
-            while not self.stopping.wait(_LOG_SECONDS) and _is_same_file(self._path, log.fileno()):
+            while _is_same_file(self._path, log.fileno()):
                 self._note(log.read())
+                time.sleep(_LOG_SECONDS)
 
     def _note(self, data: bytes) -> None:
         whole, _, self._rest = (self._rest + data).rpartition(b"\n")
@@ -233,44 +206,13 @@ class TableWatcher(Watcher):
     """Ends this process when the lab gets another table (scaled, moved to tiers); gunicorn starts a new one."""
 
     def watch(self) -> None:
-        """Compare the table until it changes or this is stopped."""
+        """Compare the table until it changes."""
         begun_with = _table()
-        while not self.stopping.wait(_TABLE_SECONDS):
-            if _table() != begun_with:
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
+        while _table() == begun_with:
+            time.sleep(_TABLE_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _table() -> tuple[Path, float]:
     path = table_path()
     return path, path.stat().st_mtime
-
-
-class Watch:
-    """All watchers of one lab."""
-
-    def __init__(self, topology: Topology) -> None:
-        self.topology, self.started = topology, time.monotonic()
-        book = AddressBook()
-        self.window = Window(book)
-        self.drops, self.health, self.balance = (
-            DropWatcher(),
-            HealthWatcher(topology),
-            BalanceWatcher(topology),
-        )
-        packets = PacketWatcher(self.window, Decoder(book, Unread()))
-        self._watchers: list[Watcher] = [TableWatcher(), self.drops, self.health, self.balance, packets]
-
-    def start(self) -> None:
-        """Start all watchers."""
-        for watcher in self._watchers:
-            watcher.start()
-
-    def stop(self) -> None:
-        """Stop all watchers."""
-        for watcher in self._watchers:
-            watcher.stop()
-
-    def troubles(self) -> list[str]:
-        """Return what cannot be watched, and why."""
-        return [watcher.trouble for watcher in self._watchers if watcher.trouble]

@@ -10,10 +10,11 @@ round, --csv adds each check to a file, and --report makes health_report.pdf fro
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TextIO
@@ -23,75 +24,63 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.csv_files import CsvError, Writer, open_to_append
-from lab.escape import on_one_line
 from lab.messages import print_line, print_message
 from lab.terminal import Console
 from lab.topology import TopologyError, load
 from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP, Check, Target, check_all, targets
-from monitoring.health.history import COLUMNS, Histories, row_of, when
+from monitoring.health.history import COLUMNS, History, add_checks, row_of, when
 from monitoring.quantiles import quantile
 
-_EVERY_SECONDS = 10.0
+_EVERY_SECONDS, _HOUR = 10.0, 3600
 _STYLES = {UP: "green", DEGRADED: "yellow", DOWN: "bold red"}
 _WORDS = {UP: "OPEN", DEGRADED: "OPEN", DOWN: "CLOSED"}  # of the shop
 
 
-class Monitor:
-    """Rounds of checks, and where they are written."""
+def watch(options: argparse.Namespace, wanted: Sequence[Target], log: TextIO | None) -> bool:
+    """Check until the last round or Ctrl+C; return whether everything was up in the last round."""
+    console, histories = Console(), dict[str, History]()
+    healthy = True
+    with ExitStack() as stack:
+        in_place = console.is_terminal and not options.json
+        live = stack.enter_context(Live(console=console, auto_refresh=False)) if in_place else None
+        stack.enter_context(suppress(KeyboardInterrupt))
+        for round_number in itertools.count(1):
+            begin = time.monotonic()
+            checks = check_all(wanted)
+            healthy = _is_healthy(checks)
+            add_checks(histories, checks)
+            if log:
+                Writer(log).rows(row_of(check) for check in checks)
+                log.flush()
+            if live:
+                live.update(_table(histories), refresh=True)
+            else:
+                _print(checks, as_json=options.json)
+            if round_number == (1 if options.once else options.rounds):
+                break
+            time.sleep(max(options.every - (time.monotonic() - begin), 0))
+    return healthy
 
-    def __init__(self, options: argparse.Namespace, wanted: Sequence[Target], log: TextIO | None) -> None:
-        self._options, self._targets, self._log = options, wanted, log
-        self.histories = Histories()
-        self._console = Console()
 
-    def run(self) -> bool:
-        """Check until the last round or Ctrl+C; return whether everything was up in the last round."""
-        in_place = self._console.is_terminal and not self._options.json and not self._options.once
-        healthy = True
-        with ExitStack() as stack:
-            live = stack.enter_context(Live(console=self._console, auto_refresh=False)) if in_place else None
-            stack.enter_context(suppress(KeyboardInterrupt))
-            round_number = 0
-            while True:
-                begin = time.monotonic()
-                checks = check_all(self._targets)
-                healthy = _is_healthy(checks)
-                self._note(checks, live)
-                round_number += 1
-                if round_number == (1 if self._options.once else self._options.rounds):
-                    break
-                time.sleep(max(self._options.every - (time.monotonic() - begin), 0))
-        return healthy
+def _print(checks: Sequence[Check], *, as_json: bool) -> None:
+    lines = [json.dumps(_round(checks))] if as_json else map(_line, checks)
+    for line in lines:
+        print_line(line)
 
-    def _note(self, checks: Sequence[Check], live: Live | None) -> None:
-        self.histories.note(checks)
-        if self._log:
-            Writer(self._log).rows(row_of(check) for check in checks)
-            self._log.flush()
-        if self._options.json:
-            print(json.dumps(_round(checks)), flush=True)
-        elif live:
-            live.update(self._table(), refresh=True)
-        elif self._options.once and self._console.is_terminal:
-            self._console.print(self._table())
-        else:
-            for check in checks:
-                print_line(_line(check))
 
-    def _table(self) -> Table:
-        table = Table("service", "", "ms", "p50", "p95", "uptime", "latency", title_justify="left")
-        for node, history in self.histories.by_node.items():
-            last = history.checks[-1]
-            state = Text(f"{_word(last)} {last.why}".strip(), _STYLES[last.state])
-            shown = (
-                last.milliseconds if last.up else None,
-                quantile(history.latencies, 0.5),
-                quantile(history.latencies, 0.95),
-            )
-            numbers = ("-" if value is None else f"{value:,.1f}" for value in shown)
-            uptime = f"{100 * history.uptime:.1f} %"
-            table.add_row(node, state, *numbers, uptime, history.sparkline())
-        return table
+def _table(histories: Mapping[str, History]) -> Table:
+    table = Table("service", "", "ms", "p50", "p95", "uptime", "latency", title_justify="left")
+    for node, history in histories.items():
+        last = history.checks[-1]
+        state = Text(f"{_word(last)} {last.why}".strip(), _STYLES[last.state])
+        shown = (
+            last.milliseconds if last.up else None,
+            quantile(history.latencies, 0.5),
+            quantile(history.latencies, 0.95),
+        )
+        numbers = ("-" if value is None else f"{value:,.1f}" for value in shown)
+        table.add_row(node, state, *numbers, f"{100 * history.uptime:.1f} %", history.sparkline())
+    return table
 
 
 def _is_healthy(checks: Sequence[Check]) -> bool:
@@ -103,8 +92,7 @@ def _word(check: Check) -> str:
 
 
 def _line(check: Check) -> str:
-    why = f"  {on_one_line(check.why)}" if check.why else ""
-    return f"{when(check.time)}  {_word(check):<8}  {check.node:<18} {check.milliseconds:8.1f} ms{why}"
+    return f"{when(check.time)}  {_word(check):<8}  {check.node:<18} {check.milliseconds:8.1f} ms  {check.why}".rstrip()
 
 
 def _round(checks: Sequence[Check]) -> dict[str, object]:
@@ -127,9 +115,11 @@ def main(arguments: Sequence[str]) -> int:
         wanted = targets(load(options.topology))
         with ExitStack() as stack:
             log = stack.enter_context(open_to_append(options.csv, COLUMNS)) if options.csv else None
-            healthy = Monitor(options, wanted, log).run()
+            healthy = watch(options, wanted, log)
         if options.report:
-            _report(options)
+            from monitoring.health.report import report  # noqa: PLC0415 - matplotlib takes a second to load
+
+            print_line(f"report: {report(options.csv, options.report)}")
     except BrokenPipeError:
         raise
     except (OSError, TopologyError, CsvError) as error:
@@ -144,12 +134,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--once", action="store_true", help="check once; exit with 1 unless all is up")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each round")
-    parser.add_argument(
-        "--every", type=_seconds, default=_EVERY_SECONDS, metavar="SECONDS", help="default 10"
-    )
-    parser.add_argument(
-        "--rounds", type=_rounds, default=0, metavar="N", help="end after N rounds; 0: no end"
-    )
+    parser.add_argument("--every", type=float, default=_EVERY_SECONDS, metavar="SECONDS", help="default 10")
+    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="end after N rounds; 0: no end")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="append each check to FILE")
     parser.add_argument(
         "--report", type=Path, metavar="FOLDER", help="write health_report.pdf there; needs --csv"
@@ -158,27 +144,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.report and not options.csv:
         parser.error("--report needs --csv")
+    if not 0 < options.every <= _HOUR:
+        parser.error(f"--every: {options.every} is not from 0 to {_HOUR} seconds")
+    if options.rounds < 0:
+        parser.error(f"--rounds: {options.rounds} is not a number of rounds: 1 or more, or 0 for no end")
     return options
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 3600:  # noqa: PLR2004 - an hour
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 3600 seconds")
-    return value
-
-
-def _rounds(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of rounds: 1 or more, or 0 for no end")
-    return value
-
-
-def _report(options: argparse.Namespace) -> None:
-    from monitoring.health import report  # noqa: PLC0415 - matplotlib takes a second to load
-
-    print_line(f"report: {report.report(options.csv, options.report)}")
 
 
 if __name__ == "__main__":

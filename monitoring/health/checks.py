@@ -3,32 +3,34 @@
 HTTP services: GET /health, then /ready, which lists missing dependencies. Redis: PING
 (redis.io/docs/latest/develop/reference/protocol-spec). PostgreSQL: SSLRequest. Any other service: a TCP connection.
 The shop is checked as a customer uses it: the catalogue, through the published port.
+
+A probe returns what is wrong, "" for nothing. It has one deadline, however slowly bytes arrive, and a limit of bytes.
 """
 
 from __future__ import annotations
 
 import json
+import socket
 import struct
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPResponse
+from io import BytesIO
 
-from lab.topology import Node, Topology
-from monitoring.exchange import Exchange, http_connection
+from lab.escape import on_one_line, shortened
+from lab.topology import Topology
 
 TIMEOUT_SECONDS = 2.0
 SHOP = "the shop"  # a node's name has no blank
 UP, DEGRADED, DOWN = "up", "degraded", "down"
+Probe = Callable[[str, int, float], str]  # address, port, timeout in seconds
 _HTTP_OK = 200
 _SSL_REQUEST = 80877103  # PostgreSQL's code for it
 _CLOSED = "it closed the connection"
+_MAX_BYTES = 1 << 16  # of an answer
 _MAX_CHARACTERS = 120  # of a service's own explanation
-
-
-class UnhealthyError(Exception):
-    """A service answered that it is unhealthy, or not as expected; the message is its answer."""
 
 
 @dataclass(frozen=True)
@@ -54,41 +56,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Target:
-    """A service to check; both functions take address, port and timeout in seconds."""
+    """A service to check."""
 
     node: str
     address: str
     port: int
-    probe: Callable[[str, int, float], None]
-    probe_ready: Callable[[str, int, float], str] | None = None  # returns what is missing
-
-
-def targets(topology: Topology) -> list[Target]:
-    """Return the shop, if nginx publishes a port, and a target for each node that listens on TCP."""
-    shops = [
-        Target(SHOP, "127.0.0.1", published.host_port, probe_shop)
-        for node in topology.nodes
-        if node.runs == "nginx"
-        for published in node.publishes
-        if published.protocol == "tcp"
-    ]
-    return [
-        *shops[:1],
-        *(
-            Target(node.name, str(node.address.ip), port, *_probes_of(node))
-            for node in topology.nodes
-            for port in [listener.port for listener in node.listens if listener.protocol == "tcp"][:1]
-        ),
-    ]
-
-
-def _probes_of(
-    node: Node,
-) -> tuple[Callable[[str, int, float], None], Callable[[str, int, float], str] | None]:
-    if node.runs is None:
-        return probe_tcp, None
-    others = {"redis": probe_redis, "postgres": probe_postgres, "nginx": probe_http}
-    return (others[node.runs], None) if node.runs in others else (probe_http, probe_ready)
+    probe: Probe
+    probe_ready: Probe | None = None  # asked when the first one finds nothing wrong
 
 
 def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> list[Check]:
@@ -101,62 +75,71 @@ def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> lis
 def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
     """Check one within `timeout` seconds; its milliseconds do not include /ready."""
     now, begin = time.time(), time.perf_counter()  # noqa: TID251  to be shown
+    why = _failure(target, target.probe, timeout)
+    seconds, up = time.perf_counter() - begin, not why
+    if up and target.probe_ready:
+        why = _failure(target, target.probe_ready, timeout - seconds, "/ready: ")
+    return Check(target.node, now, up, seconds * 1000, why)
+
+
+def _failure(target: Target, probe: Probe, timeout: float, prefix: str = "") -> str:
+    """Return what a probe says is wrong; a probe that fails must not end the others."""
     try:
-        target.probe(target.address, target.port, timeout)
-    except Exception as error:  # a failed check must not end the others
-        return Check(target.node, now, up=False, milliseconds=_since(begin), why=_reason(error))
-    milliseconds = _since(begin)
-    return Check(
-        target.node,
-        now,
-        up=True,
-        milliseconds=milliseconds,
-        why=_missing(target, timeout - milliseconds / 1000),
-    )
-
-
-def _since(begin: float) -> float:
-    return (time.perf_counter() - begin) * 1000
-
-
-def _missing(target: Target, seconds: float) -> str:
-    if target.probe_ready is None:
-        return ""
-    try:
-        return target.probe_ready(target.address, target.port, seconds)
+        why = probe(target.address, target.port, timeout)
+    except TimeoutError:
+        why = f"{prefix}no answer in time"
     except Exception as error:
-        return f"/ready: {_reason(error)}"
+        known = (error.strerror or "").lower() if isinstance(error, OSError) else ""
+        why = prefix + (known or str(error) or type(error).__name__)
+    return shortened(on_one_line(why), _MAX_CHARACTERS)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return _one_line(str(error)) or type(error).__name__
+def _ask(
+    address: str, port: int, timeout: float, question: bytes, is_whole: Callable[[bytes], bool]
+) -> bytes:
+    """Send a question, and read until the answer is whole or the connection is closed. Raises OSError."""
+    deadline = time.monotonic() + timeout
+    answer = b""
+    with socket.create_connection((address, port), max(timeout, 0.001)) as connection:
+        connection.sendall(question)
+        while not is_whole(answer):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
+            part = connection.recv(_MAX_BYTES)
+            if not part:
+                break
+            answer += part
+            if len(answer) > _MAX_BYTES:
+                raise OSError(f"its answer is longer than {_MAX_BYTES >> 10} KiB")
+    return answer
 
 
-def _one_line(text: str) -> str:
-    """Shorten a service's explanation, and replace control characters."""
-    return "".join(character if character.isprintable() else "?" for character in text[:_MAX_CHARACTERS])
+class _Received(BytesIO):
+    """An answer in memory that http.client reads like a socket."""
+
+    def makefile(self, _: str) -> BytesIO:
+        return self
 
 
 def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes]:
-    with closing(http_connection(address, port, timeout)) as connection:
-        connection.request("GET", path, headers={"Connection": "close"})
-        response = connection.getresponse()
-        return response.status, response.read()
+    """GET a path. Raises OSError or HTTPException."""
+    question = f"GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\nConnection: close\r\n\r\n"
+    answer = _ask(address, port, timeout, question.encode(), lambda _: False)
+    response = HTTPResponse(_Received(answer))  # type: ignore[arg-type] # it uses makefile only
+    response.begin()
+    return response.status, response.read()
 
 
-def probe_http(address: str, port: int, timeout: float) -> None:
-    """GET /health, and read the whole answer. Raises UnhealthyError, OSError or HTTPException."""
+def probe_http(address: str, port: int, timeout: float) -> str:
+    """GET /health, and read the whole answer."""
     status, _ = _get(address, port, timeout, "/health")
-    if status != _HTTP_OK:
-        raise UnhealthyError(f"/health answered {status}")
+    return "" if status == _HTTP_OK else f"/health answered {status}"
 
 
 def probe_ready(address: str, port: int, timeout: float) -> str:
-    """GET /ready; return what the service is missing, "" for nothing. Raises OSError or HTTPException."""
+    """GET /ready; return what the service is missing."""
     status, body = _get(address, port, timeout, "/ready")
     try:
         answer = json.loads(body)
@@ -167,36 +150,55 @@ def probe_ready(address: str, port: int, timeout: float) -> str:
     reasons = [f"without {', '.join(map(str, missing))}"] if isinstance(missing, list) and missing else []
     if isinstance(degraded, dict):
         reasons += [f"{name}: {trouble}" for name, trouble in degraded.items()]
-    return _one_line("; ".join(reasons) or ("" if status == _HTTP_OK else f"/ready answered {status}"))
+    return "; ".join(reasons) or ("" if status == _HTTP_OK else f"/ready answered {status}")
 
 
-def probe_shop(address: str, port: int, timeout: float) -> None:
-    """GET the catalogue as a customer does. Raises UnhealthyError, OSError or HTTPException."""
+def probe_shop(address: str, port: int, timeout: float) -> str:
+    """GET the catalogue as a customer does."""
     status, body = _get(address, port, timeout, "/api/products")
     if status != _HTTP_OK:
-        raise UnhealthyError(f"GET /api/products answered {status}")
-    if not json.loads(body).get("products"):
-        raise UnhealthyError("GET /api/products has no products")
+        return f"GET /api/products answered {status}"
+    return "" if json.loads(body).get("products") else "GET /api/products has no products"
 
 
-def probe_tcp(address: str, port: int, timeout: float) -> None:
-    """Connect. Raises OSError."""
-    Exchange(address, port, timeout).close()
+def probe_tcp(address: str, port: int, timeout: float) -> str:
+    """Connect."""
+    _ask(address, port, timeout, b"", lambda _: True)
+    return ""
 
 
-def probe_redis(address: str, port: int, timeout: float) -> None:
-    """Send PING; a request for a password is a good answer too. Raises UnhealthyError or OSError."""
-    with Exchange(address, port, timeout) as connection:
-        connection.sendall(b"PING\r\n")
-        answer = connection.read_line()
-    if not answer.startswith((b"+PONG", b"-NOAUTH")):
-        raise UnhealthyError(answer[:60].decode("ascii", "replace").strip() or _CLOSED)
+def probe_redis(address: str, port: int, timeout: float) -> str:
+    """Send PING; a request for a password is a good answer too."""
+    answer = _ask(address, port, timeout, b"PING\r\n", lambda answer: b"\n" in answer)
+    good = answer.startswith((b"+PONG", b"-NOAUTH"))
+    return "" if good else answer[:60].decode("ascii", "replace").strip() or _CLOSED
 
 
-def probe_postgres(address: str, port: int, timeout: float) -> None:
-    """Send SSLRequest; both answers are good, and PostgreSQL logs neither. Raises UnhealthyError, OSError."""
-    with Exchange(address, port, timeout) as connection:
-        connection.sendall(struct.pack("!II", 8, _SSL_REQUEST))
-        answer = connection.recv(1024)
-    if answer[:1] not in (b"S", b"N"):
-        raise UnhealthyError(answer[:60].decode("utf-8", "replace") or _CLOSED)
+def probe_postgres(address: str, port: int, timeout: float) -> str:
+    """Send SSLRequest; both answers are good, and PostgreSQL logs neither."""
+    answer = _ask(address, port, timeout, struct.pack("!II", 8, _SSL_REQUEST), bool)
+    return "" if answer[:1] in (b"S", b"N") else answer[:60].decode("utf-8", "replace") or _CLOSED
+
+
+_PROBES: dict[str | None, tuple[Probe, Probe | None]] = {
+    None: (probe_tcp, None),
+    "nginx": (probe_http, None),
+    "redis": (probe_redis, None),
+    "postgres": (probe_postgres, None),
+}
+
+
+def targets(topology: Topology) -> list[Target]:
+    """Return the shop, if nginx publishes a port, and a target for each node that listens on TCP."""
+    shops = [
+        Target(SHOP, "127.0.0.1", published.host_port, probe_shop)
+        for node in topology.nodes_running("nginx")
+        for published in node.publishes
+        if published.protocol == "tcp"
+    ]
+    services = [
+        Target(node.name, str(node.address.ip), port, *_PROBES.get(node.runs, (probe_http, probe_ready)))
+        for node in topology.nodes
+        for port in [listener.port for listener in node.listens if listener.protocol == "tcp"][:1]
+    ]
+    return shops[:1] + services

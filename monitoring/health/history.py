@@ -35,22 +35,17 @@ class History:
         """Return the last latencies as block characters, with a cross for no answer."""
         shown = list(self.checks)[-width:]
         highest = max((check.milliseconds for check in shown if check.up), default=1.0) or 1.0
-        steps = [min(int(check.milliseconds / highest * len(_BLOCKS)), len(_BLOCKS) - 1) for check in shown]
+        last = len(_BLOCKS) - 1
         return "".join(
-            _BLOCKS[step] if check.up else _CROSS for check, step in zip(shown, steps, strict=True)
+            _BLOCKS[min(int(check.milliseconds / highest * len(_BLOCKS)), last)] if check.up else _CROSS
+            for check in shown
         )
 
 
-class Histories:
-    """The histories of all services, in the order they were first seen."""
-
-    def __init__(self) -> None:
-        self.by_node: dict[str, History] = {}
-
-    def note(self, checks: Iterable[Check]) -> None:
-        """Add checks to the histories of their services."""
-        for check in checks:
-            self.by_node.setdefault(check.node, History()).checks.append(check)
+def add_checks(histories: dict[str, History], checks: Iterable[Check]) -> None:
+    """Add checks to the histories of their services, which stay in the order they were first seen."""
+    for check in checks:
+        histories.setdefault(check.node, History()).checks.append(check)
 
 
 def row_of(check: Check) -> tuple[str, str, int, str, str]:

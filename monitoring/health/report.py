@@ -55,7 +55,7 @@ def _sections(log: Log, folder: Path, name: str) -> Iterator[Section]:
         return
     services = _statistics(log.checks)
     even = "Every service answered every check, evenly."
-    yield Section("Observations", list(_observations(log.checks)) or [even])
+    yield Section("Observations", list(_observations(log.checks, services)) or [even])
     shown = _worst(services, _MAX_ROWS)
     table: list[Block] = [Rows(_HEADINGS, [_row(service) for _, service in shown.iterrows()], _WIDTHS)]
     if left := len(services) - len(shown):
@@ -92,9 +92,11 @@ def _worst(services: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return the services with the most failures, then the slowest; or all as they are if there are no more."""
     if len(services) <= most:
         return services
-    failures = (services["answered"] - services["checks"]).rename("failures")
-    order = pd.DataFrame({"failures": failures, "high": -services["high"].fillna(0.0)})
-    return services.loc[order.sort_values(["failures", "high"], kind="stable").index[:most]]
+    unanswered = services["checks"] - services["answered"]
+    order = services.assign(failures=unanswered).sort_values(
+        ["failures", "high"], ascending=False, kind="stable"
+    )
+    return services.loc[order.index[:most]]
 
 
 def _at_most(sentences: Iterable[str], what: str) -> list[str]:
@@ -137,9 +139,9 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MAX_NAMED]) + (f" and {left:,} more" if left > 0 else "")
 
 
-def _observations(checks: pd.DataFrame) -> Iterator[str]:
+def _observations(checks: pd.DataFrame, services: pd.DataFrame) -> Iterator[str]:
     yield from _failures(checks)
-    uneven = (sentence for item in _statistics(checks).iterrows() if (sentence := _uneven(*item, checks)))
+    uneven = (sentence for item in services.iterrows() if (sentence := _uneven(*item, checks)))
     yield from _at_most(uneven, "services that are uneven")
 
 

@@ -61,6 +61,10 @@ def server(answer: bytes | None, *then: bytes, pause: float = 0.0) -> Iterator[i
         yield listener.getsockname()[1]
 
 
+def good(_: str, __: int, ___: float) -> str:
+    return ""
+
+
 @pytest.mark.parametrize(
     ("ask", "answer", "why"),
     [
@@ -105,13 +109,13 @@ def test_a_service_that_lacks_something_is_degraded_and_says_what(
 ) -> None:
     answer = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     with server(answer) as port:
-        found = check(Target("x", "127.0.0.1", port, lambda *_: None, probe_ready))
+        found = check(Target("x", "127.0.0.1", port, good, probe_ready))
     assert (found.state, found.why, found.up) == (state, why, True)
 
 
 def test_a_service_that_never_says_whether_it_is_ready_is_degraded_at_the_same_deadline() -> None:
     with server(None) as port:
-        found = check(Target("x", "127.0.0.1", port, lambda *_: None, probe_ready), timeout=0.3)
+        found = check(Target("x", "127.0.0.1", port, good, probe_ready), timeout=0.3)
     assert (found.state, found.why) == (DEGRADED, "/ready: no answer in time")
 
 
@@ -157,14 +161,6 @@ OK = b"HTTP/1.1 200 OK\r\n"
         (probe_http, b"", b"H", 0.1, "no answer in time"),
         (probe_http, OK + b"Content-Length: 99\r\n\r\n", b"a", 0.1, "no answer in time"),
         (probe_http, OK + b"\r\n", b"a" * 4096, 0.0, "longer than 64 KiB"),
-        (
-            probe_http,
-            OK + b"Transfer-Encoding: chunked\r\n\r\n",
-            b"1\r\na\r\n" * 700,
-            0.0,
-            "longer than 64 KiB",
-        ),
-        (probe_http, OK, b"X-Many: a\r\n" * 200, 0.0, "got more than 100 headers"),
         (probe_http, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 700, 0.0, "longer than 64 KiB"),
         (probe_redis, b"", b"+", 0.1, "no answer in time"),
         (probe_redis, b"", b"+" * 4096, 0.0, "longer than 64 KiB"),
@@ -195,7 +191,7 @@ def test_a_heartbeat_waits_for_its_own_deadline_and_no_longer(then: bytes) -> No
 
 
 def test_whatever_goes_wrong_with_one_is_told_of_it_alone() -> None:
-    def fail(_: str, __: int, ___: float) -> None:
+    def fail(_: str, __: int, ___: float) -> str:
         raise RuntimeError("unforeseen")
 
     with server(b"+PONG\r\n") as port:
@@ -383,7 +379,8 @@ def test_a_length_of_time_is_shown_in_its_two_greatest_units(seconds: float, sai
 def test_one_answer_in_twenty_is_spoken_of_when_there_are_twenty() -> None:
     def uneven(count: int) -> list[str]:
         rows = [Check("a", 10.0 * n, True, 19.8 if n < 2 else 1.0) for n in range(count)]
-        return [line for line in report_module._observations(on_one_clock(rows)[0]) if "uneven" in line]
+        placed = on_one_clock(rows)[0]
+        return [*report_module._observations(placed, report_module._statistics(placed))]
 
     assert uneven(16) == []
     assert uneven(20) == ["a is uneven: 2 of 20 answers took 19.8 ms or more, half of them at most 1.0 ms."]
