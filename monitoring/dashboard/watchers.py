@@ -13,7 +13,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from lab.topology import Topology, table_path
 from lab.unread import Unread
@@ -24,7 +26,6 @@ from monitoring.health.history import Histories
 from monitoring.traffic import frames, pcap
 from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, AddressBook, protocol_name
-from monitoring.traffic.pcap import Pcap
 from security.policy.compiler import LOG_PREFIX, NFLOG_GROUP
 from security.proof.nflog import DropLog, GroupTakenError, LoggedPacket
 
@@ -35,6 +36,7 @@ _HEALTH_TIMEOUT = 1.0
 _SHOP_ROUNDS = 5  # check the shop in each fifth round only: these requests appear on the map
 _MAX_DROPS, _DROPS_AT_ONCE = 500, 2000
 _HEADER, _PORTS = 20, 4
+_PIECE = 1 << 16  # bytes
 _log = logging.getLogger("dashboard")
 
 
@@ -65,16 +67,6 @@ class Watcher(threading.Thread):
         self.stopping.set()
 
 
-class _Pipe:
-    """A pipe whose `read` returns the available bytes and does not wait for more."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def read(self, size: int, /) -> bytes:
-        return os.read(self._descriptor, min(size, 1 << 16))
-
-
 class PacketWatcher(Watcher):
     """Counts what tcpdump sees on the lab's links."""
 
@@ -93,12 +85,15 @@ class PacketWatcher(Watcher):
             ["tcpdump", *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
             self._process = process
-            pipe = _Pipe(process.stdout.fileno())  # type: ignore[union-attr] # it is a pipe
-            header = frames.exactly(pipe, pcap.FILE_HEADER)
-            if len(header) < pcap.FILE_HEADER:
+            pipe: BinaryIO = process.stdout  # type: ignore[assignment] # it is a pipe
+            pieces = iter(
+                partial(os.read, pipe.fileno(), _PIECE), b""
+            )  # what is available, without waiting for more
+            begin = frames.first_bytes(pieces, pcap.FILE_HEADER)
+            if len(begin) < pcap.FILE_HEADER:
                 raise OSError("tcpdump ended at once; to see why: sudo monitoring/capture.sh run 1")
             self.trouble = ""
-            for batch in frames.read(pipe, b"", len(header), Pcap(header), Unread()):
+            for batch in pcap.read(itertools.chain([begin], pieces), Unread()):
                 if len(batch.at):
                     self._window.add(self._decoder.decode(batch))
                 if self.stopping.is_set():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -62,21 +62,6 @@ def nanoseconds(digits: int, bits: int, ticks: Integers, shift: Integers) -> Int
     return np.where(possible & (time >= 0), time, UNKNOWN)
 
 
-@dataclass
-class _Found:
-    """Packet blocks to be read together."""
-
-    owners: list[int] = field(default_factory=list)  # numbers of interfaces
-    at: list[int] = field(default_factory=list)  # positions
-    simple: list[bool] = field(default_factory=list)  # simple packet blocks have no time
-
-    def add(self, owner: int, at: int, *, simple: bool) -> None:
-        """Add a block."""
-        self.owners.append(owner)
-        self.at.append(at)
-        self.simple.append(simple)
-
-
 class Pcapng:
     """Reads the blocks of one stream."""
 
@@ -85,23 +70,21 @@ class Pcapng:
         self.used = 0
         self._interfaces: list[Interface] = []  # of all sections in the data at hand
         self._section = 0  # index of the current section's first interface
+        self._found: list[tuple[int, int, bool]] = []  # packets: interface, position, whether it has no time
 
-    def frames(self, data: bytes) -> Iterator[Frames]:
-        """Yield the frames of all whole blocks, in order. Raises DamagedError after those before the damage."""
+    def frames(self, data: bytes) -> tuple[Frames, DamagedError | None]:
+        """Return the frames of all whole blocks in the data, up to the damage if there is any."""
         self.used = 0
         del self._interfaces[: self._section]
         self._section = 0
-        found, damage = _Found(), None
+        self._found, damage = [], None
         try:
             while (block := self._block(data)) is not None:
-                self._take(data, *block, found)
+                self._take(data, *block)
                 self.used += block[1]
         except DamagedError as error:
             damage = error
-        if found.at:
-            yield self._frames_of(padded(data), found)
-        if damage:
-            raise damage
+        return self._frames(padded(data)), damage
 
     def _block(self, data: bytes) -> tuple[int, int] | None:
         """Return type and length of the next block, None when it is not complete yet. Raises DamagedError."""
@@ -118,7 +101,7 @@ class Pcapng:
             raise DamagedError(f"a block of {length} bytes", at)
         return (kind, length) if at + length <= len(data) else None
 
-    def _take(self, data: bytes, kind: int, length: int, found: _Found) -> None:
+    def _take(self, data: bytes, kind: int, length: int) -> None:
         at = self.used
         if kind in (_PACKET, _OLD_PACKET) and length >= _PACKET_HEADER + 4:
             interface, _, _, captured = struct.unpack_from(self.order + "IIII", data, at + 8)
@@ -126,9 +109,9 @@ class Pcapng:
                 interface = struct.unpack_from(self.order + "H", data, at + 8)[0]
             if captured > min(length - _PACKET_HEADER - 4, MAX_FRAME):
                 raise DamagedError(f"a frame of {captured} bytes in {length - _PACKET_HEADER - 4}", at)
-            found.add(self._owner(interface, at), at, simple=False)
+            self._found.append((self._owner(interface, at), at, False))
         elif kind == _SIMPLE_PACKET and length >= _SIMPLE_HEADER + 4:
-            found.add(self._owner(0, at), at, simple=True)
+            self._found.append((self._owner(0, at), at, True))
         elif kind == _INTERFACE and length >= 20:  # noqa: PLR2004 - its fixed part
             if len(self._interfaces) - self._section >= _MAX_INTERFACES:
                 raise DamagedError(f"more than {_MAX_INTERFACES} interfaces", at)
@@ -161,9 +144,10 @@ class Pcapng:
                 yield code, value
             at += 4 + (length + 3) // 4 * 4
 
-    def _frames_of(self, view: Bytes, found: _Found) -> Frames:
-        at, simple = np.array(found.at, np.int64), np.array(found.simple, np.bool_)
-        numbers, owner = np.unique(np.array(found.owners, np.int64), return_inverse=True)
+    def _frames(self, view: Bytes) -> Frames:
+        owners, at, simple = np.array(self._found, np.int64).reshape(-1, 3).T
+        simple = simple == 1
+        numbers, owner = np.unique(owners, return_inverse=True)
         interfaces = [self._interfaces[number] for number in numbers.tolist()]
 
         def of_interfaces(value: Callable[[Interface], int]) -> Integers:
