@@ -161,10 +161,10 @@ class Tally:
         self._add_handshakes(batch)
 
     def _add_handshakes(self, batch: Packets) -> None:
-        found = self._handshakes.find(batch)
-        keys = (found.client << _BITS) | found.server
+        client, server, duration = self._handshakes.find(batch)
+        keys = (client << _BITS) | server
         for key in np.unique(keys).tolist():
-            self._pair(key).handshakes.note(found.duration[keys == key])
+            self._pair(key).handshakes.note(duration[keys == key])
 
     def _pair(self, key: int) -> PairCount:
         pair = (key >> _BITS, key & AddressBook.MAX)
