@@ -43,8 +43,6 @@ _PICTURES = ("protocol_distribution", "top_service_pairs", "top_talkers", "traff
 _REPORT = "traffic_analysis_report"
 OTHER_FORMATS = ("json", "parquet")
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
-
-
 _print = partial(print_message, "traffic")
 
 
@@ -64,8 +62,9 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except (OSError, TopologyError) as error:
-        named = isinstance(error, OSError) and error.filename
-        _print(f"{error.filename}: {error.strerror}" if named else error)
+        _print(
+            f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+        )
         return 1
     finally:
         if removed := [path.name for path in existing if path.name[0] != "." and not path.exists()]:

@@ -38,9 +38,8 @@ _LLC_NAMES = re.compile(
 _PLAIN = re.compile(rb"IP(6?)[ ](?=[^\s(]++[ ]>[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ])")  # without -e
 # BSD's loopback, PPP and raw IP with -e; HDLC's address before the EtherType.
 _BARE = re.compile(
-    rb"(?:(?:AF[ ])?(?P<family>IPv[46]|IP6?)(?:[ ]\((?:\d++|0x00[0-9a-f]{2})\))?,[ ]length[ ](?P<frame>"
-    + LENGTH
-    + rb")|ip):[ ]"
+    rb"(?:(?:AF[ ])?(?P<family>IPv[46]|IP6?)(?:[ ]\((?:\d++|0x00[0-9a-f]{2})\))?,[ ]length[ ](?P<frame>%b)|ip):[ ]"
+    % LENGTH
 )
 _HDLC = re.compile(rb"(?:unicast|bcast|0x[0-9a-f]{2}),[ ](?=ethertype[ ])")
 
