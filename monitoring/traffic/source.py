@@ -19,7 +19,6 @@ from typing import BinaryIO
 from lab.unread import Unread
 from monitoring.traffic import foreign, frames, pcap, pcapng, text
 from monitoring.traffic.decoder import Decoder
-from monitoring.traffic.frames import Frames
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
 from monitoring.traffic.unpacked import unpacked
 
@@ -129,22 +128,18 @@ def read(raw: BinaryIO, book: AddressBook, unread: Unread) -> Iterator[Packets]:
         if len(head) < pcap.FILE_HEADER:
             unread.note("the capture ends within its file header", "byte 0")
             return
-        yield from _decoded(pcap.read(pieces, unread), book, unread)
+        batches = pcap.read(pieces, unread)
     elif head[:_MAGIC] == pcapng.MAGIC:
-        yield from _decoded(frames.read(pieces, 0, pcapng.Pcapng(), unread), book, unread)
+        batches = frames.read(pieces, 0, pcapng.Pcapng(), unread)
     else:
         foreign.refuse(head)
         yield from text.read(pieces, book, unread)
+        return
+    decoder = Decoder(book, unread)
+    yield from (decoder.decode(batch) for batch in batches if len(batch.at))
 
 
 def _begun(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """Return how a capture begins, and all its pieces."""
     first = frames.first_bytes(pieces, foreign.HEAD)
     return first[: foreign.HEAD], chain([first] if first else [], pieces)
-
-
-def _decoded(batches: Iterator[Frames], book: AddressBook, unread: Unread) -> Iterator[Packets]:
-    decoder = Decoder(book, unread)
-    for batch in batches:
-        if len(batch.at):
-            yield decoder.decode(batch)

@@ -108,9 +108,8 @@ def _read_carried(datagram: Datagram, rest: bytes, *, extended: bool) -> None:
         datagram.source += b"." + ports["source"]
         datagram.destination += b"." + ports["destination"]
         rest = ports["rest"]
-    elif (
-        extended and rest.startswith(datagram.source + b".") and (ports := _ENDS.match(rest))
-    ):  # SCTP repeats them
+    elif extended and rest.startswith(datagram.source + b".") and (ports := _ENDS.match(rest)):
+        # SCTP repeats them.
         datagram.source, datagram.destination = ports["source"], ports["destination"].removesuffix(b":")
         rest = ports["rest"]
     has_ports = True if ports else False if extended else _has_ports(datagram.source, datagram.destination)
@@ -119,10 +118,8 @@ def _read_carried(datagram: Datagram, rest: bytes, *, extended: bool) -> None:
         if _is_later_fragment(datagram, rest, has_ports):
             datagram.later = True
             return
-        if (
-            datagram.network == VERSION_6 and datagram.protocol in _EXTENSIONS
-        ):  # one after AH is no longer printed
-            datagram.protocol = UNKNOWN
+        if datagram.network == VERSION_6 and datagram.protocol in _EXTENSIONS:
+            datagram.protocol = UNKNOWN  # tcpdump does not print what follows AH
     datagram.with_ports = has_ports is not False and datagram.protocol in (TCP, UDP, _SCTP, _DCCP)
     if datagram.with_ports and not datagram.damaged and datagram.protocol == TCP:
         datagram.segment = _SEGMENT.match(rest)
