@@ -118,10 +118,12 @@ def _opened(name: str) -> Iterator[BinaryIO]:
 
 def read(raw: BinaryIO, book: AddressBook, unread: Unread) -> Iterator[Packets]:
     """Yield a stream's packets in batches. Raises NotACaptureError, an OSError, when it is no capture."""
-    head, pieces = _begun(iter(partial(raw.read, frames.BLOCK_BYTES), b""))
+    head = frames.first_bytes(iter(partial(raw.read, foreign.HEAD), b""), foreign.HEAD)
+    pieces = chain([head], iter(partial(raw.read, frames.BLOCK_BYTES), b""))
     noted = unread.counts.total()
     if inner := unpacked(pieces, head, unread):
-        head, pieces = _begun(inner)
+        head = frames.first_bytes(inner, foreign.HEAD)
+        pieces = chain([head], inner)
         if not head and unread.counts.total() > noted:  # damaged before its first byte
             return
     if head[:_MAGIC] in pcap.MAGICS:
@@ -132,14 +134,8 @@ def read(raw: BinaryIO, book: AddressBook, unread: Unread) -> Iterator[Packets]:
     elif head[:_MAGIC] == pcapng.MAGIC:
         batches = frames.read(pieces, 0, pcapng.Pcapng(), unread)
     else:
-        foreign.refuse(head)
+        foreign.refuse(head[: foreign.HEAD])
         yield from text.read(pieces, book, unread)
         return
     decoder = Decoder(book, unread)
     yield from (decoder.decode(batch) for batch in batches if len(batch.at))
-
-
-def _begun(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Return how a capture begins, and all its pieces."""
-    first = frames.first_bytes(pieces, foreign.HEAD)
-    return first[: foreign.HEAD], chain([first] if first else [], pieces)

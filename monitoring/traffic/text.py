@@ -32,9 +32,9 @@ _INNER = re.compile(
 
 
 def read(pieces: Iterator[bytes], book: AddressBook, unread: Unread) -> Iterator[Packets]:
-    """Yield the packets in the pieces of a text. Raises NotACaptureError for one of -A."""
+    """Yield the packets in the pieces of a text, the first of which may be small. Raises NotACaptureError for -A."""
     text = _Text(book, unread)
-    data = next(pieces, b"").removeprefix(_UTF_8_MARK)
+    data = (next(pieces, b"") + next(pieces, b"")).removeprefix(_UTF_8_MARK)
     for following in pieces:
         piece = text.piece(data)
         yield from text.packets(piece, text.cut(piece))

@@ -42,13 +42,14 @@ def unpacked(pieces: Iterator[bytes], head: bytes, unread: Unread) -> Iterator[b
 
 
 def _blocks(name: str, members: Iterator[bytes], unread: Unread) -> Iterator[bytes]:
-    """Join small pieces to blocks; note damage, after which there are no more."""
-    held, done = bytearray(), 0
+    """Join small pieces to blocks, but for the first; note damage, after which there are no more."""
+    held, done, size = bytearray(), 0, 1
     try:
         for data in members:
             held += data
-            if len(held) >= BLOCK_BYTES:
+            if len(held) >= size:
                 yield bytes(held)
+                size = BLOCK_BYTES
                 done += len(held)
                 held.clear()
     except BrokenError as error:
