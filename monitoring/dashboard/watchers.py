@@ -15,8 +15,9 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from lab.topology import Topology, table_path
 from lab.unread import Unread
@@ -27,7 +28,6 @@ from monitoring.health.history import History, add_checks
 from monitoring.traffic import frames, pcap
 from monitoring.traffic.decoder import Decoder
 from monitoring.traffic.packets import IPV4, TCP, UDP, protocol_name
-from monitoring.traffic.pcap import Pcap
 from security.policy.compiler import LOG_PREFIX, NFLOG_GROUP
 from security.proof.nflog import DropLog, LoggedPacket
 
@@ -38,6 +38,7 @@ _HEALTH_TIMEOUT = 1.0
 _SHOP_ROUNDS = 5  # check the shop in each fifth round only: these requests appear on the map
 _MAX_DROPS, _DROPS_AT_ONCE = 500, 2000
 _HEADER, _PORTS = 20, 4
+_PIECE = 1 << 16  # bytes
 _log = logging.getLogger("dashboard")
 
 
@@ -77,17 +78,15 @@ class PacketWatcher(Watcher):
             raise OSError((links.stderr.strip().splitlines() or ["there is no lab"])[-1])
         options = ["-i", "any", "-nn", "-s", _SNAPLEN, "-B", _BUFFER, "-U", "-w", "-", links.stdout.strip()]
         command = ["tcpdump", *options]
-        # bufsize=0: a read returns the bytes that are there, and does not wait for more
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
-        ) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             atexit.register(process.terminate)  # after SIGKILL, tcpdump ends at its next packet (broken pipe)
-            pipe: Any = process.stdout
-            header = frames.exactly(pipe, pcap.FILE_HEADER)
-            if len(header) < pcap.FILE_HEADER:
+            pipe: BinaryIO = process.stdout  # type: ignore[assignment] # it is a pipe
+            pieces = iter(partial(os.read, pipe.fileno(), _PIECE), b"")  # what is there, without waiting for more
+            begin = frames.first_bytes(pieces, pcap.FILE_HEADER)
+            if len(begin) < pcap.FILE_HEADER:
                 raise OSError("tcpdump ended at once; to see why: sudo monitoring/capture.sh run 1")
             self.trouble = ""
-            for batch in frames.read(pipe, b"", len(header), Pcap(header), Unread()):
+            for batch in pcap.read(itertools.chain([begin], pieces), Unread()):
                 if len(batch.at):
                     self._window.add(self._decoder.decode(batch))
 

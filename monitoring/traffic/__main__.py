@@ -17,11 +17,12 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from rich.text import Text
 
-from lab.csv_files import Table, write
+from lab.csv_files import write
 from lab.messages import print_line, print_message
 from lab.terminal import Console
 from lab.topology import TopologyError, load
@@ -30,7 +31,7 @@ from lab.whole_file import draft_path
 from monitoring.names import Names
 from monitoring.traffic import source
 from monitoring.traffic.packets import AddressBook
-from monitoring.traffic.tables import Tables, unread_table
+from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import Tally
 
 # The files that a run may write.
@@ -42,62 +43,54 @@ _PICTURES = ("protocol_distribution", "top_service_pairs", "top_talkers", "traff
 _REPORT = "traffic_analysis_report"
 OTHER_FORMATS = ("json", "parquet")
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
+_print = partial(print_message, "traffic")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return 0 done, 1 nothing could be read, 2 bad usage."""
     options = _options(arguments)
-    removed: list[Path] = []
+    existing: list[Path] = []
     try:
         for capture in options.captures:
             source.check(capture)
         _check_results(options.reports, options.captures)
-        removed = _remove_results(options.reports)
+        # Remove the files of an earlier run, so that they are not mistaken for new results.
+        existing = [path for path in _result_files(options.reports) if path.is_file()]
+        for path in _result_files(options.reports):
+            path.unlink(missing_ok=True)
         return _analyse(options)
     except BrokenPipeError:
         raise
     except (OSError, TopologyError) as error:
-        _print(_one_line(error))
+        _print(
+            f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+        )
         return 1
     finally:
-        if removed_names := [path.name for path in removed if not path.exists()]:
-            _print(f"removed an earlier run's files from {options.reports}: {' '.join(removed_names)}")
+        if removed := [path.name for path in existing if path.name[0] != "." and not path.exists()]:
+            _print(f"removed an earlier run's files from {options.reports}: {' '.join(removed)}")
 
 
 def _result_files(folder: Path) -> Iterator[Path]:
-    """Yield every path that a run may write in `folder`."""
-    yield from (folder / f"{name}{ending}" for name in _TABLES for ending in (".csv", ".json", ".parquet"))
-    yield from (folder / f"{name}.png" for name in _PICTURES)
-    yield from (folder / f"{_REPORT}{ending}" for ending in (".md", ".pdf"))
+    """Yield every path that a run may write in `folder`, and its draft's."""
+    endings = [
+        (_TABLES, (".csv", ".json", ".parquet")),
+        (_PICTURES, (".png",)),
+        ((_REPORT,), (".md", ".pdf")),
+    ]
+    for names, suffixes in endings:
+        for path in (folder / f"{name}{suffix}" for name in names for suffix in suffixes):
+            yield path
+            yield draft_path(path)
 
 
 def _check_results(folder: Path, captures: Iterable[str]) -> None:
     """Raise FileExistsError when a run would remove or overwrite one of its captures."""
     read = {(path.stat().st_dev, path.stat().st_ino): path for path in map(Path, captures) if path.is_file()}
-    for result in _result_files(folder):
-        for path in (result, draft_path(result)):
-            if path.is_file() and (capture := read.get((path.stat().st_dev, path.stat().st_ino))):
-                raise FileExistsError(
-                    errno.EEXIST,
-                    f"this capture would be overwritten by a result; write to another folder than {folder}",
-                    str(capture),
-                )
-
-
-def _remove_results(folder: Path) -> list[Path]:
-    """Remove the files and drafts of an earlier run from `folder`, so that they are not mistaken for new results.
-
-    Return the files that existed.
-    """
-    existing = [path for path in _result_files(folder) if path.is_file()]
     for path in _result_files(folder):
-        path.unlink(missing_ok=True)
-        draft_path(path).unlink(missing_ok=True)
-    return existing
-
-
-def _print(sentence: str) -> None:
-    print_message("traffic", sentence)
+        if path.is_file() and (capture := read.get((path.stat().st_dev, path.stat().st_ino))):
+            reason = f"this capture would be overwritten by a result; write to another folder than {folder}"
+            raise FileExistsError(errno.EEXIST, reason, str(capture))
 
 
 def _analyse(options: argparse.Namespace) -> int:
@@ -110,11 +103,13 @@ def _analyse(options: argparse.Namespace) -> int:
         _print(f"no packet in {' '.join(options.captures)}")
         return 1
     tables = Tables(tally, names)
-    written = [*tables.all(), unread_table(tally)]
-    write(written, options.reports)
-    _write_frames(written, options)
+    write(tables.all(), options.reports)
+    if options.format in OTHER_FORMATS:
+        from monitoring.traffic import data_frames  # noqa: PLC0415 - see there
+
+        data_frames.write_frames(tables.all(), options.reports, options.format)
     if not options.only_csv:
-        _draw_and_report(tables, written, options, console)
+        _draw_and_report(tables, options, console)
     return 0
 
 
@@ -153,17 +148,7 @@ def _count(captures: Sequence[str], console: Console) -> Tally:
     return tally
 
 
-def _write_frames(written: Sequence[Table], options: argparse.Namespace) -> None:
-    """Also write the tables as JSON or parquet if --format asks for it."""
-    if options.format in OTHER_FORMATS:
-        from monitoring.traffic import data_frames  # noqa: PLC0415 - see there
-
-        data_frames.write_frames(written, options.reports, options.format)
-
-
-def _draw_and_report(
-    tables: Tables, written: Sequence[Table], options: argparse.Namespace, console: Console
-) -> None:
+def _draw_and_report(tables: Tables, options: argparse.Namespace, console: Console) -> None:
     from monitoring.traffic import pictures, report  # noqa: PLC0415 - matplotlib takes longer to load than most analyses
 
     with console.status("drawing"):
@@ -171,15 +156,9 @@ def _draw_and_report(
         when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         command = shlex.join(["python", "-m", "monitoring.traffic", *options.captures])
         made = f"Generated on {when} by {command}"
-        path = report.report(tables, written, options.reports, made)
+        path = report.report(tables, options.reports, made)
     also = f", {options.format}" if options.format in OTHER_FORMATS else ""
     print_line(f"{tables.tally.packets:,} packets: {path} and its CSVs{also} and PNGs")
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from datetime import date
 import numpy as np
 
 from lab.unread import Unread
+from monitoring.traffic.memory import Memory
 from monitoring.traffic.packets import UNKNOWN, Integers
 
 _DAY, _NANOSECONDS = 86400, 1_000_000_000
 _HALF_DAY = _DAY // 2 * _NANOSECONDS
-_MEMORY = 1 << 16
 _DIGITS = 9  # of nanoseconds
 _NO_TIME = int(np.iinfo(np.int64).min)
 _LATEST = int(np.iinfo(np.int64).max) // _NANOSECONDS  # seconds since 1970 that 64 bits of nanoseconds hold
@@ -30,39 +30,33 @@ class Clock:
 
     def __init__(self, unread: Unread) -> None:
         self._unread = unread
-        self._seconds: dict[bytes, int] = {}
+        self._seconds = Memory(_second)
         self._since_first: bool | None = None
         self._elapsed = _RELATIVE_BEGIN
         self._days, self._last = 0, 0
 
     def times(self, texts: Sequence[bytes]) -> Integers:
         """Return the nanoseconds of each timestamp; UNKNOWN for one without a time."""
-        if not texts:
-            return np.zeros(0, np.int64)
-        if len(set(map(len, texts))) == 1 and texts[0][:1] not in _TIMELESS:
-            return self._valid_times(texts)
-        timed = [index for index, text in enumerate(texts) if text[:1] not in _TIMELESS]
-        times = np.full(len(texts), UNKNOWN, np.int64)
-        if timed:
-            times[timed] = self._valid_times([texts[index] for index in timed])
-        return times
-
-    def _valid_times(self, stamps: Sequence[bytes]) -> Integers:
+        found = np.full(len(texts), UNKNOWN, np.int64)
+        stamps, rows = texts, np.arange(len(texts))
+        if len(set(map(len, texts))) > 1 or (texts and texts[0][:1] in _TIMELESS):
+            stamps = [text for text in texts if text[:1] not in _TIMELESS]
+            rows = np.flatnonzero([text[:1] not in _TIMELESS for text in texts])
+        if not stamps:
+            return found
         times = self._read(stamps)
         wrong = times == _NO_TIME
-        if not wrong.any():
-            return self._of_style(stamps[0], times)
         where = stamps[int(np.argmax(wrong))].decode().strip()[:_MAX_QUOTE]
         self._unread.note("invalid time", where, int(wrong.sum()))
-        valid = np.full(len(times), UNKNOWN, np.int64)
-        if not wrong.all():
-            valid[~wrong] = self._of_style(stamps[0], times[~wrong])
-        return valid
-
-    def _of_style(self, first: bytes, times: Integers) -> Integers:
+        if wrong.all():
+            return found
+        times, first = times[~wrong], stamps[0]
         if first[:1] in _SIGNS:
-            return self._relative(times)
-        return self._of_days(times) if b":" in first and b"-" not in first else times
+            times = self._relative(times)
+        elif b":" in first and b"-" not in first:
+            times = self._of_days(times)
+        found[rows[~wrong]] = times
+        return found
 
     def _relative(self, times: Integers) -> Integers:
         """Distinguish -ttttt (since the first packet), which rises, from -ttt (since the packet before)."""
@@ -98,7 +92,7 @@ class Clock:
         change = np.ones(len(stamps), np.bool_)
         change[1:] = (letters[1:, :point] != letters[:-1, :point]).any(axis=1)
         begins = np.flatnonzero(change)
-        seconds = np.array([self._second(stamps[index][:point]) for index in begins.tolist()], np.int64)
+        seconds = np.array([self._seconds[stamps[index][:point]] for index in begins.tolist()], np.int64)
         seconds = seconds[np.cumsum(change) - 1]
         times = seconds * _NANOSECONDS + fraction
         signed = np.where(letters[:, 0] == _MINUS, -times, times)
@@ -106,18 +100,11 @@ class Clock:
 
     def _one(self, stamp: bytes) -> int:
         whole, _, part = stamp.rstrip().partition(b".")
-        seconds = self._second(whole)
+        seconds = self._seconds[whole]
         if seconds == _NO_TIME:
             return _NO_TIME
         time = seconds * _NANOSECONDS + int(part[:_DIGITS].ljust(_DIGITS, b"0") or 0)
         return -time if stamp.startswith(b"-") else time
-
-    def _second(self, text: bytes) -> int:
-        if text not in self._seconds:
-            if len(self._seconds) >= _MEMORY:
-                self._seconds.clear()
-            self._seconds[text] = _second(text)
-        return self._seconds[text]
 
     def _of_days(self, times: Integers) -> Integers:
         """Add days: a time of day far before the last one is of the next day."""
@@ -133,16 +120,16 @@ def _second(text: bytes) -> int:
     """Return the seconds of the text before the decimal point; _NO_TIME if it is invalid."""
     day, _, clock = text.strip(b" -").rpartition(b" ")
     try:
-        if b":" not in clock:
-            return _possible(int(clock[: len(str(_LATEST)) + 1])) if text[:1] not in _SIGNS else _NO_TIME
-        days = (date.fromisoformat(day.decode()) - date(1970, 1, 1)).days if day else 0
-        hours, minutes, seconds = map(int, clock.split(b":"))
+        if b":" in clock:
+            days = (date.fromisoformat(day.decode()) - date(1970, 1, 1)).days if day else 0
+            hours, minutes, part = map(int, clock.split(b":"))
+            if hours >= _HOURS or minutes >= _MINUTES or part >= _SECONDS:
+                return _NO_TIME
+            seconds = days * _DAY + (hours * 60 + minutes) * 60 + part
+        elif text[:1] in _SIGNS:
+            return _NO_TIME
+        else:
+            seconds = int(clock[: len(str(_LATEST)) + 1])
     except ValueError:
         return _NO_TIME
-    if hours >= _HOURS or minutes >= _MINUTES or seconds >= _SECONDS:
-        return _NO_TIME
-    return _possible(days * _DAY + (hours * 60 + minutes) * 60 + seconds)
-
-
-def _possible(seconds: int) -> int:
     return seconds if 0 <= seconds < _LATEST else _NO_TIME

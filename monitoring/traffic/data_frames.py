@@ -12,19 +12,16 @@ import pandas as pd
 
 from lab.csv_files import Table
 from lab.whole_file import draft_of
-from monitoring.traffic.columns import COLUMNS, Kind
+from monitoring.traffic.columns import COLUMNS, TEXT
 
 
 def frame_of(table: Table) -> pd.DataFrame:
     """Return a table with typed columns (text, integers or floats); an unknown value is missing (NA)."""
-    columns = {}
-    for number, name in enumerate(table.columns):
-        values = pd.Series([row[number] for row in table.rows], dtype=object)
-        kind = COLUMNS[name].kind
-        if kind != Kind.TEXT:
-            values = pd.to_numeric(values, errors="coerce")
-        columns[name] = values.astype(kind.value)
-    return pd.DataFrame(columns)
+    frame = pd.DataFrame(list(table.rows), columns=list(table.columns), dtype=object)
+    kinds = {name: COLUMNS[name][1] for name in table.columns}
+    numbers = [name for name, kind in kinds.items() if kind != TEXT]
+    frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce")
+    return frame.astype(kinds)
 
 
 def write_frames(tables: Sequence[Table], folder: Path, kind: str) -> None:
@@ -36,10 +33,3 @@ def write_frames(tables: Sequence[Table], folder: Path, kind: str) -> None:
                 frame.to_parquet(draft, index=False)
             else:
                 frame.to_json(draft, orient="records", indent=1)
-
-
-def resampled(rates: pd.DataFrame, step: int) -> pd.DataFrame:
-    """Sum a table of rates (second, packets, bytes) over steps of `step` seconds."""
-    index = pd.to_timedelta(rates["second"].astype("int64"), unit="s")
-    sums = rates.set_index(index)[["packets", "bytes"]].resample(pd.Timedelta(seconds=step)).sum()
-    return sums.assign(second=pd.TimedeltaIndex(sums.index).total_seconds().astype("int64"))

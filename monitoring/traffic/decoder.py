@@ -6,6 +6,7 @@ Layouts: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP). No field is read beyon
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
@@ -29,8 +30,7 @@ class Decoder:
     def __init__(self, book: AddressBook, unread: Unread) -> None:
         self._unread = unread
         self._ipv4 = _Numbers(lambda value: book.number(str(IPv4Address(value))))
-        self._book = book
-        self._ipv6: dict[bytes, int] = {}
+        self._ipv6 = lru_cache(AddressBook.MAX)(lambda raw: book.number(str(IPv6Address(raw))))
 
     def decode(self, frames: Frames) -> Packets:
         """Return the packets of frames; note headers that cannot be read, and keep the fields before them."""
@@ -97,17 +97,7 @@ class Decoder:
     def _numbers_of_ipv6(self, frames: Frames, at: Integers) -> Integers:
         raw = frames.data[at[:, None] + np.arange(16)]
         values, inverse = np.unique(raw, axis=0, return_inverse=True)
-        return np.array([self._number_of_ipv6(value.tobytes()) for value in values], np.int64)[
-            inverse.ravel()
-        ]
-
-    def _number_of_ipv6(self, raw: bytes) -> int:
-        if raw not in self._ipv6:
-            number = self._book.number(str(IPv6Address(raw)))
-            if len(self._ipv6) >= AddressBook.MAX:
-                return number
-            self._ipv6[raw] = number
-        return self._ipv6[raw]
+        return np.array([self._ipv6(value.tobytes()) for value in values], np.int64)[inverse.ravel()]
 
 
 def _after_extensions(frames: Frames, at: Integers, end: Integers) -> tuple[Integers, Integers, Truths]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -78,13 +78,6 @@ class Frames:
         return gathered(self.data, np.minimum(at, len(self.data) - 4), 4, ">")
 
 
-class Stream(Protocol):
-    """A stream of bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes, none at the end."""
-
-
 class DamagedError(Exception):
     """A record is damaged, and so where the next begins is unknown; `at` is its position in the data."""
 
@@ -96,23 +89,22 @@ class DamagedError(Exception):
 class Format(Protocol):
     """A format of records."""
 
-    def frames(self, data: bytes) -> Iterator[Frames]:
-        """Yield the frames of all whole records in the data. Raises DamagedError after those before the damage."""
+    def frames(self, data: bytes) -> tuple[Frames, DamagedError | None]:
+        """Return the frames of all whole records in the data, up to the damage if there is any."""
 
     @property
     def used(self) -> int:
         """Return the number of bytes of the whole records in the last data."""
 
 
-def read(stream: Stream, head: bytes, position: int, form: Format, unread: Unread) -> Iterator[Frames]:
-    """Yield the frames of a stream; `head` was read from it already, and begins at byte `position`."""
-    data = head
-    while (block := stream.read(BLOCK_BYTES)) or head:
-        data, head = data + block, b""
-        try:
-            for frames in form.frames(data):
-                yield _possible(frames, position, unread)
-        except DamagedError as damage:
+def read(pieces: Iterable[bytes], position: int, form: Format, unread: Unread) -> Iterator[Frames]:
+    """Yield the frames in pieces of a capture; the first piece begins at byte `position` of the capture."""
+    data = b""
+    for piece in pieces:
+        data += piece
+        frames, damage = form.frames(data)
+        yield _possible(frames, position, unread)
+        if damage:
             unread.note(f"damaged from some byte on: {damage}", f"byte {position + damage.at}")
             return
         position += form.used
@@ -130,9 +122,9 @@ def _possible(frames: Frames, position: int, unread: Unread) -> Frames:
     return replace(frames, size=np.maximum(frames.size, frames.captured))
 
 
-def exactly(stream: Stream, size: int) -> bytes:
-    """Read `size` bytes, fewer only at the end."""
-    data = stream.read(size)
-    while len(data) < size and (more := stream.read(size - len(data))):
+def first_bytes(pieces: Iterator[bytes], size: int) -> bytes:
+    """Take the first pieces and join them to at least `size` bytes, fewer only at the end."""
+    data = b""
+    while len(data) < size and (more := next(pieces, b"")):
         data += more
     return data

@@ -31,33 +31,23 @@ _LINK = (
 )  # fmt: skip
 IPV4 = (
     rb"(?:\(tos[ ]0x[0-9a-f]++(?:,ECT\([01]\)|,CE)?(?:,[ ]ttl[ ]\d++)?,[ ]id[ ]\d++,[ ]offset[ ](?P<offset>\d++),"
-    rb"[ ]flags[ ]\[[^\]\n]{0,20}+\],[ ]proto[ ][^(\n]{1,40}+\((?P<proto>"
-    + _PROTOCOL
-    + rb")\),[ ]length[ ](?P<total>"
-    + LENGTH
-    + rb")"
+    rb"[ ]flags[ ]\[[^\]\n]{0,20}+\],[ ]proto[ ][^(\n]{1,40}+\((?P<proto>%b)\),[ ]length[ ](?P<total>%b)"
     rb"(?:[ ]\[was[ ]0,[^\]\n]{0,40}+\])?(?:,[ ]options[ ]\([^)\n]{0,400}+\))?"
     rb"(?:,[ ]bad[ ]cksum[ ][0-9a-f]++[ ]\(->[0-9a-f]++\)!)?\)(?:\n[ ]{4}|[ ]))?"
-)
+) % (_PROTOCOL, LENGTH)
 IPV6 = (
     rb"(?:\((?:class[ ]0x[0-9a-f]++,[ ])?(?:flowlabel[ ]0x[0-9a-f]++,[ ])?hlim[ ]\d++,[ ]next-header[ ]"
-    rb"[^(\n]{1,40}+\((?P<next>"
-    + _PROTOCOL
-    + rb")\),?[ ]payload[ ]length:?[ ](?P<payload>"
-    + LENGTH
-    + rb")\)[ ])?"
-)
+    rb"[^(\n]{1,40}+\((?P<next>%b)\),?[ ]payload[ ]length:?[ ](?P<payload>%b)\)[ ])?"
+) % (_PROTOCOL, LENGTH)
 FLAGS = (
     rb"Flags[ ]\[(?P<flags>[^\]\n]{0,20}+)\](?:,[ ]cksum[ ][^\s(]{1,20}+[ ]\([^)\n]{0,60}+\))?"
     rb"(?:,[ ]seq[ ](?P<sequence>" + SEQUENCE + rb")%b)?"
     rb"(?:,[ ]ack[ ]\d++)?(?:,[ ]win[ ]\d++)?(?:,[ ]urg[ ]\d++)?(?:,[ ]options[ ]\[(?P<options>[^\]\n]{0,300}+)\])?"
 )
-_TCP = FLAGS % rb"(?::\d++)?" + rb",[ ]length[ ](?P<length>" + LENGTH + rb")[^\n]*+"
-_PLAIN = (
-    rb"(?:\[(?:udp[ ]sum[ ]ok|no[ ]cksum)\][ ])?(?P<plain>UDP,[ ]length|tcp)[ ](?P<amount>"
-    + LENGTH
-    + rb")(?=\n)"
-)  # -q: tcp
+_TCP = FLAGS % rb"(?::\d++)?" + rb",[ ]length[ ](?P<length>%b)[^\n]*+" % LENGTH
+_PLAIN = (  # of UDP; of TCP with -q
+    rb"(?:\[(?:udp[ ]sum[ ]ok|no[ ]cksum)\][ ])?(?P<plain>UDP,[ ]length|tcp)[ ](?P<amount>%b)(?=\n)" % LENGTH
+)
 
 # The start of a packet: its time; without times (-t), a line that is not indented, as continuation lines are. But a
 # direction is aligned to the right of three letters.
@@ -71,25 +61,11 @@ def _pattern(number: bytes, time: bytes, begin: bytes, link: bytes, verbose: byt
     """Return the pattern of a packet with all its lines. Anything but TCP matches as `other`."""
     network = rb"(?:(?P<network>IP6?)[ ]%b)" % (rb"|(?<=[:,][ ])" if link else b"")
     ends = rb"(?P<source>\S++)[ ]>[ ](?P<destination>\S++)(?<=:)[ ]"
-    packet = (
-        number
-        + rb"(?P<time>"
-        + time
-        + rb")"
-        + link
-        + network
-        + verbose
-        + ends
-        + rb"(?:"
-        + _TCP
-        + rb"|"
-        + _PLAIN
-        + rb")"
+    packet = b"".join(
+        (number, rb"(?P<time>%b)" % time, link, network, verbose, ends, rb"(?:%b|%b)" % (_TCP, _PLAIN))
     )
-    continued = CONTINUED % begin
-    return re.compile(
-        rb"^(?:" + packet + continued + rb"|(?P<other>[^\n]*+" + continued + rb"))\n", re.MULTILINE
-    )
+    rest = CONTINUED % begin
+    return re.compile(rb"^(?:%b%b|(?P<other>[^\n]*+%b))\n" % (packet, rest, rest), re.MULTILINE)
 
 
 def styles(begin: bytes) -> tuple[re.Pattern[bytes], ...]:

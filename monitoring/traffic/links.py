@@ -7,6 +7,7 @@ https://www.tcpdump.org/linktypes.html.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -90,12 +91,8 @@ def _raw(frames: Frames) -> Carried:
     return kind, np.where(frames.captured > 0, frames.at, frames.at + 1)
 
 
-def _ipv4(frames: Frames) -> Carried:
-    return np.full(len(frames.at), IPV4, np.int64), frames.at
-
-
-def _ipv6(frames: Frames) -> Carried:
-    return np.full(len(frames.at), IPV6, np.int64), frames.at
+def _only(kind: int, frames: Frames) -> Carried:
+    return np.full(len(frames.at), kind, np.int64), frames.at
 
 
 def _linux_cooked(frames: Frames) -> Carried:
@@ -174,8 +171,8 @@ LINKS: dict[int, tuple[str, Callable[[Frames], Carried]]] = {
     104: ("Cisco HDLC", _cisco_hdlc),
     108: ("loopback", _bsd_loopback),
     113: ("Linux cooked", _linux_cooked),
-    228: ("raw IPv4", _ipv4),
-    229: ("raw IPv6", _ipv6),
+    228: ("raw IPv4", partial(_only, IPV4)),
+    229: ("raw IPv6", partial(_only, IPV6)),
     239: ("NFLOG", _nflog),
     276: ("Linux cooked", _linux_cooked_2),
 }

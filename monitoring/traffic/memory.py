@@ -1,4 +1,4 @@
-"""Caches for repeated words of a text: addresses, ports, flags."""
+"""Caches for repeated words of a text: addresses, ports, flags, seconds."""
 
 from __future__ import annotations
 
@@ -39,16 +39,12 @@ class Ends(Memory):
 
     def _end(self, token: bytes) -> int:
         address, _, port = token.removesuffix(b":").rpartition(b".")
-        number = self._port(port) if port.isdigit() else self._services[port]
+        if not port.isdigit():
+            number = self._services[port]
+        elif (number := int(port[:9])) > PORT:
+            self._unread.note("port over 65535", f"port {port[:20].decode()}")
+            number = 0
         return self.addresses[address] << PORT_BITS | number
-
-    def _port(self, digits: bytes) -> int:
-        """Return a port; 0 for a number that is too large, which is noted."""
-        port = int(digits[:9])
-        if port <= PORT:
-            return port
-        self._unread.note("port over 65535", f"port {digits[:20].decode()}")
-        return 0
 
 
 def _address(token: bytes) -> str:

@@ -6,8 +6,7 @@ same small columns hold IPv4, IPv6 and host names, from text and from pcap.
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,28 +68,18 @@ class AddressBook:
     def __init__(self) -> None:
         self.names = [""]  # number 0: no address
         self._numbers: dict[str, int] = {"": NO_ADDRESS}
-        self.overflowed = 0
-        self._lock = threading.Lock()
 
     def number(self, name: str) -> int:
         """Return the number of an address, a new one for a new address."""
         known = self._numbers.get(name)
         if known is not None:
             return known
-        with self._lock:
-            return self._new_number(name)
-
-    def _new_number(self, name: str) -> int:
-        if name in self._numbers:  # another thread has added it
-            return self._numbers[name]
-        if len(self.names) < self.MAX:
-            self._numbers[name] = len(self.names)
-            self.names.append(name)
-            return len(self.names) - 1
-        if not self.overflowed:
-            self.names.append(self.OTHERS)
-        self.overflowed += 1
-        return self.MAX
+        if len(self.names) >= self.MAX:
+            self.names[self.MAX :] = [self.OTHERS]
+            return self.MAX
+        self._numbers[name] = len(self.names)
+        self.names.append(name)
+        return self._numbers[name]
 
 
 @dataclass
@@ -117,15 +106,9 @@ class Packets:
     @classmethod
     def empty(cls, count: int) -> Packets:
         """Return a batch of `count` packets with every field unknown, absent or zero."""
-        time, size, protocol, network = (np.full(count, UNKNOWN, np.int64) for _ in range(4))
-        source, destination, source_port, destination_port, flags, sequence, payload = (
-            np.zeros(count, np.int64) for _ in range(7)
-        )
-        fragment = np.zeros(count, np.bool_)
-        return cls(
-            time, size, protocol, network, source, destination, source_port, destination_port, flags, sequence,
-            payload, fragment,
-        )  # fmt: skip
+        unknown = [np.full(count, UNKNOWN, np.int64) for _ in ("time", "size", "protocol", "network")]
+        others = [np.zeros(count, np.int64) for _ in range(len(fields(cls)) - len(unknown) - 1)]
+        return cls(*unknown, *others, fragment=np.zeros(count, np.bool_))  # type: ignore[arg-type, misc] # in this order
 
     @property
     def addressed(self) -> Truths:

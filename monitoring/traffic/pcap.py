@@ -8,9 +8,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
+from lab.unread import Unread
+from monitoring.traffic import frames
 from monitoring.traffic.frames import Bytes, DamagedError, Frames, gathered, gathered_rows, padded
 from monitoring.traffic.packets import NANOSECONDS, UNKNOWN, Integers
 
@@ -41,6 +44,13 @@ _LINK_TYPE = 0x03FFFFFF  # the bits above give the length of the frame check seq
 _SWAPPED_VERSIONS = ((2, 0), (2, 1), (2, 2))  # which have the size of a frame before its captured length
 
 
+def read(pieces: Iterator[bytes], unread: Unread) -> Iterator[Frames]:
+    """Yield the frames in pieces of a capture, the first of which has the whole file header."""
+    first = next(pieces)
+    form = Pcap(first[:FILE_HEADER])
+    return frames.read(chain([first[FILE_HEADER:]], pieces), FILE_HEADER, form, unread)
+
+
 class Pcap:
     """Reads the records of one file, whose file header is `header`."""
 
@@ -51,19 +61,16 @@ class Pcap:
         self._swapped = struct.unpack_from(self.order + "HH", header, 4) in _SWAPPED_VERSIONS
         self.used = 0
 
-    def frames(self, data: bytes) -> Iterator[Frames]:
-        """Yield the frames of all whole records, at once. Raises DamagedError after those before the damage."""
+    def frames(self, data: bytes) -> tuple[Frames, DamagedError | None]:
+        """Return the frames of all whole records in the data, up to the damage if there is any."""
         view, damage = padded(data), None
-        header = self._form.header
-        quickly = not self._swapped and positions(view, len(data), self.order, MAX_FRAME, header)
+        quickly = not self._swapped and positions(view, len(data), self.order, MAX_FRAME, self._form.header)
         if quickly:
             at, self.used = quickly
         else:
             found, damage = self._positions(data)
             at = np.array(found, np.int64)
-        yield self._frames_at(view, at)
-        if damage:
-            raise damage
+        return self._frames_at(view, at), damage
 
     def _positions(self, data: bytes) -> tuple[list[int], DamagedError | None]:
         captured_length = struct.Struct(self.order + "I").unpack_from

@@ -6,13 +6,13 @@ Layout: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.traffic.frames import Bytes, DamagedError, Frames, gathered, padded, swapped
-from monitoring.traffic.packets import NANOSECONDS, UNKNOWN, Integers
+from monitoring.traffic.frames import DamagedError, Frames, padded
+from monitoring.traffic.packets import NANOSECONDS, UNKNOWN
 from monitoring.traffic.pcap import MAX_FRAME
 
 MAGIC = b"\x0a\x0d\x0d\x0a"
@@ -23,176 +23,113 @@ _END_OF_OPTIONS, _TIME_RESOLUTION, _TIME_OFFSET = 0, 9, 14  # opt_endofopt, if_t
 _PACKET_HEADER, _SIMPLE_HEADER = 28, 12  # bytes before the frame
 _MAX_INTERFACES = 1 << 16
 _BINARY = 0x80  # of if_tsresol: the exponent is of 2, not of 10
-_NANO, _MAX_DIGITS, _MAX_BITS = 9, 27, 62
 _LATEST = (1 << 63) - 1  # nanoseconds since 1970: in the year 2262
 
 
 @dataclass(frozen=True)
 class Interface:
-    """An interface that captured frames; a tick of its clock is 2^-`bits` seconds, or 10^-`digits` when `bits` is 0."""
+    """An interface that captured frames."""
 
     link_type: int
     longest: int  # bytes captured of a frame at most (snaplen)
-    order: str  # of the bytes of its section
-    digits: int = 6
-    bits: int = 0
-    offset: int = 0  # seconds to add
+    ticks: int  # of its clock in a second
+    offset: int  # seconds to add
 
-    @property
-    def shift(self) -> int:
-        """Return the offset in nanoseconds, clipped to 64 bits."""
-        return max(-_LATEST, min(self.offset * NANOSECONDS, _LATEST))
-
-
-def nanoseconds(digits: int, bits: int, ticks: Integers, shift: Integers) -> Integers:
-    """Return the times of 64-bit ticks in nanoseconds since 1970; UNKNOWN before 1970 and after 2262."""
-    fraction = np.zeros_like(ticks)
-    if bits:
-        spare = max(bits - 30, 0)
-        part = (ticks & ((1 << bits) - 1)) >> spare
-        whole, factor, fraction = ticks >> bits, NANOSECONDS, (part * NANOSECONDS) >> (bits - spare)
-    elif digits <= _NANO:
-        whole, factor = ticks, 10 ** (_NANO - digits)
-    else:
-        whole, factor = ticks // 10 ** min(digits - _NANO, 18), 1
-    possible = (ticks >= 0) & (whole < _LATEST // factor)
-    time = np.where(possible, whole, 0) * factor + fraction
-    possible &= time <= _LATEST - np.maximum(shift, 0)
-    time = np.where(possible, time, 0) + shift
-    return np.where(possible & (time >= 0), time, UNKNOWN)
-
-
-@dataclass
-class _Found:
-    """Packet blocks to be read together."""
-
-    owners: list[int] = field(default_factory=list)  # numbers of interfaces
-    at: list[int] = field(default_factory=list)  # positions
-    simple: list[bool] = field(default_factory=list)  # simple packet blocks have no time
-
-    def add(self, owner: int, at: int, *, simple: bool) -> None:
-        """Add a block."""
-        self.owners.append(owner)
-        self.at.append(at)
-        self.simple.append(simple)
+    def nanoseconds(self, ticks: int) -> int:
+        """Return the nanoseconds since 1970 of a time of the clock; UNKNOWN before 1970 and after 2262."""
+        time = ticks * NANOSECONDS // self.ticks + self.offset * NANOSECONDS
+        return time if 0 <= time <= _LATEST else UNKNOWN
 
 
 class Pcapng:
     """Reads the blocks of one stream."""
 
     def __init__(self) -> None:
-        self.order = "<"
         self.used = 0
-        self._interfaces: list[Interface] = []  # of all sections in the data at hand
-        self._section = 0  # index of the current section's first interface
+        self._set_order("<")
+        self._interfaces: list[Interface] = []  # of the current section
 
-    def frames(self, data: bytes) -> Iterator[Frames]:
-        """Yield the frames of all whole blocks, in order. Raises DamagedError after those before the damage."""
-        self.used = 0
-        del self._interfaces[: self._section]
-        self._section = 0
-        found, damage = _Found(), None
+    def _set_order(self, order: str) -> None:
+        self._order = order
+        self._header, self._packet = struct.Struct(f"{order}II"), struct.Struct(f"{order}IIIII")
+
+    def frames(self, data: bytes) -> tuple[Frames, DamagedError | None]:
+        """Return the frames of all whole blocks in the data, up to the damage if there is any."""
+        packets, damage = [], None
         try:
-            while (block := self._block(data)) is not None:
-                self._take(data, *block, found)
-                self.used += block[1]
+            for kind, at, length in self._blocks(data):
+                if kind in (_PACKET, _OLD_PACKET) and length >= _PACKET_HEADER + 4:
+                    packets.append(self._read_packet(data, kind, at, length - _PACKET_HEADER - 4))
+                elif kind == _SIMPLE_PACKET and length >= _SIMPLE_HEADER + 4:
+                    packets.append(self._read_simple_packet(data, at, length - _SIMPLE_HEADER - 4))
+                elif kind == _INTERFACE and length >= 20:  # noqa: PLR2004 - its fixed part
+                    if len(self._interfaces) >= _MAX_INTERFACES:
+                        raise DamagedError(f"more than {_MAX_INTERFACES} interfaces", at)
+                    self._interfaces.append(self._read_interface(data[at + 8 : at + length - 4]))
+                elif kind == _SECTION:
+                    self._interfaces.clear()
         except DamagedError as error:
             damage = error
-        if found.at:
-            yield self._frames_of(padded(data), found)
-        if damage:
-            raise damage
+        fields = np.array(packets, np.int64).reshape(-1, 5).T.copy()
+        return Frames(padded(data), *fields), damage
 
-    def _block(self, data: bytes) -> tuple[int, int] | None:
-        """Return type and length of the next block, None when it is not complete yet. Raises DamagedError."""
-        at = self.used
-        if len(data) - at < _MIN_BLOCK:
-            return None
-        if data[at : at + 4] == MAGIC:
-            order = _BYTE_ORDERS.get(data[at + 8 : at + 12])
-            if order is None:
-                raise DamagedError("a section without a byte order", at)
-            self.order = order
-        kind, length = struct.unpack_from(self.order + "II", data, at)
-        if length < _MIN_BLOCK or length % 4 or length > _MAX_BLOCK:
-            raise DamagedError(f"a block of {length} bytes", at)
-        return (kind, length) if at + length <= len(data) else None
+    def _blocks(self, data: bytes) -> Iterator[tuple[int, int, int]]:
+        """Yield type, position and length of each whole block. Raises DamagedError."""
+        at = self.used = 0
+        while at + _MIN_BLOCK <= len(data):
+            if data[at : at + 4] == MAGIC:
+                order = _BYTE_ORDERS.get(data[at + 8 : at + 12])
+                if order is None:
+                    raise DamagedError("a section without a byte order", at)
+                self._set_order(order)
+            kind, length = self._header.unpack_from(data, at)
+            if length < _MIN_BLOCK or length % 4 or length > _MAX_BLOCK:
+                raise DamagedError(f"a block of {length} bytes", at)
+            if at + length > len(data):
+                return
+            yield kind, at, length
+            at = self.used = at + length
 
-    def _take(self, data: bytes, kind: int, length: int, found: _Found) -> None:
-        at = self.used
-        if kind in (_PACKET, _OLD_PACKET) and length >= _PACKET_HEADER + 4:
-            interface, _, _, captured = struct.unpack_from(self.order + "IIII", data, at + 8)
-            if kind == _OLD_PACKET:
-                interface = struct.unpack_from(self.order + "H", data, at + 8)[0]
-            if captured > min(length - _PACKET_HEADER - 4, MAX_FRAME):
-                raise DamagedError(f"a frame of {captured} bytes in {length - _PACKET_HEADER - 4}", at)
-            found.add(self._owner(interface, at), at, simple=False)
-        elif kind == _SIMPLE_PACKET and length >= _SIMPLE_HEADER + 4:
-            found.add(self._owner(0, at), at, simple=True)
-        elif kind == _INTERFACE and length >= 20:  # noqa: PLR2004 - its fixed part
-            if len(self._interfaces) - self._section >= _MAX_INTERFACES:
-                raise DamagedError(f"more than {_MAX_INTERFACES} interfaces", at)
-            self._interfaces.append(self._interface(data[at + 8 : at + length - 4]))
-        elif kind == _SECTION:
-            self._section = len(self._interfaces)
+    def _read_packet(self, data: bytes, kind: int, at: int, room: int) -> tuple[int, ...]:
+        """Return the fields of Frames; `room` is what the block holds beside its own fields."""
+        number, high, low, captured, size = self._packet.unpack_from(data, at + 8)
+        if kind == _OLD_PACKET:
+            number = struct.unpack_from(self._order + "H", data, at + 8)[0]
+        if captured > min(room, MAX_FRAME):
+            raise DamagedError(f"a frame of {captured} bytes in {room}", at)
+        interface = self._interface(number, at)
+        return (
+            at + _PACKET_HEADER,
+            captured,
+            size,
+            interface.nanoseconds(high << 32 | low),
+            interface.link_type,
+        )
 
-    def _owner(self, interface: int, at: int) -> int:
-        if self._section + interface >= len(self._interfaces):
-            raise DamagedError(f"a packet of interface {interface}, which was not described", at)
-        return self._section + interface
+    def _read_simple_packet(self, data: bytes, at: int, room: int) -> tuple[int, ...]:
+        interface, size = self._interface(0, at), struct.unpack_from(self._order + "I", data, at + 8)[0]
+        return at + _SIMPLE_HEADER, min(size, room, interface.longest), size, UNKNOWN, interface.link_type
 
-    def _interface(self, body: bytes) -> Interface:
-        link_type, longest = struct.unpack_from(self.order + "HxxI", body)
+    def _interface(self, number: int, at: int) -> Interface:
+        if number >= len(self._interfaces):
+            raise DamagedError(f"a packet of interface {number}, which was not described", at)
+        return self._interfaces[number]
+
+    def _read_interface(self, body: bytes) -> Interface:
+        link_type, longest = struct.unpack_from(self._order + "HxxI", body)
         options = dict(self._options(body[8:]))
         resolution = options.get(_TIME_RESOLUTION, b"\x06")[0]
+        ticks = (2 if resolution & _BINARY else 10) ** (resolution & ~_BINARY)
         offset = options.get(_TIME_OFFSET, bytes(8))
-        seconds = struct.unpack(self.order + "q", offset)[0] if len(offset) == 8 else 0  # noqa: PLR2004 - 64 bits
-        is_binary, number = resolution & _BINARY, resolution & 0x7F
-        digits, bits = (0, min(number, _MAX_BITS)) if is_binary else (min(number, _MAX_DIGITS), 0)
-        return Interface(link_type, longest or MAX_FRAME, self.order, digits, bits, seconds)
+        seconds = struct.unpack(self._order + "q", offset)[0] if len(offset) == 8 else 0  # noqa: PLR2004 - 64 bits
+        return Interface(link_type, longest or MAX_FRAME, ticks, seconds)
 
     def _options(self, body: bytes) -> Iterator[tuple[int, bytes]]:
         at = 0
         while at + 4 <= len(body):
-            code, length = struct.unpack_from(self.order + "HH", body, at)
+            code, length = struct.unpack_from(self._order + "HH", body, at)
             if code == _END_OF_OPTIONS:
                 return
             if value := body[at + 4 : at + 4 + length]:
                 yield code, value
             at += 4 + (length + 3) // 4 * 4
-
-    def _frames_of(self, view: Bytes, found: _Found) -> Frames:
-        at, simple = np.array(found.at, np.int64), np.array(found.simple, np.bool_)
-        numbers, owner = np.unique(np.array(found.owners, np.int64), return_inverse=True)
-        interfaces = [self._interfaces[number] for number in numbers.tolist()]
-
-        def of_interfaces(value: Callable[[Interface], int]) -> Integers:
-            return np.array([value(interface) for interface in interfaces], np.int64)[owner]
-
-        is_swapped = of_interfaces(lambda interface: interface.order == ">") == 1
-
-        def word(offset: int) -> Integers:
-            value = gathered(view, at + offset, 4, "<")
-            return np.where(is_swapped, swapped(value), value) if is_swapped.any() else value
-
-        room = word(4) - _SIMPLE_HEADER - 4
-        size = np.where(simple, word(8), word(24))
-        longest = of_interfaces(lambda interface: interface.longest)
-        captured = np.where(simple, np.minimum(np.minimum(size, room), longest), word(20))
-        time = _times(of_interfaces, (word(12) << 32) | word(16))
-        time[simple] = UNKNOWN
-        header = np.where(simple, _SIMPLE_HEADER, _PACKET_HEADER)
-        return Frames(
-            view, at + header, captured, size, time, of_interfaces(lambda interface: interface.link_type)
-        )
-
-
-def _times(of_interfaces: Callable[[Callable[[Interface], int]], Integers], ticks: Integers) -> Integers:
-    """Return the times of ticks, computed together for interfaces with the same clock."""
-    clock = of_interfaces(lambda interface: interface.digits << 8 | interface.bits)
-    shift = of_interfaces(lambda interface: interface.shift)
-    time = np.empty_like(ticks)
-    for digits, bits in (divmod(number, 256) for number in np.unique(clock).tolist()):
-        rows = np.flatnonzero(clock == digits << 8 | bits)
-        time[rows] = nanoseconds(digits, bits, ticks[rows], shift[rows])
-    return time

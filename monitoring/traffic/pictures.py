@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lab.csv_files import Table
 from lab.escape import for_picture, shortened
 from lab.figures import plain_numbers, plt, save
 from monitoring.colours import BLUE, VERMILION
-from monitoring.traffic.data_frames import frame_of, resampled
 from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import STEPS
 
@@ -32,7 +29,7 @@ def draw(tables: Tables, folder: Path) -> None:
         "protocol_distribution": _bars("protocols", tables.protocols()),
         "top_service_pairs": _bars("pairs of sender and receiver", pairs),
         "top_talkers": _bars("senders", talkers),
-        "traffic_rate": _rate(tables.rate_table(), tables.tally.step),
+        "traffic_rate": _rate(tables),
     }
     for name, figure in figures.items():
         save(figure, folder / f"{name}.png")
@@ -80,41 +77,37 @@ def _title(what: str, counted: Sequence[tuple[str, int]], whole: int) -> str:
     return f"{name} has the most of {whole:,} packets, {100 * count / whole:.1f} % ({len(counted):,} {what})"
 
 
-def _rate(table: Table, table_step: int) -> Figure:
-    """Draw packets and bytes a second; `table_step` is the seconds of a row of the table."""
-    rates = frame_of(table)
+def _rate(tables: Tables) -> Figure:
+    """Draw packets and bytes a second."""
     figure, panels = plt.subplots(2, 1, figsize=(_WIDTH, 4.6), layout="constrained", sharex=True)
-    if rates.empty:
+    if not tables.tally.rates:
         panels[1].set_xlabel("the capture has no times")
         _head(figure, "Traffic over time: not known")
         return figure
-    step = next(
-        (s for s in STEPS if s >= table_step and len(rates) * table_step / s <= _MAX_STEPS), STEPS[-1]
-    )
-    rates = resampled(rates, step)
-    begin, end = int(rates["second"].iloc[0]), int(rates["second"].iloc[-1]) + step
+    numbers, least = tables.tally.rates, tables.tally.step
+    span = (max(numbers) - min(numbers) + 1) * least
+    step = next((s for s in STEPS if s >= least and span / s <= _MAX_STEPS), STEPS[-1])
+    seconds, *counts = zip(*tables.rates(step), strict=True)
+    begin, end = seconds[0], seconds[-1] + step
     size, unit = next((size, unit) for size, unit in _UNITS if end - begin >= _MANY_UNITS * size or size == 1)
-    edges = [*(rates["second"] / size), end / size]  # the last step has a width, too
-    for axes, column, colour in zip(panels, ("packets", "bytes"), (BLUE, VERMILION), strict=True):
-        heights = (rates[column].astype("float64") / step).to_list()
+    edges = [second / size for second in (*seconds, end)]  # the last step has a width, too
+    for axes, what, count, colour in zip(
+        panels, ("packets", "bytes"), counts, (BLUE, VERMILION), strict=True
+    ):
+        heights = [each / step for each in count]
         axes.stairs(heights, edges, color=colour, linewidth=1.4)
         axes.stairs(heights, edges, color=colour, alpha=0.15, fill=True)
-        axes.set_ylabel(f"{column}/s")
+        axes.set_ylabel(f"{what}/s")
         axes.set_ylim(bottom=0)
         plain_numbers(axes.yaxis)
         axes.spines[["top", "right"]].set_visible(False)
     panels[1].set_xlabel(f"{unit} since the first packet; a step is {_words(step)}")
     panels[1].set_xlim(begin / size, end / size)
-    _head(figure, _peak(rates, step, size, unit))
+    packets, idle = counts[0], counts[0].count(0)
+    when = f"{seconds[packets.index(max(packets))] / size:,.4g} {unit}"
+    idle_steps = f"; no packet in {idle:,} of {len(packets):,} steps" if idle else ""
+    _head(figure, f"Traffic over time: at most {max(packets) / step:,.4g} packets/s, at {when}{idle_steps}")
     return figure
-
-
-def _peak(rates: pd.DataFrame, step: int, size: int, unit: str) -> str:
-    row = rates.iloc[int(rates["packets"].argmax())]
-    idle = int((rates["packets"] == 0).sum())
-    idle_steps = f"; no packet in {idle:,} of {len(rates):,} steps" if idle else ""
-    when = f"at {row['second'] / size:,.4g} {unit}"
-    return f"Traffic over time: at most {row['packets'] / step:,.4g} packets/s, {when}{idle_steps}"
 
 
 def _words(seconds: int) -> str:

@@ -6,15 +6,13 @@ seen at the point of capture; a reordered one counts too. Works on batches; the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from monitoring.traffic.packets import ACK, FIN, RST, SYN, TCP, UNKNOWN, Integers, Packets, Truths
 
 _MAX_FLOWS = 1 << 17  # remembered between batches, the latest
 _JUMP = 1 << 24  # a larger step between a sender's segments is a new connection
-_COLUMNS = 5
+_FIELDS = 5
 _LIFT = 1 << 44  # more than any number of bytes in a batch: keeps running maxima of groups apart
 _HALF, _WHOLE = 1 << 31, 1 << 32
 _PORT_BITS = 16
@@ -23,18 +21,9 @@ _PORT_BITS = 16
 def flow_keys(packets: Packets, rows: Integers, *, back: bool = False) -> Integers:
     """Return one number for the addresses and ports of some packets; `back`: as in their replies."""
     ends = (packets.source, packets.destination, packets.source_port, packets.destination_port)
-    source, destination, source_port, destination_port = (end[rows] for end in ends)
-    if back:
-        return _key(destination, source, destination_port, source_port)
-    return _key(source, destination, source_port, destination_port)
-
-
-def _key(
-    source: Integers, destination: Integers, source_port: Integers, destination_port: Integers
-) -> Integers:
-    key = source
-    for part in (destination, source_port, destination_port):
-        key = (key << _PORT_BITS) | part
+    key = np.zeros(len(rows), np.int64)
+    for part in (ends[1], ends[0], ends[3], ends[2]) if back else ends:
+        key = (key << _PORT_BITS) | part[rows]
     return key
 
 
@@ -45,97 +34,59 @@ def _starts(groups: Integers) -> Truths:
     return first
 
 
+def _ends(groups: Integers) -> Truths:
+    """Return where a group ends in sorted numbers."""
+    return _starts(groups[::-1])[::-1]
+
+
 def _signed(difference: Integers) -> Integers:
     """Return a difference of 32-bit numbers that wrap around, as a signed number."""
     return ((difference + _HALF) % _WHOLE) - _HALF
 
 
-@dataclass
-class _Segments:
-    """SYNs and segments with data or FIN, sorted by flow; `row` is UNKNOWN for those of earlier batches."""
-
-    key: Integers
-    row: Integers
-    syn: Integers  # 0 or 1
-    sequence: Integers
-    length: Integers
-
-
 class Retransmissions:
-    """Finds segments sent again."""
+    """Finds segments sent again.
+
+    SYNs, and segments with data or FIN, are columns of an array with a row for each of: the key of the flow, the row in
+    the batch (UNKNOWN for those of earlier batches), 1 for a SYN, the sequence number, and the length.
+    """
 
     def __init__(self) -> None:
-        self._known = _Segments(*(np.zeros(0, np.int64) for _ in range(_COLUMNS)))
+        self._known = np.zeros((_FIELDS, 0), np.int64)
 
     def find(self, packets: Packets) -> Truths:
         """Return which packets of the batch were sent before."""
         again = np.zeros(len(packets), np.bool_)
-        segments = self._with_known(_segments_of(packets))
-        if not len(segments.key):
-            return again
-        syn = segments.syn == 1
-        opening = syn & ~self._same_syn(segments)
-        again[segments.row[syn & ~opening & (segments.row >= 0)]] = True
-        era: Integers = np.cumsum(_starts(segments.key) | opening)
-        data = np.flatnonzero(~syn)
-        sent_again, furthest = _running(era[data], segments.sequence[data], segments.length[data])
-        rows = segments.row[data][sent_again]
-        again[rows[rows >= 0]] = True
-        self._remember(segments, era, data, furthest)
+        new = _segments_of(packets)
+        here = np.isin(self._known[0], new[0])
+        segments = np.hstack((self._known[:, here], new))
+        order = np.argsort(segments[0], kind="stable")
+        key, row, is_syn, sequence, length = segments.take(order, axis=1)
+        syn, data = np.flatnonzero(is_syn), np.flatnonzero(is_syn == 0)
+        opening = np.zeros(len(key), np.bool_)
+        opening[syn] = _starts(key[syn]) | _starts(sequence[syn])  # else it repeats the flow's last SYN
+        era: Integers = np.cumsum(_starts(key) | opening)
+        sent_again, furthest = _running(era[data], sequence[data], length[data])
+        repeated = np.concatenate((row[syn[~opening[syn]]], row[data[sent_again]]))
+        again[repeated[repeated >= 0]] = True
+        # Remember the last SYN of each flow, and the end of its data since.
+        last_syn = syn[_ends(key[syn])]
+        last = _ends(key[data]) & np.isin(era[data], era[_ends(key)])
+        fresh = np.full((_FIELDS, len(last_syn) + int(last.sum())), UNKNOWN, np.int64)
+        fresh[0] = np.concatenate((key[last_syn], key[data[last]]))
+        fresh[2] = np.arange(fresh.shape[1]) < len(last_syn)
+        fresh[3] = np.concatenate((sequence[last_syn], furthest[last]))
+        fresh[4] = 0
+        self._known = np.hstack((self._known[:, ~here], fresh))[:, -_MAX_FLOWS:]
         return again
 
-    def _with_known(self, new: _Segments) -> _Segments:
-        known = self._known
-        here = np.isin(known.key, new.key)
-        self._elsewhere = ~here
-        joined = [
-            np.concatenate((old[here], fresh))
-            for old, fresh in zip(_columns(known), _columns(new), strict=True)
-        ]
-        order = np.argsort(joined[0], kind="stable")
-        return _Segments(*(column[order] for column in joined))
 
-    @staticmethod
-    def _same_syn(segments: _Segments) -> Truths:
-        """Return which SYNs repeat the flow's last one."""
-        same = np.zeros(len(segments.key), np.bool_)
-        at = np.flatnonzero(segments.syn)
-        same_flow = segments.key[at[1:]] == segments.key[at[:-1]]
-        same[at[1:]] = same_flow & (segments.sequence[at[1:]] == segments.sequence[at[:-1]])
-        return same
-
-    def _remember(self, segments: _Segments, era: Integers, data: Integers, furthest: Integers) -> None:
-        """Keep the last SYN of each flow, and the end of its data since."""
-        syn = np.flatnonzero(segments.syn)
-        last_syn = syn[np.append(segments.key[syn][1:] != segments.key[syn][:-1], True)] if len(syn) else syn
-        keys = segments.key[data]
-        last = np.append(keys[1:] != keys[:-1], True) if len(data) else np.zeros(0, np.bool_)
-        last_era = era[np.append(segments.key[1:] != segments.key[:-1], True)]
-        last &= np.isin(era[data], last_era)
-        last_data = data[last]
-        none = np.full(len(last_syn) + len(last_data), UNKNOWN, np.int64)
-        fresh = _Segments(
-            np.concatenate((segments.key[last_syn], segments.key[last_data])),
-            none,
-            np.repeat((1, 0), (len(last_syn), len(last_data))),
-            np.concatenate((segments.sequence[last_syn], furthest[last])),
-            np.zeros(len(none), np.int64),
-        )
-        pairs = zip(_columns(self._known), _columns(fresh), strict=True)
-        joined = [np.concatenate((old[self._elsewhere], new))[-_MAX_FLOWS:] for old, new in pairs]
-        self._known = _Segments(*joined)
-
-
-def _columns(segments: _Segments) -> tuple[Integers, ...]:
-    return (segments.key, segments.row, segments.syn, segments.sequence, segments.length)
-
-
-def _segments_of(packets: Packets) -> _Segments:
+def _segments_of(packets: Packets) -> Integers:
     tcp = (packets.protocol == TCP) & ~packets.fragment & (packets.flags & RST == 0)
     rows = np.flatnonzero(tcp & ((packets.payload > 0) | (packets.flags & (SYN | FIN) != 0)))
     flags = packets.flags[rows]
     length = np.maximum(packets.payload[rows], 0) + (flags & FIN != 0)
-    return _Segments(flow_keys(packets, rows), rows, (flags & SYN) // SYN, packets.sequence[rows], length)
+    return np.stack((flow_keys(packets, rows), rows, (flags & SYN) // SYN, packets.sequence[rows], length))
 
 
 def _running(era: Integers, sequence: Integers, length: Integers) -> tuple[Truths, Integers]:
@@ -145,24 +96,12 @@ def _running(era: Integers, sequence: Integers, length: Integers) -> tuple[Truth
     first = _starts(era) | (np.abs(step) > _JUMP)
     group: Integers = np.cumsum(first)
     step[first] = 0
-    position: Integers = np.cumsum(
-        step
-    )  # within a group: bytes from its first segment; the offset is the group's own
-    if len(position):
-        position = position - position[first][group - 1]
+    position: Integers = np.cumsum(step)
+    position = position - position[first][group - 1]  # bytes from the first segment of the group
     reached = np.maximum.accumulate(position + length + group * _LIFT) - group * _LIFT
     again = np.zeros(len(era), np.bool_)
     again[1:] = ~first[1:] & (position[1:] < reached[:-1])
-    return again, (sequence[first][group - 1] + reached) % _WHOLE if len(era) else reached
-
-
-@dataclass(frozen=True)
-class Handshakes:
-    """Completed handshakes: client, server, and nanoseconds from the first SYN to the SYN-ACK."""
-
-    client: Integers
-    server: Integers
-    duration: Integers
+    return again, (sequence[first][group - 1] + reached) % _WHOLE
 
 
 class HandshakeTimes:
@@ -171,8 +110,8 @@ class HandshakeTimes:
     def __init__(self) -> None:
         self._waiting_key, self._waiting_time = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
-    def find(self, packets: Packets) -> Handshakes:
-        """Return the handshakes that were answered in this batch."""
+    def find(self, packets: Packets) -> tuple[Integers, Integers, Integers]:
+        """Return the handshakes that were answered in this batch: client, server, nanoseconds from SYN to SYN-ACK."""
         tcp = (packets.protocol == TCP) & ~packets.fragment & (packets.time != UNKNOWN)
         kind = packets.flags & (SYN | ACK | RST)
         asked, answered = np.flatnonzero(tcp & (kind == SYN)), np.flatnonzero(tcp & (kind == SYN | ACK))
@@ -185,15 +124,12 @@ class HandshakeTimes:
         key, time, rows, is_answer = key[order], time[order], rows[order], is_answer[order]
         first = _starts(key)
         first[1:] |= is_answer[:-1] & ~is_answer[1:]  # a SYN after an answer: the ports are used again
-        begin = np.maximum.accumulate(np.where(first, np.arange(len(key)), 0)) if len(key) else first
+        begin = np.maximum.accumulate(np.where(first, np.arange(len(key)), 0))
         follows = np.zeros(len(key), np.bool_)
         follows[1:] = ~is_answer[:-1] & ~first[1:]
         done = np.flatnonzero(is_answer & follows)
         duration = time[done] - time[begin[done]]
-        last = np.append(key[1:] != key[:-1], True) if len(key) else first
-        open_ones = np.flatnonzero(last & ~is_answer)
+        open_ones = np.flatnonzero(_ends(key) & ~is_answer)
         self._waiting_key = key[open_ones][-_MAX_FLOWS:]
         self._waiting_time = time[begin[open_ones]][-_MAX_FLOWS:]
-        return Handshakes(
-            packets.destination[rows[done]], packets.source[rows[done]], np.maximum(duration, 0)
-        )
+        return packets.destination[rows[done]], packets.source[rows[done]], np.maximum(duration, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from lab.unread import Unread
 from monitoring.traffic import lines
@@ -20,13 +19,9 @@ _LENGTH = re.compile(rb"\A[^\n]*?, length (" + lines.LENGTH + rb")")
 _TOO_LARGE = re.compile(rb"[ ](?:length:?|tcp)[ ]\d{10}|[ ]seq[ ](?:\d{1,10}+:)?\d{11}")
 _HEADERS = 4000  # bytes of a packet's text in which they are
 _WHOLE_LENGTH = (ARP, 0x88CC)  # ARP and LLDP: the printed length is that of the whole payload
-
-
 # -A prints the payload of IP as it is, line ends too: a request may forge a packet's line. Such text has an IP header
 # in letters: IPv4 begins with E (F to O with options), then length, flags, lifetime and protocol; IPv6 with `.
-_LETTERS = re.compile(
-    rb"(?:.{0,18}\.\.)?(?:[E-O]\..{4}[.@ ].{2}\.|`.{3}..[.:,][@.\w].{0,31}\.{4})", re.DOTALL
-)
+_LETTERS = re.compile(rb"(?s)(?:.{0,18}\.\.)?(?:[E-O]\..{4}[.@ ].{2}\.|`.{3}..[.:,][@.\w].{0,31}\.{4})")
 
 
 def quoted(text: bytes) -> str:
@@ -38,13 +33,7 @@ def quoted(text: bytes) -> str:
     return shown if len(shown) <= _MAX_QUOTE else shown[: _MAX_QUOTE - 3] + "..."
 
 
-@dataclass(slots=True)
-class Single:
-    """One packet's text, parsed."""
-
-    time: bytes
-    link: Link
-    datagram: Datagram | None
+Single = tuple[bytes, Link, Datagram | None]  # the time of a packet, its link header, and its packet of IP
 
 
 class Singles:
@@ -79,7 +68,7 @@ class Singles:
         if link.kind not in (IPV4, IPV6) and not (link.kind == UNKNOWN and _BARE_IP.match(link.rest)):
             if link.kind == UNKNOWN:
                 self._note("unknown protocol", link.rest, line)
-            return Single(time, link, None)
+            return time, link, None
         datagram = read_datagram(link.rest, link.kind)
         if datagram.damaged and not link.rest.startswith(b"bad-len "):
             version = 4 if datagram.network == IPV4 else 6
@@ -88,7 +77,7 @@ class Singles:
             self._note("unknown protocol", link.rest, line)
         elif _TOO_LARGE.search(link.rest, 0, _HEADERS):
             self._note("number that is too large", link.rest, line)
-        return Single(time, link, datagram)
+        return time, link, datagram
 
     def _note(self, reason: str, text: bytes, line: Callable[[], int]) -> None:
         where = "" if reason in self._unread.first else f"line {line()}: {quoted(text)}"
@@ -96,7 +85,7 @@ class Singles:
 
     def put(self, batch: Packets, index: int, single: Single) -> None:
         """Write what was read into a batch."""
-        link, datagram = single.link, single.datagram
+        _, link, datagram = single
         batch.protocol[index] = batch.network[index] = link.kind
         batch.size[index] = link.size
         can_add = link.size == UNKNOWN and link.header != UNKNOWN

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -18,10 +19,7 @@ from typing import BinaryIO
 from lab.unread import Unread
 from monitoring.traffic import foreign, frames, pcap, pcapng, text
 from monitoring.traffic.decoder import Decoder
-from monitoring.traffic.frames import Frames, Stream
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
-from monitoring.traffic.pcap import Pcap
-from monitoring.traffic.pcapng import Pcapng
 from monitoring.traffic.unpacked import unpacked
 
 STANDARD_INPUT = "-"
@@ -66,29 +64,20 @@ def _opened_capture(name: str, book: AddressBook, unread: Unread) -> Capture:
 def read_ahead(batches: Iterator[Packets]) -> Iterator[Packets]:
     """Yield the same batches, made in a thread while the caller counts; numpy lets both run at once."""
     made: queue.Queue[Packets | BaseException | None] = queue.Queue(_BATCHES_AHEAD)
-    ended = threading.Event()
 
     def make() -> None:
-        last: BaseException | None = None
         try:
             for batch in batches:
-                if ended.is_set():
-                    return
                 made.put(batch)
+            made.put(None)
         except BaseException as error:
-            last = error
-        made.put(last)
+            made.put(error)
 
     threading.Thread(target=make, daemon=True).start()
-    try:
-        while (batch := made.get()) is not None:
-            if isinstance(batch, BaseException):
-                raise batch
-            yield batch
-    finally:
-        ended.set()
-        while not made.empty():
-            made.get_nowait()
+    while (batch := made.get()) is not None:
+        if isinstance(batch, BaseException):
+            raise batch
+        yield batch
 
 
 def packets_of(name: str, book: AddressBook, unread: Unread) -> Generator[Packets]:
@@ -127,28 +116,26 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         raise
 
 
-def read(raw: Stream, book: AddressBook, unread: Unread) -> Iterator[Packets]:
+def read(raw: BinaryIO, book: AddressBook, unread: Unread) -> Iterator[Packets]:
     """Yield a stream's packets in batches. Raises NotACaptureError, an OSError, when it is no capture."""
-    stream, head = raw, frames.exactly(raw, foreign.HEAD)
-    if inner := unpacked(raw, head, unread):
-        stream, head = inner, frames.exactly(inner, foreign.HEAD)
-        if inner.broken and not head:
+    head = frames.first_bytes(iter(partial(raw.read, foreign.HEAD), b""), foreign.HEAD)
+    pieces = chain([head], iter(partial(raw.read, frames.BLOCK_BYTES), b""))
+    noted = unread.counts.total()
+    if inner := unpacked(pieces, head, unread):
+        head = frames.first_bytes(inner, foreign.HEAD)
+        pieces = chain([head], inner)
+        if not head and unread.counts.total() > noted:  # damaged before its first byte
             return
     if head[:_MAGIC] in pcap.MAGICS:
-        header, rest = head[: pcap.FILE_HEADER], head[pcap.FILE_HEADER :]
-        if len(header) < pcap.FILE_HEADER:
+        if len(head) < pcap.FILE_HEADER:
             unread.note("the capture ends within its file header", "byte 0")
             return
-        yield from _decoded(frames.read(stream, rest, len(header), Pcap(header), unread), book, unread)
+        batches = pcap.read(pieces, unread)
     elif head[:_MAGIC] == pcapng.MAGIC:
-        yield from _decoded(frames.read(stream, head, 0, Pcapng(), unread), book, unread)
+        batches = frames.read(pieces, 0, pcapng.Pcapng(), unread)
     else:
-        foreign.refuse(head)
-        yield from text.read(stream, head, book, unread)
-
-
-def _decoded(batches: Iterator[Frames], book: AddressBook, unread: Unread) -> Iterator[Packets]:
+        foreign.refuse(head[: foreign.HEAD])
+        yield from text.read(pieces, book, unread)
+        return
     decoder = Decoder(book, unread)
-    for batch in batches:
-        if len(batch.at):
-            yield decoder.decode(batch)
+    yield from (decoder.decode(batch) for batch in batches if len(batch.at))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from lab.csv_files import Table
 from monitoring.names import Names
 from monitoring.traffic.packets import ICMP, ICMP6, NANOSECONDS, TCP, UDP, UNKNOWN, protocol_name
-from monitoring.traffic.tally import COUNTS, PairCount, Tally
+from monitoring.traffic.tally import COUNTS, PairCount, Tally, merged
 
+_HANDSHAKES = ("handshakes", "handshake_p50_ms", "handshake_p95_ms", "handshake_max_ms")
 _MILLISECOND = 1e6
 
 
@@ -23,26 +25,15 @@ class Tables:
             self.pairs.setdefault(pair, PairCount()).add(count)
 
     def all(self) -> list[Table]:
-        """Return all tables except unread_table."""
+        """Return all tables, in the order of the report."""
         return [
             Table("packets_per_service_pair", ("source", "destination", "packets"), self.service_pairs()),
             Table("protocol_distribution", ("protocol", "packets"), self.protocols()),
             Table("top_talkers", ("service", "packets"), self.talkers()),
             Table("traffic_summary", ("metric", "value"), self.summary()),
-            Table(
-                "conversations",
-                (
-                    "source",
-                    "destination",
-                    *COUNTS,
-                    "handshakes",
-                    "handshake_p50_ms",
-                    "handshake_p95_ms",
-                    "handshake_max_ms",
-                ),
-                self.conversations(),
-            ),
-            self.rate_table(),
+            Table("conversations", ("source", "destination", *COUNTS, *_HANDSHAKES), self.conversations()),
+            Table("traffic_rate", ("second", "packets", "bytes"), self.rates()),
+            Table("unread", ("reason", "count", "first"), self.unread()),
         ]
 
     def service_pairs(self) -> list[tuple[str, str, int]]:
@@ -71,15 +62,20 @@ class Tables:
             (*pair, *(getattr(count, name) for name in COUNTS), *_handshakes(count)) for pair, count in rows
         ]
 
-    def rate_table(self) -> Table:
-        """Return the rates as a table."""
-        return Table("traffic_rate", ("second", "packets", "bytes"), self.rates())
+    def rates(self, step: int = 0) -> list[tuple[int, int, int]]:
+        """Return (second, packets, bytes) of each step since the first packet; a step without packets is zeros.
 
-    def rates(self) -> list[tuple[int, int, int]]:
-        """Return (second, packets, bytes) of each step since the first packet; a step without packets is zeros."""
-        rates, step = self.tally.rates, self.tally.step
+        `step` is in seconds, a multiple of the tally's, which is the default.
+        """
+        step = step or self.tally.step
+        rates = merged(self.tally.rates, step // self.tally.step)
         every = range(min(rates), max(rates) + 1) if rates else range(0)
         return [(number * step, *rates.get(number, (0, 0))) for number in every]
+
+    def unread(self) -> list[tuple[str, int, str]]:
+        """Return (reason, count, place of the first) of what could not be read, the most frequent first."""
+        unread = self.tally.unread
+        return [(reason, count, unread.first[reason]) for reason, count in unread.counts.most_common()]
 
     @property
     def duration(self) -> float | None:
@@ -91,30 +87,42 @@ class Tables:
         """Sum a count over all pairs."""
         return sum(getattr(count, name) for count in self.pairs.values())
 
+    def per_second(self, count: int) -> str:
+        """Return a count divided by the duration."""
+        return f"{count / self.duration:.1f}" if self.duration else "unknown"
+
     def summary(self) -> list[tuple[str, object]]:
         """Return (metric, value) of the whole capture."""
-        tally, duration = self.tally, self.duration
-        protocols = tally.protocols
-        return [
-            ("packets", tally.packets),
-            ("bytes", tally.bytes),
-            ("packets_without_size", tally.without_size),
-            ("duration_seconds", "unknown" if duration is None else f"{duration:.6f}"),
-            ("packets_per_second", f"{tally.packets / duration:.1f}" if duration else "unknown"),
-            ("bytes_per_second", f"{tally.bytes / duration:.1f}" if duration else "unknown"),
-            ("rate_step_seconds", tally.step),
-            ("service_pairs", len(self.pairs)),
-            *(
-                (f"{protocol_name(number).lower()}_packets", protocols[number])
-                for number in (TCP, UDP, ICMP, ICMP6)
-            ),
-            ("other_packets", tally.packets - sum(protocols[number] for number in (TCP, UDP, ICMP, ICMP6))),
-            ("fragments", tally.fragments),
-            ("connections_asked_for", self.total("asked")),
-            ("connections_answered", self.total("answered")),
-            ("retransmissions", self.total("retransmissions")),
-            ("resets", self.total("rst")),
-        ]
+        return [(metric, value_of(self)) for metric, (_, _, value_of) in METRICS.items()]
+
+
+# The rows of traffic_summary: metric -> its name in the report, its unit, and its value.
+METRICS: dict[str, tuple[str, str, Callable[[Tables], object]]] = {
+    "packets": ("packets", "", lambda of: of.tally.packets),
+    "bytes": ("bytes", "", lambda of: of.tally.bytes),
+    "packets_without_size": ("packets of unknown size", "", lambda of: of.tally.without_size),
+    "duration_seconds": (
+        "from the first packet to the last", "s",
+        lambda of: "unknown" if of.duration is None else f"{of.duration:.6f}",
+    ),
+    "packets_per_second": ("packets per second", "", lambda of: of.per_second(of.tally.packets)),
+    "bytes_per_second": ("bytes per second", "", lambda of: of.per_second(of.tally.bytes)),
+    "rate_step_seconds": ("step of the rates over time", "s", lambda of: of.tally.step),
+    "service_pairs": ("pairs of sender and receiver", "", lambda of: len(of.pairs)),
+    "tcp_packets": ("TCP packets", "", lambda of: of.tally.protocols[TCP]),
+    "udp_packets": ("UDP packets", "", lambda of: of.tally.protocols[UDP]),
+    "icmp_packets": ("ICMP packets", "", lambda of: of.tally.protocols[ICMP]),
+    "icmpv6_packets": ("ICMPv6 packets", "", lambda of: of.tally.protocols[ICMP6]),
+    "other_packets": (
+        "packets of other protocols", "",
+        lambda of: of.tally.packets - sum(of.tally.protocols[number] for number in (TCP, UDP, ICMP, ICMP6)),
+    ),
+    "fragments": ("fragments after the first", "", lambda of: of.tally.fragments),
+    "connections_asked_for": ("connections asked for (SYN)", "", lambda of: of.total("asked")),
+    "connections_answered": ("connections answered (SYN-ACK)", "", lambda of: of.total("answered")),
+    "retransmissions": ("segments sent again", "", lambda of: of.total("retransmissions")),
+    "resets": ("resets (RST)", "", lambda of: of.total("rst")),
+}  # fmt: skip
 
 
 def _handshakes(count: PairCount) -> tuple[object, ...]:
@@ -127,11 +135,3 @@ def _handshakes(count: PairCount) -> tuple[object, ...]:
 
 def _ordered(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def unread_table(tally: Tally) -> Table:
-    """Return what could not be read as a table, the most frequent reason first."""
-    rows = [
-        (reason, count, tally.unread.first[reason]) for reason, count in tally.unread.counts.most_common()
-    ]
-    return Table("unread", ("reason", "count", "first"), rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,8 +29,7 @@ _MAX_PAIRS = 100_000  # later pairs are counted together, as "others"
 STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each is a multiple of the one before
 _MAX_STEPS = 100_000  # of a second: 28 hours; of ten days: more than 64 bits of nanoseconds hold
 _BITS = 16  # of an address' number
-
-
+Rates = dict[int, tuple[int, int]]  # packets and bytes by the number of the step since the first packet
 _RATIO = 1.02  # of the limits of a class of durations
 _LOG = math.log(_RATIO)
 
@@ -115,7 +113,7 @@ class Tally:
         self.protocols: Counter[int] = Counter()
         self.pairs: dict[tuple[int, int], PairCount] = {}
         self.step = STEPS[0]  # seconds
-        self.rates: dict[int, tuple[int, int]] = {}  # by step since the first packet: packets, bytes
+        self.rates: Rates = {}
         self.first = self.last = self.origin = UNKNOWN
         self._retransmissions, self._handshakes = Retransmissions(), HandshakeTimes()
 
@@ -161,10 +159,10 @@ class Tally:
         self._add_handshakes(batch)
 
     def _add_handshakes(self, batch: Packets) -> None:
-        found = self._handshakes.find(batch)
-        keys = (found.client << _BITS) | found.server
+        client, server, duration = self._handshakes.find(batch)
+        keys = (client << _BITS) | server
         for key in np.unique(keys).tolist():
-            self._pair(key).handshakes.note(found.duration[keys == key])
+            self._pair(key).handshakes.note(duration[keys == key])
 
     def _pair(self, key: int) -> PairCount:
         pair = (key >> _BITS, key & AddressBook.MAX)
@@ -188,19 +186,25 @@ class Tally:
         self._widen_step()
         steps, inverse = distinct((time - self.origin) // (self.step * NANOSECONDS))
         packets, weight = np.bincount(inverse), np.bincount(inverse, size[rows])
-        self._add_rates(zip(steps.tolist(), packets.tolist(), weight.astype(int).tolist(), strict=True))
-
-    def _add_rates(self, rates: Iterable[tuple[int, int, int]]) -> None:
-        for step, count, amount in rates:
-            before = self.rates.get(step, (0, 0))
-            self.rates[step] = (before[0] + count, before[1] + amount)
+        for number, count, amount in zip(
+            steps.tolist(), packets.tolist(), weight.astype(int).tolist(), strict=True
+        ):
+            before = self.rates.get(number, (0, 0))
+            self.rates[number] = (before[0] + count, before[1] + amount)
 
     def _widen_step(self) -> None:
         """Choose the least step that divides the capture into at most _MAX_STEPS, and merge the counts so far."""
         seconds = (self.last - self.first) // NANOSECONDS
         step = next((step for step in STEPS if seconds // step < _MAX_STEPS), STEPS[-1])
-        if step == self.step:
-            return
-        narrow, times = self.rates, step // self.step
-        self.step, self.rates = step, {}
-        self._add_rates((number // times, *amounts) for number, amounts in narrow.items())
+        self.step, self.rates = step, merged(self.rates, step // self.step)
+
+
+def merged(rates: Rates, count: int) -> Rates:
+    """Return rates with `count` steps merged into one."""
+    if count == 1:
+        return rates
+    found: Rates = {}
+    for number, (packets, size) in rates.items():
+        before = found.get(number // count, (0, 0))
+        found[number // count] = (before[0] + packets, before[1] + size)
+    return found

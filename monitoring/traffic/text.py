@@ -12,12 +12,10 @@ from itertools import islice
 
 from lab.unread import Unread
 from monitoring.traffic import lines
-from monitoring.traffic.frames import Stream
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
 from monitoring.traffic.text_link import read_link
 from monitoring.traffic.text_rows import Rows
 
-_CHUNK = 4 << 20
 _MAX_PACKET = 4 << 20
 _LINES_OF_STYLE = 1000  # decide whether a text has times
 _UTF_8_MARK = b"\xef\xbb\xbf"
@@ -33,19 +31,16 @@ _INNER = re.compile(
 )
 
 
-def read(stream: Stream, head: bytes, book: AddressBook, unread: Unread) -> Iterator[Packets]:
-    """Yield the packets of a text. Raises NotACaptureError for one of -A."""
+def read(pieces: Iterator[bytes], book: AddressBook, unread: Unread) -> Iterator[Packets]:
+    """Yield the packets in the pieces of a text, the first of which may be small. Raises NotACaptureError for -A."""
     text = _Text(book, unread)
-    data, chunk = head.removeprefix(_UTF_8_MARK), stream.read(_CHUNK)
-    while chunk:
-        following = stream.read(_CHUNK)  # a text that fits into one piece is read at once
-        if not following:
-            break
-        piece = text.piece(data + chunk)
+    data = (next(pieces, b"") + next(pieces, b"")).removeprefix(_UTF_8_MARK)
+    for following in pieces:
+        piece = text.piece(data)
         yield from text.packets(piece, text.cut(piece))
-        data, chunk = text.left, following
-    if data + chunk:
-        piece = text.piece(data + chunk)
+        data = text.left + following
+    if data:
+        piece = text.piece(data)
         piece += b"" if piece.endswith(b"\n") else b"\n"
         yield from text.packets(piece, len(piece))
 

@@ -19,19 +19,18 @@ LARGEST_WHOLE = 1500  # bytes; a larger length may be the whole datagram's, prin
 _OPTION_SIZES = {b"nop": 1, b"eol": 1, b"mss": 4, b"wscale": 3, b"sackOK": 2, b"TS": 10, b"md5": 18}
 _USUAL_OPTIONS, _USUAL_SIZE = b"nop,nop,TS val ", 12  # bytes, when no option follows the timestamps
 _DATAGRAM = re.compile(
-    rb"(?:\[[^\]\n]{0,40}\][ ])?(?:(?:UDP|NTPv\d|BOOTP/DHCP|SYSLOG)\b[^\n]{0,80}?,[ ]length[ ](?P<whole>"
-    + LENGTH
-    + rb")"
-    rb"|\d++[^\n]*[ ]\((?P<question>" + LENGTH + rb")\)\Z)"  # DNS
+    rb"(?:\[[^\]\n]{0,40}\][ ])?(?:(?:UDP|NTPv\d|BOOTP/DHCP|SYSLOG)\b[^\n]{0,80}?,[ ]length[ ](?P<whole>%b)"
+    rb"|\d++[^\n]*[ ]\((?P<question>%b)\)\Z)" % (LENGTH, LENGTH)  # DNS
 )
-_MESSAGE = re.compile(rb"(?:ICMP|ICMP6|GREv0)\b[^\n]*?,[ ]length[ ](" + LENGTH + rb")")
+_MESSAGE = re.compile(rb"(?:ICMP|ICMP6|GREv0)\b[^\n]*?,[ ]length[ ](%b)" % LENGTH)
 _SCTP, _DCCP, _PGM = 132, 33, 113
 _EXTENSIONS = (0, 43, 44, 51, 60)
+_MISSING_BYTES = rb"truncated-ip6?[ ]-[ ]\d++[ ]bytes[ ]missing![ ]?"
+_MISSING = re.compile(rb"(?:%b)?" % _MISSING_BYTES)
 _HEAD = re.compile(
-    rb"(?>(?:truncated-ip6?[ ]-[ ]\d++[ ]bytes[ ]missing![ ]?|\[[^\]\n]{0,80}\][ ]|\(invalid\)[ ])*)"
-    + IPV4 + IPV6 + rb"(?:truncated-ip6?[ ]-[ ]\d++[ ]bytes[ ]missing![ ]?)?"
-)  # fmt: skip
-_MISSING = re.compile(rb"(?:truncated-ip6?[ ]-[ ]\d++[ ]bytes[ ]missing![ ]?)?")
+    rb"(?>(?:%b|\[[^\]\n]{0,80}\][ ]|\(invalid\)[ ])*)%b%b(?:%b)?"
+    % (_MISSING_BYTES, IPV4, IPV6, _MISSING_BYTES)
+)
 _ENDS = re.compile(rb"(?P<source>\S++)[ ]>[ ](?P<destination>\S++)(?<=:)(?:[ ]|(?=\n|\Z))(?P<rest>[^\n]*+)")
 _EXTENSION = re.compile(
     rb"(?:(?:HBH|DSTOPT)[ ](?>(?:\([^()\n]{0,200}(?:\([^()\n]{0,80}\)[^()\n]{0,80}){0,4}\)[ ]?)*)"
@@ -40,10 +39,7 @@ _EXTENSION = re.compile(
 )
 _PORTS = re.compile(rb"(?P<source>[^\s.:>]++)[ ]>[ ](?P<destination>[^\s.:>]++):[ ](?P<rest>[^\n]*+)")
 _SEGMENT = re.compile(
-    FLAGS % (rb"(?::(?P<end>" + SEQUENCE + rb"))?")
-    + rb"(?P<whole>,[ ]length[ ](?P<length>"
-    + LENGTH
-    + rb"))?"
+    FLAGS % (rb"(?::(?P<end>%b))?" % SEQUENCE) + rb"(?P<whole>,[ ]length[ ](?P<length>%b))?" % LENGTH
 )
 _TCP_WORDS = (b"Flags [", b"tcp ", b"[|tcp]", b" [|tcp]", b"[bad hdr length", b"[!tcp]")
 _INNER = re.compile(rb"(?P<source>\S++)[ ]>[ ]\S++(?<=:)(?:[ ]|\Z)")
@@ -112,9 +108,8 @@ def _read_carried(datagram: Datagram, rest: bytes, *, extended: bool) -> None:
         datagram.source += b"." + ports["source"]
         datagram.destination += b"." + ports["destination"]
         rest = ports["rest"]
-    elif (
-        extended and rest.startswith(datagram.source + b".") and (ports := _ENDS.match(rest))
-    ):  # SCTP repeats them
+    elif extended and rest.startswith(datagram.source + b".") and (ports := _ENDS.match(rest)):
+        # SCTP repeats them.
         datagram.source, datagram.destination = ports["source"], ports["destination"].removesuffix(b":")
         rest = ports["rest"]
     has_ports = True if ports else False if extended else _has_ports(datagram.source, datagram.destination)
@@ -123,10 +118,8 @@ def _read_carried(datagram: Datagram, rest: bytes, *, extended: bool) -> None:
         if _is_later_fragment(datagram, rest, has_ports):
             datagram.later = True
             return
-        if (
-            datagram.network == VERSION_6 and datagram.protocol in _EXTENSIONS
-        ):  # one after AH is no longer printed
-            datagram.protocol = UNKNOWN
+        if datagram.network == VERSION_6 and datagram.protocol in _EXTENSIONS:
+            datagram.protocol = UNKNOWN  # tcpdump does not print what follows AH
     datagram.with_ports = has_ports is not False and datagram.protocol in (TCP, UDP, _SCTP, _DCCP)
     if datagram.with_ports and not datagram.damaged and datagram.protocol == TCP:
         datagram.segment = _SEGMENT.match(rest)

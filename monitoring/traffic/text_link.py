@@ -38,9 +38,8 @@ _LLC_NAMES = re.compile(
 _PLAIN = re.compile(rb"IP(6?)[ ](?=[^\s(]++[ ]>[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ])")  # without -e
 # BSD's loopback, PPP and raw IP with -e; HDLC's address before the EtherType.
 _BARE = re.compile(
-    rb"(?:(?:AF[ ])?(?P<family>IPv[46]|IP6?)(?:[ ]\((?:\d++|0x00[0-9a-f]{2})\))?,[ ]length[ ](?P<frame>"
-    + LENGTH
-    + rb")|ip):[ ]"
+    rb"(?:(?:AF[ ])?(?P<family>IPv[46]|IP6?)(?:[ ]\((?:\d++|0x00[0-9a-f]{2})\))?,[ ]length[ ](?P<frame>%b)|ip):[ ]"
+    % LENGTH
 )
 _HDLC = re.compile(rb"(?:unicast|bcast|0x[0-9a-f]{2}),[ ](?=ethertype[ ])")
 
@@ -71,7 +70,14 @@ def read_link(text: bytes) -> Link:
         return Link(family, int(match["frame"] or UNKNOWN), 0, text[match.end() :], certain=True)
     if match := _HDLC.match(text):
         text, certain = text[match.end() :], True
-    kind, size, text, tags = _kind(text, cooked=header != ETHERNET) if certain else _tags(text, UNKNOWN)
+    kind = size = UNKNOWN
+    cooked = header != ETHERNET
+    match = _WITH_LENGTH.match(text) if certain else None
+    if match and (not cooked or text.startswith((b"ethertype ", b"802."))):
+        kind, size, text = _number(match), int(match["frame"]), text[match.end() :]
+        if kind == LLC and not cooked:
+            size = _padded(size + ETHERNET)
+    kind, text, tags = _tags(text, kind)
     if header == ETHERNET and tags and not certain:
         header += 2  # only -i any names the EtherType behind a tag without -e
     header += tags * _TAG
@@ -86,35 +92,23 @@ def read_link(text: bytes) -> Link:
     return Link(kind, size, header, text.removeprefix(_WORDS.get(kind, b"")), certain)
 
 
-def _kind(text: bytes, *, cooked: bool) -> tuple[int, int, bytes, int]:
-    """Read EtherTypes and tags: the packet's, the frame's size, the rest, and the number of tags."""
-    kind = size = UNKNOWN
-    match = _WITH_LENGTH.match(text)
-    if match and (not cooked or text.startswith((b"ethertype ", b"802."))):
-        kind, size, text = _number(match), int(match["frame"]), text[match.end() :]
-        if kind == LLC and not cooked:
-            size = _padded(size + ETHERNET)
-    kind, _, text, tags = _tags(text, kind)
-    return kind, size, text, tags
-
-
-def _tags(text: bytes, kind: int) -> tuple[int, int, bytes, int]:
-    """Read tags, and the EtherType behind each; no size."""
+def _tags(text: bytes, kind: int) -> tuple[int, bytes, int]:
+    """Read tags, and the EtherType behind each: the packet's, the rest, and the number of tags."""
     tags = 0
     while True:
         tag, named = _VLAN.match(text), text.startswith(b"ethertype ")
         if tag:
             text = text[tag.end() :]
             if text.startswith(b"802.3"):
-                return LLC, UNKNOWN, text.removeprefix(b"802.3").lstrip(b": "), tags + 1
+                return LLC, text.removeprefix(b"802.3").lstrip(b": "), tags + 1
         elif not named:
-            return (UNKNOWN if kind in VLAN_TYPES else kind), UNKNOWN, text, tags
+            return (UNKNOWN if kind in VLAN_TYPES else kind), text, tags
         tags += tag is not None or kind not in VLAN_TYPES
         match = _WITHOUT_LENGTH.match(text)
         if match and (_number(match) != UNKNOWN or match["name"] == b"Unknown"):
             kind, text = _number(match), text[match.end() :]
         elif not tag:
-            return UNKNOWN, UNKNOWN, text, tags
+            return UNKNOWN, text, tags
 
 
 def _number(match: re.Match[bytes]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -39,13 +40,32 @@ class Rows:
         if not rows:
             return Packets.empty(0)
         names = self._styles[self._style or 0].groupindex
-        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+        columns: Columns = dict(zip(names, zip(*rows, strict=True), strict=True))
         if all(columns["destination"]):
             batch = Packets.empty(len(rows))
             batch.time = self._clock.times(columns["time"])
             self._put(batch, columns, np.arange(len(rows)))
             return batch
-        return self._mixed(columns, lambda index: line + self._lines_before(text, index))
+        matched = np.array([*map(bool, columns["destination"])])
+        singles: dict[int, Single] = {}
+        for index in np.flatnonzero(~matched).tolist():
+            single = self._singles.read(columns["other"][index], partial(self._line_of, text, line, index))
+            if single is not None:
+                singles[index] = single
+        keep = matched.copy()
+        keep[list(singles)] = True
+        stamps = [singles[index][0] if index in singles else columns["time"][index]
+                  for index in np.flatnonzero(keep).tolist()]  # fmt: skip
+        batch = Packets.empty(len(stamps))
+        batch.time = self._clock.times(stamps)
+        number = np.cumsum(keep) - 1
+        if matched.any():
+            at = np.flatnonzero(matched)
+            of_these = {name: [column[index] for index in at.tolist()] for name, column in columns.items()}
+            self._put(batch, of_these, number[at])
+        for index, single in singles.items():
+            self._singles.put(batch, int(number[index]), single)
+        return batch
 
     def _rows(self, text: bytes) -> list[Row]:
         """Match a piece. The first piece decides the style, and so the quickest pattern that reads it."""
@@ -62,32 +82,10 @@ class Rows:
         self._style = strange.index(min(strange))
         return by_style[self._style]
 
-    def _lines_before(self, text: bytes, index: int) -> int:
-        """Count the lines before a row."""
+    def _line_of(self, text: bytes, first: int, index: int) -> int:
+        """Return the number of a row's line; the text begins at line `first`."""
         row = next(islice(self._styles[self._style or 0].finditer(text), index, None))
-        return text.count(b"\n", 0, row.start())
-
-    def _mixed(self, columns: Columns, line: Callable[[int], int]) -> Packets:
-        """Read a piece with packets that the pattern does not match."""
-        matched = np.array([*map(bool, columns["destination"])])
-        singles: dict[int, Single] = {}
-        keep = matched.copy()
-        for index in np.flatnonzero(~matched).tolist():
-            single = self._singles.read(columns["other"][index], lambda index=index: line(index))  # type: ignore[misc]
-            if single is not None:
-                singles[index], keep[index] = single, True
-        stamps = [singles[index].time if index in singles else columns["time"][index]
-                  for index in np.flatnonzero(keep).tolist()]  # fmt: skip
-        batch = Packets.empty(len(stamps))
-        batch.time = self._clock.times(stamps)
-        number = np.cumsum(keep) - 1
-        if matched.any():
-            at = np.flatnonzero(matched)
-            of_these = {name: [column[index] for index in at.tolist()] for name, column in columns.items()}
-            self._put(batch, of_these, number[at])
-        for index, single in singles.items():
-            self._singles.put(batch, int(number[index]), single)
-        return batch
+        return first + text.count(b"\n", 0, row.start())
 
     def _put(self, batch: Packets, columns: Columns, at: Integers) -> None:
         nothing = (b"",) * len(at)
@@ -157,9 +155,9 @@ def _printed_size(frame: bytes, total: bytes, payload: bytes, interface: bytes, 
         return int(frame)
     if total and total != b"0":
         return int(total) + _link_size(interface, tags)
-    return (
-        int(payload) + HEADERS[IPV6] + _link_size(interface, tags) if payload and payload != b"0" else UNKNOWN
-    )
+    if payload and payload != b"0":
+        return int(payload) + HEADERS[IPV6] + _link_size(interface, tags)
+    return UNKNOWN
 
 
 def _computed(function: Callable[..., int], *columns: Sequence[bytes]) -> Integers:

@@ -1,143 +1,114 @@
 """Unpack gzip, bzip2, xz and zstandard, with any number of members or frames.
 
-Damage is noted, and ends the stream after the bytes before it. Only small pieces are in memory, however large the
+Damage is noted, and ends the capture after the bytes before it. Only small pieces are in memory, however large the
 unpacked data are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from lab.unread import Unread
-from monitoring.traffic.frames import Stream
+from monitoring.traffic.frames import BLOCK_BYTES
 
 _PIECE = 1 << 16  # bytes unpacked, or read, at once
 _MAX_MEMORY = 1 << 28  # bytes that xz may use
-_ZSTD_BYTES = 128  # read at once: 32 blocks
-_ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
-_ZSTD_SKIPPED = tuple(bytes((0x50 + number,)) + b"\x2a\x4d\x18" for number in range(16))
+_Begin = Callable[[], Any]  # returns a decompressor of one member
 
 
 class BrokenError(Exception):
     """Compressed data are damaged, or end too early."""
 
 
-class Unpacked:
-    """A stream of the bytes that a compressed stream unpacks to."""
+@dataclass(frozen=True)
+class _Packing:
+    """A way to compress, by the first bytes of a file; `load` returns its decompressor and its error."""
 
-    def __init__(self, name: str, pieces: Iterator[bytes], unread: Unread) -> None:
-        self._name, self._pieces, self._unread = name, pieces, unread
-        self._held, self._returned, self._ended = bytearray(), 0, False
-        self.broken = False  # damage was detected
-
-    def read(self, size: int, /) -> bytes:
-        """Return `size` bytes, fewer only at the end."""
-        while len(self._held) < size and not self._ended:
-            self._held += self._next()
-        data = bytes(self._held[:size])
-        del self._held[:size]
-        self._returned += len(data)
-        return data
-
-    def _next(self) -> bytes:
-        try:
-            return next(self._pieces)
-        except StopIteration:
-            self._ended = True
-        except BrokenError as error:
-            self._ended = self.broken = True
-            where = f"byte {self._returned + len(self._held)} of its unpacked bytes"
-            self._unread.note(f"{self._name}: {error}", where)
-        return b""
+    name: str
+    magics: tuple[bytes, ...]
+    load: Callable[[], tuple[_Begin, type[Exception]]]
+    read: int = _PIECE  # bytes given to the decompressor at once
+    limit: tuple[int, ...] = (_PIECE,)  # bytes that it returns at once, if it can limit them
 
 
-def unpacked(stream: Stream, head: bytes, unread: Unread) -> Unpacked | None:
-    """Return a stream unpacked, or None if it is not compressed; `head` was read from it already."""
-    for magics, name, pieces in _FORMATS:
-        if head.startswith(magics):
-            return Unpacked(name, pieces(_Begun(stream, head)), unread)
+def unpacked(pieces: Iterator[bytes], head: bytes, unread: Unread) -> Iterator[bytes] | None:
+    """Return the unpacked pieces of a file, or None if it is not compressed; `head` is how it begins."""
+    for packing in _PACKINGS:
+        if head.startswith(packing.magics):
+            return _blocks(packing.name, _members(pieces, packing), unread)
     return None
 
 
-class _Begun:
-    """A stream whose first bytes, `head`, were read already and are returned first."""
-
-    def __init__(self, stream: Stream, head: bytes) -> None:
-        self._stream, self._head = stream, head
-
-    def read(self, size: int = _PIECE, /) -> bytes:
-        if not self._head:
-            return self._stream.read(size)
-        data, self._head = self._head[:size], self._head[size:]
-        return data
-
-
-def _gzip(stream: _Begun) -> Iterator[bytes]:
-    import gzip  # noqa: PLC0415 - each only where it is needed
-    import zlib  # noqa: PLC0415
-
-    file = gzip.GzipFile(fileobj=stream, mode="rb")  # type: ignore[call-overload] # it needs no more than read
+def _blocks(name: str, members: Iterator[bytes], unread: Unread) -> Iterator[bytes]:
+    """Join small pieces to blocks, but for the first; note damage, after which there are no more."""
+    held, done, size = bytearray(), 0, 1
     try:
-        while data := file.read1(_PIECE):
-            yield data
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BrokenError(str(error)) from error
+        for data in members:
+            held += data
+            if len(held) >= size:
+                yield bytes(held)
+                size = BLOCK_BYTES
+                done += len(held)
+                held.clear()
+    except BrokenError as error:
+        unread.note(f"{name}: {error}", f"byte {done + len(held)} of its unpacked bytes")
+    if held:
+        yield bytes(held)
 
 
-def _bzip2(stream: _Begun) -> Iterator[bytes]:
-    import bz2  # noqa: PLC0415
-
-    return _members(stream, bz2.BZ2Decompressor, OSError)
-
-
-def _xz(stream: _Begun) -> Iterator[bytes]:
-    import lzma  # noqa: PLC0415
-
-    return _members(stream, lambda: lzma.LZMADecompressor(memlimit=_MAX_MEMORY), lzma.LZMAError)
-
-
-def _members(stream: _Begun, begin: Callable[[], Any], error_type: type[Exception]) -> Iterator[bytes]:
+def _members(pieces: Iterator[bytes], packing: _Packing) -> Iterator[bytes]:
     """Unpack one member after another; zeros between members are skipped."""
-    rest = stream.read()
+    begin, damage = packing.load()
+    size = packing.read
+    small = (piece[at : at + size] for piece in pieces for at in range(0, len(piece), size))
+    rest = next(small, b"")
     while rest:
         member = begin()
         while not member.eof:
-            if member.needs_input and not rest and not (rest := stream.read()):
+            if not rest and getattr(member, "needs_input", True) and not (rest := next(small, b"")):
                 raise BrokenError("it ends too early")
             try:
-                data = member.decompress(rest, _PIECE)
-            except error_type as error:
+                data = member.decompress(rest, *packing.limit)
+            except damage as error:
                 raise BrokenError(str(error)) from error
-            rest = b""
+            rest = getattr(member, "unconsumed_tail", b"")
             yield data
         rest = member.unused_data.lstrip(b"\0")
-        while not rest and (more := stream.read()):
+        while not rest and (more := next(small, b"")):
             rest = more.lstrip(b"\0")
 
 
-def _zstandard(stream: _Begun) -> Iterator[bytes]:
-    """Unpack frame after frame, from few bytes at once: each block of a few bytes may unpack to 128 KiB."""
+def _gzip() -> tuple[_Begin, type[Exception]]:
+    import zlib  # noqa: PLC0415 - each only where it is needed
+
+    return lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), zlib.error  # 16: with gzip's header
+
+
+def _bzip2() -> tuple[_Begin, type[Exception]]:
+    import bz2  # noqa: PLC0415
+
+    return bz2.BZ2Decompressor, OSError
+
+
+def _xz() -> tuple[_Begin, type[Exception]]:
+    import lzma  # noqa: PLC0415
+
+    return lambda: lzma.LZMADecompressor(memlimit=_MAX_MEMORY), lzma.LZMAError
+
+
+def _zstandard() -> tuple[_Begin, type[Exception]]:
     import zstandard  # noqa: PLC0415
 
-    rest = stream.read(_ZSTD_BYTES)
-    while rest:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        while not frame.eof:
-            if not rest and not (rest := stream.read(_ZSTD_BYTES)):
-                raise BrokenError("it ends too early")
-            try:
-                data = frame.decompress(rest)
-            except zstandard.ZstdError as error:
-                raise BrokenError(str(error)) from error
-            rest = b""
-            yield data
-        rest = frame.unused_data or stream.read(_ZSTD_BYTES)
+    return lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError
 
 
-_FORMATS: tuple[tuple[tuple[bytes, ...], str, Callable[[_Begun], Iterator[bytes]]], ...] = (
-    ((b"\x1f\x8b",), "gzip", _gzip),
-    ((b"BZh",), "bzip2", _bzip2),
-    ((b"\xfd7zXZ\0",), "xz", _xz),
-    ((_ZSTD_FRAME, *_ZSTD_SKIPPED), "zstandard", _zstandard),
+_ZSTD_MAGICS = (b"\x28\xb5\x2f\xfd", *(bytes((0x50 + number,)) + b"\x2a\x4d\x18" for number in range(16)))
+_PACKINGS = (
+    _Packing("gzip", (b"\x1f\x8b",), _gzip),
+    _Packing("bzip2", (b"BZh",), _bzip2),
+    _Packing("xz", (b"\xfd7zXZ\0",), _xz),
+    # Give it few bytes at once, 32 blocks: each block of a few bytes may unpack to 128 KiB.
+    _Packing("zstandard", _ZSTD_MAGICS, _zstandard, read=128, limit=()),
 )

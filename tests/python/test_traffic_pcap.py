@@ -70,7 +70,8 @@ def test_any_mixture_of_sections_interfaces_and_byte_orders_keeps_its_order(
         (0, 0, 5, 5 * 10**9),
         (0, 0, 2**62, UNKNOWN),  # does not fit 64 bits of nanoseconds
         (12, 0, 5000, 5),
-        (127, 0, 2**62, 4),  # so fine a clock is read as one of 10^-27
+        (127, 0, 2**62, 0),
+        (0x80 | 127, 0, 2**64 - 1, 0),
         (0x80 | 10, 0, 1024 + 512, 1_500_000_000),
         (0x80 | 62, 0, 2**62, 10**9),
         (6, 7, 5, 7 * 10**9 + 5000),

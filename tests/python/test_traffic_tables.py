@@ -25,9 +25,9 @@ from test_traffic import NAMES, ROOT, analysed
 from lab.figures import plt
 from lab.unread import Unread
 from monitoring.traffic import data_frames, findings, pictures, report, source
-from monitoring.traffic.columns import COLUMNS, METRICS
+from monitoring.traffic.columns import COLUMNS
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
-from monitoring.traffic.tables import Tables, unread_table
+from monitoring.traffic.tables import METRICS, Tables
 from monitoring.traffic.tally import Tally
 
 SECOND = 10**9
@@ -70,7 +70,7 @@ def test_silence_is_zero_in_the_table_and_in_the_picture() -> None:
     tables = analysed((CAPTURES / "gap.pcap").read_bytes())
     rates = [(0, 500, 33000), *((second, 0, 0) for second in range(1, 60)), (60, 1, 66)]
     assert tables.rates() == rates
-    packets, weight = heights(pictures._rate(tables.rate_table(), tables.tally.step))
+    packets, weight = heights(pictures._rate(tables))
     assert (packets, weight) == ([row[1] for row in rates], [row[2] for row in rates])
 
 
@@ -107,7 +107,7 @@ def test_steps_are_the_same_in_one_batch_and_in_many() -> None:
 
 def test_a_picture_of_a_long_capture_has_few_steps_and_every_packet() -> None:
     tables = tables_at(*range(0, DAY, 900))
-    packets, _ = heights(pictures._rate(tables.rate_table(), tables.tally.step))
+    packets, _ = heights(pictures._rate(tables))
     assert len(packets) <= 1000
     assert sum(packets) * 600 == pytest.approx(tables.tally.packets)
 
@@ -115,7 +115,7 @@ def test_a_picture_of_a_long_capture_has_few_steps_and_every_packet() -> None:
 def test_a_capture_without_times_says_so() -> None:
     tables = analysed(b"IP 10.0.0.10.1 > 10.0.0.20.2: UDP, length 1\n")
     assert tables.rates() == []
-    figure = pictures._rate(tables.rate_table(), tables.tally.step)
+    figure = pictures._rate(tables)
     assert figure.axes[1].get_xlabel() == "the capture has no times"
     assert [line for line in findings.observations(tables) if line.startswith("Without a time: 1 packet,")]
 
@@ -129,16 +129,14 @@ def test_every_table_is_written_for_notebooks_with_typed_columns(kind: str, tmp_
     capture.write_bytes(crafted.pcap(everything()))
     done = run_on(capture, tmp_path, "--only-csv", FORMAT=kind)
     assert done.returncode == 0, done.stderr
-    for table in [*analysed(capture.read_bytes()).all(), unread_table(Tally(AddressBook(), Unread()))]:
+    for table in analysed(capture.read_bytes()).all():
         path = tmp_path / f"{table.name}.{kind}"
         frame = pd.read_parquet(path) if kind == "parquet" else pd.DataFrame(json.loads(path.read_text()))
         expected = data_frames.frame_of(table)
         assert len(frame) == len(table.rows)
         if kind == "parquet":
             pd.testing.assert_frame_equal(frame, expected)
-            assert [str(kind) for kind in frame.dtypes] == [
-                COLUMNS[name].kind.value for name in table.columns
-            ]
+            assert [str(kind) for kind in frame.dtypes] == [COLUMNS[name][1] for name in table.columns]
         for name in frame.columns:
             told = [each[name].astype(object) for each in (frame, expected)]
             assert (
@@ -189,10 +187,9 @@ def test_counting_and_csv_load_neither_pandas_nor_matplotlib(tmp_path: Path) -> 
 
 def test_every_column_and_figure_has_its_plain_name() -> None:
     tables = analysed(crafted.pcap(everything()))
-    for table in [*tables.all(), unread_table(tables.tally)]:
+    for table in tables.all():
         assert [name for name in table.columns if name not in COLUMNS] == []
-    assert [metric for metric, _ in tables.summary()] == list(METRICS)
-    plain = [*(column.heading for column in COLUMNS.values()), *(name for name, _ in METRICS.values())]
+    plain = [*(name for name, _ in COLUMNS.values()), *(name for name, _, _ in METRICS.values())]
     assert not [name for name in plain if "_" in name]
 
 
@@ -292,7 +289,7 @@ def test_of_packets_whose_addresses_could_not_be_read_nothing_good_is_said() -> 
 def test_a_persons_table_has_separators_units_and_plain_names(tmp_path: Path) -> None:
     tables = tables_at(*(number / 100 for number in range(1500)))
     pictures.draw(tables, tmp_path)
-    path = report.report(tables, tables.all(), tmp_path, "made")
+    path = report.report(tables, tmp_path, "made")
     text = path.with_suffix(".md").read_text()
     assert "| packets | 1,500 |" in text
     assert "| from the first packet to the last | 15.0 s |" in text
