@@ -66,7 +66,7 @@ check_network() {
 up() {
   local node state _
   need_root
-  load_topology services
+  load_topology_and_services
   check_services
   [[ -n $(services) ]] || { say "no node of $TABLE runs a program" && return; }
   take_lock
@@ -124,7 +124,7 @@ down() {
 
 status() {
   need_root
-  load_topology services
+  load_topology_and_services
   local node state pid word stream streams=() drift=0
   local -A seen=()
   while read -r node state pid; do
@@ -156,7 +156,7 @@ show_full_disk() {
 
 restart() {
   need_root
-  load_topology services
+  load_topology_and_services
   [[ " $(services | tr '\n' ' ') " == *" ${1:-} "* ]] || bad_usage "restart needs one of: $(services | tr '\n' ' ')"
   take_lock
   supervisor_do restart "$1"
@@ -181,7 +181,7 @@ clean() {
 case ${1:-help} in
   up | down | status | clean) "$1" ;;
   restart | logs) "$@" ;;
-  check) load_topology services && check_services ;;
+  check) load_topology_and_services && check_services ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

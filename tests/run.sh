@@ -25,8 +25,10 @@ TIMED=(tests/bats/{swarm,chaos_load}.bats) # they check times under load: one ea
 ALONE=("${TIMED[@]}")
 [[ -n $FULL ]] || ALONE=("${TIMED[DAY % 2]}")
 PYTHON=tests/python
-mapfile -t FILES < <(printf '%s\n' tests/bats/*.bats | grep -vxF "$(printf '%s\n' "${TIMED[@]}")"
-  printf '%s\n' "${ALONE[@]}" "$PYTHON")
+mapfile -t FILES < <(
+  printf '%s\n' tests/bats/*.bats | grep -vxF "$(printf '%s\n' "${TIMED[@]}")"
+  printf '%s\n' "${ALONE[@]}" "$PYTHON"
+)
 FAILURES=${FAILURES:-/dev/null} # a file for what failed; main reads it
 
 main() { # all|bats|python

@@ -81,7 +81,9 @@ class PacketWatcher(Watcher):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             atexit.register(process.terminate)  # after SIGKILL, tcpdump ends at its next packet (broken pipe)
             pipe: BinaryIO = process.stdout  # type: ignore[assignment] # it is a pipe
-            pieces = iter(partial(os.read, pipe.fileno(), _PIECE), b"")  # what is there, without waiting for more
+            pieces = iter(
+                partial(os.read, pipe.fileno(), _PIECE), b""
+            )  # what is there, without waiting for more
             begin = frames.first_bytes(pieces, pcap.FILE_HEADER)
             if len(begin) < pcap.FILE_HEADER:
                 raise OSError("tcpdump ended at once; to see why: sudo monitoring/capture.sh run 1")

@@ -82,7 +82,8 @@ supervisor_do() {
 supervisor_states() {
   local answer
   answer=$(query_supervisor getAllProcessInfo) || return 0
-  sed -nE '/<name>(name|statename|pid)</ { n; s/.*>(.*)<[^<]*<.*/\1/p }' <<<"$answer" | paste -d' ' - - - | sed 's/ 0$/ /'
+  sed -nE '/<name>(name|statename|pid)</ { n; s/.*>(.*)<[^<]*<.*/\1/p }' <<<"$answer" |
+    paste -d' ' - - - | sed 's/ 0$/ /'
 }
 
 # A service's user can enter its own folder, and list or read nothing else.

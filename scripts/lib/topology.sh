@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The topology table as bash arrays. After load_topology: TABLE (its path), BRIDGES, NODES, and by name ADDRESS,
 # NAMESPACE, INTERFACE, PORT (the host's end of the veth pair), BRIDGE, LISTENS, PUBLISHES, RUNS, MTU, LINE_OF, LABEL
-# (its name in DNS); NETWORK of each bridge. After `load_topology services` also, from services/PROGRAM/service.toml:
+# (its name in DNS); NETWORK of each bridge. After load_topology_and_services also, from services/PROGRAM/service.toml:
 # NEEDS, READY and SECRETS_OF of each program that a node runs, and ENVIRONMENT of each node. Sourced.
 
 # shellcheck source=scripts/lib/common.sh
@@ -19,7 +19,9 @@ declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUB
 # shellcheck disable=SC2034
 declare -A LINE_OF=() LABEL=() NETWORK=() NEEDS=() READY=() SECRETS_OF=() ENVIRONMENT=()
 
-load_topology() { load_table '' "$@"; } # [services]: the one that TOPOLOGY names, else the running lab's, else flat
+# Load the table that TOPOLOGY names, else the running lab's, else flat.
+load_topology() { load_table ''; }
+load_topology_and_services() { load_table '' services; }
 
 # load_table NAME|PATH [services]: read and check a table, or exit with what is wrong in it.
 load_table() {

@@ -6,7 +6,7 @@ load helpers
 
 setup_file() { share_lab 'scripts/network.sh up && scripts/nat.sh up && scripts/services.sh up'; }
 
-FUNCTIONS='as() { scripts/contain.sh exec "$@"; }            # as() NODE COMMAND...: the service'\''s user, in all its namespaces
+FUNCTIONS='as() { scripts/contain.sh exec "$@"; } # as() NODE COMMAND...: the service'\''s user, in all its namespaces
 pid_of() { scripts/services.sh status | awk -v node="$1" "\$2 == node { print \$NF }"; }
 parent_of() { ps -o ppid= -p "$(pid_of "$1")" | tr -d " "; }
 answers() { curl -fsS -m 2 -o /dev/null http://localhost:8080/api/products; }
