@@ -77,12 +77,13 @@ read_service_states() {
 }
 
 show_state() { # NODE SUPERVISOR_STATE PID
-  local word why error='' colour=$RED
+  local word why error='' colour=$RED program=''
   read -r word why < <(state_of "$@")
   [[ $word != running ]] || colour=$GREEN
   [[ $word == running || $word == degraded ]] || error=$(last_error "$1")
+  [[ -z ${3:-} ]] || program=$(program_of "$3") || : # it may have just ended
   why+=${error:+${why:+; }last error in its log: $error}
   [[ -z $(store_that_refuses "$why") ]] || why+="; sudo make up restarts the store with its current password"
   printf '%s%-10s%s %-18s %-16s %s:%s%s%s\n' "$colour" "$word" "$PLAIN" "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" \
-    "$(port_of "$1")" "${3:+  pid $(program_of "$3")}" "${why:+  $why}"
+    "$(port_of "$1")" "${program:+  pid $program}" "${why:+  $why}"
 }

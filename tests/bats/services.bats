@@ -345,6 +345,7 @@ EOF
     (ab -l -q -n 500 -c 5 http://10.0.0.30:5000/products >/run/ab 2>&1 || :) &
     sleep 0.2; scripts/services.sh restart product-1; wait
     refute grep -E "Non-2xx|Length: +[1-9]|Exceptions: +[1-9]" /run/ab
+    refute grep -h "Exception ignored" /var/opt/cnet/log/*.log
   '
   succeeds
 }

@@ -8,6 +8,7 @@ objects, so that the workers share them: they start sooner, also after a kill, a
 
 import functools
 import gc
+import importlib
 import json
 import os
 import re
@@ -24,7 +25,6 @@ from typing import TYPE_CHECKING
 
 from gunicorn import util
 
-import cnet_service.description  # noqa: F401  see above
 from cnet_service.registration import Registration
 from cnet_service.worker import ThreadWorker, make_gevent_worker
 
@@ -92,6 +92,8 @@ def http_date(timestamp: float | None = None) -> str:
 util.http_date = http_date
 
 
+# After gevent: Python clears modules in reverse order when it ends, and log handlers still take a lock of gevent then.
+importlib.import_module("cnet_service.description")
 gc.freeze()
 
 METRICS_BYTES = 256 * 1024  # of each file; there are a few hundred metrics
