@@ -5,7 +5,7 @@
 #   security/mutants.sh help
 #
 # Rules are deleted, weakened and moved, one at a time. A survivor shows a redundant rule or a missing probe.
-# The flat lab takes some minutes.
+# The flat lab takes some minutes; PART=2/3 tries every third mutant from the second on.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"

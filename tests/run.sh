@@ -21,9 +21,9 @@ JOBS=${JOBS:-3} DAY=${DAY:-$((EPOCHSECONDS / 86400))} FULL=${FULL:-}
 export DAY FULL
 MACHINE='tests/bats/sandbox.bats tests/bats/docker.bats' # they check the machine's own state, so in turn
 LONGEST=(tests/bats/{faults,lab,mutants,monitoring,services,chaos,policy,stores,lessons,containers,attacks}.bats)
-TIMED=(tests/bats/{swarm,chaos_load}.bats) # they check times under load: one each day, and no lab beside it
+TIMED=(tests/bats/{swarm,chaos_load,soak}.bats) # they check times under load: one each day, and no lab beside it
 ALONE=("${TIMED[@]}")
-[[ -n $FULL ]] || ALONE=("${TIMED[DAY % 2]}")
+[[ -n $FULL ]] || ALONE=("${TIMED[DAY % 3]}")
 PYTHON=tests/python
 mapfile -t FILES < <(
   printf '%s\n' tests/bats/*.bats | grep -vxF "$(printf '%s\n' "${TIMED[@]}")"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # shellcheck disable=SC2016 # the text between single quotes runs inside the sandbox
-# Chaos: what is done to the lab is undone, also when the run is ended; and a short soak.
+# Chaos: what is done to the lab is undone, also when the run is ended.
 
 load helpers
 
@@ -61,17 +61,6 @@ as_before() { state >/run/now 2>&1; cmp -s /run/before /run/now; }
     retry 5 refute pgrep -f "faults[.]chaos[.]load"
   '
   succeeds
-}
-
-@test "a soak of a minute reports every process, and says that it is too short to judge growth" {
-  run env MINUTES=1 PER_SECOND=20 REPORTS="$BATS_TEST_TMPDIR" "$ROOT/faults/chaos/soak.sh"
-  succeeds
-  says "too short to judge growth"
-  says "0 failed"
-  for node in nginx-lb api-gateway product-2 order-service redis-cache postgres-db service-registry; do
-    grep -q ",$node," "$BATS_TEST_TMPDIR/soak.csv"
-  done
-  [[ $(head -c 4 "$BATS_TEST_TMPDIR/soak.png" | tail -c 3) == PNG ]]
 }
 
 @test "a soak takes from 1 to 60 minutes; an unknown command or fault is refused" {
