@@ -1,4 +1,4 @@
-"""What each optimisation of the images saves: the table that docker/sizes.sh measured, as a report.
+"""The saving of each optimisation of the images: the table that docker/sizes.sh measured, as a report.
 
 python -m docker.sizes NAME CSV    a table on the terminal; the same as Markdown and PDF beside the CSV
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What each optimisation of the images saves: sizes over the base image.
+# Measure the saving of each optimisation of the images: sizes over the base image.
 #
 #   docker/sizes.sh [run]   builds each step of one service, measures; reports/docker_sizes.csv, .md and .pdf
 #   docker/sizes.sh help

@@ -29,7 +29,7 @@ _TUPLES = 2
 
 @dataclass(frozen=True)
 class Tuple:
-    """One direction; protocols without ports have 0."""
+    """Addresses and ports of one direction; the port is 0 for protocols without ports."""
 
     source: str
     destination: str

@@ -15,7 +15,7 @@ from lab.unread import Unread
 from lab.whole_file import draft_of
 
 _Record = TypeVar("_Record")
-_MAX_CHARACTERS = 1 << 17  # of a line; the csv module rejects longer fields
+_MAX_CHARACTERS = 1 << 17  # longest line; the csv module rejects longer fields
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 

@@ -23,7 +23,7 @@ from pathlib import PurePath
 from lab.escape import on_one_line
 
 FEW = 5
-TIMES = 3  # after this many equal errors, waiting longer is useless
+TIMES = 3  # stop waiting after this many equal errors
 HEADING = re.compile(r"==> (.*) <==")
 TEXT = re.compile(
     r"""^(?:\d+:[A-Z]\ )?                                      # Redis: process and role
@@ -36,7 +36,7 @@ TEXT = re.compile(
 )
 LEVELS = {"*": "notice", "#": "warning", "-": "info", ".": "debug", "log": "info", "warn": "warning"}
 PROBLEMS = {"warning", "error", "fatal", "panic", "crit", "critical", "alert", "emerg"}
-ERROR_ANYWHERE = re.compile(r"FATAL|PANIC|ERROR|Error|[Nn]o space|start\.sh: ")  # in a line without a level
+ERROR_ANYWHERE = re.compile(r"FATAL|PANIC|ERROR|Error|[Nn]o space|start\.sh: ")  # for lines without a level
 CONSEQUENCE = re.compile(
     r"a dependency does not answer: |.*\[ERROR\] (?:Worker|Shutting down|Reason)|.*HaltServer"
 )

@@ -54,7 +54,7 @@ any_of() { # TERM...: "TERM or TERM"
   (($# == 1)) || printf ' or %s' "${@:2}"
 }
 
-pid() { # of the running tcpdump, which holds a lock on this file until it ends
+pid() { # print the pid of tcpdump, which locks this file while it runs
   [[ ! -e $RUNNING/pid ]] || flock --nonblock --shared "$RUNNING/pid" true || cat "$RUNNING/pid"
 }
 

@@ -25,7 +25,7 @@ from monitoring.publications import Publication, Publications, publications
 Link = dict[str, Any]  # one link as `ip -j` prints it
 
 _PROGRAM = re.compile(r'\("([^"]*)",pid=')
-_TIMEOUT_SECONDS = 30  # for one command
+_TIMEOUT_SECONDS = 30  # timeout of one command
 # A line of `ss -Htn`: the state if it lists several, two queue lengths, then the local address and port.
 _SOCKET = re.compile(r"(?:[A-Z][A-Z0-9-]* +)?\d+ +\d+ +(\S+):(\d+) ")
 _WORKERS = 8  # commands at once; they mostly wait for the kernel

@@ -61,7 +61,7 @@ generate_traffic() {
   fi
 }
 
-end_helpers() { ((${#HELPERS[@]} == 0)) || kill "${HELPERS[@]}" 2>/dev/null || :; } # after an error or a signal
+end_helpers() { ((${#HELPERS[@]} == 0)) || kill "${HELPERS[@]}" 2>/dev/null || :; } # called after an error or a signal
 
 remove_earlier_reports() {
   local name
@@ -88,7 +88,7 @@ start_capture() {
 }
 capture_began() { process_ended "$CAPTURE" || "$ROOT/monitoring/capture.sh" status &>/dev/null; }
 end_capture() {
-  kill -TERM "$CAPTURE" 2>/dev/null || : # it has ended by itself
+  kill -TERM "$CAPTURE" 2>/dev/null || : # tcpdump has already ended
   wait "$CAPTURE"
 }
 

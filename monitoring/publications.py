@@ -81,7 +81,7 @@ def _ports_of(step: Step, destination: Destination) -> list[Publication]:
         (address,) = destination.addresses
         ip_address(address)
         ports = [(int(port), int(destination.port or port)) for port in match.values]
-    except ValueError:  # none or several of them, or a range
+    except ValueError:  # no port, several ports, or a range
         return []
     if match.negated or not match.protocol:
         return []

@@ -78,7 +78,7 @@ apply() { # PROGRAM
 
 adapt_policy() { ! policy_in_force || "$ROOT/security/policy.sh" up; } # a policy line for a program covers new nodes
 
-remove_traces() { # NODE ADDRESS: its files, and its conntrack entries
+remove_traces() { # NODE ADDRESS: remove the node's files and conntrack entries
   rm -rf "$STATE_DIR/nodes/$1" "$STATE_DIR/log/$1".log*
   local end
   for end in -s -d; do forget_tracked "$end" "$2"; done

@@ -18,9 +18,9 @@ source "$ROOT/scripts/lib/checks.sh"
 # shellcheck source=scripts/lib/ping_matrix.sh
 source "$ROOT/scripts/lib/ping_matrix.sh"
 
-OUTSIDE_PORT=80 # one that the policy lets out
+OUTSIDE_PORT=80 # the policy allows this port to the outside
 
-read_order() { # ID: from PostgreSQL, by its own socket
+read_order() { # ID: print the row from PostgreSQL, through its Unix socket
   local node
   node=$(nodes_running postgres | sed -n 1p)
   timeout 10 "$ROOT/scripts/contain.sh" exec "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \

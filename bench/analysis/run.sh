@@ -14,8 +14,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 REPORTS=${REPORTS:-$ROOT/reports}
 PACKETS=${PACKETS:-$([[ -n ${QUICK:-} ]] && echo 200000 || echo 1000000)}
 ROUNDS=${ROUNDS:-$([[ -n ${QUICK:-} ]] && echo 3 || echo 5)}
-PACKETS_OF_A_MEGABYTE=950 # of text with -X
-BODY=1200                 # bytes of an answer there
+PACKETS_OF_A_MEGABYTE=950 # packets in 1 MB of tcpdump -X text
+BODY=1200                 # bytes of an HTTP answer in the capture
 
 python() { "$VENV/bin/python" -m "$@"; }
 

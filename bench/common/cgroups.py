@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 IS_V2 = (ROOT / "cgroup.controllers").exists()
-CONTROLLERS = ("",) if IS_V2 else ("cpu", "cpuacct", "memory")  # of version 1, each a tree of its own
+CONTROLLERS = ("",) if IS_V2 else ("cpu", "cpuacct", "memory")  # cgroup v1 has one tree per controller
 PERIOD_US = 100_000
 GROUP = "cnet-bench"
 
@@ -67,7 +67,7 @@ class Cgroup:
         return int(self._file("cpuacct", "cpuacct.usage").read_text()) / 1e9
 
     def memory_bytes(self) -> int:
-        """Return its processes' memory, with shared pages divided among them (PSS, proc(5): smaps_rollup).
+        """Return the memory of the group's processes; shared pages are divided (PSS, proc(5): smaps_rollup).
 
         The group's own counter excludes memory that a process allocated before it joined the group.
         """

@@ -15,9 +15,9 @@ from pathlib import Path
 from bench.common.cgroups import Cgroup
 from lab.topology import ROOT, Topology
 
-CPUS, MEMORY = 0.5, 256 << 20  # of each service on both sides, as docker/compose.yml says
+CPUS, MEMORY = 0.5, 256 << 20  # limits of each service, also in docker/compose.yml
 LAB, DOCKER = "lab", "docker"
-PROJECT = "cnet-bench"  # a project of its own, so that no other volume is touched
+PROJECT = "cnet-bench"  # a separate Compose project, so no other volume changes
 NETWORK = f"{PROJECT}_frontend"
 
 
@@ -83,7 +83,7 @@ def _processes_of(pid: int, namespace: str) -> list[int]:
             if os.stat(process / "ns/net").st_ino == wanted and os.stat(process / "ns/pid").st_ino != outside:
                 pids.append(int(process.name))
         except OSError:
-            continue  # it has ended
+            continue  # the process has ended
     return pids
 
 

@@ -52,7 +52,7 @@ FIGURES = (
     Figure("CPU of the machine a request", CLOSED, "ms", "cpu_machine"),
     Figure("memory of all services", CLOSED, "MB", "memory"),
 )
-COSTS = FIGURES[:2]  # of an element: throughput and p50
+COSTS = FIGURES[:2]  # an element's cost: throughput and p50
 
 
 class Results:

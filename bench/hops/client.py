@@ -83,7 +83,7 @@ def cpu_times() -> dict[str, int]:
     os.sched_yield()  # brings the account of this process up to date
     times = {}
     for path in Path("/proc").glob("[0-9]*/task/*/schedstat"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        with suppress(FileNotFoundError, ProcessLookupError):  # the process has just ended
             times[str(path)] = int(path.read_text().split()[0])
     return times
 

@@ -19,7 +19,7 @@ ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5} REQUESTS=${REQUESTS:-3000}
 export ROUNDS REQUESTS
 ORIGINAL_PORT=3001 ORIGINAL_PRODUCT_PORT=5001 ORIGINAL_NGINX_PORT=81
 CSV=$ROOT/reports/bench_services.csv
-declare -A URL=() # of each way
+declare -A URL=() # URL of each path under test
 
 start_original() { # the same nodes, other ports
   local node urls=''
@@ -42,13 +42,13 @@ start_program() { # NODE PORT
   defer kill "$!"
 }
 
-start_original_nginx() { # NODE GATEWAY: what the original had: proxy_pass and two headers
+start_original_nginx() { # NODE GATEWAY: the original's configuration: proxy_pass and two headers
   local config=$RUN_DIR/original-nginx.conf
   cat >"$config" <<EOF
 daemon off; pid $RUN_DIR/original-nginx.pid; error_log /dev/null;
 events {}
 http {
-  access_log $RUN_DIR/original-nginx.log; # on by default, as in the original
+  access_log $RUN_DIR/original-nginx.log; # nginx writes an access log by default; the original did not change that
   server {
     listen ${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT;
     location / {
@@ -108,7 +108,7 @@ inside() {
 
 case ${1:-run} in
   run) run_in_sandbox dev "$ROOT/bench/services/run.sh" inside ;;
-  inside) inside ;; # within its sandbox
+  inside) inside ;; # internal: runs in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

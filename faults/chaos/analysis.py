@@ -9,8 +9,8 @@ from faults.chaos.promises import KINDS, Allowed, Promise
 from monitoring.gateway_log import Change, Routed
 from monitoring.quantiles import quantile
 
-REFUSAL_MS, ORDER_REFUSAL_MS = 2000.0, 5000.0  # deadlines: 1.5 s and 4 s in the gateway, and the way there
-LAST_SECONDS = 8.0  # after the last fault, which belong to it
+REFUSAL_MS, ORDER_REFUSAL_MS = 2000.0, 5000.0  # the gateway's deadlines of 1.5 s and 4 s, plus transit
+LAST_SECONDS = 8.0  # samples so long after the last fault count for that fault
 SLOW_MS = 500.0
 SERVER_ERROR, UNAVAILABLE = 500, 503
 WORDS = {"get": "GETs", "read": "GETs of orders", "order": "orders", "mistake": "mistaken orders"}

@@ -20,7 +20,7 @@ end_calm() { :; }
 begin_killed() { signal_all KILL "$1"; } # the supervisor starts it again
 end_killed() { :; }
 
-begin_stopped() { signal_all STOP "$1"; } # it hangs: the kernel takes connections, nothing answers them
+begin_stopped() { signal_all STOP "$1"; } # the kernel accepts connections, the program does not answer
 end_stopped() { signal_all CONT "$1"; }
 
 begin_worker_killed() { # the youngest of a service's workers; the other one goes on
@@ -99,7 +99,7 @@ stop_at_once() { # NODE
 }
 is_stopping() { [[ $(supervisor status "$1") == *STOP* ]]; }
 
-restore_program() { # NODE; it is back when it answers
+restore_program() { # NODE: wait until the node answers
   end_background
   supervisor start "$1" &
 }

@@ -142,7 +142,7 @@ class Load:
                 content = bytes(answer.read())
                 instance, retry_after = answer.get("X-Instance", ""), answer.get("Retry-After", "")
                 return answer.status_code, str(instance), str(retry_after), content
-        except Exception:  # for any reason: a request without an answer is a sample, too
+        except Exception:  # count every failed request as a sample
             return NO_ANSWER
 
     def _note(self, kind: str, begin: float, answer: Answer, key: str = "", order_id: str = "") -> None:

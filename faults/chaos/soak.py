@@ -20,7 +20,7 @@ from faults.chaos.growth import MIN_MINUTES, WARM_UP_SECONDS, problems_of
 from faults.chaos.load import Load
 from lab.csv_files import write_rows
 
-SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # of the requests
+SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # share of each kind of request
 EVERY_SECONDS, SHOWN_EVERY = 5.0, 6
 COLUMNS = ("second", "node", "process", "pss_mb", "descriptors")
 
@@ -31,7 +31,7 @@ class Sampler:
     def __init__(self, namespaces: dict[str, str], supervisor: int) -> None:
         self._namespaces = namespaces
         self._supervisor = supervisor
-        self._names: dict[int, str] = {}  # of each process when it was first seen
+        self._names: dict[int, str] = {}  # process id -> name when first seen
         self.rows: list[tuple[float, str, str, float, int]] = []  # COLUMNS
 
     def sample(self, second: float) -> float:
@@ -43,7 +43,7 @@ class Sampler:
             nodes |= {int(pid): node for pid in listed.split() if int(pid) not in nodes}
         before = len(self.rows)
         for pid, node in nodes.items():
-            with suppress(OSError):  # it has ended
+            with suppress(OSError):  # the process has ended
                 process = Path("/proc", str(pid))
                 lines = (process / "smaps_rollup").read_text().splitlines()
                 kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))

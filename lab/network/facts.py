@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from lab.topology import LINK_GROUP, Bridge, Node, Topology
 
-HOST = ""  # the place of a fact that is not inside a namespace
-KERNEL_MTU = 1500  # of a link without one in the table
+HOST = ""  # place of facts outside the nodes' namespaces
+KERNEL_MTU = 1500  # default MTU if the table gives none
 HAS_IPV6 = os.path.isdir("/proc/sys/net/ipv6/conf")
 
 # Frames to 01:80:c2:00:00:0x enter by the port itself, not by the bridge, so no rule for the bridge matches them: the
@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     words: str
     make: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
-    label: str = "surplus"  # of a fact that is not wanted, in the output of status
+    label: str = "surplus"  # status prints this for a fact that is not wanted
 
 
 class Fact(NamedTuple):

@@ -45,7 +45,7 @@ class OwnRules:
     """The lab's part of a rule set: its chains with their rules, its hooks, and what comes before them."""
 
     def __init__(self) -> None:
-        self.chains: dict[tuple[str, str], list[str]] = {}  # by table and chain
+        self.chains: dict[tuple[str, str], list[str]] = {}  # key: table, chain
         self.hooks: list[Hook] = []
         self.behind: list[Behind] = []
 
@@ -85,11 +85,11 @@ def _read_table(found: OwnRules, table: str, lines: list[str], pattern: re.Patte
 
     If the lab has a hook in DOCKER-USER too, rules after Docker's jump to that chain do not come before the hook.
     """
-    others: dict[str, list[str]] = {}  # by chain, since its last hook
+    others: dict[str, list[str]] = {}  # chain -> other rules since the chain's last hook
     has_docker_hook = any(
         line.startswith("-A DOCKER-USER ") and pattern.fullmatch(target_of(line)) for line in lines
     )
-    is_hooked = False  # in FORWARD, by way of DOCKER-USER
+    is_hooked = False  # DOCKER-USER is reachable from FORWARD
     for line in lines:
         name = line[1:].partition(" ")[0]
         if line.startswith(":") and pattern.fullmatch(name):
@@ -172,7 +172,7 @@ def _change_table(wanted: OwnRules, live: OwnRules, table: str, tool: str) -> It
         for (of, chain), rules in wanted.chains.items()
         if of == table and live.chains.get((table, chain)) != rules
     }
-    yield from (f":{chain} {_NEW_CHAIN[tool]}" for chain in changed)  # before the rules that jump to them
+    yield from (f":{chain} {_NEW_CHAIN[tool]}" for chain in changed)  # create chains before jumps to them
     yield from (rule for rules in changed.values() for rule in rules)
     for hook in dict.fromkeys(hook for hook in wanted.hooks if hook.table == table):
         if hook not in counts or hook not in staying:

@@ -143,7 +143,7 @@ class _Reader:
         except _CannotReadError:
             yield _OTHER
         if is_row:
-            yield _OTHER  # which parts belong together
+            yield _OTHER  # the combination of the parts is not read
 
     def _values(self, table: str, right: Any, at: int) -> Iterator[str]:
         """Yield the values on the right side as text; of a row, those of part `at`."""

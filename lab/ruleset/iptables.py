@@ -87,7 +87,7 @@ def live_rules() -> tuple[Rule, ...]:
 def live_ruleset(enter: Sequence[str] = ()) -> Saved:
     """Return the live rules and what could not be read; `enter` is a command that enters another namespace."""
     packets = parse(_run(*enter, "iptables-save", "-c"))
-    frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # which it omits
+    frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # ebtables-save omits COMMIT
     packets.rules += map(_of_frames, frames.rules)
     packets.unread += frames.unread
     return packets
@@ -115,7 +115,7 @@ class _Reader:
     def __init__(self) -> None:
         self.saved = Saved()
         self.table = ""
-        self.lengths: Counter[tuple[str, str]] = Counter()  # of chains
+        self.lengths: Counter[tuple[str, str]] = Counter()  # number of rules per chain
 
     def read(self, number: int, line: str) -> None:
         try:

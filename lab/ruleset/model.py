@@ -13,7 +13,7 @@ PROTOCOL_NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "33": "dccp", "132": "sc
 
 
 class Field(StrEnum):
-    """What a condition compares."""
+    """The field of a packet that a condition compares."""
 
     SOURCE = "source"
     DESTINATION = "destination"
@@ -30,11 +30,11 @@ class Field(StrEnum):
 
 
 class Action(StrEnum):
-    """What a rule does with a packet that it matches."""
+    """The action of a rule on a matching packet."""
 
     ACCEPT = "accept"
     BLOCK = "block"  # drop or reject
-    REDIRECT = "redirect"  # to a new destination
+    REDIRECT = "redirect"  # rewrite the destination
     CHANGE = "change"  # rewrite, divert, or a target that is not known here
     RETURN = "return"
     CALL = "call"  # another chain
@@ -48,7 +48,7 @@ class Condition:
     field: Field
     values: tuple[str, ...] = ()
     negated: bool = False
-    protocol: str = ""  # of a port; empty for any
+    protocol: str = ""  # the port's protocol; empty for any
 
 
 class HostRule(Protocol):
@@ -84,7 +84,7 @@ class Step:
     chain: str = ""  # the chain that is called
     goto: bool = False
     of_map: bool = False
-    destination: Destination | None = None  # of a rule that rewrites the address
+    destination: Destination | None = None  # the new destination, if the rule rewrites the address
 
     @property
     def own_chain(self) -> str:
@@ -100,7 +100,7 @@ class BaseChain:
     name: str
     hook: str  # PREROUTING, INPUT, FORWARD, OUTPUT or POSTROUTING
     family: str = "ip"
-    is_translated: bool = False  # it comes after the translation of destinations
+    is_translated: bool = False  # true if the hook comes after DNAT
     policy: str = "accept"
 
 

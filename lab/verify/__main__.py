@@ -19,7 +19,7 @@ from lab.verify.platform import Endpoints, Result
 from lab.verify.request import matches, send
 from lab.verify.services import LabEndpoints
 
-_INSTANCES = {"product-service": 2, "order-service": 1}  # in Docker
+_INSTANCES = {"product-service": 2, "order-service": 1}  # instances in Docker
 
 
 def docker(gateway: str, registry: str, way_in: str) -> Iterator[Result]:

@@ -1,4 +1,4 @@
-"""What must work wherever the platform runs: its own endpoints, products, orders."""
+"""Checks of the platform on any engine: its endpoints, products, orders."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Endpoints:
             yield "failed", f"{name} has no /metrics"
 
     def way_in(self, base: str) -> Iterator[Result]:
-        """Check nginx, the products and the orders through the published port."""
+        """Check nginx, GET /api/products and the orders through the published port."""
         if send(f"{base}/health").text.strip() == "OK":
             yield "passed", "nginx GET /health: OK"
         else:

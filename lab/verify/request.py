@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 from lab.namespace import inside
 from lab.topology import Node
 
-_SECONDS = 5.0  # for one exchange
+_SECONDS = 5.0  # deadline of one exchange
 _MAX_ANSWER_BYTES = 1_000_000
 
 

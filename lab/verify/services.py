@@ -1,4 +1,4 @@
-"""What must work in the lab besides: discovery, registration, names."""
+"""Further checks in the lab: discovery, registration, names."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class LabEndpoints(Endpoints):
             yield from self.expect(f"{node.name} is registered and passing", url, 200, [instance])
         for product in self._running("product-service")[:1]:
             yield from self._registration(base, product)
-            self._wait_until_all_pass(base)  # with its next heartbeat
+            self._wait_until_all_pass(base)  # the instance registers again with the next heartbeat
             title = f"{product.name} registered again by itself"
             url = f"{base}/discover/product-service?all=1"
             yield from self.expect(title, url, 200, [{"instance_id": product.label}])

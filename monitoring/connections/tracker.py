@@ -21,7 +21,7 @@ from monitoring.names import Names
 
 _LIMITS = Path("/proc/sys/net/netfilter")
 _COUNTER = re.compile(r"(\w+)=(\d+)")
-ALARM_FILL = 0.8  # of the table: the next burst may not fit
+ALARM_FILL = 0.8  # alarm if the conntrack table is this full
 _STATELESS = "-"
 _WORKERS = 8
 

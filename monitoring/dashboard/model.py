@@ -28,7 +28,7 @@ WORLD = "world"
 _COLUMNS = {"nginx": 1, "api-gateway": 2, "service-registry": 2, "product-service": 3, "order-service": 3,
             "redis": 4, "postgres": 4}  # fmt: skip
 _BESIDE = 2  # the column of nodes that run no service of the lab
-_MEASURES = ("packets", "bytes", "opened")  # of a way, in the window
+_MEASURES = ("packets", "bytes", "opened")  # figures of a link during the window
 
 
 @dataclass(frozen=True)

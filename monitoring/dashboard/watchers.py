@@ -83,7 +83,7 @@ class PacketWatcher(Watcher):
             pipe: BinaryIO = process.stdout  # type: ignore[assignment] # it is a pipe
             pieces = iter(
                 partial(os.read, pipe.fileno(), _PIECE), b""
-            )  # what is there, without waiting for more
+            )  # os.read returns available bytes at once
             begin = frames.first_bytes(pieces, pcap.FILE_HEADER)
             if len(begin) < pcap.FILE_HEADER:
                 raise OSError("tcpdump ended at once; to see why: sudo monitoring/capture.sh run 1")
@@ -178,7 +178,7 @@ class BalanceWatcher(Watcher):
         super().__init__()
         self._path = gateway_log.log_of_gateway(topology)
         self._rest, self._unread = b"", Unread()
-        self.counts = Seconds[str]()  # instance
+        self.counts = Seconds[str]()  # requests by instance
 
     def watch(self) -> None:
         """Follow the file until it is rotated."""

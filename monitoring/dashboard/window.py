@@ -12,7 +12,7 @@ import numpy as np
 from monitoring.traffic.packets import ACK, NANOSECONDS, RST, SYN, TCP, UNKNOWN, AddressBook, Packets
 
 KEPT_SECONDS = 600
-_MAX_KEYS = 2000  # in a second, so that a scan of addresses cannot exhaust memory
+_MAX_KEYS = 2000  # keys per second: an address scan must not exhaust memory
 _BITS = 16
 Pair = tuple[str, str]  # addresses of source and destination
 Key = TypeVar("Key")

@@ -27,10 +27,10 @@ SHOP = "the shop"  # a node's name has no blank
 UP, DEGRADED, DOWN = "up", "degraded", "down"
 Probe = Callable[[str, int, float], str]  # address, port, timeout in seconds
 _HTTP_OK = 200
-_SSL_REQUEST = 80877103  # PostgreSQL's code for it
+_SSL_REQUEST = 80877103  # PostgreSQL's error code
 _CLOSED = "it closed the connection"
-_MAX_BYTES = 1 << 16  # of an answer
-_MAX_CHARACTERS = 120  # of a service's own explanation
+_MAX_BYTES = 1 << 16  # longest answer
+_MAX_CHARACTERS = 120  # longest explanation from a service
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Target:
     address: str
     port: int
     probe: Probe
-    probe_ready: Probe | None = None  # asked when the first one finds nothing wrong
+    probe_ready: Probe | None = None  # runs after the first probe passes
 
 
 def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> list[Check]:

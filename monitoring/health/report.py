@@ -17,13 +17,13 @@ from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP
 from monitoring.health.log import Log, duration, length, moment, read, spans
 from monitoring.quantiles import quantile
 
-_SLOW = 3  # times the median
+_SLOW = 3  # slow: more than 3 times the median
 _ENOUGH = 20  # answers: fewer are not enough to judge a 95th percentile
 _UNNOTICED_MS = 10  # faster answers are never called uneven
-_MAX_SENTENCES = 40  # of one kind
+_MAX_SENTENCES = 40  # sentences of one kind
 _MAX_ROWS, _MAX_NAMED = 100, 20  # services in the table, and in a sentence
-_MAX_PANELS = 20  # of the picture: more would leave no room for their names
-PICTURE_MM = 110  # its greatest height on the page
+_MAX_PANELS = 20  # more panels leave no room for their names
+PICTURE_MM = 110  # maximum height of the picture
 _WIDTH_INCHES, _MAX_INCHES = 10.6, PICTURE_MM / 25.4  # between the margins of a page
 _PANEL_INCHES, _AXIS_INCHES, _LETTER_INCHES = 0.5, 0.7, 0.065
 _HEADINGS = (
@@ -100,7 +100,7 @@ def _worst(services: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def _at_most(sentences: Iterable[str], what: str) -> list[str]:
-    """Return the first sentences, and one with the number of the rest."""
+    """Return the first sentences, then one that gives the number of omitted sentences."""
     found = list(sentences)
     left = len(found) - _MAX_SENTENCES
     return [*found[:_MAX_SENTENCES], f"{left:,} more {what} are not listed."] if left > 0 else found

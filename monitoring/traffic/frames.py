@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lab.unread import Unread
 from monitoring.traffic.packets import Integers, Truths
 
-BLOCK_BYTES = 4 << 20  # read at once
+BLOCK_BYTES = 4 << 20  # bytes per read
 PADDING = 64  # zero bytes after the data, so that reading a header beyond a frame's end is safe
 
 Bytes = NDArray[np.uint8]

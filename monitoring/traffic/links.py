@@ -24,12 +24,12 @@ _MIN_ETHERTYPE, _MAX_LENGTH = 0x600, 1500
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
 _MAX_TAGS = 8
 _SNAP, _UNNUMBERED, _OSI = 0xAA, 3, 0xFE
-_COOKED_LLC, _NETLINK = 4, 824  # of Linux cooked headers: a protocol, and a type of interface (ARPHRD)
+_COOKED_LLC, _NETLINK = 4, 824  # Linux cooked headers: a protocol, and an interface type (ARPHRD)
 _MPLS = 0x8847
 _PPP_KINDS = {0x21: IPV4, 0x57: IPV6, 0x281: _MPLS, 0x283: _MPLS}
 _CISCO_OSI, _CISCO_SLARP = 0xFEFE, 0x8035
 _FAMILIES = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}  # AF_INET; AF_INET6 of Linux and of the BSDs
-_PACKET_HEADER, _PAYLOAD, _TYPE, _MAX_ATTRIBUTES = 1, 9, 0x3FFF, 32  # of NFLOG
+_PACKET_HEADER, _PAYLOAD, _TYPE, _MAX_ATTRIBUTES = 1, 9, 0x3FFF, 32  # sizes and types of NFLOG attributes
 
 
 def carried(frames: Frames, unread: Unread) -> Carried:

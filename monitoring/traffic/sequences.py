@@ -28,14 +28,14 @@ def flow_keys(packets: Packets, rows: Integers, *, back: bool = False) -> Intege
 
 
 def _starts(groups: Integers) -> Truths:
-    """Return where a new group begins in sorted numbers."""
+    """Return a mask: true at the first element of each run of equal numbers."""
     first = np.ones(len(groups), np.bool_)
     first[1:] = groups[1:] != groups[:-1]
     return first
 
 
 def _ends(groups: Integers) -> Truths:
-    """Return where a group ends in sorted numbers."""
+    """Return a mask: true at the last element of each run of equal numbers."""
     return _starts(groups[::-1])[::-1]
 
 
@@ -64,7 +64,7 @@ class Retransmissions:
         key, row, is_syn, sequence, length = segments.take(order, axis=1)
         syn, data = np.flatnonzero(is_syn), np.flatnonzero(is_syn == 0)
         opening = np.zeros(len(key), np.bool_)
-        opening[syn] = _starts(key[syn]) | _starts(sequence[syn])  # else it repeats the flow's last SYN
+        opening[syn] = _starts(key[syn]) | _starts(sequence[syn])  # same number: a retransmission
         era: Integers = np.cumsum(_starts(key) | opening)
         sent_again, furthest = _running(era[data], sequence[data], length[data])
         repeated = np.concatenate((row[syn[~opening[syn]]], row[data[sent_again]]))

@@ -144,7 +144,7 @@ def _protocol(datagram: Datagram, rest: bytes, has_ports: bool | None) -> int:
 
 
 def _with_ports(rest: bytes, *, certain: bool) -> int | None:
-    """Return which of the protocols with ports it is; whatever UDP carries is UDP."""
+    """Return the protocol if it has ports; every protocol over UDP counts as UDP."""
     if rest.startswith(_TCP_WORDS):
         return TCP
     if rest.startswith((b"sctp", b"[|sctp]", b" [|sctp]")):

@@ -11,7 +11,7 @@ stopped_forwarding() { # print interfaces that must forward while the lab is up,
   [[ -z $needed ]] || for interface in $needed $(ways_out); do forwards "$interface" || echo "$interface"; done
 }
 
-interfaces_without_forwarding() { # other interfaces by which clients could come, and that do not forward
+interfaces_without_forwarding() { # other interfaces towards clients that do not forward
   local interface others ours
   ours=" $(ways_out | paste -sd' ') lo "
   others=$(ip -j -4 addr show up scope global |
@@ -36,7 +36,7 @@ check_forwarding() {
     note "the lab is up, but packets that enter by $stopped are not forwarded" "sudo make up"
   [[ -z $closed ]] ||
     note "clients on $closed do not reach published ports: without a default route, up switches no forwarding on" \
-      "sudo sysctl -w net/ipv4/conf/${closed%% *}/forwarding=1" # by slashes: a name may have a dot
+      "sudo sysctl -w net/ipv4/conf/${closed%% *}/forwarding=1" # slashes, because an interface name may contain a dot
   [[ -z $strict || $(ways_out | wc -l) -lt 2 ]] ||
     note "rp_filter is strict on$strict with several default routes: answers that arrive by the other are dropped" \
       "sudo sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"

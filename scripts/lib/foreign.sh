@@ -8,7 +8,7 @@ foreign_host_rules() {
   (cd "$ROOT" && "$VENV/bin/python" -m security.rules.foreign "$TABLE")
 }
 
-list_foreign_rules() { # print a line for each; return 1 if there is any
+list_foreign_rules() { # print one line per foreign rule; return 1 if there is any
   local rules rule advice status=0
   rules=$(foreign_host_rules) ||
     { echo "${RED}unreadable${PLAIN}  firewall rules of the host: the error is above" && return 1; }

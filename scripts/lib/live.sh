@@ -8,14 +8,14 @@ PYTHON=/usr/bin/python3 # the distribution's own starts faster than another one 
 # Run a module of lab/ with the standard library alone, in any directory; it prints errors under the script's name.
 run_python() { SCRIPT=$SCRIPT PYTHONPATH=$ROOT "$PYTHON" -PsS "$@"; }
 
-running_tables() { run_python -m lab.topology running; } # one a line
-running_table() {                                        # the first of them
+running_tables() { run_python -m lab.topology running; } # print one table per line
+running_table() {                                        # print the first running table
   local tables
   tables=$(running_tables)
   echo "${tables%%$'\n'*}"
 }
 
-bridges_up() { ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r '.[].ifname // empty'; } # of the lab
+bridges_up() { ip -j link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r '.[].ifname // empty'; }
 
 # Print the options with which a bridge passes its frames to the rules (1) or not (0); without them a packet between two
 # ports passes no rule of iptables (ip-link(8), bridge type). The setting for all bridges, the sysctl

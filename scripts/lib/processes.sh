@@ -8,7 +8,7 @@ WATCHES=CNET_WATCHES=$(readlink /proc/self/ns/net)
 
 mark_watcher() { export "${WATCHES?}"; }
 
-watchers() { grep -lzxsF -- "$WATCHES" /proc/[0-9]*/environ | cut -d/ -f3 || :; } # some end while they are read
+watchers() { grep -lzxsF -- "$WATCHES" /proc/[0-9]*/environ | cut -d/ -f3 || :; } # some processes end meanwhile
 
 # A number of seconds from 1 to 99999; no leading zero, which bash would read as octal.
 is_duration() { [[ $1 =~ ^[1-9][0-9]{0,4}$ ]]; }

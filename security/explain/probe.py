@@ -20,14 +20,14 @@ from security.proof import packets
 from security.proof.nflog import DropLog, GroupTakenError
 
 _ETH_P_ALL = 3
-_DELIVERED = "delivered"  # to the host itself, after INPUT: a raw socket gets a copy (raw(7))
+_DELIVERED = "delivered"  # the host accepted the packet: a raw socket gets a copy after INPUT (raw(7))
 _TIMEOUT_SECONDS = 0.35
 _SETTLE_SECONDS = 0.03
 _PROBE = "probe"
-_ICMP_BYTES = 8  # of the header
+_ICMP_BYTES = 8  # size of the ICMP header
 _ERROR, _HOST_UNREACHABLE, _RST = 3, 1, 0x04
 _ARP_REQUEST, _ARP_REPLY, _ARP_BYTES = 1, 2, 28
-_PACKET_OTHERHOST = 3  # linux/if_packet.h: its MAC is not the interface's
+_PACKET_OTHERHOST = 3  # linux/if_packet.h: the frame is for another MAC
 # Ephemeral ports of programs begin here (ip_local_port_range); the probe uses a lower one.
 _FIRST_EPHEMERAL = 32768 - packets.FIRST_PORT
 _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP)
@@ -39,7 +39,7 @@ class Observation:
 
     seen_at: set[str] = field(default_factory=set)
     arrived: bool = False
-    untranslated: bool = False  # it arrived in the world with the address of a node
+    untranslated: bool = False  # the packet arrived in the world with a node's address
     other_mac: str = ""  # the destination of a frame that arrived, if it is not the interface's MAC
     reply: str = ""  # received by the sender: accepted, refused, unreachable or unresolved
     replied: bool = False  # a reply was seen somewhere
@@ -195,7 +195,7 @@ def _pending_arp_requests(lab: Lab, flow: Flow) -> set[str]:
     node, to = lab.topology.node(flow.source), lab.address(flow.destination, flow.source)
     place = lab.place(node) if node else lab.host
     hops = {(place.route(to) or {}).get("gateway", to)}
-    if flow.destination == HOST:  # which may forward it to a node
+    if flow.destination == HOST:  # the host may forward the packet to a node
         hops |= {str(node.address.ip) for node in lab.topology.nodes}
     return hops & {entry["dst"] for entry in place.neighbours if "lladdr" not in entry}
 

@@ -55,7 +55,7 @@ def observed_outcome(seen: Observation, lab: Lab, result: Result) -> Outcome:  #
     """Return the observed outcome; without an answer, the prediction names the cause."""
     predicted = result.predicted
     if seen.dropped_by:
-        if predicted.kind in (Kind.WRONG_ADDRESS, Kind.REDIRECTED):  # is the cause of the drop
+        if predicted.kind in (Kind.WRONG_ADDRESS, Kind.REDIRECTED):  # either explains the drop
             return predicted
         return outcome_of_drop(lab, result.flow, result.after_nat, seen.dropped_by)
     if predicted.kind is Kind.REDIRECTED and not seen.arrived:

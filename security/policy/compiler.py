@@ -79,7 +79,7 @@ class _Compiler:
         self.bridges = [bridge.name for bridge in policy.topology.bridges]
         self.nodes = frozenset(node.name for node in policy.topology.nodes)
         self.rules: list[str] = []
-        self.dropping: defaultdict[str, set[str]] = defaultdict(set)  # ids by tool and table
+        self.dropping: defaultdict[str, set[str]] = defaultdict(set)  # tool and table -> ids
 
     def add(self, chain: str, why: str, rule: str = "", table: str = "security") -> None:
         comment = f'-m comment --comment "cnet: {why}"'

@@ -20,7 +20,7 @@ from security.rules.overlap import order_matters
 POLICY_CHAINS = "CNET-"
 NAT_CHAINS = ("CNET-PUBLISH", "CNET-POSTROUTING", "CNET-FORWARD", "CNET-INPUT")
 
-_END_CHAINS = ("CNET-NODES", "CNET-ORIGIN-NODES", "CNET-FROM-BRIDGES")  # they accept packets between nodes
+_END_CHAINS = ("CNET-NODES", "CNET-ORIGIN-NODES", "CNET-FROM-BRIDGES")  # chains that accept node traffic
 # Matches that restrict a rule, with the module that is removed with them; the ports are removed with -p.
 _WEAKENED = dict.fromkeys(
     ("-i", "-o", "-s", "-d", "-p", "--dport", "--ip-src", "--arp-ip-src", "--arp-mac-src"), ""

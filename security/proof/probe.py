@@ -13,7 +13,7 @@ from typing import NamedTuple
 from security.policy.model import ACCEPT, Flow
 from security.proof.packets import Build
 
-# Ids of verdicts that come from no rule: of the bridge's forwarding table, and of the port's settings.
+# Ids of drops without a rule: by the bridge's forwarding table, and by the port's settings.
 FORWARDING, LINK_LOCAL = "forwarding-table", "link-local"
 
 
@@ -51,7 +51,7 @@ class Probe:
     build: Build
     to: str = ""
     attack: str = ""
-    refill_seconds: float = 0  # until a rate that is used up lets one more pass
+    refill_seconds: float = 0  # seconds until an exhausted rate limit allows one more packet
     first: Sequence[Step] = ()
     unlogged: bool = False  # the kernel itself drops it, without NFLOG
     by: str = ""  # the bridge of the host that sends a whole frame

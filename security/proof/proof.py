@@ -224,7 +224,7 @@ def _find_burst_differences(burst: Burst, results: Sequence[ProbeResult]) -> Ite
     if burst.limit is None:
         if arrived < burst.count:
             yield Difference(flow, f"all must pass: {burst.probe.expected_id} has no rate; {arrived} passed")
-    elif arrived > burst.limit + 1:  # the rate may allow one more meanwhile
+    elif arrived > burst.limit + 1:  # the rate limit may allow one more packet meanwhile
         yield Difference(flow, f"{burst.id} allows at most {burst.limit}; {arrived} passed")
     elif dropped + arrived != burst.count:
         over = burst.count - arrived

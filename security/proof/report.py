@@ -32,13 +32,13 @@ COLUMNS = (
     "ok",
 )
 _MAX_LISTED_NODES = 12
-_MAX_DIFFERENCES = 10  # that are printed one by one
+_MAX_DIFFERENCES = 10  # print at most this many differences one by one
 
 Pair = tuple[str, str]  # source, destination
 
 
 def places_of(proof: Proof) -> list[str]:
-    """Return the sources and destinations in their order."""
+    """Return the nodes in the table's order, then the host and the world."""
     return [*(node.name for node in proof.policy.topology.nodes), HOST, WORLD]
 
 

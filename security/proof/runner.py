@@ -16,11 +16,11 @@ from security.proof import packets
 from security.proof.probe import Probe, ProbeResult
 from security.proof.sockets import HOST_BY_FRAME, ProofSockets
 
-_BATCH = 128  # probes between two reads of what arrived
-_TIMEOUT_SECONDS = 0.4  # after the last packet, before probes without a result are tried again
+_BATCH = 128  # probes between two reads of the receivers
+_TIMEOUT_SECONDS = 0.4  # wait after the last packet before a retry
 _RETRY_TIMEOUT_SECONDS = 1.2
-_SETTLE_SECONDS = 0.01  # until packets that open a connection have arrived
-_MAX_PAIRS = 400  # of neighbours; each may take two of the 1024 entries that the kernel keeps
+_SETTLE_SECONDS = 0.01  # wait for packets that open a connection
+_MAX_PAIRS = 400  # pairs per batch; each may take two of the kernel's 1024 neighbour entries
 _FLUSH_THREADS = 4
 
 

@@ -14,7 +14,7 @@ from lab.ruleset.iptables import Rule, options_of
 from lab.topology import Topology
 from security.rules.matches import HARMLESS_MATCHES
 
-Names = Mapping[str, str]  # as names_of() returns; empty without a topology
+Names = Mapping[str, str]  # result of names_of(); empty without a topology
 
 _MAC = re.compile("[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", re.IGNORECASE)
 _POLICY_CHAINS = ("CNET-FROM-", "CNET-TO-")  # RETURN from these means that the policy allows the packet

@@ -11,7 +11,7 @@ from lab.topology import Topology
 from security.policy.model import HOST, WORLD
 
 Way = tuple[str, str]  # source and destination of packets: the bridge of a node, HOST or WORLD
-_LAB = "lab"  # stands for each bridge
+_LAB = "lab"  # placeholder for each bridge
 # The lab's packets that pass each hook, with answers. A packet from the world to the host is for a published port.
 _WAYS: dict[str, tuple[Way, ...]] = {
     "PREROUTING": ((_LAB, _LAB), (_LAB, HOST), (_LAB, WORLD), (WORLD, HOST)),
@@ -143,11 +143,11 @@ def _is_like(name: str, pattern: str) -> bool:
 
 
 class Matches:
-    """Which of the lab's packets match the conditions of a rule."""
+    """The packets of the lab that match a rule's conditions."""
 
     def __init__(self, conditions: Iterable[Condition], lab: LabTraffic) -> None:
         self._lab = lab
-        self._some = [set(lab.anywhere), set(lab.anywhere)]  # of the source and of the destination
+        self._some = [set(lab.anywhere), set(lab.anywhere)]  # for the source, for the destination
         self._all = [set(lab.anywhere), set(lab.anywhere)]
         self._names_lab = False  # an address or interface of the lab
         self._names_others = False

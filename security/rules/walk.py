@@ -28,7 +28,7 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
     "POSTROUTING": ("mangle", "nat"),
 }
-TABLES = ("filter", "nat", "mangle", "raw", "security", "broute")  # of iptables and ebtables
+TABLES = ("filter", "nat", "mangle", "raw", "security", "broute")  # tables of iptables and ebtables
 _FRAME_HOOKS: dict[str, tuple[str, ...]] = {
     "PREROUTING": ("nat",),
     "FORWARD": ("filter",),
@@ -49,7 +49,7 @@ class Walk:
     verdict: str = ACCEPT
     decided_by: Rule | None = None
     uncertain: list[str] = field(default_factory=list)
-    perhaps_accepted: list[str] = field(default_factory=list)  # in this table: matters if a later rule drops
+    perhaps_accepted: list[str] = field(default_factory=list)  # rules of this table
 
 
 class Ruleset:
@@ -147,7 +147,7 @@ class Ruleset:
     def _translated(self, packet: Packet, rule: Rule) -> Packet | None:
         """Return the packet with its new destination; None if that is one of several."""
         values = {option.flag: option.values for option in options_of(rule.target_options)}
-        if rule.target == "REDIRECT":  # to the interface that it entered by; to localhost if the host made it
+        if rule.target == "REDIRECT":  # to the input interface's address; localhost for the host's packets
             address = self._address_of(packet.into) if packet.into else "127.0.0.1"
             port = values.get("--to-ports", (str(packet.port),))[0]
         else:

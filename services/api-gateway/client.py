@@ -11,7 +11,7 @@ import gevent.socket
 from geventhttpclient import HTTPClient
 from geventhttpclient.connectionpool import ConnectionPool
 
-MAX_BYTES = 1024 * 1024  # so that a faulty instance cannot exhaust memory
+MAX_BYTES = 1024 * 1024  # limit: a faulty instance must not exhaust memory
 CONNECT_SECONDS = 0.25
 CONNECTIONS = 64
 

@@ -73,11 +73,11 @@ class Instance:
         self.url = url
         self.name = name or url
         self.credit = 0.0
-        self.passing = True  # its health in the registry
+        self.passing = True  # health in the registry
         self.ejected = False
         self.answered_at = 0.0
         self._clock = clock
-        self._since = -SLOW_START_SECONDS  # in rotation since then; the first time without a slow start
+        self._since = -SLOW_START_SECONDS  # in rotation since this time; no slow start at first
         self._failures = 0
         self._read_seconds = read_seconds
         self._client = connect(url, read_seconds)
@@ -89,12 +89,12 @@ class Instance:
 
     @property
     def weight(self) -> float:
-        """Return its weight, 1 after the slow start."""
+        """Return the instance's weight, 1 after the slow start."""
         age = (self._clock() - self._since) / SLOW_START_SECONDS
         return 1.0 if age >= 1 else max(SLOW_START_SHARE, age)
 
     def update_health(self, passing: bool, slow_start: bool = True) -> None:
-        """Set its health from the registry; with `slow_start` begin with a small share."""
+        """Set the instance's health from the registry; with `slow_start` begin with a small share."""
         was_healthy = self.healthy
         self.passing = passing
         if was_healthy and not passing:
@@ -139,7 +139,7 @@ class Instance:
     def ask(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float
     ) -> Answer:
-        """Return its answer; raise NoAnswerError if there is none within `seconds`."""
+        """Return the instance's answer; raise NoAnswerError if there is none within `seconds`."""
         try:
             with gevent.Timeout(seconds, TimeoutError("no complete answer in time")):
                 received = self._client.request(method, path, body, headers)

@@ -5,7 +5,7 @@
 # Plain sh, because nginx's image has no bash.
 set -eu
 
-RUN_DIR=/dev/shm/${INSTANCE_ID:-nginx} # in memory, so that nginx starts with a full disk
+RUN_DIR=/dev/shm/${INSTANCE_ID:-nginx} # tmpfs, so that nginx starts with a full disk
 CONNECTIONS=16384                      # several times what one address may hold; each takes some kilobytes
 
 list_servers() { # five entries for each address; proxy_next_upstream in nginx.conf.in has the reason

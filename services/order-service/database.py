@@ -99,7 +99,7 @@ class Database:
             raise UnavailableError(UNAVAILABLE) from failure
 
     def _run(self, work: Callable[[Cursor], Result]) -> Result:
-        for _ in range(2):  # once for a broken connection, once for missing tables
+        for _ in range(2):  # two repeats: broken connection, missing tables
             try:
                 return self._attempt(self._take(), work)
             except errors.UndefinedTable:  # a new database; not at each start, because it may be read-only

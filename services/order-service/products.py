@@ -21,7 +21,7 @@ log = logging.getLogger("service")
 
 FOUND_SECONDS = 60.0
 MISSING_SECONDS = 5.0  # a new product is refused for at most this long
-RETRY_SECONDS = 5.0  # after a look-up without an answer
+RETRY_SECONDS = 5.0  # wait after a look-up without an answer
 SECONDS = 0.9  # the deadline of a look-up with all its tries; the gateway waits 3 s for an order
 TRY_SECONDS = 0.4
 TRIES = 3

@@ -35,7 +35,7 @@ class Instance:
         return PASSING if self.critical_since is None else CRITICAL
 
     def shown(self) -> dict[str, object]:
-        """Return its fields in the answer of /discover."""
+        """Return the instance's fields in the answer of /discover."""
         return {
             "ip": self.ip,
             "port": self.port,
@@ -44,7 +44,7 @@ class Instance:
         }
 
     def shown_in_list(self) -> dict[str, object]:
-        """Return its fields in a list of several instances."""
+        """Return the instance's fields in a list of several instances."""
         return {"instance_id": self.instance_id, **self.shown()}
 
     def update_health(self, now: float) -> bool:

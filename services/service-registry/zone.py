@@ -52,7 +52,7 @@ class Zone:
         if not known:
             reply.header.rcode = RCODE.NXDOMAIN
         healthy = [instance for instance in known if instance.health == PASSING]
-        random.shuffle(healthy)  # clients use the first
+        random.shuffle(healthy)  # clients use the first address
         if labels[0].startswith("_"):
             add_services(reply, healthy)
         else:

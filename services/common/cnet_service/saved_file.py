@@ -17,7 +17,7 @@ class SavedFile:
         self._written: bytes | None = None
 
     def read(self) -> bytes | None:
-        """Return its bytes, None if there is no such file or it cannot be read."""
+        """Return the file's bytes, None if there is no such file or it cannot be read."""
         try:
             self._written = self.path.read_bytes()
         except FileNotFoundError:

@@ -20,9 +20,9 @@ from typing import Any
 from gunicorn.workers import gthread
 from werkzeug.exceptions import RequestTimeout
 
-HEAD_SECONDS = 4.0  # from a connection's beginning, or a later request's first byte, to the end of its head
+HEAD_SECONDS = 4.0  # time to receive a request's head
 BODY_SECONDS = 4.0
-SEND_SECONDS = 10.0  # for one write, because a client may never read its answer
+SEND_SECONDS = 10.0  # deadline of one write: a client may never read its answer
 HEAD_BYTES = 16 * 1024  # a longer head goes to the parser, which refuses it
 LINGER_SECONDS = 0.1  # the time a client has to close first
 CLIENT_SHARE = 4  # one client may hold a quarter of the connections
@@ -66,7 +66,7 @@ class ClientLimit:
             self._all -= 1
             self._held[address] -= 1
             if not self._held[address]:
-                del self._held[address]  # so that past clients take no memory
+                del self._held[address]  # free the memory of past clients
 
 
 class Connection:
