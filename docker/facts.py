@@ -35,12 +35,12 @@ class Namespace:
     resolvers: tuple[Path, ...] = ()
 
     def json(self, *command: str) -> list[dict[str, Any]]:
-        """Run a command in it and return the JSON that it prints."""
+        """Run a command inside and return its output as parsed JSON."""
         found: list[dict[str, Any]] = json.loads(self.text(*command) or "[]")
         return found
 
     def text(self, *command: str) -> str:
-        """Run a command in it and return its output."""
+        """Run a command inside and return its output."""
         return subprocess.run([*self.enter, *command], capture_output=True, text=True, check=True).stdout
 
     def wires(self) -> list[dict[str, Any]]:

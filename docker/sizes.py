@@ -29,7 +29,7 @@ Measured = pd.Series  # values in MB or seconds, by figure and image
 
 
 def read(path: Path) -> Measured:
-    """Return what docker/sizes.sh measured."""
+    """Return the measurements of docker/sizes.sh."""
     values = pd.read_csv(path, index_col=["figure", "image"])["value"].astype(float)
     seconds = values.index.get_level_values("figure") == "loading"
     return values.where(seconds, values / 1e6)

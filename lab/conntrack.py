@@ -1,4 +1,4 @@
-"""Parse what `conntrack -L` prints (conntrack-tools, also with -o extended): one connection a line. Pure.
+"""Parse the output of `conntrack -L` (conntrack-tools, also with -o extended): one connection a line. Pure.
 
 tcp 6 431999 ESTABLISHED src=A dst=B sport=1 dport=2 src=B dst=C sport=2 dport=3 [ASSURED] mark=0 use=1
                          original direction          reply direction

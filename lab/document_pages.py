@@ -151,7 +151,7 @@ def _height(flowable: Flowable) -> float:
 
 
 def _room_for(flowables: list[Flowable]) -> float:
-    """Return the height that a section needs to begin on a page: its heading, and some of what is below."""
+    """Return the height that a section needs to begin on a page: its heading, and part of its first block."""
     room = _height(flowables[0])
     for flowable in flowables[1:]:
         height = _height(flowable)

@@ -116,7 +116,7 @@ def repeated(lines: Iterable[Line]) -> str:
 
 
 def last_error(lines: Iterable[Line]) -> str:
-    """Return the last error that may be a cause, not the consequence of another; "" if there is none."""
+    """Return the last error that is not a mere consequence of another error; "" if there is none."""
     error = ""
     for line in lines:
         is_error = line.is_problem or (not line.level and ERROR_ANYWHERE.search(line.message) is not None)

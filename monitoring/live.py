@@ -76,7 +76,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Lab:
-    """The whole lab; loopback and IPv6 link-local addresses are left out, because every namespace has them."""
+    """The whole lab; loopback and IPv6 link-local addresses are omitted, because every namespace has them."""
 
     host: tuple[Address, ...]
     bridges: tuple[Bridge, ...]
@@ -86,7 +86,7 @@ class Lab:
 
 
 def run(*command: str, given: str = "") -> str:
-    """Return what a command prints; `given` is its input. Raises LiveError when it fails or takes too long."""
+    """Return a command's output; `given` is the input. Raises LiveError when it fails or takes too long."""
     try:
         return subprocess.run(
             command, input=given, capture_output=True, check=True, encoding="utf-8", errors="replace",

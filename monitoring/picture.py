@@ -1,4 +1,4 @@
-"""The live lab compared with its table: a card for each node, with what differs from the table."""
+"""The live lab compared with its table: a card for each node, with its differences from the table."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _card(name: str, node: Node, remarks: Iterable[str]) -> Card:
 
 
 def _drift(planned: topology.Node, node: Node, *, serves: bool) -> Iterator[str]:
-    """Yield what differs from the table; `serves` is False when no service runs, so none is missing."""
+    """Yield the differences from the table; `serves` is False when no service runs, so none is missing."""
     if str(planned.address) not in node.addresses:
         yield f"{planned.address} is missing"
     if node.bridge != planned.bridge:

@@ -75,7 +75,7 @@ def _networks_of(text: str) -> Iterable[Network]:
 
 
 def _ports_of(step: Step, destination: Destination) -> list[Publication]:
-    """Return what a rule publishes; nothing unless it forwards single ports to one port of one address."""
+    """Return the publications of a rule; none unless it forwards single ports to one port of one address."""
     try:
         (match,) = (condition for condition in step.conditions if condition.field == Field.PORT)
         (address,) = destination.addresses

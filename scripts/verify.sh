@@ -86,7 +86,7 @@ verify_way_out() {
       passed "$(printf '%-18s %-15s is seen outside as %s' "$node" "${ADDRESS[$node]%/*}" "$seen")"
     else
       failed "$node (${ADDRESS[$node]%/*}) is seen outside as: $seen"
-      why "FROM=$node TO=world PORT=$OUTSIDE_PORT"
+      suggest_explain "FROM=$node TO=world PORT=$OUTSIDE_PORT"
     fi
   done
 }
@@ -115,17 +115,17 @@ verify_ways_in() { # NODE HOST_PORT PORT PROTOCOL
   if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "$OUTSIDE_NAMESPACE"; then
     passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
   else
-    failed "from outside: host:$2 does not reach $1:$3" && why "FROM=world TO=host PORT=$2"
+    failed "from outside: host:$2 does not reach $1:$3" && suggest_explain "FROM=world TO=host PORT=$2"
   fi
   [[ -z ${inside:-} ]] || if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "${NAMESPACE[$inside]}"; then
     passed "from a namespace:    $inside -> host:$2 -> $1:$3"
   else
     failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not reach $1:$3"
-    why "FROM=$inside TO=host PORT=$2"
+    suggest_explain "FROM=$inside TO=host PORT=$2"
   fi
   if is_reachable "$4" 127.0.0.1 "$2"; then
     passed "from the host:       localhost:$2 -> $1:$3"
-  else failed "from the host: localhost:$2 does not reach $1:$3" && why "FROM=host TO=host PORT=$2"; fi
+  else failed "from the host: localhost:$2 does not reach $1:$3" && suggest_explain "FROM=host TO=host PORT=$2"; fi
 }
 
 verify_services() {

@@ -48,7 +48,7 @@ class Bench:
         self.runs.clear()
 
     def round(self, number: int) -> None:
-        """Run each once, in another order each time."""
+        """Run each contender once under each load, in random order."""
         for pair in self._random.sample(self._pairs, len(self._pairs)):
             for kind in (CLOSED, OPEN):
                 self._run(number, *pair, kind)

@@ -97,7 +97,7 @@ _MANY = 1000
 
 
 def name_of(hop: str) -> str:
-    """Return a hop's name for people."""
+    """Return a hop's name as a readable text."""
     return _NAMES.get(hop, hop)
 
 

@@ -21,7 +21,7 @@ ORIGINAL_PORT=3001 ORIGINAL_PRODUCT_PORT=5001 ORIGINAL_NGINX_PORT=81
 CSV=$ROOT/reports/bench_services.csv
 declare -A URL=() # URL of each path under test
 
-start_original() { # the same nodes, other ports
+start_original() { # start the original programs on the same nodes, on other ports
   local node urls=''
   REDIS_PASSWORD=$(sed -n 's/^REDIS_PASSWORD=//p' "$STATE_DIR/secrets")
   REDIS_HOST=${ADDRESS[$(nodes_running redis | sed -n 1p)]%/*} REDIS_PORT=6379

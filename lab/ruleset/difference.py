@@ -61,7 +61,7 @@ class OwnRules:
         return len(self.hooks) + sum(map(len, self.chains.values()))
 
     def tables(self) -> list[str]:
-        """Return the tables that hold something of the lab."""
+        """Return the tables with a chain or a hook of the lab."""
         return [*(table for table, _ in self.chains), *(hook.table for hook in self.hooks)]
 
 
@@ -183,7 +183,7 @@ def _change_table(wanted: OwnRules, live: OwnRules, table: str, tool: str) -> It
 
 
 def differences(wanted: OwnRules, live: OwnRules) -> Iterator[str]:
-    """Yield a line for people for each difference: missing, behind or surplus."""
+    """Yield a readable line for each difference: missing, behind or surplus."""
     wanted_lines, live_lines = dict.fromkeys(wanted.lines()), dict.fromkeys(live.lines())
     for line in wanted_lines:
         if line not in live_lines:

@@ -68,7 +68,7 @@ class IptablesRule:
 
 
 def chains_of(saved: Saved, command: str = "iptables") -> Chains:
-    """Read the chains of one backend of iptables; rules that cannot be read are left out."""
+    """Read the chains of one backend of iptables; skip rules that cannot be read."""
     policies = {f"{table} {chain}": policy for table, chain, policy in saved.policies}
     names = dict.fromkeys((*policies, *(f"{rule.table} {rule.chain}" for rule in saved.rules)))
     steps: dict[str, list[Step]] = {name: [] for name in names}

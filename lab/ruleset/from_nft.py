@@ -126,7 +126,7 @@ class _Reader:
                 yield from self._conditions(table, part["map"]["key"], "==", {"set": keys})
 
     def _elements(self, table: str, data: Any) -> list[Any]:
-        """Return what a set or map holds, with a name or without."""
+        """Return the elements of a named or anonymous set or map."""
         return self._sets.get(f"{table} {data}", []) if isinstance(data, str) else list(data["set"])
 
     def _conditions(self, table: str, left: Any, operator: str, right: Any) -> Iterator[Condition]:

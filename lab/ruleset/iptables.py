@@ -1,4 +1,4 @@
-"""Parse what `iptables-save -c` and `ebtables-save -c` print into rules, and the lines that could not be read. Pure.
+"""Parse the output of `iptables-save -c` and `ebtables-save -c` into rules and unread lines. Pure.
 
 [1:60] -A CNET-PUBLISH -p tcp -m comment --comment "cnet: why" -m tcp --dport 80 -j DNAT --to-destination ...
 packets:bytes  chain   matches   comment, taken out         matches       target   target options
@@ -55,7 +55,7 @@ class Unread:
 
 @dataclass
 class Saved:
-    """Everything that a text of iptables-save holds."""
+    """The parsed output of iptables-save: rules and unread lines."""
 
     rules: list[Rule] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
@@ -85,7 +85,7 @@ def live_rules() -> tuple[Rule, ...]:
 
 
 def live_ruleset(enter: Sequence[str] = ()) -> Saved:
-    """Return the live rules and what could not be read; `enter` is a command that enters another namespace."""
+    """Return the live rules and the unread lines; `enter` is a command that enters another namespace."""
     packets = parse(_run(*enter, "iptables-save", "-c"))
     frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # ebtables-save omits COMMIT
     packets.rules += map(_of_frames, frames.rules)

@@ -1,4 +1,4 @@
-"""What a rule of iptables or nft matches, and what it does, in the same terms for both tools."""
+"""The matches and actions of iptables and nft rules, in the same terms for both tools."""
 
 from __future__ import annotations
 

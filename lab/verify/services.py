@@ -32,7 +32,7 @@ class LabEndpoints(Endpoints):
         yield "title", "Each service's own endpoints"
         for node in self._services:
             if self._programs[node.runs or ""].ready == "/ready":
-                yield from self.own(node.name, _url(node))
+                yield from self.check_service_endpoints(node.name, _url(node))
         registries = self._running("service-registry")
         for registry in registries:
             yield "title", f"Discovery: {registry.name}"
@@ -43,10 +43,10 @@ class LabEndpoints(Endpoints):
         if resolver:
             yield "title", f"Names: each namespace uses the DNS at {resolver.address.ip}"
             yield from self._names((self._running("product-service") or registries)[0])
-        for way_in in self._running("nginx")[:1]:
-            for publication in way_in.publishes[:1]:
+        for nginx in self._running("nginx")[:1]:
+            for publication in nginx.publishes[:1]:
                 yield "title", f"The platform at http://localhost:{publication.host_port}"
-                yield from self.way_in(f"http://localhost:{publication.host_port}")
+                yield from self.check_published_port(f"http://localhost:{publication.host_port}")
 
     def _running(self, program: str) -> list[Node]:
         return [node for node in self._services if node.runs == program]
@@ -69,7 +69,7 @@ class LabEndpoints(Endpoints):
             )
 
     def _registration(self, base: str, product: Node) -> Iterator[Result]:
-        """Check what an instance may register, by requests from the instance's node."""
+        """Check that an instance can register only itself, by requests from the instance's node."""
         url = f"{base}/register"
         body: dict[str, Any] = {
             "name": "verify",

@@ -132,7 +132,7 @@ def flows_to_explain(
 
 
 def explain(flow: tuple[str, str, str, int]) -> dict[str, Any]:
-    """Return what security/explain.sh prints for a flow, or {"error": why}."""
+    """Return the output of security/explain.sh for a flow, or {"error": why}."""
     source, destination, protocol, port = flow
     options = ["--json", *(["--udp"] if protocol == "udp" else [])]
     seconds = str(_TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""The scene that the page shows, computed from what the watchers saw."""
+"""The scene on the page, computed from the watchers' data."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Scene:
 
 
 class Model:
-    """Watches a lab, and makes scenes of what was seen."""
+    """Collects the watchers' data of a lab, and computes scenes."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology, self._started = topology, time.monotonic()

@@ -65,7 +65,7 @@ class Watcher(threading.Thread):
 
 
 class PacketWatcher(Watcher):
-    """Counts what tcpdump sees on the lab's links."""
+    """Counts the packets that tcpdump captures on the lab's links."""
 
     def __init__(self, window: Window, decoder: Decoder) -> None:
         super().__init__()

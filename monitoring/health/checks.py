@@ -83,7 +83,7 @@ def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
 
 
 def _failure(target: Target, probe: Probe, timeout: float, prefix: str = "") -> str:
-    """Return what a probe says is wrong; a probe that fails must not end the others."""
+    """Return the problem that a probe found; an exception in one probe must not end the others."""
     try:
         why = probe(target.address, target.port, timeout)
     except TimeoutError:
@@ -139,7 +139,7 @@ def probe_http(address: str, port: int, timeout: float) -> str:
 
 
 def probe_ready(address: str, port: int, timeout: float) -> str:
-    """GET /ready; return what the service is missing."""
+    """GET /ready; return the missing dependencies."""
     status, body = _get(address, port, timeout, "/ready")
     try:
         answer = json.loads(body)

@@ -43,7 +43,7 @@ class Break:
 
 @dataclass(frozen=True)
 class Log:
-    """The checks in order, as on_one_clock returns them; the breaks, and what could not be read."""
+    """The checks in order of time (see on_one_clock), the breaks between them, and the unread lines."""
 
     checks: pd.DataFrame
     breaks: Sequence[Break] = ()
@@ -51,12 +51,12 @@ class Log:
 
 
 def moment(seconds: float) -> str:
-    """Format seconds since 1970 for people."""
+    """Format seconds since 1970 as a date and time."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def duration(seconds: float) -> str:
-    """Format seconds for people, in the two greatest units."""
+    """Format a duration in its two greatest units."""
     for (unit, size), (smaller, part) in pairwise((*_UNITS, ("s", 1))):
         if seconds >= size:
             whole, rest = divmod(round(seconds / part), size // part)

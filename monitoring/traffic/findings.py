@@ -39,7 +39,7 @@ def summary(tables: Tables) -> str:
 
 
 def observations(tables: Tables) -> list[str]:
-    """Return the problems, the worst first, then what the capture does not show."""
+    """Return the problems, the worst first, then the limits of the capture."""
     problems = [*_unanswered(tables), *_sent_again(tables), *_resets(tables), *_slow(tables)]
     return [*(problems or [_no_problem(tables)]), *_checks(tables), *_unread(tables)]
 

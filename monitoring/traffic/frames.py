@@ -46,7 +46,7 @@ def swapped(words: Integers) -> Integers:
 
 @dataclass(frozen=True)
 class Frames:
-    """Where frames lie in `data`, in the order of the capture, and the fields of their records."""
+    """Positions of frames in `data`, in the order of the capture, and the fields of their records."""
 
     data: Bytes
     at: Integers  # position of the first byte

@@ -33,7 +33,7 @@ _PACKET_HEADER, _PAYLOAD, _TYPE, _MAX_ATTRIBUTES = 1, 9, 0x3FFF, 32  # sizes and
 
 
 def carried(frames: Frames, unread: Unread) -> Carried:
-    """Return what each frame carries; note frames whose link type or protocol is unknown."""
+    """Return the protocol and payload position of each frame; note frames whose link type or protocol is unknown."""
     link_types = frames.link_type
     if len(link_types) and link_types[0] in LINKS and (link_types == link_types[0]).all():
         return _read_link_type(int(link_types[0]), frames, unread)

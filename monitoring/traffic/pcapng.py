@@ -91,7 +91,7 @@ class Pcapng:
             at = self.used = at + length
 
     def _read_packet(self, data: bytes, kind: int, at: int, room: int) -> tuple[int, ...]:
-        """Return the fields of Frames; `room` is what the block holds beside its own fields."""
+        """Return the fields of Frames; `room` is the size of the block without its fields."""
         number, high, low, captured, size = self._packet.unpack_from(data, at + 8)
         if kind == _OLD_PACKET:
             number = struct.unpack_from(self._order + "H", data, at + 8)[0]

@@ -10,10 +10,10 @@ import numpy as np
 
 from monitoring.traffic.packets import ACK, FIN, RST, SYN, TCP, UNKNOWN, Integers, Packets, Truths
 
-_MAX_FLOWS = 1 << 17  # remembered between batches, the latest
+_MAX_FLOWS = 1 << 17  # number of flows kept between batches, the latest ones
 _JUMP = 1 << 24  # a larger step between a sender's segments is a new connection
 _FIELDS = 5
-_LIFT = 1 << 44  # more than any number of bytes in a batch: keeps running maxima of groups apart
+_LIFT = 1 << 44  # larger than any batch in bytes: separates the running maxima of groups
 _HALF, _WHOLE = 1 << 31, 1 << 32
 _PORT_BITS = 16
 
@@ -66,7 +66,7 @@ class Retransmissions:
         opening = np.zeros(len(key), np.bool_)
         opening[syn] = _starts(key[syn]) | _starts(sequence[syn])  # same number: a retransmission
         era: Integers = np.cumsum(_starts(key) | opening)
-        sent_again, furthest = _running(era[data], sequence[data], length[data])
+        sent_again, furthest = _compare_with_end(era[data], sequence[data], length[data])
         repeated = np.concatenate((row[syn[~opening[syn]]], row[data[sent_again]]))
         again[repeated[repeated >= 0]] = True
         # Remember the last SYN of each flow, and the end of its data since.
@@ -89,8 +89,8 @@ def _segments_of(packets: Packets) -> Integers:
     return np.stack((flow_keys(packets, rows), rows, (flags & SYN) // SYN, packets.sequence[rows], length))
 
 
-def _running(era: Integers, sequence: Integers, length: Integers) -> tuple[Truths, Integers]:
-    """Return which segments begin before the end of what came earlier in their era, and that end."""
+def _compare_with_end(era: Integers, sequence: Integers, length: Integers) -> tuple[Truths, Integers]:
+    """Return a mask of segments that begin before the highest end so far in their era, and that end."""
     step = np.zeros(len(era), np.int64)
     step[1:] = _signed(sequence[1:] - sequence[:-1])
     first = _starts(era) | (np.abs(step) > _JUMP)

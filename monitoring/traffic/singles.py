@@ -84,7 +84,7 @@ class Singles:
         self._unread.note(reason, where)
 
     def put(self, batch: Packets, index: int, single: Single) -> None:
-        """Write what was read into a batch."""
+        """Write the packets into a batch."""
         _, link, datagram = single
         batch.protocol[index] = batch.network[index] = link.kind
         batch.size[index] = link.size

@@ -73,7 +73,7 @@ class Tables:
         return [(number * step, *rates.get(number, (0, 0))) for number in every]
 
     def unread(self) -> list[tuple[str, int, str]]:
-        """Return (reason, count, place of the first) of what could not be read, the most frequent first."""
+        """Return (reason, count, place of the first) of the unread parts, the most frequent first."""
         unread = self.tally.unread
         return [(reason, count, unread.first[reason]) for reason, count in unread.counts.most_common()]
 

@@ -1,4 +1,4 @@
-"""One IP packet as tcpdump prints it: header with -v, extension headers, ends, what it carries, and its size."""
+"""One IP packet as tcpdump prints it: header with -v, extension headers, addresses, payload, and size."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Datagram:
 
 
 def read_datagram(text: bytes, network: int) -> Datagram:
-    """Read what follows the link header; `network` is which IP it is, UNKNOWN where the text does not name it."""
+    """Read the text after the link header; `network` is IPv4 or IPv6, UNKNOWN if the text does not name it."""
     head = _HEAD.match(text)
     ends = _ENDS.match(text, head.end()) if head else None
     if not head or not ends:
@@ -128,7 +128,7 @@ def _read_carried(datagram: Datagram, rest: bytes, *, extended: bool) -> None:
 
 
 def _protocol(datagram: Datagram, rest: bytes, has_ports: bool | None) -> int:
-    """Return the protocol by the first words of what IP carries."""
+    """Return the protocol by the first words of the IP payload."""
     if has_ports is not False and (protocol := _with_ports(rest, certain=has_ports is True)):
         return protocol
     if inner := _INNER_HEADER.match(rest):

@@ -114,7 +114,7 @@ class Rows:
             self._put_plain(batch, columns, at, sized=sized)
 
     def _put_plain(self, batch: Packets, columns: Columns, at: Integers, *, sized: Truths) -> None:
-        """Write what differs for datagrams of UDP, and for TCP with -q, whose header is not printed."""
+        """Write the fields of UDP datagrams, and of TCP with -q, whose header is not printed."""
         plain = np.array([bool(text) for text in columns["plain"]])
         udp = np.array([text.startswith(b"UDP") for text in columns["plain"]])
         amount = _looked_up(self._numbers, columns["amount"])

@@ -74,12 +74,12 @@ report_lost() {
     cut[$node]=1
     echo "        $node: all pings to it and from it were lost"
     for pair in "${lost[@]}"; do [[ ${pair#* } != "$node" || ${pair% *} == "$node" ]] || break; done
-    why "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
+    suggest_explain "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
   done
   for pair in "${lost[@]}"; do
     [[ -z ${cut[${pair% *}]:-}${cut[${pair#* }]:-} ]] || continue
     echo "        ${pair% *} does not reach ${pair#* }"
-    why "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
+    suggest_explain "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
   done
 }
 

@@ -35,7 +35,7 @@ _MARKS = {
 
 
 def show(result: Result, console: Console) -> None:
-    """Print the result for people."""
+    """Print the result as text."""
     outcome = result.outcome
     style = "bold green" if outcome.kind is Kind.ALLOWED else "bold red"
     by = f" ({outcome.policy_id})" if outcome.policy_id else ""

@@ -44,7 +44,7 @@ class TracedRule:
     nft_chain: str = ""  # FAMILY TABLE CHAIN
 
     def __str__(self) -> str:
-        """Format for people."""
+        """Format the verdict as a readable line."""
         return f"{self.place}: {self.why} -> {self.verdict}"
 
     @property
@@ -150,7 +150,7 @@ def _has_table() -> bool:
 
 
 def read_trace(lines: Iterable[str]) -> Iterator[TracedRule]:
-    """Read what xtables-monitor prints; each packet has an id, and the first one is the probe."""
+    """Read the output of xtables-monitor; each packet has an id, and the first one is the probe."""
     probe = ""
     for line in lines:
         if packet := _PACKET.match(line):

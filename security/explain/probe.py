@@ -56,7 +56,7 @@ class Observation:
 
 
 def send_probe(lab: Lab, flow: Flow) -> Observation:
-    """Send one probe and return what was seen of it. Raises OSError without root."""
+    """Send one probe and return its observed result. Raises OSError without root."""
     turn = random.randrange(packets.MAX_PROBES // packets.SOURCE_PORTS)  # noqa: S311 - a mark, no secret
     number = turn * packets.SOURCE_PORTS + random.randrange(1, _FIRST_EPHEMERAL)  # noqa: S311
     with ExitStack() as stack:
@@ -76,7 +76,7 @@ def send_probe(lab: Lab, flow: Flow) -> Observation:
 
 
 class _Watch:
-    """The sockets that receive the probe, and what they received."""
+    """The sockets that receive the probe, and the received packets."""
 
     def __init__(self, lab: Lab, flow: Flow, number: int, stack: ExitStack) -> None:
         self.seen = Observation()
@@ -114,7 +114,7 @@ class _Watch:
                 self.seen.send_error = error.strerror or str(error)
 
     def read(self) -> None:
-        """Read what arrived at every socket and in the log."""
+        """Read the packets from every socket and from the log."""
         waiting: list[socket.socket] = [*self._sockets, *([self._log.socket] if self._log else [])]
         select.select(waiting, [], [], 0.01)
         for watcher, place in self._sockets.items():

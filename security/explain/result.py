@@ -42,7 +42,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True)
 class Hop:
-    """One step: where, what happens there, the command that shows it, and what the probe showed."""
+    """One step: the place, the event, the command that shows it, and the probe's result."""
 
     where: str
     what: str
@@ -94,7 +94,7 @@ class Result:
 
     @property
     def outcome(self) -> Outcome:
-        """Return what was observed, else what is predicted."""
+        """Return the observed outcome, else the predicted one."""
         return self.observed or self.predicted
 
     def as_dict(self) -> dict[str, object]:

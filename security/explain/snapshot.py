@@ -145,7 +145,7 @@ class Snapshot:
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read what save() wrote. Raises OSError, and ValueError if it is something else."""
+    """Read a file of save(). Raises OSError, and ValueError for any other file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         namespaces = {name: Place(**place) for name, place in content["namespaces"].items()}

@@ -43,7 +43,7 @@ _CAUSES_OF_LOST_REPLY = (
 
 
 def observe(lab: Lab, result: Result) -> Result:
-    """Send a probe, and add what it showed to a prediction."""
+    """Send a probe, and add its result to a prediction."""
     seen = send_probe(lab, result.flow)
     observed, dropped = observed_outcome(seen, lab, result), find_drop(seen.rules)
     stop = Hop(dropped.place, f"{dropped.why} -> {dropped.verdict}") if dropped else None

@@ -188,7 +188,7 @@ class _Compiler:
         self.add_built_in(chain, INVALID, f"-m conntrack --ctstate INVALID {self.drop(INVALID)}")
 
     def add_lines_to(self, chain: str, destination: str) -> None:
-        """Add the lines for what nodes send to one destination."""
+        """Add the lines for traffic from nodes to one destination."""
         target = self.topology.node(destination)
         # Packets within a namespace reach the rules only if they go to a published port by the host's address.
         namespace = target.namespace if target and not target.publishes else None
@@ -198,7 +198,7 @@ class _Compiler:
         self.add_lines(chain, "-s", lines, sources, accept)
 
     def add_lines_from(self, chain: str, source: str) -> None:
-        """Add the lines for what host or world send to nodes."""
+        """Add the lines for traffic from the host or the world to nodes."""
         lines = [(line, line.destinations) for line in self.policy.lines if source in line.sources]
         self.add_lines(chain, "-d", lines, self.nodes, _RETURN)
 

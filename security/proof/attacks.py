@@ -90,7 +90,7 @@ def _after_allowed_ping(flow: Flow, own: str, to: str) -> Iterator[Probe]:
 
 
 def _pairs(cases: Cases) -> Iterator[tuple[str, str]]:
-    """Yield each node with another node and with the host, in both directions; back from one that may ping it."""
+    """Yield each node with another node and the host, both ways; back from a node that may ping it, if possible."""
     for node in cases.nodes:
         if other := cases.other_node(node):
             others = (name for name in cases.node_names if cases.passes_lab(name, node.name))

@@ -63,7 +63,7 @@ class Probe:
         return self.flow.protocol == "tcp" and self.expected == ACCEPT and bool(self.to)
 
     def __str__(self) -> str:
-        """Format for people."""
+        """Format the probe as a readable line."""
         return f"{self.flow} ({self.attack})" if self.attack else str(self.flow)
 
 

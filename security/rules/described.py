@@ -1,4 +1,4 @@
-"""The page of the lab's rules: which rules are the lab's, what each does, and in which order packets meet them."""
+"""The page of the lab's rules: each rule with its meaning, in the order of a packet's path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Describe in plain English what a rule does, with the topology's names for addresses.
+"""Describe a rule in plain English, with the topology's names for addresses.
 
 TCP packets to nginx-lb (...) with destination port 80, going out on bridge br-app: are accepted.
 Matches and options that are not known here are shown as iptables writes them, never left out.
@@ -46,7 +46,7 @@ _ACTIONS = {
 
 
 def meaning(rule: Rule, names: Names) -> str:
-    """Return one sentence: which packets, and what happens to them."""
+    """Return one sentence: the matched packets, and the action."""
     return f"{_packets(rule.matches, names)}: {_action(rule, names)}."
 
 

@@ -108,7 +108,7 @@ class Instance:
         self.credit = 0.0
 
     def eject(self, reason: str) -> None:
-        """Take it out of rotation and close its connections, which lead to the failed process."""
+        """Take the instance out of rotation and close its connections, which lead to the failed process."""
         if self.ejected:
             return
         if self.healthy:
@@ -118,7 +118,7 @@ class Instance:
         self._client = connect(self.url, self._read_seconds)
 
     def readmit(self, slow_start: bool = True) -> None:
-        """End the ejection; it is in rotation again if it passes in the registry."""
+        """End the ejection; the instance is in rotation again if it passes in the registry."""
         if self.ejected:
             self.ejected = False
             self._failures = 0

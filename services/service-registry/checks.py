@@ -19,7 +19,7 @@ OK = 200
 
 
 def is_answering(instance: Instance) -> bool:
-    """Return whether it answers in time: /health with 200, or for a configured instance a TCP connection.
+    """Return whether the instance answers in time: /health with 200, or for a configured instance a TCP connection.
 
     Each check opens a connection: an open one outlives the listener and delays a graceful stop.
     """
