@@ -40,7 +40,7 @@ docker_build() { # ARGUMENT...
   output=$(docker build --quiet "$@" 2>&1) || die "docker build: $(tail -5 <<<"$output")"
 }
 
-make_secrets() { # once; in the container any user may read them, on the host only the owner
+make_secrets() { # run once; all users in the container may read the files, on the host only the owner
   local name
   install -d -m 700 "$SECRETS"
   for name in redis_password db_password; do

@@ -31,7 +31,7 @@ loading() { # IMAGE
     -c 'import time; began = time.perf_counter(); import app; print(f"{time.perf_counter() - began:.3f}")'
 }
 
-measure() { # -> figure,image,value
+measure() { # prints lines: figure,image,value
   local step round image
   echo figure,image,value
   echo "size,base,$(size_of "$BASE")"

@@ -41,7 +41,7 @@ class Tuple:
 class Connection:
     """An entry of the connection tracking table."""
 
-    protocol: str  # a number if conntrack has no name for it; `conntrack -D -p` accepts both
+    protocol: str  # name or number; `conntrack -D -p` accepts both
     state: str
     original: Tuple
     reply: Tuple

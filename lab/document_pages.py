@@ -38,7 +38,7 @@ _MANY_COLUMNS, _MAX_CELL = 9, 400  # _MAX_CELL in characters
 _MARGIN, _PADDING = 12 * mm, 6  # the padding is that of reportlab's frames
 _WIDTH = landscape(A4)[0] - 2 * (_MARGIN + _PADDING)
 _HEIGHT = landscape(A4)[1] - 2 * (_MARGIN + _PADDING) - 3 * mm
-_GAP = 24  # between columns
+_GAP = 24  # space between columns
 _MIN_ROOM = 30 * mm
 _FEW_ROWS = 4  # a table is not split so that fewer rows are alone on a page
 _KEPT_WHOLE = 0.75  # share of a page: a taller section may be split
@@ -208,7 +208,7 @@ def _widths(rows: Rows, heads: list[ParagraphStyle], cells: list[ParagraphStyle]
     ]
     left, shares, widths = _WIDTH, float(sum(rows.widths)), [0.0] * len(needed)
     for at in sorted(range(len(needed)), key=lambda at: needed[at] / rows.widths[at]):
-        widths[at] = min(needed[at], left * rows.widths[at] / shares)  # the others share unused width
+        widths[at] = min(needed[at], left * rows.widths[at] / shares)  # other columns share unused width
         left, shares = left - widths[at], shares - rows.widths[at]
     return widths
 

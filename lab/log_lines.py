@@ -75,7 +75,7 @@ def read_lines(lines: Iterable[str]) -> Iterator[Line]:
 def read_line(node: str, text: str) -> Line:
     """Read one line of any program."""
     fields: object = None
-    with contextlib.suppress(ValueError):  # cut, or another program's
+    with contextlib.suppress(ValueError):  # a truncated line, or another program's
         fields = json.loads(text) if text.startswith("{") else None
     if isinstance(fields, dict):
         time = re.split("[Z+]", str(fields.get("time", ""))[11:])[0]

@@ -94,7 +94,7 @@ def chains() -> list[str]:
     """List the chains that hold a rule or drop by their policy, as FAMILY TABLE CHAIN."""
     found = {}
     for header, about in dump(_NETFILTER, _GET_CHAIN, bytes(4)):
-        if about.get(5) == bytes(4):  # the policy: NF_DROP
+        if about.get(5) == bytes(4):  # the chain's policy is NF_DROP
             found[header[0], text(about[1]), text(about[3])] = True
     for header, about in dump(_NETFILTER, _GET_RULE, bytes(4)):
         found[header[0], text(about[1]), text(about[2])] = True

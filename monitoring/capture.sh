@@ -71,7 +71,7 @@ start() {
   arguments=(-i any -nn -s "$SNAPLEN" -B "$BUFFER" "${arguments[@]}" "$(filter)")
   echo_command tcpdump "${arguments[@]}"
   [[ -z ${DRY_RUN:-} ]] || return 0
-  [[ $COMMAND != run ]] || bound=(setpriv --pdeathsig TERM) # tcpdump ends with this script, even if that is killed
+  [[ $COMMAND != run ]] || bound=(setpriv --pdeathsig TERM) # end tcpdump even if this script is killed
   exec 8>"$RUNNING/pid"
   flock 8
   setsid "${bound[@]}" tcpdump "${arguments[@]}" >"$output" 2>"$RUNNING/log" 9>&- &
@@ -150,7 +150,7 @@ run_for() { # SECONDS, none: until Ctrl+C
   local end=$((SECONDS + ${1:-0}))
   up
   [[ -z ${DRY_RUN:-} ]] || return 0
-  [[ ${CNET_LOCKED:-} != "$$" ]] || { exec 9>&- && unset CNET_LOCKED; } # others may change the lab meanwhile
+  [[ ${CNET_LOCKED:-} != "$$" ]] || { exec 9>&- && unset CNET_LOCKED; } # another run may change the lab meanwhile
   trap 'INTERRUPTED=1' INT TERM
   INTERRUPTED=
   say "capturing${1:+ for $1 s}; Ctrl+C ends it"

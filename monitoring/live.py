@@ -28,7 +28,7 @@ _PROGRAM = re.compile(r'\("([^"]*)",pid=')
 _TIMEOUT_SECONDS = 30  # timeout of one command
 # A line of `ss -Htn`: the state if it lists several, two queue lengths, then the local address and port.
 _SOCKET = re.compile(r"(?:[A-Z][A-Z0-9-]* +)?\d+ +\d+ +(\S+):(\d+) ")
-_WORKERS = 8  # commands at once; they mostly wait for the kernel
+_WORKERS = 8  # commands in parallel; most of the time they wait for the kernel
 
 
 class LiveError(Exception):
@@ -69,7 +69,7 @@ class Node:
     interface: str
     addresses: tuple[str, ...]
     port: str
-    bridge: str  # "" for none
+    bridge: str  # "" if no bridge
     up: bool
     listeners: tuple[Listener, ...]
 
@@ -82,7 +82,7 @@ class Lab:
     bridges: tuple[Bridge, ...]
     nodes: tuple[Node, ...]
     published: tuple[Publication, ...]
-    not_shown: tuple[str, ...] = ()  # rules and lines that cannot be drawn, as they are written
+    not_shown: tuple[str, ...] = ()  # text of rules and lines that cannot be drawn
 
 
 def run(*command: str, given: str = "") -> str:

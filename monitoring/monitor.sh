@@ -69,7 +69,7 @@ remove_earlier_reports() {
 }
 
 # A module that ended with an error may have written its report (an alarm is exit status 1), so look for the file.
-check_report() { # MODULE STATUS FILE: adds it to REPORTED, or prints what failed
+check_report() { # MODULE STATUS FILE: add MODULE to REPORTED, or print the failure
   if [[ -s $REPORTS/$3 ]]; then
     REPORTED+=("$REPORTS/$3")
   else

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.topology import Topology
 
 HOST = "host"
-_LOOPBACK = "127."  # the host's source address when it uses a published port by localhost
+_LOOPBACK = "127."  # source address if the host connects to localhost:PUBLISHED_PORT
 
 
 class Names:

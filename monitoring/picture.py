@@ -11,7 +11,7 @@ from monitoring.live import Bridge, Lab, Node
 from monitoring.publications import Publication
 
 DOWN, MISSING, UNKNOWN = "down", "missing", "not in the table"
-_MAX_NOT_SHOWN = 5  # rules that are listed
+_MAX_NOT_SHOWN = 5  # maximum number of listed rules
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ exec_in() { # NODE COMMAND...
   pid=$(program_pid "$1") || die "$1 does not run; scripts/services.sh status"
   user=$(stat -c %u "$STATE_DIR/nodes/$1")
   share_groups "$pid"
-  for fd in /proc/"$$"/fd/*; do # a service can open the files of another process of its user: the lock, for example
+  for fd in /proc/"$$"/fd/*; do # processes of the same user can open these files, for example the lock
     fd=${fd##*/}
     ((fd <= 2)) || exec {fd}>&-
   done

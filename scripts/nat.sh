@@ -42,7 +42,7 @@ publications() {
 
 wanted_sysctls() { # KEY VALUE
   local interface
-  for interface in "${BRIDGES[@]}" "${WAYS_OUT[@]}"; do echo "net/ipv4/conf/$interface/forwarding 1"; done
+  for interface in "${BRIDGES[@]}" "${UPLINKS[@]}"; do echo "net/ipv4/conf/$interface/forwarding 1"; done
   for interface in $(publications | while read -r node _; do echo "${BRIDGE[$node]}"; done | sort -u); do
     echo "net/ipv4/conf/$interface/route_localnet 1"
   done
@@ -101,7 +101,7 @@ check_bridges() {
 prepare() {
   need_tools ip jq iptables-save iptables-restore conntrack sysctl unshare ss python3
   load_topology
-  mapfile -t WAYS_OUT < <(ways_out)
+  mapfile -t UPLINKS < <(uplinks)
 }
 
 compare_with_table() { # STATE
@@ -126,7 +126,7 @@ up() {
   check_bridges
   local state key value
   state=$(state_before_up nat "${TABLES[@]}")
-  restore_old_ways_out "$state"
+  restore_old_uplinks "$state"
   state=$(state_with_forwarding "$state")
   compare_with_table "$state"
   write_state nat "$state"

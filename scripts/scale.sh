@@ -59,7 +59,7 @@ scale() { # PROGRAM COUNT
   [[ $TOPOLOGY == "$SCALED" ]] || rm -f "$SCALED"
 }
 
-# Create before, delete after: a program always has its namespace.
+# Create namespaces before programs start, and delete namespaces after programs end.
 apply() { # PROGRAM
   local before address_before after node address
   mapfile -t before < <(nodes_running "$1")

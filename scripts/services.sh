@@ -29,7 +29,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/service_state.sh"
 # shellcheck source=scripts/lib/waiting.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/waiting.sh"
 
-check_readable() { # each service runs as its own user, who must be able to read its code
+check_readable() { # each service's user must be able to read the code
   local closed
   closed=$(find "$ROOT/services" "$VENV" -maxdepth 2 \( -type d ! -perm -o=rx -o -type f ! -perm -o=r \) -print -quit)
   [[ -z $closed ]] ||

@@ -72,7 +72,7 @@ read_policy() {
 }
 allowed() { [[ -z $HAS_POLICY || -n ${MAY["$*"]:-} ]]; } # FROM TO PROTOCOL[/PORT]
 
-verify_way_out() {
+verify_outside_access() {
   local node seen
   serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT" tcp
   for node in "${NODES[@]}"; do
@@ -150,7 +150,7 @@ verify_network() {
   show_matrix
   make_outside
   title "The way out: masquerading"
-  verify_way_out
+  verify_outside_access
   for node in "${NODES[@]}"; do
     [[ ${PUBLISHES[$node]} != - ]] || continue
     title "The way in: published ports of $node"

@@ -87,7 +87,7 @@ main() {
   WORK=$(mktemp -d)
   defer rm -rf "$WORK"
   defer "$VENV/bin/python" -c 'from bench.common.cgroups import remove_all; remove_all()'
-  start_lab scripts/network.sh scripts/nat.sh scripts/services.sh # measure.py loads and removes its policy
+  start_lab scripts/network.sh scripts/nat.sh scripts/services.sh # measure.py loads and removes the policy
   local docker=()
   if engine_answers &>/dev/null; then
     start_docker

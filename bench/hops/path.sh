@@ -36,7 +36,7 @@ add_host() {
   add_namespace host
   in_namespace host sysctl -qw net.ipv4.ip_forward=1
   ip -n host link add "$BRIDGE" type bridge
-  in_namespace host sysctl -qw net.bridge.bridge-nf-call-{ip,ip6,arp}tables=0 # the first bridge sets these to 1
+  in_namespace host sysctl -qw net.bridge.bridge-nf-call-{ip,ip6,arp}tables=0 # the first bridge sets them to 1
   ip -n host addr add "$HOST/24" dev "$BRIDGE"
   ip -n host link set "$BRIDGE" up
   ! has_element br_netfilter || ip -n host link set "$BRIDGE" type bridge nf_call_iptables 1
@@ -93,7 +93,7 @@ print_rules() {
     "-A PREROUTING -d $OUTSIDE.1/32 -p tcp -m tcp --dport $PUBLISHED -j DNAT --to-destination $ENTRY" COMMIT
   printf '%s\n' '*filter' '-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT'
   for ((number = 1; number <= count; number++)); do
-    echo "-A FORWARD -d $SERVER/32 -p tcp -m tcp --dport $((10000 + number)) -j ACCEPT" # never matches
+    echo "-A FORWARD -d $SERVER/32 -p tcp -m tcp --dport $((10000 + number)) -j ACCEPT" # a rule that never matches
   done
   ((count == 0)) || echo "-A FORWARD -p tcp -m conntrack --ctstate NEW -j ACCEPT"
   echo COMMIT

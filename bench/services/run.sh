@@ -98,7 +98,7 @@ inside() {
   start_original
   for way in "${!URL[@]}"; do
     retry_until 20 answers "${URL[$way]}" || die "$way does not answer"
-    good_per_second "${URL[$way]}" >/dev/null # warms up
+    good_per_second "${URL[$way]}" >/dev/null # a warm-up run
   done
   echo 'round,way,good_answers_per_second,bad_answers' >"$CSV"
   in_turn "$ROUNDS" measure lab original

@@ -32,7 +32,7 @@ def growth_of(values: pd.Series) -> float | None:
 def problems_of(title: str, samples: pd.DataFrame, end: float) -> Iterator[str]:
     """Yield the problems of a process, a sentence each; `samples` are by second, the run's last was made at `end`."""
     last = samples.index[-1]
-    if last < end and ": postgres:" not in title:  # a server process for a client ends with its connection
+    if last < end and ": postgres:" not in title:  # a connection's process ends with it
         yield f"{title} ended after {last:.0f} s"
     limits = (("pss_mb", MAX_MB, "MB"), ("descriptors", MAX_DESCRIPTORS, "descriptors"))
     for column, most, unit in limits:

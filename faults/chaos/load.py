@@ -166,7 +166,7 @@ class Load:
             under_way.append(gevent.spawn(work, intended))
             if len(under_way) > 10 * rate:
                 under_way = [one for one in under_way if not one.dead]
-        gevent.joinall(under_way)  # each ends at its own deadline and writes its sample
+        gevent.joinall(under_way)  # each request ends at its deadline and writes a sample
 
 
 def has_address(resolver: str, name: str) -> bool:

@@ -32,7 +32,7 @@ event() { # begin|end|broken FAULT NODE [TEXT]
 }
 broken() { event broken "$FAULT" "$NODE" "$1"; } # a promise that the samples cannot show
 
-run_fault() { # FAULT NODE SECONDS: begin it, wait, end it, and wait until the lab has settled
+run_fault() { # FAULT NODE SECONDS: begin the fault, wait, end it, wait until the lab settles
   local FAULT=$1 NODE=$2 before
   before=$(processes_beside "$2")
   event begin "$1" "$2"

@@ -76,7 +76,7 @@ BRIDGE = Kind(
     remove=("ip link del dev {link}",),
 )
 TABLE = Kind("{value} as the table of bridge {link}", make=('ip link set dev {link} alias "cnet {value}"',))
-ALIAS = Kind('alias "{value}" of bridge {link}')  # setting TABLE replaces it
+ALIAS = Kind('alias "{value}" of bridge {link}')  # the table of another `up` replaces the alias
 NO_LINKLOCAL_LEARNING = Kind(
     "{link} learns nothing from link-local frames and IGMP",
     make=("ip link set dev {link} type bridge no_linklocal_learn 1 mcast_snooping 0",),
@@ -154,7 +154,7 @@ NO_RULE = Kind(
     remove=("{ip} rule add priority {value} table {peer}",),
     label="missing",
 )
-UNCONNECTED = Kind(  # adding the address again restores its routes
+UNCONNECTED = Kind(  # adding the address again restores the routes
     "{link} {where} has an address {value} without its routes", remove=("{ip} addr del {value} dev {link}",)
 )
 ISOLATED = Kind(

@@ -22,7 +22,7 @@ def difference(wanted: list[Fact], live: list[Fact]) -> Difference:
     """Compare the wanted facts with the live ones."""
     known_wanted, known_live = (
         {fact[:-1] for fact in facts} for facts in (wanted, live)
-    )  # without the detail
+    )  # compare without the detail
     return Difference(
         [fact for fact in wanted if fact[:-1] not in known_live],
         [fact for fact in live if fact[:-1] not in known_wanted],

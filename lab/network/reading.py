@@ -17,7 +17,7 @@ from lab import netlink
 from lab.namespace import enter
 from lab.netlink import Qdisc
 
-_Started = tuple[int, int]  # process, pipe of its output
+_Started = tuple[int, int]  # process id, file descriptor of the output
 Object = dict[str, Any]  # JSON object from ip(8) or bridge(8)
 
 _SHOW = "addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp\n"

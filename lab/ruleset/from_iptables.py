@@ -107,7 +107,7 @@ def _destination(rule: Rule) -> Destination | None:
         for option in options_of(rule.target_options)
         if option.flag == flag and option.values
     ]
-    targets = [text for text in given if not text.startswith(":")]  # ":PORT" keeps the address
+    targets = [text for text in given if not text.startswith(":")]  # ":PORT" changes only the port
     if flag is None or (given and not targets):
         return None
     parts = [text.lstrip("[").partition("]:" if text.startswith("[") else ":") for text in targets]

@@ -193,7 +193,7 @@ def _step(
 
 def _destination(value: Any) -> Destination | None:
     if not isinstance(value, dict) or "addr" not in value:
-        return None  # a port alone keeps the address
+        return None  # only the port changes
     address, port = value["addr"], value.get("port", "")
     return Destination(
         addresses=tuple(_addresses(address)), port=str(port) if isinstance(address, str) else "of a map"

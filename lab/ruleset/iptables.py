@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 _TABLE = re.compile(r"\*(\w+)")
-_CHAIN = re.compile(r":(\S+) (\S+)( \[\d+:\d+\])?")  # ebtables-save shows no counters here
+_CHAIN = re.compile(r":(\S+) (\S+)( \[\d+:\d+\])?")  # ebtables-save prints no counters of chains
 _RULE = re.compile(r"\[(\d+):(\d+)\] (-A (\S+)(?: (.*))?)")
 _INCOMPATIBLE = re.compile(r"# Table `(\w+)' (is incompatible|contains incompatible base-chains), .*")
 _APPENDED = re.compile(r"\S* ?-A (\S+)")
@@ -60,7 +60,7 @@ class Saved:
     rules: list[Rule] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     policies: list[tuple[str, str, str]] = field(default_factory=list)  # table, chain, verdict
-    incompatible: set[str] = field(default_factory=set)  # tables with rules of nft that it cannot write
+    incompatible: set[str] = field(default_factory=set)  # nft tables that iptables-save cannot print
     unread_rules: list[tuple[str, str, str]] = field(default_factory=list)  # table, chain, text
 
 

@@ -26,7 +26,7 @@ class Field(StrEnum):
     DESTINATION_TYPE = "type of the destination"
     STATE = "state of the connection"
     FAMILY = "family"  # ip or ip6
-    OTHER = "other"  # not read: it may match or not
+    OTHER = "other"  # unread: may match or not
 
 
 class Action(StrEnum):
@@ -37,7 +37,7 @@ class Action(StrEnum):
     REDIRECT = "redirect"  # rewrite the destination
     CHANGE = "change"  # rewrite, divert, or a target that is not known here
     RETURN = "return"
-    CALL = "call"  # another chain
+    CALL = "call"  # call another chain
     NONE = "none"
 
 

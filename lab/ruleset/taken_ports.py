@@ -27,7 +27,7 @@ from lab.ruleset.model import Action, Chains, Condition, Field, Step
 _HOOKS = ("PREROUTING", "OUTPUT")
 _FAMILIES = ("ip", "inet")
 _ENDS = (Action.ACCEPT, Action.BLOCK)
-Known = bool | None  # None: it may match or not
+Known = bool | None  # None: may match or not
 
 
 @dataclass(frozen=True, kw_only=True)

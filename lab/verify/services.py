@@ -14,7 +14,7 @@ from lab.topology import ROOT, Node, Topology
 from lab.verify.platform import Endpoints, Result
 from lab.verify.request import matches, send
 
-_REGISTRATION_SECONDS = 5.0  # a service that has just started registers within one
+_REGISTRATION_SECONDS = 5.0  # a service registers within a second after its start
 _SUPERVISOR = Path("/run/cnet/supervisord.conf")  # exists while services are meant to run
 
 

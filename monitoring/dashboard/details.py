@@ -24,7 +24,7 @@ from security.policy.table import load as load_policy
 from security.policy.table import policy_path
 
 _EXPLAIN = Path(__file__).resolve().parents[2] / "security" / "explain.sh"
-_TIMEOUT_SECONDS = 10  # SIGTERM, so that it can clean up; then SIGKILL after as many seconds
+_TIMEOUT_SECONDS = 10  # SIGTERM allows a clean-up; SIGKILL follows after as many seconds
 _TIMED_OUT = (124, 137, -9)  # exit statuses of timeout(1)
 _MAX_CONNECTIONS, _MAX_DROPS = 12, 12
 

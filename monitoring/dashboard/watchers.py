@@ -38,7 +38,7 @@ _HEALTH_TIMEOUT = 1.0
 _SHOP_ROUNDS = 5  # check the shop in each fifth round only: these requests appear on the map
 _MAX_DROPS, _DROPS_AT_ONCE = 500, 2000
 _HEADER, _PORTS = 20, 4
-_PIECE = 1 << 16  # bytes
+_PIECE = 1 << 16  # bytes per read of the pipe
 _log = logging.getLogger("dashboard")
 
 

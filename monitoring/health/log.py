@@ -17,7 +17,7 @@ from monitoring.health.history import COLUMNS
 
 _GAP = 3  # times the usual pause between two rounds
 _YEARS = range(1970, 9999)  # Python can represent these times in every time zone
-_MAX_MILLISECONDS = 60_000  # a check ends at its deadline of two seconds, on a busy machine a little later
+_MAX_MILLISECONDS = 60_000  # a check ends after 2 s, on a busy machine a little later
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
 

@@ -21,7 +21,7 @@ _MAX_QUOTE = 40
 _ZERO, _MINUS = ord("0"), ord("-")
 _SIGNS, _TIMELESS = (b" ", b"-"), (b"", b"[")  # "[Error converting time]"
 _RELATIVE_BEGIN = 10**18  # the start of relative times, so that none is negative
-_FEW = 8  # if times rise so many times as often as they fall, the text counts from its first packet
+_FEW = 8  # times rise 8 times as often as they fall: relative to the first packet
 _BOTH, _ENOUGH = 2, 8  # packets: of two, -ttt and -ttttt are the same; a few may rise by chance
 
 

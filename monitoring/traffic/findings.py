@@ -8,7 +8,7 @@ from monitoring.traffic.packets import UNKNOWN
 from monitoring.traffic.tables import Tables
 
 _MANY_AGAIN, _MANY_RESETS, _SLOW_MILLISECONDS = 0.01, 0.02, 100
-_TWENTY = 20  # handshakes: fewer are not enough for "one in twenty"
+_TWENTY = 20  # fewer handshakes are not enough for "one in twenty"
 _MAX_NAMED = 5
 
 

@@ -164,7 +164,7 @@ LINKS: dict[int, tuple[str, Callable[[Frames], Carried]]] = {
     0: ("loopback", _bsd_loopback),
     ETHERNET: ("Ethernet", _ethernet),
     9: ("PPP", _ppp),
-    12: ("raw IP", _raw),  # LINKTYPE_RAW as some BSDs wrote it
+    12: ("raw IP", _raw),  # LINKTYPE_RAW on some BSDs
     14: ("raw IP", _raw),
     50: ("PPP", _ppp),
     101: ("raw IP", _raw),

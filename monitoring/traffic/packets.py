@@ -31,7 +31,7 @@ _NAMES = {
     0x8864: "PPPoE", LLC + 0x42: "STP", LLC + 0xAA: "802.3 SNAP", UNKNOWN: "unknown",
 }  # fmt: skip
 _LAST_PROTOCOL = 255
-_NARROW = 1 << 17  # up to this range, counting is quicker than sorting
+_NARROW = 1 << 17  # up to this range of values, counting is faster than sorting
 
 
 def protocol_name(number: int) -> str:
@@ -88,11 +88,11 @@ class Packets:
 
     time: Integers  # nanoseconds since 1970, or since some moment; UNKNOWN
     size: Integers  # bytes of the frame on the wire, UNKNOWN
-    protocol: Integers  # the innermost one outside of tunnels; UNKNOWN
+    protocol: Integers  # innermost protocol outside of tunnels; UNKNOWN
     network: Integers  # network protocol: IPV4, IPV6, ARP, LLC + DSAP...; UNKNOWN
     source: Integers  # numbers in the address book; NO_ADDRESS if the packet is not IP
     destination: Integers
-    source_port: Integers  # 0: none
+    source_port: Integers  # 0: no port
     destination_port: Integers
     flags: Integers  # TCP flags
     sequence: Integers  # TCP sequence number, 32 bits

@@ -37,7 +37,7 @@ MAGICS = {
 }
 FILE_HEADER = 24
 MAX_FRAME = 1 << 20  # bytes; a longer frame means that the file is damaged
-_LANES, _WINDOW = 512, 640  # the window: bytes in which each lane looks for its first record
+_LANES, _WINDOW = 512, 640  # parallel lanes; bytes that each lane searches for its first record
 _MIN_BYTES = 1 << 19  # fewer bytes are read sooner record by record
 _MAX_STEPS = 4096
 _LINK_TYPE = 0x03FFFFFF  # the bits above give the length of the frame check sequence

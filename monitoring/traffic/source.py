@@ -23,7 +23,7 @@ from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
 from monitoring.traffic.unpacked import unpacked
 
 STANDARD_INPUT = "-"
-_MAGIC = 4  # bytes
+_MAGIC = 4  # bytes of the magic number
 _BATCHES_AHEAD = 2  # batches read ahead of the current one
 
 
@@ -44,7 +44,7 @@ def in_order(names: Sequence[str], book: AddressBook, unread: Unread) -> list[Ca
     for name in names:
         try:
             captures.append(_opened_capture(name, book, unread))
-        except foreign.EmptyCaptureError:  # tcpdump's newest file is empty until there is enough to write
+        except foreign.EmptyCaptureError:  # tcpdump's newest file is empty until the first write
             unread.note("empty capture", name)
     return sorted(captures, key=lambda capture: capture.first)
 

@@ -119,7 +119,7 @@ def _read_carried(datagram: Datagram, rest: bytes, *, extended: bool) -> None:
             datagram.later = True
             return
         if datagram.network == VERSION_6 and datagram.protocol in _EXTENSIONS:
-            datagram.protocol = UNKNOWN  # tcpdump does not print what follows AH
+            datagram.protocol = UNKNOWN  # tcpdump does not print the headers after AH
     datagram.with_ports = has_ports is not False and datagram.protocol in (TCP, UDP, _SCTP, _DCCP)
     if datagram.with_ports and not datagram.damaged and datagram.protocol == TCP:
         datagram.segment = _SEGMENT.match(rest)

@@ -18,7 +18,7 @@ from monitoring.traffic.text_ip import HEADERS, LARGEST_WHOLE, UDP_HEADER, optio
 from monitoring.traffic.text_link import COOKED_2, ETHERNET
 
 _TCP_HEADER = 20
-_STRANGE = 4  # if more than one packet in four is not matched, the text may have another style
+_STRANGE = 4  # more than one unmatched packet in four: the text may have another style
 
 Columns = Mapping[str, Sequence[bytes]]  # by the names of a pattern's groups
 Row = tuple[bytes, ...]

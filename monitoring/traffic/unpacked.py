@@ -30,7 +30,7 @@ class _Packing:
     magics: tuple[bytes, ...]
     load: Callable[[], tuple[_Begin, type[Exception]]]
     read: int = _PIECE  # bytes given to the decompressor at once
-    limit: tuple[int, ...] = (_PIECE,)  # bytes that it returns at once, if it can limit them
+    limit: tuple[int, ...] = (_PIECE,)  # maximum bytes per call, if the decompressor has a limit
 
 
 def unpacked(pieces: Iterator[bytes], head: bytes, unread: Unread) -> Iterator[bytes] | None:

@@ -4,7 +4,7 @@
 
 # Print a line for each: RULE, a tab, WHAT TO DO: COMMAND.
 foreign_host_rules() {
-  [[ -s $VENV/digests ]] || return 0 # without it the lab is not up
+  [[ -s $VENV/digests ]] || return 0 # without an environment the lab is not up
   (cd "$ROOT" && "$VENV/bin/python" -m security.rules.foreign "$TABLE")
 }
 

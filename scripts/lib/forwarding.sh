@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
 # Find the interfaces that forward for the lab, and for other programs. Sourced after rules.sh.
-# WAYS_OUT are the interfaces of the host's default routes.
+# UPLINKS are the interfaces of the host's default routes.
 
 interfaces_of_others() { # print other interfaces that forward
   local ours file interface
@@ -15,7 +15,7 @@ interfaces_of_others() { # print other interfaces that forward
 state_with_forwarding() { # STATE
   local interface words others
   words="$(this_boot) chains=$(state_words "$1" chains)" others=$(state_words "$1" forwarding)
-  for interface in "${WAYS_OUT[@]}"; do
+  for interface in "${UPLINKS[@]}"; do
     [[ " $1 " != *" not-forwarding=$interface "* ]] && forwards "$interface" || words+=" not-forwarding=$interface"
   done
   if [[ $words == *not-forwarding=* ]]; then
@@ -63,10 +63,10 @@ restore_interfaces() { # STATE INTERFACE...
   done
 }
 
-restore_old_ways_out() { # STATE: of interfaces that have no default route any more
+restore_old_uplinks() { # STATE: of interfaces that have no default route any more
   local interface old=()
   for interface in $(state_words "$1" not-forwarding); do
-    [[ " ${WAYS_OUT[*]} " == *" $interface "* ]] || old+=("$interface")
+    [[ " ${UPLINKS[*]} " == *" $interface "* ]] || old+=("$interface")
   done
   ((${#old[@]} == 0)) || restore_interfaces "$1" "${old[@]}"
 }

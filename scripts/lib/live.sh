@@ -29,14 +29,14 @@ policy_in_force() { iptables-save 2>/dev/null | grep '^:CNET-FROM-NODES ' >/dev/
 policy_is_wanted() { policy_in_force || [[ -e $BEFORE_UP.policy ]]; }
 
 # Print the interfaces of the host's default routes, in any table; a VPN may have its route in two halves.
-ways_out() {
+uplinks() {
   ip -j -4 route show table all | jq -r '[.[] | select((.type // "unicast") == "unicast") |
     select(.dst | IN("default", "0.0.0.0/1", "128.0.0.0/1")) | .dev, .nexthops[]?.dev | values] | unique[]'
 }
 
 forwards() { [[ $(cat "/proc/sys/net/ipv4/conf/$1/forwarding" 2>/dev/null) == 1 ]]; } # INTERFACE|all
 
-processes_in() { # NAMESPACE...: a line "PID NAMESPACE" for each process there
+processes_in() { # NAMESPACE...: print "PID NAMESPACE" for each process in the namespaces
   (($# == 0)) || stat -Lc '%i %n' "${@/#//run/netns/}" /proc/[0-9]*/ns/net 2>/dev/null | awk '
     { split($2, part, "/") }
     part[2] == "run" { names[$1] = part[4] }

@@ -41,7 +41,7 @@ network_cidr() { # ADDRESS of a bridge: 10.1.2.3/16 -> 10.1.0.0/16
   for bridge in "${BRIDGES[@]}"; do [[ ${ADDRESS[$bridge]} != "$1" ]] || echo "${NETWORK[$bridge]}"; done
 }
 
-base_table() { # the table that the loaded one was scaled from, or itself
+base_table() { # print the table before scaling, or the loaded table
   if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
 }
 

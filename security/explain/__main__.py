@@ -78,7 +78,7 @@ def explain(options: Namespace, topology: Topology) -> Result:
 def _read_state(state: Path | None, topology: Topology, flow: Flow) -> Snapshot:
     if state:
         return read_snapshot(state)
-    published = (node.name for node in topology.nodes if node.publishes)  # the host may forward to these
+    published = (node.name for node in topology.nodes if node.publishes)  # nodes reached by port forwarding
     names = {*flow.ends, *published}
     nodes = [node for node in topology.nodes if node.name in names]
     destinations = [str(node.address.ip) for node in nodes]

@@ -77,7 +77,7 @@ class Lab:
         return self.gateway(other) if other else self.outside.host_address
 
     def is_host_address(self, address: str) -> bool:
-        """Decide whether the host has an address; it gets one towards the outside when a probe is sent."""
+        """Decide whether the host has an address, including the address that a probe adds towards the outside."""
         return address == self.outside.host_address or self.host.has_address(address)
 
     def interface_to(self, address: str) -> str:

@@ -40,12 +40,12 @@ class Observation:
     seen_at: set[str] = field(default_factory=set)
     arrived: bool = False
     untranslated: bool = False  # the packet arrived in the world with a node's address
-    other_mac: str = ""  # the destination of a frame that arrived, if it is not the interface's MAC
+    other_mac: str = ""  # destination MAC of a received frame, if not the interface's
     reply: str = ""  # received by the sender: accepted, refused, unreachable or unresolved
     replied: bool = False  # a reply was seen somewhere
     arp_requests: set[str] = field(default_factory=set)  # addresses that the sender requested
     arp_replies: set[str] = field(default_factory=set)  # addresses that replied
-    dropped_by: str = ""  # policy id
+    dropped_by: str = ""  # id of the policy line that dropped the packet
     send_error: str = ""
     rules: list[TracedRule] = field(default_factory=list)
 

@@ -29,7 +29,7 @@ class PacketTrace:
     packet: Packet
     receiver: str  # a node, host or world
     sender: Node | None = None  # None: host or world
-    target: Node | None = None  # the receiver, if it is a node
+    target: Node | None = None  # the receiving node; None: host or world
     hops: list[Hop] = field(default_factory=list)
     not_simulated: list[str] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)

@@ -28,7 +28,7 @@ from security.policy import model
 from security.policy.matches import flow_matches, place_matches, rate_match
 from security.policy.model import BUILT_IN, DEFAULT, DIRECT, HOST, ICMP_SIZE, INVALID, WORLD, Line, Policy
 
-NFLOG_GROUP, PROOF_GROUP = 25955, 25956  # a group has one listener at a time: the proof has its own
+NFLOG_GROUP, PROOF_GROUP = 25955, 25956  # an NFLOG group has one listener, so the proof uses a second group
 LOG_PREFIX = "DROPPED: "
 LOG_PER_SECOND, LOG_BURST = 5, 20
 ALREADY_CHECKED = "already checked by CNET-FROM-NODES"  # explain looks for this comment

@@ -165,7 +165,7 @@ def _disguises(cases: Cases) -> Iterator[Probe]:
 def _other_addresses(cases: Cases, node: Node) -> Iterator[Probe]:
     """Ping the host from another node's address, from an unused one, and from the node's own outside."""
     victim, gateway = cases.other_node(node), cases.gateway(node)
-    unused = cases.free_address(cases.topology.bridge_of(node))  # only the port's own rules can detect it
+    unused = cases.free_address(cases.topology.bridge_of(node))  # only the port's rules detect it
     outside = cases.outside.host_address
     for source, own, to, attack in (
         (node.name, str(victim.address.ip) if victim else "", gateway, "another node's address"),

@@ -126,7 +126,7 @@ def _changes(rules: Sequence[Rule], at: int, topology: Topology) -> Iterator[tup
     rule, before, after = rules[at], texts[:at], texts[at + 1 :]
     yield "deleted", [*before, *after]
     if _is_end(rule) or rule.target == "CNET-ORIGIN-NODES" or rule.table in ("mangle", "nat"):
-        return  # a weaker one would only accept more packets before other programs' rules
+        return  # a weaker rule only accepts more packets
     for missing, weaker in _weakened(rule):
         yield f"without {missing}", [*before, weaker, *after]
     if at and _is_policy_rule(rules[at - 1]) and order_matters(rules[at - 1], rule, topology):

@@ -53,7 +53,7 @@ class Probe:
     attack: str = ""
     refill_seconds: float = 0  # seconds until an exhausted rate limit allows one more packet
     first: Sequence[Step] = ()
-    unlogged: bool = False  # the kernel itself drops it, without NFLOG
+    unlogged: bool = False  # the kernel drops the packet without NFLOG
     by: str = ""  # the bridge of the host that sends a whole frame
     seen_as: str = ""  # the source address that the receiver must see; empty: any
 
@@ -87,7 +87,7 @@ class ProbeResult:
     dropped_by: str = ""
     leaked_to: str = ""  # a node that received a frame for another node
     closed_by_host: bool = False  # dropped by the policy of the host's chain INPUT, before the lab's policy
-    wrong_source: str = ""  # the source address that the receiver saw, if it is not the right one
+    wrong_source: str = ""  # wrong source address at the receiver
 
     @property
     def is_settled(self) -> bool:

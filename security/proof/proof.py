@@ -184,7 +184,7 @@ def find_bridge_differences(topology: Topology) -> Iterator[Difference]:
     found = difference(wanted_facts(topology, is_filtered=True), read_host_facts(topology))
     for facts, why in ((found.missing, "missing"), (found.surplus, "not in the topology")):
         for fact in facts:
-            if fact.kind in _SETTINGS:  # the report groups them: a setting often differs at all ports
+            if fact.kind in _SETTINGS:  # the report groups settings: one often differs at all ports
                 yield Difference(str(fact), why)
             elif fact.kind is kinds.FORWARD:
                 yield Difference(f"bridge {fact.bridge}", f"{fact}: {why}")

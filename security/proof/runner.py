@@ -92,7 +92,7 @@ class ProbeRunner:
         numbered = enumerate(batch, start=self._number + 1)
         steps = [(number, step) for number, result in numbered for step in result.probe.first]
         for number, step in steps:
-            with suppress(OSError):  # a host firewall may refuse it; the probe's result shows that
+            with suppress(OSError):  # a host firewall may refuse the packet; the probe fails then
                 self._sockets.send(step.source, step.to, step.build(number))
         if steps:
             time.sleep(_SETTLE_SECONDS)

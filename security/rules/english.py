@@ -17,7 +17,7 @@ from security.rules.matches import HARMLESS_MATCHES
 Names = Mapping[str, str]  # result of names_of(); empty without a topology
 
 _MAC = re.compile("[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", re.IGNORECASE)
-_POLICY_CHAINS = ("CNET-FROM-", "CNET-TO-")  # RETURN from these means that the policy allows the packet
+_POLICY_CHAINS = ("CNET-FROM-", "CNET-TO-")  # in these chains RETURN allows the packet
 _FILTER_TABLES = ("filter", "security")  # ACCEPT in other tables only skips their other rules
 _STATES = {
     "NEW": "new",

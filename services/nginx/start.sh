@@ -6,7 +6,7 @@
 set -eu
 
 RUN_DIR=/dev/shm/${INSTANCE_ID:-nginx} # tmpfs, so that nginx starts with a full disk
-CONNECTIONS=16384                      # several times what one address may hold; each takes some kilobytes
+CONNECTIONS=16384                      # several times the limit per address; a connection takes some kilobytes
 
 list_servers() { # five entries for each address; proxy_next_upstream in nginx.conf.in has the reason
   for gateway in $(echo "$GATEWAYS" | tr , ' '); do

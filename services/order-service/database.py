@@ -102,7 +102,7 @@ class Database:
         for _ in range(2):  # two repeats: broken connection, missing tables
             try:
                 return self._attempt(self._take(), work)
-            except errors.UndefinedTable:  # a new database; not at each start, because it may be read-only
+            except errors.UndefinedTable:  # a new database (not checked at the start: it may be read-only)
                 log.info("creating the tables")
                 self._attempt(self._take(), create_tables)
             except BrokenError as failure:

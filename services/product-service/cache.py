@@ -173,7 +173,7 @@ class Cache:
                 socket_timeout=SECONDS,
                 retry=Retry(NoBackoff(), 0),  # the source is faster than a second try
                 parser_class=BoundedParser,
-                protocol=2,  # sends no HELLO and no CLIENT, so that its user needs only GET and SETEX
+                protocol=2,  # RESP2 sends no HELLO and no CLIENT, so the user needs only GET and SETEX
                 driver_info=None,
             )
 

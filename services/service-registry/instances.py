@@ -20,7 +20,7 @@ class Instance:
     registered_at: str
     ttl: float | None = None
     permanent: bool = False
-    answers: bool = True  # the result of the last active check
+    answers: bool = True  # result of the registry's last check
     renewed: float = 0.0
     critical_since: float | None = field(default=None)
 

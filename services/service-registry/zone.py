@@ -15,7 +15,7 @@ from instances import PASSING, Instance
 from registry import Registry
 
 ORIGIN = "lab."
-TTL_SECONDS = 1  # a cached answer is outdated for at most this long
+TTL_SECONDS = 1  # maximum age of a cached answer
 REVERSE = ".in-addr.arpa."
 
 

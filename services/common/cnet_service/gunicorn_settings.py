@@ -48,7 +48,7 @@ threads = 16  # threads per ThreadWorker
 keepalive = 75  # longer than any client keeps an idle connection, so that the client closes first
 timeout = 30
 graceful_timeout = 5  # no request takes longer; idle connections of clients are kept until then
-accesslog = None  # each service writes its own, with the request's id
+accesslog = None  # each service writes an access log with the request's id
 loglevel = "warning"
 control_socket_disable = True  # only the supervisor controls gunicorn
 limit_request_line = 8190
@@ -110,7 +110,7 @@ def on_starting(_server: object) -> None:
     try:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=prefix, dir=MEMORY)
     except OSError:
-        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # each worker then keeps its metrics to itself
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # each worker then has separate metrics
 
 
 def post_fork(_server: object, worker: "Worker") -> None:

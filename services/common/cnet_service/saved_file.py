@@ -42,7 +42,7 @@ class SavedFile:
             if self.can_write:
                 log.warning("cannot write %s, continuing without it: %s", self.path, failure)
             self.can_write = False
-            with suppress(OSError):  # a read-only file system refuses this too
+            with suppress(OSError):  # a read-only file system refuses the removal too
                 new.unlink()
             return
         if not self.can_write:

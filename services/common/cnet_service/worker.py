@@ -23,7 +23,7 @@ from werkzeug.exceptions import RequestTimeout
 HEAD_SECONDS = 4.0  # time to receive a request's head
 BODY_SECONDS = 4.0
 SEND_SECONDS = 10.0  # deadline of one write: a client may never read its answer
-HEAD_BYTES = 16 * 1024  # a longer head goes to the parser, which refuses it
+HEAD_BYTES = 16 * 1024  # the parser refuses a longer head
 LINGER_SECONDS = 0.1  # the time a client has to close first
 CLIENT_SHARE = 4  # one client may hold a quarter of the connections
 LOG_SECONDS = 10.0
@@ -80,7 +80,7 @@ class Connection:
         self._deadline = time.monotonic() + HEAD_SECONDS
         self._is_idle = False
         self._in_body = False
-        self._begun = b""  # received by has_head()
+        self._begun = b""  # bytes received by has_head()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
