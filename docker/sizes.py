@@ -36,7 +36,7 @@ def read(path: Path) -> Measured:
 
 
 def rows_of(measured: Measured) -> list[tuple[str, str, str, str]]:
-    """Return a row for each step: its size over the base, and what it saves."""
+    """Return a row for each step: the size above the base image, and the saving."""
     over_base = measured["size"][list(STEPS)] - measured["size"]["base"]
     changes = ["", *(f"{change:+.1f} MB" for change in over_base.diff()[1:])]
     texts = zip(over_base.items(), changes, STEPS.values(), strict=True)

@@ -49,7 +49,7 @@ measure() { # prints lines: figure,image,value
 
 run_all() {
   need_root
-  printf '%s\n' "${PROGRAMS[@]}" | grep -xF -- "$NAME" >/dev/null || die "NAME=$NAME: it takes one of ${PROGRAMS[*]}"
+  printf '%s\n' "${PROGRAMS[@]}" | grep -xF -- "$NAME" >/dev/null || die "NAME=$NAME: must be one of ${PROGRAMS[*]}"
   need_folder REPORTS
   need_engine
   need_environment

@@ -1,4 +1,4 @@
-"""What each program needs, from services/PROGRAM/service.toml, and the environment of each node that runs one.
+"""The needs of each program, from services/PROGRAM/service.toml, and the environment of each node that runs one.
 
 worker_class, workers   gunicorn's; cnet_service.gunicorn_settings reads them
 needs                   the programs without which it does not become ready

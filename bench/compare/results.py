@@ -76,7 +76,7 @@ class Results:
         return all(name in self.contenders for name in names)
 
     def _compared(self) -> Iterator[tuple[str, str, Figure]]:
-        """Yield all comparisons (one, other, figure); they are judged together."""
+        """Yield all comparisons (one, other, figure), which Holm's method judges together."""
         for lab, docker in self.pairs:
             yield from ((docker, lab, figure) for figure in FIGURES)
         for _, with_it, without in self.elements:

@@ -74,7 +74,7 @@ def name_of(process: Path) -> str:
 
 def run_load(load: Load, sampler: Sampler, per_second: float, seconds: float) -> float:
     """Send requests and sample until the time is over; return when the last sample was made."""
-    works = {"get": load.get, "order": load.order, "read": load.read}
+    works = {"get": load.request_catalogue, "order": load.place_order, "read": load.read_order}
     sent = [gevent.spawn(load.run, work, per_second * SHARES[kind], seconds) for kind, work in works.items()]
     begin, second = time.monotonic(), 0.0
     for number in range(int(seconds / EVERY_SECONDS) + 1):
@@ -111,7 +111,7 @@ def main() -> None:
     for fault in faults:
         print(fault)
     if end < WARM_UP_SECONDS + MIN_MINUTES * 60:
-        print(f"too short to judge growth: it takes {WARM_UP_SECONDS / 60 + MIN_MINUTES:.0f} minutes")
+        print(f"too short to judge growth: use at least {WARM_UP_SECONDS / 60 + MIN_MINUTES:.0f} minutes")
     elif not faults:
         print(f"no request failed, and none of {len(processes)} processes grew after the second minute")
     raise SystemExit(1 if faults else 0)

@@ -42,7 +42,7 @@ class Behind(NamedTuple):
 
 
 class OwnRules:
-    """The lab's part of a rule set: its chains with their rules, its hooks, and what comes before them."""
+    """The lab's part of a rule set: chains with their rules, hooks, and foreign rules before the hooks."""
 
     def __init__(self) -> None:
         self.chains: dict[tuple[str, str], list[str]] = {}  # key: table, chain

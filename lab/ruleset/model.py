@@ -76,7 +76,7 @@ class Destination:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One thing that a rule does, and when. A rule with a map of verdicts has one step for each key."""
+    """One action of a rule, with its conditions. A rule with a map of verdicts has one step for each key."""
 
     conditions: tuple[Condition, ...]
     action: Action

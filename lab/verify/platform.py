@@ -16,7 +16,7 @@ _ORDER = {"customer_id": "verify", "product_id": "2", "quantity": 3, "total_pric
 
 
 class Endpoints:
-    """The checks of a platform; each yields its results. With a topology, it says how to explain a missing answer."""
+    """The checks of a platform; each yields results, with a topology also a command that explains a missing answer."""
 
     def __init__(self, topology: Topology | None = None) -> None:
         self._topology = topology

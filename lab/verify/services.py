@@ -33,7 +33,7 @@ class LabEndpoints(Endpoints):
         for node in self._services:
             if self._programs[node.runs or ""].ready == "/ready":
                 yield from self.check_service_endpoints(node.name, _url(node))
-        registries = self._running("service-registry")
+        registries = self._nodes_running("service-registry")
         for registry in registries:
             yield "title", f"Discovery: {registry.name}"
             yield from self._discovery(_url(registry))
@@ -42,13 +42,13 @@ class LabEndpoints(Endpoints):
         )
         if resolver:
             yield "title", f"Names: each namespace uses the DNS at {resolver.address.ip}"
-            yield from self._names((self._running("product-service") or registries)[0])
-        for nginx in self._running("nginx")[:1]:
+            yield from self._names((self._nodes_running("product-service") or registries)[0])
+        for nginx in self._nodes_running("nginx")[:1]:
             for publication in nginx.publishes[:1]:
                 yield "title", f"The platform at http://localhost:{publication.host_port}"
                 yield from self.check_published_port(f"http://localhost:{publication.host_port}")
 
-    def _running(self, program: str) -> list[Node]:
+    def _nodes_running(self, program: str) -> list[Node]:
         return [node for node in self._services if node.runs == program]
 
     def _discovery(self, base: str) -> Iterator[Result]:
@@ -57,7 +57,7 @@ class LabEndpoints(Endpoints):
             instance = {"instance_id": node.label, "health": "passing", "ip": str(node.address.ip)}
             url = f"{base}/discover/{self._registered_name(node)}?all=1"
             yield from self.expect(f"{node.name} is registered and passing", url, 200, [instance])
-        for product in self._running("product-service")[:1]:
+        for product in self._nodes_running("product-service")[:1]:
             yield from self._registration(base, product)
             self._wait_until_all_pass(base)  # the instance registers again with the next heartbeat
             title = f"{product.name} registered again by itself"
@@ -129,7 +129,8 @@ class LabEndpoints(Endpoints):
             if addresses == wanted:
                 yield "passed", f"{node.name:<18} {name}.lab is {addresses}"
             else:
-                yield "failed", f"{node.name}: {name}.lab is {addresses or 'nothing'}, wanted {wanted}"
+                result = f"is {addresses}" if addresses else "does not resolve"
+                yield "failed", f"{node.name}: {name}.lab {result}, wanted {wanted}"
         if _resolve(self._nodes[-1], "nowhere.lab"):
             yield "failed", "nowhere.lab resolves, but no such name exists"
         else:

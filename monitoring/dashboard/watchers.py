@@ -172,7 +172,7 @@ class HealthWatcher(Watcher):
 
 
 class BalanceWatcher(Watcher):
-    """Follows the gateway's log: which instance answered how many requests."""
+    """Follows the gateway's log, and counts the requests by instance."""
 
     def __init__(self, topology: Topology) -> None:
         super().__init__()

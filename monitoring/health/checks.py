@@ -73,7 +73,7 @@ def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> lis
 
 
 def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
-    """Check one within `timeout` seconds; its milliseconds do not include /ready."""
+    """Check a service within `timeout` seconds; the milliseconds do not include /ready."""
     now, begin = time.time(), time.perf_counter()  # noqa: TID251  to be shown
     why = _failure(target, target.probe, timeout)
     seconds, up = time.perf_counter() - begin, not why
@@ -112,7 +112,7 @@ def _ask(
                 break
             answer += part
             if len(answer) > _MAX_BYTES:
-                raise OSError(f"its answer is longer than {_MAX_BYTES >> 10} KiB")
+                raise OSError(f"the answer is longer than {_MAX_BYTES >> 10} KiB")
     return answer
 
 

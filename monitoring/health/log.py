@@ -82,7 +82,7 @@ def _check(row: Mapping[str, str]) -> Check:
 
 
 def on_one_clock(checks: Sequence[Check]) -> tuple[pd.DataFrame, list[Break]]:
-    """Return a row for each check, and the breaks: where the clock was set or nothing was recorded.
+    """Return a row for each check, and the breaks (the clock was set, or no check was recorded).
 
     The columns are those of a Check, its `state`, `elapsed` (seconds since the first check) and `part` (the number of
     breaks before it).

@@ -41,7 +41,7 @@ def report(path: Path, folder: Path) -> Path:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     made = f"Generated on {now} by python -m monitoring.health --csv {path.name} --report {folder.name}"
     sections = [Section("Executive summary", [_summary(log.checks)]), *_sections(log, folder, path.name)]
-    if remarks := [*_at_most(map(str, log.breaks), "breaks"), *log.unread.remarks()]:
+    if remarks := [*_limit_sentences(map(str, log.breaks), "breaks"), *log.unread.remarks()]:
         sections.insert(1, Section("What the log does not show", remarks))
     pdf = folder / "health_report.pdf"
     write(Document("Health", made, sections), pdf.with_suffix(".md"), pdf)
@@ -99,7 +99,7 @@ def _worst(services: pd.DataFrame, most: int) -> pd.DataFrame:
     return services.loc[order.index[:most]]
 
 
-def _at_most(sentences: Iterable[str], what: str) -> list[str]:
+def _limit_sentences(sentences: Iterable[str], what: str) -> list[str]:
     """Return the first sentences, then one that gives the number of omitted sentences."""
     found = list(sentences)
     left = len(found) - _MAX_SENTENCES
@@ -142,7 +142,7 @@ def _listed(names: Sequence[str]) -> str:
 def _observations(checks: pd.DataFrame, services: pd.DataFrame) -> Iterator[str]:
     yield from _failures(checks)
     uneven = (sentence for item in services.iterrows() if (sentence := _uneven(*item, checks)))
-    yield from _at_most(uneven, "services that are uneven")
+    yield from _limit_sentences(uneven, "services that are uneven")
 
 
 def _failures(checks: pd.DataFrame) -> Iterator[str]:

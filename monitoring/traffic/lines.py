@@ -1,4 +1,4 @@
-"""How tcpdump prints a packet of TCP, as one pattern: timestamps, -e, -v, -S, -X, IPv4 and IPv6.
+"""One pattern for a TCP packet as tcpdump prints it: timestamps, -e, -v, -S, -X, IPv4 and IPv6.
 
 Written after tcpdump 4.99 (print.c, print-ether.c, print-sll.c, print-ip.c, print-ip6.c, print-tcp.c). What repeats is
 possessive or bounded, so that no input, however damaged, takes more than linear time. Groups are repeated within

@@ -103,7 +103,7 @@ class Pcap:
 
 
 def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> tuple[Integers, int] | None:
-    """Return where each whole record begins and where the last one ends, or None when the lanes do not join.
+    """Return the position of each whole record and the end of the last one, or None when the lanes do not join.
 
     The length in a record's header gives the position of the next record. To follow many records at once, each of many
     lanes guesses its first record: the first bytes that look like a header. Each lane must then end exactly where the
@@ -135,7 +135,7 @@ def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> 
 
 
 def _starts(view: Bytes, size: int, order: str, longest: int, header: int) -> Integers:
-    """Return where each lane begins: 0, then the first place in its window that looks like a record's header."""
+    """Return the start of each lane: 0, then the first place in its window that looks like a record's header."""
     nominal = np.arange(1, _LANES) * (size // _LANES)
     candidates = nominal[:, None] + np.arange(_WINDOW)
     day = slice(2, 4) if order == "<" else slice(0, 2)  # bytes of the seconds that change every 18 hours

@@ -96,7 +96,7 @@ class Pcapng:
         if kind == _OLD_PACKET:
             number = struct.unpack_from(self._order + "H", data, at + 8)[0]
         if captured > min(room, MAX_FRAME):
-            raise DamagedError(f"a frame of {captured} bytes in {room}", at)
+            raise DamagedError(f"a frame of {captured} bytes in a block with room for {room}", at)
         interface = self._interface(number, at)
         return (
             at + _PACKET_HEADER,

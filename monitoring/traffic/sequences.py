@@ -97,7 +97,7 @@ def _compare_with_end(era: Integers, sequence: Integers, length: Integers) -> tu
     group: Integers = np.cumsum(first)
     step[first] = 0
     position: Integers = np.cumsum(step)
-    position = position - position[first][group - 1]  # bytes from the first segment of the group
+    position = position - position[first][group - 1]  # bytes since the group's first segment
     reached = np.maximum.accumulate(position + length + group * _LIFT) - group * _LIFT
     again = np.zeros(len(era), np.bool_)
     again[1:] = ~first[1:] & (position[1:] < reached[:-1])

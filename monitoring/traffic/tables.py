@@ -56,7 +56,7 @@ class Tables:
         return _ordered(counts)
 
     def conversations(self) -> list[tuple[object, ...]]:
-        """Return a row for each pair: its counts, and its handshake times in milliseconds."""
+        """Return a row for each pair: counts, and handshake times in milliseconds."""
         rows = sorted(self.pairs.items(), key=lambda item: (-item[1].packets, item[0]))
         return [
             (*pair, *(getattr(count, name) for name in COUNTS), *_handshakes(count)) for pair, count in rows

@@ -34,7 +34,7 @@ class _Packing:
 
 
 def unpacked(pieces: Iterator[bytes], head: bytes, unread: Unread) -> Iterator[bytes] | None:
-    """Return the unpacked pieces of a file, or None if it is not compressed; `head` is how it begins."""
+    """Return the unpacked pieces of a file, or None if it is not compressed; `head` is the file's first bytes."""
     for packing in _PACKINGS:
         if head.startswith(packing.magics):
             return _blocks(packing.name, _members(pieces, packing), unread)
@@ -68,7 +68,7 @@ def _members(pieces: Iterator[bytes], packing: _Packing) -> Iterator[bytes]:
         member = begin()
         while not member.eof:
             if not rest and getattr(member, "needs_input", True) and not (rest := next(small, b"")):
-                raise BrokenError("it ends too early")
+                raise BrokenError("the compressed data end too early")
             try:
                 data = member.decompress(rest, *packing.limit)
             except damage as error:

@@ -116,7 +116,7 @@ def _find_owners(namespaces: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def _interfaces_with(key: str) -> list[str]:
-    """Return the interfaces of the host whose sysctl is 1; `all` is one of them."""
+    """Return the interfaces of the host whose sysctl is 1, including `all`."""
     paths = Path("/proc/sys/net/ipv4/conf").glob(f"*/{key}")
     return [path.parent.name for path in paths if path.read_text(encoding="ascii").strip() == "1"]
 

@@ -201,7 +201,7 @@ def _pending_arp_requests(lab: Lab, flow: Flow) -> set[str]:
 
 
 def identify(data: bytes, number: int) -> str:
-    """Return what an IPv4 packet is to a probe: the probe itself, how it replies, or nothing (empty).
+    """Classify an IPv4 packet: the probe itself, a kind of reply to the probe, or unrelated (empty).
 
     ICMP type 3 code 1 is "unresolved": ARP found no neighbour (RFC 1812, 4.3.3.1). The host whose ARP request failed
     sends it, also to itself.

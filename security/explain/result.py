@@ -1,4 +1,4 @@
-"""The result for one packet: each hop, how it ended, and how to fix it."""
+"""The result for one packet: each hop, the outcome, and the fix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from security.policy.model import Flow
 
 
 class Kind(StrEnum):
-    """How a packet ends."""
+    """The kinds of a packet's end."""
 
     ALLOWED = "allowed"
     AGAINST_POLICY = "allowed, AGAINST the policy"
@@ -60,7 +60,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a packet ends: why, how to fix it, and the id of the policy line that decided."""
+    """The end of a packet: its kind, the reason, the fix, and the id of the policy line that decided."""
 
     kind: Kind
     why: str

@@ -13,7 +13,7 @@ from security.rules.matches import Packet
 
 
 class PathEndError(Exception):
-    """The packet does not get any further: it is delivered, dropped or lost."""
+    """The packet's path has ended: it is delivered, dropped or lost."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.why)

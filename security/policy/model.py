@@ -1,4 +1,4 @@
-"""A policy: which connections are allowed, and how often."""
+"""A policy: the allowed connections, and their rate limits."""
 
 from __future__ import annotations
 

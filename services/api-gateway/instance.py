@@ -145,7 +145,7 @@ class Instance:
                 received = self._client.request(method, path, body, headers)
                 answered = bytes(received.read())
         except RuntimeError as failure:  # the client was closed while this request waited for a connection
-            raise NoAnswerError("it left rotation during the request") from failure
+            raise NoAnswerError("the instance left rotation during the request") from failure
         except Exception as failure:  # a peer may send anything
             reason = str(failure) or type(failure).__name__
             self.eject(reason)

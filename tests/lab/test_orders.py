@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from faults.chaos.analysis import balance
+from faults.chaos.analysis import compare_orders
 from faults.chaos.load import Load
 from faults.chaos.report import SAMPLE, sample_of
 from lab.csv_files import read_lines
@@ -69,7 +69,7 @@ def test_every_acknowledged_order_is_there_exactly_once(schedule: list[tuple[flo
         kill(node, signal)
     orders.join()
     samples = list(read_lines(io.StringIO(out.getvalue()), SAMPLE, sample_of, Unread(), "the samples"))
-    ledger = balance(samples, stored())
+    ledger = compare_orders(samples, stored())
     assert ledger.acknowledged == len({sample.key for sample in samples}) == 62, (
         "some were never acknowledged"
     )

@@ -1,4 +1,4 @@
-"""gunicorn's settings, the same for each service; its service.toml and the environment set the differences.
+"""gunicorn's settings for all services; service.toml and the environment set the differences.
 
 gunicorn -c python:cnet_service.gunicorn_settings 'app:create_app()'
 
