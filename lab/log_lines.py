@@ -54,7 +54,7 @@ class Line:
 
     @property
     def is_problem(self) -> bool:
-        """Return whether it is an error, by its level or by the form of an exception."""
+        """Return whether the line is an error, by the level or by the form of an exception."""
         return self.level in PROBLEMS or ERROR_LINE.match(self.message) is not None
 
     def __str__(self) -> str:

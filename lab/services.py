@@ -41,7 +41,7 @@ class Program:
 
     @property
     def registers(self) -> bool:
-        """Return whether it registers itself; the registry's configuration has the other services."""
+        """Return whether the service registers itself; other services are in the registry's configuration."""
         return "SERVICE_REGISTRY" in self.with_registry
 
 

@@ -126,7 +126,7 @@ def read_links(namespace: str = "") -> list[Link]:
 
 
 def lab_links(links: Iterable[Link]) -> list[Link]:
-    """Return those of the host's links that the lab made."""
+    """Return the host's links that belong to the lab."""
     return [link for link in links if link.get("group") == str(LINK_GROUP)]
 
 

@@ -108,7 +108,7 @@ def _missing(planned: topology.Node) -> Card:
 
 
 def _part_of(node: Node, planned: topology.Node, table: Topology) -> Node:
-    """Leave out the addresses of other nodes of the table in the same namespace, and the listeners on them."""
+    """Omit the addresses of other nodes of the table in the same namespace, and the listeners on them."""
     others = [
         other.address for other in table.nodes if other.namespace == node.namespace and other != planned
     ]

@@ -61,7 +61,7 @@ class Cgroup:
                     self._file(controller, "cgroup.procs").write_text(str(pid))
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of its processes, in user space and in the kernel on their behalf."""
+        """Return the CPU time of the group's processes, in user space and in the kernel on their behalf."""
         if IS_V2:
             return _field(self._file("", "cpu.stat").read_text(), "usage_usec") / 1e6
         return int(self._file("cpuacct", "cpuacct.usage").read_text()) / 1e9

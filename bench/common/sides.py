@@ -41,11 +41,11 @@ class Side:
     groups: Mapping[str, Cgroup]
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of all its services."""
+        """Return the CPU time of all services of the side."""
         return sum(group.cpu_seconds() for group in self.groups.values())
 
     def memory_bytes(self) -> int:
-        """Return the memory of all its services."""
+        """Return the memory of all services of the side."""
         return sum(group.memory_bytes() for group in self.groups.values())
 
 

@@ -180,7 +180,7 @@ def has_address(resolver: str, name: str) -> bool:
 
 
 def order_id_of(body: bytes) -> str:
-    """Return the order's number in an answer 201, empty when the answer has none that can be read."""
+    """Return the order's number in an answer 201; empty if it cannot be read."""
     try:
         number = json.loads(body)["order_id"]
     except (ValueError, KeyError, TypeError, RecursionError):

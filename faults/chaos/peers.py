@@ -41,7 +41,7 @@ def answer_slowly(connection: socket.socket, request: bytes) -> None:
 
 
 def drip(connection: socket.socket, request: bytes) -> None:
-    """Send a header that never ends; look healthy at first."""
+    """Send a header that never ends; answer health checks at first."""
     if is_health_check(request) and time.monotonic() - BEGIN < HEALTHY_SECONDS:
         connection.sendall(HEAD + EMPTY)
         return

@@ -158,7 +158,7 @@ def promise_of(fault: Fault, promises: Sequence[Promise], topology: Topology) ->
 def results_of(
     samples: Sequence[Sample], events: Sequence[Event], routed: Sequence[Routed], changes: Sequence[Change]
 ) -> list[Result]:
-    """Judge each fault; the first is the calm before."""
+    """Judge each fault; the first result is the calm time before the first fault."""
     topology, promises = load(table_path()), load_promises()
     urls = {name: url for url, name in names_by_url(topology).items()}
     products = {node.name for node in topology.nodes_running("product-service")}

@@ -18,7 +18,7 @@ from lab.ruleset.host import outputs_of
 
 
 def compare(saved: Mapping[str, str], chains: str, wanted: Iterable[str]) -> str:
-    """Return the assignments; `saved` is what TOOL-save printed, by tool. Raises CannotLoadError."""
+    """Return the assignments; `saved` is the output of TOOL-save, by tool. Raises CannotLoadError."""
     lines = list(wanted)
     changes: list[str] = []
     messages: list[str] = []

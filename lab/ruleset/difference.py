@@ -72,7 +72,7 @@ def target_of(rule: str) -> str:
 
 
 def own_rules(saved: str, chains: str) -> OwnRules:
-    """Read what iptables-save or ebtables-save printed; `chains` is a pattern of names without CNET-."""
+    """Read the output of iptables-save or ebtables-save; `chains` is a pattern of names without CNET-."""
     found, pattern = OwnRules(), re.compile(rf"{OWN_PREFIX}({chains})")
     for text in f"\n{saved}".split("\n*")[1:]:
         table, *lines = text.splitlines()

@@ -31,7 +31,7 @@ _MAX_CONNECTIONS, _MAX_DROPS = 12, 12
 
 @dataclass(frozen=True)
 class Rows:
-    """A small table; `empty` is shown in its place when it has no row."""
+    """A small table; the page shows `empty` instead of a table without rows."""
 
     title: str
     headings: Sequence[str]

@@ -71,7 +71,7 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that the page shows."""
+    """The content of the page."""
 
     places: tuple[Place, ...]
     ways: tuple[Way, ...]
@@ -187,7 +187,7 @@ class Model:
 
 
 def positions(topology: Topology) -> tuple[dict[str, int], dict[str, float]]:
-    """Return the column and the row of each place, from the way in on the left to the stores on the right."""
+    """Return the column and the row of each place, from nginx on the left to the stores on the right."""
     columns = {WORLD: 0, HOST: 0}
     columns |= {node.name: _COLUMNS.get(node.runs or "", _BESIDE) for node in topology.nodes}
     columns = dict(sorted(columns.items(), key=lambda item: item[1]))

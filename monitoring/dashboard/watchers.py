@@ -50,7 +50,7 @@ class Watcher(threading.Thread):
         self.trouble = ""
 
     def run(self) -> None:
-        """Watch, again and again."""
+        """Call watch() repeatedly."""
         while True:
             try:
                 self.watch()

@@ -26,7 +26,7 @@ class Seconds(Generic[Key]):
         self._counts: dict[int, Counter[Key]] = {}
 
     def add(self, second: int, counts: Mapping[Key, int]) -> None:
-        """Add to the counts of a second, and drop those that are too old."""
+        """Add to the counts of a second, and remove seconds older than the window."""
         with self._lock:
             known = self._counts.setdefault(second, Counter())
             for key, count in counts.items():

@@ -37,7 +37,7 @@ _MAX_CHARACTERS = 120  # longest explanation from a service
 class Check:
     """The result of one check: `time` in seconds since 1970, `milliseconds` until the answer or the failure.
 
-    `why`: why the service is down, or what is missing while it is up.
+    `why`: why the service is down, or its missing dependencies.
     """
 
     node: str

@@ -45,7 +45,7 @@ def observations(tables: Tables) -> list[str]:
 
 
 def _no_problem(tables: Tables) -> str:
-    """Return that no problem was found, as far as the capture shows."""
+    """Return the sentence for a capture without problems."""
     if not tables.pairs:
         return "No packet's IP addresses could be read, so nothing is known of connections."
     where = " in what could be read" if tables.tally.unread.counts else ""

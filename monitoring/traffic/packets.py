@@ -112,5 +112,5 @@ class Packets:
 
     @property
     def addressed(self) -> Truths:
-        """Return which packets have IP addresses."""
+        """Return a mask of packets with IP addresses."""
         return np.asarray(self.source != NO_ADDRESS)

@@ -55,7 +55,7 @@ class Retransmissions:
         self._known = np.zeros((_FIELDS, 0), np.int64)
 
     def find(self, packets: Packets) -> Truths:
-        """Return which packets of the batch were sent before."""
+        """Return a mask of retransmitted packets in the batch."""
         again = np.zeros(len(packets), np.bool_)
         new = _segments_of(packets)
         here = np.isin(self._known[0], new[0])

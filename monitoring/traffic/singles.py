@@ -37,7 +37,7 @@ Single = tuple[bytes, Link, Datagram | None]  # the time of a packet, its link h
 
 
 class Singles:
-    """Reads such packets of one text."""
+    """Reads the packets of one text that the TCP pattern does not match."""
 
     def __init__(self, ends: Ends, unread: Unread, begin: bytes) -> None:
         self._ends, self._unread = ends, unread

@@ -81,7 +81,7 @@ def read_ahead(batches: Iterator[Packets]) -> Iterator[Packets]:
 
 
 def packets_of(name: str, book: AddressBook, unread: Unread) -> Generator[Packets]:
-    """Yield a capture's packets in batches. Raises OSError, with its name, when it cannot be read."""
+    """Yield a capture's packets in batches. Raises OSError, with the capture's name, if it cannot be read."""
     with _opened(name) as raw:
         yield from read(raw, book, unread)
 

@@ -162,7 +162,7 @@ def _tunnel(source: bytes) -> int:
 
 
 def _is_later_fragment(datagram: Datagram, rest: bytes, has_ports: bool | None) -> bool:
-    """Return whether it is a later fragment of IPv4, of which tcpdump prints only the protocol."""
+    """Return whether the packet is a later fragment of IPv4, of which tcpdump prints only the protocol."""
     if datagram.network != VERSION_4 or has_ports:
         return False
     name = re.fullmatch(rb"(?:ip-proto-(\d+)|([\w.+-]+))", rest)

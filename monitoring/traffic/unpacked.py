@@ -42,7 +42,7 @@ def unpacked(pieces: Iterator[bytes], head: bytes, unread: Unread) -> Iterator[b
 
 
 def _blocks(name: str, members: Iterator[bytes], unread: Unread) -> Iterator[bytes]:
-    """Join small pieces to blocks, but for the first; note damage, after which there are no more."""
+    """Join small pieces to blocks, except the first; note damage, after which there are no more."""
     held, done, size = bytearray(), 0, 1
     try:
         for data in members:

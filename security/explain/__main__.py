@@ -1,4 +1,4 @@
-"""Show what happens to a packet, hop by hop, and why; security/explain.sh calls this, and its header is the manual."""
+"""Show a packet's path hop by hop, with reasons; the manual is the header of security/explain.sh, which calls this."""
 
 from __future__ import annotations
 

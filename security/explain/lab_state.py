@@ -66,7 +66,7 @@ class Lab:
         return str(self.topology.bridge_of(node).address.ip)
 
     def address(self, name: str, peer: str) -> str:
-        """Return the address of a node, host or world that its peer would use."""
+        """Return the address by which the peer reaches a node, the host or the world."""
         node, other = self.topology.node(name), self.topology.node(peer)
         if node:
             return str(node.address.ip)

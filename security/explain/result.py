@@ -68,13 +68,13 @@ class Outcome:
     policy_id: str = ""
 
     def is_same_as(self, other: Outcome) -> bool:
-        """Compare kind and policy line; the words may differ."""
+        """Compare kind and policy line; the texts may differ."""
         return (self.kind, self.policy_id) == (other.kind, other.policy_id)
 
 
 @dataclass(frozen=True)
 class Result:
-    """The path of one packet; `observed` is how a probe ended, None if none was sent."""
+    """The path of one packet; `observed` is the probe's outcome, None without a probe."""
 
     flow: Flow
     after_nat: Flow  # a published port leads to a node

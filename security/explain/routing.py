@@ -172,7 +172,7 @@ def find_listener(trace: PacketTrace) -> NoReturn:
 
 
 def leave_lab(trace: PacketTrace) -> NoReturn:
-    """Leave for the outside."""
+    """Leave the lab towards the outside."""
     what = f"leaves the lab towards {trace.packet.destination}; what happens after that is unknown"
     trace.hop(WORLD, what)
     trace.end(outcome_of_delivery(trace.lab, trace.flow, trace.after_nat))

@@ -1,4 +1,4 @@
-"""The system state that decides what happens to a packet; it can be saved to a file and read later.
+"""The system state that determines a packet's path; it can be saved to a file and read later.
 
 Host and namespaces: links and addresses, routes, neighbours, listeners, rules; of the host also which interfaces
 forward, its rates, its tracked connections, and which namespace has which address.

@@ -111,7 +111,7 @@ def _outcome_without_answer(seen: Observation, result: Result) -> Outcome:
 
 
 def _describe_progress(seen: Observation, result: Result) -> str:
-    """Describe how far the probe came."""
+    """Describe the last place that the probe reached."""
     receiver = result.after_nat.destination
     if seen.replied:
         return f"it arrived at {receiver}, which replied, but the reply did not come back"

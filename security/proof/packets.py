@@ -165,7 +165,7 @@ def source_of(packet: bytes) -> str:
 
 
 def recognise(payload: bytes, kind: int = IPV4) -> Seen | None:
-    """Find a probe's number in a packet of EtherType `kind`, without its Ethernet header; None if it has none."""
+    """Find a probe's number in a packet of EtherType `kind`, without its Ethernet header; None without a number."""
     if kind == ARP:
         return _in_arp(payload)
     if kind == IPV4 and payload[9:10] == bytes((TCP,)):

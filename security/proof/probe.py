@@ -1,4 +1,4 @@
-"""Probes: a flow, its packet, the expected verdict, and what was observed.
+"""Probes: a flow, its packet, the expected verdict, and the observed result.
 
 A probe arrives, or a rule of a policy id drops it; the runner watches for both.
 """
@@ -98,17 +98,17 @@ class ProbeResult:
 
     @property
     def is_over_rate(self) -> bool:
-        """Return whether only a rate dropped it."""
+        """Return whether only a rate limit dropped the probe."""
         return self.probe.expected == ACCEPT and self.dropped_by == self.probe.expected_id
 
     @property
     def is_lost(self) -> bool:
-        """Return whether it did not arrive and no rule of the policy dropped it."""
+        """Return whether the probe did not arrive and no rule of the policy dropped it."""
         return not self.arrived and not self.dropped_by and not self.probe.unlogged
 
     @property
     def is_lost_before_policy(self) -> bool:
-        """Return whether a firewall of the host dropped it before the policy, which would have dropped it too."""
+        """Return whether the host's firewall dropped the probe before the policy, which would also drop it."""
         return self.is_lost and (self.closed_by_host or self.probe.expected != ACCEPT)
 
     @property

@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]  # probes sent since the last call, and in
 
 @dataclass(frozen=True)
 class Difference:
-    """A flow whose result differs from the policy, and why."""
+    """A flow with a result that differs from the policy, and the reason."""
 
     flow: str
     why: str

@@ -38,7 +38,7 @@ class ProbeRunner:
     def run(
         self, probes: Iterable[Probe], progress: Callable[[int], None] = lambda _: None
     ) -> list[ProbeResult]:
-        """Send all probes; retry once those without a result, or over a rate that an earlier proof has used up."""
+        """Send all probes; retry those without a result, or over a rate that an earlier proof exhausted, once."""
         results = [ProbeResult(probe) for probe in probes]
         self._send_and_watch(results, _TIMEOUT_SECONDS, progress)
         again = [result for result in results if not result.is_settled or result.is_over_rate]
@@ -158,7 +158,7 @@ class ProbeRunner:
             result.leaked_to = ", ".join(sorted(names))
 
     def _note(self, data: bytes, kind: int, names: frozenset[str]) -> bool:
-        """Note that a place received a packet; return whether it belongs to a probe."""
+        """Record that a place received a packet; return whether it belongs to a probe."""
         number, result, is_reply = self._find(data, kind)
         if not result:
             return False

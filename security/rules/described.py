@@ -134,7 +134,7 @@ def _stations(points: Sequence[str], rules: Sequence[Rule]) -> Iterator[str]:
 
 
 def _called_from(chain: str, rules: Sequence[Rule]) -> list[str]:
-    """Return the chains that a packet may get to from a chain, in the order of the rules; each once."""
+    """Return the chains that a packet may reach from a chain, in the order of the rules; each once."""
     found: list[str] = []
     waiting = [chain]
     while waiting:
@@ -146,7 +146,7 @@ def _called_from(chain: str, rules: Sequence[Rule]) -> list[str]:
 
 
 def unread_line(unread: Unread) -> str:
-    """Return why a line could not be read, and the line."""
+    """Return the reason why a line is unreadable, and the line."""
     return f"line {unread.line}: {unread.reason}: {unread.text}".removesuffix(": ")
 
 

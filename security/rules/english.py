@@ -119,7 +119,7 @@ def names_of(topology: Topology) -> dict[str, str]:
 
 
 def _address(text: str, names: Names) -> str:
-    """Name an address or a network: `nginx-lb (ADDRESS)`, with `port N` after it; a MAC address is called one."""
+    """Name an address or a network: `nginx-lb (ADDRESS)`, with `port N` after it; a MAC address as `MAC ADDRESS`."""
     if _MAC.fullmatch(text):
         return f"MAC {text}"
     host, colon, port = text.partition(":")

@@ -1,4 +1,4 @@
-"""Compute which packets of the lab pass a hook of the host, and which of them match a rule. Pure."""
+"""Compute the packets of the lab that pass a hook of the host, and those that match a rule. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DECIDED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Places:
-    """Places (bridges, HOST, WORLD) of which some packets match, and those of which every packet matches."""
+    """Places (bridges, HOST, WORLD) with some matching packets, and places with only matching packets."""
 
     some: frozenset[str]
     all: frozenset[str]
@@ -78,7 +78,7 @@ class LabTraffic:
         }
 
     def places_of_addresses(self, texts: Sequence[str]) -> Places:
-        """Return where the addresses may be; a bridge's own address is the host's."""
+        """Return the places of the addresses; a bridge's own address is the host's."""
         networks = [network for text in texts for network in _networks(text)]
         if not networks or any(not network.prefixlen for network in networks):
             return Places(self.anywhere, self.anywhere if networks else frozenset())

@@ -42,7 +42,7 @@ _IN_BETWEEN = ("LOG", "NFLOG", "", "TRACE", "CHECKSUM", "TCPMSS", "CONTINUE", "C
 
 @dataclass
 class Walk:
-    """The rules that a packet matched, in order, and the verdict; `uncertain` are rules that may decide otherwise."""
+    """The rules that a packet matched, in order, and the verdict; `uncertain` are rules that may change the verdict."""
 
     packet: Packet
     met: list[Rule] = field(default_factory=list)
@@ -145,7 +145,7 @@ class Ruleset:
         return ""
 
     def _translated(self, packet: Packet, rule: Rule) -> Packet | None:
-        """Return the packet with its new destination; None if that is one of several."""
+        """Return the packet with its new destination; None if there are several possible ones."""
         values = {option.flag: option.values for option in options_of(rule.target_options)}
         if rule.target == "REDIRECT":  # to the input interface's address; localhost for the host's packets
             address = self._address_of(packet.into) if packet.into else "127.0.0.1"

@@ -37,7 +37,7 @@ class BoundedSocket(gevent.socket.socket):
 
     @property
     def is_idle(self) -> bool:
-        """Return whether it is connected and has nothing to read, without waiting."""
+        """Return whether the socket is connected and has nothing to read, without waiting."""
         try:
             self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)  # type: ignore[attr-defined]  # what gevent wraps
         except BlockingIOError:

@@ -44,7 +44,7 @@ class Answer:
 
     @functools.cached_property
     def good(self) -> bool:
-        """Return whether to pass it on: JSON with a success or an error of the client."""
+        """Return whether to forward the answer: JSON with a status 2xx or 4xx."""
         return any(self.status in good for good in GOOD) and is_json(self.body)
 
 
@@ -84,7 +84,7 @@ class Instance:
 
     @property
     def healthy(self) -> bool:
-        """Return whether it is in rotation."""
+        """Return whether the instance is in rotation."""
         return self.passing and not self.ejected
 
     @property
@@ -163,5 +163,5 @@ class Instance:
             self.eject(f"gave {self._failures} bad answers, the last with status {answer.status}")
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the instance's connections."""
         self._client.close()

@@ -62,7 +62,7 @@ def wait_for_server(connection: Connection) -> None:
 
 
 class Database:
-    """Runs transactions; raises UnavailableError within `SECONDS` whatever PostgreSQL does."""
+    """Runs transactions; raises UnavailableError within `SECONDS` for any failure of PostgreSQL."""
 
     def __init__(self, host: str, port: int, name: str, user: str, password: str) -> None:
         self._settings: dict[str, Any] = {

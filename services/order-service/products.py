@@ -1,4 +1,4 @@
-"""Whether a product exists: requests to the product service, with a cache of the answers.
+"""Look-ups of products: requests to the product service, with a cache of the answers.
 
 A look-up has one deadline, all requests for one product share it, and only a few may wait, so that threads stay free
 for orders of known products.

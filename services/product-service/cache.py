@@ -46,7 +46,7 @@ class BoundedParser(Parser):  # type: ignore[misc]  # see above
         return answer
 
     def read_from_socket(self, *arguments: Any, **options: Any) -> Any:
-        """Read a part of it."""
+        """Read a part of the answer."""
         self._reads += 1
         if self._reads > MAX_READS:
             raise redis.InvalidResponse(f"an answer takes more than {MAX_READS} reads")
@@ -119,7 +119,7 @@ class Cache:
         return ""
 
     def _read(self, key: str, entry: Entry, check: Check) -> bytes | None:
-        """Return the cached value as it is served; None if it must be replaced."""
+        """Return the validated cached value; None if it must be replaced."""
         try:
             cached = self._ask("GET", key)
         except redis.ResponseError as refusal:

@@ -26,7 +26,7 @@ class Instance:
 
     @property
     def renews_configured_lease(self) -> bool:
-        """Return whether it is configured and renews a lease; the registry cannot reach such an instance."""
+        """Return whether the instance is configured and renews a lease; the registry cannot reach such an instance."""
         return self.permanent and self.ttl is not None
 
     @property

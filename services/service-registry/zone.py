@@ -133,6 +133,6 @@ def make_record(name: str, kind: int, data: object) -> RR:
 
 
 def make_soa() -> RR:
-    """Return the zone's SOA; its last number is the seconds that "no such name" may be cached."""
+    """Return the zone's SOA; the last number is the time to cache "no such name", in seconds."""
     times = (1, 60, 60, 60, TTL_SECONDS)  # serial, refresh, retry, expire, minimum
     return make_record(ORIGIN, QTYPE.SOA, SOA(f"service-registry.{ORIGIN}", f"nobody.{ORIGIN}", times))

@@ -1,4 +1,4 @@
-"""A file of bookkeeping: complete after a crash, and its failures never fail the service."""
+"""A state file: complete after a crash; a failure to write it never fails the service."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ class SavedFile:
         return self._written
 
     def write(self, data: bytes) -> None:
-        """Replace it by rename if `data` is new; `can_write` says whether that worked."""
+        """Replace the file by rename if `data` is new; `can_write` is then true if that worked."""
         if data == self._written and self.can_write:
             return
         new = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
