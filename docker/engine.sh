@@ -22,7 +22,7 @@ need_compose() {
   docker compose version &>/dev/null || die "docker has no compose plugin; see https://docs.docker.com/compose/install/"
 }
 
-# Run a command in the network namespace of the engine's bridges: this one, or the engine's own (DOCKER_NETNS).
+# Run a command in the network namespace of the engine's bridges: the host's, or DOCKER_NETNS.
 engine_host() { ${DOCKER_NETNS:+nsenter --net="/run/netns/$DOCKER_NETNS" --} "$@"; }
 
 compose() { docker compose --project-name "$PROJECT" --file "$ROOT/docker/compose.yml" "$@"; }

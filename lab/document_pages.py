@@ -43,7 +43,7 @@ _MIN_ROOM = 30 * mm
 _FEW_ROWS = 4  # a table is not split so that fewer rows are alone on a page
 _KEPT_WHOLE = 0.75  # share of a page: a taller section may be split
 _NEARLY_EMPTY = 0.2  # share of a page
-# Tried in turn until the last page is not nearly empty: scale of pictures and gaps, and share of a page's height used.
+# Layouts to try until the last page is not nearly empty: scale of pictures and gaps, share of a page's height.
 _TRIALS = (
     *((scale, 1.0) for scale in (1.0, 0.9, 0.8, 0.7, 0.6)),
     (1.0, 0.9),

@@ -83,7 +83,7 @@ start() {
 
 listens() { grep -qs 'listening on' "$RUNNING/log"; } # tcpdump creates its log a moment after its start
 
-# The default folder is closed to others even if it was open before; another folder that exists stays as it is.
+# Close the default folder to other users, even if it exists; leave the mode of any other existing folder.
 make_folders() {
   [[ -n $OTHER_FOLDER && -d $CAPTURES ]] || install -d -m 700 "$CAPTURES"
   install -d -m 700 "$RUNNING"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast a capture becomes tables: ours against tshark, and tcpdump's text against a regular expression a line.
+# Measure the time to analyse a capture: ours against tshark, and tcpdump's text against a regular expression a line.
 #
 #   bench/analysis/run.sh run    1,000,000 packets, 5 rounds in turn; QUICK=1: 200,000 packets, 3 rounds
 #   bench/analysis/run.sh help

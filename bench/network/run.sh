@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast the network comes up and down: the lab against other ways to make the same network.
+# Measure the time to create and remove the network: the lab against other tools for the same network.
 #
 #   bench/network/run.sh              10, 100 and 500 nodes; table here, CSV and chart in reports/
 #   QUICK=1 bench/network/run.sh      10 and 100 nodes, two rounds

@@ -15,11 +15,11 @@ from lab.unread import Unread
 from monitoring.traffic.frames import Frames, swapped
 from monitoring.traffic.packets import IPV4, IPV6, LLC, UNKNOWN, Integers, Truths
 
-# For each frame a protocol number of packets.py, or UNKNOWN, and the position of what it carries.
+# For each frame a protocol number of packets.py, or UNKNOWN, and the position of the payload.
 Carried = tuple[Integers, Integers]
 
 ETHERNET = 1
-# IEEE 802.3, 3.2.6: an EtherType is at least 0x600, a length at most 1500; what lies between is neither.
+# IEEE 802.3, 3.2.6: an EtherType is at least 0x600, a length at most 1500; values between are invalid.
 _MIN_ETHERTYPE, _MAX_LENGTH = 0x600, 1500
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
 _MAX_TAGS = 8

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Print the firewall rules of the host that packets of the lab meet, each with the command that helps; change none.
+# Print the firewall rules of the host that match packets of the lab, each with a command that resolves it; change none.
 # Sourced after topology.sh.
 
 # Print a line for each: RULE, a tab, WHAT TO DO: COMMAND.

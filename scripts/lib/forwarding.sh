@@ -11,7 +11,7 @@ interfaces_of_others() { # print other interfaces that forward
   done < <(grep -lsx 1 /proc/sys/net/ipv4/conf/*/forwarding)
 }
 
-# Print the state with the ways out that do not forward yet; if there are any, also the interfaces that forward already.
+# Print the state with the uplinks that do not forward yet; if there are any, also the interfaces that forward already.
 state_with_forwarding() { # STATE
   local interface words others
   words="$(this_boot) chains=$(state_words "$1" chains)" others=$(state_words "$1" forwarding)

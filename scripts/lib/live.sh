@@ -5,7 +5,7 @@ BEFORE_UP=$RUN_DIR/before-up # the state before `up`: see rules.sh
 
 PYTHON=/usr/bin/python3 # the distribution's own starts faster than another one or one in .venv
 [[ -x $PYTHON ]] || PYTHON=python3
-# Run a module of lab/ with the standard library alone, in any directory; it prints errors under the script's name.
+# Run a module of lab/ with the standard library alone, in any directory; errors begin with the script's name.
 run_python() { SCRIPT=$SCRIPT PYTHONPATH=$ROOT "$PYTHON" -PsS "$@"; }
 
 running_tables() { run_python -m lab.topology running; } # print one table per line

@@ -5,7 +5,7 @@
 OUTSIDE=198.51.100.2 HOST_FOR_OUTSIDE=198.51.100.1 OUTSIDE_INTERFACE=uplink # TEST-NET-2, RFC 5737
 export OUTSIDE HOST_FOR_OUTSIDE OUTSIDE_INTERFACE
 
-# The outside namespace replaces the network behind the default routes, so it is forwarded only if those interfaces are.
+# The outside namespace replaces the network behind the default routes: forward it only if the uplinks forward.
 uplinks_forward() {
   local interface
   for interface in $(uplinks); do forwards "$interface" || { echo 0 && return; }; done

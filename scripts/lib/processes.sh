@@ -2,7 +2,7 @@
 # Find and end processes of the lab: programs that watch it, and programs that outlived the supervisor. Sourced.
 
 # A program that watches the lab (capture, dashboard, exporter, health) has this in its environment, which its children
-# inherit and the kernel keeps: `down` finds it whatever happened to its parents. The value contains the host's network
+# inherit and the kernel keeps: `down` finds it even if its parents have ended. The value contains the host's network
 # namespace, because the machine also sees the programs of labs in sandboxes.
 WATCHES=CNET_WATCHES=$(readlink /proc/self/ns/net)
 

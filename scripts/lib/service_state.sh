@@ -63,7 +63,7 @@ store_that_refuses() { # REPORT of the service
   esac
 }
 
-# From lines NODE SUPERVISOR_STATE PID print lines NODE STATE and the store that refuses it. All at once: each may wait.
+# From lines NODE SUPERVISOR_STATE PID print lines NODE STATE and the store that refuses it, in parallel: each may wait.
 read_service_states() {
   local node state pid word why
   while read -r node state pid; do

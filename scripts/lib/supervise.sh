@@ -139,7 +139,7 @@ stop_others() { # stop nodes that left the table, in parallel: each first finish
   wait
 }
 
-# Kill a supervisor that does not answer or has no files left; it would restart its programs. Sandboxes have their own.
+# Kill a supervisor that does not answer or has no files left; it would restart its programs. Skip those of sandboxes.
 kill_supervisors() {
   local pid
   for pid in $(pgrep -f -- "bin/supervisord -c $CONFIG\$"); do

@@ -241,7 +241,7 @@ class _Compiler:
         for bridge in self.topology.bridges:
             for table, chain, why, rule in _hooks(bridge):
                 self.add(chain, f"{bridge.name}: {why}", rule, table)
-        # Loading puts each of these before those above, so that packets between two bridges pass both.
+        # Each hook is inserted at the top, so these precede the hooks above: packets between two bridges pass both.
         for name in self.bridges:
             self.add("FORWARD", f"{name}: packets from outside to its nodes", f"-o {name} -j CNET-FROM-WORLD")
 

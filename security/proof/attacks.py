@@ -216,7 +216,7 @@ def _broadcast(cases: Cases, node: Node) -> Iterator[Probe]:
         network = cases.topology.bridge_of(node).address.network
         datagram = partial(udp, str(node.address.ip), str(network.broadcast_address), port)
         build = partial(framed, cases.mac(node), packets.BROADCAST, packets.IPV4, datagram)
-        # The host's socket gets a copy of the frame before the rules apply, so watch for it anywhere else.
+        # The host's socket gets a copy of the frame before the rules apply, so watch all other sockets.
         flow = Flow(node.name, WORLD if near == HOST else near, "udp")
         yield Probe(flow, DROP, DEFAULT, build, attack="broadcast")
 

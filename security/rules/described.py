@@ -23,7 +23,7 @@ COLUMNS = ("table", "chain", "position", "packets", "bytes", "meaning", "why", "
 CELLS = ("#", "what it does", "why it is there", "packets", "bytes", "the rule")
 
 _OURS, _MARK, _DROP = "CNET-", "cnet: ", drop_chain("")
-# Where the kernel runs rules on a packet, in its order (priorities of linux/netfilter_ipv4.h).
+# The points where the kernel runs rules on a packet, in order (priorities of linux/netfilter_ipv4.h).
 _IN = ("raw PREROUTING", "mangle PREROUTING", "nat PREROUTING", "routing decision")
 _THROUGH = ("mangle FORWARD", "filter FORWARD", "security FORWARD", "mangle POSTROUTING", "nat POSTROUTING")
 _TO_HOST = ("mangle INPUT", "filter INPUT", "security INPUT")

@@ -21,7 +21,7 @@ _WAYS: dict[str, tuple[Way, ...]] = {
     "POSTROUTING": ((_LAB, _LAB), (_LAB, WORLD), (WORLD, _LAB), (HOST, _LAB)),
 }
 _TO_PUBLISHED = ((WORLD, HOST), (HOST, HOST))
-# Destinations of the packets that meet no later rule of the table once they were sent to a chain of the lab.
+# Destinations of packets that no later rule of the table can match after a call of the lab's chain.
 _DECIDED: dict[str, tuple[str, ...]] = {
     "CNET-FORWARD": (_LAB, WORLD),
     "CNET-POSTROUTING": (_LAB, WORLD),

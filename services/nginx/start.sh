@@ -42,7 +42,7 @@ write_config() { # SERVERS
   mv "$RUN_DIR/nginx.conf.new" "$RUN_DIR/nginx.conf"
 }
 
-# nginx resolves a name only when it reads its configuration: write a new one when the addresses change.
+# nginx resolves a name only when it reads its configuration: write a new configuration when the addresses change.
 follow_names() { # PID
   current=$(list_servers)
   while sleep 1 && kill -0 "$1" 2>/dev/null; do

@@ -40,7 +40,7 @@ run_single_user() { # DATA
     while IFS= read -r line; do echo "${line//$DB_PASSWORD/(password)}"; done
 }
 
-# Create it under another name and rename it when it is complete: after an interrupted start it is created again.
+# Create the cluster under another name and rename the complete one, so that an interrupted start begins again.
 make_cluster() {
   local new=$data.new other
   for other in "$STATE_DIR"/[0-9]*/PG_VERSION; do # refuse an empty cluster after an upgrade
