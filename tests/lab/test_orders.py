@@ -63,7 +63,7 @@ def stored() -> list[tuple[str, str]]:
 def test_every_acknowledged_order_is_there_exactly_once(schedule: list[tuple[float, str, str]]) -> None:
     out = io.StringIO()
     client = Load(os.environ["LAB_URL"], out)
-    orders = gevent.spawn(client.run, client.order, 25.0, 2.5)
+    orders = gevent.spawn(client.run, client.place_order, 25.0, 2.5)
     for seconds, node, signal in schedule:
         gevent.sleep(seconds)
         kill(node, signal)

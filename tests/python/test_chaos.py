@@ -437,6 +437,6 @@ def test_a_garbled_201_leaves_a_sample_and_is_asked_again() -> None:
 def test_what_refuses_connections_is_a_sample_without_an_answer() -> None:
     out = io.StringIO()
     client = Load("http://127.0.0.1:9", out)
-    gevent.spawn(client.get, time.monotonic()).join()
+    gevent.spawn(client.request_catalogue, time.monotonic()).join()
     assert [sample.status for sample in samples_of(out.getvalue())] == [0]
     assert (client.requests, client.failures) == (1, 1)
