@@ -1,1 +1,1 @@
-"""What turns the lab's tables into manifests for other engines."""
+"""Translate the lab's tables into manifests for other engines."""

@@ -30,7 +30,7 @@ from lab.topology import load
 
 TITLE = "The same, two ways: the lab's network and Docker's"
 COLOURS = dict(zip(RELATIONS, ("green", "green", "yellow", "yellow", "cyan", "red"), strict=True))
-MAX_KINDS = 4  # of lines; of more kinds, three are shown and the others counted
+MAX_KINDS = 4  # show at most 4 kinds of lines; if there are more, show 3 and count the rest
 
 _HOW_TO_READ = (
     "Names and addresses are replaced by what they are (BRIDGE, NETWORK, GATEWAY, NODE), so that lines that do the "

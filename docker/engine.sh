@@ -22,7 +22,7 @@ need_compose() {
   docker compose version &>/dev/null || die "docker has no compose plugin; see https://docs.docker.com/compose/install/"
 }
 
-# Run a command in the network namespace of the engine's bridges: this one, or the engine's own (DOCKER_NETNS).
+# Run a command in the network namespace of the engine's bridges: the host's, or DOCKER_NETNS.
 engine_host() { ${DOCKER_NETNS:+nsenter --net="/run/netns/$DOCKER_NETNS" --} "$@"; }
 
 compose() { docker compose --project-name "$PROJECT" --file "$ROOT/docker/compose.yml" "$@"; }
@@ -40,7 +40,7 @@ docker_build() { # ARGUMENT...
   output=$(docker build --quiet "$@" 2>&1) || die "docker build: $(tail -5 <<<"$output")"
 }
 
-make_secrets() { # once; in the container any user may read them, on the host only the owner
+make_secrets() { # run once; all users in the container may read the files, on the host only the owner
   local name
   install -d -m 700 "$SECRETS"
   for name in redis_password db_password; do

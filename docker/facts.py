@@ -35,12 +35,12 @@ class Namespace:
     resolvers: tuple[Path, ...] = ()
 
     def json(self, *command: str) -> list[dict[str, Any]]:
-        """Run a command in it and return the JSON that it prints."""
+        """Run a command inside and return its output as parsed JSON."""
         found: list[dict[str, Any]] = json.loads(self.text(*command) or "[]")
         return found
 
     def text(self, *command: str) -> str:
-        """Run a command in it and return its output."""
+        """Run a command inside and return its output."""
         return subprocess.run([*self.enter, *command], capture_output=True, text=True, check=True).stdout
 
     def wires(self) -> list[dict[str, Any]]:
@@ -60,14 +60,14 @@ class Namespace:
         return self.text("sysctl", "-ne", key).strip()
 
     def name_servers(self) -> list[str]:
-        """Return the addresses in its resolv.conf."""
+        """Return the addresses in the namespace's resolv.conf."""
         file = next((path for path in self.resolvers if path.exists()), None)
         return re.findall(r"^nameserver\s+(\S+)", file.read_text(), re.MULTILINE) if file else []
 
 
 @dataclass(frozen=True)
 class Host:
-    """The namespace with the bridges of some containers, the containers', and the number of its proxies."""
+    """The namespace of the bridges, the containers' namespaces, and the number of the host's proxies."""
 
     outside: Namespace
     inside: tuple[Namespace, ...]

@@ -29,7 +29,7 @@ _CHAINS = {
 }
 _ONE_OF_MANY = re.compile(r"^(CNET-(?:TO|DROP|WIRE))-.*")
 _PORTS, _PREFIXES = ("--dport", "--sport"), ("--log-prefix", "--nflog-prefix")
-_PLAIN_MATCHES = re.compile(r"(?<= )-m (?:tcp|udp) ")  # iptables-save adds them to -p tcp
+_PLAIN_MATCHES = re.compile(r"(?<= )-m (?:tcp|udp) ")  # iptables-save adds "-m tcp" to "-p tcp"
 _WHERE = ("-i", "-o", "-s", "-d")
 _LOOPBACK = ("127.0.0.0/8", "127.0.0.1/32", "lo")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
@@ -81,12 +81,12 @@ class Names:
         loopback = [word for word in named if word in _LOOPBACK]
         only_known = len(ours) + len(loopback) == len(named)
         dockers = rule.chain.startswith("DOCKER") or rule.target.startswith("DOCKER")
-        guard = rule.table == "raw" and bool(loopback)  # of ports published on loopback
+        guard = rule.table == "raw" and bool(loopback)  # the raw rule protects ports published on loopback
         return only_known if dockers or guard else bool(ours)
 
 
 def _port(word: str) -> str:
-    return "PORT" if word.isdigit() else word  # a range stays unchanged
+    return "PORT" if word.isdigit() else word  # a range of ports stays unchanged
 
 
 def _chain(table: str, chain: str) -> str:

@@ -26,7 +26,7 @@ class Purpose:
     at_odds: bool = False
 
     def relation(self, lab: Collection[str], docker: Collection[str]) -> str:
-        """Return one of RELATIONS; `the same` is word for word."""
+        """Return one of RELATIONS; `the same` means equal lines."""
         if self is _OTHER:
             return UNEXPLAINED
         if set(lab) == set(docker):

@@ -1,4 +1,4 @@
-"""What each optimisation of the images saves: the table that docker/sizes.sh measured, as a report.
+"""The saving of each optimisation of the images: the table that docker/sizes.sh measured, as a report.
 
 python -m docker.sizes NAME CSV    a table on the terminal; the same as Markdown and PDF beside the CSV
 """
@@ -29,14 +29,14 @@ Measured = pd.Series  # values in MB or seconds, by figure and image
 
 
 def read(path: Path) -> Measured:
-    """Return what docker/sizes.sh measured."""
+    """Return the measurements of docker/sizes.sh."""
     values = pd.read_csv(path, index_col=["figure", "image"])["value"].astype(float)
     seconds = values.index.get_level_values("figure") == "loading"
     return values.where(seconds, values / 1e6)
 
 
 def rows_of(measured: Measured) -> list[tuple[str, str, str, str]]:
-    """Return a row for each step: its size over the base, and what it saves."""
+    """Return a row for each step: the size above the base image, and the saving."""
     over_base = measured["size"][list(STEPS)] - measured["size"]["base"]
     changes = ["", *(f"{change:+.1f} MB" for change in over_base.diff()[1:])]
     texts = zip(over_base.items(), changes, STEPS.values(), strict=True)

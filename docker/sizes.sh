@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What each optimisation of the images saves: sizes over the base image.
+# Measure the saving of each optimisation of the images: sizes over the base image.
 #
 #   docker/sizes.sh [run]   builds each step of one service, measures; reports/docker_sizes.csv, .md and .pdf
 #   docker/sizes.sh help
@@ -31,7 +31,7 @@ loading() { # IMAGE
     -c 'import time; began = time.perf_counter(); import app; print(f"{time.perf_counter() - began:.3f}")'
 }
 
-measure() { # -> figure,image,value
+measure() { # prints lines: figure,image,value
   local step round image
   echo figure,image,value
   echo "size,base,$(size_of "$BASE")"
@@ -49,7 +49,7 @@ measure() { # -> figure,image,value
 
 run_all() {
   need_root
-  printf '%s\n' "${PROGRAMS[@]}" | grep -xF -- "$NAME" >/dev/null || die "NAME=$NAME: it takes one of ${PROGRAMS[*]}"
+  printf '%s\n' "${PROGRAMS[@]}" | grep -xF -- "$NAME" >/dev/null || die "NAME=$NAME: must be one of ${PROGRAMS[*]}"
   need_folder REPORTS
   need_engine
   need_environment

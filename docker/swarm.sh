@@ -95,7 +95,7 @@ up() {
   run on 1 stack deploy --resolve-image never --compose-file "$ROOT/docker/stack.yml" "$STACK"
   retry_until 120 all_run ||
     die "not every task runs: $(on 1 stack services "$STACK" --format '{{.Name}} {{.Replicas}}' | tr '\n' ' ')"
-  retry_until 60 works || die "the platform does not answer at $URL"
+  retry_until 60 is_serving || die "the platform does not answer at $URL"
   status
 }
 down() {

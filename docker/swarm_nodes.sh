@@ -18,6 +18,6 @@ at() { nsenter --net="/run/netns/$(namespace "$1")" -- "${@:2}"; } # NODE COMMAN
 all_run() {
   ! on 1 stack services "$STACK" --format '{{.Replicas}}' | awk -F'[/ ]' '$1 != $2 { bad = 1 } END { exit !bad }'
 }
-# Each request reaches one of four gateway workers, and all of them need the list of instances: so 20 in a row.
-works() { at 1 curl -fsS -m 2 --fail-early -o /dev/null "$URL?[1-20]" 2>/dev/null; }
+# Each request reaches one of four gateway workers, and each worker needs the list of instances, so send 20 requests.
+is_serving() { at 1 curl -fsS -m 2 --fail-early -o /dev/null "$URL?[1-20]" 2>/dev/null; }
 both_ready() { [[ $(on 1 node ls --format '{{.Status}}' | sort | uniq -c | awk '{ print $1 $2 }') == 2Ready ]]; }

@@ -23,7 +23,7 @@ defer rm -rf "$WORK"
 start_load() { # NAME: an open loop, in node 1's namespace; reports/swarm_NAME.csv has each request
   ANSWERS=$REPORTS/swarm_$1.csv
   mkdir -p "$REPORTS"
-  # Not by the function `at`: its subshell would be the process that end_load kills, and the load would go on.
+  # Do not use the function `at`: end_load would kill only its subshell, and the load would continue.
   nsenter --net="/run/netns/$(namespace 1)" -- "$VENV/bin/python" -m faults.chaos.load --url "${URL%/api/*}" \
     --gets "$GETS" --orders "$ORDERS" --seconds 300 --out "$ANSWERS" &
   LOAD=$!

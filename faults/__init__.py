@@ -1,1 +1,1 @@
-"""Faults: what happens to the lab when a part fails."""
+"""Faults: the lab's behaviour when a part fails."""

@@ -1,4 +1,4 @@
-"""Parse what `conntrack -L` prints (conntrack-tools, also with -o extended): one connection a line. Pure.
+"""Parse the output of `conntrack -L` (conntrack-tools, also with -o extended): one connection a line. Pure.
 
 tcp 6 431999 ESTABLISHED src=A dst=B sport=1 dport=2 src=B dst=C sport=2 dport=3 [ASSURED] mark=0 use=1
                          original direction          reply direction
@@ -29,7 +29,7 @@ _TUPLES = 2
 
 @dataclass(frozen=True)
 class Tuple:
-    """One direction; protocols without ports have 0."""
+    """Addresses and ports of one direction; the port is 0 for protocols without ports."""
 
     source: str
     destination: str
@@ -41,7 +41,7 @@ class Tuple:
 class Connection:
     """An entry of the connection tracking table."""
 
-    protocol: str  # a number if conntrack has no name for it; `conntrack -D -p` accepts both
+    protocol: str  # name or number; `conntrack -D -p` accepts both
     state: str
     original: Tuple
     reply: Tuple

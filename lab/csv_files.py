@@ -15,7 +15,7 @@ from lab.unread import Unread
 from lab.whole_file import draft_of
 
 _Record = TypeVar("_Record")
-_MAX_CHARACTERS = 1 << 17  # of a line; the csv module rejects longer fields
+_MAX_CHARACTERS = 1 << 17  # longest line; the csv module rejects longer fields
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -78,7 +78,7 @@ def open_to_append(path: Path, columns: Sequence[str]) -> TextIO:
             if first != heading.encode():
                 raise CsvError(f"{path}: line 1 is not {heading}; write to another file")
             file.seek(-1, os.SEEK_END)
-            if file.read() != b"\n":  # end a line that a crash truncated, so that the next one is complete
+            if file.read() != b"\n":  # end a truncated line before the next one
                 file.write(b"\n")
     stream = path.open("a", newline="", encoding="utf-8")
     if stream.tell() == 0:

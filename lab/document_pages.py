@@ -38,12 +38,12 @@ _MANY_COLUMNS, _MAX_CELL = 9, 400  # _MAX_CELL in characters
 _MARGIN, _PADDING = 12 * mm, 6  # the padding is that of reportlab's frames
 _WIDTH = landscape(A4)[0] - 2 * (_MARGIN + _PADDING)
 _HEIGHT = landscape(A4)[1] - 2 * (_MARGIN + _PADDING) - 3 * mm
-_GAP = 24  # between columns
+_GAP = 24  # space between columns
 _MIN_ROOM = 30 * mm
 _FEW_ROWS = 4  # a table is not split so that fewer rows are alone on a page
-_KEPT_WHOLE = 0.75  # of a page's height: a higher section may be split between pages
-_NEARLY_EMPTY = 0.2  # of a page's height
-# Tried in turn until the last page is not nearly empty: scale of pictures and gaps, and share of a page's height used.
+_KEPT_WHOLE = 0.75  # share of a page: a taller section may be split
+_NEARLY_EMPTY = 0.2  # share of a page
+# Layouts to try until the last page is not nearly empty: scale of pictures and gaps, share of a page's height.
 _TRIALS = (
     *((scale, 1.0) for scale in (1.0, 0.9, 0.8, 0.7, 0.6)),
     (1.0, 0.9),
@@ -80,7 +80,7 @@ class _Pages(SimpleDocTemplate):
     def afterFlowable(self, flowable: Flowable) -> None:
         """Note where a flowable ends; spacers do not count."""
         if not isinstance(flowable, (Spacer, ActionFlowable)):
-            frame: Any = self.frame  # its type stubs have no positions
+            frame: Any = self.frame  # reportlab's type stubs omit the frame's positions
             self.used[self.page] = frame._y2 - frame._y
 
     @property
@@ -151,7 +151,7 @@ def _height(flowable: Flowable) -> float:
 
 
 def _room_for(flowables: list[Flowable]) -> float:
-    """Return the height that a section needs to begin on a page: its heading, and some of what is below."""
+    """Return the height that a section needs to begin on a page: its heading, and part of its first block."""
     room = _height(flowables[0])
     for flowable in flowables[1:]:
         height = _height(flowable)
@@ -190,14 +190,14 @@ def _styles(rows: Rows) -> tuple[list[ParagraphStyle], list[ParagraphStyle]]:
     size = _SMALL_CELL if len(rows.headings) > _MANY_COLUMNS else _CELL
     heads, cells = [], []
     for heading, is_number in zip(rows.headings, rows.are_numbers(), strict=True):
-        side: Literal[0, 2] = 2 if is_number else 0  # to the right or to the left
+        side: Literal[0, 2] = 2 if is_number else 0  # align right or left
         heads.append(ParagraphStyle("head", size, fontName="Helvetica-Bold", alignment=side))
         cells.append(ParagraphStyle("cell", _CODE if heading in rows.code else size, alignment=side))
     return heads, cells
 
 
 def _widths(rows: Rows, heads: list[ParagraphStyle], cells: list[ParagraphStyle]) -> list[float]:
-    """Return the columns' widths: what their texts need, or their shares of the rest of the page."""
+    """Return the columns' widths: the width of the text, or a share of the rest of the page."""
     needed = [
         max(
             stringWidth(max(text.split("\n"), key=len), style.fontName, style.fontSize)
@@ -208,7 +208,7 @@ def _widths(rows: Rows, heads: list[ParagraphStyle], cells: list[ParagraphStyle]
     ]
     left, shares, widths = _WIDTH, float(sum(rows.widths)), [0.0] * len(needed)
     for at in sorted(range(len(needed)), key=lambda at: needed[at] / rows.widths[at]):
-        widths[at] = min(needed[at], left * rows.widths[at] / shares)  # what it leaves is for the others
+        widths[at] = min(needed[at], left * rows.widths[at] / shares)  # other columns share unused width
         left, shares = left - widths[at], shares - rows.widths[at]
     return widths
 

@@ -11,7 +11,7 @@ from html import escape
 # C0 without tab and newline, DEL and C1; then the marks that set the direction of text (UAX #9), and lone surrogates.
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
-_FORMULA = re.compile(r"['\s]*[-=+@\uff1d\uff0b\uff0d\uff20]")  # also fullwidth, and after apostrophes
+_FORMULA = re.compile(r"['\s]*[-=+@\uff1d\uff0b\uff0d\uff20]")  # also fullwidth signs
 _MAX_WORD, _MAX_TEXT, _MAX_LABEL = 255, 2000, 60  # characters; a DNS name has at most 253
 _LONG_WORD = re.compile(rf"\S{{{_MAX_WORD + 1},}}")
 _MARKDOWN = re.compile(r"[\\`*\[\]<|]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")

@@ -15,7 +15,7 @@ from matplotlib.ticker import StrMethodFormatter
 
 from lab.whole_file import draft_of
 
-mpl.use("Agg")  # needs no display
+mpl.use("Agg")  # this backend needs no display
 mpl.rcParams["text.parse_math"] = False  # dollars in a name would begin a formula
 mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
 mpl.rcParams.update({"axes.titlelocation": "left", "axes.axisbelow": True})

@@ -1,6 +1,6 @@
-"""Renew a store's lease in the registry each second: a store accepts only its clients, so the registry cannot check it.
+"""Renew a store's lease in the registry each second: the store refuses connections from the registry.
 
-It ends with the container's PID namespace. Environment: HEARTBEAT (URL), SERVICE_IP, SERVICE_PORT
+The program ends with the container's PID namespace. Environment: HEARTBEAT (URL), SERVICE_IP, SERVICE_PORT
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from pathlib import PurePath
 from lab.escape import on_one_line
 
 FEW = 5
-TIMES = 3  # after this many equal errors, waiting longer is useless
+TIMES = 3  # stop waiting after this many equal errors
 HEADING = re.compile(r"==> (.*) <==")
 TEXT = re.compile(
     r"""^(?:\d+:[A-Z]\ )?                                      # Redis: process and role
@@ -36,7 +36,7 @@ TEXT = re.compile(
 )
 LEVELS = {"*": "notice", "#": "warning", "-": "info", ".": "debug", "log": "info", "warn": "warning"}
 PROBLEMS = {"warning", "error", "fatal", "panic", "crit", "critical", "alert", "emerg"}
-ERROR_ANYWHERE = re.compile(r"FATAL|PANIC|ERROR|Error|[Nn]o space|start\.sh: ")  # in a line without a level
+ERROR_ANYWHERE = re.compile(r"FATAL|PANIC|ERROR|Error|[Nn]o space|start\.sh: ")  # for lines without a level
 CONSEQUENCE = re.compile(
     r"a dependency does not answer: |.*\[ERROR\] (?:Worker|Shutting down|Reason)|.*HaltServer"
 )
@@ -54,7 +54,7 @@ class Line:
 
     @property
     def is_problem(self) -> bool:
-        """Return whether it is an error, by its level or by the form of an exception."""
+        """Return whether the line is an error, by the level or by the form of an exception."""
         return self.level in PROBLEMS or ERROR_LINE.match(self.message) is not None
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ def read_lines(lines: Iterable[str]) -> Iterator[Line]:
 def read_line(node: str, text: str) -> Line:
     """Read one line of any program."""
     fields: object = None
-    with contextlib.suppress(ValueError):  # cut, or another program's
+    with contextlib.suppress(ValueError):  # a truncated line, or another program's
         fields = json.loads(text) if text.startswith("{") else None
     if isinstance(fields, dict):
         time = re.split("[Z+]", str(fields.get("time", ""))[11:])[0]
@@ -116,7 +116,7 @@ def repeated(lines: Iterable[Line]) -> str:
 
 
 def last_error(lines: Iterable[Line]) -> str:
-    """Return the last error that may be a cause, not the consequence of another; "" if there is none."""
+    """Return the last error that is not a mere consequence of another error; "" if there is none."""
     error = ""
     for line in lines:
         is_error = line.is_problem or (not line.level and ERROR_ANYWHERE.search(line.message) is not None)

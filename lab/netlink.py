@@ -19,7 +19,7 @@ _GET_LINK, _GET_ADDRESS, _GET_QDISC, _GET_CHAIN, _GET_RULE = 18, 22, 38, _NFT | 
 _ALIAS, _LINK_INFO, _GROUP = 20, 18, 27  # IFLA_...
 _ATTACHED = {0xFFFFFFFF: "root", 0xFFFFFFF1: "ingress"}
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
-_TRACE_TABLE = "cnet-trace"  # of security/explain/kernel_trace.py, while it follows a packet
+_TRACE_TABLE = "cnet-trace"  # security/explain/kernel_trace.py creates this table to trace a packet
 
 Attributes = dict[int, bytes]
 Qdisc = tuple[int, str, str]  # interface, kind, "root" or "ingress"
@@ -94,7 +94,7 @@ def chains() -> list[str]:
     """List the chains that hold a rule or drop by their policy, as FAMILY TABLE CHAIN."""
     found = {}
     for header, about in dump(_NETFILTER, _GET_CHAIN, bytes(4)):
-        if about.get(5) == bytes(4):  # the policy: NF_DROP
+        if about.get(5) == bytes(4):  # the chain's policy is NF_DROP
             found[header[0], text(about[1]), text(about[3])] = True
     for header, about in dump(_NETFILTER, _GET_RULE, bytes(4)):
         found[header[0], text(about[1]), text(about[2])] = True

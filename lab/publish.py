@@ -50,7 +50,7 @@ async def serve(descriptor: int, port: int) -> None:
     """Accept connections on a listening socket, and forward each to a port of the sandbox."""
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):  # nothing listens there yet: the client's connection is closed
+        with contextlib.suppress(OSError):  # no listener in the sandbox yet: close the client's connection
             inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
             await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
             inner_writer.close()

@@ -1,4 +1,4 @@
-"""What each program needs, from services/PROGRAM/service.toml, and the environment of each node that runs one.
+"""The needs of each program, from services/PROGRAM/service.toml, and the environment of each node that runs one.
 
 worker_class, workers   gunicorn's; cnet_service.gunicorn_settings reads them
 needs                   the programs without which it does not become ready
@@ -7,8 +7,8 @@ secrets                 the passwords in its environment (scripts/lib/passwords.
 [environment]           always set; [with_registry], [without_registry]: if the table has a service-registry or not
 
 A service that gets SERVICE_REGISTRY registers itself, and its addresses may change without a restart. One that gets
-HEARTBEAT renews a configured lease. A value may have the placeholders of `_nodes`, `_lab` and `_node`; an empty one is
-not set. A file that is not valid raises TopologyError, with its name.
+HEARTBEAT renews a configured lease. A value may have the placeholders of the three functions
+`_*_placeholders`; an empty value is not set. A file that is not valid raises TopologyError, with its name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Program:
 
     @property
     def registers(self) -> bool:
-        """Return whether it registers itself; the registry's configuration has the other services."""
+        """Return whether the service registers itself; other services are in the registry's configuration."""
         return "SERVICE_REGISTRY" in self.with_registry
 
 
@@ -63,9 +63,11 @@ def _file(program: str) -> Path:
 def environments(topology: Topology, programs: dict[str, Program]) -> dict[str, dict[str, str]]:
     """Return the environment of each node that runs a program; the values are text without quotes."""
     known = [file.parent.name for file in (ROOT / "services").glob("*/service.toml")]
-    places = {name: _nodes(topology, name) for name in known} | {"lab": _lab(topology, programs)}
+    places = {name: _program_placeholders(topology, name) for name in known} | {
+        "lab": _lab_placeholders(topology, programs)
+    }
     return {
-        node.name: _environment(node, programs[node.runs], places | {"node": _node(node)})
+        node.name: _environment(node, programs[node.runs], places | {"node": _node_placeholders(node)})
         for node in topology.nodes
         if node.runs
     }
@@ -90,7 +92,7 @@ def _environment(node: Node, program: Program, places: dict[str, SimpleNamespace
     }
 
 
-def _nodes(topology: Topology, program: str) -> SimpleNamespace:
+def _program_placeholders(topology: Topology, program: str) -> SimpleNamespace:
     """Return the placeholders {PROGRAM.*}; `address`, `port` and `url` are the first node's, the others are lists."""
     nodes = topology.nodes_running(program)
     addresses = [str(node.address.ip) for node in nodes]
@@ -106,7 +108,7 @@ def _nodes(topology: Topology, program: str) -> SimpleNamespace:
     )
 
 
-def _lab(topology: Topology, programs: dict[str, Program]) -> SimpleNamespace:
+def _lab_placeholders(topology: Topology, programs: dict[str, Program]) -> SimpleNamespace:
     """Return the placeholders {lab.*}; `configured` lists the services that do not register themselves."""
     configured = [
         f"{node.label}={_place(node)}{f'/{_LEASE_SECONDS}' if 'HEARTBEAT' in program.with_registry else ''}"
@@ -120,7 +122,7 @@ def _lab(topology: Topology, programs: dict[str, Program]) -> SimpleNamespace:
     )
 
 
-def _node(node: Node) -> SimpleNamespace:
+def _node_placeholders(node: Node) -> SimpleNamespace:
     """Return the placeholders {node.*}."""
     answers_dns = any(str(listener) == _DNS for listener in node.listens)
     return SimpleNamespace(label=node.label, dns_port=_DNS.partition("/")[0] if answers_dns else "")

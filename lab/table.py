@@ -40,7 +40,7 @@ def path_fault(path: Path) -> str:
 
 
 class TableReader:
-    """Reads one table; a subclass defines in add_row() what a line means.
+    """Reads one table; a subclass interprets each line in add_row().
 
     With `prose`, spaces are text within a column and not an error.
     """

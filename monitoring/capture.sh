@@ -54,7 +54,7 @@ any_of() { # TERM...: "TERM or TERM"
   (($# == 1)) || printf ' or %s' "${@:2}"
 }
 
-pid() { # of the running tcpdump, which holds a lock on this file until it ends
+pid() { # print the pid of tcpdump, which locks this file while it runs
   [[ ! -e $RUNNING/pid ]] || flock --nonblock --shared "$RUNNING/pid" true || cat "$RUNNING/pid"
 }
 
@@ -71,7 +71,7 @@ start() {
   arguments=(-i any -nn -s "$SNAPLEN" -B "$BUFFER" "${arguments[@]}" "$(filter)")
   echo_command tcpdump "${arguments[@]}"
   [[ -z ${DRY_RUN:-} ]] || return 0
-  [[ $COMMAND != run ]] || bound=(setpriv --pdeathsig TERM) # tcpdump ends with this script, even if that is killed
+  [[ $COMMAND != run ]] || bound=(setpriv --pdeathsig TERM) # end tcpdump even if this script is killed
   exec 8>"$RUNNING/pid"
   flock 8
   setsid "${bound[@]}" tcpdump "${arguments[@]}" >"$output" 2>"$RUNNING/log" 9>&- &
@@ -83,7 +83,7 @@ start() {
 
 listens() { grep -qs 'listening on' "$RUNNING/log"; } # tcpdump creates its log a moment after its start
 
-# The default folder is closed to others even if it was open before; another folder that exists stays as it is.
+# Close the default folder to other users, even if it exists; leave the mode of any other existing folder.
 make_folders() {
   [[ -n $OTHER_FOLDER && -d $CAPTURES ]] || install -d -m 700 "$CAPTURES"
   install -d -m 700 "$RUNNING"
@@ -150,7 +150,7 @@ run_for() { # SECONDS, none: until Ctrl+C
   local end=$((SECONDS + ${1:-0}))
   up
   [[ -z ${DRY_RUN:-} ]] || return 0
-  [[ ${CNET_LOCKED:-} != "$$" ]] || { exec 9>&- && unset CNET_LOCKED; } # others may change the lab meanwhile
+  [[ ${CNET_LOCKED:-} != "$$" ]] || { exec 9>&- && unset CNET_LOCKED; } # another run may change the lab meanwhile
   trap 'INTERRUPTED=1' INT TERM
   INTERRUPTED=
   say "capturing${1:+ for $1 s}; Ctrl+C ends it"

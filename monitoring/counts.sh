@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What tcpdump counted, compared with what is in the files of monitoring/capture.sh. Sourced.
+# Compare tcpdump's counts with the packets in the files of monitoring/capture.sh. Sourced.
 
 # The packets in the files of the capture: tcpdump reports no error of write(2) itself. Prints nothing for text, and
 # when old files may have been overwritten (rotation).

@@ -30,7 +30,7 @@ prepare() {
 
 serve_page() { serve "$DASHBOARD_PORT" monitoring.dashboard.app --pid "$PID_FILE" "$@"; } # OPTION...
 
-pid() { # of the running dashboard
+pid() { # print the dashboard's pid
   local number
   number=$(cat "$PID_FILE" 2>/dev/null) || return 0
   ! grep -qa dashboard "/proc/$number/cmdline" 2>/dev/null || echo "$number"

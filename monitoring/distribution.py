@@ -1,4 +1,4 @@
-"""How the gateway spread requests over instances: a table, CSV, and a picture over time.
+"""The distribution of the gateway's requests over instances: a table, CSV, and a picture over time.
 
     python -m monitoring.distribution --csv FILE --png FILE [--log FILE]
 

@@ -23,8 +23,8 @@ from monitoring.picture import DOWN, MISSING, Card, Picture, words_of
 from security.policy.model import ACCEPT, HOST, WORLD, Line, Policy
 
 GREY = "#6B6B6B"
-ONE_SIDE = 4  # with at most this many nodes, all are on one side of the host
-MAX_LINE = 26  # characters on a card
+ONE_SIDE = 4  # up to 4 nodes are all drawn on one side of the host
+MAX_LINE = 26  # characters per line on a card
 LINE_HEIGHT, CARD_MARGIN = 15, 26  # points
 DOTS_PER_INCH = 192  # twice that of a screen, for print
 GRAPH = f"""graph lab {{

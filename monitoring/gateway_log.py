@@ -1,4 +1,4 @@
-"""The gateway's log as records: which instance answered when, and which instances left rotation or returned."""
+"""The gateway's log as records: answers of instances, and changes of the instances in rotation."""
 
 import json
 from collections.abc import Iterable, Iterator

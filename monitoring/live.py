@@ -25,10 +25,10 @@ from monitoring.publications import Publication, Publications, publications
 Link = dict[str, Any]  # one link as `ip -j` prints it
 
 _PROGRAM = re.compile(r'\("([^"]*)",pid=')
-_TIMEOUT_SECONDS = 30  # for one command
+_TIMEOUT_SECONDS = 30  # timeout of one command
 # A line of `ss -Htn`: the state if it lists several, two queue lengths, then the local address and port.
 _SOCKET = re.compile(r"(?:[A-Z][A-Z0-9-]* +)?\d+ +\d+ +(\S+):(\d+) ")
-_WORKERS = 8  # commands at once; they mostly wait for the kernel
+_WORKERS = 8  # commands in parallel; most of the time they wait for the kernel
 
 
 class LiveError(Exception):
@@ -69,24 +69,24 @@ class Node:
     interface: str
     addresses: tuple[str, ...]
     port: str
-    bridge: str  # "" for none
+    bridge: str  # "" if no bridge
     up: bool
     listeners: tuple[Listener, ...]
 
 
 @dataclass(frozen=True)
 class Lab:
-    """The whole lab; loopback and IPv6 link-local addresses are left out, because every namespace has them."""
+    """The whole lab; loopback and IPv6 link-local addresses are omitted, because every namespace has them."""
 
     host: tuple[Address, ...]
     bridges: tuple[Bridge, ...]
     nodes: tuple[Node, ...]
     published: tuple[Publication, ...]
-    not_shown: tuple[str, ...] = ()  # rules and lines that cannot be drawn, as they are written
+    not_shown: tuple[str, ...] = ()  # text of rules and lines that cannot be drawn
 
 
 def run(*command: str, given: str = "") -> str:
-    """Return what a command prints; `given` is its input. Raises LiveError when it fails or takes too long."""
+    """Return a command's output; `given` is the input. Raises LiveError when it fails or takes too long."""
     try:
         return subprocess.run(
             command, input=given, capture_output=True, check=True, encoding="utf-8", errors="replace",
@@ -126,7 +126,7 @@ def read_links(namespace: str = "") -> list[Link]:
 
 
 def lab_links(links: Iterable[Link]) -> list[Link]:
-    """Return those of the host's links that the lab made."""
+    """Return the host's links that belong to the lab."""
     return [link for link in links if link.get("group") == str(LINK_GROUP)]
 
 

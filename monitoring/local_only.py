@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-Application = Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]  # of WSGI
+Application = Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]  # a WSGI application
 
 _NAMES = ("localhost", "127.0.0.1", "[::1]")
 _AUTHORITY = r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"

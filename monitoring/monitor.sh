@@ -61,7 +61,7 @@ generate_traffic() {
   fi
 }
 
-end_helpers() { ((${#HELPERS[@]} == 0)) || kill "${HELPERS[@]}" 2>/dev/null || :; } # after an error or a signal
+end_helpers() { ((${#HELPERS[@]} == 0)) || kill "${HELPERS[@]}" 2>/dev/null || :; } # called after an error or a signal
 
 remove_earlier_reports() {
   local name
@@ -69,7 +69,7 @@ remove_earlier_reports() {
 }
 
 # A module that ended with an error may have written its report (an alarm is exit status 1), so look for the file.
-check_report() { # MODULE STATUS FILE: adds it to REPORTED, or prints what failed
+check_report() { # MODULE STATUS FILE: add MODULE to REPORTED, or print the failure
   if [[ -s $REPORTS/$3 ]]; then
     REPORTED+=("$REPORTS/$3")
   else
@@ -88,7 +88,7 @@ start_capture() {
 }
 capture_began() { process_ended "$CAPTURE" || "$ROOT/monitoring/capture.sh" status &>/dev/null; }
 end_capture() {
-  kill -TERM "$CAPTURE" 2>/dev/null || : # it has ended by itself
+  kill -TERM "$CAPTURE" 2>/dev/null || : # tcpdump has already ended
   wait "$CAPTURE"
 }
 

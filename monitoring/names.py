@@ -5,11 +5,11 @@ from __future__ import annotations
 from lab.topology import Topology
 
 HOST = "host"
-_LOOPBACK = "127."  # the host's source address when it uses a published port by localhost
+_LOOPBACK = "127."  # source address if the host connects to localhost:PUBLISHED_PORT
 
 
 class Names:
-    """Names addresses: a node's by the node, a bridge's and loopback as the host, any other by itself."""
+    """Returns the name of an address: the node, the host (bridges, loopback), or else the address itself."""
 
     def __init__(self, topology: Topology) -> None:
         self._known = {str(bridge.address.ip): HOST for bridge in topology.bridges}

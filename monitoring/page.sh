@@ -15,7 +15,7 @@ check_port() { # PORT [ADVICE]
   [[ -z $holder ]] || die "port $1 is taken by $holder; end it${2:-}"
 }
 
-serve() { # PORT MODULE OPTION...: gunicorn with one worker, because what the dashboard counted is in its memory
+serve() { # PORT MODULE OPTION...: run gunicorn with one worker, whose memory holds the dashboard's counts
   cd "$ROOT" || return
   exec "$VENV/bin/gunicorn" --bind "127.0.0.1:$1" --workers 1 --worker-class gthread --threads 8 --timeout 60 \
     --graceful-timeout 2 --no-control-socket "${@:3}" "$2:serve()" 9>&-

@@ -1,4 +1,4 @@
-"""The live lab compared with its table: a card for each node, with what differs from the table."""
+"""The live lab compared with its table: a card for each node, with its differences from the table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monitoring.live import Bridge, Lab, Node
 from monitoring.publications import Publication
 
 DOWN, MISSING, UNKNOWN = "down", "missing", "not in the table"
-_MAX_NOT_SHOWN = 5  # rules that are listed
+_MAX_NOT_SHOWN = 5  # maximum number of listed rules
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _card(name: str, node: Node, remarks: Iterable[str]) -> Card:
 
 
 def _drift(planned: topology.Node, node: Node, *, serves: bool) -> Iterator[str]:
-    """Yield what differs from the table; `serves` is False when no service runs, so none is missing."""
+    """Yield the differences from the table; `serves` is False when no service runs, so none is missing."""
     if str(planned.address) not in node.addresses:
         yield f"{planned.address} is missing"
     if node.bridge != planned.bridge:
@@ -108,7 +108,7 @@ def _missing(planned: topology.Node) -> Card:
 
 
 def _part_of(node: Node, planned: topology.Node, table: Topology) -> Node:
-    """Leave out the addresses of other nodes of the table in the same namespace, and the listeners on them."""
+    """Omit the addresses of other nodes of the table in the same namespace, and the listeners on them."""
     others = [
         other.address for other in table.nodes if other.namespace == node.namespace and other != planned
     ]

@@ -75,13 +75,13 @@ def _networks_of(text: str) -> Iterable[Network]:
 
 
 def _ports_of(step: Step, destination: Destination) -> list[Publication]:
-    """Return what a rule publishes; nothing unless it forwards single ports to one port of one address."""
+    """Return the publications of a rule; none unless it forwards single ports to one port of one address."""
     try:
         (match,) = (condition for condition in step.conditions if condition.field == Field.PORT)
         (address,) = destination.addresses
         ip_address(address)
         ports = [(int(port), int(destination.port or port)) for port in match.values]
-    except ValueError:  # none or several of them, or a range
+    except ValueError:  # no port, several ports, or a range
         return []
     if match.negated or not match.protocol:
         return []

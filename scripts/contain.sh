@@ -34,7 +34,7 @@ start() { # NAMESPACE PROGRAM
     unshare --mount --ipc --uts --pid "$BASH" "$ROOT/scripts/lib/container.sh" "$ROOT" "$2" "$1"
 }
 
-# A container whose parent was killed ends by itself after a moment. Wait: two PostgreSQLs must not share files.
+# A container ends a moment after its parent was killed. Wait, because two PostgreSQL servers must not share files.
 end_leftovers() { # NAMESPACE
   local pids
   mapfile -t pids < <(leftovers "$1")
@@ -64,7 +64,7 @@ exec_in() { # NODE COMMAND...
   pid=$(program_pid "$1") || die "$1 does not run; scripts/services.sh status"
   user=$(stat -c %u "$STATE_DIR/nodes/$1")
   share_groups "$pid"
-  for fd in /proc/"$$"/fd/*; do # a service can open the files of another process of its user: the lock, for example
+  for fd in /proc/"$$"/fd/*; do # processes of the same user can open these files, for example the lock
     fd=${fd##*/}
     ((fd <= 2)) || exec {fd}>&-
   done
@@ -72,7 +72,7 @@ exec_in() { # NODE COMMAND...
     env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/state LANG=C.UTF-8
     setsid setpriv --pdeathsig KILL --reuid "$user" --regid "$user" --clear-groups --no-new-privs
     --inh-caps -all --bounding-set -all -- "${@:2}")
-  # Never pass the terminal on: a process that has it open can insert input for root's shell (TIOCSTI, ioctl_tty(2)).
+  # Never pass on the terminal: a process with access to it can insert input for root's shell (TIOCSTI, ioctl_tty(2)).
   [[ ! -t 0 ]] || exec </dev/null
   if [[ -t 1 || -t 2 ]]; then
     { "${command[@]}" 2>&1 >&3 3>&- | cat >&2 3>&-; } 3>&1 | cat

@@ -48,7 +48,7 @@ subnets     root,ip,jq,table         routes, interfaces and namespaces in the wa
 ports       root,ip,jq,ss,conntrack,iptables,table   published ports that are in use, and by which program
 services    table                    what scripts/services.sh needs
 '
-TIMEOUT_SECONDS=${DOCTOR_TIMEOUT_SECONDS:-10} # for one check
+TIMEOUT_SECONDS=${DOCTOR_TIMEOUT_SECONDS:-10} # timeout of one check
 
 # --- findings: LEVEL, CHECK, text and fix, separated by tabs ------------------------------------
 FOUND='' # the levels of this check's findings
@@ -95,7 +95,7 @@ run_check() { # NAME
   local output status=0
   output=$(timeout --kill-after=1 "$TIMEOUT_SECONDS" "$BASH" "$ROOT/scripts/doctor.sh" one "$1" 2>&1 </dev/null) ||
     status=$?
-  grep -E $'^(ok|note|problem|skipped)\t' <<<"$output" || true # there may be none
+  grep -E $'^(ok|note|problem|skipped)\t' <<<"$output" || true # a check may print no finding
   case $status in
     0) ;;
     124 | 137)

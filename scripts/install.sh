@@ -66,7 +66,7 @@ forbid_starting_servers() {
   printf '#!/bin/sh\n%s\nexit 101\n' "$START_POLICY_MARK" >"$START_POLICY"
   chmod +x "$START_POLICY"
 }
-restore_start_policy() { # also after a killed run
+restore_start_policy() { # repairs also after a killed run
   ! grep -qsxF -- "$START_POLICY_MARK" "$START_POLICY" || rm "$START_POLICY"
   [[ ! -e $START_POLICY.before-cnet ]] || mv "$START_POLICY.before-cnet" "$START_POLICY"
 }

@@ -41,7 +41,7 @@ prepare() { # COMMAND: all checks, before the first change
   take_lock
   step "check the machine"
   require_preconditions "$1"
-  list_foreign_rules >&2 || : # they may be harmless; the proof shows it
+  list_foreign_rules >&2 || : # foreign rules may be harmless; the proof checks that
   call network check
   call nat check
   POLICY_TABLE=$(policy path)
@@ -54,7 +54,7 @@ make_policy() {
     policy up
   else
     say "${YELLOW}no policy for $TABLE: all traffic between nodes is allowed${PLAIN}"
-    ! policy_is_wanted || policy down # of another table
+    ! policy_is_wanted || policy down # remove the policy of another table
   fi
 }
 
@@ -145,7 +145,7 @@ down() {
   take_lock
   end_processes watchers
   remove_lab
-  run rm -rf --one-file-system "$RUN_DIR" # also incomplete files of a killed run
+  run rm -rf --one-file-system "$RUN_DIR" # removes incomplete files of a killed run too
 }
 
 clean() {
@@ -160,7 +160,7 @@ status() {
   need_lab
   export TOPOLOGY=$TABLE
   local output foreign status=0
-  exec {foreign}< <(list_foreign_rules) # at the same time
+  exec {foreign}< <(list_foreign_rules) # run in parallel
   show_nodes
   show_rules
   show_drops

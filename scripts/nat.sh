@@ -25,7 +25,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
 # shellcheck source=scripts/lib/forwarding.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/forwarding.sh"
 
-CHAINS='PUBLISH|POSTROUTING|FORWARD|INPUT|NODES' # as in lab/nat.py
+CHAINS='PUBLISH|POSTROUTING|FORWARD|INPUT|NODES' # keep the same list in lab/nat.py
 TABLES=(ip/mangle ip/nat ip/filter)
 
 # NODE HOST_PORT PORT PROTOCOL for each published port.
@@ -42,7 +42,7 @@ publications() {
 
 wanted_sysctls() { # KEY VALUE
   local interface
-  for interface in "${BRIDGES[@]}" "${WAYS_OUT[@]}"; do echo "net/ipv4/conf/$interface/forwarding 1"; done
+  for interface in "${BRIDGES[@]}" "${UPLINKS[@]}"; do echo "net/ipv4/conf/$interface/forwarding 1"; done
   for interface in $(publications | while read -r node _; do echo "${BRIDGE[$node]}"; done | sort -u); do
     echo "net/ipv4/conf/$interface/route_localnet 1"
   done
@@ -71,7 +71,7 @@ forwarded_by_others() {
   [[ -z $ports ]] || run_python -m lab.ruleset.taken_ports $ports
 }
 
-other_port() { # HOST_PORT PROTOCOL: print how to publish one that is free
+other_port() { # HOST_PORT PROTOCOL: print how to publish another, free port
   local port
   for port in $(seq "$(($1 + 10))" 10 "$(($1 + 200))"); do
     [[ -n $(ss -Hnl "--$2" "sport = :$port") ]] || { with_own_table "s/\([[:blank:],]\)$1:/\1$port:/" && return; }
@@ -92,7 +92,7 @@ check_host_ports() {
 
 check_bridges() {
   local bridge
-  [[ -z ${DRY_RUN:-} ]] || return 0 # network.sh would have made it
+  [[ -z ${DRY_RUN:-} ]] || return 0 # a dry run creates no bridges
   for bridge in "${BRIDGES[@]}"; do
     ip link show "$bridge" &>/dev/null || die "there is no bridge $bridge yet; scripts/network.sh up"
   done
@@ -101,7 +101,7 @@ check_bridges() {
 prepare() {
   need_tools ip jq iptables-save iptables-restore conntrack sysctl unshare ss python3
   load_topology
-  mapfile -t WAYS_OUT < <(ways_out)
+  mapfile -t UPLINKS < <(uplinks)
 }
 
 compare_with_table() { # STATE
@@ -126,7 +126,7 @@ up() {
   check_bridges
   local state key value
   state=$(state_before_up nat "${TABLES[@]}")
-  restore_old_ways_out "$state"
+  restore_old_uplinks "$state"
   state=$(state_with_forwarding "$state")
   compare_with_table "$state"
   write_state nat "$state"
@@ -145,7 +145,7 @@ remove_rules() {
   [[ -n ${CHANGE[iptables]} || -e $BEFORE_UP.nat ]] || return 0
   state=$(state_before_up nat "${TABLES[@]}")
   write_state nat "$state"
-  restore_forwarding "$state" # before the guards are removed
+  restore_forwarding "$state" # stop forwarding before the guards are removed
   apply_rules iptables
   remove_empty_builtin_chains "$state" "${TABLES[@]}"
   remove_state nat

@@ -69,7 +69,7 @@ up() {
   take_lock
   read_plan plan
   [[ -z $NEW ]] || defer remove_network
-  trap 'exit 129' HUP # a trap waits for the batch that runs, so that undoing does not race with it
+  trap 'exit 129' HUP # a trap waits for the running batch, so that the undo commands run after the batch
   trap 'exit 143' TERM
   converge
   forget_undo

@@ -59,7 +59,7 @@ scale() { # PROGRAM COUNT
   [[ $TOPOLOGY == "$SCALED" ]] || rm -f "$SCALED"
 }
 
-# Create before, delete after: a program always has its namespace.
+# Create namespaces before programs start, and delete namespaces after programs end.
 apply() { # PROGRAM
   local before address_before after node address
   mapfile -t before < <(nodes_running "$1")
@@ -78,7 +78,7 @@ apply() { # PROGRAM
 
 adapt_policy() { ! policy_in_force || "$ROOT/security/policy.sh" up; } # a policy line for a program covers new nodes
 
-remove_traces() { # NODE ADDRESS: its files, and its conntrack entries
+remove_traces() { # NODE ADDRESS: remove the node's files and conntrack entries
   rm -rf "$STATE_DIR/nodes/$1" "$STATE_DIR/log/$1".log*
   local end
   for end in -s -d; do forget_tracked "$end" "$2"; done

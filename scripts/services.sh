@@ -29,7 +29,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/service_state.sh"
 # shellcheck source=scripts/lib/waiting.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/waiting.sh"
 
-check_readable() { # each service runs as its own user, who must be able to read its code
+check_readable() { # each service's user must be able to read the code
   local closed
   closed=$(find "$ROOT/services" "$VENV" -maxdepth 2 \( -type d ! -perm -o=rx -o -type f ! -perm -o=r \) -print -quit)
   [[ -z $closed ]] ||
@@ -55,7 +55,7 @@ check_services() {
 }
 
 check_network() {
-  [[ -z ${DRY_RUN:-} ]] || return 0 # network.sh has not created it
+  [[ -z ${DRY_RUN:-} ]] || return 0 # network.sh has not created the namespace
   local node
   for node in $(services); do
     [[ -e /run/netns/${NAMESPACE[$node]} ]] ||
@@ -103,7 +103,7 @@ restart_outdated() {
   done < <(supervisor_states | read_service_states)
   for program in "${!outdated[@]}"; do
     for node in ${outdated[$program]}; do
-      supervisor_do restart "$node" || : # the supervisor tries again; `up` waits for it
+      supervisor_do restart "$node" || : # the supervisor tries again; `up` waits for the program
       retry_until "$ANSWER_SECONDS" is_ready "$node" || :
     done &
   done
@@ -119,7 +119,7 @@ down() {
   end_processes service_processes
   [[ -n ${DRY_RUN:-} ]] || retry_until 2 no_groups_left || :
   remove_names
-  run rm -f "$CONFIG" # verify.sh checks the services while it exists
+  run rm -f "$CONFIG" # verify.sh checks the services while this file exists
 }
 
 status() {
@@ -129,7 +129,7 @@ status() {
   local -A seen=()
   while read -r node state pid; do
     seen[$node]=1
-    exec {stream}< <(show_state "$node" "$state" "$pid") # at the same time: each may wait for an answer
+    exec {stream}< <(show_state "$node" "$state" "$pid") # in parallel, because each may wait for an answer
     streams+=("$stream")
   done < <(supervisor_states)
   for stream in "${streams[@]}"; do

@@ -18,9 +18,9 @@ source "$ROOT/scripts/lib/checks.sh"
 # shellcheck source=scripts/lib/ping_matrix.sh
 source "$ROOT/scripts/lib/ping_matrix.sh"
 
-OUTSIDE_PORT=80 # one that the policy lets out
+OUTSIDE_PORT=80 # the policy allows this port to the outside
 
-read_order() { # ID: from PostgreSQL, by its own socket
+read_order() { # ID: print the row from PostgreSQL, through its Unix socket
   local node
   node=$(nodes_running postgres | sed -n 1p)
   timeout 10 "$ROOT/scripts/contain.sh" exec "$node" psql -XAt -h /state -p "${LISTENS[$node]%%/*}" -d orders \
@@ -72,7 +72,7 @@ read_policy() {
 }
 allowed() { [[ -z $HAS_POLICY || -n ${MAY["$*"]:-} ]]; } # FROM TO PROTOCOL[/PORT]
 
-verify_way_out() {
+verify_outside_access() {
   local node seen
   serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT" tcp
   for node in "${NODES[@]}"; do
@@ -86,7 +86,7 @@ verify_way_out() {
       passed "$(printf '%-18s %-15s is seen outside as %s' "$node" "${ADDRESS[$node]%/*}" "$seen")"
     else
       failed "$node (${ADDRESS[$node]%/*}) is seen outside as: $seen"
-      why "FROM=$node TO=world PORT=$OUTSIDE_PORT"
+      suggest_explain "FROM=$node TO=world PORT=$OUTSIDE_PORT"
     fi
   done
 }
@@ -115,17 +115,17 @@ verify_ways_in() { # NODE HOST_PORT PORT PROTOCOL
   if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "$OUTSIDE_NAMESPACE"; then
     passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
   else
-    failed "from outside: host:$2 does not reach $1:$3" && why "FROM=world TO=host PORT=$2"
+    failed "from outside: host:$2 does not reach $1:$3" && suggest_explain "FROM=world TO=host PORT=$2"
   fi
   [[ -z ${inside:-} ]] || if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "${NAMESPACE[$inside]}"; then
     passed "from a namespace:    $inside -> host:$2 -> $1:$3"
   else
     failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not reach $1:$3"
-    why "FROM=$inside TO=host PORT=$2"
+    suggest_explain "FROM=$inside TO=host PORT=$2"
   fi
   if is_reachable "$4" 127.0.0.1 "$2"; then
     passed "from the host:       localhost:$2 -> $1:$3"
-  else failed "from the host: localhost:$2 does not reach $1:$3" && why "FROM=host TO=host PORT=$2"; fi
+  else failed "from the host: localhost:$2 does not reach $1:$3" && suggest_explain "FROM=host TO=host PORT=$2"; fi
 }
 
 verify_services() {
@@ -150,7 +150,7 @@ verify_network() {
   show_matrix
   make_outside
   title "The way out: masquerading"
-  verify_way_out
+  verify_outside_access
   for node in "${NODES[@]}"; do
     [[ ${PUBLISHES[$node]} != - ]] || continue
     title "The way in: published ports of $node"

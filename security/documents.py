@@ -150,7 +150,7 @@ def _routes(where: str, place: Place) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _between_networks(proof: Proof) -> list[str | Rows | Picture]:
-    """Return the traffic between networks, and which networks no probe could pass between."""
+    """Return the traffic between networks, and the pairs of networks that no probe crossed."""
     topology = proof.policy.topology
     bridge_of = {node.name: node.bridge for node in topology.nodes}
     reached: defaultdict[tuple[str, str], set[str]] = defaultdict(set)

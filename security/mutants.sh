@@ -21,7 +21,7 @@ inside() {
   "$ROOT/scripts/nat.sh" up >/dev/null
   make_outside
   add_route_to_lab
-  FOREIGN_ADDRESS=$(ip -n world -j -4 addr show dev uplink | jq -r '.[0].addr_info[0].local') # not of the lab
+  FOREIGN_ADDRESS=$(ip -n world -j -4 addr show dev uplink | jq -r '.[0].addr_info[0].local') # outside the lab
   export FOREIGN_ADDRESS
   forward_foreign_ports
   add_foreign_rules
@@ -65,7 +65,7 @@ case ${1:-run} in
     trap - EXIT
     exec "$ROOT/scripts/sandbox.sh" run "$ROOT/security/mutants.sh" inside
     ;;
-  inside) inside ;; # in the sandbox
+  inside) inside ;; # internal: runs in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

@@ -18,7 +18,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
 source "$ROOT/scripts/lib/rules.sh"
 
-CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*' # of any policy table: only the policy uses these names
+CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*' # names of all chains that a policy can have
 TABLES=(ip/raw ip/security bridge/nat)
 
 policy() { run_python -m security.policy "$@"; }
@@ -30,7 +30,7 @@ compare() {
   compare_rules lab.ruleset iptables,ebtables "$CHAINS" <<<"$rules"
 }
 
-load_rules() { # of each tool, completely or not at all
+load_rules() { # load the rules of each tool in one transaction
   apply_rules ebtables
   apply_rules iptables
 }
@@ -47,7 +47,7 @@ load_br_netfilter() {
   for family in ip ip6 arp; do run sysctl -qw "net/bridge/bridge-nf-call-${family}tables=0"; done
 }
 
-differing_bridges() { # 0|1; bridges whose filtering has another value
+differing_bridges() { # 0|1: list bridges whose br_netfilter settings differ
   ip -j -d link show group "$LINK_GROUP" type bridge 2>/dev/null | jq -r --argjson wanted "$1" '
     .[] | select(.ifname)
     | select(.linkinfo.info_data
@@ -99,7 +99,7 @@ up() {
 forget_denied() {
   local tracked denied connection failed=0
   [[ -z ${DRY_RUN:-} ]] || return 0
-  tracked=$(conntrack -L 2> >(grep -v 'flow entries have been shown' >&2)) # not an error
+  tracked=$(conntrack -L 2> >(grep -v 'flow entries have been shown' >&2)) # conntrack prints its total on stderr
   denied=$(policy stale <<<"$tracked")
   while read -r connection; do
     # shellcheck disable=SC2086 # words

@@ -35,7 +35,7 @@ prove() {
   "$VENV/bin/python" -m lab.as_command security.proof "$@"
 }
 
-# Remove what would look like the lab's own traffic: counters of drops, and connections that are closed or unreplied.
+# Remove the proof's traces in the lab's statistics: counters of drops, and closed or unreplied connections.
 remove_proof_traces() {
   local chain bridge network
   iptables-save | awk '/^\*/ || /^COMMIT/ { print } /^:CNET-DROP-/ { print "-Z", substr($1, 2) }' |

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-_BLOCK = 8192  # connections written at once
+_BLOCK = 8192  # connections per write
 _STEP_NANOSECONDS = 20_000
 _BEGIN = 1_700_000_000
 _HEADER = 16

@@ -40,21 +40,23 @@ def contenders(folder: Path) -> list[Contender]:
     pcap, text, before = folder / "capture.pcap", folder / "capture.txt", folder / "before"
     regex = [sys.executable, str(ROOT / "bench/analysis/original/text_reader.py"), str(text)]
     found = [
-        Contender(OURS, _analysis(folder, pcap)),
+        Contender(OURS, _analysis_command(folder, pcap)),
         Contender(TSHARK, ["tshark", "-nqr", str(pcap), "-z", "conv,ip"]),
-        Contender(OURS_OF_TEXT, _analysis(folder, text)),
+        Contender(OURS_OF_TEXT, _analysis_command(folder, text)),
         Contender(REGEX, regex),
     ]
     if before.is_dir():
-        found.insert(1, Contender(BEFORE, _analysis(folder, pcap), before))
-        found.insert(4, Contender(BEFORE_OF_TEXT, _analysis(folder, text), before))
+        found.insert(1, Contender(BEFORE, _analysis_command(folder, pcap), before))
+        found.insert(4, Contender(BEFORE_OF_TEXT, _analysis_command(folder, text), before))
     for path in sorted(folder.glob("hex_*.txt"), key=lambda file: file.stat().st_size):
         size = path.stat().st_size / _MEGABYTE
-        found.append(Contender(f"ours, text with -X, {size:.0f} MB", _analysis(folder, path), megabytes=size))
+        found.append(
+            Contender(f"ours, text with -X, {size:.0f} MB", _analysis_command(folder, path), megabytes=size)
+        )
     return found
 
 
-def _analysis(folder: Path, capture: Path) -> list[str]:
+def _analysis_command(folder: Path, capture: Path) -> list[str]:
     options = ["--only-csv", "--topology", "flat", "--reports", str(folder)]
     return [sys.executable, "-m", "monitoring.traffic", *options, str(capture)]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast a capture becomes tables: ours against tshark, and tcpdump's text against a regular expression a line.
+# Measure the time to analyse a capture: ours against tshark, and tcpdump's text against a regular expression a line.
 #
 #   bench/analysis/run.sh run    1,000,000 packets, 5 rounds in turn; QUICK=1: 200,000 packets, 3 rounds
 #   bench/analysis/run.sh help
@@ -14,8 +14,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 REPORTS=${REPORTS:-$ROOT/reports}
 PACKETS=${PACKETS:-$([[ -n ${QUICK:-} ]] && echo 200000 || echo 1000000)}
 ROUNDS=${ROUNDS:-$([[ -n ${QUICK:-} ]] && echo 3 || echo 5)}
-PACKETS_OF_A_MEGABYTE=950 # of text with -X
-BODY=1200                 # bytes of an answer there
+PACKETS_OF_A_MEGABYTE=950 # packets in 1 MB of tcpdump -X text
+BODY=1200                 # bytes of an HTTP answer in the capture
 
 python() { "$VENV/bin/python" -m "$@"; }
 

@@ -1,1 +1,1 @@
-"""What several benchmarks share: statistics of rounds, loads, control groups."""
+"""Shared code of the benchmarks: statistics of rounds, loads, control groups."""

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # WORK of the script
-# What the benchmarks' scripts share. Sourced after scripts/lib/common.sh.
+# Shared functions of the benchmarks' scripts. Sourced after scripts/lib/common.sh.
 
 # Run FUNCTION CONTENDER ROUND for each contender in turn, in another order in each round; SEED determines the orders.
 in_turn() { # ROUNDS FUNCTION CONTENDER...

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 IS_V2 = (ROOT / "cgroup.controllers").exists()
-CONTROLLERS = ("",) if IS_V2 else ("cpu", "cpuacct", "memory")  # of version 1, each a tree of its own
+CONTROLLERS = ("",) if IS_V2 else ("cpu", "cpuacct", "memory")  # cgroup v1 has one tree per controller
 PERIOD_US = 100_000
 GROUP = "cnet-bench"
 
@@ -61,13 +61,13 @@ class Cgroup:
                     self._file(controller, "cgroup.procs").write_text(str(pid))
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of its processes, in user space and in the kernel on their behalf."""
+        """Return the CPU time of the group's processes, in user space and in the kernel on their behalf."""
         if IS_V2:
             return _field(self._file("", "cpu.stat").read_text(), "usage_usec") / 1e6
         return int(self._file("cpuacct", "cpuacct.usage").read_text()) / 1e9
 
     def memory_bytes(self) -> int:
-        """Return its processes' memory, with shared pages divided among them (PSS, proc(5): smaps_rollup).
+        """Return the memory of the group's processes; shared pages are divided (PSS, proc(5): smaps_rollup).
 
         The group's own counter excludes memory that a process allocated before it joined the group.
         """

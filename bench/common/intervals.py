@@ -17,7 +17,7 @@ from typing import Final
 
 from scipy import stats
 
-CONFIDENCE: Final = 0.95  # of a single interval, and of all comparisons together
+CONFIDENCE: Final = 0.95  # also the joint confidence of all comparisons
 ALIKE: Final = (0.9, 1.1)  # a ratio whose interval is within these limits has no difference that matters
 LESS, MORE, NO_DIFFERENCE, INCONCLUSIVE = "less", "more", "no difference", "inconclusive"
 

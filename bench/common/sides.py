@@ -15,9 +15,9 @@ from pathlib import Path
 from bench.common.cgroups import Cgroup
 from lab.topology import ROOT, Topology
 
-CPUS, MEMORY = 0.5, 256 << 20  # of each service on both sides, as docker/compose.yml says
+CPUS, MEMORY = 0.5, 256 << 20  # limits of each service, also in docker/compose.yml
 LAB, DOCKER = "lab", "docker"
-PROJECT = "cnet-bench"  # a project of its own, so that no other volume is touched
+PROJECT = "cnet-bench"  # a separate Compose project, so no other volume changes
 NETWORK = f"{PROJECT}_frontend"
 
 
@@ -41,11 +41,11 @@ class Side:
     groups: Mapping[str, Cgroup]
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of all its services."""
+        """Return the CPU time of all services of the side."""
         return sum(group.cpu_seconds() for group in self.groups.values())
 
     def memory_bytes(self) -> int:
-        """Return the memory of all its services."""
+        """Return the memory of all services of the side."""
         return sum(group.memory_bytes() for group in self.groups.values())
 
 
@@ -56,11 +56,11 @@ def lab_side(topology: Topology, pid: int) -> Side:
         if node.runs:
             groups[node.name] = Cgroup.make(node.name, CPUS, MEMORY)
             groups[node.name].adopt(_processes_of(pid, node.namespace))
-    way_in = next(node for node in topology.nodes if node.runs == "nginx")
+    nginx = next(node for node in topology.nodes if node.runs == "nginx")
     nsenter = ("nsenter", f"--target={pid}", "--net")
     enter, policy = (*nsenter, "--"), (*nsenter, "--mount", "--pid", "--", str(ROOT / "security/policy.sh"))
-    direct = f"http://{way_in.address.ip}:{way_in.listens[0].port}"
-    published = f"http://localhost:{way_in.publishes[0].host_port}"
+    direct = f"http://{nginx.address.ip}:{nginx.listens[0].port}"
+    published = f"http://localhost:{nginx.publishes[0].host_port}"
     filtered = "bridge, veth; each frame passes the policy's rules"
     ways = [
         Contender("lab, published port", enter, published, "DNAT in OUTPUT, bridge, veth"),
@@ -83,14 +83,14 @@ def _processes_of(pid: int, namespace: str) -> list[int]:
             if os.stat(process / "ns/net").st_ino == wanted and os.stat(process / "ns/pid").st_ino != outside:
                 pids.append(int(process.name))
         except OSError:
-            continue  # it has ended
+            continue  # the process has ended
     return pids
 
 
 def docker_side(port: int, host_port: int) -> Side:
     """Return the containers of the project; `host_port` is of the nginx that has the host's own network."""
-    ids = _docker("ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
-    containers = json.loads(_docker("inspect", *ids))
+    ids = _run_docker("ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
+    containers = json.loads(_run_docker("inspect", *ids))
     groups = {one["Name"].strip("/"): Cgroup.of_process(one["State"]["Pid"]) for one in containers}
     nginx = next(one for one in containers if one["Name"] == f"/{PROJECT}-nginx-1")
     network = nginx["NetworkSettings"]["Networks"][NETWORK]
@@ -107,5 +107,5 @@ def docker_side(port: int, host_port: int) -> Side:
     return Side(DOCKER, [Contender(name, enter, base, path) for name, base, path in ways], groups)
 
 
-def _docker(*arguments: str) -> str:
+def _run_docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout

@@ -28,7 +28,7 @@ def spread(values: Iterable[float], digits: int = 2, unit: str = "") -> str:
 
 
 def show(table: pd.DataFrame, title: str) -> None:
-    """Print a table of texts; its index is the first column, under its name."""
+    """Print a table of texts; the first column is the table's index."""
     printed = Table(title=title, title_justify="left")
     printed.add_column(str(table.index.name), no_wrap=True)
     for heading in table.columns:

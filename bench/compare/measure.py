@@ -42,13 +42,13 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
 
     def warm_up(self) -> None:
-        """Run each once without counting; find the open loop's rate."""
+        """Run each contender once without recording; find the open loop's rate."""
         slowest = min(self._run(0, *pair, CLOSED) for pair in self._pairs)
         self.rate = max(5.0, round(slowest * SHARE_OF_SLOWEST, -1))
         self.runs.clear()
 
     def round(self, number: int) -> None:
-        """Run each once, in another order each time."""
+        """Run each contender once under each load, in random order."""
         for pair in self._random.sample(self._pairs, len(self._pairs)):
             for kind in (CLOSED, OPEN):
                 self._run(number, *pair, kind)

@@ -59,7 +59,7 @@ def conclusions(results: Results) -> list[str]:
 
 
 def _compared(results: Results, lab: str, docker: str) -> str:
-    """Return a sentence: which figures of a way differ between Docker and the lab, and which do not."""
+    """Return a sentence that lists the figures with and without a difference between Docker and the lab."""
     differ, alike, inconclusive = [], [], []
     for figure in FIGURES:
         times = results.ratio(docker, lab, figure)

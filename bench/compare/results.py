@@ -52,7 +52,7 @@ FIGURES = (
     Figure("CPU of the machine a request", CLOSED, "ms", "cpu_machine"),
     Figure("memory of all services", CLOSED, "MB", "memory"),
 )
-COSTS = FIGURES[:2]  # of an element: throughput and p50
+COSTS = FIGURES[:2]  # an element's cost: throughput and p50
 
 
 class Results:
@@ -76,7 +76,7 @@ class Results:
         return all(name in self.contenders for name in names)
 
     def _compared(self) -> Iterator[tuple[str, str, Figure]]:
-        """Yield all comparisons (one, other, figure); they are judged together."""
+        """Yield all comparisons (one, other, figure), which Holm's method judges together."""
         for lab, docker in self.pairs:
             yield from ((docker, lab, figure) for figure in FIGURES)
         for _, with_it, without in self.elements:

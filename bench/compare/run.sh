@@ -11,7 +11,7 @@
 # Each service of either side has half a CPU and 256 MB. Without an engine only the lab is measured.
 # Results in reports/: bench.csv, bench.png, bench_report.pdf, every run in bench_raw.csv, every request in bench_raw/.
 
-export COMPOSE_PROJECT_NAME=cnet-bench # a project of its own, so that no other orders or passwords are touched
+export COMPOSE_PROJECT_NAME=cnet-bench # separate Compose project: other volumes stay as they are
 # shellcheck source=docker/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../docker/engine.sh"
 # shellcheck source=scripts/lib/lab_in_sandbox.sh
@@ -76,7 +76,7 @@ check_settings() {
   flock --nonblock "$LOCK" || die "another make bench runs; wait until it ends"
   "$ROOT/scripts/install.sh" dev
   need_tools ab nsenter curl unshare setpriv
-  ! engine_answers &>/dev/null || { docker_down && check_ports; } # docker_down: remove what a killed run has left
+  ! engine_answers &>/dev/null || { docker_down && check_ports; } # docker_down: remove containers of a killed run
 }
 
 main() {
@@ -87,7 +87,7 @@ main() {
   WORK=$(mktemp -d)
   defer rm -rf "$WORK"
   defer "$VENV/bin/python" -c 'from bench.common.cgroups import remove_all; remove_all()'
-  start_lab scripts/network.sh scripts/nat.sh scripts/services.sh # measure.py loads and removes its policy
+  start_lab scripts/network.sh scripts/nat.sh scripts/services.sh # measure.py loads and removes the policy
   local docker=()
   if engine_answers &>/dev/null; then
     start_docker

@@ -80,10 +80,10 @@ def sender(server: tuple[str, int], kind: str) -> Callable[[], int]:
 
 def cpu_times() -> dict[str, int]:
     """Return the nanoseconds of CPU time that each visible task has used so far, by its path in /proc."""
-    os.sched_yield()  # brings the account of this process up to date
+    os.sched_yield()  # updates the process' CPU time in schedstat
     times = {}
     for path in Path("/proc").glob("[0-9]*/task/*/schedstat"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        with suppress(FileNotFoundError, ProcessLookupError):  # the process has just ended
             times[str(path)] = int(path.read_text().split()[0])
     return times
 

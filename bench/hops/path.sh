@@ -7,9 +7,9 @@ NETWORK=198.18.0 OUTSIDE=198.19.0
 HOST=$NETWORK.1 CLIENT=$NETWORK.2 SERVER=$NETWORK.3
 PROXY=$NETWORK.4 GATEWAY=$NETWORK.5 PRODUCT=$NETWORK.6 REDIS=$NETWORK.7
 SERVER_PORT=80 PUBLISHED=8080 GATEWAY_PORT=3000 PRODUCT_PORT=5000 REDIS_PORT=6379
-FIRST_USER=64900 # of the programs; unused (Debian keeps 60000-64999 for use on demand)
+FIRST_USER=64900 # the programs' first user id; Debian reserves 60000-64999 for use on demand
 
-has_element() { # ELEMENT: it is part of HOP
+has_element() { # ELEMENT: true if HOP contains ELEMENT
   local hops=" ${HOPS[*]} "
   [[ $1 == "$HOP" || " ${hops#* "$1" }" == *" $HOP "* ]]
 }
@@ -36,7 +36,7 @@ add_host() {
   add_namespace host
   in_namespace host sysctl -qw net.ipv4.ip_forward=1
   ip -n host link add "$BRIDGE" type bridge
-  in_namespace host sysctl -qw net.bridge.bridge-nf-call-{ip,ip6,arp}tables=0 # the first bridge switches it on
+  in_namespace host sysctl -qw net.bridge.bridge-nf-call-{ip,ip6,arp}tables=0 # the first bridge sets them to 1
   ip -n host addr add "$HOST/24" dev "$BRIDGE"
   ip -n host link set "$BRIDGE" up
   ! has_element br_netfilter || ip -n host link set "$BRIDGE" type bridge nf_call_iptables 1
@@ -93,7 +93,7 @@ print_rules() {
     "-A PREROUTING -d $OUTSIDE.1/32 -p tcp -m tcp --dport $PUBLISHED -j DNAT --to-destination $ENTRY" COMMIT
   printf '%s\n' '*filter' '-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT'
   for ((number = 1; number <= count; number++)); do
-    echo "-A FORWARD -d $SERVER/32 -p tcp -m tcp --dport $((10000 + number)) -j ACCEPT" # never matches
+    echo "-A FORWARD -d $SERVER/32 -p tcp -m tcp --dport $((10000 + number)) -j ACCEPT" # a rule that never matches
   done
   ((count == 0)) || echo "-A FORWARD -p tcp -m conntrack --ctstate NEW -j ACCEPT"
   echo COMMIT

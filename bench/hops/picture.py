@@ -18,7 +18,7 @@ _COLUMNS = {
     "p99_us": "99th percentile (p99)",
     "cpu_us_per_request": "CPU time per request",
 }
-_PROGRAMS = 3  # the last hops are programs, a scale of their own: milliseconds beside microseconds
+_PROGRAMS = 3  # the last hops are programs and take milliseconds, so they get a second scale
 _ROWS = (("new", "network"), ("kept", "network"), ("new", "programs"), ("kept", "programs"))
 _TITLES = {"new": "a new connection for each request", "kept": "one connection, kept"}
 _LOOKS = {
@@ -104,6 +104,6 @@ def _frame(axis: Axes, steps: Sequence[Step]) -> None:
     axis.set_ylim(len(steps) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     most = max(max(step.total.value, step.total.high) for step in steps)
-    axis.set_xlim(0, most * 1.75)  # room for the words
+    axis.set_xlim(0, most * 1.75)  # room for the labels
     axis.grid(axis="x", alpha=0.3)
     axis.spines["left"].set_visible(False)

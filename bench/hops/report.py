@@ -27,7 +27,7 @@ from monitoring.quantiles import quantile
 CPU = "cpu_us_per_request"
 FIGURES = {"p50_us": "median", "p99_us": "99th percentile", CPU: "CPU time"}
 CONNECTIONS = {NEW: "a new connection", KEPT: "a request on a kept connection"}
-Steps = dict[tuple[str, str], list[Step]]  # by connection and figure
+Steps = dict[tuple[str, str], list[Step]]  # key: connection, figure
 _PARTS = ("", "_low", "_high", "_added", "_added_low", "_added_high", "_verdict", "_conclusion")
 
 

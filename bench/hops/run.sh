@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What each element of a packet's path costs: one more at a time, from loopback to the whole chain of services.
+# Measure the cost of each element of a packet's path: add one at a time, from loopback to the whole chain of services.
 #
 #   bench/hops/run.sh [run]    ROUNDS=12 rounds over all hops in shuffled order (SEED=1); QUICK=1: 3 short ones
 #   bench/hops/run.sh help
@@ -71,7 +71,7 @@ case ${1:-run} in
     export ROUNDS REQUESTS SEED CPU REPORTS
     run_in_sandbox dev "$ROOT/bench/hops/run.sh" inside
     ;;
-  inside) inside ;; # within its sandbox
+  inside) inside ;; # internal: runs in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

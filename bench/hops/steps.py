@@ -32,7 +32,7 @@ class Step:
 
     @property
     def verdict(self) -> str:
-        """Return what the hop adds, by its interval rounded to tenths, as it is shown; FIRST for the first hop."""
+        """Return the verdict on the hop's cost, by the interval rounded as printed; FIRST for the first hop."""
         if self.added is None:
             return FIRST
         tenth = (1 - ALIKE[0]) * (self.total.value - self.added.value)
@@ -97,7 +97,7 @@ _MANY = 1000
 
 
 def name_of(hop: str) -> str:
-    """Return a hop's name for people."""
+    """Return a hop's name as a readable text."""
     return _NAMES.get(hop, hop)
 
 

@@ -1,1 +1,1 @@
-"""How fast the network comes up and down, against other ways to make it."""
+"""The time to create and remove the network, compared with other tools."""

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from bench.common.spread import by_round, show, spread
 from lab.figures import plain_numbers, plt, save
 
-# How each contender is shown: label, colour (Okabe and Ito's, for the colour-blind), marker, line.
+# Label, colour and line of each contender: label, colour (Okabe and Ito's, for the colour-blind), marker, line.
 STYLES = {
     "lab": ("the lab", "#000000", "o", "-"),
     "batch": ("bare ip -batch", "#0072B2", "s", "--"),

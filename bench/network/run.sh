@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast the network comes up and down: the lab against other ways to make the same network.
+# Measure the time to create and remove the network: the lab against other tools for the same network.
 #
 #   bench/network/run.sh              10, 100 and 500 nodes; table here, CSV and chart in reports/
 #   QUICK=1 bench/network/run.sh      10 and 100 nodes, two rounds
@@ -145,7 +145,7 @@ measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
 
 # --- all of them -----------------------------------------------------------------------------------
 
-print_missing() { # CONTENDER: what it needs and is not installed
+print_missing() { # CONTENDER: print the missing programs
   case $1 in
     cni) [[ -x $CNI_PLUGINS/bridge ]] || echo "no $CNI_PLUGINS/bridge; apt-get install containernetworking-plugins" ;;
     mininet)
@@ -155,7 +155,7 @@ print_missing() { # CONTENDER: what it needs and is not installed
   esac
 }
 
-list_contenders() { # whose programs are installed; report the others
+list_contenders() { # skip and report contenders without their programs
   local contender why
   for contender in ${CONTENDERS:-lab batch single cni mininet}; do
     why=$(print_missing "$contender")
@@ -187,7 +187,7 @@ case ${1:-run} in
     run_all
     "$VENV/bin/python" -m bench.network.report "$CSV" "${CSV%.csv}.png"
     ;;
-  measure) measure "$2" "$3" ;; # internal: within its sandbox
+  measure) measure "$2" "$3" ;; # internal: runs in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a policy costs: to apply, and on the path of each new connection. In one sandbox, in turns.
+# Measure the cost of a policy: to apply, and on the path of each new connection. In one sandbox, in turns.
 #
 #   bench/policy/run.sh [run]    ROUNDS=5 rounds of REQUESTS=5000 connections, 10 at a time; QUICK=1 for 2 of 2000
 #   bench/policy/run.sh help
@@ -106,7 +106,7 @@ inside() {
 
 case ${1:-run} in
   run) run_in_sandbox dev "$ROOT/bench/policy/run.sh" inside ;;
-  inside) inside ;; # within its sandbox
+  inside) inside ;; # internal: runs in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

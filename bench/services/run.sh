@@ -19,9 +19,9 @@ ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5} REQUESTS=${REQUESTS:-3000}
 export ROUNDS REQUESTS
 ORIGINAL_PORT=3001 ORIGINAL_PRODUCT_PORT=5001 ORIGINAL_NGINX_PORT=81
 CSV=$ROOT/reports/bench_services.csv
-declare -A URL=() # of each way
+declare -A URL=() # URL of each path under test
 
-start_original() { # the same nodes, other ports
+start_original() { # start the original programs on the same nodes, on other ports
   local node urls=''
   REDIS_PASSWORD=$(sed -n 's/^REDIS_PASSWORD=//p' "$STATE_DIR/secrets")
   REDIS_HOST=${ADDRESS[$(nodes_running redis | sed -n 1p)]%/*} REDIS_PORT=6379
@@ -42,13 +42,13 @@ start_program() { # NODE PORT
   defer kill "$!"
 }
 
-start_original_nginx() { # NODE GATEWAY: what the original had: proxy_pass and two headers
+start_original_nginx() { # NODE GATEWAY: the original's configuration: proxy_pass and two headers
   local config=$RUN_DIR/original-nginx.conf
   cat >"$config" <<EOF
 daemon off; pid $RUN_DIR/original-nginx.pid; error_log /dev/null;
 events {}
 http {
-  access_log $RUN_DIR/original-nginx.log; # on by default, as in the original
+  access_log $RUN_DIR/original-nginx.log; # nginx writes an access log by default; the original did not change that
   server {
     listen ${ADDRESS[$1]%/*}:$ORIGINAL_NGINX_PORT;
     location / {
@@ -98,7 +98,7 @@ inside() {
   start_original
   for way in "${!URL[@]}"; do
     retry_until 20 answers "${URL[$way]}" || die "$way does not answer"
-    good_per_second "${URL[$way]}" >/dev/null # warms up
+    good_per_second "${URL[$way]}" >/dev/null # a warm-up run
   done
   echo 'round,way,good_answers_per_second,bad_answers' >"$CSV"
   in_turn "$ROUNDS" measure lab original
@@ -108,7 +108,7 @@ inside() {
 
 case ${1:-run} in
   run) run_in_sandbox dev "$ROOT/bench/services/run.sh" inside ;;
-  inside) inside ;; # within its sandbox
+  inside) inside ;; # internal: runs in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

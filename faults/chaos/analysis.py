@@ -9,8 +9,8 @@ from faults.chaos.promises import KINDS, Allowed, Promise
 from monitoring.gateway_log import Change, Routed
 from monitoring.quantiles import quantile
 
-REFUSAL_MS, ORDER_REFUSAL_MS = 2000.0, 5000.0  # deadlines: 1.5 s and 4 s in the gateway, and the way there
-LAST_SECONDS = 8.0  # after the last fault, which belong to it
+REFUSAL_MS, ORDER_REFUSAL_MS = 2000.0, 5000.0  # the gateway's deadlines of 1.5 s and 4 s, plus transit
+LAST_SECONDS = 8.0  # samples so long after the last fault count for that fault
 SLOW_MS = 500.0
 SERVER_ERROR, UNAVAILABLE = 500, 503
 WORDS = {"get": "GETs", "read": "GETs of orders", "order": "orders", "mistake": "mistaken orders"}
@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass
 class Result:
-    """How a fault went. Times are in seconds after its begin (`back`: after its end), None is never.
+    """The effects of a fault. Times are seconds after the fault's begin (`back`: after its end); None: never.
 
     `back` is when the instance answered again; if the node is not a product instance, when the last request failed.
     """
@@ -111,7 +111,7 @@ def judge(
     changes: Iterable[Change],
     url: str,
 ) -> Result:
-    """Return how a fault went; `url` is that of its node, empty if it is not a product instance."""
+    """Return a fault's effects; `url` is the node's URL, empty if the node is not a product instance."""
     samples = list(samples)
     during = [sample for sample in samples if fault.has(sample)]
     kinds = {kind: [sample for sample in during if sample.kind == kind] for kind in (*KINDS, "name")}
@@ -198,7 +198,7 @@ def broken_times(result: Result, samples: Sequence[Sample], url: str) -> list[st
     return broken
 
 
-def balance(samples: Iterable[Sample], stored: Iterable[tuple[str, str]]) -> Ledger:
+def compare_orders(samples: Iterable[Sample], stored: Iterable[tuple[str, str]]) -> Ledger:
     """Compare acknowledged orders with stored ones, (id, customer_id) each."""
     samples = list(samples)
     orders = [sample for sample in samples if sample.kind == "order" and sample.status == CREATED]

@@ -17,10 +17,10 @@ signal_all() { # SIGNAL NODE; some may have ended meanwhile
 begin_calm() { :; }
 end_calm() { :; }
 
-begin_killed() { signal_all KILL "$1"; } # the supervisor starts it again
+begin_killed() { signal_all KILL "$1"; } # the supervisor restarts the program
 end_killed() { :; }
 
-begin_stopped() { signal_all STOP "$1"; } # it hangs: the kernel takes connections, nothing answers them
+begin_stopped() { signal_all STOP "$1"; } # the kernel accepts connections, the program does not answer
 end_stopped() { signal_all CONT "$1"; }
 
 begin_worker_killed() { # the youngest of a service's workers; the other one goes on
@@ -35,7 +35,7 @@ end_worker_killed() { :; }
 begin_cut() { ip link set "${PORT[$1]}" down; } # no carrier; neighbours get no answer to ARP
 end_cut() { ip link set "${PORT[$1]}" up; }
 
-begin_blackholed() { in_node "$1" iptables -w -I INPUT -j DROP; } # packets vanish
+begin_blackholed() { in_node "$1" iptables -w -I INPUT -j DROP; } # drop all packets to the node
 end_blackholed() { stop_dropping "$1" INPUT -j DROP; }
 
 begin_one_way() { # the node receives the gateway's packets, the gateway none of the node's
@@ -99,7 +99,7 @@ stop_at_once() { # NODE
 }
 is_stopping() { [[ $(supervisor status "$1") == *STOP* ]]; }
 
-restore_program() { # NODE; it is back when it answers
+restore_program() { # NODE: wait until the node answers
   end_background
   supervisor start "$1" &
 }
@@ -163,7 +163,7 @@ replace_damaged_store() {
 
 # --- many at once -------------------------------------------------------------------------------
 
-supervise_all() { # start|stop PROGRAM: all its nodes at once
+supervise_all() { # start|stop PROGRAM: on all nodes of the program
   nodes_running "$2" | xargs -P 10 -I{} "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" "$1" {}
 }
 begin_all_stopped() { supervise_all stop "$1" || :; } # ignore an error for a node that is restarting
@@ -180,7 +180,7 @@ any_answers() { # PROGRAM
   return 1
 }
 
-begin_random() { # one kill a second
+begin_random() { # kill one service per second
   local nodes
   mapfile -t nodes < <(for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || echo "$node"; done)
   (

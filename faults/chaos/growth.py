@@ -6,7 +6,7 @@ import pandas as pd
 from scipy.stats import theilslopes
 
 WARM_UP_SECONDS = 120.0  # caches, pools and PostgreSQL's memory fill
-MIN_MINUTES = 4  # to judge by, after the warm-up
+MIN_MINUTES = 4  # minimum duration after the warm-up
 # A process that does not grow stays below 0.1 MB a minute here; the leak that this check was made for had 0.35.
 MAX_MB = 0.15  # a minute: fills a limit of 128 MB in 14 hours
 MAX_DESCRIPTORS = 0.5  # a minute: a pool of connections that grows once by a few is no leak
@@ -32,7 +32,7 @@ def growth_of(values: pd.Series) -> float | None:
 def problems_of(title: str, samples: pd.DataFrame, end: float) -> Iterator[str]:
     """Yield the problems of a process, a sentence each; `samples` are by second, the run's last was made at `end`."""
     last = samples.index[-1]
-    if last < end and ": postgres:" not in title:  # a server process for a client ends with its connection
+    if last < end and ": postgres:" not in title:  # a connection's process ends with it
         yield f"{title} ended after {last:.0f} s"
     limits = (("pss_mb", MAX_MB, "MB"), ("descriptors", MAX_DESCRIPTORS, "descriptors"))
     for column, most, unit in limits:

@@ -7,7 +7,7 @@ run_in_sandbox() { # up|dev COMMAND...: after scripts/install.sh up or dev
   exec "$ROOT/scripts/sandbox.sh" run "${@:2}"
 }
 
-start_lab() { # within the sandbox
+start_lab() { # runs in the sandbox
   say "the lab comes up"
   "$ROOT/security/policy.sh" up >/dev/null
   "$ROOT/scripts/network.sh" up >/dev/null

@@ -52,7 +52,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Sample:
-    """One request: when it was meant to be sent (seconds since 1970), and its answer.
+    """One request: the intended time (seconds since 1970), and the answer.
 
     `kind` is get (the catalogue), read (a stored order), order, mistake (an order for a product that does not
     exist) or name (a look-up in DNS). `status` 0 is no answer. `key` is the Idempotency-Key and the
@@ -98,27 +98,27 @@ class Load:
         self.stopped = False
         self.requests = self.failures = 0
 
-    def get(self, begin: float) -> None:
+    def request_catalogue(self, begin: float) -> None:
         """Request the catalogue once."""
         self._note("get", begin, self._send("GET", "/api/products"))
 
-    def read(self, begin: float) -> None:
+    def read_order(self, begin: float) -> None:
         """Request the last acknowledged order once."""
         if self._last_order:
             self._note("read", begin, self._send("GET", f"/api/orders/{self._last_order}"))
 
-    def mistake(self, begin: float) -> None:
+    def place_invalid_order(self, begin: float) -> None:
         """Order a product that does not exist, another one each time."""
         key = uuid.uuid4().hex
         self._note("mistake", begin, self._post(key, f"no-{key}"), key)
 
-    def name(self, begin: float) -> None:
+    def look_up_name(self, begin: float) -> None:
         """Look the product service up in DNS once."""
         is_known = gevent.get_hub().threadpool.apply(has_address, (self._resolver, "product-service.lab"))
         self._note("name", begin, (OK, "", "", b"") if is_known else NO_ANSWER)
 
-    def order(self, begin: float) -> None:
-        """Order until it is acknowledged."""
+    def place_order(self, begin: float) -> None:
+        """Repeat an order until it is acknowledged."""
         key, deadline = uuid.uuid4().hex, begin + ORDER_SECONDS
         while True:
             answer = self._post(key, "2")
@@ -142,7 +142,7 @@ class Load:
                 content = bytes(answer.read())
                 instance, retry_after = answer.get("X-Instance", ""), answer.get("Retry-After", "")
                 return answer.status_code, str(instance), str(retry_after), content
-        except Exception:  # for any reason: a request without an answer is a sample, too
+        except Exception:  # count every failed request as a sample
             return NO_ANSWER
 
     def _note(self, kind: str, begin: float, answer: Answer, key: str = "", order_id: str = "") -> None:
@@ -166,7 +166,7 @@ class Load:
             under_way.append(gevent.spawn(work, intended))
             if len(under_way) > 10 * rate:
                 under_way = [one for one in under_way if not one.dead]
-        gevent.joinall(under_way)  # each ends at its own deadline and writes its sample
+        gevent.joinall(under_way)  # each request ends at its deadline and writes a sample
 
 
 def has_address(resolver: str, name: str) -> bool:
@@ -180,7 +180,7 @@ def has_address(resolver: str, name: str) -> bool:
 
 
 def order_id_of(body: bytes) -> str:
-    """Return the order's number in an answer 201, empty when the answer has none that can be read."""
+    """Return the order's number in an answer 201; empty if it cannot be read."""
     try:
         number = json.loads(body)["order_id"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -201,11 +201,11 @@ def main() -> None:
     load = Load(options.url, options.out, options.resolver)
     gevent.signal_handler(signal.SIGTERM, setattr, load, "stopped", True)
     works = {
-        load.get: options.gets,
-        load.order: options.orders,
-        load.read: options.reads,
-        load.mistake: options.mistakes,
-        load.name: options.names if options.resolver else 0,
+        load.request_catalogue: options.gets,
+        load.place_order: options.orders,
+        load.read_order: options.reads,
+        load.place_invalid_order: options.mistakes,
+        load.look_up_name: options.names if options.resolver else 0,
     }
     gevent.joinall([gevent.spawn(load.run, work, rate, options.seconds) for work, rate in works.items()])
     options.out.flush()

@@ -19,7 +19,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 ANSWER_SECONDS, DRIP_SECONDS, HEARTBEAT_SECONDS = 2.0, 0.3, 1.0
-HEALTHY_SECONDS = 2.0  # of the dripping peer
+HEALTHY_SECONDS = 2.0  # the dripping peer answers health checks this long
 BEGIN = time.monotonic()
 BLOCK = b"x" * 1_000_000
 BLOCK_SECONDS = 0.01
@@ -41,7 +41,7 @@ def answer_slowly(connection: socket.socket, request: bytes) -> None:
 
 
 def drip(connection: socket.socket, request: bytes) -> None:
-    """Send a header that never ends; look healthy at first."""
+    """Send a header that never ends; answer health checks at first."""
     if is_health_check(request) and time.monotonic() - BEGIN < HEALTHY_SECONDS:
         connection.sendall(HEAD + EMPTY)
         return

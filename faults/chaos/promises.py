@@ -16,7 +16,7 @@ KINDS = {"get": "gets", "read": "reads", "order": "orders", "mistake": "mistakes
 
 
 class Allowed(StrEnum):
-    """Which failures a promise allows."""
+    """The failures that a promise allows."""
 
     NONE = "none"
     REFUSED = "503"
@@ -25,7 +25,7 @@ class Allowed(StrEnum):
 
 
 class Count(StrEnum):
-    """Of a program's nodes: each in turn (with QUICK=1 one), only one, or all at once."""
+    """Number of a program's nodes that fail: each in turn (with QUICK=1 one), only one, or all at once."""
 
     EACH = ""
     ONE = "one"
@@ -41,7 +41,7 @@ class Promise:
     count: Count
     hold: float
     quick: float | None
-    allowed: Mapping[str, Allowed]  # by kind of sample
+    allowed: Mapping[str, Allowed]  # key: kind of sample
     names: float | None
     p99_ms: float | None
     noticed: float | None

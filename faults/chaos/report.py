@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.table import Table
 
 from faults.chaos import timeline
-from faults.chaos.analysis import Event, Fault, Ledger, Result, balance, faults_of, judge
+from faults.chaos.analysis import Event, Fault, Ledger, Result, compare_orders, faults_of, judge
 from faults.chaos.load import GOOD, Outcome, Sample
 from faults.chaos.promises import Promise, load_promises
 from lab import csv_files
@@ -158,7 +158,7 @@ def promise_of(fault: Fault, promises: Sequence[Promise], topology: Topology) ->
 def results_of(
     samples: Sequence[Sample], events: Sequence[Event], routed: Sequence[Routed], changes: Sequence[Change]
 ) -> list[Result]:
-    """Judge each fault; the first is the calm before."""
+    """Judge each fault; the first result is the calm time before the first fault."""
     topology, promises = load(table_path()), load_promises()
     urls = {name: url for url, name in names_by_url(topology).items()}
     products = {node.name for node in topology.nodes_running("product-service")}
@@ -208,7 +208,9 @@ def main() -> None:
     except (OSError, csv_files.CsvError) as error:
         raise SystemExit(f"chaos: {error}") from None
     if not any(event.event == "begin" for event in events):
-        raise SystemExit(f"chaos: {options.events}: it has no fault; see the output of faults/chaos/run.sh")
+        raise SystemExit(
+            f"chaos: {options.events}: no fault is recorded; see the output of faults/chaos/run.sh"
+        )
     routed, changes = read(lines_of(options.log), unread)
     results = results_of(samples, events, to_products(routed), changes)
     calm = results[0].fault
@@ -217,7 +219,7 @@ def main() -> None:
         for sample in samples
         if sample.kind == "get" and calm.begin <= sample.intended < calm.end and sample.instance
     )
-    ledger = balance(samples, orders)
+    ledger = compare_orders(samples, orders)
     findings = [*findings_of(results, ledger, even), outcomes_of(samples), *unread.sentences()]
     show([row_of(result) for result in results], findings)
     write_files(options.reports, samples, results, findings)

@@ -32,7 +32,7 @@ event() { # begin|end|broken FAULT NODE [TEXT]
 }
 broken() { event broken "$FAULT" "$NODE" "$1"; } # a promise that the samples cannot show
 
-run_fault() { # FAULT NODE SECONDS: begin it, wait, end it, and wait until the lab has settled
+run_fault() { # FAULT NODE SECONDS: begin the fault, wait, end it, wait until the lab settles
   local FAULT=$1 NODE=$2 before
   before=$(processes_beside "$2")
   event begin "$1" "$2"
@@ -103,7 +103,7 @@ inside() { # [FAULT...]
   keep_log
   offset=$(clock_offset)
   start_load
-  pause 2 # until it runs
+  pause 2 # wait until the load runs
   SECONDS=0
   all_faults "$@"
   pause $((LAST_SECONDS - SETTLE_SECONDS))
@@ -121,7 +121,7 @@ case ${1:-run} in
     plan "${@:2}" >/dev/null # an unknown fault is refused before the lab comes up
     run_in_sandbox up "$ROOT/faults/chaos/run.sh" inside "${@:2}"
     ;;
-  inside) inside "${@:2}" ;; # within its sandbox
+  inside) inside "${@:2}" ;; # internal: runs in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

@@ -20,7 +20,7 @@ from faults.chaos.growth import MIN_MINUTES, WARM_UP_SECONDS, problems_of
 from faults.chaos.load import Load
 from lab.csv_files import write_rows
 
-SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # of the requests
+SHARES = {"get": 0.85, "order": 0.1, "read": 0.05}  # share of each kind of request
 EVERY_SECONDS, SHOWN_EVERY = 5.0, 6
 COLUMNS = ("second", "node", "process", "pss_mb", "descriptors")
 
@@ -31,7 +31,7 @@ class Sampler:
     def __init__(self, namespaces: dict[str, str], supervisor: int) -> None:
         self._namespaces = namespaces
         self._supervisor = supervisor
-        self._names: dict[int, str] = {}  # of each process when it was first seen
+        self._names: dict[int, str] = {}  # process id -> name when first seen
         self.rows: list[tuple[float, str, str, float, int]] = []  # COLUMNS
 
     def sample(self, second: float) -> float:
@@ -43,7 +43,7 @@ class Sampler:
             nodes |= {int(pid): node for pid in listed.split() if int(pid) not in nodes}
         before = len(self.rows)
         for pid, node in nodes.items():
-            with suppress(OSError):  # it has ended
+            with suppress(OSError):  # the process has ended
                 process = Path("/proc", str(pid))
                 lines = (process / "smaps_rollup").read_text().splitlines()
                 kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
@@ -74,7 +74,7 @@ def name_of(process: Path) -> str:
 
 def run_load(load: Load, sampler: Sampler, per_second: float, seconds: float) -> float:
     """Send requests and sample until the time is over; return when the last sample was made."""
-    works = {"get": load.get, "order": load.order, "read": load.read}
+    works = {"get": load.request_catalogue, "order": load.place_order, "read": load.read_order}
     sent = [gevent.spawn(load.run, work, per_second * SHARES[kind], seconds) for kind, work in works.items()]
     begin, second = time.monotonic(), 0.0
     for number in range(int(seconds / EVERY_SECONDS) + 1):
@@ -111,7 +111,7 @@ def main() -> None:
     for fault in faults:
         print(fault)
     if end < WARM_UP_SECONDS + MIN_MINUTES * 60:
-        print(f"too short to judge growth: it takes {WARM_UP_SECONDS / 60 + MIN_MINUTES:.0f} minutes")
+        print(f"too short to judge growth: use at least {WARM_UP_SECONDS / 60 + MIN_MINUTES:.0f} minutes")
     elif not faults:
         print(f"no request failed, and none of {len(processes)} processes grew after the second minute")
     raise SystemExit(1 if faults else 0)

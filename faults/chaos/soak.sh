@@ -35,7 +35,7 @@ case ${1:-run} in
     check_settings
     run_in_sandbox up "$ROOT/faults/chaos/soak.sh" inside
     ;;
-  inside) inside ;; # within its sandbox
+  inside) inside ;; # internal: runs in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

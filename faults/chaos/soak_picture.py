@@ -14,7 +14,7 @@ from lab.figures import plt, save
 from monitoring.colours import BLUE, VERMILION
 
 COLUMNS = 6
-MIN_RANGE_MB = 4.0  # so that noise does not look like growth
+MIN_RANGE_MB = 4.0  # minimum height of the axis: noise must not look like growth
 WARM_UP = "#e8e4da"
 
 

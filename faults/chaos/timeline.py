@@ -14,7 +14,7 @@ from monitoring.distribution import stack
 from monitoring.quantiles import quantile
 
 STEP_SECONDS = 0.5
-LEAST_BAND_SECONDS = 0.3  # so that a moment is seen too
+LEAST_BAND_SECONDS = 0.3  # minimum width of a band, so that a short fault is visible
 BAND, BROKEN, ALLOWED = "#e8e4da", "#D55E00", "#8a8a8a"
 
 

@@ -1,1 +1,1 @@
-"""The network: what the table wants, what the kernel has, the difference, and the commands that remove it."""
+"""The network: the wanted state, the kernel's state, the difference, and the commands that remove it."""

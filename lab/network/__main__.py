@@ -121,7 +121,7 @@ def _line(label: str, words: str) -> str:
 
 
 def _without_running_proof(surplus: list[Fact]) -> list[Fact]:
-    """Leave out the outside namespace of a running proof, which holds the lock."""
+    """Skip the outside namespace of a running proof, which holds the lock."""
     others = [fact for fact in surplus if OUTSIDE_NAMESPACE not in (fact.place, fact.link, fact.peer)]
     if len(others) == len(surplus):
         return surplus

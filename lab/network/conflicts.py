@@ -12,7 +12,7 @@ from lab.network.live import Live
 from lab.network.reading import Object, State
 from lab.topology import LINK_GROUP, Bridge, Topology, own_table_command
 
-_MAX_PORTS = 1023  # of one bridge: BR_MAX_PORTS of the kernel
+_MAX_PORTS = 1023  # ports per bridge: the kernel's BR_MAX_PORTS
 _VPN_HALVES = ("0.0.0.0/1", "128.0.0.0/1")  # a default route in two halves
 _FREE_NETWORKS = ("10.200.0", "10.222.0", "172.30.0", "192.168.0")
 
@@ -20,7 +20,7 @@ _FREE_NETWORKS = ("10.200.0", "10.222.0", "172.30.0", "192.168.0")
 class _Route(NamedTuple):
     network: IPv4Network
     device: str
-    words: str  # for `ip route del`; "" where the kernel made it for an address
+    words: str  # for `ip route del`; "" if the kernel added the route for an address
 
 
 def port_conflicts(topology: Topology) -> Iterator[str]:

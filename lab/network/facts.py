@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from lab.topology import LINK_GROUP, Bridge, Node, Topology
 
-HOST = ""  # the place of a fact that is not inside a namespace
-KERNEL_MTU = 1500  # of a link without one in the table
+HOST = ""  # place of facts outside the nodes' namespaces
+KERNEL_MTU = 1500  # default MTU if the table gives none
 HAS_IPV6 = os.path.isdir("/proc/sys/net/ipv6/conf")
 
 # Frames to 01:80:c2:00:00:0x enter by the port itself, not by the bridge, so no rule for the bridge matches them: the
@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     words: str
     make: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
-    label: str = "surplus"  # of a fact that is not wanted, in the output of status
+    label: str = "surplus"  # status prints this for a fact that is not wanted
 
 
 class Fact(NamedTuple):
@@ -76,7 +76,7 @@ BRIDGE = Kind(
     remove=("ip link del dev {link}",),
 )
 TABLE = Kind("{value} as the table of bridge {link}", make=('ip link set dev {link} alias "cnet {value}"',))
-ALIAS = Kind('alias "{value}" of bridge {link}')  # setting TABLE replaces it
+ALIAS = Kind('alias "{value}" of bridge {link}')  # the table of another `up` replaces the alias
 NO_LINKLOCAL_LEARNING = Kind(
     "{link} learns nothing from link-local frames and IGMP",
     make=("ip link set dev {link} type bridge no_linklocal_learn 1 mcast_snooping 0",),
@@ -154,7 +154,7 @@ NO_RULE = Kind(
     remove=("{ip} rule add priority {value} table {peer}",),
     label="missing",
 )
-UNCONNECTED = Kind(  # adding the address again restores its routes
+UNCONNECTED = Kind(  # adding the address again restores the routes
     "{link} {where} has an address {value} without its routes", remove=("{ip} addr del {value} dev {link}",)
 )
 ISOLATED = Kind(

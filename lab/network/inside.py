@@ -109,7 +109,7 @@ def is_kernel_rule(rule: Object) -> bool:
 
 
 def _is_default(route: Object) -> bool:
-    """Decide whether it is a default route as the lab makes it."""
+    """Decide whether a route is the lab's default route."""
     plain = route.get("type", "unicast") == "unicast" and route.get("table", "main") == "main"
     return route["dst"] == "default" and plain and "dev" in route and "metric" not in route
 

@@ -28,7 +28,7 @@ def read_live(topology: Topology | None) -> Live:
     try:
         return _read_once(topology)
     except ReadError:
-        return _read_once(topology)  # a proof that ended meanwhile has deleted its namespace
+        return _read_once(topology)  # a proof has ended meanwhile and deleted its namespace
 
 
 def read_host_facts(topology: Topology) -> list[Fact]:
@@ -109,7 +109,7 @@ class _Reader:
         self.host, self.states, self.links = host, states, _links_of_lab(host)
         numbers = {namespace["name"]: namespace.get("id") for namespace in host.namespaces}
         ports = {(link.get("link_netnsid"), link.get("link_index"), link["ifindex"]) for link in self.links}
-        self.foreign: list[str] = []  # namespaces
+        self.foreign: list[str] = []  # names of foreign namespaces
         self.ends: dict[tuple[object, ...], tuple[str, Object]] = {}
         self.held: dict[str, list[Object]] = {state.name: [] for state in states}
         for state in states:

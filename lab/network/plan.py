@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lab.network import facts as kinds
 from lab.network.facts import HOST, Fact
 
-_TOOLS = ("tc", "nsenter", "ip", "sysctl", "bridge")  # in this order, then `ip -n`
+_TOOLS = ("tc", "nsenter", "ip", "sysctl", "bridge")  # command order; `ip -n` comes last
 
 
 class Difference(NamedTuple):
@@ -22,7 +22,7 @@ def difference(wanted: list[Fact], live: list[Fact]) -> Difference:
     """Compare the wanted facts with the live ones."""
     known_wanted, known_live = (
         {fact[:-1] for fact in facts} for facts in (wanted, live)
-    )  # without the detail
+    )  # compare without the detail
     return Difference(
         [fact for fact in wanted if fact[:-1] not in known_live],
         [fact for fact in live if fact[:-1] not in known_wanted],
@@ -31,7 +31,7 @@ def difference(wanted: list[Fact], live: list[Fact]) -> Difference:
 
 def commands_to_make(missing: list[Fact]) -> list[str]:
     """Return the commands that make the missing facts."""
-    marked = {fact.place for fact in missing if fact.kind is kinds.MARK}  # its command also sets lo up
+    marked = {fact.place for fact in missing if fact.kind is kinds.MARK}  # setting a mark also sets lo up
     return in_order(
         fact.format(command)
         for fact in missing

@@ -17,8 +17,8 @@ from lab import netlink
 from lab.namespace import enter
 from lab.netlink import Qdisc
 
-_Started = tuple[int, int]  # process, pipe of its output
-Object = dict[str, Any]  # as ip(8) and bridge(8) write it
+_Started = tuple[int, int]  # process id, file descriptor of the output
+Object = dict[str, Any]  # JSON object from ip(8) or bridge(8)
 
 _SHOW = "addr show\nroute show table all\nrule show\nneigh show nud permanent nud noarp\n"
 _MAX_PROCESSES = os.cpu_count() or 1
@@ -39,7 +39,7 @@ class State(NamedTuple):
     rules: list[Object]
     neighbours: list[Object]
     qdiscs: list[Qdisc]
-    chains: Sequence[str] = ()  # of a namespace: FAMILY TABLE CHAIN, or "legacy TABLE"
+    chains: Sequence[str] = ()  # the namespace's chains: FAMILY TABLE CHAIN, or "legacy TABLE"
     namespaces: Sequence[Object] = ()
     entries: Sequence[Object] = ()
 

@@ -4,7 +4,7 @@
 
 TOOLS is iptables, ebtables or both with a comma between; CHAINS is a pattern of the lab's chains without CNET-; WANTED
 holds lines "TOOL TABLE -A CHAIN ...". Prints assignments that bash evaluates: CHANGE, an array by tool of the input of
-TOOL-restore --noflush; DIFFERENCES, lines for people; LIVE_RULES and WANTED_RULES, how many there are.
+TOOL-restore --noflush; DIFFERENCES, readable lines; LIVE_RULES and WANTED_RULES, how many there are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lab.ruleset.host import outputs_of
 
 
 def compare(saved: Mapping[str, str], chains: str, wanted: Iterable[str]) -> str:
-    """Return the assignments; `saved` is what TOOL-save printed, by tool. Raises CannotLoadError."""
+    """Return the assignments; `saved` is the output of TOOL-save, by tool. Raises CannotLoadError."""
     lines = list(wanted)
     changes: list[str] = []
     messages: list[str] = []

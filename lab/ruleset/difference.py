@@ -42,10 +42,10 @@ class Behind(NamedTuple):
 
 
 class OwnRules:
-    """The lab's part of a rule set: its chains with their rules, its hooks, and what comes before them."""
+    """The lab's part of a rule set: chains with their rules, hooks, and foreign rules before the hooks."""
 
     def __init__(self) -> None:
-        self.chains: dict[tuple[str, str], list[str]] = {}  # by table and chain
+        self.chains: dict[tuple[str, str], list[str]] = {}  # key: table, chain
         self.hooks: list[Hook] = []
         self.behind: list[Behind] = []
 
@@ -61,7 +61,7 @@ class OwnRules:
         return len(self.hooks) + sum(map(len, self.chains.values()))
 
     def tables(self) -> list[str]:
-        """Return the tables that hold something of the lab."""
+        """Return the tables with a chain or a hook of the lab."""
         return [*(table for table, _ in self.chains), *(hook.table for hook in self.hooks)]
 
 
@@ -72,7 +72,7 @@ def target_of(rule: str) -> str:
 
 
 def own_rules(saved: str, chains: str) -> OwnRules:
-    """Read what iptables-save or ebtables-save printed; `chains` is a pattern of names without CNET-."""
+    """Read the output of iptables-save or ebtables-save; `chains` is a pattern of names without CNET-."""
     found, pattern = OwnRules(), re.compile(rf"{OWN_PREFIX}({chains})")
     for text in f"\n{saved}".split("\n*")[1:]:
         table, *lines = text.splitlines()
@@ -85,11 +85,11 @@ def _read_table(found: OwnRules, table: str, lines: list[str], pattern: re.Patte
 
     If the lab has a hook in DOCKER-USER too, rules after Docker's jump to that chain do not come before the hook.
     """
-    others: dict[str, list[str]] = {}  # by chain, since its last hook
+    others: dict[str, list[str]] = {}  # chain -> other rules since the chain's last hook
     has_docker_hook = any(
         line.startswith("-A DOCKER-USER ") and pattern.fullmatch(target_of(line)) for line in lines
     )
-    is_hooked = False  # in FORWARD, by way of DOCKER-USER
+    is_hooked = False  # DOCKER-USER is reachable from FORWARD
     for line in lines:
         name = line[1:].partition(" ")[0]
         if line.startswith(":") and pattern.fullmatch(name):
@@ -172,7 +172,7 @@ def _change_table(wanted: OwnRules, live: OwnRules, table: str, tool: str) -> It
         for (of, chain), rules in wanted.chains.items()
         if of == table and live.chains.get((table, chain)) != rules
     }
-    yield from (f":{chain} {_NEW_CHAIN[tool]}" for chain in changed)  # before the rules that jump to them
+    yield from (f":{chain} {_NEW_CHAIN[tool]}" for chain in changed)  # create chains before jumps to them
     yield from (rule for rules in changed.values() for rule in rules)
     for hook in dict.fromkeys(hook for hook in wanted.hooks if hook.table == table):
         if hook not in counts or hook not in staying:
@@ -183,7 +183,7 @@ def _change_table(wanted: OwnRules, live: OwnRules, table: str, tool: str) -> It
 
 
 def differences(wanted: OwnRules, live: OwnRules) -> Iterator[str]:
-    """Yield a line for people for each difference: missing, behind or surplus."""
+    """Yield a readable line for each difference: missing, behind or surplus."""
     wanted_lines, live_lines = dict.fromkeys(wanted.lines()), dict.fromkeys(live.lines())
     for line in wanted_lines:
         if line not in live_lines:

@@ -68,7 +68,7 @@ class IptablesRule:
 
 
 def chains_of(saved: Saved, command: str = "iptables") -> Chains:
-    """Read the chains of one backend of iptables; rules that cannot be read are left out."""
+    """Read the chains of one backend of iptables; skip rules that cannot be read."""
     policies = {f"{table} {chain}": policy for table, chain, policy in saved.policies}
     names = dict.fromkeys((*policies, *(f"{rule.table} {rule.chain}" for rule in saved.rules)))
     steps: dict[str, list[Step]] = {name: [] for name in names}
@@ -107,7 +107,7 @@ def _destination(rule: Rule) -> Destination | None:
         for option in options_of(rule.target_options)
         if option.flag == flag and option.values
     ]
-    targets = [text for text in given if not text.startswith(":")]  # ":PORT" keeps the address
+    targets = [text for text in given if not text.startswith(":")]  # ":PORT" changes only the port
     if flag is None or (given and not targets):
         return None
     parts = [text.lstrip("[").partition("]:" if text.startswith("[") else ":") for text in targets]

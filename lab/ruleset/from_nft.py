@@ -126,7 +126,7 @@ class _Reader:
                 yield from self._conditions(table, part["map"]["key"], "==", {"set": keys})
 
     def _elements(self, table: str, data: Any) -> list[Any]:
-        """Return what a set or map holds, with a name or without."""
+        """Return the elements of a named or anonymous set or map."""
         return self._sets.get(f"{table} {data}", []) if isinstance(data, str) else list(data["set"])
 
     def _conditions(self, table: str, left: Any, operator: str, right: Any) -> Iterator[Condition]:
@@ -143,7 +143,7 @@ class _Reader:
         except _CannotReadError:
             yield _OTHER
         if is_row:
-            yield _OTHER  # which parts belong together
+            yield _OTHER  # the combination of the parts is not read
 
     def _values(self, table: str, right: Any, at: int) -> Iterator[str]:
         """Yield the values on the right side as text; of a row, those of part `at`."""
@@ -193,7 +193,7 @@ def _step(
 
 def _destination(value: Any) -> Destination | None:
     if not isinstance(value, dict) or "addr" not in value:
-        return None  # a port alone keeps the address
+        return None  # only the port changes
     address, port = value["addr"], value.get("port", "")
     return Destination(
         addresses=tuple(_addresses(address)), port=str(port) if isinstance(address, str) else "of a map"

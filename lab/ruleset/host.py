@@ -1,4 +1,4 @@
-"""Run the tools that show what is in the kernel; a tool that is not installed or fails shows nothing."""
+"""Run the tools that print the kernel's state; the output of a missing or failed tool is empty."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from os.path import realpath
 
 
 def outputs_of(*commands: Sequence[str]) -> list[str]:
-    """Run the commands side by side and return what each prints."""
+    """Run the commands in parallel and return the output of each."""
     started = [_start(command) for command in commands]
     return [process.communicate()[0] if process else "" for process in started]
 
@@ -23,7 +23,7 @@ def _start(command: Sequence[str]) -> subprocess.Popen[str] | None:
 
 
 def output_of(*command: str) -> str:
-    """Return what one command prints."""
+    """Return the output of one command."""
     return outputs_of(command)[0]
 
 

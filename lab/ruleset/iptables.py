@@ -1,4 +1,4 @@
-"""Parse what `iptables-save -c` and `ebtables-save -c` print into rules, and the lines that could not be read. Pure.
+"""Parse the output of `iptables-save -c` and `ebtables-save -c` into rules and unread lines. Pure.
 
 [1:60] -A CNET-PUBLISH -p tcp -m comment --comment "cnet: why" -m tcp --dport 80 -j DNAT --to-destination ...
 packets:bytes  chain   matches   comment, taken out         matches       target   target options
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 _TABLE = re.compile(r"\*(\w+)")
-_CHAIN = re.compile(r":(\S+) (\S+)( \[\d+:\d+\])?")  # ebtables-save shows no counters here
+_CHAIN = re.compile(r":(\S+) (\S+)( \[\d+:\d+\])?")  # ebtables-save prints no counters of chains
 _RULE = re.compile(r"\[(\d+):(\d+)\] (-A (\S+)(?: (.*))?)")
 _INCOMPATIBLE = re.compile(r"# Table `(\w+)' (is incompatible|contains incompatible base-chains), .*")
 _APPENDED = re.compile(r"\S* ?-A (\S+)")
@@ -55,12 +55,12 @@ class Unread:
 
 @dataclass
 class Saved:
-    """Everything that a text of iptables-save holds."""
+    """The parsed output of iptables-save: rules and unread lines."""
 
     rules: list[Rule] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     policies: list[tuple[str, str, str]] = field(default_factory=list)  # table, chain, verdict
-    incompatible: set[str] = field(default_factory=set)  # tables with rules of nft that it cannot write
+    incompatible: set[str] = field(default_factory=set)  # nft tables that iptables-save cannot print
     unread_rules: list[tuple[str, str, str]] = field(default_factory=list)  # table, chain, text
 
 
@@ -85,9 +85,9 @@ def live_rules() -> tuple[Rule, ...]:
 
 
 def live_ruleset(enter: Sequence[str] = ()) -> Saved:
-    """Return the live rules and what could not be read; `enter` is a command that enters another namespace."""
+    """Return the live rules and the unread lines; `enter` is a command that enters another namespace."""
     packets = parse(_run(*enter, "iptables-save", "-c"))
-    frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # which it omits
+    frames = parse(_run(*enter, "ebtables-save", "-c") + "COMMIT\n")  # ebtables-save omits COMMIT
     packets.rules += map(_of_frames, frames.rules)
     packets.unread += frames.unread
     return packets
@@ -115,7 +115,7 @@ class _Reader:
     def __init__(self) -> None:
         self.saved = Saved()
         self.table = ""
-        self.lengths: Counter[tuple[str, str]] = Counter()  # of chains
+        self.lengths: Counter[tuple[str, str]] = Counter()  # number of rules per chain
 
     def read(self, number: int, line: str) -> None:
         try:

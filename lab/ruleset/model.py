@@ -1,4 +1,4 @@
-"""What a rule of iptables or nft matches, and what it does, in the same terms for both tools."""
+"""The matches and actions of iptables and nft rules, in the same terms for both tools."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROTOCOL_NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "33": "dccp", "132": "sc
 
 
 class Field(StrEnum):
-    """What a condition compares."""
+    """The field of a packet that a condition compares."""
 
     SOURCE = "source"
     DESTINATION = "destination"
@@ -26,18 +26,18 @@ class Field(StrEnum):
     DESTINATION_TYPE = "type of the destination"
     STATE = "state of the connection"
     FAMILY = "family"  # ip or ip6
-    OTHER = "other"  # not read: it may match or not
+    OTHER = "other"  # unread: may match or not
 
 
 class Action(StrEnum):
-    """What a rule does with a packet that it matches."""
+    """The action of a rule on a matching packet."""
 
     ACCEPT = "accept"
     BLOCK = "block"  # drop or reject
-    REDIRECT = "redirect"  # to a new destination
+    REDIRECT = "redirect"  # rewrite the destination
     CHANGE = "change"  # rewrite, divert, or a target that is not known here
     RETURN = "return"
-    CALL = "call"  # another chain
+    CALL = "call"  # call another chain
     NONE = "none"
 
 
@@ -48,7 +48,7 @@ class Condition:
     field: Field
     values: tuple[str, ...] = ()
     negated: bool = False
-    protocol: str = ""  # of a port; empty for any
+    protocol: str = ""  # the port's protocol; empty for any
 
 
 class HostRule(Protocol):
@@ -76,7 +76,7 @@ class Destination:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One thing that a rule does, and when. A rule with a map of verdicts has one step for each key."""
+    """One action of a rule, with its conditions. A rule with a map of verdicts has one step for each key."""
 
     conditions: tuple[Condition, ...]
     action: Action
@@ -84,7 +84,7 @@ class Step:
     chain: str = ""  # the chain that is called
     goto: bool = False
     of_map: bool = False
-    destination: Destination | None = None  # of a rule that rewrites the address
+    destination: Destination | None = None  # the new destination, if the rule rewrites the address
 
     @property
     def own_chain(self) -> str:
@@ -100,7 +100,7 @@ class BaseChain:
     name: str
     hook: str  # PREROUTING, INPUT, FORWARD, OUTPUT or POSTROUTING
     family: str = "ip"
-    is_translated: bool = False  # it comes after the translation of destinations
+    is_translated: bool = False  # true if the hook comes after DNAT
     policy: str = "accept"
 
 

@@ -27,7 +27,7 @@ from lab.ruleset.model import Action, Chains, Condition, Field, Step
 _HOOKS = ("PREROUTING", "OUTPUT")
 _FAMILIES = ("ip", "inet")
 _ENDS = (Action.ACCEPT, Action.BLOCK)
-Known = bool | None  # None: it may match or not
+Known = bool | None  # None: may match or not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def first_forwarding_step(chains: Chains, packet: Packet) -> Step | None:
 def _walk(
     chains: Mapping[str, Sequence[Step]], name: str, packet: Packet, above: Sequence[str]
 ) -> Step | None:
-    """Return the step that forwards the packet or ends the walk; None when the calling chain goes on."""
+    """Return the step that redirects or ends the packet; None if the walk returns to the calling chain."""
     for step in chains.get(name, ()):
         matches = _matches(step, packet)
         if matches is False or step.own_chain or step.action in (Action.NONE, Action.CHANGE):

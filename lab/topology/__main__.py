@@ -24,7 +24,7 @@ from lab.topology.reader import COLUMNS, NONE, OPTIONAL_COLUMNS
 
 _ARRAYS = {column: column.upper() for column in COLUMNS[2:]} | {
     "bridge_interface": "PORT"
-}  # of bash, by column
+}  # column -> name of the bash array
 
 
 def as_rows(topology: Topology) -> list[dict[str, str]]:

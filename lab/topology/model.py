@@ -54,7 +54,7 @@ class Node(NamedTuple):
     listens: tuple[Listener, ...]
     publishes: tuple[Publication, ...]
     runs: str | None
-    mtu: int | None  # of both ends of the veth pair; None: the kernel's
+    mtu: int | None  # MTU of both ends of the veth pair; None: the kernel's default
     line: int
 
     @property

@@ -20,7 +20,7 @@ _OUTSIDE_THE_LAB = ("host", "world", "any")
 _KERNEL_NAMES = ("all", "default", "lo")
 _MAX_INTERFACE_LENGTH = 15
 _PORTS = range(1, 65536)
-_MTUS = range(1280, 65536)  # below 1280 the kernel removes IPv6, and its settings, from a link
+_MTUS = range(1280, 65536)  # below 1280 the kernel removes IPv6 from the link
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _INTERFACE = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
 

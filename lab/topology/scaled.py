@@ -1,4 +1,4 @@
-"""Print the running lab's table with another number of instances of a program; its new nodes are not checked yet.
+"""Print the running lab's table with another number of instances of a program; new nodes are not checked.
 
 python3 -m lab.topology.scaled TABLE BASE PROGRAM COUNT    TABLE was scaled from BASE, or is BASE
 """

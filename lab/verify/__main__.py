@@ -19,15 +19,15 @@ from lab.verify.platform import Endpoints, Result
 from lab.verify.request import matches, send
 from lab.verify.services import LabEndpoints
 
-_INSTANCES = {"product-service": 2, "order-service": 1}  # in Docker
+_INSTANCES = {"product-service": 2, "order-service": 1}  # instances in Docker
 
 
-def docker(gateway: str, registry: str, way_in: str) -> Iterator[Result]:
+def docker(gateway: str, registry: str, published_url: str) -> Iterator[Result]:
     """Check the platform in Docker."""
     platform = Endpoints()
     yield "title", "Published ports"
-    yield from platform.own("api-gateway", gateway)
-    yield from platform.own("service-registry", registry)
+    yield from platform.check_service_endpoints("api-gateway", gateway)
+    yield from platform.check_service_endpoints("service-registry", registry)
     for program, wanted in _INSTANCES.items():
         answer = send(f"{registry}/discover/{program}?all=1")
         instances = answer.json if isinstance(answer.json, list) else []
@@ -36,8 +36,8 @@ def docker(gateway: str, registry: str, way_in: str) -> Iterator[Result]:
             yield "passed", title
         else:
             yield "failed", f"{title}: got {answer}"
-    yield "title", f"The platform at {way_in}"
-    yield from platform.way_in(way_in)
+    yield "title", f"The platform at {published_url}"
+    yield from platform.check_published_port(published_url)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     match arguments:
         case ["lab"]:
             results = LabEndpoints(load()).check()
-        case ["docker", gateway, registry, way_in]:
-            results = docker(gateway, registry, way_in)
+        case ["docker", gateway, registry, published_url]:
+            results = docker(gateway, registry, published_url)
         case _:
             print(__doc__, file=sys.stdout if arguments == ["help"] else sys.stderr)
             return 0 if arguments == ["help"] else 2

@@ -1,4 +1,4 @@
-"""What must work wherever the platform runs: its own endpoints, products, orders."""
+"""Checks of the platform on any engine: its endpoints, products, orders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lab.topology import Node, Topology
-from lab.verify.request import Length, matches, send
+from lab.verify.request import ItemCount, matches, send
 
 Result = tuple[str, str]  # a word and a text: see __main__.py
 
@@ -16,7 +16,7 @@ _ORDER = {"customer_id": "verify", "product_id": "2", "quantity": 3, "total_pric
 
 
 class Endpoints:
-    """The checks of a platform; each yields its results. With a topology, it says how to explain a missing answer."""
+    """The checks of a platform; each yields results, with a topology also a command that explains a missing answer."""
 
     def __init__(self, topology: Topology | None = None) -> None:
         self._topology = topology
@@ -34,7 +34,7 @@ class Endpoints:
         if answer.status is None and self._topology:
             yield "why", _flow(self._topology, url, node)
 
-    def own(self, name: str, base: str) -> Iterator[Result]:
+    def check_service_endpoints(self, name: str, base: str) -> Iterator[Result]:
         """Check the endpoints that each Flask service has."""
         yield from self.expect(f"{name} GET /health", f"{base}/health", 200, {"status": "healthy"})
         yield from self.expect(f"{name} GET /ready", f"{base}/ready", 200, {})
@@ -43,8 +43,8 @@ class Endpoints:
         else:
             yield "failed", f"{name} has no /metrics"
 
-    def way_in(self, base: str) -> Iterator[Result]:
-        """Check nginx, the products and the orders through the published port."""
+    def check_published_port(self, base: str) -> Iterator[Result]:
+        """Check nginx, GET /api/products and the orders through the published port."""
         if send(f"{base}/health").text.strip() == "OK":
             yield "passed", "nginx GET /health: OK"
         else:
@@ -56,7 +56,7 @@ class Endpoints:
 
     def _products(self, base: str) -> Iterator[Result]:
         for path, status, expected in (
-            ("/api/products", 200, {"products": Length(3), "instance": re.compile(".")}),
+            ("/api/products", 200, {"products": ItemCount(3), "instance": re.compile(".")}),
             ("/api/products/1", 200, {"name": "Laptop", "price": 999.99, "stock": 50}),
             ("/api/products/99", 404, {"error": "Product not found"}),
             ("/api/nowhere", 404, {"error": str}),

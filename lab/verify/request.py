@@ -1,4 +1,4 @@
-"""Send one request with one deadline for the whole exchange, and compare its answer with what is expected."""
+"""Send one request with one deadline for the whole exchange, and compare the answer with an expected one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 from lab.namespace import inside
 from lab.topology import Node
 
-_SECONDS = 5.0  # for one exchange
+_SECONDS = 5.0  # deadline of one exchange
 _MAX_ANSWER_BYTES = 1_000_000
 
 
@@ -81,7 +81,7 @@ class _AddressAdapter(HTTPAdapter):
 
 @contextmanager
 def _deadline(seconds: float) -> Iterator[None]:
-    """End an exchange after so many seconds; requests' own timeout begins anew with each byte."""
+    """End an exchange after `seconds`; the timeout of `requests` restarts with each byte."""
 
     def end(*_: object) -> None:
         raise TimeoutError
@@ -95,7 +95,7 @@ def _deadline(seconds: float) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Length:
+class ItemCount:
     """An expected number of items."""
 
     items: int
@@ -116,7 +116,7 @@ def matches(expected: Any, value: Any) -> bool:
             return isinstance(value, list) and all(
                 any(matches(one, item) for item in value) for one in expected
             )
-        case Length(items=items):
+        case ItemCount(items=items):
             return isinstance(value, list) and len(value) == items
         case re.Pattern():
             return isinstance(value, str) and expected.search(value) is not None

@@ -1,4 +1,4 @@
-"""What must work in the lab besides: discovery, registration, names."""
+"""Further checks in the lab: discovery, registration, names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.topology import ROOT, Node, Topology
 from lab.verify.platform import Endpoints, Result
 from lab.verify.request import matches, send
 
-_REGISTRATION_SECONDS = 5.0  # a service that has just started registers within one
+_REGISTRATION_SECONDS = 5.0  # a service registers within a second after its start
 _SUPERVISOR = Path("/run/cnet/supervisord.conf")  # exists while services are meant to run
 
 
@@ -32,8 +32,8 @@ class LabEndpoints(Endpoints):
         yield "title", "Each service's own endpoints"
         for node in self._services:
             if self._programs[node.runs or ""].ready == "/ready":
-                yield from self.own(node.name, _url(node))
-        registries = self._running("service-registry")
+                yield from self.check_service_endpoints(node.name, _url(node))
+        registries = self._nodes_running("service-registry")
         for registry in registries:
             yield "title", f"Discovery: {registry.name}"
             yield from self._discovery(_url(registry))
@@ -42,13 +42,13 @@ class LabEndpoints(Endpoints):
         )
         if resolver:
             yield "title", f"Names: each namespace uses the DNS at {resolver.address.ip}"
-            yield from self._names((self._running("product-service") or registries)[0])
-        for way_in in self._running("nginx")[:1]:
-            for publication in way_in.publishes[:1]:
+            yield from self._names((self._nodes_running("product-service") or registries)[0])
+        for nginx in self._nodes_running("nginx")[:1]:
+            for publication in nginx.publishes[:1]:
                 yield "title", f"The platform at http://localhost:{publication.host_port}"
-                yield from self.way_in(f"http://localhost:{publication.host_port}")
+                yield from self.check_published_port(f"http://localhost:{publication.host_port}")
 
-    def _running(self, program: str) -> list[Node]:
+    def _nodes_running(self, program: str) -> list[Node]:
         return [node for node in self._services if node.runs == program]
 
     def _discovery(self, base: str) -> Iterator[Result]:
@@ -57,9 +57,9 @@ class LabEndpoints(Endpoints):
             instance = {"instance_id": node.label, "health": "passing", "ip": str(node.address.ip)}
             url = f"{base}/discover/{self._registered_name(node)}?all=1"
             yield from self.expect(f"{node.name} is registered and passing", url, 200, [instance])
-        for product in self._running("product-service")[:1]:
+        for product in self._nodes_running("product-service")[:1]:
             yield from self._registration(base, product)
-            self._wait_until_all_pass(base)  # with its next heartbeat
+            self._wait_until_all_pass(base)  # the instance registers again with the next heartbeat
             title = f"{product.name} registered again by itself"
             url = f"{base}/discover/product-service?all=1"
             yield from self.expect(title, url, 200, [{"instance_id": product.label}])
@@ -69,7 +69,7 @@ class LabEndpoints(Endpoints):
             )
 
     def _registration(self, base: str, product: Node) -> Iterator[Result]:
-        """Check what an instance may register, by requests from the instance's node."""
+        """Check that an instance can register only itself, by requests from the instance's node."""
         url = f"{base}/register"
         body: dict[str, Any] = {
             "name": "verify",
@@ -129,7 +129,8 @@ class LabEndpoints(Endpoints):
             if addresses == wanted:
                 yield "passed", f"{node.name:<18} {name}.lab is {addresses}"
             else:
-                yield "failed", f"{node.name}: {name}.lab is {addresses or 'nothing'}, wanted {wanted}"
+                result = f"is {addresses}" if addresses else "does not resolve"
+                yield "failed", f"{node.name}: {name}.lab {result}, wanted {wanted}"
         if _resolve(self._nodes[-1], "nowhere.lab"):
             yield "failed", "nowhere.lab resolves, but no such name exists"
         else:

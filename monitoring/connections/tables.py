@@ -1,4 +1,4 @@
-"""The tables of a snapshot: CSV files, and what the screen and the report print."""
+"""The tables of a snapshot: as CSV files, on the screen and in the report."""
 
 from __future__ import annotations
 

@@ -21,14 +21,14 @@ from monitoring.names import Names
 
 _LIMITS = Path("/proc/sys/net/netfilter")
 _COUNTER = re.compile(r"(\w+)=(\d+)")
-ALARM_FILL = 0.8  # of the table: the next burst may not fit
+ALARM_FILL = 0.8  # alarm if the conntrack table is this full
 _STATELESS = "-"
 _WORKERS = 8
 
 
 @dataclass(frozen=True)
 class Translation:
-    """A connection whose addresses are rewritten: as it was sent, and as answers come back."""
+    """A connection with NAT: its original direction, and its reply direction."""
 
     kind: str  # DNAT, SNAT or both
     protocol: str
@@ -39,7 +39,7 @@ class Translation:
 
 @dataclass(frozen=True)
 class Established:
-    """Open TCP connections of a service: that others opened to it, and that it opened to others."""
+    """Number of a service's open TCP connections: incoming and outgoing."""
 
     service: str
     incoming: int
@@ -48,7 +48,7 @@ class Established:
 
 @dataclass(frozen=True)
 class Table:
-    """How full the tracking table is, and what did not fit (conntrack -S, summed over processors)."""
+    """The fill level and the failed insertions of the conntrack table (conntrack -S, summed over processors)."""
 
     entries: int
     limit: int

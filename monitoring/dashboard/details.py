@@ -24,14 +24,14 @@ from security.policy.table import load as load_policy
 from security.policy.table import policy_path
 
 _EXPLAIN = Path(__file__).resolve().parents[2] / "security" / "explain.sh"
-_TIMEOUT_SECONDS = 10  # SIGTERM, so that it can clean up; then SIGKILL after as many seconds
+_TIMEOUT_SECONDS = 10  # SIGTERM allows a clean-up; SIGKILL follows after as many seconds
 _TIMED_OUT = (124, 137, -9)  # exit statuses of timeout(1)
 _MAX_CONNECTIONS, _MAX_DROPS = 12, 12
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A small table; `empty` is shown in its place when it has no row."""
+    """A small table; the page shows `empty` instead of a table without rows."""
 
     title: str
     headings: Sequence[str]
@@ -132,7 +132,7 @@ def flows_to_explain(
 
 
 def explain(flow: tuple[str, str, str, int]) -> dict[str, Any]:
-    """Return what security/explain.sh prints for a flow, or {"error": why}."""
+    """Return the output of security/explain.sh for a flow, or {"error": why}."""
     source, destination, protocol, port = flow
     options = ["--json", *(["--udp"] if protocol == "udp" else [])]
     seconds = str(_TIMEOUT_SECONDS)

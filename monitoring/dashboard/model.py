@@ -1,4 +1,4 @@
-"""The scene that the page shows, computed from what the watchers saw."""
+"""The scene on the page, computed from the watchers' data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORLD = "world"
 _COLUMNS = {"nginx": 1, "api-gateway": 2, "service-registry": 2, "product-service": 3, "order-service": 3,
             "redis": 4, "postgres": 4}  # fmt: skip
 _BESIDE = 2  # the column of nodes that run no service of the lab
-_MEASURES = ("packets", "bytes", "opened")  # of a way, in the window
+_MEASURES = ("packets", "bytes", "opened")  # figures of a link during the window
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that the page shows."""
+    """The content of the page."""
 
     places: tuple[Place, ...]
     ways: tuple[Way, ...]
@@ -83,7 +83,7 @@ class Scene:
 
 
 class Model:
-    """Watches a lab, and makes scenes of what was seen."""
+    """Collects the watchers' data of a lab, and computes scenes."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology, self._started = topology, time.monotonic()
@@ -187,7 +187,7 @@ class Model:
 
 
 def positions(topology: Topology) -> tuple[dict[str, int], dict[str, float]]:
-    """Return the column and the row of each place, from the way in on the left to the stores on the right."""
+    """Return the column and the row of each place, from nginx on the left to the stores on the right."""
     columns = {WORLD: 0, HOST: 0}
     columns |= {node.name: _COLUMNS.get(node.runs or "", _BESIDE) for node in topology.nodes}
     columns = dict(sorted(columns.items(), key=lambda item: item[1]))

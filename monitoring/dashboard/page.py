@@ -75,7 +75,7 @@ def _side(places: list[str]) -> html.Section:
 
 
 def map_layout(width: str) -> dict[str, Any]:
-    """Return the map's layout; it differs by `width`, so that a change of the width fits the map anew."""
+    """Return the map's layout; it differs by `width`, so that a change of the width fits the map again."""
     return {"name": "preset", "fit": True, "padding": 24, "width": width}
 
 

@@ -83,7 +83,7 @@ def elements(scene: Scene, *, narrow: bool) -> list[Element]:
 
 def _node(place: Place, *, narrow: bool) -> Element:
     wide = {"x": place.column * _COLUMN_WIDTH, "y": place.row * _ROW_HEIGHT}
-    lines = [place.name, *([_health(place.check)] if place.check else [])]
+    lines = [place.name, *([_format_check(place.check)] if place.check else [])]
     label = "\n".join([*lines, f"{amount(place.packets_per_second)} packets/s"])
     return {
         "data": {"id": place.name, "label": label},
@@ -93,7 +93,7 @@ def _node(place: Place, *, narrow: bool) -> Element:
     }
 
 
-def _health(check: Check) -> str:
+def _format_check(check: Check) -> str:
     if check.state == UP:
         return f"UP {check.milliseconds:.1f} ms"
     return (check.why if check.state == DEGRADED else f"DOWN {check.why}")[:24]

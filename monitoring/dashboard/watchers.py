@@ -38,7 +38,7 @@ _HEALTH_TIMEOUT = 1.0
 _SHOP_ROUNDS = 5  # check the shop in each fifth round only: these requests appear on the map
 _MAX_DROPS, _DROPS_AT_ONCE = 500, 2000
 _HEADER, _PORTS = 20, 4
-_PIECE = 1 << 16  # bytes
+_PIECE = 1 << 16  # bytes per read of the pipe
 _log = logging.getLogger("dashboard")
 
 
@@ -50,7 +50,7 @@ class Watcher(threading.Thread):
         self.trouble = ""
 
     def run(self) -> None:
-        """Watch, again and again."""
+        """Call watch() repeatedly."""
         while True:
             try:
                 self.watch()
@@ -65,7 +65,7 @@ class Watcher(threading.Thread):
 
 
 class PacketWatcher(Watcher):
-    """Counts what tcpdump sees on the lab's links."""
+    """Counts the packets that tcpdump captures on the lab's links."""
 
     def __init__(self, window: Window, decoder: Decoder) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class PacketWatcher(Watcher):
             pipe: BinaryIO = process.stdout  # type: ignore[assignment] # it is a pipe
             pieces = iter(
                 partial(os.read, pipe.fileno(), _PIECE), b""
-            )  # what is there, without waiting for more
+            )  # os.read returns available bytes at once
             begin = frames.first_bytes(pieces, pcap.FILE_HEADER)
             if len(begin) < pcap.FILE_HEADER:
                 raise OSError("tcpdump ended at once; to see why: sudo monitoring/capture.sh run 1")
@@ -172,13 +172,13 @@ class HealthWatcher(Watcher):
 
 
 class BalanceWatcher(Watcher):
-    """Follows the gateway's log: which instance answered how many requests."""
+    """Follows the gateway's log, and counts the requests by instance."""
 
     def __init__(self, topology: Topology) -> None:
         super().__init__()
         self._path = gateway_log.log_of_gateway(topology)
         self._rest, self._unread = b"", Unread()
-        self.counts = Seconds[str]()  # instance
+        self.counts = Seconds[str]()  # requests by instance
 
     def watch(self) -> None:
         """Follow the file until it is rotated."""

@@ -12,7 +12,7 @@ import numpy as np
 from monitoring.traffic.packets import ACK, NANOSECONDS, RST, SYN, TCP, UNKNOWN, AddressBook, Packets
 
 KEPT_SECONDS = 600
-_MAX_KEYS = 2000  # in a second, so that a scan of addresses cannot exhaust memory
+_MAX_KEYS = 2000  # keys per second: an address scan must not exhaust memory
 _BITS = 16
 Pair = tuple[str, str]  # addresses of source and destination
 Key = TypeVar("Key")
@@ -26,7 +26,7 @@ class Seconds(Generic[Key]):
         self._counts: dict[int, Counter[Key]] = {}
 
     def add(self, second: int, counts: Mapping[Key, int]) -> None:
-        """Add to the counts of a second, and drop those that are too old."""
+        """Add to the counts of a second, and remove seconds older than the window."""
         with self._lock:
             known = self._counts.setdefault(second, Counter())
             for key, count in counts.items():

@@ -33,7 +33,7 @@ from monitoring.quantiles import quantile
 
 _EVERY_SECONDS, _HOUR = 10.0, 3600
 _STYLES = {UP: "green", DEGRADED: "yellow", DOWN: "bold red"}
-_WORDS = {UP: "OPEN", DEGRADED: "OPEN", DOWN: "CLOSED"}  # of the shop
+_WORDS = {UP: "OPEN", DEGRADED: "OPEN", DOWN: "CLOSED"}  # words for the shop's state
 
 
 def watch(options: argparse.Namespace, wanted: Sequence[Target], log: TextIO | None) -> bool:

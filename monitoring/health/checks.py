@@ -27,17 +27,17 @@ SHOP = "the shop"  # a node's name has no blank
 UP, DEGRADED, DOWN = "up", "degraded", "down"
 Probe = Callable[[str, int, float], str]  # address, port, timeout in seconds
 _HTTP_OK = 200
-_SSL_REQUEST = 80877103  # PostgreSQL's code for it
+_SSL_REQUEST = 80877103  # code of PostgreSQL's SSLRequest message
 _CLOSED = "it closed the connection"
-_MAX_BYTES = 1 << 16  # of an answer
-_MAX_CHARACTERS = 120  # of a service's own explanation
+_MAX_BYTES = 1 << 16  # longest answer
+_MAX_CHARACTERS = 120  # longest explanation from a service
 
 
 @dataclass(frozen=True)
 class Check:
     """The result of one check: `time` in seconds since 1970, `milliseconds` until the answer or the failure.
 
-    `why`: why the service is down, or what is missing while it is up.
+    `why`: why the service is down, or its missing dependencies.
     """
 
     node: str
@@ -62,7 +62,7 @@ class Target:
     address: str
     port: int
     probe: Probe
-    probe_ready: Probe | None = None  # asked when the first one finds nothing wrong
+    probe_ready: Probe | None = None  # runs after the first probe passes
 
 
 def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> list[Check]:
@@ -73,7 +73,7 @@ def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> lis
 
 
 def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
-    """Check one within `timeout` seconds; its milliseconds do not include /ready."""
+    """Check a service within `timeout` seconds; the milliseconds do not include /ready."""
     now, begin = time.time(), time.perf_counter()  # noqa: TID251  to be shown
     why = _failure(target, target.probe, timeout)
     seconds, up = time.perf_counter() - begin, not why
@@ -83,7 +83,7 @@ def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
 
 
 def _failure(target: Target, probe: Probe, timeout: float, prefix: str = "") -> str:
-    """Return what a probe says is wrong; a probe that fails must not end the others."""
+    """Return the problem that a probe found; an exception in one probe must not end the others."""
     try:
         why = probe(target.address, target.port, timeout)
     except TimeoutError:
@@ -112,7 +112,7 @@ def _ask(
                 break
             answer += part
             if len(answer) > _MAX_BYTES:
-                raise OSError(f"its answer is longer than {_MAX_BYTES >> 10} KiB")
+                raise OSError(f"the answer is longer than {_MAX_BYTES >> 10} KiB")
     return answer
 
 
@@ -139,7 +139,7 @@ def probe_http(address: str, port: int, timeout: float) -> str:
 
 
 def probe_ready(address: str, port: int, timeout: float) -> str:
-    """GET /ready; return what the service is missing."""
+    """GET /ready; return the missing dependencies."""
     status, body = _get(address, port, timeout, "/ready")
     try:
         answer = json.loads(body)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from monitoring.health.checks import Check
 
-COLUMNS = ("time", "service", "up", "milliseconds", "why")  # of the log
-_MAX_CHECKS = 360  # an hour of one every 10 s
+COLUMNS = ("time", "service", "up", "milliseconds", "why")  # columns of the log
+_MAX_CHECKS = 360  # one hour, one check every 10 s
 _BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _CROSS = "\u00d7"
 

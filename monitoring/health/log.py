@@ -16,8 +16,8 @@ from monitoring.health.checks import TIMEOUT_SECONDS, Check
 from monitoring.health.history import COLUMNS
 
 _GAP = 3  # times the usual pause between two rounds
-_YEARS = range(1970, 9999)  # whatever the time zone, Python has a date for these in UTC
-_MAX_MILLISECONDS = 60_000  # a check ends at its deadline of two seconds, on a busy machine a little later
+_YEARS = range(1970, 9999)  # Python can represent these times in every time zone
+_MAX_MILLISECONDS = 60_000  # a check ends after 2 s, on a busy machine a little later
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
 
@@ -43,7 +43,7 @@ class Break:
 
 @dataclass(frozen=True)
 class Log:
-    """The checks in order, as on_one_clock returns them; the breaks, and what could not be read."""
+    """The checks in order of time (see on_one_clock), the breaks between them, and the unread lines."""
 
     checks: pd.DataFrame
     breaks: Sequence[Break] = ()
@@ -51,12 +51,12 @@ class Log:
 
 
 def moment(seconds: float) -> str:
-    """Format seconds since 1970 for people."""
+    """Format seconds since 1970 as a date and time."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def duration(seconds: float) -> str:
-    """Format seconds for people, in the two greatest units."""
+    """Format a duration in its two greatest units."""
     for (unit, size), (smaller, part) in pairwise((*_UNITS, ("s", 1))):
         if seconds >= size:
             whole, rest = divmod(round(seconds / part), size // part)
@@ -82,7 +82,7 @@ def _check(row: Mapping[str, str]) -> Check:
 
 
 def on_one_clock(checks: Sequence[Check]) -> tuple[pd.DataFrame, list[Break]]:
-    """Return a row for each check, and the breaks: where the clock was set or nothing was recorded.
+    """Return a row for each check, and the breaks (the clock was set, or no check was recorded).
 
     The columns are those of a Check, its `state`, `elapsed` (seconds since the first check) and `part` (the number of
     breaks before it).

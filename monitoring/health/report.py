@@ -17,13 +17,13 @@ from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP
 from monitoring.health.log import Log, duration, length, moment, read, spans
 from monitoring.quantiles import quantile
 
-_SLOW = 3  # times the median
+_SLOW = 3  # slow: more than 3 times the median
 _ENOUGH = 20  # answers: fewer are not enough to judge a 95th percentile
 _UNNOTICED_MS = 10  # faster answers are never called uneven
-_MAX_SENTENCES = 40  # of one kind
+_MAX_SENTENCES = 40  # sentences of one kind
 _MAX_ROWS, _MAX_NAMED = 100, 20  # services in the table, and in a sentence
-_MAX_PANELS = 20  # of the picture: more would leave no room for their names
-PICTURE_MM = 110  # its greatest height on the page
+_MAX_PANELS = 20  # more panels leave no room for their names
+PICTURE_MM = 110  # maximum height of the picture
 _WIDTH_INCHES, _MAX_INCHES = 10.6, PICTURE_MM / 25.4  # between the margins of a page
 _PANEL_INCHES, _AXIS_INCHES, _LETTER_INCHES = 0.5, 0.7, 0.065
 _HEADINGS = (
@@ -41,7 +41,7 @@ def report(path: Path, folder: Path) -> Path:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     made = f"Generated on {now} by python -m monitoring.health --csv {path.name} --report {folder.name}"
     sections = [Section("Executive summary", [_summary(log.checks)]), *_sections(log, folder, path.name)]
-    if remarks := [*_at_most(map(str, log.breaks), "breaks"), *log.unread.remarks()]:
+    if remarks := [*_limit_sentences(map(str, log.breaks), "breaks"), *log.unread.remarks()]:
         sections.insert(1, Section("What the log does not show", remarks))
     pdf = folder / "health_report.pdf"
     write(Document("Health", made, sections), pdf.with_suffix(".md"), pdf)
@@ -99,8 +99,8 @@ def _worst(services: pd.DataFrame, most: int) -> pd.DataFrame:
     return services.loc[order.index[:most]]
 
 
-def _at_most(sentences: Iterable[str], what: str) -> list[str]:
-    """Return the first sentences, and one with the number of the rest."""
+def _limit_sentences(sentences: Iterable[str], what: str) -> list[str]:
+    """Return the first sentences, then one that gives the number of omitted sentences."""
     found = list(sentences)
     left = len(found) - _MAX_SENTENCES
     return [*found[:_MAX_SENTENCES], f"{left:,} more {what} are not listed."] if left > 0 else found
@@ -142,7 +142,7 @@ def _listed(names: Sequence[str]) -> str:
 def _observations(checks: pd.DataFrame, services: pd.DataFrame) -> Iterator[str]:
     yield from _failures(checks)
     uneven = (sentence for item in services.iterrows() if (sentence := _uneven(*item, checks)))
-    yield from _at_most(uneven, "services that are uneven")
+    yield from _limit_sentences(uneven, "services that are uneven")
 
 
 def _failures(checks: pd.DataFrame) -> Iterator[str]:

@@ -13,15 +13,15 @@ from monitoring.traffic.packets import UNKNOWN, Integers
 
 _DAY, _NANOSECONDS = 86400, 1_000_000_000
 _HALF_DAY = _DAY // 2 * _NANOSECONDS
-_DIGITS = 9  # of nanoseconds
+_DIGITS = 9  # digits of a second's fraction, up to nanoseconds
 _NO_TIME = int(np.iinfo(np.int64).min)
 _LATEST = int(np.iinfo(np.int64).max) // _NANOSECONDS  # seconds since 1970 that 64 bits of nanoseconds hold
-_HOURS, _MINUTES, _SECONDS = 24, 60, 61  # one may be a leap second
+_HOURS, _MINUTES, _SECONDS = 24, 60, 61  # a minute may have a leap second
 _MAX_QUOTE = 40
 _ZERO, _MINUS = ord("0"), ord("-")
 _SIGNS, _TIMELESS = (b" ", b"-"), (b"", b"[")  # "[Error converting time]"
 _RELATIVE_BEGIN = 10**18  # the start of relative times, so that none is negative
-_FEW = 8  # if times rise so many times as often as they fall, the text counts from its first packet
+_FEW = 8  # times rise 8 times as often as they fall: relative to the first packet
 _BOTH, _ENOUGH = 2, 8  # packets: of two, -ttt and -ttttt are the same; a few may rise by chance
 
 
@@ -86,7 +86,7 @@ class Clock:
     def _at_once(
         self, stamps: Sequence[bytes], letters: np.ndarray[tuple[int, int], np.dtype[np.uint8]], point: int
     ) -> Integers:
-        digits = min(letters.shape[1] - point - 2, _DIGITS)  # a space ends it
+        digits = min(letters.shape[1] - point - 2, _DIGITS)  # a space ends the fraction
         weights = 10 ** np.arange(_DIGITS - 1, _DIGITS - 1 - digits, -1)
         fraction = (letters[:, point + 1 : point + 1 + digits].astype(np.int64) - _ZERO) @ weights
         change = np.ones(len(stamps), np.bool_)

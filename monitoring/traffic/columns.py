@@ -3,11 +3,7 @@
 The keys are the names in the CSV files, which are a contract; the report and the data frames use the rest.
 """
 
-TEXT, COUNT, NUMBER = (
-    "string",
-    "Int64",
-    "Float64",
-)  # as pandas names them; each of them can hold missing values
+TEXT, COUNT, NUMBER = "string", "Int64", "Float64"  # pandas' nullable types
 
 # Column -> its heading in the report, and its type.
 COLUMNS = {

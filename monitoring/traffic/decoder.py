@@ -48,7 +48,7 @@ class Decoder:
         at, end = at[here], frames.end[here]
         first, length = frames.byte(at), frames.short(at + 2)
         header = (first & 15) * 4
-        length = np.where(length == 0, frames.size[here] - (at - frames.at[here]), length)  # left to the card
+        length = np.where(length == 0, frames.size[here] - (at - frames.at[here]), length)  # 0: TSO
         whole = (at + _IPV4_HEADER <= end) & (first >> 4 == 4) & (header >= _IPV4_HEADER) & (length >= header)  # noqa: PLR2004 - version 4
         self._unread.note("IPv4 header cut short or damaged", "", int((~whole).sum()))
         here, at, header, length = here[whole], at[whole], header[whole], length[whole]
@@ -73,7 +73,7 @@ class Decoder:
         batch.protocol[here], batch.fragment[here] = protocol, fragment
         length = frames.short(at + 4)
         whole_frame = frames.size[here] - (at - frames.at[here])
-        # 0: left to the network card (TSO), or a jumbogram, too long for 16 bits
+        # 0: the network card sets the length (TSO), or a jumbogram, too long for 16 bits
         length = np.where(length == 0, whole_frame, length + _IPV6_HEADER)
         self._decode_transport(frames, batch, here, start, length - (start - at))
 
@@ -134,7 +134,7 @@ class _Numbers:
         if not len(new):
             return self._numbers[where]
         if len(self._values) + len(new) > 2 * AddressBook.MAX:
-            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # they stay in the book
+            self._values, self._numbers = self._values[-1:], self._numbers[-1:]  # kept in the book
             new = np.unique(values)
         at = np.searchsorted(self._values, new)
         numbers = np.array([self._number(int(value)) for value in new], np.int64)

@@ -8,7 +8,7 @@ from monitoring.traffic.packets import UNKNOWN
 from monitoring.traffic.tables import Tables
 
 _MANY_AGAIN, _MANY_RESETS, _SLOW_MILLISECONDS = 0.01, 0.02, 100
-_TWENTY = 20  # handshakes: fewer are not enough for "one in twenty"
+_TWENTY = 20  # fewer handshakes are not enough for "one in twenty"
 _MAX_NAMED = 5
 
 
@@ -39,13 +39,13 @@ def summary(tables: Tables) -> str:
 
 
 def observations(tables: Tables) -> list[str]:
-    """Return the problems, the worst first, then what the capture does not show."""
+    """Return the problems, the worst first, then the limits of the capture."""
     problems = [*_unanswered(tables), *_sent_again(tables), *_resets(tables), *_slow(tables)]
     return [*(problems or [_no_problem(tables)]), *_checks(tables), *_unread(tables)]
 
 
 def _no_problem(tables: Tables) -> str:
-    """Return that no problem was found, as far as the capture shows."""
+    """Return the sentence for a capture without problems."""
     if not tables.pairs:
         return "No packet's IP addresses could be read, so nothing is known of connections."
     where = " in what could be read" if tables.tally.unread.counts else ""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-HEAD = 264  # bytes that are compared; tar has its magic number at byte 257
+HEAD = 264  # bytes to compare; tar has its magic number at byte 257
 _CONVERT = "convert it: editcap -F pcap FILE FILE.pcap"
 _UNPACK = "unpack it, and give the captures in it"
 _INSTEAD = "give pcap, pcapng, or what tcpdump prints"
 _EXPORTED = "give the capture that it was made from"
 
-# The first bytes of a file, as a pattern: what it is, and advice.
+# Pattern of a file's first bytes -> its format, and advice.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"snoop\0{3}", "a snoop capture", _CONVERT),
     (rb"btsnoop\0", "a capture of Bluetooth", _CONVERT),
@@ -47,7 +47,7 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"\s*<(?i:\?xml|!DOCTYPE|html|pdml|psml)", "XML or HTML", _EXPORTED),
 )
 _CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r\x0b\x0c\x1b")
-_MAX_CONTROL = 20  # one control character in so many bytes; only damaged text has any
+_MAX_CONTROL = 20  # at most one control character per 20 bytes, for damaged text
 
 
 class NotACaptureError(OSError):

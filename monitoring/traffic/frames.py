@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lab.unread import Unread
 from monitoring.traffic.packets import Integers, Truths
 
-BLOCK_BYTES = 4 << 20  # read at once
+BLOCK_BYTES = 4 << 20  # bytes per read
 PADDING = 64  # zero bytes after the data, so that reading a header beyond a frame's end is safe
 
 Bytes = NDArray[np.uint8]
@@ -46,7 +46,7 @@ def swapped(words: Integers) -> Integers:
 
 @dataclass(frozen=True)
 class Frames:
-    """Where frames lie in `data`, in the order of the capture, and the fields of their records."""
+    """Positions of frames in `data`, in the order of the capture, and the fields of their records."""
 
     data: Bytes
     at: Integers  # position of the first byte

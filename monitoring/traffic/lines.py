@@ -1,4 +1,4 @@
-"""How tcpdump prints a packet of TCP, as one pattern: timestamps, -e, -v, -S, -X, IPv4 and IPv6.
+"""One pattern for a TCP packet as tcpdump prints it: timestamps, -e, -v, -S, -X, IPv4 and IPv6.
 
 Written after tcpdump 4.99 (print.c, print-ether.c, print-sll.c, print-ip.c, print-ip6.c, print-tcp.c). What repeats is
 possessive or bounded, so that no input, however damaged, takes more than linear time. Groups are repeated within
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-LENGTH = rb"\d{1,9}+(?!\d)"  # of bytes, and all that is a number of 64 bits; more is none
+LENGTH = rb"\d{1,9}+(?!\d)"  # a length in bytes, at most 9 digits
 SEQUENCE = rb"\d{1,10}+(?!\d)"
 _PROTOCOL = rb"(?:25[0-5]|2[0-4]\d|1\d\d|\d\d?)"
 NUMBER = rb"(?:[ ]*+\d++[ ]{2})?"  # -#
@@ -45,7 +45,7 @@ FLAGS = (
     rb"(?:,[ ]ack[ ]\d++)?(?:,[ ]win[ ]\d++)?(?:,[ ]urg[ ]\d++)?(?:,[ ]options[ ]\[(?P<options>[^\]\n]{0,300}+)\])?"
 )
 _TCP = FLAGS % rb"(?::\d++)?" + rb",[ ]length[ ](?P<length>%b)[^\n]*+" % LENGTH
-_PLAIN = (  # of UDP; of TCP with -q
+_PLAIN = (  # a line of UDP, or of TCP with -q
     rb"(?:\[(?:udp[ ]sum[ ]ok|no[ ]cksum)\][ ])?(?P<plain>UDP,[ ]length|tcp)[ ](?P<amount>%b)(?=\n)" % LENGTH
 )
 

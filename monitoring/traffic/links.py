@@ -15,25 +15,25 @@ from lab.unread import Unread
 from monitoring.traffic.frames import Frames, swapped
 from monitoring.traffic.packets import IPV4, IPV6, LLC, UNKNOWN, Integers, Truths
 
-# For each frame a protocol number of packets.py, or UNKNOWN, and the position of what it carries.
+# For each frame a protocol number of packets.py, or UNKNOWN, and the position of the payload.
 Carried = tuple[Integers, Integers]
 
 ETHERNET = 1
-# IEEE 802.3, 3.2.6: an EtherType is at least 0x600, a length at most 1500; what lies between is neither.
+# IEEE 802.3, 3.2.6: an EtherType is at least 0x600, a length at most 1500; values between are invalid.
 _MIN_ETHERTYPE, _MAX_LENGTH = 0x600, 1500
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
 _MAX_TAGS = 8
 _SNAP, _UNNUMBERED, _OSI = 0xAA, 3, 0xFE
-_COOKED_LLC, _NETLINK = 4, 824  # of Linux cooked headers: a protocol, and a type of interface (ARPHRD)
+_COOKED_LLC, _NETLINK = 4, 824  # Linux cooked headers: a protocol, and an interface type (ARPHRD)
 _MPLS = 0x8847
 _PPP_KINDS = {0x21: IPV4, 0x57: IPV6, 0x281: _MPLS, 0x283: _MPLS}
 _CISCO_OSI, _CISCO_SLARP = 0xFEFE, 0x8035
 _FAMILIES = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}  # AF_INET; AF_INET6 of Linux and of the BSDs
-_PACKET_HEADER, _PAYLOAD, _TYPE, _MAX_ATTRIBUTES = 1, 9, 0x3FFF, 32  # of NFLOG
+_PACKET_HEADER, _PAYLOAD, _TYPE, _MAX_ATTRIBUTES = 1, 9, 0x3FFF, 32  # sizes and types of NFLOG attributes
 
 
 def carried(frames: Frames, unread: Unread) -> Carried:
-    """Return what each frame carries; note frames whose link type or protocol is unknown."""
+    """Return the protocol and payload position of each frame; note frames whose link type or protocol is unknown."""
     link_types = frames.link_type
     if len(link_types) and link_types[0] in LINKS and (link_types == link_types[0]).all():
         return _read_link_type(int(link_types[0]), frames, unread)
@@ -164,7 +164,7 @@ LINKS: dict[int, tuple[str, Callable[[Frames], Carried]]] = {
     0: ("loopback", _bsd_loopback),
     ETHERNET: ("Ethernet", _ethernet),
     9: ("PPP", _ppp),
-    12: ("raw IP", _raw),  # LINKTYPE_RAW as some BSDs wrote it
+    12: ("raw IP", _raw),  # LINKTYPE_RAW on some BSDs
     14: ("raw IP", _raw),
     50: ("PPP", _ppp),
     101: ("raw IP", _raw),

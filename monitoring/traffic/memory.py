@@ -67,6 +67,6 @@ def service_port(name: bytes) -> int | None:
 
 
 def _service(name: bytes) -> int:
-    """Return a service's port; for an unknown name a number made from the name, which others may have too."""
+    """Return a service's port; for an unknown name a number derived from the name, not always unique."""
     port = service_port(name)
     return zlib.crc32(name) & PORT if port is None else port

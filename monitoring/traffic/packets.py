@@ -16,7 +16,7 @@ Truths = NDArray[np.bool_]
 
 UNKNOWN = -1  # a time, size or protocol that the capture does not have
 NO_ADDRESS = 0
-NANOSECONDS = 1_000_000_000  # of a second
+NANOSECONDS = 1_000_000_000  # nanoseconds per second
 # Protocols are numbers of one space: those of IP (IANA), up to 255; EtherTypes, from 0x600; and the service access
 # points of frames of IEEE 802.3, which have a length in an EtherType's place: LLC + DSAP (IEEE 802.2).
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
@@ -31,7 +31,7 @@ _NAMES = {
     0x8864: "PPPoE", LLC + 0x42: "STP", LLC + 0xAA: "802.3 SNAP", UNKNOWN: "unknown",
 }  # fmt: skip
 _LAST_PROTOCOL = 255
-_NARROW = 1 << 17  # up to this range, counting is quicker than sorting
+_NARROW = 1 << 17  # up to this range of values, counting is faster than sorting
 
 
 def protocol_name(number: int) -> str:
@@ -88,15 +88,15 @@ class Packets:
 
     time: Integers  # nanoseconds since 1970, or since some moment; UNKNOWN
     size: Integers  # bytes of the frame on the wire, UNKNOWN
-    protocol: Integers  # the innermost one outside of tunnels; UNKNOWN
-    network: Integers  # that carries it: IPV4, IPV6, ARP, LLC + DSAP...; UNKNOWN
-    source: Integers  # numbers of the address book; NO_ADDRESS for what is not IP
+    protocol: Integers  # innermost protocol outside of tunnels; UNKNOWN
+    network: Integers  # network protocol: IPV4, IPV6, ARP, LLC + DSAP...; UNKNOWN
+    source: Integers  # numbers in the address book; NO_ADDRESS if the packet is not IP
     destination: Integers
-    source_port: Integers  # 0: none
+    source_port: Integers  # 0: no port
     destination_port: Integers
-    flags: Integers  # of TCP
-    sequence: Integers  # of TCP, 32 bits
-    payload: Integers  # bytes that TCP carries; UNKNOWN where its header is not whole
+    flags: Integers  # TCP flags
+    sequence: Integers  # TCP sequence number, 32 bits
+    payload: Integers  # bytes of TCP payload; UNKNOWN if the TCP header is incomplete
     fragment: Truths  # any but the first fragment of a datagram
 
     def __len__(self) -> int:
@@ -112,5 +112,5 @@ class Packets:
 
     @property
     def addressed(self) -> Truths:
-        """Return which packets have IP addresses."""
+        """Return a mask of packets with IP addresses."""
         return np.asarray(self.source != NO_ADDRESS)

@@ -22,8 +22,8 @@ from monitoring.traffic.packets import NANOSECONDS, UNKNOWN, Integers
 class Form:
     """The form of a pcap, by its first four bytes."""
 
-    order: str  # of bytes: "<" or ">"
-    unit: int  # nanoseconds of one unit in which fractions of a second are counted
+    order: str  # byte order: "<" or ">"
+    unit: int  # nanoseconds per unit of a second's fraction
     header: int = 16  # bytes before each frame
 
 
@@ -36,12 +36,12 @@ MAGICS = {
     b"\xa1\xb2\xcd\x34": Form(">", 1000, 24),
 }
 FILE_HEADER = 24
-MAX_FRAME = 1 << 20  # bytes; a longer one is damage
-_LANES, _WINDOW = 512, 640  # the window: bytes in which each lane looks for its first record
+MAX_FRAME = 1 << 20  # bytes; a longer frame means that the file is damaged
+_LANES, _WINDOW = 512, 640  # parallel lanes; bytes that each lane searches for its first record
 _MIN_BYTES = 1 << 19  # fewer bytes are read sooner record by record
 _MAX_STEPS = 4096
 _LINK_TYPE = 0x03FFFFFF  # the bits above give the length of the frame check sequence
-_SWAPPED_VERSIONS = ((2, 0), (2, 1), (2, 2))  # which have the size of a frame before its captured length
+_SWAPPED_VERSIONS = ((2, 0), (2, 1), (2, 2))  # these versions swap the two lengths of a frame
 
 
 def read(pieces: Iterator[bytes], unread: Unread) -> Iterator[Frames]:
@@ -103,7 +103,7 @@ class Pcap:
 
 
 def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> tuple[Integers, int] | None:
-    """Return where each whole record begins and where the last one ends, or None when the lanes do not join.
+    """Return the position of each whole record and the end of the last one, or None when the lanes do not join.
 
     The length in a record's header gives the position of the next record. To follow many records at once, each of many
     lanes guesses its first record: the first bytes that look like a header. Each lane must then end exactly where the
@@ -126,7 +126,7 @@ def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> 
             break
         rows.append(np.where(taken, at, -1))
         at = np.where(taken, following, at)
-    else:  # a lane has not reached its end
+    else:  # some lane has not reached its end
         return None
     if not rows or (at[:-1] != ends[:-1]).any():
         return None
@@ -135,7 +135,7 @@ def positions(view: Bytes, size: int, order: str, longest: int, header: int) -> 
 
 
 def _starts(view: Bytes, size: int, order: str, longest: int, header: int) -> Integers:
-    """Return where each lane begins: 0, then the first place in its window that looks like a record's header."""
+    """Return the start of each lane: 0, then the first place in its window that looks like a record's header."""
     nominal = np.arange(1, _LANES) * (size // _LANES)
     candidates = nominal[:, None] + np.arange(_WINDOW)
     day = slice(2, 4) if order == "<" else slice(0, 2)  # bytes of the seconds that change every 18 hours

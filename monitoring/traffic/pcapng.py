@@ -22,7 +22,7 @@ _MIN_BLOCK, _MAX_BLOCK = 12, 16 << 20
 _END_OF_OPTIONS, _TIME_RESOLUTION, _TIME_OFFSET = 0, 9, 14  # opt_endofopt, if_tsresol, if_tsoffset
 _PACKET_HEADER, _SIMPLE_HEADER = 28, 12  # bytes before the frame
 _MAX_INTERFACES = 1 << 16
-_BINARY = 0x80  # of if_tsresol: the exponent is of 2, not of 10
+_BINARY = 0x80  # bit of if_tsresol: the base is 2, not 10
 _LATEST = (1 << 63) - 1  # nanoseconds since 1970: in the year 2262
 
 
@@ -32,7 +32,7 @@ class Interface:
 
     link_type: int
     longest: int  # bytes captured of a frame at most (snaplen)
-    ticks: int  # of its clock in a second
+    ticks: int  # clock ticks per second
     offset: int  # seconds to add
 
     def nanoseconds(self, ticks: int) -> int:
@@ -47,7 +47,7 @@ class Pcapng:
     def __init__(self) -> None:
         self.used = 0
         self._set_order("<")
-        self._interfaces: list[Interface] = []  # of the current section
+        self._interfaces: list[Interface] = []  # interfaces of the current section
 
     def _set_order(self, order: str) -> None:
         self._order = order
@@ -91,12 +91,12 @@ class Pcapng:
             at = self.used = at + length
 
     def _read_packet(self, data: bytes, kind: int, at: int, room: int) -> tuple[int, ...]:
-        """Return the fields of Frames; `room` is what the block holds beside its own fields."""
+        """Return the fields of Frames; `room` is the size of the block without its fields."""
         number, high, low, captured, size = self._packet.unpack_from(data, at + 8)
         if kind == _OLD_PACKET:
             number = struct.unpack_from(self._order + "H", data, at + 8)[0]
         if captured > min(room, MAX_FRAME):
-            raise DamagedError(f"a frame of {captured} bytes in {room}", at)
+            raise DamagedError(f"a frame of {captured} bytes in a block with room for {room}", at)
         interface = self._interface(number, at)
         return (
             at + _PACKET_HEADER,

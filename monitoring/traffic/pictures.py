@@ -44,7 +44,7 @@ def _bars(what: str, counted: Sequence[tuple[str, int]]) -> Figure:
     shown, rest = counted[:_MAX_BARS], counted[_MAX_BARS:]
     whole = sum(count for _, count in counted)
     figure, axes = plt.subplots(figsize=(_WIDTH, 1.5 + 0.34 * max(len(shown), 1)), layout="constrained")
-    places = range(len(shown))  # two may have the same name when it is shortened
+    places = range(len(shown))  # two shortened names may be equal
     bars = axes.barh(places, [count for _, count in shown], color=BLUE, height=0.7)
     axes.set_yticks(places, [for_picture(name) for name, _ in shown])
     axes.bar_label(bars, [_share(count, whole) for _, count in shown], padding=4, fontsize=9)

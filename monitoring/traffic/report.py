@@ -15,7 +15,7 @@ from monitoring.traffic.data_frames import frame_of
 from monitoring.traffic.tables import METRICS, Tables
 
 _MAX_ROWS = 15
-_PICTURE_WIDTH = 160  # mm: all pictures have letters of one size, and room for a narrow table beside them
+_PICTURE_WIDTH = 160  # mm; leaves room for a narrow table beside the picture
 # The tables that are shown: title, and picture.
 _SHOWN = {
     "packets_per_service_pair": ("Who sends to whom", "top_service_pairs"),

@@ -10,10 +10,10 @@ import numpy as np
 
 from monitoring.traffic.packets import ACK, FIN, RST, SYN, TCP, UNKNOWN, Integers, Packets, Truths
 
-_MAX_FLOWS = 1 << 17  # remembered between batches, the latest
+_MAX_FLOWS = 1 << 17  # number of flows kept between batches, the latest ones
 _JUMP = 1 << 24  # a larger step between a sender's segments is a new connection
 _FIELDS = 5
-_LIFT = 1 << 44  # more than any number of bytes in a batch: keeps running maxima of groups apart
+_LIFT = 1 << 44  # larger than any batch in bytes: separates the running maxima of groups
 _HALF, _WHOLE = 1 << 31, 1 << 32
 _PORT_BITS = 16
 
@@ -28,14 +28,14 @@ def flow_keys(packets: Packets, rows: Integers, *, back: bool = False) -> Intege
 
 
 def _starts(groups: Integers) -> Truths:
-    """Return where a new group begins in sorted numbers."""
+    """Return a mask: true at the first element of each run of equal numbers."""
     first = np.ones(len(groups), np.bool_)
     first[1:] = groups[1:] != groups[:-1]
     return first
 
 
 def _ends(groups: Integers) -> Truths:
-    """Return where a group ends in sorted numbers."""
+    """Return a mask: true at the last element of each run of equal numbers."""
     return _starts(groups[::-1])[::-1]
 
 
@@ -55,7 +55,7 @@ class Retransmissions:
         self._known = np.zeros((_FIELDS, 0), np.int64)
 
     def find(self, packets: Packets) -> Truths:
-        """Return which packets of the batch were sent before."""
+        """Return a mask of retransmitted packets in the batch."""
         again = np.zeros(len(packets), np.bool_)
         new = _segments_of(packets)
         here = np.isin(self._known[0], new[0])
@@ -64,9 +64,9 @@ class Retransmissions:
         key, row, is_syn, sequence, length = segments.take(order, axis=1)
         syn, data = np.flatnonzero(is_syn), np.flatnonzero(is_syn == 0)
         opening = np.zeros(len(key), np.bool_)
-        opening[syn] = _starts(key[syn]) | _starts(sequence[syn])  # else it repeats the flow's last SYN
+        opening[syn] = _starts(key[syn]) | _starts(sequence[syn])  # same number: a retransmission
         era: Integers = np.cumsum(_starts(key) | opening)
-        sent_again, furthest = _running(era[data], sequence[data], length[data])
+        sent_again, furthest = _compare_with_end(era[data], sequence[data], length[data])
         repeated = np.concatenate((row[syn[~opening[syn]]], row[data[sent_again]]))
         again[repeated[repeated >= 0]] = True
         # Remember the last SYN of each flow, and the end of its data since.
@@ -89,15 +89,15 @@ def _segments_of(packets: Packets) -> Integers:
     return np.stack((flow_keys(packets, rows), rows, (flags & SYN) // SYN, packets.sequence[rows], length))
 
 
-def _running(era: Integers, sequence: Integers, length: Integers) -> tuple[Truths, Integers]:
-    """Return which segments begin before the end of what came earlier in their era, and that end."""
+def _compare_with_end(era: Integers, sequence: Integers, length: Integers) -> tuple[Truths, Integers]:
+    """Return a mask of segments that begin before the highest end so far in their era, and that end."""
     step = np.zeros(len(era), np.int64)
     step[1:] = _signed(sequence[1:] - sequence[:-1])
     first = _starts(era) | (np.abs(step) > _JUMP)
     group: Integers = np.cumsum(first)
     step[first] = 0
     position: Integers = np.cumsum(step)
-    position = position - position[first][group - 1]  # bytes from the first segment of the group
+    position = position - position[first][group - 1]  # bytes since the group's first segment
     reached = np.maximum.accumulate(position + length + group * _LIFT) - group * _LIFT
     again = np.zeros(len(era), np.bool_)
     again[1:] = ~first[1:] & (position[1:] < reached[:-1])

@@ -17,7 +17,7 @@ _MAX_QUOTE = 80
 _BARE_IP = re.compile(rb"\S++[ ]>[ ]\S++(?<=:)[ ]|\(tos[ ]|\((?:class|flowlabel|hlim)[ ]")
 _LENGTH = re.compile(rb"\A[^\n]*?, length (" + lines.LENGTH + rb")")
 _TOO_LARGE = re.compile(rb"[ ](?:length:?|tcp)[ ]\d{10}|[ ]seq[ ](?:\d{1,10}+:)?\d{11}")
-_HEADERS = 4000  # bytes of a packet's text in which they are
+_HEADERS = 4000  # the headers are in the first 4000 bytes of a packet's text
 _WHOLE_LENGTH = (ARP, 0x88CC)  # ARP and LLDP: the printed length is that of the whole payload
 # -A prints the payload of IP as it is, line ends too: a request may forge a packet's line. Such text has an IP header
 # in letters: IPv4 begins with E (F to O with options), then length, flags, lifetime and protocol; IPv6 with `.
@@ -37,7 +37,7 @@ Single = tuple[bytes, Link, Datagram | None]  # the time of a packet, its link h
 
 
 class Singles:
-    """Reads such packets of one text."""
+    """Reads the packets of one text that the TCP pattern does not match."""
 
     def __init__(self, ends: Ends, unread: Unread, begin: bytes) -> None:
         self._ends, self._unread = ends, unread
@@ -84,7 +84,7 @@ class Singles:
         self._unread.note(reason, where)
 
     def put(self, batch: Packets, index: int, single: Single) -> None:
-        """Write what was read into a batch."""
+        """Write the packets into a batch."""
         _, link, datagram = single
         batch.protocol[index] = batch.network[index] = link.kind
         batch.size[index] = link.size

@@ -23,8 +23,8 @@ from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
 from monitoring.traffic.unpacked import unpacked
 
 STANDARD_INPUT = "-"
-_MAGIC = 4  # bytes
-_BATCHES_AHEAD = 2  # in memory beside the one that is counted
+_MAGIC = 4  # bytes of the magic number
+_BATCHES_AHEAD = 2  # batches read ahead of the current one
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def in_order(names: Sequence[str], book: AddressBook, unread: Unread) -> list[Ca
     for name in names:
         try:
             captures.append(_opened_capture(name, book, unread))
-        except foreign.EmptyCaptureError:  # tcpdump's newest file is empty until there is enough to write
+        except foreign.EmptyCaptureError:  # tcpdump's newest file is empty until the first write
             unread.note("empty capture", name)
     return sorted(captures, key=lambda capture: capture.first)
 
@@ -81,7 +81,7 @@ def read_ahead(batches: Iterator[Packets]) -> Iterator[Packets]:
 
 
 def packets_of(name: str, book: AddressBook, unread: Unread) -> Generator[Packets]:
-    """Yield a capture's packets in batches. Raises OSError, with its name, when it cannot be read."""
+    """Yield a capture's packets in batches. Raises OSError, with the capture's name, if it cannot be read."""
     with _opened(name) as raw:
         yield from read(raw, book, unread)
 
@@ -100,11 +100,11 @@ def _opened(name: str) -> Iterator[BinaryIO]:
     """Open a file, or standard input for "-"; an OSError gets the name of the file."""
     try:
         if name == STANDARD_INPUT:
-            if sys.stdin is None:  # Python's value for a closed one
+            if sys.stdin is None:  # Python sets stdin to None if it is closed
                 raise foreign.NotACaptureError("standard input is closed")
             yield sys.stdin.buffer
         elif not name:
-            raise foreign.NotACaptureError("an empty name names no file")
+            raise foreign.NotACaptureError("the file name is empty")
         elif Path(name).is_dir():
             raise foreign.NotACaptureError("this is a folder; give the captures in it")
         else:
@@ -124,7 +124,7 @@ def read(raw: BinaryIO, book: AddressBook, unread: Unread) -> Iterator[Packets]:
     if inner := unpacked(pieces, head, unread):
         head = frames.first_bytes(inner, foreign.HEAD)
         pieces = chain([head], inner)
-        if not head and unread.counts.total() > noted:  # damaged before its first byte
+        if not head and unread.counts.total() > noted:  # damaged before the first unpacked byte
             return
     if head[:_MAGIC] in pcap.MAGICS:
         if len(head) < pcap.FILE_HEADER:

@@ -56,7 +56,7 @@ class Tables:
         return _ordered(counts)
 
     def conversations(self) -> list[tuple[object, ...]]:
-        """Return a row for each pair: its counts, and its handshake times in milliseconds."""
+        """Return a row for each pair: counts, and handshake times in milliseconds."""
         rows = sorted(self.pairs.items(), key=lambda item: (-item[1].packets, item[0]))
         return [
             (*pair, *(getattr(count, name) for name in COUNTS), *_handshakes(count)) for pair, count in rows
@@ -73,7 +73,7 @@ class Tables:
         return [(number * step, *rates.get(number, (0, 0))) for number in every]
 
     def unread(self) -> list[tuple[str, int, str]]:
-        """Return (reason, count, place of the first) of what could not be read, the most frequent first."""
+        """Return (reason, count, place of the first) of the unread parts, the most frequent first."""
         unread = self.tally.unread
         return [(reason, count, unread.first[reason]) for reason, count in unread.counts.most_common()]
 

@@ -26,11 +26,11 @@ from monitoring.traffic.packets import (
 from monitoring.traffic.sequences import HandshakeTimes, Retransmissions
 
 _MAX_PAIRS = 100_000  # later pairs are counted together, as "others"
-STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each is a multiple of the one before
-_MAX_STEPS = 100_000  # of a second: 28 hours; of ten days: more than 64 bits of nanoseconds hold
-_BITS = 16  # of an address' number
+STEPS = (1, 10, 60, 600, 3600, 86_400, 864_000)  # seconds; each step is a multiple of the step before
+_MAX_STEPS = 100_000  # longest table: 28 hours in steps of 1 s
+_BITS = 16  # bits of an address' number
 Rates = dict[int, tuple[int, int]]  # packets and bytes by the number of the step since the first packet
-_RATIO = 1.02  # of the limits of a class of durations
+_RATIO = 1.02  # upper limit / lower limit of a class of durations
 _LOG = math.log(_RATIO)
 
 
@@ -80,9 +80,9 @@ class PairCount:
     fin: int = 0
     rst: int = 0
     retransmissions: int = 0
-    syn_again: int = 0  # of SYNs, those sent again
+    syn_again: int = 0  # retransmitted SYNs
     syn_ack_again: int = 0
-    handshakes: Durations = field(default_factory=Durations)  # that the source began
+    handshakes: Durations = field(default_factory=Durations)  # durations of handshakes that the source began
 
     @property
     def asked(self) -> int:

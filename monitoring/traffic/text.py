@@ -37,7 +37,7 @@ def read(pieces: Iterator[bytes], book: AddressBook, unread: Unread) -> Iterator
     data = (next(pieces, b"") + next(pieces, b"")).removeprefix(_UTF_8_MARK)
     for following in pieces:
         piece = text.piece(data)
-        yield from text.packets(piece, text.cut(piece))
+        yield from text.packets(piece, text.last_packet_position(piece))
         data = text.left + following
     if data:
         piece = text.piece(data)
@@ -75,7 +75,7 @@ class _Text:
             data = data.replace(b"\r\n", b"\n") if self._line_end == b"\n" else data.replace(b"\r", b"\n")
         return _INNER.sub(rb"\1\t", data) if b" vni " in data else data
 
-    def cut(self, data: bytes) -> int:
+    def last_packet_position(self, data: bytes) -> int:
         """Return where the last packet begins: it may continue in the next piece."""
         end = len(data)
         while (at := data.rfind(b"\n", 0, end)) >= 0:

@@ -1,4 +1,4 @@
-"""One IP packet as tcpdump prints it: header with -v, extension headers, ends, what it carries, and its size."""
+"""One IP packet as tcpdump prints it: header with -v, extension headers, addresses, payload, and size."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Datagram:
 
 
 def read_datagram(text: bytes, network: int) -> Datagram:
-    """Read what follows the link header; `network` is which IP it is, UNKNOWN where the text does not name it."""
+    """Read the text after the link header; `network` is IPv4 or IPv6, UNKNOWN if the text does not name it."""
     head = _HEAD.match(text)
     ends = _ENDS.match(text, head.end()) if head else None
     if not head or not ends:
@@ -119,7 +119,7 @@ def _read_carried(datagram: Datagram, rest: bytes, *, extended: bool) -> None:
             datagram.later = True
             return
         if datagram.network == VERSION_6 and datagram.protocol in _EXTENSIONS:
-            datagram.protocol = UNKNOWN  # tcpdump does not print what follows AH
+            datagram.protocol = UNKNOWN  # tcpdump does not print the headers after AH
     datagram.with_ports = has_ports is not False and datagram.protocol in (TCP, UDP, _SCTP, _DCCP)
     if datagram.with_ports and not datagram.damaged and datagram.protocol == TCP:
         datagram.segment = _SEGMENT.match(rest)
@@ -128,7 +128,7 @@ def _read_carried(datagram: Datagram, rest: bytes, *, extended: bool) -> None:
 
 
 def _protocol(datagram: Datagram, rest: bytes, has_ports: bool | None) -> int:
-    """Return the protocol by the first words of what IP carries."""
+    """Return the protocol by the first words of the IP payload."""
     if has_ports is not False and (protocol := _with_ports(rest, certain=has_ports is True)):
         return protocol
     if inner := _INNER_HEADER.match(rest):
@@ -144,7 +144,7 @@ def _protocol(datagram: Datagram, rest: bytes, has_ports: bool | None) -> int:
 
 
 def _with_ports(rest: bytes, *, certain: bool) -> int | None:
-    """Return which of the protocols with ports it is; whatever UDP carries is UDP."""
+    """Return the protocol if it has ports; every protocol over UDP counts as UDP."""
     if rest.startswith(_TCP_WORDS):
         return TCP
     if rest.startswith((b"sctp", b"[|sctp]", b" [|sctp]")):
@@ -162,7 +162,7 @@ def _tunnel(source: bytes) -> int:
 
 
 def _is_later_fragment(datagram: Datagram, rest: bytes, has_ports: bool | None) -> bool:
-    """Return whether it is a later fragment of IPv4, of which tcpdump prints only the protocol."""
+    """Return whether the packet is a later fragment of IPv4, of which tcpdump prints only the protocol."""
     if datagram.network != VERSION_4 or has_ports:
         return False
     name = re.fullmatch(rb"(?:ip-proto-(\d+)|([\w.+-]+))", rest)

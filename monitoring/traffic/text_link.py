@@ -12,7 +12,7 @@ from monitoring.traffic.protocol_words import POINTS, RAW_IPX, SNAP, TYPE_NAMES,
 
 ETHERNET, COOKED_2 = 14, 20  # bytes
 _TAG = 4  # bytes of a VLAN's tag
-_SHORTEST = 60  # bytes of a frame of 802.3: a shorter one may be padded
+_SHORTEST = 60  # bytes; a shorter 802.3 frame may be padded
 _COOKED = re.compile(
     rb"(?:(?P<interface>[^\s:,]++)[ ]++" + DIRECTION + rb"[ ]++|[ ]*+" + DIRECTION + rb"[ ])(?!>)"
     rb"(?P<ifindex>ifindex[ ]\d++[ ])?(?:" + MAC + rb"[ ](?!>))?"
@@ -52,7 +52,7 @@ class Link:
     size: int  # of the frame; UNKNOWN
     header: int  # bytes before the packet; UNKNOWN for frames of LLC, which may be padded
     rest: bytes
-    certain: bool  # it is a link header for certain, not the first word of a packet
+    certain: bool  # false if the text may be the first word of a packet
 
 
 def read_link(text: bytes) -> Link:

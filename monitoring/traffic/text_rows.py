@@ -18,7 +18,7 @@ from monitoring.traffic.text_ip import HEADERS, LARGEST_WHOLE, UDP_HEADER, optio
 from monitoring.traffic.text_link import COOKED_2, ETHERNET
 
 _TCP_HEADER = 20
-_STRANGE = 4  # if more than one packet in four is not matched, the text may have another style
+_STRANGE = 4  # more than one unmatched packet in four: the text may have another style
 
 Columns = Mapping[str, Sequence[bytes]]  # by the names of a pattern's groups
 Row = tuple[bytes, ...]
@@ -114,7 +114,7 @@ class Rows:
             self._put_plain(batch, columns, at, sized=sized)
 
     def _put_plain(self, batch: Packets, columns: Columns, at: Integers, *, sized: Truths) -> None:
-        """Write what differs for datagrams of UDP, and for TCP with -q, whose header is not printed."""
+        """Write the fields of UDP datagrams, and of TCP with -q, whose header is not printed."""
         plain = np.array([bool(text) for text in columns["plain"]])
         udp = np.array([text.startswith(b"UDP") for text in columns["plain"]])
         amount = _looked_up(self._numbers, columns["amount"])

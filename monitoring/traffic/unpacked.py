@@ -30,11 +30,11 @@ class _Packing:
     magics: tuple[bytes, ...]
     load: Callable[[], tuple[_Begin, type[Exception]]]
     read: int = _PIECE  # bytes given to the decompressor at once
-    limit: tuple[int, ...] = (_PIECE,)  # bytes that it returns at once, if it can limit them
+    limit: tuple[int, ...] = (_PIECE,)  # maximum bytes per call, if the decompressor has a limit
 
 
 def unpacked(pieces: Iterator[bytes], head: bytes, unread: Unread) -> Iterator[bytes] | None:
-    """Return the unpacked pieces of a file, or None if it is not compressed; `head` is how it begins."""
+    """Return the unpacked pieces of a file, or None if it is not compressed; `head` is the file's first bytes."""
     for packing in _PACKINGS:
         if head.startswith(packing.magics):
             return _blocks(packing.name, _members(pieces, packing), unread)
@@ -42,7 +42,7 @@ def unpacked(pieces: Iterator[bytes], head: bytes, unread: Unread) -> Iterator[b
 
 
 def _blocks(name: str, members: Iterator[bytes], unread: Unread) -> Iterator[bytes]:
-    """Join small pieces to blocks, but for the first; note damage, after which there are no more."""
+    """Join small pieces to blocks, except the first; note damage, after which there are no more."""
     held, done, size = bytearray(), 0, 1
     try:
         for data in members:
@@ -68,7 +68,7 @@ def _members(pieces: Iterator[bytes], packing: _Packing) -> Iterator[bytes]:
         member = begin()
         while not member.eof:
             if not rest and getattr(member, "needs_input", True) and not (rest := next(small, b"")):
-                raise BrokenError("it ends too early")
+                raise BrokenError("the compressed data end too early")
             try:
                 data = member.decompress(rest, *packing.limit)
             except damage as error:

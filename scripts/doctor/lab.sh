@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # doctor: conflicts with the lab's table, by each script's own check. Sourced.
 
-report_check() { # SCRIPT OK: the last line of a failed `SCRIPT check`, "SCRIPT: what; how to fix it", is the finding
+report_check() { # SCRIPT OK: report the last line of a failed `SCRIPT check`: "SCRIPT: what; how to fix it"
   local output
   if output=$("$ROOT/scripts/$1.sh" check 2>&1); then
     ok "$2"

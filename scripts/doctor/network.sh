@@ -1,19 +1,19 @@
 # shellcheck shell=bash
 # doctor: this machine's network settings. Sourced.
 
-has_strict_reverse_path() { # INTERFACE: the larger of "all" and its own value counts; 1 is strict, 2 loose
+has_strict_reverse_path() { # INTERFACE: the larger value of "all" and INTERFACE applies; 1 is strict, 2 loose
   [[ $(cat /proc/sys/net/ipv4/conf/{all,"$1"}/rp_filter 2>/dev/null | sort -n | tail -1) == 1 ]]
 }
 
 stopped_forwarding() { # print interfaces that must forward while the lab is up, and do not
   local interface needed
   needed=$(bridges_up)
-  [[ -z $needed ]] || for interface in $needed $(ways_out); do forwards "$interface" || echo "$interface"; done
+  [[ -z $needed ]] || for interface in $needed $(uplinks); do forwards "$interface" || echo "$interface"; done
 }
 
-interfaces_without_forwarding() { # other interfaces by which clients could come, and that do not forward
+interfaces_without_forwarding() { # other interfaces towards clients that do not forward
   local interface others ours
-  ours=" $(ways_out | paste -sd' ') lo "
+  ours=" $(uplinks | paste -sd' ') lo "
   others=$(ip -j -4 addr show up scope global |
     jq -r --arg group "$LINK_GROUP" '.[] | select(.ifname and .group != $group) | .ifname')
   for interface in $others; do [[ $ours == *" $interface "* ]] || forwards "$interface" || echo "$interface"; done
@@ -21,7 +21,7 @@ interfaces_without_forwarding() { # other interfaces by which clients could come
 
 check_forwarding() {
   local forward=/proc/sys/net/ipv4/ip_forward strict='' device output stopped closed
-  for device in $(ways_out); do ! has_strict_reverse_path "$device" || strict+=" $device"; done
+  for device in $(uplinks); do ! has_strict_reverse_path "$device" || strict+=" $device"; done
   output="ip_forward is $(<"$forward")"
   [[ $(<"$forward") == 1 ]] ||
     output+=" and stays 0: up switches forwarding on only for the lab's bridges and the interfaces of default routes"
@@ -36,8 +36,8 @@ check_forwarding() {
     note "the lab is up, but packets that enter by $stopped are not forwarded" "sudo make up"
   [[ -z $closed ]] ||
     note "clients on $closed do not reach published ports: without a default route, up switches no forwarding on" \
-      "sudo sysctl -w net/ipv4/conf/${closed%% *}/forwarding=1" # by slashes: a name may have a dot
-  [[ -z $strict || $(ways_out | wc -l) -lt 2 ]] ||
+      "sudo sysctl -w net/ipv4/conf/${closed%% *}/forwarding=1" # slashes, because an interface name may contain a dot
+  [[ -z $strict || $(uplinks | wc -l) -lt 2 ]] ||
     note "rp_filter is strict on$strict with several default routes: answers that arrive by the other are dropped" \
       "sudo sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"
 }
@@ -52,7 +52,7 @@ check_ipv6() {
 
 check_uplink() {
   local device mtu
-  device=$(ways_out | sed -n 1p)
+  device=$(uplinks | sed -n 1p)
   if [[ -z $device ]]; then
     note "no default route: nodes reach only this machine" \
       "ip route add default via GATEWAY; the proof of masquerading fails until then"

@@ -33,7 +33,7 @@ try_connection() { # BRIDGE GATEWAY/LENGTH NODE/LENGTH: "connection refused" is 
   fi
 }
 
-dropped_by() { # CHAIN; only our packet passes here
+dropped_by() { # CHAIN; only the test packet passes this chain
   iptables-save -c | awk -v chain=":$1" '
     $1 == chain && $2 != "ACCEPT" && $3 !~ /^\[0:/ { policy = "policy" }
     !rule && /^\[[1-9]/ && / -j (DROP|REJECT)/ { rule = substr($0, index($0, " ") + 1) }

@@ -2,7 +2,7 @@
 # Run many `ip`, `sysctl` and `bridge` commands: shown one by one, run in a few processes. Sourced after live.sh.
 
 BATCHES=$RUN_DIR/batches
-COMPLAINTS='' # of the last removal; network.sh reads it
+COMPLAINTS='' # errors of the last removal; network.sh reads this
 export COMPLAINTS
 
 show_commands() { printf "$DIM+ %s$PLAIN\n" "$@"; } # COMMAND...
@@ -20,7 +20,7 @@ run_commands() {
   (($# > 1)) || return 0
   if [[ -n ${BRIEF:-} ]]; then show_few_commands "${@:2}"; else show_commands "${@:2}"; fi
   [[ -z ${DRY_RUN:-} ]] || return 0
-  [[ ! -e $BATCHES ]] || rm -r "$BATCHES" # of a run that was killed
+  [[ ! -e $BATCHES ]] || rm -r "$BATCHES" # files of a killed run
   mkdir -p "$BATCHES/inside"
   local -A INSIDE=()
   local HOST='' FORWARDING='' SYSCTLS=() OTHERS=() ORDER=()
@@ -30,7 +30,7 @@ run_commands() {
   rm -r "$BATCHES"
 }
 
-sort_commands() { # COMMAND...: by the process that will run it
+sort_commands() { # COMMAND...: group the commands by the process that will run them
   local command namespace
   for command; do
     case $command in

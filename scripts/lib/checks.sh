@@ -49,4 +49,4 @@ verify_stored() { # ORDER
     [ "$row" = 'verify|2|3|89.97' ]
 }
 
-why() { echo "        why: sudo make explain $*"; } # ARGUMENTS of make
+suggest_explain() { echo "        why: sudo make explain $*"; } # ARGUMENTS of `make explain`

@@ -18,8 +18,8 @@ STATE_DIR=/var/opt/cnet # databases, passwords, logs: kept by a crash and by `do
 RUN_DIR=/run/cnet       # sockets, the lock, generated configuration
 LINK_GROUP=25955        # marks a link as the lab's; set in the message that creates it
 VENV=$ROOT/.venv
-OUTSIDE_NAMESPACE=cnet-outside  # the proofs' outside, and the host's interface to it
-OUTSIDE_NETWORK=198.51.100.0/24 # its network: TEST-NET-2, RFC 5737
+OUTSIDE_NAMESPACE=cnet-outside  # the proofs' outside namespace, and the host's interface to the namespace
+OUTSIDE_NETWORK=198.51.100.0/24 # the outside's network: TEST-NET-2, RFC 5737
 CURL_HOME=$ROOT/scripts/curl
 export ROOT STATE_DIR RUN_DIR LINK_GROUP VENV OUTSIDE_NAMESPACE OUTSIDE_NETWORK CURL_HOME
 
@@ -124,7 +124,7 @@ clock_offset() {
 }
 
 # Exit if the clock was set during a measurement: bash measures by the time of day.
-need_same_clock() { # OFFSET: what clock_offset printed before
+need_same_clock() { # OFFSET: an earlier output of clock_offset
   local step
   step=$(($(clock_offset) - $1))
   ((step * step <= 1)) ||

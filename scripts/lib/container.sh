@@ -9,7 +9,7 @@
 
 set -euo pipefail
 umask 022
-cd / # pivot_root changes a working directory only if it is the old root; another stays visible as /proc/PID/cwd
+cd / # pivot_root changes only a working directory "/"; any other stays visible as /proc/PID/cwd
 
 CHECKOUT=$1 PROGRAM=$2 NAMESPACE=$3
 NEW_ROOT=/run/cnet # any folder that always exists; mounts on it are visible only in this mount namespace

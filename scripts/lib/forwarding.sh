@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
-# Which interfaces forward for the lab, and which for others. Sourced after rules.sh; WAYS_OUT are the interfaces of the
-# host's default routes.
+# Find the interfaces that forward for the lab, and for other programs. Sourced after rules.sh.
+# UPLINKS are the interfaces of the host's default routes.
 
-interfaces_of_others() { # that forward
+interfaces_of_others() { # print other interfaces that forward
   local ours file interface
   ours=" all default lo $(ip -j link show group "$LINK_GROUP" 2>/dev/null | jq -r '[.[].ifname // empty] | join(" ")') "
   while read -r file; do
@@ -11,11 +11,11 @@ interfaces_of_others() { # that forward
   done < <(grep -lsx 1 /proc/sys/net/ipv4/conf/*/forwarding)
 }
 
-# Print the state with the ways out that do not forward yet; if there are any, also the interfaces that forward already.
+# Print the state with the uplinks that do not forward yet; if there are any, also the interfaces that forward already.
 state_with_forwarding() { # STATE
   local interface words others
   words="$(this_boot) chains=$(state_words "$1" chains)" others=$(state_words "$1" forwarding)
-  for interface in "${WAYS_OUT[@]}"; do
+  for interface in "${UPLINKS[@]}"; do
     [[ " $1 " != *" not-forwarding=$interface "* ]] && forwards "$interface" || words+=" not-forwarding=$interface"
   done
   if [[ $words == *not-forwarding=* ]]; then
@@ -28,7 +28,7 @@ state_with_forwarding() { # STATE
 # Print which forwarding others have switched on since `up`; nothing if none.
 others_need_forwarding() { # STATE
   local interface
-  [[ " $1 " != *" forwarding=all "* ]] || return 0 # it was on before
+  [[ " $1 " != *" forwarding=all "* ]] || return 0 # forwarding was on before `up`
   if forwards all; then echo "net.ipv4.ip_forward is 1 now" && return; fi
   for interface in $(interfaces_of_others); do
     [[ " $1 " == *" not-forwarding=$interface "* || " $1 " == *" forwarding=$interface "* ]] ||
@@ -36,7 +36,7 @@ others_need_forwarding() { # STATE
   done
 }
 
-guarded_interfaces() { # STATE: those that forward only for the lab
+guarded_interfaces() { # STATE: print interfaces that forward only for the lab
   [[ -n $(others_need_forwarding "$1") ]] || state_words "$1" not-forwarding
 }
 
@@ -63,10 +63,10 @@ restore_interfaces() { # STATE INTERFACE...
   done
 }
 
-restore_old_ways_out() { # STATE: of interfaces that have no default route any more
+restore_old_uplinks() { # STATE: of interfaces that have no default route any more
   local interface old=()
   for interface in $(state_words "$1" not-forwarding); do
-    [[ " ${WAYS_OUT[*]} " == *" $interface "* ]] || old+=("$interface")
+    [[ " ${UPLINKS[*]} " == *" $interface "* ]] || old+=("$interface")
   done
   ((${#old[@]} == 0)) || restore_interfaces "$1" "${old[@]}"
 }

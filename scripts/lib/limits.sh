@@ -46,7 +46,7 @@ show_limits() { # PID
 enter_group() { # LAB_GROUP NODE MEGABYTES PROCESSES
   local root group
   while read -r root; do
-    [[ -e $root/cgroup.procs ]] || return # not mounted
+    [[ -e $root/cgroup.procs ]] || return # the controller is not mounted
     ! is_unified || allow_controllers "$root" "$1" || return
     group=$root/$1/$2
     mkdir -p "$group" && set_limits "$group" "$(($3 << 20))" "$4" && echo "$$" >"$group/cgroup.procs" || return
@@ -83,7 +83,7 @@ has_groups() {
   return 1
 }
 
-group_processes() { # of this lab; 0 stands for a process of another PID namespace
+group_processes() { # list this lab's processes; 0 is a process of another PID namespace
   local root
   while read -r root; do cat "$root/$(lab_group)"/*/cgroup.procs; done < <(group_roots) 2>/dev/null |
     grep -vx 0 | sort -u || :

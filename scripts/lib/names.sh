@@ -14,7 +14,7 @@ resolvers() {
   awk '$1 == "nameserver" && $2 ~ /^[0-9.]+$/ && $2 !~ /^127\./ { print $2 }' "$file" 2>/dev/null | paste -sd, || :
 }
 
-dns_address() { # of the first registry that answers DNS
+dns_address() { # print the address of the first registry that answers DNS
   local node
   for node in $(nodes_running service-registry); do
     ! answers_dns "$node" || { echo "${ADDRESS[$node]%/*}" && return; }
@@ -58,7 +58,7 @@ write_names() {
   remove_other_names
 }
 
-remove_other_names() { # of nodes that are no longer in the table
+remove_other_names() { # remove files of nodes that are no longer in the table
   local file namespace
   for file in $(our_resolvers); do
     namespace=$(basename "${file%/*}")
@@ -71,7 +71,7 @@ remove_name() { # FILE
   rmdir --ignore-fail-on-non-empty "${1%/*}"
 }
 
-remove_names() { # also incomplete files of a killed run
+remove_names() { # remove incomplete files of a killed run too
   local file namespace
   for file in $(our_resolvers) "$RESOLVERS"/*/resolv.conf.cnet; do
     [[ ! -e $file ]] || remove_name "$file"

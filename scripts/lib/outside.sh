@@ -5,15 +5,15 @@
 OUTSIDE=198.51.100.2 HOST_FOR_OUTSIDE=198.51.100.1 OUTSIDE_INTERFACE=uplink # TEST-NET-2, RFC 5737
 export OUTSIDE HOST_FOR_OUTSIDE OUTSIDE_INTERFACE
 
-# The outside namespace replaces the network behind the default routes, so it is forwarded only if those interfaces are.
-way_out_forwards() {
+# The outside namespace replaces the network behind the default routes: forward it only if the uplinks forward.
+uplinks_forward() {
   local interface
-  for interface in $(ways_out); do forwards "$interface" || { echo 0 && return; }; done
+  for interface in $(uplinks); do forwards "$interface" || { echo 0 && return; }; done
   echo 1
 }
 
 make_outside() {
-  # A killed proof leaves these.
+  # Remove the namespace and the link of a killed proof.
   [[ -z $(ip link show dev cnet-outside group "$LINK_GROUP" 2>/dev/null) ]] || ip link del cnet-outside
   [[ ! -e /run/netns/$OUTSIDE_NAMESPACE ]] || ip netns del "$OUTSIDE_NAMESPACE"
   ip netns add "$OUTSIDE_NAMESPACE"
@@ -21,7 +21,7 @@ make_outside() {
   ip link add cnet-outside group "$LINK_GROUP" type veth peer name "$OUTSIDE_INTERFACE" netns "$OUTSIDE_NAMESPACE"
   defer ip link del cnet-outside
   ip addr add "$HOST_FOR_OUTSIDE/30" dev cnet-outside
-  sysctl -qw "net/ipv4/conf/cnet-outside/forwarding=$(way_out_forwards)"
+  sysctl -qw "net/ipv4/conf/cnet-outside/forwarding=$(uplinks_forward)"
   ip link set cnet-outside up
   ip -n "$OUTSIDE_NAMESPACE" -batch - <<EOF
 link set lo up alias "cnet $OUTSIDE_NAMESPACE"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
-# Write which name may register at which address, from the table, to a file that the registry reloads on a change
+# Write the names that may register at each address, from the table, to a file that the registry reloads on a change
 # (services/service-registry/owners.py). Sourced after supervise.sh.
 
 OWNERS=owners.tsv # in the registry's folder, the only one in its container

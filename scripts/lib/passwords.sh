@@ -29,7 +29,7 @@ make_secrets() {
 # Compare the passwords in a running service's environment with those in the file.
 holds_secrets() { # NODE PID
   local name environment
-  environment=$'\n'$(tr '\0' '\n' 2>/dev/null <"/proc/$2/environ")$'\n' || return 0 # it has just ended
+  environment=$'\n'$(tr '\0' '\n' 2>/dev/null <"/proc/$2/environ")$'\n' || return 0 # the service has just ended
   for name in ${SECRETS_OF[${RUNS[$1]:--}]:-}; do
     [[ $environment != *$'\n'"$name="* || $environment == *$'\n'"$name=$(secret "$name")"$'\n'* ]] || return 1
   done

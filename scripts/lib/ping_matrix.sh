@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
 # The ping matrix of every node to every other. Sourced by verify.sh.
 
-# Run one fping in each namespace, to all others at once; its lines: "ADDRESS : MS" or "ADDRESS : -".
+# Run one fping in each namespace, to all others at once; the output lines are "ADDRESS : MS" or "ADDRESS : -".
 # Retry once, with a longer timeout, if there is no answer within half a second: the machine may be busy.
 ping_from() { # NODE
   local answers unanswered
@@ -74,12 +74,12 @@ report_lost() {
     cut[$node]=1
     echo "        $node: all pings to it and from it were lost"
     for pair in "${lost[@]}"; do [[ ${pair#* } != "$node" || ${pair% *} == "$node" ]] || break; done
-    why "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
+    suggest_explain "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
   done
   for pair in "${lost[@]}"; do
     [[ -z ${cut[${pair% *}]:-}${cut[${pair#* }]:-} ]] || continue
     echo "        ${pair% *} does not reach ${pair#* }"
-    why "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
+    suggest_explain "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
   done
 }
 

@@ -9,20 +9,20 @@ MIN_MEGABYTES=200 # of disk, for PostgreSQL's files
 
 require_preconditions() { # COMMAND of lab.sh: exit with the first problem
   local problem precondition preconditions=(answers_problem)
-  [[ $1 != up && $1 != services ]] || preconditions+=(space_problem names_problem) # only programs need these
+  [[ $1 != up && $1 != services ]] || preconditions+=(space_problem names_problem) # only programs need them
   for precondition in "${preconditions[@]}"; do
     problem=$("$precondition")
     [[ -z $problem ]] || die "$problem"
   done
 }
 
-free_megabytes() { # DIRECTORY, which need not exist yet: of its file system
+free_megabytes() { # DIRECTORY: print the free space of its file system; it may be missing
   local directory=$1
   until [[ -d $directory ]]; do directory=$(dirname "$directory"); done
   df -Pm "$directory" | awk 'END { print $4 }'
 }
 
-new_databases() { # nodes that will create one; services/postgres/start.sh names the folder after the version
+new_databases() { # list nodes that will create a database; the folder's name is the version
   local node
   for node in $(nodes_running postgres); do
     compgen -G "$STATE_DIR/nodes/$node/[0-9]*[0-9]/PG_VERSION" >/dev/null || echo "$node"

@@ -2,13 +2,13 @@
 # Find and end processes of the lab: programs that watch it, and programs that outlived the supervisor. Sourced.
 
 # A program that watches the lab (capture, dashboard, exporter, health) has this in its environment, which its children
-# inherit and the kernel keeps: `down` finds it whatever happened to its parents. The value contains the host's network
+# inherit and the kernel keeps: `down` finds it even if its parents have ended. The value contains the host's network
 # namespace, because the machine also sees the programs of labs in sandboxes.
 WATCHES=CNET_WATCHES=$(readlink /proc/self/ns/net)
 
 mark_watcher() { export "${WATCHES?}"; }
 
-watchers() { grep -lzxsF -- "$WATCHES" /proc/[0-9]*/environ | cut -d/ -f3 || :; } # some end while they are read
+watchers() { grep -lzxsF -- "$WATCHES" /proc/[0-9]*/environ | cut -d/ -f3 || :; } # some processes end meanwhile
 
 # A number of seconds from 1 to 99999; no leading zero, which bash would read as octal.
 is_duration() { [[ $1 =~ ^[1-9][0-9]{0,4}$ ]]; }

@@ -68,7 +68,7 @@ saved_state() { # nat|policy
   echo "$found"
 }
 
-state_words() { # STATE NAME: the values of NAME=VALUE, one a line
+state_words() { # STATE NAME: print the values of NAME=VALUE, one per line
   local word
   for word in $1; do [[ $word != "$2"=* ]] || echo "${word#*=}"; done
 }
@@ -95,7 +95,7 @@ is_unused_chain() { # FAMILY TABLE CHAIN: no rule, and the kernel's own policy
     jq -e '.nftables | all(.[]; has("rule") | not) and any(.[]; .chain.policy == "accept")' >/dev/null
 }
 
-is_empty_table() { # FAMILY TABLE; not one that does not exist
+is_empty_table() { # FAMILY TABLE: true if the table exists and is empty
   local listed
   listed=$(nft list table "$@" 2>/dev/null) && [[ $listed != *chain* ]]
 }

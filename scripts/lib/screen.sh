@@ -42,7 +42,7 @@ print_advice() { # TEXT
     case ${word%$'\e[0m'} in
       missing | surplus | behind | stopped | wrong-namespace | old-password) repairable=1 ;;
       foreign) foreign=1 ;;
-      disk-full | unreadable) other=1 ;; # their lines contain the fix
+      disk-full | unreadable) other=1 ;; # the lines of these findings contain the fix
       not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) failing+=" $name" ;;
     esac
   done <<<"$1"
@@ -64,7 +64,7 @@ summary() {
     namespaces[${NAMESPACE[$node]}]=1
     [[ ${RUNS[$node]} == - ]] || ((++programs))
   done
-  rules=$({ iptables-save && ebtables-save; } | grep -c '^-A.*CNET-') || : # there may be none
+  rules=$({ iptables-save && ebtables-save; } | grep -c '^-A.*CNET-') || : # there may be no rules
   while read -r number noun; do tried+="${tried:+, }$(count "$number" "$noun")"; done <"$PROOF_COUNTS"
   echo "$(count ${#namespaces[@]} namespace), $(count ${#BRIDGES[@]} bridge), $(count "$rules" rule)," \
     "$(count $programs program);" \

@@ -2,7 +2,7 @@
 # The state of each service, in one word: the supervisor's report on its process, then the service's own report.
 # Sourced after supervise.sh.
 
-services() { # nodes that run a program
+services() { # list nodes that run a program
   local node
   for node in "${NODES[@]}"; do [[ ${RUNS[$node]} == - ]] || echo "$node"; done
 }
@@ -26,7 +26,7 @@ state_of() { # NODE SUPERVISOR_STATE PID
   [[ $2 == RUNNING ]] || { echo "${2,,}" && return; }
   case $(stat -Lc %i "/proc/$3/ns/net" 2>/dev/null) in
     "$(stat -Lc %i "/run/netns/${NAMESPACE[$1]}" 2>/dev/null)") ;;
-    "$(stat -Lc %i /proc/self/ns/net)") echo starting && return ;; # contain.sh has not entered it yet
+    "$(stat -Lc %i /proc/self/ns/net)") echo starting && return ;; # contain.sh has not entered the namespace yet
     *) echo wrong-namespace && return ;;
   esac
   holds_secrets "$1" "$3" || { echo "old-password" && return; }
@@ -63,7 +63,7 @@ store_that_refuses() { # REPORT of the service
   esac
 }
 
-# From lines NODE SUPERVISOR_STATE PID print lines NODE STATE and the store that refuses it. All at once: each may wait.
+# From lines NODE SUPERVISOR_STATE PID print lines NODE STATE and the store that refuses it, in parallel: each may wait.
 read_service_states() {
   local node state pid word why
   while read -r node state pid; do

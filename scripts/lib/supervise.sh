@@ -107,7 +107,7 @@ start_supervisor() {
   make_state_folders
   (umask 077 && supervisor_config >"$CONFIG.new")
   mv "$CONFIG.new" "$CONFIG"
-  write_owners # before a new instance registers
+  write_owners # owners must be written before a new instance registers
   if supervisor_runs; then
     stop_others
     # A program may still be stopping if the run before was killed.
@@ -116,12 +116,12 @@ start_supervisor() {
     retry_until 20 none_is_stopping || die "a service does not stop; see $STATE_DIR/log/supervisord.log"
     local node state _
     while read -r node state _; do
-      [[ $state != @(STOPPED|EXITED|FATAL) ]] || supervisor_do start "$node" || : # it tries again; `up` waits for it
+      [[ $state != @(STOPPED|EXITED|FATAL) ]] || supervisor_do start "$node" || : # the supervisor retries; `up` waits
     done < <(supervisor_states)
   else
     kill_supervisors
     rm -f "$RUN_DIR/supervisor.sock" "$RUN_DIR/supervisord.pid"
-    end_processes service_processes # of a supervisor that was killed
+    end_processes service_processes # end the services of a killed supervisor
     # A clean environment, and without our lock (descriptor 9), which it would keep.
     (umask 077 && run env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
       "$VENV/bin/supervisord" -c "$CONFIG" 9>&-)
@@ -131,7 +131,7 @@ start_supervisor() {
 
 none_is_stopping() { [[ $(supervisor_states) != *' STOPPING '* ]]; }
 
-stop_others() { # those that are no longer in the table; at the same time: each finishes its requests first
+stop_others() { # stop nodes that left the table, in parallel: each first finishes open requests
   local node
   while read -r node _; do
     [[ -n ${RUNS[$node]:-} && ${RUNS[$node]} != - ]] || supervisor_do stop "$node" &
@@ -139,7 +139,7 @@ stop_others() { # those that are no longer in the table; at the same time: each 
   wait
 }
 
-# Kill a supervisor that does not answer or has no files left; it would restart its programs. Sandboxes have their own.
+# Kill a supervisor that does not answer or has no files left; it would restart its programs. Skip those of sandboxes.
 kill_supervisors() {
   local pid
   for pid in $(pgrep -f -- "bin/supervisord -c $CONFIG\$"); do
@@ -154,7 +154,7 @@ stop_supervisor() {
   }
   local pid
   pid=$(supervisorctl pid)
-  supervisor_do stop all # at the same time; shutdown alone stops one after another
+  supervisor_do stop all # stop in parallel; `shutdown` stops one program after another
   supervisor_do shutdown
   [[ -z ${DRY_RUN:-} ]] || return 0
   retry_until 30 process_ended "$pid" || die "the supervisor (pid $pid) does not end"

@@ -11,7 +11,7 @@ source "$ROOT/scripts/lib/live.sh"
 
 SCALED=$RUN_DIR/scaled.tsv
 [[ ${POLICY:-/} == */* || $POLICY == *.tsv ]] || POLICY=$ROOT/security/$POLICY.tsv
-[[ -z ${POLICY:-} ]] || POLICY=$(realpath -m -- "$POLICY") # some tools that read it run in another directory
+[[ -z ${POLICY:-} ]] || POLICY=$(realpath -m -- "$POLICY") # some readers of the path run in another directory
 
 declare -a BRIDGES=() NODES=()
 # shellcheck disable=SC2034 # scripts that source this use them
@@ -31,7 +31,7 @@ load_table() {
   eval "$declarations"
 }
 
-nodes_running() { # PROGRAM: nodes that run it, one a line
+nodes_running() { # PROGRAM: print the nodes that run the program, one per line
   local node
   for node in "${NODES[@]}"; do [[ ${RUNS[$node]} != "$1" ]] || echo "$node"; done
 }
@@ -41,7 +41,7 @@ network_cidr() { # ADDRESS of a bridge: 10.1.2.3/16 -> 10.1.0.0/16
   for bridge in "${BRIDGES[@]}"; do [[ ${ADDRESS[$bridge]} != "$1" ]] || echo "${NETWORK[$bridge]}"; done
 }
 
-base_table() { # the table that the loaded one was scaled from, or itself
+base_table() { # print the table before scaling, or the loaded table
   if [[ $TABLE == "$SCALED" ]]; then sed -n '2s/^# //p' "$TABLE"; else echo "$TABLE"; fi
 }
 

@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
 # Wait until a service is ready. Sourced after service_state.sh.
 
-ANSWER_SECONDS=10          # for a service that was running before `up`; then it is restarted
+ANSWER_SECONDS=10          # seconds until `up` restarts a running service that does not answer
 START_SECONDS=60           # for all together; PostgreSQL's first start creates its files
-declare -A STATE_BEFORE=() # of each node, as the supervisor reported it before `up`
+declare -A STATE_BEFORE=() # node -> supervisor's state before `up`
 
 # Restart a service that was running but does not answer.
 wait_until_ready() { # NODE
@@ -35,7 +35,7 @@ is_ready_or_failed() { # NODE
   ((ended >= 3)) && since "$STATE_DIR/log/$1.log" | log_lines repeated >/dev/null && FAILED[$1]=1
 }
 
-declare -A LOG_SIZE=() # when this run began
+declare -A LOG_SIZE=() # node -> size of the log when this run began
 note_log_sizes() {
   local file
   for file in "$STATE_DIR"/log/*.log; do LOG_SIZE[$file]=$(stat -c %s "$file" 2>/dev/null) || :; done

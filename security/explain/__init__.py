@@ -1,1 +1,1 @@
-"""Explain what happens to one packet, and why."""
+"""Explain the path and the verdict of one packet."""

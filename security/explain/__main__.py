@@ -1,4 +1,4 @@
-"""Show what happens to a packet, hop by hop, and why; security/explain.sh calls this, and its header is the manual."""
+"""Show a packet's path hop by hop, with reasons; the manual is the header of security/explain.sh, which calls this."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MARKS = {
 
 
 def show(result: Result, console: Console) -> None:
-    """Print the result for people."""
+    """Print the result as text."""
     outcome = result.outcome
     style = "bold green" if outcome.kind is Kind.ALLOWED else "bold red"
     by = f" ({outcome.policy_id})" if outcome.policy_id else ""
@@ -78,7 +78,7 @@ def explain(options: Namespace, topology: Topology) -> Result:
 def _read_state(state: Path | None, topology: Topology, flow: Flow) -> Snapshot:
     if state:
         return read_snapshot(state)
-    published = (node.name for node in topology.nodes if node.publishes)  # the host may forward to these
+    published = (node.name for node in topology.nodes if node.publishes)  # nodes reached by port forwarding
     names = {*flow.ends, *published}
     nodes = [node for node in topology.nodes if node.name in names]
     destinations = [str(node.address.ip) for node in nodes]

@@ -135,7 +135,7 @@ def _filter_reply_in_host(trace: PacketTrace, reply: Packet) -> None:
 
 
 def _record_rules(trace: PacketTrace, walk: Walk) -> None:
-    """Record each rule that decided something; not those that only count, log or call a chain that returns."""
+    """Record each rule that decided; skip rules that only count, log or call a chain that returns."""
     for rule, following in zip_longest(walk.met, walk.met[1:]):
         returns_at_once = _returns_at_once(rule) or (
             following and _returns_at_once(following) and following.chain == rule.target

@@ -35,16 +35,16 @@ _QUIET_SECONDS = 0.05
 class TracedRule:
     """A rule that the packet matched, or the policy of a chain, and its verdict."""
 
-    table: str  # of iptables by its name, else with "ebtables" or the family of nft before it
+    table: str  # iptables: TABLE; else "ebtables TABLE" or "FAMILY TABLE"
     chain: str
     verdict: str
     rule: str
-    is_reply: bool = False  # the reply matched it, not the probe
-    handle: int = 0  # of a rule; 0 is the policy of a chain
+    is_reply: bool = False  # true if the reply matched, not the probe
+    handle: int = 0  # handle of the rule; 0 for a chain's policy
     nft_chain: str = ""  # FAMILY TABLE CHAIN
 
     def __str__(self) -> str:
-        """Format for people."""
+        """Format the verdict as a readable line."""
         return f"{self.place}: {self.why} -> {self.verdict}"
 
     @property
@@ -150,7 +150,7 @@ def _has_table() -> bool:
 
 
 def read_trace(lines: Iterable[str]) -> Iterator[TracedRule]:
-    """Read what xtables-monitor prints; each packet has an id, and the first one is the probe."""
+    """Read the output of xtables-monitor; each packet has an id, and the first one is the probe."""
     probe = ""
     for line in lines:
         if packet := _PACKET.match(line):

@@ -66,7 +66,7 @@ class Lab:
         return str(self.topology.bridge_of(node).address.ip)
 
     def address(self, name: str, peer: str) -> str:
-        """Return the address of a node, host or world that its peer would use."""
+        """Return the address by which the peer reaches a node, the host or the world."""
         node, other = self.topology.node(name), self.topology.node(peer)
         if node:
             return str(node.address.ip)
@@ -77,7 +77,7 @@ class Lab:
         return self.gateway(other) if other else self.outside.host_address
 
     def is_host_address(self, address: str) -> bool:
-        """Decide whether the host has an address; it gets one towards the outside when a probe is sent."""
+        """Decide whether the host has an address, including the address that a probe adds towards the outside."""
         return address == self.outside.host_address or self.host.has_address(address)
 
     def interface_to(self, address: str) -> str:

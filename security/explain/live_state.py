@@ -20,7 +20,7 @@ from security.explain.snapshot import NO_PLACE, Place, Snapshot
 from security.rules.walk import HOOKS, TABLES
 
 _RATES = Path("/proc/net/ipt_hashlimit")
-_POLICY_MEMORY = Path("/run/cnet/before-up.policy")  # of security/policy.sh, from `up` to `down`
+_POLICY_MEMORY = Path("/run/cnet/before-up.policy")  # security/policy.sh keeps this file from `up` to `down`
 _WORKERS = 8
 _SHOW_LINES = ("addr show", "route show table main", "rule show", "neigh show")
 _FAILED = re.compile(r"(?:RTNETLINK answers: |Error: )?(.*)\nCommand failed -:(\d+)")
@@ -45,7 +45,7 @@ def _read_namespace(name: str, destinations: Sequence[str]) -> Place:
     try:
         with inside(name):
             pass
-    except OSError:  # it is missing, or an empty file that a killed `ip netns add` has left
+    except OSError:  # no namespace, or an empty file from a killed `ip netns add`
         return NO_PLACE
     return _read_place(("nsenter", f"--net=/run/netns/{name}", "--"), destinations)
 
@@ -116,7 +116,7 @@ def _find_owners(namespaces: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def _interfaces_with(key: str) -> list[str]:
-    """Return the interfaces of the host whose sysctl is 1; `all` is one of them."""
+    """Return the interfaces of the host whose sysctl is 1, including `all`."""
     paths = Path("/proc/sys/net/ipv4/conf").glob(f"*/{key}")
     return [path.parent.name for path in paths if path.read_text(encoding="ascii").strip() == "1"]
 

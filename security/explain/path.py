@@ -1,4 +1,4 @@
-"""Predict what happens to a packet from the state of the system alone; nothing is sent. Pure.
+"""Predict a packet's path from the system's state, without sending anything. Pure.
 
 Each stage takes the packet's trace and changes it, or ends the path.
 """

@@ -20,14 +20,14 @@ from security.proof import packets
 from security.proof.nflog import DropLog, GroupTakenError
 
 _ETH_P_ALL = 3
-_DELIVERED = "delivered"  # to the host itself, after INPUT: a raw socket gets a copy (raw(7))
+_DELIVERED = "delivered"  # the host accepted the packet: a raw socket gets a copy after INPUT (raw(7))
 _TIMEOUT_SECONDS = 0.35
 _SETTLE_SECONDS = 0.03
 _PROBE = "probe"
-_ICMP_BYTES = 8  # of the header
+_ICMP_BYTES = 8  # size of the ICMP header
 _ERROR, _HOST_UNREACHABLE, _RST = 3, 1, 0x04
 _ARP_REQUEST, _ARP_REPLY, _ARP_BYTES = 1, 2, 28
-_PACKET_OTHERHOST = 3  # linux/if_packet.h: its MAC is not the interface's
+_PACKET_OTHERHOST = 3  # linux/if_packet.h: the frame is for another MAC
 # Ephemeral ports of programs begin here (ip_local_port_range); the probe uses a lower one.
 _FIRST_EPHEMERAL = 32768 - packets.FIRST_PORT
 _LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP)
@@ -39,13 +39,13 @@ class Observation:
 
     seen_at: set[str] = field(default_factory=set)
     arrived: bool = False
-    untranslated: bool = False  # it arrived in the world with the address of a node
-    other_mac: str = ""  # the destination of a frame that arrived, if it is not the interface's MAC
+    untranslated: bool = False  # the packet arrived in the world with a node's address
+    other_mac: str = ""  # destination MAC of a received frame, if not the interface's
     reply: str = ""  # received by the sender: accepted, refused, unreachable or unresolved
     replied: bool = False  # a reply was seen somewhere
     arp_requests: set[str] = field(default_factory=set)  # addresses that the sender requested
     arp_replies: set[str] = field(default_factory=set)  # addresses that replied
-    dropped_by: str = ""  # policy id
+    dropped_by: str = ""  # id of the policy line that dropped the packet
     send_error: str = ""
     rules: list[TracedRule] = field(default_factory=list)
 
@@ -56,7 +56,7 @@ class Observation:
 
 
 def send_probe(lab: Lab, flow: Flow) -> Observation:
-    """Send one probe and return what was seen of it. Raises OSError without root."""
+    """Send one probe and return its observed result. Raises OSError without root."""
     turn = random.randrange(packets.MAX_PROBES // packets.SOURCE_PORTS)  # noqa: S311 - a mark, no secret
     number = turn * packets.SOURCE_PORTS + random.randrange(1, _FIRST_EPHEMERAL)  # noqa: S311
     with ExitStack() as stack:
@@ -76,7 +76,7 @@ def send_probe(lab: Lab, flow: Flow) -> Observation:
 
 
 class _Watch:
-    """The sockets that receive the probe, and what they received."""
+    """The sockets that receive the probe, and the received packets."""
 
     def __init__(self, lab: Lab, flow: Flow, number: int, stack: ExitStack) -> None:
         self.seen = Observation()
@@ -114,7 +114,7 @@ class _Watch:
                 self.seen.send_error = error.strerror or str(error)
 
     def read(self) -> None:
-        """Read what arrived at every socket and in the log."""
+        """Read the packets from every socket and from the log."""
         waiting: list[socket.socket] = [*self._sockets, *([self._log.socket] if self._log else [])]
         select.select(waiting, [], [], 0.01)
         for watcher, place in self._sockets.items():
@@ -195,13 +195,13 @@ def _pending_arp_requests(lab: Lab, flow: Flow) -> set[str]:
     node, to = lab.topology.node(flow.source), lab.address(flow.destination, flow.source)
     place = lab.place(node) if node else lab.host
     hops = {(place.route(to) or {}).get("gateway", to)}
-    if flow.destination == HOST:  # which may forward it to a node
+    if flow.destination == HOST:  # the host may forward the packet to a node
         hops |= {str(node.address.ip) for node in lab.topology.nodes}
     return hops & {entry["dst"] for entry in place.neighbours if "lladdr" not in entry}
 
 
 def identify(data: bytes, number: int) -> str:
-    """Return what an IPv4 packet is to a probe: the probe itself, how it replies, or nothing (empty).
+    """Classify an IPv4 packet: the probe itself, a kind of reply to the probe, or unrelated (empty).
 
     ICMP type 3 code 1 is "unresolved": ARP found no neighbour (RFC 1812, 4.3.3.1). The host whose ARP request failed
     sends it, also to itself.

@@ -1,4 +1,4 @@
-"""The result for one packet: each hop, how it ended, and how to fix it."""
+"""The result for one packet: each hop, the outcome, and the fix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from security.policy.model import Flow
 
 
 class Kind(StrEnum):
-    """How a packet ends."""
+    """The kinds of a packet's end."""
 
     ALLOWED = "allowed"
     AGAINST_POLICY = "allowed, AGAINST the policy"
@@ -42,7 +42,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True)
 class Hop:
-    """One step: where, what happens there, the command that shows it, and what the probe showed."""
+    """One step: the place, the event, the command that shows it, and the probe's result."""
 
     where: str
     what: str
@@ -60,7 +60,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a packet ends: why, how to fix it, and the id of the policy line that decided."""
+    """The end of a packet: its kind, the reason, the fix, and the id of the policy line that decided."""
 
     kind: Kind
     why: str
@@ -68,13 +68,13 @@ class Outcome:
     policy_id: str = ""
 
     def is_same_as(self, other: Outcome) -> bool:
-        """Compare kind and policy line; the words may differ."""
+        """Compare kind and policy line; the texts may differ."""
         return (self.kind, self.policy_id) == (other.kind, other.policy_id)
 
 
 @dataclass(frozen=True)
 class Result:
-    """The path of one packet; `observed` is how a probe ended, None if none was sent."""
+    """The path of one packet; `observed` is the probe's outcome, None without a probe."""
 
     flow: Flow
     after_nat: Flow  # a published port leads to a node
@@ -94,7 +94,7 @@ class Result:
 
     @property
     def outcome(self) -> Outcome:
-        """Return what was observed, else what is predicted."""
+        """Return the observed outcome, else the predicted one."""
         return self.observed or self.predicted
 
     def as_dict(self) -> dict[str, object]:

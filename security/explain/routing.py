@@ -16,7 +16,7 @@ from security.explain.trace import PacketTrace
 from security.explain.wiring import find_bridge_fault, find_problems, find_shared_address, missing_namespace
 from security.policy.model import HOST, WORLD
 
-# --- where it starts ------------------------------------------------------------------------------
+# --- the start of the path ------------------------------------------------------------------------
 
 
 def check_namespaces(trace: PacketTrace) -> None:
@@ -141,7 +141,7 @@ def decide_route_again(trace: PacketTrace) -> None:
     trace.packet = replace(trace.packet, out=bridge)
 
 
-# --- where it ends --------------------------------------------------------------------------------
+# --- the end of the path --------------------------------------------------------------------------
 
 
 def check_reply_route(trace: PacketTrace, node: Node) -> None:
@@ -172,7 +172,7 @@ def find_listener(trace: PacketTrace) -> NoReturn:
 
 
 def leave_lab(trace: PacketTrace) -> NoReturn:
-    """Leave for the outside."""
+    """Leave the lab towards the outside."""
     what = f"leaves the lab towards {trace.packet.destination}; what happens after that is unknown"
     trace.hop(WORLD, what)
     trace.end(outcome_of_delivery(trace.lab, trace.flow, trace.after_nat))

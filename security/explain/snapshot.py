@@ -1,4 +1,4 @@
-"""The system state that decides what happens to a packet; it can be saved to a file and read later.
+"""The system state that determines a packet's path; it can be saved to a file and read later.
 
 Host and namespaces: links and addresses, routes, neighbours, listeners, rules; of the host also which interfaces
 forward, its rates, its tracked connections, and which namespace has which address.
@@ -16,7 +16,7 @@ from typing import Any
 from lab.network.inside import cidrs, is_kernel_rule, rule_words
 from lab.ruleset.iptables import Saved, parse
 
-Object = dict[str, Any]  # as ip(8) writes it
+Object = dict[str, Any]  # JSON object from ip(8)
 _DISCARDING = ("blackhole", "unreachable", "prohibit", "throw")
 _ANY_ADDRESS = ("0.0.0.0", "*", "[::]")  # noqa: S104 - as ss(8) writes it
 
@@ -32,7 +32,7 @@ class Place:
     neighbours: list[Object] = field(default_factory=list)
     answers: dict[str, Object] = field(
         default_factory=dict
-    )  # of `ip route get ADDRESS [from OWN]`, or its "error"
+    )  # output of `ip route get ADDRESS [from OWN]`, or its "error"
     listener_lines: str = ""
     rules: str = ""
     stopped: list[int] = field(default_factory=list)  # processes that are stopped (SIGSTOP)
@@ -42,10 +42,10 @@ class Place:
     localnets: list[str] = field(default_factory=list)  # interfaces with sysctl route_localnet
     unread: dict[str, list[str]] = field(
         default_factory=dict
-    )  # by hook: chains that iptables-save does not show
+    )  # hook -> chains that iptables-save does not show
     rates: dict[str, str] = field(default_factory=dict)  # files of /proc/net/ipt_hashlimit
     open: dict[str, int] = field(default_factory=dict)  # tracked connections by source address
-    policed: bool = False  # a policy was loaded and not taken down, whether its rules are there or not
+    policed: bool = False  # a policy was loaded and not taken down; its rules may be deleted
     owners: dict[str, dict[str, str]] = field(default_factory=dict)  # address: namespace: CIDR dev INTERFACE
 
     def link(self, name: str) -> Object:
@@ -145,7 +145,7 @@ class Snapshot:
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read what save() wrote. Raises OSError, and ValueError if it is something else."""
+    """Read a file of save(). Raises OSError, and ValueError for any other file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         namespaces = {name: Place(**place) for name, place in content["namespaces"].items()}

@@ -13,7 +13,7 @@ from security.rules.matches import Packet
 
 
 class PathEndError(Exception):
-    """The packet does not get any further: it is delivered, dropped or lost."""
+    """The packet's path has ended: it is delivered, dropped or lost."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.why)
@@ -29,7 +29,7 @@ class PacketTrace:
     packet: Packet
     receiver: str  # a node, host or world
     sender: Node | None = None  # None: host or world
-    target: Node | None = None  # the receiver, if it is a node
+    target: Node | None = None  # the receiving node; None: host or world
     hops: list[Hop] = field(default_factory=list)
     not_simulated: list[str] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)

@@ -43,7 +43,7 @@ _CAUSES_OF_LOST_REPLY = (
 
 
 def observe(lab: Lab, result: Result) -> Result:
-    """Send a probe, and add what it showed to a prediction."""
+    """Send a probe, and add its result to a prediction."""
     seen = send_probe(lab, result.flow)
     observed, dropped = observed_outcome(seen, lab, result), find_drop(seen.rules)
     stop = Hop(dropped.place, f"{dropped.why} -> {dropped.verdict}") if dropped else None
@@ -55,7 +55,7 @@ def observed_outcome(seen: Observation, lab: Lab, result: Result) -> Outcome:  #
     """Return the observed outcome; without an answer, the prediction names the cause."""
     predicted = result.predicted
     if seen.dropped_by:
-        if predicted.kind in (Kind.WRONG_ADDRESS, Kind.REDIRECTED):  # is the cause of the drop
+        if predicted.kind in (Kind.WRONG_ADDRESS, Kind.REDIRECTED):  # either explains the drop
             return predicted
         return outcome_of_drop(lab, result.flow, result.after_nat, seen.dropped_by)
     if predicted.kind is Kind.REDIRECTED and not seen.arrived:
@@ -111,7 +111,7 @@ def _outcome_without_answer(seen: Observation, result: Result) -> Outcome:
 
 
 def _describe_progress(seen: Observation, result: Result) -> str:
-    """Describe how far the probe came."""
+    """Describe the last place that the probe reached."""
     receiver = result.after_nat.destination
     if seen.replied:
         return f"it arrived at {receiver}, which replied, but the reply did not come back"

@@ -18,7 +18,7 @@ def missing_namespace(node: Node) -> Outcome:
 
 
 def find_fault(lab: Lab, node: Node) -> Outcome | None:
-    """Find what keeps a node from sending and receiving frames, the first cause first."""
+    """Find the faults that prevent a node from sending and receiving frames, the first cause first."""
     return next(_faults_of(lab, node), None)
 
 

@@ -56,7 +56,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def allowed(policy: Policy, flows: Iterable[str]) -> Iterator[str]:
-    """Return what nodes may send: all within a namespace, and what the policy accepts."""
+    """Return the allowed flows of nodes: all within a namespace, and those that the policy accepts."""
     nodes = {node.name: node for node in policy.topology.nodes}
     for item in flows:
         to, _, what = item.rpartition(":")

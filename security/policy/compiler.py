@@ -28,7 +28,7 @@ from security.policy import model
 from security.policy.matches import flow_matches, place_matches, rate_match
 from security.policy.model import BUILT_IN, DEFAULT, DIRECT, HOST, ICMP_SIZE, INVALID, WORLD, Line, Policy
 
-NFLOG_GROUP, PROOF_GROUP = 25955, 25956  # a group has one listener at a time: the proof has its own
+NFLOG_GROUP, PROOF_GROUP = 25955, 25956  # an NFLOG group has one listener, so the proof uses a second group
 LOG_PREFIX = "DROPPED: "
 LOG_PER_SECOND, LOG_BURST = 5, 20
 ALREADY_CHECKED = "already checked by CNET-FROM-NODES"  # explain looks for this comment
@@ -79,7 +79,7 @@ class _Compiler:
         self.bridges = [bridge.name for bridge in policy.topology.bridges]
         self.nodes = frozenset(node.name for node in policy.topology.nodes)
         self.rules: list[str] = []
-        self.dropping: defaultdict[str, set[str]] = defaultdict(set)  # ids by tool and table
+        self.dropping: defaultdict[str, set[str]] = defaultdict(set)  # tool and table -> ids
 
     def add(self, chain: str, why: str, rule: str = "", table: str = "security") -> None:
         comment = f'-m comment --comment "cnet: {why}"'
@@ -188,7 +188,7 @@ class _Compiler:
         self.add_built_in(chain, INVALID, f"-m conntrack --ctstate INVALID {self.drop(INVALID)}")
 
     def add_lines_to(self, chain: str, destination: str) -> None:
-        """Add the lines for what nodes send to one destination."""
+        """Add the lines for traffic from nodes to one destination."""
         target = self.topology.node(destination)
         # Packets within a namespace reach the rules only if they go to a published port by the host's address.
         namespace = target.namespace if target and not target.publishes else None
@@ -198,7 +198,7 @@ class _Compiler:
         self.add_lines(chain, "-s", lines, sources, accept)
 
     def add_lines_from(self, chain: str, source: str) -> None:
-        """Add the lines for what host or world send to nodes."""
+        """Add the lines for traffic from the host or the world to nodes."""
         lines = [(line, line.destinations) for line in self.policy.lines if source in line.sources]
         self.add_lines(chain, "-d", lines, self.nodes, _RETURN)
 
@@ -241,7 +241,7 @@ class _Compiler:
         for bridge in self.topology.bridges:
             for table, chain, why, rule in _hooks(bridge):
                 self.add(chain, f"{bridge.name}: {why}", rule, table)
-        # Loading puts each of these before those above, so that packets between two bridges pass both.
+        # Each hook is inserted at the top, so these precede the hooks above: packets between two bridges pass both.
         for name in self.bridges:
             self.add("FORWARD", f"{name}: packets from outside to its nodes", f"-o {name} -j CNET-FROM-WORLD")
 

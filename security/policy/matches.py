@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 from lab.topology import Topology
 from security.policy.model import WITH_PORTS, Line, Rate
 
-_MAX_PORTS = 15  # of one multiport match; a range counts twice (man iptables-extensions)
+_MAX_PORTS = 15  # ports per multiport match; a range counts as two
 
 
 def place_matches(flag: str, topology: Topology, wanted: Set[str], possible: Set[str]) -> list[str]:

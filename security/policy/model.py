@@ -1,4 +1,4 @@
-"""A policy: which connections are allowed, and how often."""
+"""A policy: the allowed connections, and their rate limits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PROTOCOLS = ("tcp", "udp", "icmp")
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 WITH_PORTS = ("tcp", "udp")
 LAST_PORT = 65535
-PING_BYTES = 128  # of a whole IP packet; ping sends 84 by default
+PING_BYTES = 128  # largest ping, with its IP header; ping sends 84 by default
 DEFAULT = "default"
 INVALID = "invalid"
 DIRECT = "direct"
 ICMP_SIZE = "icmp-size"
-# Ids of verdicts that no line of a table gives, each with its reason.
+# Built-in verdicts, which have no line in the table: id -> reason.
 BUILT_IN = {
     DEFAULT: "no line of the policy allows it",
     INVALID: "the packet fits no connection that conntrack knows",
@@ -125,7 +125,7 @@ class Line:
 
 @dataclass(frozen=True, order=True)
 class Flow:
-    """What `source` may send to `destination`, or not; the port is 0 for a protocol without ports."""
+    """Traffic from `source` to `destination`; the port is 0 for a protocol without ports."""
 
     source: str
     destination: str

@@ -223,7 +223,7 @@ class _Reader(TableReader):
 
 
 def _members(topology: Topology) -> dict[str, frozenset[str]]:
-    """Return what each name in a policy stands for: nodes, host and world."""
+    """Return the members of each name in a policy: nodes, host and world."""
     members: defaultdict[str, set[str]] = defaultdict(set, {ANY: {HOST, WORLD}})
     for node in topology.nodes:
         for name in (node.name, node.runs or node.name, node.bridge, ANY):

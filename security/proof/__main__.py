@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         print(as_json(proof))
     else:
         print_proof(proof, Console(), brief="BRIEF" in os.environ)
-    if "PROOF_COUNTS" in os.environ:  # scripts/lab.sh counts what was checked
+    if "PROOF_COUNTS" in os.environ:  # scripts/lab.sh prints the number of checks
         with Path(os.environ["PROOF_COUNTS"]).open("a", encoding="utf-8") as file:
             file.write(f"{proof.tried} probe\n")
     return 1 if proof.differences else 0

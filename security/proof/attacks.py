@@ -31,7 +31,7 @@ _DNS, _HTTP = 53, 80
 _BROADCAST_PORTS = (_DNS, *CLOSED_PORTS["udp"], LAST_PORT)
 _UNUSED_ADDRESS = "192.0.2.1"  # TEST-NET-1, RFC 5737
 _MAX_PING = PING_BYTES - 28  # bytes after the headers of IPv4 and ICMP
-_LARGE_BYTES = 400  # more than a ping may have, less than any link's MTU
+_LARGE_BYTES = 400  # more than the ping limit, less than any link's MTU
 _ANSWERS = (ACCEPT, "answers")
 
 # Name, ICMP type, bytes of payload, and the protocol or policy id that decides.
@@ -66,7 +66,7 @@ def _pings(cases: Cases) -> Iterator[Probe]:
         flow = Flow(source, destination, "icmp")
         for attack, kind, size, decider in _PINGS:
             if source == WORLD and size > _MAX_PING and not world_is_pinged:
-                continue  # then no rule checks the size of the world's pings: all are dropped
+                continue  # all pings from the world are dropped, so their size is not checked
             if decider in BUILT_IN:
                 decision = Decision(DROP, decider, BUILT_IN[decider])
             else:
@@ -90,7 +90,7 @@ def _after_allowed_ping(flow: Flow, own: str, to: str) -> Iterator[Probe]:
 
 
 def _pairs(cases: Cases) -> Iterator[tuple[str, str]]:
-    """Yield each node with another node and with the host, in both directions; back from one that may ping it."""
+    """Yield each node with another node and the host, both ways; back from a node that may ping it, if possible."""
     for node in cases.nodes:
         if other := cases.other_node(node):
             others = (name for name in cases.node_names if cases.passes_lab(name, node.name))
@@ -123,7 +123,7 @@ def _open_udp_port(cases: Cases, source: str, destination: str) -> int:
 def _large(cases: Cases, source: str, destination: str, port: int) -> Iterator[Probe]:
     """Send a large datagram, a large reply to it, and large ICMP errors about it."""
     own, to = cases.addresses(source, destination)
-    seen = cases.outside.host_address if destination == WORLD else own  # masqueraded
+    seen = cases.outside.host_address if destination == WORLD else own  # masquerade: the host's address
     first = [Step(source, to, partial(udp, own, to, port, tagged=False))]
     flow, back = Flow(source, destination, "udp", port), Flow(destination, source, "udp")
     datagram = partial(udp, own, to, port, size=_LARGE_BYTES)
@@ -165,7 +165,7 @@ def _disguises(cases: Cases) -> Iterator[Probe]:
 def _other_addresses(cases: Cases, node: Node) -> Iterator[Probe]:
     """Ping the host from another node's address, from an unused one, and from the node's own outside."""
     victim, gateway = cases.other_node(node), cases.gateway(node)
-    unused = cases.free_address(cases.topology.bridge_of(node))  # only the port's own rules can detect it
+    unused = cases.free_address(cases.topology.bridge_of(node))  # only the port's rules detect it
     outside = cases.outside.host_address
     for source, own, to, attack in (
         (node.name, str(victim.address.ip) if victim else "", gateway, "another node's address"),
@@ -216,7 +216,7 @@ def _broadcast(cases: Cases, node: Node) -> Iterator[Probe]:
         network = cases.topology.bridge_of(node).address.network
         datagram = partial(udp, str(node.address.ip), str(network.broadcast_address), port)
         build = partial(framed, cases.mac(node), packets.BROADCAST, packets.IPV4, datagram)
-        # The host's socket gets a copy of the frame before the rules apply, so watch for it anywhere else.
+        # The host's socket gets a copy of the frame before the rules apply, so watch all other sockets.
         flow = Flow(node.name, WORLD if near == HOST else near, "udp")
         yield Probe(flow, DROP, DEFAULT, build, attack="broadcast")
 

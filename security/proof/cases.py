@@ -171,7 +171,7 @@ class Cases:
         return [burst for line, rate in lines if rate for burst in self._bursts_of(line, rate)]
 
     def _bursts_of(self, line: Line, rate: Rate) -> Iterator[Burst]:
-        """Return one burst from a source that the line limits, and one from each that an earlier line allows."""
+        """Return a burst from one limited source, and a burst from each source that an earlier line allows."""
         limited = False
         sources, destinations = (
             [name for name in self.node_names if name in names] for names in (line.sources, line.destinations)

@@ -20,7 +20,7 @@ from security.rules.overlap import order_matters
 POLICY_CHAINS = "CNET-"
 NAT_CHAINS = ("CNET-PUBLISH", "CNET-POSTROUTING", "CNET-FORWARD", "CNET-INPUT")
 
-_END_CHAINS = ("CNET-NODES", "CNET-ORIGIN-NODES", "CNET-FROM-BRIDGES")  # they accept packets between nodes
+_END_CHAINS = ("CNET-NODES", "CNET-ORIGIN-NODES", "CNET-FROM-BRIDGES")  # chains that accept node traffic
 # Matches that restrict a rule, with the module that is removed with them; the ports are removed with -p.
 _WEAKENED = dict.fromkeys(
     ("-i", "-o", "-s", "-d", "-p", "--dport", "--ip-src", "--arp-ip-src", "--arp-mac-src"), ""
@@ -126,7 +126,7 @@ def _changes(rules: Sequence[Rule], at: int, topology: Topology) -> Iterator[tup
     rule, before, after = rules[at], texts[:at], texts[at + 1 :]
     yield "deleted", [*before, *after]
     if _is_end(rule) or rule.target == "CNET-ORIGIN-NODES" or rule.table in ("mangle", "nat"):
-        return  # a weaker one would only accept more packets before other programs' rules
+        return  # a weaker rule only accepts more packets
     for missing, weaker in _weakened(rule):
         yield f"without {missing}", [*before, weaker, *after]
     if at and _is_policy_rule(rules[at - 1]) and order_matters(rules[at - 1], rule, topology):

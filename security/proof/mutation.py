@@ -32,7 +32,7 @@ from security.proof.proof import Difference, ProofRunner
 from security.proof.runner import ProbeRunner
 from security.proof.sockets import FOREIGN, ProofSockets
 
-_FOREIGN_NAMESPACE = "world"  # the sandbox's own outside, which the proof does not use
+_FOREIGN_NAMESPACE = "world"  # the sandbox's outside namespace; the proof uses another
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104 - as a packet's source, the kernel fills it in
 
 

@@ -48,7 +48,7 @@ class DropLog:
         self._configure(_CFG_CMD, struct.pack("B", _BIND))
         self._configure(_CFG_MODE, struct.pack("!IBB", 0xFFFF, _COPY_PACKET, 0))
         self._configure(_CFG_QTHRESH, struct.pack("!I", 32))  # queue at most 32 packets
-        self._configure(_CFG_TIMEOUT, struct.pack("!I", 1))  # for at most 0.01 s
+        self._configure(_CFG_TIMEOUT, struct.pack("!I", 1))  # the kernel delays messages by at most 0.01 s
         self.socket.setblocking(False)
 
     def close(self) -> None:
@@ -79,6 +79,6 @@ class DropLog:
 
 
 def _logged(body: bytes) -> LoggedPacket:
-    values = attributes(body[4:])  # after struct nfgenmsg
+    values = attributes(body[4:])  # skip struct nfgenmsg
     ethertype = int.from_bytes(values.get(_HEADER, b"")[:2], "big")
     return LoggedPacket(text(values.get(_PREFIX, b"")), ethertype, values.get(_PAYLOAD, b""))

@@ -26,7 +26,7 @@ MAX_PROBES = 1 << 24  # sequence numbers that are used, from _SEQUENCE on
 _IP_BYTES, _TCP_BYTES, _UDP_BYTES, _ARP_BYTES = 20, 20, 8, 28
 _FRAGMENT_BYTES = 8
 _MORE_FRAGMENTS = 0x2000
-OTHER_PROTOCOLS = (253, 254)  # for experiments (RFC 3692): for all protocols without a name in policies
+OTHER_PROTOCOLS = (253, 254)  # RFC 3692 numbers: stand for all protocols without a name in policies
 
 Build = Callable[
     [int], bytes
@@ -165,7 +165,7 @@ def source_of(packet: bytes) -> str:
 
 
 def recognise(payload: bytes, kind: int = IPV4) -> Seen | None:
-    """Find a probe's number in a packet of EtherType `kind`, without its Ethernet header; None if it has none."""
+    """Find a probe's number in a packet of EtherType `kind`, without its Ethernet header; None without a number."""
     if kind == ARP:
         return _in_arp(payload)
     if kind == IPV4 and payload[9:10] == bytes((TCP,)):
@@ -188,7 +188,7 @@ def _in_tcp(payload: bytes) -> Seen | None:
     if len(payload) < begin + _FRAGMENT_BYTES:
         return None
     sequence = struct.unpack_from("!I", payload, begin + 4)[0]
-    acknowledged, flags = 0, SYN  # the first of our fragments ends here
+    acknowledged, flags = 0, SYN  # the first fragment ends before these fields
     if len(payload) >= begin + _TCP_BYTES:
         acknowledged, flags = struct.unpack_from("!I", payload, begin + 8)[0], payload[begin + 13]
     if flags & SYN and not flags & ACK and 0 <= sequence - _SEQUENCE < MAX_PROBES:

@@ -1,4 +1,4 @@
-"""Probes: a flow, its packet, the expected verdict, and what was observed.
+"""Probes: a flow, its packet, the expected verdict, and the observed result.
 
 A probe arrives, or a rule of a policy id drops it; the runner watches for both.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from security.policy.model import ACCEPT, Flow
 from security.proof.packets import Build
 
-# Ids of verdicts that come from no rule: of the bridge's forwarding table, and of the port's settings.
+# Ids of drops without a rule: by the bridge's forwarding table, and by the port's settings.
 FORWARDING, LINK_LOCAL = "forwarding-table", "link-local"
 
 
@@ -51,9 +51,9 @@ class Probe:
     build: Build
     to: str = ""
     attack: str = ""
-    refill_seconds: float = 0  # until a rate that is used up lets one more pass
+    refill_seconds: float = 0  # seconds until an exhausted rate limit allows one more packet
     first: Sequence[Step] = ()
-    unlogged: bool = False  # the kernel itself drops it, without NFLOG
+    unlogged: bool = False  # the kernel drops the packet without NFLOG
     by: str = ""  # the bridge of the host that sends a whole frame
     seen_as: str = ""  # the source address that the receiver must see; empty: any
 
@@ -63,7 +63,7 @@ class Probe:
         return self.flow.protocol == "tcp" and self.expected == ACCEPT and bool(self.to)
 
     def __str__(self) -> str:
-        """Format for people."""
+        """Format the probe as a readable line."""
         return f"{self.flow} ({self.attack})" if self.attack else str(self.flow)
 
 
@@ -87,7 +87,7 @@ class ProbeResult:
     dropped_by: str = ""
     leaked_to: str = ""  # a node that received a frame for another node
     closed_by_host: bool = False  # dropped by the policy of the host's chain INPUT, before the lab's policy
-    wrong_source: str = ""  # the source address that the receiver saw, if it is not the right one
+    wrong_source: str = ""  # wrong source address at the receiver
 
     @property
     def is_settled(self) -> bool:
@@ -98,17 +98,17 @@ class ProbeResult:
 
     @property
     def is_over_rate(self) -> bool:
-        """Return whether only a rate dropped it."""
+        """Return whether only a rate limit dropped the probe."""
         return self.probe.expected == ACCEPT and self.dropped_by == self.probe.expected_id
 
     @property
     def is_lost(self) -> bool:
-        """Return whether it did not arrive and no rule of the policy dropped it."""
+        """Return whether the probe did not arrive and no rule of the policy dropped it."""
         return not self.arrived and not self.dropped_by and not self.probe.unlogged
 
     @property
     def is_lost_before_policy(self) -> bool:
-        """Return whether a firewall of the host dropped it before the policy, which would have dropped it too."""
+        """Return whether the host's firewall dropped the probe before the policy, which would also drop it."""
         return self.is_lost and (self.closed_by_host or self.probe.expected != ACCEPT)
 
     @property

@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]  # probes sent since the last call, and in
 
 @dataclass(frozen=True)
 class Difference:
-    """A flow whose result differs from the policy, and why."""
+    """A flow with a result that differs from the policy, and the reason."""
 
     flow: str
     why: str
@@ -184,7 +184,7 @@ def find_bridge_differences(topology: Topology) -> Iterator[Difference]:
     found = difference(wanted_facts(topology, is_filtered=True), read_host_facts(topology))
     for facts, why in ((found.missing, "missing"), (found.surplus, "not in the topology")):
         for fact in facts:
-            if fact.kind in _SETTINGS:  # the report groups them: a setting often differs at all ports
+            if fact.kind in _SETTINGS:  # the report groups settings: one often differs at all ports
                 yield Difference(str(fact), why)
             elif fact.kind is kinds.FORWARD:
                 yield Difference(f"bridge {fact.bridge}", f"{fact}: {why}")
@@ -224,7 +224,7 @@ def _find_burst_differences(burst: Burst, results: Sequence[ProbeResult]) -> Ite
     if burst.limit is None:
         if arrived < burst.count:
             yield Difference(flow, f"all must pass: {burst.probe.expected_id} has no rate; {arrived} passed")
-    elif arrived > burst.limit + 1:  # the rate may allow one more meanwhile
+    elif arrived > burst.limit + 1:  # the rate limit may allow one more packet meanwhile
         yield Difference(flow, f"{burst.id} allows at most {burst.limit}; {arrived} passed")
     elif dropped + arrived != burst.count:
         over = burst.count - arrived

@@ -1,4 +1,4 @@
-"""Print a proof (what passed, and the differences), or write it as JSON or CSV."""
+"""Print a proof (passed checks and differences), or write it as JSON or CSV."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ COLUMNS = (
     "ok",
 )
 _MAX_LISTED_NODES = 12
-_MAX_DIFFERENCES = 10  # that are printed one by one
+_MAX_DIFFERENCES = 10  # print at most this many differences one by one
 
 Pair = tuple[str, str]  # source, destination
 
 
 def places_of(proof: Proof) -> list[str]:
-    """Return the sources and destinations in their order."""
+    """Return the nodes in the table's order, then the host and the world."""
     return [*(node.name for node in proof.policy.topology.nodes), HOST, WORLD]
 
 
@@ -64,7 +64,7 @@ def format_cell(flows: Sequence[str], separator: str = " ") -> str:
 
 
 def print_proof(proof: Proof, console: Console, *, brief: bool = False) -> None:
-    """Print what passes unless brief, the differences, and the summary."""
+    """Print the passed checks (unless brief), the differences, and the summary."""
     if not brief and len(proof.policy.topology.nodes) <= _MAX_LISTED_NODES:
         console.print(_flows_by_source(proof))
     for line in group_differences(proof.differences):
@@ -79,7 +79,7 @@ def print_proof(proof: Proof, console: Console, *, brief: bool = False) -> None:
 
 
 def group_differences(differences: Sequence[Difference]) -> Iterator[str]:
-    """Yield each difference; of more than _MAX_DIFFERENCES, the first of each kind and the number of others like it."""
+    """Yield each difference; above _MAX_DIFFERENCES only the first of each kind and the number of the rest."""
     kinds: defaultdict[str, list[Difference]] = defaultdict(list)
     for number, difference in enumerate(differences):
         kinds[difference.why if len(differences) > _MAX_DIFFERENCES else str(number)].append(difference)

@@ -16,11 +16,11 @@ from security.proof import packets
 from security.proof.probe import Probe, ProbeResult
 from security.proof.sockets import HOST_BY_FRAME, ProofSockets
 
-_BATCH = 128  # probes between two reads of what arrived
-_TIMEOUT_SECONDS = 0.4  # after the last packet, before probes without a result are tried again
+_BATCH = 128  # probes between two reads of the receivers
+_TIMEOUT_SECONDS = 0.4  # wait after the last packet before a retry
 _RETRY_TIMEOUT_SECONDS = 1.2
-_SETTLE_SECONDS = 0.01  # until packets that open a connection have arrived
-_MAX_PAIRS = 400  # of neighbours; each may take two of the 1024 entries that the kernel keeps
+_SETTLE_SECONDS = 0.01  # wait for packets that open a connection
+_MAX_PAIRS = 400  # pairs per batch; each may take two of the kernel's 1024 neighbour entries
 _FLUSH_THREADS = 4
 
 
@@ -38,7 +38,7 @@ class ProbeRunner:
     def run(
         self, probes: Iterable[Probe], progress: Callable[[int], None] = lambda _: None
     ) -> list[ProbeResult]:
-        """Send all probes; retry once those without a result, or over a rate that an earlier proof has used up."""
+        """Send all probes; retry those without a result, or over a rate that an earlier proof exhausted, once."""
         results = [ProbeResult(probe) for probe in probes]
         self._send_and_watch(results, _TIMEOUT_SECONDS, progress)
         again = [result for result in results if not result.is_settled or result.is_over_rate]
@@ -92,7 +92,7 @@ class ProbeRunner:
         numbered = enumerate(batch, start=self._number + 1)
         steps = [(number, step) for number, result in numbered for step in result.probe.first]
         for number, step in steps:
-            with suppress(OSError):  # a host firewall may refuse it; the probe's result shows that
+            with suppress(OSError):  # a host firewall may refuse the packet; the probe fails then
                 self._sockets.send(step.source, step.to, step.build(number))
         if steps:
             time.sleep(_SETTLE_SECONDS)
@@ -158,7 +158,7 @@ class ProbeRunner:
             result.leaked_to = ", ".join(sorted(names))
 
     def _note(self, data: bytes, kind: int, names: frozenset[str]) -> bool:
-        """Note that a place received a packet; return whether it belongs to a probe."""
+        """Record that a place received a packet; return whether it belongs to a probe."""
         number, result, is_reply = self._find(data, kind)
         if not result:
             return False

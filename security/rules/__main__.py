@@ -32,7 +32,7 @@ from security.rules.described import Page, Row
 
 
 class NothingToShowError(Exception):
-    """The reason in one line why there is no page."""
+    """The page cannot be printed; the message gives the reason in one line."""
 
 
 def print_page(page: Page, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""The page of the lab's rules: which rules are the lab's, what each does, and in which order packets meet them."""
+"""The page of the lab's rules: each rule with its meaning, in the order of a packet's path."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS = ("table", "chain", "position", "packets", "bytes", "meaning", "why", "
 CELLS = ("#", "what it does", "why it is there", "packets", "bytes", "the rule")
 
 _OURS, _MARK, _DROP = "CNET-", "cnet: ", drop_chain("")
-# Where the kernel runs rules on a packet, in its order (priorities of linux/netfilter_ipv4.h).
+# The points where the kernel runs rules on a packet, in order (priorities of linux/netfilter_ipv4.h).
 _IN = ("raw PREROUTING", "mangle PREROUTING", "nat PREROUTING", "routing decision")
 _THROUGH = ("mangle FORWARD", "filter FORWARD", "security FORWARD", "mangle POSTROUTING", "nat POSTROUTING")
 _TO_HOST = ("mangle INPUT", "filter INPUT", "security INPUT")
@@ -134,7 +134,7 @@ def _stations(points: Sequence[str], rules: Sequence[Rule]) -> Iterator[str]:
 
 
 def _called_from(chain: str, rules: Sequence[Rule]) -> list[str]:
-    """Return the chains that a packet may get to from a chain, in the order of the rules; each once."""
+    """Return the chains that a packet may reach from a chain, in the order of the rules; each once."""
     found: list[str] = []
     waiting = [chain]
     while waiting:
@@ -146,7 +146,7 @@ def _called_from(chain: str, rules: Sequence[Rule]) -> list[str]:
 
 
 def unread_line(unread: Unread) -> str:
-    """Return why a line could not be read, and the line."""
+    """Return the reason why a line is unreadable, and the line."""
     return f"line {unread.line}: {unread.reason}: {unread.text}".removesuffix(": ")
 
 

@@ -1,4 +1,4 @@
-"""Describe in plain English what a rule does, with the topology's names for addresses.
+"""Describe a rule in plain English, with the topology's names for addresses.
 
 TCP packets to nginx-lb (...) with destination port 80, going out on bridge br-app: are accepted.
 Matches and options that are not known here are shown as iptables writes them, never left out.
@@ -14,10 +14,10 @@ from lab.ruleset.iptables import Rule, options_of
 from lab.topology import Topology
 from security.rules.matches import HARMLESS_MATCHES
 
-Names = Mapping[str, str]  # as names_of() returns; empty without a topology
+Names = Mapping[str, str]  # result of names_of(); empty without a topology
 
 _MAC = re.compile("[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", re.IGNORECASE)
-_POLICY_CHAINS = ("CNET-FROM-", "CNET-TO-")  # RETURN from these means that the policy allows the packet
+_POLICY_CHAINS = ("CNET-FROM-", "CNET-TO-")  # in these chains RETURN allows the packet
 _FILTER_TABLES = ("filter", "security")  # ACCEPT in other tables only skips their other rules
 _STATES = {
     "NEW": "new",
@@ -46,7 +46,7 @@ _ACTIONS = {
 
 
 def meaning(rule: Rule, names: Names) -> str:
-    """Return one sentence: which packets, and what happens to them."""
+    """Return one sentence: the matched packets, and the action."""
     return f"{_packets(rule.matches, names)}: {_action(rule, names)}."
 
 
@@ -119,7 +119,7 @@ def names_of(topology: Topology) -> dict[str, str]:
 
 
 def _address(text: str, names: Names) -> str:
-    """Name an address or a network: `nginx-lb (ADDRESS)`, with `port N` after it; a MAC address is called one."""
+    """Name an address or a network: `nginx-lb (ADDRESS)`, with `port N` after it; a MAC address as `MAC ADDRESS`."""
     if _MAC.fullmatch(text):
         return f"MAC {text}"
     host, colon, port = text.partition(":")

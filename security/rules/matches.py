@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from lab.ruleset.iptables import Option, Rule, options_of
 
 Known = bool | None
-EPHEMERAL = (20000, 60999)  # source ports of probes, and those that the kernel chooses
+EPHEMERAL = (20000, 60999)  # source ports of probes and of the kernel
 # Modules that match by their options alone; any other one may match by more (`-m socket`).
 HARMLESS_MATCHES = (
     "tcp",

@@ -27,7 +27,7 @@ def order_matters(first: Rule, second: Rule, topology: Topology) -> bool:
 
 
 def _effect(rule: Rule) -> str:
-    """Return what the rule does with a packet; all watchers count as one."""
+    """Return the rule's effect on a packet; LOG, NFLOG and similar targets have the same effect."""
     return "watch" if rule.target in _WATCHERS else f"{rule.target} {rule.goto}"
 
 

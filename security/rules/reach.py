@@ -1,4 +1,4 @@
-"""Compute which packets of the lab pass a hook of the host, and which of them match a rule. Pure."""
+"""Compute the packets of the lab that pass a hook of the host, and those that match a rule. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.topology import Topology
 from security.policy.model import HOST, WORLD
 
 Way = tuple[str, str]  # source and destination of packets: the bridge of a node, HOST or WORLD
-_LAB = "lab"  # stands for each bridge
+_LAB = "lab"  # placeholder for each bridge
 # The lab's packets that pass each hook, with answers. A packet from the world to the host is for a published port.
 _WAYS: dict[str, tuple[Way, ...]] = {
     "PREROUTING": ((_LAB, _LAB), (_LAB, HOST), (_LAB, WORLD), (WORLD, HOST)),
@@ -21,7 +21,7 @@ _WAYS: dict[str, tuple[Way, ...]] = {
     "POSTROUTING": ((_LAB, _LAB), (_LAB, WORLD), (WORLD, _LAB), (HOST, _LAB)),
 }
 _TO_PUBLISHED = ((WORLD, HOST), (HOST, HOST))
-# Destinations of the packets that meet no later rule of the table once they were sent to a chain of the lab.
+# Destinations of packets that no later rule of the table can match after a call of the lab's chain.
 _DECIDED: dict[str, tuple[str, ...]] = {
     "CNET-FORWARD": (_LAB, WORLD),
     "CNET-POSTROUTING": (_LAB, WORLD),
@@ -34,7 +34,7 @@ _DECIDED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Places:
-    """Places (bridges, HOST, WORLD) of which some packets match, and those of which every packet matches."""
+    """Places (bridges, HOST, WORLD) with some matching packets, and places with only matching packets."""
 
     some: frozenset[str]
     all: frozenset[str]
@@ -78,7 +78,7 @@ class LabTraffic:
         }
 
     def places_of_addresses(self, texts: Sequence[str]) -> Places:
-        """Return where the addresses may be; a bridge's own address is the host's."""
+        """Return the places of the addresses; a bridge's own address is the host's."""
         networks = [network for text in texts for network in _networks(text)]
         if not networks or any(not network.prefixlen for network in networks):
             return Places(self.anywhere, self.anywhere if networks else frozenset())
@@ -143,11 +143,11 @@ def _is_like(name: str, pattern: str) -> bool:
 
 
 class Matches:
-    """Which of the lab's packets match the conditions of a rule."""
+    """The packets of the lab that match a rule's conditions."""
 
     def __init__(self, conditions: Iterable[Condition], lab: LabTraffic) -> None:
         self._lab = lab
-        self._some = [set(lab.anywhere), set(lab.anywhere)]  # of the source and of the destination
+        self._some = [set(lab.anywhere), set(lab.anywhere)]  # for the source, for the destination
         self._all = [set(lab.anywhere), set(lab.anywhere)]
         self._names_lab = False  # an address or interface of the lab
         self._names_others = False

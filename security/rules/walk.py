@@ -28,7 +28,7 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
     "POSTROUTING": ("mangle", "nat"),
 }
-TABLES = ("filter", "nat", "mangle", "raw", "security", "broute")  # of iptables and ebtables
+TABLES = ("filter", "nat", "mangle", "raw", "security", "broute")  # tables of iptables and ebtables
 _FRAME_HOOKS: dict[str, tuple[str, ...]] = {
     "PREROUTING": ("nat",),
     "FORWARD": ("filter",),
@@ -42,14 +42,14 @@ _IN_BETWEEN = ("LOG", "NFLOG", "", "TRACE", "CHECKSUM", "TCPMSS", "CONTINUE", "C
 
 @dataclass
 class Walk:
-    """The rules that a packet matched, in order, and the verdict; `uncertain` are rules that may decide otherwise."""
+    """The rules that a packet matched, in order, and the verdict; `uncertain` are rules that may change the verdict."""
 
     packet: Packet
     met: list[Rule] = field(default_factory=list)
     verdict: str = ACCEPT
     decided_by: Rule | None = None
     uncertain: list[str] = field(default_factory=list)
-    perhaps_accepted: list[str] = field(default_factory=list)  # in this table: matters if a later rule drops
+    perhaps_accepted: list[str] = field(default_factory=list)  # rules of this table
 
 
 class Ruleset:
@@ -145,9 +145,9 @@ class Ruleset:
         return ""
 
     def _translated(self, packet: Packet, rule: Rule) -> Packet | None:
-        """Return the packet with its new destination; None if that is one of several."""
+        """Return the packet with its new destination; None if there are several possible ones."""
         values = {option.flag: option.values for option in options_of(rule.target_options)}
-        if rule.target == "REDIRECT":  # to the interface that it entered by; to localhost if the host made it
+        if rule.target == "REDIRECT":  # to the input interface's address; localhost for the host's packets
             address = self._address_of(packet.into) if packet.into else "127.0.0.1"
             port = values.get("--to-ports", (str(packet.port),))[0]
         else:

@@ -54,7 +54,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
 
 
 def add_products(app: DescribedApp, products: Upstream) -> None:
-    """Serve the catalogue. Answers are forwarded unchanged: nothing here needs their contents."""
+    """Serve the catalogue. Forward answers unchanged, because the gateway needs no field of them."""
 
     @app.get("/api/products", summary="The catalogue", responses=LIST_PRODUCTS)
     def list_products() -> Response:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 SHARE = 0.2  # retries per request
-PER_SECOND = 10.0  # so that a service with little traffic may retry too
+PER_SECOND = 10.0  # minimum, for services with little traffic
 SECONDS = 10.0  # unused retries are kept for so long
 
 

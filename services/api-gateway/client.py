@@ -11,7 +11,7 @@ import gevent.socket
 from geventhttpclient import HTTPClient
 from geventhttpclient.connectionpool import ConnectionPool
 
-MAX_BYTES = 1024 * 1024  # so that a faulty instance cannot exhaust memory
+MAX_BYTES = 1024 * 1024  # limit: a faulty instance must not exhaust memory
 CONNECT_SECONDS = 0.25
 CONNECTIONS = 64
 
@@ -37,7 +37,7 @@ class BoundedSocket(gevent.socket.socket):
 
     @property
     def is_idle(self) -> bool:
-        """Return whether it is connected and has nothing to read, without waiting."""
+        """Return whether the socket is connected and has nothing to read, without waiting."""
         try:
             self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)  # type: ignore[attr-defined]  # what gevent wraps
         except BlockingIOError:

@@ -44,7 +44,7 @@ class Answer:
 
     @functools.cached_property
     def good(self) -> bool:
-        """Return whether to pass it on: JSON with a success or an error of the client."""
+        """Return whether to forward the answer: JSON with a status 2xx or 4xx."""
         return any(self.status in good for good in GOOD) and is_json(self.body)
 
 
@@ -73,28 +73,28 @@ class Instance:
         self.url = url
         self.name = name or url
         self.credit = 0.0
-        self.passing = True  # its health in the registry
+        self.passing = True  # health in the registry
         self.ejected = False
         self.answered_at = 0.0
         self._clock = clock
-        self._since = -SLOW_START_SECONDS  # in rotation since then; the first time without a slow start
+        self._since = -SLOW_START_SECONDS  # in rotation since this time; no slow start at first
         self._failures = 0
         self._read_seconds = read_seconds
         self._client = connect(url, read_seconds)
 
     @property
     def healthy(self) -> bool:
-        """Return whether it is in rotation."""
+        """Return whether the instance is in rotation."""
         return self.passing and not self.ejected
 
     @property
     def weight(self) -> float:
-        """Return its weight, 1 after the slow start."""
+        """Return the instance's weight, 1 after the slow start."""
         age = (self._clock() - self._since) / SLOW_START_SECONDS
         return 1.0 if age >= 1 else max(SLOW_START_SHARE, age)
 
     def update_health(self, passing: bool, slow_start: bool = True) -> None:
-        """Set its health from the registry; with `slow_start` begin with a small share."""
+        """Set the instance's health from the registry; with `slow_start` begin with a small share."""
         was_healthy = self.healthy
         self.passing = passing
         if was_healthy and not passing:
@@ -108,7 +108,7 @@ class Instance:
         self.credit = 0.0
 
     def eject(self, reason: str) -> None:
-        """Take it out of rotation and close its connections, which lead to the failed process."""
+        """Take the instance out of rotation and close its connections, which lead to the failed process."""
         if self.ejected:
             return
         if self.healthy:
@@ -118,7 +118,7 @@ class Instance:
         self._client = connect(self.url, self._read_seconds)
 
     def readmit(self, slow_start: bool = True) -> None:
-        """End the ejection; it is in rotation again if it passes in the registry."""
+        """End the ejection; the instance is in rotation again if it passes in the registry."""
         if self.ejected:
             self.ejected = False
             self._failures = 0
@@ -139,13 +139,13 @@ class Instance:
     def ask(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float
     ) -> Answer:
-        """Return its answer; raise NoAnswerError if there is none within `seconds`."""
+        """Return the instance's answer; raise NoAnswerError if there is none within `seconds`."""
         try:
             with gevent.Timeout(seconds, TimeoutError("no complete answer in time")):
                 received = self._client.request(method, path, body, headers)
                 answered = bytes(received.read())
         except RuntimeError as failure:  # the client was closed while this request waited for a connection
-            raise NoAnswerError("it left rotation during the request") from failure
+            raise NoAnswerError("the instance left rotation during the request") from failure
         except Exception as failure:  # a peer may send anything
             reason = str(failure) or type(failure).__name__
             self.eject(reason)
@@ -163,5 +163,5 @@ class Instance:
             self.eject(f"gave {self._failures} bad answers, the last with status {answer.status}")
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the instance's connections."""
         self._client.close()

@@ -52,7 +52,7 @@ class Upstream:
         self.instances = [self._keep_or_add(known.pop(item.url, None), item) for item in listed]
         for removed in known.values():
             log.info("%s at %s has left", removed.name, removed.url)
-            gevent.spawn_later(self._seconds, removed.close)  # after its last request
+            gevent.spawn_later(self._seconds, removed.close)  # close the instance after its last request
 
     def _keep_or_add(self, instance: Instance | None, item: Listed) -> Instance:
         slow_start = self._starts_slowly()

@@ -5,8 +5,8 @@
 # Plain sh, because nginx's image has no bash.
 set -eu
 
-RUN_DIR=/dev/shm/${INSTANCE_ID:-nginx} # in memory, so that nginx starts with a full disk
-CONNECTIONS=16384                      # several times what one address may hold; each takes some kilobytes
+RUN_DIR=/dev/shm/${INSTANCE_ID:-nginx} # tmpfs, so that nginx starts with a full disk
+CONNECTIONS=16384                      # several times the limit per address; a connection takes some kilobytes
 
 list_servers() { # five entries for each address; proxy_next_upstream in nginx.conf.in has the reason
   for gateway in $(echo "$GATEWAYS" | tr , ' '); do
@@ -42,7 +42,7 @@ write_config() { # SERVERS
   mv "$RUN_DIR/nginx.conf.new" "$RUN_DIR/nginx.conf"
 }
 
-# nginx resolves a name only when it reads its configuration: write a new one when the addresses change.
+# nginx resolves a name only when it reads its configuration: write a new configuration when the addresses change.
 follow_names() { # PID
   current=$(list_servers)
   while sleep 1 && kill -0 "$1" 2>/dev/null; do

@@ -1,4 +1,4 @@
-"""The order service: stores orders in PostgreSQL; an order that was answered 201 is there exactly once."""
+"""The order service: stores orders in PostgreSQL; an order that was answered 201 is stored exactly once."""
 
 import os
 from collections.abc import Mapping

@@ -62,7 +62,7 @@ def wait_for_server(connection: Connection) -> None:
 
 
 class Database:
-    """Runs transactions; raises UnavailableError within `SECONDS` whatever PostgreSQL does."""
+    """Runs transactions; raises UnavailableError within `SECONDS` for any failure of PostgreSQL."""
 
     def __init__(self, host: str, port: int, name: str, user: str, password: str) -> None:
         self._settings: dict[str, Any] = {
@@ -99,10 +99,10 @@ class Database:
             raise UnavailableError(UNAVAILABLE) from failure
 
     def _run(self, work: Callable[[Cursor], Result]) -> Result:
-        for _ in range(2):  # once for a broken connection, once for missing tables
+        for _ in range(2):  # two repeats: broken connection, missing tables
             try:
                 return self._attempt(self._take(), work)
-            except errors.UndefinedTable:  # a new database; not at each start, because it may be read-only
+            except errors.UndefinedTable:  # a new database (not checked at the start: it may be read-only)
                 log.info("creating the tables")
                 self._attempt(self._take(), create_tables)
             except BrokenError as failure:

@@ -13,7 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 
 MAX_AMOUNT = Decimal(str(MAX_PRICE))
 HALF_A_CENT = Decimal("0.005")
-MAX_ID = 2**31 - 1  # serial
+MAX_ID = 2**31 - 1  # limit of PostgreSQL's type serial
 
 
 class ConflictError(RefusedError):

@@ -1,4 +1,4 @@
-"""Whether a product exists: requests to the product service, with a cache of the answers.
+"""Look-ups of products: requests to the product service, with a cache of the answers.
 
 A look-up has one deadline, all requests for one product share it, and only a few may wait, so that threads stay free
 for orders of known products.
@@ -21,12 +21,12 @@ log = logging.getLogger("service")
 
 FOUND_SECONDS = 60.0
 MISSING_SECONDS = 5.0  # a new product is refused for at most this long
-RETRY_SECONDS = 5.0  # after a look-up without an answer
+RETRY_SECONDS = 5.0  # wait after a look-up without an answer
 SECONDS = 0.9  # the deadline of a look-up with all its tries; the gateway waits 3 s for an order
 TRY_SECONDS = 0.4
 TRIES = 3
 WAITING = 8  # requests that may wait for look-ups; half of the threads (gunicorn_settings.py)
-TURN_SECONDS = 0.05  # the time that another request waits for its turn
+TURN_SECONDS = 0.05  # waiting time of another request
 MAX_KNOWN = 10_000
 MAX_BYTES = 64 * 1024
 
@@ -40,7 +40,7 @@ class Products:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._instances: list[Listed] = []
-        self._resting: dict[str, float] = {}  # URLs that did not answer, and until when others come first
+        self._resting: dict[str, float] = {}  # silent URL -> time until which other URLs come first
         self._found: dict[str, float] = {}  # products that exist, and until when that is cached
         self._missing: dict[str, float] = {}
         self._running: dict[str, Future[bool | None]] = {}

@@ -4,7 +4,7 @@
 # comma-separated), STATE_DIR.
 set -euo pipefail
 umask 077
-trap 'exit 143' INT TERM # else bash continues with the next step if only its child is interrupted
+trap 'exit 143' INT TERM # exit: bash would continue if a signal ended only its child
 
 # Debian installs the server's programs outside PATH, in a folder for each version.
 programs=$({ find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null || :; } | sort -V | tail -1)
@@ -27,7 +27,7 @@ lock_data() {
   flock --timeout 10 9 || die "another PostgreSQL still uses $STATE_DIR; it must end first"
 }
 
-remove_leftovers() { # of a server that was killed
+remove_leftovers() { # remove files of a killed server
   rm -f "$data/postmaster.pid" "$STATE_DIR"/.s.PGSQL.*
   rmdir "$data" 2>/dev/null || : # an empty folder is not a cluster
 }
@@ -40,10 +40,10 @@ run_single_user() { # DATA
     while IFS= read -r line; do echo "${line//$DB_PASSWORD/(password)}"; done
 }
 
-# Create it under another name and rename it when it is complete: after an interrupted start it is created again.
+# Create the cluster under another name and rename the complete one, so that an interrupted start begins again.
 make_cluster() {
   local new=$data.new other
-  for other in "$STATE_DIR"/[0-9]*/PG_VERSION; do # after an upgrade, do not start with an empty cluster
+  for other in "$STATE_DIR"/[0-9]*/PG_VERSION; do # refuse an empty cluster after an upgrade
     [[ ! -e $other || $other == *.new/* ]] ||
       die "the orders are in ${other%/*}, but this is PostgreSQL $version: install version $(<"$other"), or use pg_dump"
   done

@@ -19,7 +19,7 @@ TTL_SECONDS = 300
 SECONDS = 0.2  # the deadline of a command with its answer, and with the connection if it needs a new one
 REST_SECONDS = 1.0
 CONNECTIONS = 16
-MAX_READS = 64  # of up to 64 KiB each, for one answer; the catalogue needs one
+MAX_READS = 64  # reads of 64 KiB per answer; the catalogue needs one
 
 # Validates a cached value and returns it encoded again, because JSON parsers read some bytes differently (a duplicate
 # key, UTF-16). Raises ValueError if the value is invalid.
@@ -46,7 +46,7 @@ class BoundedParser(Parser):  # type: ignore[misc]  # see above
         return answer
 
     def read_from_socket(self, *arguments: Any, **options: Any) -> Any:
-        """Read a part of it."""
+        """Read a part of the answer."""
         self._reads += 1
         if self._reads > MAX_READS:
             raise redis.InvalidResponse(f"an answer takes more than {MAX_READS} reads")
@@ -96,7 +96,7 @@ class Cache:
             entry.rest_until = now + REST_SECONDS
             self._report(key, f"Redis refuses {key}: {describe(refusal)}")
             return source()
-        except Exception as failure:  # whatever Redis does, the source answers
+        except Exception as failure:  # a fault of Redis never fails a request: read from the source
             self._rest_until = now + REST_SECONDS
             self._close_idle()
             self._report("", f"no answer from Redis, answering from own data: {describe(failure)}")
@@ -107,7 +107,7 @@ class Cache:
 
     def find_problem(self) -> str:
         """Send a command to Redis now; return the problem, "" if there is none."""
-        self._close_idle()  # they may be closed, or authenticated with an old password
+        self._close_idle()  # idle connections may be closed or use an old password
         try:
             self._ask("GET", "all_products")
         except redis.AuthenticationError:
@@ -119,13 +119,13 @@ class Cache:
         return ""
 
     def _read(self, key: str, entry: Entry, check: Check) -> bytes | None:
-        """Return the cached value as it is served; None if it must be replaced."""
+        """Return the validated cached value; None if it must be replaced."""
         try:
             cached = self._ask("GET", key)
         except redis.ResponseError as refusal:
             if not str(refusal).startswith("WRONGTYPE"):
                 raise
-            log.warning("the cached value of %s is of another type and is replaced", key)  # by SETEX
+            log.warning("the cached value of %s is of another type and is replaced", key)  # SETEX replaces it
             return None
         if not isinstance(cached, bytes):
             return None
@@ -173,7 +173,7 @@ class Cache:
                 socket_timeout=SECONDS,
                 retry=Retry(NoBackoff(), 0),  # the source is faster than a second try
                 parser_class=BoundedParser,
-                protocol=2,  # sends no HELLO and no CLIENT, so that its user needs only GET and SETEX
+                protocol=2,  # RESP2 sends no HELLO and no CLIENT, so the user needs only GET and SETEX
                 driver_info=None,
             )
 

@@ -1,4 +1,4 @@
-"""The catalogue: the service's own data, and how a cached copy of it is checked."""
+"""The catalogue: the service's own data, and the check of a cached copy."""
 
 from cnet_service.models import Product
 from pydantic import TypeAdapter

@@ -93,7 +93,7 @@ def add_registration(app: DescribedApp, registry: Registry) -> None:
         if instance.ip != request.remote_addr:
             return refuse_address()
         registry.renew(path.name, path.instance_id)
-        g.quiet = True  # each instance sends one a second
+        g.quiet = True  # each instance sends one heartbeat per second
         return Renewed().model_dump()
 
 

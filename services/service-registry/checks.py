@@ -14,12 +14,12 @@ log = logging.getLogger("service")
 
 INTERVAL_SECONDS = 0.5
 SWEEP_SECONDS = 0.25
-DEADLINE_SECONDS = 0.45  # of a whole check, so that it ends before the next one begins
+DEADLINE_SECONDS = 0.45  # deadline of a check: shorter than the interval
 OK = 200
 
 
 def is_answering(instance: Instance) -> bool:
-    """Return whether it answers in time: /health with 200, or for a configured instance a TCP connection.
+    """Return whether the instance answers in time: /health with 200, or for a configured instance a TCP connection.
 
     Each check opens a connection: an open one outlives the listener and delays a graceful stop.
     """
@@ -50,7 +50,7 @@ def check_for_ever(registry: Registry) -> None:
                 registry.note_check(instance, is_answering(instance))
                 time.sleep(max(0.0, begin + INTERVAL_SECONDS - time.monotonic()))
         finally:
-            checked.discard(id(instance))  # after a failure, start_checks starts them again
+            checked.discard(id(instance))  # start_checks can then restart the instance's checks
 
     repeat("checks", SWEEP_SECONDS, start_checks)
     repeat("sweep", SWEEP_SECONDS, registry.sweep)

@@ -16,9 +16,9 @@ from zone import Zone
 
 log = logging.getLogger("service")
 
-FORWARD_SECONDS = 1.5  # for a forwarder's whole answer
-MESSAGE_SECONDS = 5.0  # for a client's whole message over TCP, including the pause before it
-MAX_FORWARDED, MAX_FORWARDED_OF_CLIENT = 64, 16  # waiting questions
+FORWARD_SECONDS = 1.5  # deadline of a forwarder's answer
+MESSAGE_SECONDS = 5.0  # deadline of a message over TCP, with the pause before it
+MAX_FORWARDED, MAX_FORWARDED_OF_CLIENT = 64, 16  # maximum waiting questions: in all, per client
 MAX_CONNECTIONS, MAX_CONNECTIONS_OF_CLIENT = 256, 64
 PLAIN_UDP_BYTES = 512  # RFC 1035, section 2.3.4
 MAX_UDP_BYTES = 1232  # fits into one packet on every path (dnsflagday.net/2020)

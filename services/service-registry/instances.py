@@ -20,13 +20,13 @@ class Instance:
     registered_at: str
     ttl: float | None = None
     permanent: bool = False
-    answers: bool = True  # the result of the last active check
+    answers: bool = True  # result of the registry's last check
     renewed: float = 0.0
     critical_since: float | None = field(default=None)
 
     @property
     def renews_configured_lease(self) -> bool:
-        """Return whether it is configured and renews a lease; the registry cannot reach such an instance."""
+        """Return whether the instance is configured and renews a lease; the registry cannot reach such an instance."""
         return self.permanent and self.ttl is not None
 
     @property
@@ -35,7 +35,7 @@ class Instance:
         return PASSING if self.critical_since is None else CRITICAL
 
     def shown(self) -> dict[str, object]:
-        """Return its fields in the answer of /discover."""
+        """Return the instance's fields in the answer of /discover."""
         return {
             "ip": self.ip,
             "port": self.port,
@@ -44,7 +44,7 @@ class Instance:
         }
 
     def shown_in_list(self) -> dict[str, object]:
-        """Return its fields in a list of several instances."""
+        """Return the instance's fields in a list of several instances."""
         return {"instance_id": self.instance_id, **self.shown()}
 
     def update_health(self, now: float) -> bool:

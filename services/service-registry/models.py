@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cnet_service.models import Message
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
-LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # of a name in DNS (RFC 1123, section 2.1)
+LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # one label of a DNS name (RFC 1123, section 2.1)
 MAX_PORT = 65535
 MAX_TTL_SECONDS = 3600
 MAX_WAIT_SECONDS = 60

@@ -56,7 +56,7 @@ class Registry:
             log.warning("%s: %s is not restored: %s", instance.name, instance.instance_id, failure)
             return False
         except UnavailableError:
-            pass  # It was allowed when it was stored.
+            pass  # The saved instance was allowed when it was registered.
         return True
 
     def register(self, instance: Instance) -> None:

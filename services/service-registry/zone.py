@@ -15,7 +15,7 @@ from instances import PASSING, Instance
 from registry import Registry
 
 ORIGIN = "lab."
-TTL_SECONDS = 1  # a cached answer is outdated for at most this long
+TTL_SECONDS = 1  # maximum age of a cached answer
 REVERSE = ".in-addr.arpa."
 
 
@@ -52,7 +52,7 @@ class Zone:
         if not known:
             reply.header.rcode = RCODE.NXDOMAIN
         healthy = [instance for instance in known if instance.health == PASSING]
-        random.shuffle(healthy)  # clients use the first
+        random.shuffle(healthy)  # clients use the first address
         if labels[0].startswith("_"):
             add_services(reply, healthy)
         else:
@@ -133,6 +133,6 @@ def make_record(name: str, kind: int, data: object) -> RR:
 
 
 def make_soa() -> RR:
-    """Return the zone's SOA; its last number is the seconds that "no such name" may be cached."""
+    """Return the zone's SOA; the last number is the time to cache "no such name", in seconds."""
     times = (1, 60, 60, 60, TTL_SECONDS)  # serial, refresh, retry, expire, minimum
     return make_record(ORIGIN, QTYPE.SOA, SOA(f"service-registry.{ORIGIN}", f"nobody.{ORIGIN}", times))

@@ -214,6 +214,6 @@ EOF
     cat /run/proof
   '
   succeeds
-  says "redis-cache: product-service.lab is nothing"
+  says "redis-cache: product-service.lab does not resolve"
   says "order-service      product-service.lab is 10.0.0.30 10.0.0.31 10.0.0.32"
 }

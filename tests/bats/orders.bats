@@ -15,10 +15,10 @@ load helpers
 
 @test "the ledger finds a lost, a doubled and a renumbered order" {
   run "$ROOT/.venv/bin/python" -c '
-from faults.chaos.analysis import balance
+from faults.chaos.analysis import compare_orders
 from faults.chaos.load import Sample
 told = [Sample("order", 0, 1, 201, key=key, order_id=number) for key, number in (("a", "1"), ("b", "2"), ("c", "3"), ("d", "9"))]
-ledger = balance(told, [("1", "a"), ("3", "c"), ("4", "c"), ("5", "d")])
+ledger = compare_orders(told, [("1", "a"), ("3", "c"), ("4", "c"), ("5", "d")])
 print(ledger.lost, ledger.doubled, ledger.mistaken, ledger.good)'
   [[ $output == "1 1 1 False" ]]
 }

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from faults.chaos.analysis import balance
+from faults.chaos.analysis import compare_orders
 from faults.chaos.load import Load
 from faults.chaos.report import SAMPLE, sample_of
 from lab.csv_files import read_lines
@@ -63,13 +63,13 @@ def stored() -> list[tuple[str, str]]:
 def test_every_acknowledged_order_is_there_exactly_once(schedule: list[tuple[float, str, str]]) -> None:
     out = io.StringIO()
     client = Load(os.environ["LAB_URL"], out)
-    orders = gevent.spawn(client.run, client.order, 25.0, 2.5)
+    orders = gevent.spawn(client.run, client.place_order, 25.0, 2.5)
     for seconds, node, signal in schedule:
         gevent.sleep(seconds)
         kill(node, signal)
     orders.join()
     samples = list(read_lines(io.StringIO(out.getvalue()), SAMPLE, sample_of, Unread(), "the samples"))
-    ledger = balance(samples, stored())
+    ledger = compare_orders(samples, stored())
     assert ledger.acknowledged == len({sample.key for sample in samples}) == 62, (
         "some were never acknowledged"
     )

@@ -19,7 +19,7 @@ import gevent
 import pytest
 
 from faults.chaos import report
-from faults.chaos.analysis import Event, Fault, Result, balance, faults_of, is_allowed, judge
+from faults.chaos.analysis import Event, Fault, Result, compare_orders, faults_of, is_allowed, judge
 from faults.chaos.load import Load, Outcome, Sample, order_id_of
 from faults.chaos.promises import Allowed, Promise, load_promises, nodes_of
 from lab.csv_files import CsvError, read_lines
@@ -232,7 +232,7 @@ def test_events_become_faults_with_what_the_run_itself_found_broken() -> None:
 
 def test_calm_is_no_fault_in_the_count() -> None:
     calm = verdict(fault=dataclasses.replace(FAULT, name="calm"))
-    findings = report.findings_of([calm, verdict(), verdict(noticed=0.1)], balance([], []), [])
+    findings = report.findings_of([calm, verdict(), verdict(noticed=0.1)], compare_orders([], []), [])
     assert findings[0] == "1 of 2 faults kept their promises."
     assert findings[1] == "Broken by killed product-2: noticed later than 0.1 s."
 
@@ -245,15 +245,15 @@ def test_a_share_is_uneven_when_it_is_more_than_a_rounding() -> None:
 
 
 def test_a_garbled_201_is_counted_and_is_no_acknowledgement() -> None:
-    ledger = balance([Sample("order", 1, 1, 201, key="a")], [("1", "a")])
+    ledger = compare_orders([Sample("order", 1, 1, 201, key="a")], [("1", "a")])
     assert (ledger.garbled, ledger.acknowledged, ledger.good) == (1, 0, False)
 
 
 def test_a_mistake_that_was_stored_spoils_the_ledger() -> None:
     mistake = Sample("mistake", 1, 1, 503, key="m")
-    assert balance([mistake], [("1", "a")]).good
-    assert balance([mistake], [("1", "m")]).unwanted == 1
-    assert not balance([mistake], [("1", "m")]).good
+    assert compare_orders([mistake], [("1", "a")]).good
+    assert compare_orders([mistake], [("1", "m")]).unwanted == 1
+    assert not compare_orders([mistake], [("1", "m")]).good
 
 
 # --- the files ----------------------------------------------------------------------------------
@@ -385,7 +385,7 @@ from faults.chaos.load import Load
 real, begin = time.time, time.time()
 time.time = lambda: real() + (0 if real() - begin < 0.5 else float(sys.argv[2]))
 load = Load(sys.argv[1], sys.stdout)
-load.run(load.get, 50, 1.5)
+load.run(load.request_catalogue, 50, 1.5)
 """
 
 
@@ -418,8 +418,8 @@ ORDERS = """
 import sys
 from faults.chaos.load import Load
 load = Load(sys.argv[1], sys.stdout)
-load.order(__import__("time").monotonic())
-load.mistake(__import__("time").monotonic())
+load.place_order(__import__("time").monotonic())
+load.place_invalid_order(__import__("time").monotonic())
 """
 
 
@@ -437,6 +437,6 @@ def test_a_garbled_201_leaves_a_sample_and_is_asked_again() -> None:
 def test_what_refuses_connections_is_a_sample_without_an_answer() -> None:
     out = io.StringIO()
     client = Load("http://127.0.0.1:9", out)
-    gevent.spawn(client.get, time.monotonic()).join()
+    gevent.spawn(client.request_catalogue, time.monotonic()).join()
     assert [sample.status for sample in samples_of(out.getvalue())] == [0]
     assert (client.requests, client.failures) == (1, 1)

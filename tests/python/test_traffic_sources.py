@@ -194,7 +194,7 @@ def test_standard_input_that_is_closed_and_an_empty_name_are_refused_in_one_line
     )
     refused = {
         "- <&-": "traffic: -: standard input is closed\n",
-        "''": "traffic: '': an empty name names no file\n",
+        "''": "traffic: '': the file name is empty\n",
     }
     for capture, said in refused.items():
         done = subprocess.run(

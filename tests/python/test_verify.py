@@ -14,7 +14,7 @@ import pytest
 
 from lab.topology import load
 from lab.verify.platform import Endpoints
-from lab.verify.request import Answer, Length, matches, send
+from lab.verify.request import Answer, ItemCount, matches, send
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,8 @@ from lab.verify.request import Answer, Length, matches, send
         ([{"a": 1}], [{"a": 2}, {"a": 1}], True),
         ([{"a": 1}], [{"a": 2}], False),
         ([{"a": 1}], [], False),
-        (Length(2), [1, 2], True),
-        (Length(2), [1], False),
+        (ItemCount(2), [1, 2], True),
+        (ItemCount(2), [1], False),
         (re.compile("quantity"), "quantity: is missing", True),
         (re.compile("quantity"), 7, False),
         (str, "text", True),

@@ -1,4 +1,4 @@
-"""How the original reads tcpdump's text: a regular expression per line, all packets in memory."""
+"""The original's reader of tcpdump's text: a regular expression per line, all packets in memory."""
 
 import collections
 import re

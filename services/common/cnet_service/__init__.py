@@ -1,1 +1,1 @@
-"""What the services share: the application, errors, logs, metrics, the registry's client, gunicorn's settings."""
+"""Shared code of the services: the application, errors, logs, metrics, the registry's client, gunicorn's settings."""

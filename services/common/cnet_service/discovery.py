@@ -19,7 +19,7 @@ from cnet_service.errors import describe_failure
 from cnet_service.exchange import fetch
 from cnet_service.saved_file import SavedFile
 
-WAIT_SECONDS = 10  # the longest time that the registry delays its answer while nothing changes
+WAIT_SECONDS = 10  # longest delay of the registry's answer if nothing changes
 ANSWER_SECONDS = 2.0  # the deadline of an answer, after that delay
 MAX_BYTES = 1024 * 1024  # five times a list of 1000 instances, the registry's limit
 PAUSE_SECONDS = 0.05  # between two requests, if the registry answers at once
@@ -130,6 +130,6 @@ class Watch:
         if answer.status == OK:
             self._changed(read_list(answer.body))
             self._saved_list.write(answer.body)
-        elif answer.status != NOT_FOUND:  # 404: not registered yet, wait for it
+        elif answer.status != NOT_FOUND:  # 404: not registered yet, keep waiting
             raise ValueError(f"the registry answered {answer.status}")
         return answer.headers.get("X-Index", "")

@@ -33,7 +33,7 @@ def raise_invalid(failure: ValidationError) -> NoReturn:
 
 
 def describe_failure(failure: ValidationError) -> tuple[str, str]:
-    """Return the name of the first wrong field, and what is wrong with it; an unknown field comes first.
+    """Return the name of the first wrong field, and the problem; an unknown field comes first.
 
     A misspelt name is unknown and leaves another field missing: the name that was sent helps more.
     """

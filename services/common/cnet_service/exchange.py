@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from urllib.parse import urlsplit
 
-MAX_HEAD_BYTES = 16 * 1024  # of an answer whose status alone is read
+MAX_HEAD_BYTES = 16 * 1024  # maximum answer size if only the status is read
 MAX_DRAINED_BYTES = 4 * 1024
 
 
@@ -29,7 +29,7 @@ class Answer:
 
 
 class _Received(io.RawIOBase):
-    """What a connection receives before the deadline; more than `max_bytes`, or no complete head, is an error."""
+    """Bytes received before the deadline; more than `max_bytes`, or an incomplete head, is an error."""
 
     def __init__(self, connection: socket.socket, deadline: float, max_bytes: int) -> None:
         self._connection = connection
@@ -49,7 +49,7 @@ class _Received(io.RawIOBase):
         self._left -= count
         if self._left < 0:
             raise ValueError(f"the answer is longer than {self._max_bytes} bytes")
-        if not count and self.is_head:  # http.client would take it for the end of the headers
+        if not count and self.is_head:  # http.client accepts EOF as the end of the headers
             raise ConnectionError("the connection was closed before the end of the answer's head")
         return count
 

@@ -1,4 +1,4 @@
-"""gunicorn's settings, the same for each service; its service.toml and the environment set the differences.
+"""gunicorn's settings for all services; service.toml and the environment set the differences.
 
 gunicorn -c python:cnet_service.gunicorn_settings 'app:create_app()'
 
@@ -39,16 +39,16 @@ os.environ.setdefault("INSTANCE_ID", socket.gethostname())  # a container's own 
 
 MEMORY = Path("/dev/shm")  # noqa: S108  a file system in memory, which every container has
 MIN_FILES = 4096
-PROGRAM = tomllib.loads(Path("service.toml").read_text())  # in the service's folder
+PROGRAM = tomllib.loads(Path("service.toml").read_text())  # the service's folder is the working directory
 
 bind = f"{os.environ.get('SERVICE_IP', '127.0.0.1')}:{os.environ.get('SERVICE_PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", PROGRAM.get("workers", 1)))
 worker_class = make_gevent_worker() if PROGRAM.get("worker_class") == "gevent" else ThreadWorker
-threads = 16  # of ThreadWorker
+threads = 16  # threads per ThreadWorker
 keepalive = 75  # longer than any client keeps an idle connection, so that the client closes first
 timeout = 30
 graceful_timeout = 5  # no request takes longer; idle connections of clients are kept until then
-accesslog = None  # each service writes its own, with the request's id
+accesslog = None  # each service writes an access log with the request's id
 loglevel = "warning"
 control_socket_disable = True  # only the supervisor controls gunicorn
 limit_request_line = 8190
@@ -96,7 +96,7 @@ util.http_date = http_date
 importlib.import_module("cnet_service.description")
 gc.freeze()
 
-METRICS_BYTES = 256 * 1024  # of each file; there are a few hundred metrics
+METRICS_BYTES = 256 * 1024  # size of each metrics file, for a few hundred metrics
 MAX_ENDED_FILES = 20  # metrics files of ended workers that are kept
 
 
@@ -112,7 +112,7 @@ def on_starting(_server: object) -> None:
     try:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=prefix, dir=MEMORY)
     except OSError:
-        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # each worker then keeps its metrics to itself
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # each worker then has separate metrics
 
 
 def post_fork(_server: object, worker: "Worker") -> None:

@@ -27,13 +27,13 @@ class BufferedHandler(logging.StreamHandler[TextIO]):
         atexit.register(self.flush)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the record's line; write all lines after a warning or when there are many."""
+        """Buffer the record's line; write all lines after a warning or when there are many."""
         self._lines.append(self.format(record))
         if record.levelno >= logging.WARNING or len(self._lines) >= LINES_PER_WRITE:
             self.flush()
 
     def flush(self) -> None:
-        """Write the lines kept so far."""
+        """Write the buffered lines."""
         lines, self._lines = self._lines, []
         if lines and not self.stream.closed:
             self.stream.write("\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus. Their failures never fail a request; a damaged file is left out of the sums."""
+"""Metrics for Prometheus. Their failures never fail a request; a damaged file does not count in the sums."""
 
 import functools
 import json
@@ -77,7 +77,7 @@ class ReadableFiles(Collector):
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics; a file that cannot be read is reported and left out."""
+        """Return the metrics; report and skip a file that cannot be read."""
         readable = []
         for file in self._folder.glob("*.db"):
             try:

@@ -12,7 +12,7 @@ from cnet_service.exchange import ask_status, connect, format_request
 HEARTBEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.25
 TTL_SECONDS = 3
-DEADLINE_SECONDS = 1.0  # of a whole exchange with the registry
+DEADLINE_SECONDS = 1.0  # deadline of one exchange with the registry
 OK = 200
 
 log = logging.getLogger("service")
@@ -36,7 +36,7 @@ class Registration:
         }
         self._path = f"{quote(name, safe='')}/{quote(instance_id, safe='')}"
         self._is_registered = False
-        self._status: int | None = None  # of the last registration, so that a refusal is logged once
+        self._status: int | None = None  # status of the last registration: log a refusal once
         self._leaving = threading.Event()
         self._lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""A file of bookkeeping: complete after a crash, and its failures never fail the service."""
+"""A state file: complete after a crash; a failure to write it never fails the service."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ class SavedFile:
         self._written: bytes | None = None
 
     def read(self) -> bytes | None:
-        """Return its bytes, None if there is no such file or it cannot be read."""
+        """Return the file's bytes, None if there is no such file or it cannot be read."""
         try:
             self._written = self.path.read_bytes()
         except FileNotFoundError:
@@ -27,7 +27,7 @@ class SavedFile:
         return self._written
 
     def write(self, data: bytes) -> None:
-        """Replace it by rename if `data` is new; `can_write` says whether that worked."""
+        """Replace the file by rename if `data` is new; `can_write` is then true if that worked."""
         if data == self._written and self.can_write:
             return
         new = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
@@ -42,7 +42,7 @@ class SavedFile:
             if self.can_write:
                 log.warning("cannot write %s, continuing without it: %s", self.path, failure)
             self.can_write = False
-            with suppress(OSError):  # a read-only file system refuses this too
+            with suppress(OSError):  # a read-only file system refuses the removal too
                 new.unlink()
             return
         if not self.can_write:

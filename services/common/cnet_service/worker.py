@@ -20,10 +20,10 @@ from typing import Any
 from gunicorn.workers import gthread
 from werkzeug.exceptions import RequestTimeout
 
-HEAD_SECONDS = 4.0  # from a connection's beginning, or a later request's first byte, to the end of its head
+HEAD_SECONDS = 4.0  # time to receive a request's head
 BODY_SECONDS = 4.0
-SEND_SECONDS = 10.0  # for one write, because a client may never read its answer
-HEAD_BYTES = 16 * 1024  # a longer head goes to the parser, which refuses it
+SEND_SECONDS = 10.0  # deadline of one write: a client may never read its answer
+HEAD_BYTES = 16 * 1024  # the parser refuses a longer head
 LINGER_SECONDS = 0.1  # the time a client has to close first
 CLIENT_SHARE = 4  # one client may hold a quarter of the connections
 LOG_SECONDS = 10.0
@@ -66,7 +66,7 @@ class ClientLimit:
             self._all -= 1
             self._held[address] -= 1
             if not self._held[address]:
-                del self._held[address]  # so that past clients take no memory
+                del self._held[address]  # free the memory of past clients
 
 
 class Connection:
@@ -80,7 +80,7 @@ class Connection:
         self._deadline = time.monotonic() + HEAD_SECONDS
         self._is_idle = False
         self._in_body = False
-        self._begun = b""  # received by has_head()
+        self._begun = b""  # bytes received by has_head()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
