@@ -5,6 +5,7 @@ hold all of them.
 """
 
 import errno
+import importlib
 import logging
 import os
 import selectors
@@ -241,7 +242,7 @@ class ThreadWorker(gthread.ThreadWorker):
 
 def make_gevent_worker() -> type:
     """Return the gevent worker class; import gevent only here, because not every service has it."""
-    import gevent.thread  # noqa: F401, PLC0415  gunicorn_settings says why it is the first
+    importlib.import_module("gevent.thread")  # first: gunicorn_settings says why
     from gunicorn.workers import ggevent  # noqa: PLC0415  optional
 
     class GeventWorker(ggevent.GeventWorker):
