@@ -34,7 +34,8 @@ try_endpoints() {
   local word text complete=''
   while read -r word text; do
     case $word in
-      title | passed | failed | why) "$word" "$text" ;;
+      title | passed | failed) "$word" "$text" ;;
+      why) suggest_explain "$text" ;;
       stored) verify_stored "$text" ;;
       end) complete=1 ;;
     esac
