@@ -161,7 +161,7 @@ bench-analysis: ## a million packets into tables, against tshark (BEFORE=COMMIT:
 
 ## Develop
 
-test: ## all tests (bats and pytest), each on the real lab in a sandbox
+test: ## all tests (bats and pytest), on the real lab in sandboxes
 	@tests/run.sh
 
 test-full: ## all tests, with every part of those that `make test` runs in rotation

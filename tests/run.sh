@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests: bats for the scripts, pytest for Python; the lab for real, each test in a sandbox of its own.
+# All tests: bats for the scripts, pytest for Python; the lab for real, in sandboxes.
 #
 #   tests/run.sh [all]     everything; installs what is missing first
 #   tests/run.sh full      the same, and whole: what `all` runs one part of each day

@@ -43,9 +43,6 @@ def protocol_name(number: int) -> str:
     return f"EtherType 0x{number:04x}" if number < LLC else f"802.3 LLC 0x{number - LLC:02x}"
 
 
-PROTOCOL_NUMBERS = {name: number for number, name in _NAMES.items()}
-
-
 def distinct(values: Integers) -> tuple[Integers, Integers]:
     """Return the sorted distinct values, and the index of each value in them: np.unique, quicker for a small range."""
     lowest = int(values.min(initial=0))
