@@ -75,6 +75,11 @@ def code_for_markdown(text: str) -> str:
     return marks + blank + on_one_line(text).replace("|", "\\|") + blank + marks
 
 
+def for_html(text: str) -> str:
+    """Return the HTML of a text, for an element or an attribute in quotes."""
+    return escape(on_one_line(text))
+
+
 def for_graphviz(text: str) -> str:
     """Return a text as HTML for a label of graphviz."""
     return escape(shortened(on_one_line(text), _MAX_LABEL)) or " "

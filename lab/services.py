@@ -60,6 +60,12 @@ def _file(program: str) -> Path:
     return ROOT / "services" / program / "service.toml"
 
 
+def registered_name(node: Node, programs: dict[str, Program]) -> str:
+    """Return a node's name in the registry and in DNS: its program's if that registers itself, else its own."""
+    program = node.runs or ""
+    return program if programs[program].registers else node.label
+
+
 def environments(topology: Topology, programs: dict[str, Program]) -> dict[str, dict[str, str]]:
     """Return the environment of each node that runs a program; the values are text without quotes."""
     known = [file.parent.name for file in (ROOT / "services").glob("*/service.toml")]

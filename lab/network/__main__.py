@@ -107,7 +107,7 @@ def print_status(topology: Topology) -> int:
     """Print each difference; return 1 if there is any."""
     live = read_live(topology)
     found = compare(topology, live)
-    surplus = _without_running_proof(found.surplus)
+    surplus = without_running_proof(found.surplus)
     lines = [_line("missing", in_words(fact)) for fact in found.missing]
     lines += [_line(fact.kind.label, in_words(fact)) for fact in surplus]
     lines += [_line("foreign", conflict) for conflict in host_conflicts(topology, live)]
@@ -120,7 +120,7 @@ def _line(label: str, words: str) -> str:
     return f"{os.environ.get(colour, '')}{label}{os.environ.get('PLAIN', '')}  {words}"
 
 
-def _without_running_proof(surplus: list[Fact]) -> list[Fact]:
+def without_running_proof(surplus: list[Fact]) -> list[Fact]:
     """Skip the outside namespace of a running proof, which holds the lock."""
     others = [fact for fact in surplus if OUTSIDE_NAMESPACE not in (fact.place, fact.link, fact.peer)]
     if len(others) == len(surplus):

@@ -41,6 +41,8 @@ _FIELDS = {
     "--dport": Field.PORT,
     "--dports": Field.PORT,
     "--ports": Field.EITHER_PORT,
+    "--sport": Field.SOURCE_PORT,
+    "--sports": Field.SOURCE_PORT,
     "--src-type": Field.SOURCE_TYPE,
     "--dst-type": Field.DESTINATION_TYPE,
     "--ctstate": Field.STATE,
@@ -133,7 +135,7 @@ def _condition(option: Option, protocol: str) -> Condition:
     values = option.values[0].split(",")
     if field == Field.PROTOCOL:
         values = [protocol_name(value) for value in values]
-    is_port = field in (Field.PORT, Field.EITHER_PORT)
+    is_port = field in (Field.PORT, Field.SOURCE_PORT, Field.EITHER_PORT)
     if is_port:
         values = [_port_range(value) for value in values]
     return Condition(

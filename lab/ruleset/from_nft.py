@@ -26,6 +26,7 @@ _FIELDS = {
     "payload saddr": Field.SOURCE,
     "payload daddr": Field.DESTINATION,
     "payload dport": Field.PORT,
+    "payload sport": Field.SOURCE_PORT,
     "payload protocol": Field.PROTOCOL,
     "meta l4proto": Field.PROTOCOL,
     "meta iifname": Field.IN_INTERFACE,
@@ -164,12 +165,14 @@ class _Reader:
 
 
 def _base(name: str, about: Mapping[str, Any]) -> BaseChain:
+    devices = about.get("dev", ())
     return BaseChain(
         name=name,
         hook=about["hook"].upper(),
         family=about["family"],
         is_translated=about.get("prio", 0) > _TRANSLATION_PRIORITY,
         policy=about.get("policy", "accept"),
+        devices=(devices,) if isinstance(devices, str) else tuple(devices),
     )
 
 
@@ -237,5 +240,5 @@ def _condition(left: Any, values: tuple[str, ...], *, negated: bool) -> Conditio
         values = tuple(_FAMILIES.get(value, value) for value in values)
     elif field in (Field.SOURCE_TYPE, Field.DESTINATION_TYPE):
         values = tuple(value.upper() for value in values)
-    is_port = field == Field.PORT and protocol != "th"
+    is_port = field in (Field.PORT, Field.SOURCE_PORT) and protocol != "th"
     return Condition(field=field, values=values, negated=negated, protocol=protocol if is_port else "")

@@ -21,6 +21,7 @@ class Field(StrEnum):
     OUT_INTERFACE = "out-interface"
     PROTOCOL = "protocol"
     PORT = "destination port"
+    SOURCE_PORT = "source port"
     EITHER_PORT = "source or destination port"
     SOURCE_TYPE = "type of the source"
     DESTINATION_TYPE = "type of the destination"
@@ -102,6 +103,7 @@ class BaseChain:
     family: str = "ip"
     is_translated: bool = False  # true if the hook comes after DNAT
     policy: str = "accept"
+    devices: tuple[str, ...] = ()  # of a chain that the kernel calls for some interfaces (family netdev)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from lab.services import read_programs
+from lab.services import read_programs, registered_name
 from lab.topology import ROOT, Node, Topology
 from lab.verify.platform import Endpoints, Result
 from lab.verify.request import matches, send
@@ -55,7 +55,7 @@ class LabEndpoints(Endpoints):
         self._wait_until_all_pass(base)
         for node in self._services:
             instance = {"instance_id": node.label, "health": "passing", "ip": str(node.address.ip)}
-            url = f"{base}/discover/{self._registered_name(node)}?all=1"
+            url = f"{base}/discover/{registered_name(node, self._programs)}?all=1"
             yield from self.expect(f"{node.name} is registered and passing", url, 200, [instance])
         for product in self._nodes_running("product-service")[:1]:
             yield from self._registration(base, product)
@@ -99,11 +99,6 @@ class LabEndpoints(Endpoints):
         ):
             yield from self.expect(title, f"{base}/{path}", 200, expected, node=product, **options)
 
-    def _registered_name(self, node: Node) -> str:
-        """Return the name that a node registers as, or is configured as."""
-        program = node.runs or ""
-        return program if self._programs[program].registers else node.label
-
     def _wait_until_all_pass(self, base: str) -> None:
         deadline = time.monotonic() + _REGISTRATION_SECONDS
         while time.monotonic() < deadline:
@@ -119,9 +114,13 @@ class LabEndpoints(Endpoints):
 
     def _names(self, named: Node) -> Iterator[Result]:
         """Resolve a node's registered name from each node; it may have several addresses."""
-        name = self._registered_name(named)
+        name = registered_name(named, self._programs)
         wanted = " ".join(
-            sorted(str(node.address.ip) for node in self._services if self._registered_name(node) == name)
+            sorted(
+                str(node.address.ip)
+                for node in self._services
+                if registered_name(node, self._programs) == name
+            )
         )
         with ThreadPoolExecutor(4) as pool:
             answers = pool.map(_resolve, self._nodes, [f"{name}.lab"] * len(self._nodes))

@@ -46,6 +46,9 @@ def _port_matches(protocol: str, ports: Sequence[tuple[int, int]]) -> Iterator[s
 def rate_match(policy_id: str, rate: Rate) -> str:
     """Match new connections of one source up to a rate."""
     limit = f"--hashlimit-upto {rate.count}/{rate.unit} --hashlimit-burst {rate.burst}"
-    # The kernel finds an existing counter table by name and keeps its old rate, so the name contains the rate.
-    name = f"cnet-{policy_id}-{rate.count}-{rate.unit}-{rate.burst}"
-    return f"-m hashlimit {limit} --hashlimit-mode srcip --hashlimit-name {name}"
+    return f"-m hashlimit {limit} --hashlimit-mode srcip --hashlimit-name {rate_name(policy_id, rate)}"
+
+
+def rate_name(policy_id: str, rate: Rate) -> str:
+    """Return the name of a rate's counter table: the kernel finds an old one by name, and keeps its old rate."""
+    return f"cnet-{policy_id}-{rate.count}-{rate.unit}-{rate.burst}"
