@@ -35,11 +35,12 @@ _LARGE_BYTES = 400  # more than the ping limit, less than any link's MTU
 _ANSWERS = (ACCEPT, "answers")
 
 # Name, ICMP type, bytes of payload, and the protocol or policy id that decides.
+_UNASKED = "ping reply without a request"
 _PINGS = (
     ("largest allowed ping", packets.ECHO_REQUEST, _MAX_PING, "icmp"),
     ("ping over the size limit", packets.ECHO_REQUEST, _MAX_PING + 1, ICMP_SIZE),
     ("ping reply over the size limit", packets.ECHO_REPLY, _MAX_PING + 1, ICMP_SIZE),
-    ("ping reply without a request", packets.ECHO_REPLY, 0, INVALID),
+    (_UNASKED, packets.ECHO_REPLY, 0, INVALID),
     ("timestamp request", packets.TIMESTAMP, 0, "other"),
 )
 
@@ -72,6 +73,8 @@ def _pings(cases: Cases) -> Iterator[Probe]:
             else:
                 decision = cases.decide(source, destination, decider)
             build = partial(echo, own, to, kind=kind, size=size)
+            if attack == _UNASKED:
+                build = partial(packets.unasked_reply, own, to)
             yield Probe(flow, decision.verdict, decision.id, build, to, attack)
         if source != HOST:  # conntrack does not check the checksums of packets that the host sends
             yield Probe(flow, DROP, INVALID, partial(packets.damaged_echo, own, to), to, "damaged ping")

@@ -19,9 +19,17 @@ _ERROR = 2
 _REQUEST, _ACKNOWLEDGE = 1, 4
 _CFG_CMD, _CFG_MODE, _CFG_TIMEOUT, _CFG_QTHRESH = 1, 2, 4, 5
 _BIND, _COPY_PACKET = 1, 2
-BUFFER_BYTES = 1 << 23
-SO_RCVBUFFORCE = 33
+_BUFFER_BYTES = 1 << 23
+_SO_RCVBUFFORCE = 33
 _HEADER, _PAYLOAD, _PREFIX = 1, 9, 10  # attributes NFULA_PACKET_HDR, NFULA_PAYLOAD, NFULA_PREFIX
+
+
+def enlarge_buffer(opened: socket.socket) -> None:
+    """Give a socket a large receive buffer; root of a user namespace gets at most net.core.rmem_max."""
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+    except PermissionError:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
 
 
 class GroupTakenError(OSError):
@@ -42,7 +50,7 @@ class DropLog:
 
     def __init__(self, group: int) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
+        enlarge_buffer(self.socket)
         self.socket.bind((0, 0))
         self._group = group
         self._configure(_CFG_CMD, struct.pack("B", _BIND))

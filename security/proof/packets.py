@@ -25,7 +25,7 @@ _SEQUENCE = 0x43000000
 MAX_PROBES = 1 << 24  # sequence numbers that are used, from _SEQUENCE on
 _IP_BYTES, _TCP_BYTES, _UDP_BYTES, _ARP_BYTES = 20, 20, 8, 28
 _FRAGMENT_BYTES = 8
-_MORE_FRAGMENTS = 0x2000
+_MORE_FRAGMENTS, _DO_NOT_FRAGMENT = 0x2000, 0x4000
 OTHER_PROTOCOLS = (253, 254)  # RFC 3692 numbers: stand for all protocols without a name in policies
 
 Build = Callable[
@@ -67,13 +67,14 @@ def ipv4(
     return _with_checksum(header + _packed(source) + _packed(to), 10) + payload
 
 
-def tcp(source: str, to: str, port: int, number: int, *, own_port: int = 0) -> bytes:
-    """Build a SYN; own_port 0: from the probe's own port."""
+def tcp(source: str, to: str, port: int, number: int, *, own_port: int = 0, size: int = 0) -> bytes:
+    """Build a SYN; own_port 0: from the probe's own port; size: bytes of the packet at least, not to be fragmented."""
     segment = struct.pack(
         "!HHIIBBHHH", own_port or source_port(number), port, _SEQUENCE + number, 0, 0x50, SYN, 1024, 0, 0
-    )
+    ).ljust(size - _IP_BYTES, b".")
     pseudo_header = _packed(source) + _packed(to) + struct.pack("!BBH", 0, TCP, len(segment))
-    return ipv4(source, to, TCP, _with_checksum(segment, 16, pseudo_header), number)
+    flags = _DO_NOT_FRAGMENT if size else 0
+    return ipv4(source, to, TCP, _with_checksum(segment, 16, pseudo_header), number, flags_and_offset=flags)
 
 
 def fragment(source: str, to: str, port: int, number: int, *, is_last: bool) -> bytes:
@@ -101,6 +102,13 @@ def echo(
         number, size, tagged=tagged
     )
     return ipv4(source, to, ICMP, _with_checksum(message, 2), number)
+
+
+def unasked_reply(source: str, to: str, number: int) -> bytes:
+    """Build a ping reply whose id no ping of any proof has: conntrack remembers those of an earlier proof for 30 s."""
+    reply = bytearray(echo(source, to, number, kind=ECHO_REPLY))
+    reply[_IP_BYTES + 2 : _IP_BYTES + 6] = struct.pack("!HH", 0, FIRST_PORT - 1 - number % FIRST_PORT)
+    return bytes(reply[:_IP_BYTES]) + _with_checksum(bytes(reply[_IP_BYTES:]), 2)
 
 
 def damaged_echo(source: str, to: str, number: int) -> bytes:

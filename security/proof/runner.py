@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import time
@@ -25,12 +26,16 @@ _FLUSH_THREADS = 4
 
 
 class ProbeRunner:
-    """Sends probes by sockets in every namespace."""
+    """Sends probes by sockets in every namespace.
 
-    def __init__(self, topology: Topology, sockets: ProofSockets) -> None:
+    Ports and ids come from the number of a probe. Runs that follow each other closely need different numbers (`first`):
+    conntrack would take a probe for a part of a connection of the run before.
+    """
+
+    def __init__(self, topology: Topology, sockets: ProofSockets, first: int = 0) -> None:
         self._topology = topology
         self._sockets = sockets
-        self._number = 0
+        self._number = first
         self._results: dict[int, ProbeResult] = {}
         self._open_numbers: set[int] = set()
         self._pairs: set[tuple[str, str]] = set()
@@ -139,8 +144,10 @@ class ProbeRunner:
         while True:
             try:
                 data, address = watcher.recvfrom(2048)
-            except BlockingIOError:
-                return has_probe
+            except OSError as error:
+                if error.errno in (errno.EAGAIN, errno.ENETDOWN):  # ENETDOWN: the interface was set down
+                    return has_probe
+                raise
             kind = packets.IPV4
             if watcher.family == socket.AF_PACKET:
                 if address[2] == socket.PACKET_OUTGOING:

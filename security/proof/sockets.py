@@ -12,7 +12,7 @@ from lab.topology import Topology
 from security.policy.compiler import PROOF_GROUP, wires
 from security.policy.model import HOST, WORLD
 from security.proof import packets
-from security.proof.nflog import BUFFER_BYTES, SO_RCVBUFFORCE, DropLog
+from security.proof.nflog import DropLog, enlarge_buffer
 from security.proof.probe import Outside
 
 HOST_BY_FRAME = "host, by frame"
@@ -73,7 +73,7 @@ class ProofSockets:
 
     def _register(self, opened: socket.socket) -> socket.socket:
         self._stack.callback(opened.close)
-        opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
+        enlarge_buffer(opened)
         return opened
 
     def _raw_socket(self) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ def test_many_differences_are_said_by_kind_with_the_first_and_the_count() -> Non
         "a burst: gateway allows at most 20; 60 passed",
     ]
     lines = printed(proof_of(differences=tuple(many)), 200)
-    assert "  they may have one cause: sudo make status lists the differences from the tables" in lines
+    assert "  to find the cause: sudo make diagnose" in lines
 
 
 def test_the_flows_of_each_source_are_listed_and_no_word_is_broken() -> None:
@@ -68,6 +69,17 @@ def test_packets_of_the_proof_are_recognised_and_others_are_not() -> None:
     assert packets.recognise(reply) == packets.Seen(10, answer=True)
     assert packets.recognise(packets.ipv6_echo(11), packets.IPV6) == packets.Seen(11, answer=False)
     assert packets.recognise(packets.ipv4(source, to, packets.TCP, b"\0" * 20, 1)) is None
+
+
+@pytest.mark.parametrize("number", [1, 19_999, 20_000, 70_001])
+def test_a_reply_that_nobody_asked_for_has_an_id_that_no_ping_of_any_proof_has(number: int) -> None:
+    flat = load_topology("flat")
+    source, to = (str(node.address.ip) for node in flat.nodes[:2])
+    reply = packets.unasked_reply(source, to, number)
+    identity = int.from_bytes(reply[24:26])
+    assert identity not in range(packets.FIRST_PORT, packets.FIRST_PORT + packets.SOURCE_PORTS)
+    assert packets.recognise(reply) == packets.Seen(number, answer=True)
+    assert packets.checksum(reply[20:]) == 0
 
 
 @given(data=st.binary(max_size=80), kind=st.sampled_from([packets.IPV4, packets.ARP, packets.IPV6, 0]))
