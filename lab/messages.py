@@ -6,6 +6,8 @@ import sys
 
 from lab.escape import for_terminal
 
+DIAGNOSE = "to find the cause: sudo make diagnose"  # the same words as in scripts/lib/common.sh
+
 
 def print_message(program: str, message: object) -> None:
     """Print a message or an error to standard error, after the program's name."""

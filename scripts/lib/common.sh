@@ -37,6 +37,9 @@ export DIM BOLD RED GREEN YELLOW PLAIN
 # Print a note to standard error; standard output is for results.
 say() { printf '%s\n' "$*" >&2; }
 
+# Where something is wrong, each command says this; lab/messages.py has the same words.
+export DIAGNOSE='to find the cause: sudo make diagnose'
+
 count() { echo "$1 $2$( (($1 == 1)) || echo s)"; } # NUMBER NOUN
 
 # Print one line (what, where, how to fix it) and exit. Call it only before the first change.

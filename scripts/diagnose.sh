@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# From "it does not work" to the cause: compare the running lab with its tables, probe it, and rank what is wrong.
+#
+#   scripts/diagnose.sh run [--json]   print the causes, the most likely first; exit 1 if there are any
+#   scripts/diagnose.sh help
+#
+# Each finding has the cause, its evidence (a command and the line that shows it), what it breaks, and the repair.
+# It changes nothing. Where it can read no answer, it says so.
+
+# shellcheck source=scripts/lib/topology.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
+
+diagnose() { # [--json]
+  [[ -z $* || $* == --json ]] || bad_usage "unknown option: $*"
+  need_root
+  need_tools ip jq iptables-save
+  need_environment
+  load_topology
+  need_lab
+  export TOPOLOGY=$TABLE
+  cd "$ROOT"
+  "$VENV/bin/python" -m lab.as_command security.diagnose "$@"
+}
+
+# What differs from no table may still stop the packets. status prints foreign rules itself.
+list_causes() {
+  local found
+  found=$(diagnose --json) || :
+  [[ -z $found ]] || jq -r --arg word "${RED}cause${PLAIN}" '
+    .findings[] | select(.kind != "foreign-rule") | "\($word)    \(.cause)"' <<<"$found"
+}
+
+case ${1:-run} in
+  run) diagnose "${@:2}" ;;
+  causes) list_causes ;; # internal: for lab.sh status
+  help) print_help ;;
+  *) bad_usage "unknown command \"$1\"" ;;
+esac
