@@ -47,6 +47,7 @@ table       -                        the topology table, and whether a lab is up
 subnets     root,ip,jq,table         routes, interfaces and namespaces in the way, ports of a bridge
 ports       root,ip,jq,ss,conntrack,iptables,table   published ports that are in use, and by which program
 services    table                    what scripts/services.sh needs
+running     root,ip,jq,iptables,table   whether a lab that is up works, by make diagnose
 '
 TIMEOUT_SECONDS=${DOCTOR_TIMEOUT_SECONDS:-10} # timeout of one check
 

@@ -159,8 +159,8 @@ status() {
   load_topology
   need_lab
   export TOPOLOGY=$TABLE
-  local output foreign status=0
-  exec {foreign}< <(list_foreign_rules) # run in parallel
+  local output foreign causes status=0
+  exec {foreign}< <(list_foreign_rules) {causes}< <(call diagnose causes) # run in parallel
   show_nodes
   show_rules
   show_drops
@@ -173,6 +173,7 @@ status() {
     call nat status || failed=1
     ! policy_is_wanted || policy status || failed=1
     cat <&"$foreign"
+    ((failed)) || cat <&"$causes"
     exit "$failed"
   ) || status=1
   echo "$output"

@@ -83,7 +83,7 @@ up() {
   for node in $(services); do
     wait_until_ready "$node" || { reason=$(last_error "$node") && failed+=("$node${reason:+ ($reason)}"); }
   done
-  ((${#failed[@]} == 0)) || die "did not come up: ${failed[*]}; sudo make logs NODE=... shows why"
+  ((${#failed[@]} == 0)) || die "did not come up: ${failed[*]}; $DIAGNOSE"
   retry_until 5 all_run || : # the supervisor reports RUNNING after a second
 }
 all_run() {

@@ -98,7 +98,7 @@ verify_published() { # NODE HOST_PORT PORT PROTOCOL
   if is_reachable "$4" "${ADDRESS[$1]%/*}" "$3" in_namespace "${NAMESPACE[$1]}"; then
     verify_ways_in "$@"
   elif services_are_meant_to_run && [[ ${RUNS[$1]} != - ]]; then
-    failed "no process listens on port $3 of $1; see: sudo make logs NODE=$1"
+    failed "no process listens on port $3 of $1"
   else
     serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3" "$4"
     verify_ways_in "$@"
@@ -139,7 +139,7 @@ check_bridges() {
   for bridge in "${BRIDGES[@]}"; do
     [[ $(ip -o -4 addr show dev "$bridge" up 2>/dev/null) == *" ${ADDRESS[$bridge]} "* ]] ||
       die "bridge $bridge is down, or without its address ${ADDRESS[$bridge]}: its nodes cannot be reached;" \
-        "sudo make status shows the differences, sudo make up repairs them"
+        "$DIAGNOSE"
   done
 }
 
@@ -172,7 +172,7 @@ main() {
   [[ $1 == network ]] || verify_services
   end_section
   [[ -n ${BRIEF:-} ]] || echo
-  ((FAILED == 0)) || die "some checks failed: see the lines marked FAIL"
+  ((FAILED == 0)) || die "some checks failed: see the lines marked FAIL; $DIAGNOSE"
   [[ -n ${BRIEF:-} ]] || say "${GREEN}all checks passed${PLAIN}"
 }
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.csv_files import CsvError, Writer, open_to_append
-from lab.messages import print_line, print_message
+from lab.messages import DIAGNOSE, print_line, print_message
 from lab.terminal import Console
 from lab.topology import TopologyError, load
 from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP, Check, Target, check_all, targets
@@ -56,6 +56,8 @@ def watch(options: argparse.Namespace, wanted: Sequence[Target], log: TextIO | N
                 live.update(_table(histories), refresh=True)
             else:
                 _print(checks, as_json=options.json)
+                if not healthy and not options.json:
+                    print_line(f"{'':10}{DIAGNOSE}")
             if round_number == (1 if options.once else options.rounds):
                 break
             time.sleep(max(options.every - (time.monotonic() - begin), 0))
@@ -80,6 +82,8 @@ def _table(histories: Mapping[str, History]) -> Table:
         )
         numbers = ("-" if value is None else f"{value:,.1f}" for value in shown)
         table.add_row(node, state, *numbers, f"{100 * history.uptime:.1f} %", history.sparkline())
+    if not _is_healthy([history.checks[-1] for history in histories.values()]):
+        table.caption = DIAGNOSE
     return table
 
 

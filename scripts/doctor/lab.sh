@@ -49,6 +49,18 @@ check_table() {
   fi
 }
 
+# Without an environment no lab was brought up. diagnose prints nothing if it cannot read the lab; `table` says why.
+check_running() {
+  local found
+  [[ -n $(ip -o link show group "$LINK_GROUP" 2>/dev/null) && -x $VENV/bin/python ]] || return 0
+  found=$("$ROOT/scripts/diagnose.sh" run --json) || :
+  [[ -n $found ]] || return 0
+  found=$(jq -r '.findings | if length > 0 then "\(length): \(.[0].cause)" else empty end' <<<"$found")
+  if [[ -n $found ]]; then
+    note "the lab is up and does not work as its tables say; causes found: $found" "${DIAGNOSE##*: }"
+  else ok "the lab is up, and works as its tables say"; fi
+}
+
 # `ip netns` creates names in this shell's mount namespace; other processes see them only if they share it.
 check_namespaces() {
   local name stale=()

@@ -43,17 +43,20 @@ print_advice() { # TEXT
       missing | surplus | behind | stopped | wrong-namespace | old-password) repairable=1 ;;
       foreign) foreign=1 ;;
       disk-full | unreadable) other=1 ;; # the lines of these findings contain the fix
+      cause) other=1 ;;
       not-ready | degraded | backoff | starting | fatal | exited | stopping | unknown) failing+=" $name" ;;
     esac
   done <<<"$1"
   [[ -z $repairable ]] ||
     say "${RED}drift:${PLAIN} the lines above that begin with missing, surplus, behind, stopped," \
       "old-password or wrong-namespace differ from $TABLE; repair with: sudo make up"
-  for name in $failing; do say "${RED}not ready:${PLAIN} $name; see: sudo make logs NODE=$name"; done
+  [[ -z $failing ]] || say "${RED}not ready:${PLAIN}$failing"
   [[ -z $foreign ]] ||
     say "${RED}foreign:${PLAIN} up does not change what is not the lab's; each line above that begins with" \
       "foreign contains a command that does"
-  [[ -z $repairable$failing$foreign$other ]]
+  [[ -n $repairable$failing$foreign$other ]] || return 0
+  say "$DIAGNOSE"
+  return 1
 }
 
 # Print what was built and how many checks passed: both proofs append lines "NUMBER NOUN" to PROOF_COUNTS.

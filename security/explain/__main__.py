@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from lab.messages import DIAGNOSE
 from lab.table import TableError
 from lab.terminal import Console
 from lab.topology import Topology
@@ -32,6 +33,7 @@ _MARKS = {
     Mark.NOT_REACHED: ("·", "dim", "dim"),
     Mark.UNWATCHED: (" ", "", ""),
 }
+_NOTHING_IS_WRONG = (Kind.ALLOWED, Kind.POLICY, Kind.RATE)
 
 
 def show(result: Result, console: Console) -> None:
@@ -52,6 +54,8 @@ def show(result: Result, console: Console) -> None:
     elif result.observed:
         predicted = f"{result.predicted.kind}: {result.predicted.why}"
         lines.append(Text(f"  a probe was sent and did not end as predicted: {predicted}", "bold yellow"))
+    if outcome.kind not in _NOTHING_IS_WRONG and outcome.fix != DIAGNOSE:
+        lines.append(Text(f"  {DIAGNOSE}"))
     for line in lines:
         console.print(line, soft_wrap=True)
 

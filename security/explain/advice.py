@@ -11,7 +11,6 @@ from security.policy.model import ACCEPT, DEFAULT, DIRECT, Decision, Flow, Line
 REPAIR = "repair with `sudo make up`"
 LOAD_POLICY = "load the policy's rules again with `sudo make policies`"
 LOAD_NAT = "load the lab's MASQUERADE rules with `sudo make up` (or `sudo scripts/nat.sh up`)"
-COMPARE_WITH_TABLES = "sudo make status lists the differences from the tables"
 _DROP = drop_chain("")
 
 
@@ -60,7 +59,7 @@ def outcome_without_listener(lab: Lab, flow: Flow, after_nat: Flow, why: str) ->
         return outcome_against_policy(lab, after_nat, decision, f"{why}; ")
     node = lab.topology.node(after_nat.destination)
     logs = f"sudo make logs NODE={node.name}" if node else "sudo make logs"
-    return Outcome(Kind.NO_LISTENER, why, f"is the service running? sudo make status; {logs}")
+    return Outcome(Kind.NO_LISTENER, why, f"is the service running? {logs}")
 
 
 def outcome_of_drop(lab: Lab, flow: Flow, after_nat: Flow, policy_id: str) -> Outcome:

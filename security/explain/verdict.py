@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lab.messages import DIAGNOSE
 from security.explain.advice import (
-    COMPARE_WITH_TABLES,
     LOAD_NAT,
     LOAD_POLICY,
     outcome_of_delivery,
@@ -102,12 +102,12 @@ def _outcome_without_answer(seen: Observation, result: Result) -> Outcome:
         if dropped := find_drop(seen.rules, reply=True):
             fix = LOAD_POLICY if dropped.chain.startswith("CNET-") else dropped.fix
             return Outcome(Kind.NO_REPLY, f"{how_far}; {dropped.place} drops it: {dropped.why}", fix)
-        return Outcome(Kind.NO_REPLY, how_far, COMPARE_WITH_TABLES)
+        return Outcome(Kind.NO_REPLY, how_far, DIAGNOSE)
     # A packet from 127.0.0.1 cannot get a reply, so its ARP request gets none either.
     unresolved = result.flow.source == HOST and bool(seen.arp_requests - seen.arp_replies)
     if predicted.kind in _CAUSES_OF_NO_ANSWER or (predicted.kind is Kind.NO_REPLY and unresolved):
         return explained
-    return Outcome(Kind.LOST, how_far, COMPARE_WITH_TABLES)
+    return Outcome(Kind.LOST, how_far, DIAGNOSE)
 
 
 def _describe_progress(seen: Observation, result: Result) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.csv_files import write_rows
+from lab.messages import DIAGNOSE
 from lab.terminal import Console
 from security.policy.model import HOST, WORLD
 from security.proof.cases import BY_HOST
@@ -71,11 +72,9 @@ def print_proof(proof: Proof, console: Console, *, brief: bool = False) -> None:
         console.print(Text.assemble(("  differs ", "bold red"), line), soft_wrap=True)
     console.print(Text(proof.summary, style="bold red" if proof.differences else "green"), soft_wrap=True)
     if len(proof.differences) > _MAX_DIFFERENCES:
-        console.print(
-            "  they may have one cause: sudo make status lists the differences from the tables",
-            soft_wrap=True,
-        )
         console.print("  sudo make prove writes every probe to reports/proof.csv", soft_wrap=True)
+    if proof.differences:
+        console.print(f"  {DIAGNOSE}", soft_wrap=True)
 
 
 def group_differences(differences: Sequence[Difference]) -> Iterator[str]:
