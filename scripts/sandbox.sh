@@ -24,6 +24,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=scripts/lib/limits.sh
 source "$ROOT/scripts/lib/limits.sh"
+# shellcheck source=scripts/lib/sudo.sh
+source "$ROOT/scripts/lib/sudo.sh"
 
 NAME=cnet-sandbox PROMPT='[sandbox] \w # '
 HOST_ADDRESS=203.0.113.1 WORLD_ADDRESS=203.0.113.2 # TEST-NET-3, RFC 5737
@@ -134,7 +136,12 @@ enter() { # [PID]
   [[ " ${running[*]} " == *" $wanted "* ]] || die "process $wanted is not a sandbox; these are: ${running[*]}"
   ((EUID == 0)) || flags+=(--user --preserve-credentials)
   trap - EXIT
-  PS1=$PROMPT exec nsenter --target "$wanted" "${flags[@]}" --wd="$ROOT" "$BASH" --norc
+  export -f sudo
+  # An exercise has settings of its own. cd: a folder of --wd is one of the machine's mounts, not of the sandbox's.
+  # shellcheck disable=SC2016 # expanded in the sandbox
+  PS1=$PROMPT exec nsenter --target "$wanted" "${flags[@]}" "$BASH" -c '
+    cd "$1"; unset OLDPWD; settings=/run/exercise/rc
+    if [[ -e $settings ]]; then exec "$BASH" --rcfile "$settings"; else exec "$BASH" --norc; fi' enter "$ROOT"
 }
 
 case ${1:-help} in
@@ -145,6 +152,7 @@ case ${1:-help} in
     ;;
   shell)
     need_environment # nothing can be installed inside: there is no internet
+    export -f sudo
     start env PS1="$PROMPT" "$BASH" --norc
     ;;
   enter) enter "${2:-}" ;;

@@ -126,7 +126,8 @@ for signal in TERM INT QUIT HUP USR1 USR2; do
   # shellcheck disable=SC2064 # the signal of this turn
   trap "forward $signal" "$signal"
 done
-echo "${INSTANCE_ID:0:64}" >/proc/sys/kernel/hostname # hostname(1) takes no _, which a node's name may have
+# hostname(1) takes no _, which a node's name may have; only the machine's root may write the file.
+echo "${INSTANCE_ID:0:64}" 2>/dev/null >/proc/sys/kernel/hostname || hostname "${INSTANCE_ID//_/-}"
 build_root
 enter_root
 start_program

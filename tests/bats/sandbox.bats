@@ -53,6 +53,15 @@ load helpers
   says "[sandbox] "
 }
 
+@test "in its shells sudo runs a command, whether it is installed or not" {
+  run "$ROOT/scripts/sandbox.sh" shell <<'EOT'
+    sudo -E WORD=yes bash -c 'echo $WORD as $(id -u)'
+    sudo false || echo "and fails with $?"
+EOT
+  says "yes as 0"
+  says "and fails with 1"
+}
+
 @test "a second terminal enters a sandbox that runs, and names them when there are several" {
   run -1 unshare --pid --fork --mount-proc "$ROOT/scripts/sandbox.sh" enter
   says "no sandbox is running"
