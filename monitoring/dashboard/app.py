@@ -30,6 +30,7 @@ def make(model: Model) -> Dash:
     app.server.wsgi_app = local_only(app.server.wsgi_app)
     app.layout = page.layout(model)
     _add_live(app, model)
+    _add_diagnosis(app, model)
     _add_details(app, model)
     _follow_browser(app, "theme", "(prefers-color-scheme: dark)", "dark", "light")
     _follow_browser(app, "width", "(max-width: 800px)", "narrow", "wide")
@@ -84,6 +85,27 @@ def _add_live(app: Dash, model: Model) -> None:
             page.headline(scene), page.table(details.drop_rows("", scene.drops)), page.balance(scene),
             page.history(model.history(pair), pair), no_update if options == ways else options,
         )  # fmt: skip
+
+
+# --- the diagnosis ---------------------------------------------------------------------------------
+
+
+def _add_diagnosis(app: Dash, model: Model) -> None:
+    @app.callback(Output("failing", "data"), Input("tick", "n_intervals"), State("failing", "data"))
+    def note_failing(_: int, failing: list[str]) -> Any:
+        now = page.failing(model.health.last.values())
+        return no_update if now == failing else now
+
+    @app.callback(
+        Output("diagnosis", "children"),
+        Input("ask", "n_clicks"),
+        Input("failing", "data"),
+        prevent_initial_call=True,
+    )
+    def find_causes(_: int, failing: list[str]) -> Any:
+        if ctx.triggered_id == "failing" and not failing:
+            return html.P("All services are up again.", className="faint")
+        return page.diagnosis(details.diagnose())
 
 
 # --- the chosen service or flow -----------------------------------------------------------------------------

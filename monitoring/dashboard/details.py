@@ -23,7 +23,8 @@ from security.policy.model import Line
 from security.policy.table import load as load_policy
 from security.policy.table import policy_path
 
-_EXPLAIN = Path(__file__).resolve().parents[2] / "security" / "explain.sh"
+_ROOT = Path(__file__).resolve().parents[2]
+_EXPLAIN, _DIAGNOSE = _ROOT / "security" / "explain.sh", _ROOT / "scripts" / "diagnose.sh"
 _TIMEOUT_SECONDS = 10  # SIGTERM allows a clean-up; SIGKILL follows after as many seconds
 _TIMED_OUT = (124, 137, -9)  # exit statuses of timeout(1)
 _MAX_CONNECTIONS, _MAX_DROPS = 12, 12
@@ -135,12 +136,24 @@ def explain(flow: tuple[str, str, str, int]) -> dict[str, Any]:
     """Return the output of security/explain.sh for a flow, or {"error": why}."""
     source, destination, protocol, port = flow
     options = ["--json", *(["--udp"] if protocol == "udp" else [])]
+    return _json_of([str(_EXPLAIN), source, destination, str(port), *options])
+
+
+def diagnose() -> dict[str, Any]:
+    """Return the output of scripts/diagnose.sh, or {"error": why}."""
+    return _json_of([str(_DIAGNOSE), "run", "--json"])
+
+
+def _json_of(command: Sequence[str]) -> dict[str, Any]:
+    """Return a command's output, which is a JSON object, or {"error": why}."""
     seconds = str(_TIMEOUT_SECONDS)
-    command = ["timeout", "-k", seconds, seconds, str(_EXPLAIN), source, destination, str(port), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["timeout", "-k", seconds, seconds, *command], capture_output=True, text=True, check=False
+    )
     try:
-        explanation: dict[str, Any] = json.loads(done.stdout)
+        output: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         why = [] if done.returncode in _TIMED_OUT else done.stderr.strip().splitlines()
-        return {"error": (why or [f"explain gave no answer in {_TIMEOUT_SECONDS} s"])[-1]}
-    return explanation
+        name = Path(command[0]).stem
+        return {"error": (why or [f"{name} gave no answer in {_TIMEOUT_SECONDS} s"])[-1]}
+    return output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from monitoring.colours import BLUE, VERMILION
 from monitoring.dashboard import style
 from monitoring.dashboard.details import Rows
 from monitoring.dashboard.model import Model, Scene
-from monitoring.health.checks import DEGRADED, DOWN
+from monitoring.health.checks import DEGRADED, DOWN, UP, Check
 
 REFRESH_MILLISECONDS = 1000
 RANGES = {"last 5 s": 5, "last minute": 60, "last 10 minutes": 600}
@@ -41,6 +42,7 @@ def layout(model: Model) -> html.Div:
                     html.Section(
                         [html.H2("Dropped by the policy"), html.Div(id="drops")], className="card drops-card"
                     ),
+                    _diagnosis(),
                     html.Section([html.H2("Load balancer"), html.Div(id="balance")], className="card"),
                     html.Section(
                         [html.H2("Packets a second, last 10 minutes"), html.Div(id="history")], className="card wide"
@@ -51,6 +53,7 @@ def layout(model: Model) -> html.Div:
             dcc.Store(id="theme", data="light"),
             dcc.Store(id="width", data="wide"),
             dcc.Store(id="chosen"),
+            dcc.Store(id="failing", data=[]),
         ],
     )  # fmt: skip
 
@@ -72,6 +75,45 @@ def _side(places: list[str]) -> html.Section:
         ],
         className="side",
     )  # fmt: skip
+
+
+def _diagnosis() -> html.Section:
+    """Return the panel with the findings of `make diagnose`."""
+    words = "Runs when a service is down or degraded, or when you ask."
+    button = html.Button("Find the cause", id="ask", n_clicks=0, className="ask")
+    result = html.Div(html.P(words, className="faint"), id="diagnosis")
+    return html.Section(
+        [html.H2("Diagnosis"), button, dcc.Loading(result, type="dot", delay_show=300)],
+        className="card wide diagnosis-card",
+    )
+
+
+def failing(checks: Iterable[Check]) -> list[str]:
+    """Return what is down or degraded: diagnose runs by itself only when this changes."""
+    return sorted(f"{check.node} {check.state}" for check in checks if check.state != UP)
+
+
+def diagnosis(found: dict[str, Any]) -> Any:
+    """Return the findings of `make diagnose`: cause, evidence, what it breaks, repair."""
+    if "error" in found:
+        return html.P(found["error"], className="bad")
+    if not found["findings"]:
+        return html.P(f"No findings ({found['seconds']} s): the lab is as its tables say.", className="good")
+    return html.Ol([html.Li(_finding(finding)) for finding in found["findings"]], className="findings")
+
+
+def _finding(finding: dict[str, Any]) -> list[Any]:
+    seen = [
+        html.Div([html.Code(evidence["command"]), f" \u2192 {evidence['line']}"])
+        for evidence in finding["evidence"]
+    ]
+    repair = [html.Div(["Repair: ", html.Code(command)]) for command in finding["repair"]]
+    return [
+        html.Strong(finding["cause"], className="bad"),
+        html.Div(f"Breaks: {finding['breaks']}"),
+        *seen,
+        *repair,
+    ]
 
 
 def map_layout(width: str) -> dict[str, Any]:

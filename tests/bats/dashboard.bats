@@ -15,7 +15,7 @@ setup_file() { share_lab; }
     monitoring/dashboard.sh down
   '
   succeeds
-  says "7 passed"
+  says "8 passed"
 }
 
 @test "it answers on loopback to loopback names alone, refuses a taken port, and leaves nothing" {

@@ -98,6 +98,19 @@ def test_a_service_that_stops_turns_red_within_three_seconds_and_back(page: Page
     expect(page.locator("#headline")).to_contain_text("9 services up", timeout=5_000)
 
 
+def test_a_service_that_fails_starts_the_diagnosis_which_names_the_cause(page: Page) -> None:
+    port = ["ip", "link", "set", "veth-redis-br"]
+    page.get_by_role("button", name="Find the cause").click()
+    expect(page.locator("#diagnosis")).to_contain_text("No findings", timeout=10_000)
+    subprocess.run([*port, "down"], check=True)
+    try:
+        expect(page.locator("#diagnosis")).to_contain_text("veth-redis-br", timeout=12_000)
+        expect(page.locator("#diagnosis")).to_contain_text("Repair: ")
+    finally:
+        subprocess.run([*port, "up"], check=True)
+    expect(page.locator("#headline")).to_contain_text("9 services up", timeout=5_000)
+
+
 def test_a_blocked_flow_appears_with_its_policy_line_and_a_click_opens_its_story(page: Page) -> None:
     expect(page.locator("#drops")).not_to_contain_text("database-closed")
     knock("redis-cache", "10.0.0.60", 5432)
