@@ -1,6 +1,7 @@
 """A picture of the running lab compared with its table: what is up, down, missing or not in the table.
 
 python -m monitoring.diagram [--json] [--svg FILE] [--png FILE] [--policy FILE.svg|FILE.png]...
+                             [--hooks FILE.svg|FILE.png]...
 
 Text on the terminal, or JSON; with --svg and --png a drawing by graphviz too. Needs root, to enter
 namespaces. Every state is a word and a line style; colour only repeats it.
@@ -21,14 +22,18 @@ from rich.text import Text
 
 from lab import topology
 from lab.messages import print_message
+from lab.ruleset.iptables import live_rules
 from lab.table import TableError
 from lab.terminal import Console
 from monitoring.drawing import dot_source, draw, policy_edges, policy_source
-from monitoring.live import LiveError, collect, need_root
+from monitoring.hook_drawing import hooks_source
+from monitoring.hook_ways import ways_of
+from monitoring.live import LiveError, collect, need_root, read_links
 from monitoring.picture import DOWN, MISSING, UNKNOWN, Card, Picture, compose, words_of
 from security.policy.model import Policy
 from security.policy.table import load as load_policy
 from security.policy.table import policy_path
+from security.rules.hooks import live_hooks
 
 STYLES = {DOWN: "bold red", MISSING: "dim", UNKNOWN: "yellow"}
 PIPE_WIDTH = 1000  # characters: a pipe has no edge to wrap at
@@ -105,6 +110,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--policy", type=Path, action="append", default=[], metavar="FILE", help="also draw the policy: .svg, .png"
     )  # fmt: skip
+    parser.add_argument(
+        "--hooks", type=Path, action="append", default=[], metavar="FILE", help="also draw the hooks: .svg, .png"
+    )  # fmt: skip
     return parser.parse_args(arguments)
 
 
@@ -124,6 +132,10 @@ def _show_and_draw(picture: Picture, policy: Policy | None, options: argparse.Na
     for file in options.policy:
         if policy:
             draw(policy_source(policy), file.suffix.lstrip("."), file)
+    if options.hooks:
+        source = hooks_source(live_hooks(live_rules()), ways_of(picture, read_links()))
+        for file in options.hooks:
+            draw(source, file.suffix.lstrip("."), file)
 
 
 if __name__ == "__main__":

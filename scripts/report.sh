@@ -2,7 +2,7 @@
 # Reports of the live system: on the terminal, and as files in reports/.
 #
 #   scripts/report.sh rules      each live rule, its meaning and counters (Markdown, PDF)
-#   scripts/report.sh topology   a diagram of the live system, and of the policy (SVG, PNG)
+#   scripts/report.sh topology   a diagram of the live system, of the policy, and of the kernel's hooks (SVG, PNG)
 #   scripts/report.sh distribution   which instance answered how many requests, and when (CSV, PNG)
 #   scripts/report.sh proof      try each possible flow; 1 if any differs from the policy (CSV, PNG)
 #   scripts/report.sh documents  the security policy, isolation and routing, with their proof (Markdown, PDF)
@@ -34,8 +34,9 @@ rules() {
 
 topology() {
   page monitoring.diagram --svg "$REPORTS/topology.svg" --png "$REPORTS/topology.png" \
-    --policy "$REPORTS/policy.svg" --policy "$REPORTS/policy.png"
-  say "also: $REPORTS/topology.svg, .png, and the policy: $REPORTS/policy.svg, .png"
+    --policy "$REPORTS/policy.svg" --policy "$REPORTS/policy.png" \
+    --hooks "$REPORTS/hooks.svg" --hooks "$REPORTS/hooks.png"
+  say "also, as .svg and .png in $REPORTS: topology, policy (the allowed connections), hooks (where the rules are)"
 }
 
 distribution() {
