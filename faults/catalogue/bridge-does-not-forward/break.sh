@@ -1,0 +1,2 @@
+# shellcheck shell=bash disable=SC2154 # variables of targets.py
+sysctl -qw "net.ipv4.conf.$BRIDGE.forwarding=0"

@@ -1,0 +1,2 @@
+# shellcheck shell=bash disable=SC2154 # variables of targets.py
+ip -n "$NAMESPACE" route del default

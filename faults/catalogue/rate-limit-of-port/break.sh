@@ -1,0 +1,2 @@
+# shellcheck shell=bash disable=SC2154 # variables of targets.py
+tc qdisc add dev "$PORT" root tbf rate 32kbit burst 1600 latency 2s

@@ -1,0 +1,2 @@
+# shellcheck shell=bash disable=SC2154 # variables of targets.py
+ip -n "$NAMESPACE" link set "$INTERFACE" address "$FREE_MAC"
