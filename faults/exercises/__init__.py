@@ -1,0 +1,1 @@
+"""Exercises: a fault of the catalogue in a lab, graded by what works afterwards."""
