@@ -20,7 +20,7 @@ cd "$ROOT"
 JOBS=${JOBS:-3} DAY=${DAY:-$((EPOCHSECONDS / 86400))} FULL=${FULL:-}
 export DAY FULL
 MACHINE='tests/bats/sandbox.bats tests/bats/docker.bats' # they check the machine's own state, so in turn
-LONGEST=(tests/bats/{faults,lab,mutants,monitoring,services,chaos,policy,stores,lessons,containers,attacks}.bats)
+LONGEST=(tests/bats/{catalogue,lab,mutants,monitoring,services,chaos,policy,stores,lessons,containers,attacks}.bats)
 TIMED=(tests/bats/{swarm,chaos_load,soak}.bats) # they check times under load: one each day, and no lab beside it
 ALONE=("${TIMED[@]}")
 [[ -n $FULL ]] || ALONE=("${TIMED[DAY % 3]}")

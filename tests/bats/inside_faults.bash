@@ -1,39 +1,6 @@
 # shellcheck shell=bash
 # What the test of the fault table uses inside its sandbox, beside inside.bash.
 
-# A program's folder in a copy that only this sandbox sees, to break it.
-private_copy() { # PROGRAM
-  cp -a "services/$1" "/run/$1"
-  mount --bind "/run/$1" "services/$1"
-}
-break_nginx() {
-  private_copy nginx
-  sed -i 's/proxy_pass /proxy_pas /' services/nginx/nginx.conf.in
-  supervised restart nginx-lb
-}
-mend_nginx() { umount services/nginx; }
-break_gateway() {
-  private_copy api-gateway
-  sed -i '1a import no_such_module' services/api-gateway/app.py
-  supervised restart api-gateway
-}
-mend_gateway() { umount services/api-gateway; }
-supervised() { .venv/bin/supervisorctl -c /run/cnet/supervisord.conf "$@" || :; }
-
-redis_password() { # and whoever is connected has to log in again
-  local password
-  password=$(sed -n 's/^REDIS_OPERATOR_PASSWORD=//p' /var/opt/cnet/secrets)
-  printf '%s\n' 'ACL SETUSER default resetpass >wrong' 'CLIENT KILL TYPE normal SKIPME yes' |
-    redis-cli -h 10.0.0.50 --no-auth-warning --user operator --pass "$password"
-}
-postgres_password() {
-  sql "ALTER ROLE orders PASSWORD 'wrong'"
-  sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'orders'"
-}
-sql() { scripts/contain.sh exec postgres-db psql -XAt -h /state -p 5432 -d orders -c "$1"; }
-fill_disk() { dd if=/dev/zero of=/var/opt/full bs=1M 2>/dev/null || :; } # a small one: see the test
-empty_disk() { rm /var/opt/full; }
-
 says_status() { # PATTERN: status says so, and is not content
   local status=0
   scripts/lab.sh status >/run/status 2>&1 || status=$?
@@ -51,7 +18,6 @@ cure() { # HOW
       while read -r command; do grep -F -- "$command" /run/up >/dev/null || { echo "up does not name: $command" && return 1; }; done </run/commands
       bash -ex /run/commands && converge
       ;;
-    *) "$1" && converge ;;
   esac
 }
 
@@ -68,7 +34,6 @@ faults() { # a line for each that is not as the table says
   local number break named cure failed=0
   while IFS=$'\t' read -r number break named cure <&8; do
     [[ $number == [0-9]* ]] || continue
-    [[ -z ${ONLY:-} || " $ONLY " == *" $number "* ]] || continue
     fault "$number" "$break" "$named" "$cure" || {
       failed=1
       heal_by_force
@@ -77,8 +42,6 @@ faults() { # a line for each that is not as the table says
   return "$failed"
 }
 heal_by_force() { # so that one fault does not hide the next
-  umount services/nginx services/api-gateway 2>/dev/null || :
-  rm -f /var/opt/full
   scripts/lab.sh status 2>&1 | sed -nE '/^foreign/s/.*: sudo //p' | bash || :
   { scripts/lab.sh down && converge; } >/run/forced 2>&1 || { cat /run/forced && exit 1; }
 }
