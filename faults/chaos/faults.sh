@@ -1,6 +1,10 @@
 # shellcheck shell=bash disable=SC2153,SC2034 # maps of topology.sh; variables of run.sh
 # The faults and their undoing: begin_FAULT NODE, end_FAULT NODE. Sourced after topology.sh.
 # faults.tsv lists the faults, their nodes and the promises. An undo may run twice.
+# Those that have an exercise are in catalogue.sh.
+
+# shellcheck source=faults/chaos/catalogue.sh
+source "$ROOT/faults/chaos/catalogue.sh"
 
 pids_of() { ip netns pids "${NAMESPACE[$1]}"; } # NODE
 supervisor() { "$VENV/bin/supervisorctl" -c "$RUN_DIR/supervisord.conf" "$@"; }
@@ -20,9 +24,6 @@ end_calm() { :; }
 begin_killed() { signal_all KILL "$1"; } # the supervisor restarts the program
 end_killed() { :; }
 
-begin_stopped() { signal_all STOP "$1"; } # the kernel accepts connections, the program does not answer
-end_stopped() { signal_all CONT "$1"; }
-
 begin_worker_killed() { # the youngest of a service's workers; the other one goes on
   local pids
   mapfile -t pids < <(pids_of "$1" | sort -n)
@@ -31,9 +32,6 @@ begin_worker_killed() { # the youngest of a service's workers; the other one goe
 end_worker_killed() { :; }
 
 # --- the network --------------------------------------------------------------------------------
-
-begin_cut() { ip link set "${PORT[$1]}" down; } # no carrier; neighbours get no answer to ARP
-end_cut() { ip link set "${PORT[$1]}" up; }
 
 begin_blackholed() { in_node "$1" iptables -w -I INPUT -j DROP; } # drop all packets to the node
 end_blackholed() { stop_dropping "$1" INPUT -j DROP; }
@@ -116,12 +114,6 @@ begin_disk_full() {
 end_disk_full() {
   mount -o "remount,size=${DISK_KIB}k" "$(stat -c %m "$STATE_DIR")"
   rm -f "$STATE_DIR/filler"
-}
-
-begin_read_only() { set_read_only "$1" on; }
-end_read_only() { set_read_only "$1" off; }
-set_read_only() { # NODE on|off
-  query_database "$1" "ALTER SYSTEM SET default_transaction_read_only = $2" -c 'SELECT pg_reload_conf()'
 }
 
 query_database() { # NODE SQL OPTION...; as the database's own user, over its local socket

@@ -35,11 +35,12 @@ broken() { event broken "$FAULT" "$NODE" "$1"; } # a promise that the samples ca
 run_fault() { # FAULT NODE SECONDS: begin the fault, wait, end it, wait until the lab settles
   local FAULT=$1 NODE=$2 before
   before=$(processes_beside "$2")
+  prepare "$1" "$2"
   event begin "$1" "$2"
-  defer "end_$1" "$2"
-  "begin_$1" "$2" >/dev/null
+  defer end "$1" "$2"
+  begin "$1" "$2" >/dev/null
   pause "$3"
-  "end_$1" "$2" >/dev/null
+  end "$1" "$2" >/dev/null
   unset 'UNDO[-1]'
   event end "$1" "$2"
   pause "$SETTLE_SECONDS"

@@ -32,12 +32,12 @@ as_before() { state >/run/now 2>&1; cmp -s /run/before /run/now; }
     while read -r fault node _; do
       [[ $fault != calm ]] || continue
       echo "$fault $node"
-      "begin_$fault" "$node" &>/run/begin || { cat /run/begin; exit 1; }
+      begin "$fault" "$node" &>/run/begin || { cat /run/begin; exit 1; }
       case $fault in
         cut | blackholed | one_way | disk_full | read_only | slow | dripping | endless | all_stopped) refute as_before ;;
       esac
-      "end_$fault" "$node" &>/run/end || { cat /run/end; exit 1; }
-      "end_$fault" "$node" &>/run/end || { cat /run/end; exit 1; }
+      end "$fault" "$node" &>/run/end || { cat /run/end; exit 1; }
+      end "$fault" "$node" &>/run/end || { cat /run/end; exit 1; }
       retry 30 as_before || { diff /run/before /run/now; exit 1; }
     done < <(.venv/bin/python -m faults.chaos.promises --quick '"$(cut -f1 "$ROOT/faults/chaos/faults.tsv" | grep -v '^#' | sed 1d | sort -u | paste -sd' ')"')
     forget_undo

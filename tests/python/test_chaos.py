@@ -75,14 +75,6 @@ def verdict(
 # --- the table ----------------------------------------------------------------------------------
 
 
-def test_each_fault_of_the_table_has_its_begin_and_its_end() -> None:
-    functions = re.findall(r"^(begin|end)_(\w+)\(\)", (CHAOS / "faults.sh").read_text(), re.MULTILINE)
-    for promise in PROMISES:
-        assert ("begin", promise.fault) in functions
-        assert ("end", promise.fault) in functions
-    assert {name for end, name in functions if end == "begin"} == {promise.fault for promise in PROMISES}
-
-
 def test_each_row_of_the_table_can_be_told_from_the_others() -> None:
     rows = [(promise.fault, promise.program) for promise in PROMISES]
     assert len(rows) == len(set(rows))
