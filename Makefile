@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help up down clean network services policies isolation install doctor shell \
         status logs explain rules documents topology monitor capture health connections distribution dashboard exporter \
-        verify prove prove-mutants scale chaos soak kills \
+        diagnose exercises exercise exercise-test verify prove prove-mutants scale chaos soak kills \
         docker-up docker-down docker-clean docker-verify docker-diff docker-sizes swarm swarm-verify swarm-down kubernetes \
         bench bench-hops bench-network bench-services bench-policy bench-analysis test test-full lint
 
@@ -52,6 +52,9 @@ shell: ## a shell in a namespace: make shell NS=redis-cache
 explain: ## what happens to a packet, and why: make explain FROM=redis-cache TO=postgres-db PORT=5432 (TO=host, OPTIONS=--udp)
 	@security/explain.sh "$(FROM)" "$(TO)" "$(PORT)" $(OPTIONS)
 
+diagnose: ## from "it does not work" to the cause, with its evidence and its repair
+	@scripts/diagnose.sh run
+
 rules: ## every live rule with its meaning and counters (also reports/rules.md, .pdf)
 	@scripts/report.sh rules
 
@@ -81,6 +84,17 @@ dashboard: ## a live map at http://localhost:8050, until Ctrl+C
 
 exporter: ## metrics for Prometheus at http://localhost:9105/metrics, until Ctrl+C
 	@monitoring/exporter.sh run
+
+## Learn
+
+exercises: ## exercises by level with your progress (JSON=1; REPORT=1: reports/exercises.html, .csv)
+	@faults/exercise.sh list
+
+exercise: ## repair a broken lab in a sandbox: make exercise NAME="..." (or LEVEL=2; SEED=7 TOPOLOGY=tiers; HERE=1: this lab)
+	@faults/exercise.sh start "$(NAME)"
+
+exercise-test: ## prove exercises in a sandbox: make exercise-test NAME=mtu-of-port (none: all; SEEDS=1,2,3 TOPOLOGY=tiers PAIRS=20)
+	@faults/exercise.sh test $(NAME)
 
 ## Prove
 
