@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # The catalogue of faults: red after the break, green after each right repair, red after each wrong one, nothing left
-# after reset, and `make diagnose` names the cause first. A few faults each day, with one of the three seeds; all of them
-# with all three in make test-full.
+# after reset, and `make diagnose` names the cause first. A few faults each day, with one of the three seeds; all of
+# them with all three in make test-full.
 
 load helpers
 
