@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv4Network, summarize_address_range
+from ipaddress import IPv4Address
 
 from lab.network.facts import mac_of
 from lab.ruleset.model import Condition, Field
 from lab.topology import Topology
 from security.diagnose.crossings import Crossing
+from security.rules.reach import is_like, networks_of
 
 Known = bool | None
 _EPHEMERAL = (32768, 60999)  # ports of clients: net.ipv4.ip_local_port_range
@@ -50,7 +51,7 @@ def names_lab(text: str, topology: Topology) -> bool:
     if words & {name.lower() for name in names}:
         return True
     networks = [bridge.address.network for bridge in topology.bridges]
-    of_text = [network for word in words for network in _networks(word) if network.prefixlen]
+    of_text = [network for word in words for network in networks_of(word) if network.prefixlen]
     return any(network.overlaps(ours) for network in of_text for ours in networks)
 
 
@@ -83,19 +84,9 @@ def holds(condition: Condition, packet: Crossing, host: set[str]) -> Known:
     return None if found is None else found != condition.negated
 
 
-def _networks(text: str) -> list[IPv4Network]:
-    first, _, last = text.partition("-")
-    try:
-        if last:
-            return list(summarize_address_range(IPv4Address(first), IPv4Address(last)))
-        return [IPv4Network(text, strict=False)]
-    except ValueError:
-        return []
-
-
 def _has_address(values: Sequence[str], address: str) -> Known:
     """Decide whether an address is one of the values; any outside address is only in a network of all addresses."""
-    networks = [network for text in values for network in _networks(text)]
+    networks = [network for text in values for network in networks_of(text)]
     if len(networks) < len(values):
         return None  # a name of a set, or a MAC
     if not address:
@@ -104,12 +95,7 @@ def _has_address(values: Sequence[str], address: str) -> Known:
 
 
 def _has_interface(values: Sequence[str], names: Sequence[str]) -> bool:
-    return any(_is_like(name, text) for name in names for text in values)
-
-
-def _is_like(name: str, pattern: str) -> bool:
-    start = pattern.rstrip("+*")
-    return name == pattern if start == pattern else name.startswith(start)
+    return any(is_like(name, text) for name in names for text in values)
 
 
 def _in_ranges(values: Sequence[str], holds_for: Callable[[int, int], Known]) -> Known:

@@ -17,6 +17,7 @@ from lab.services import Program, read_programs
 from lab.topology import ROOT, Node, Topology
 from security.diagnose.database import QUERY, Database, parse_database
 from security.diagnose.programs import Places, Programs, look
+from security.diagnose.supervisor import read_tail
 from security.policy.model import Policy
 from security.policy.table import load as load_policy
 from security.policy.table import policy_path
@@ -127,7 +128,9 @@ class Observed:
 
     def last_error(self, node: Node) -> str:
         """Return the last error in a node's log that is not the mere consequence of another one."""
-        return last_error(read_lines(_read_tail(STATE_DIR / "log" / f"{node.name}.log").splitlines()[-200:]))
+        return last_error(
+            read_lines(read_tail(STATE_DIR / "log" / f"{node.name}.log", _LOG_BYTES).splitlines()[-200:])
+        )
 
     def file_of_option(self, node: Node, option: str) -> tuple[str, str] | None:
         """Return the file that an option of the node's program names, in its container, and its text."""
@@ -157,10 +160,6 @@ class Observed:
         except (OSError, subprocess.TimeoutExpired):
             return ""
 
-    def script(self, *words: str) -> str:
-        """Run a script of the lab that only reads."""
-        return self.run(f"{ROOT}/{words[0]}", *words[1:], seconds=4)
-
 
 def read_rules(namespace: str = "") -> RuleTexts:
     """Read the firewall rules of the host or of a namespace, with all tools at the same time."""
@@ -178,14 +177,5 @@ def read_rules(namespace: str = "") -> RuleTexts:
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _read_tail(file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            opened.seek(max(0, file.stat().st_size - _LOG_BYTES))
-            return opened.read().decode(errors="replace")
     except OSError:
         return ""

@@ -70,7 +70,7 @@ def _supervised(row: dict[str, Any]) -> Supervised:
 
 def read_unexpected_ends(log: Path, seconds: float) -> Counter[str]:
     """Count by node how often a program ended by itself in the last seconds, from the supervisor's log."""
-    return Counter(_unexpected_ends(_tail(log), time.time() - seconds))  # noqa: TID251 - a date in a log
+    return Counter(_unexpected_ends(read_tail(log, _TAIL_BYTES), time.time() - seconds))  # noqa: TID251 - a date in a log
 
 
 def _unexpected_ends(text: str, since: float) -> Iterator[str]:
@@ -79,10 +79,11 @@ def _unexpected_ends(text: str, since: float) -> Iterator[str]:
             yield node
 
 
-def _tail(log: Path) -> str:
+def read_tail(log: Path, size: int) -> str:
+    """Return the last bytes of a log, at most `size`; empty if it cannot be read."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            file.seek(max(0, log.stat().st_size - size))
             return file.read().decode(errors="replace")
     except OSError:
         return ""

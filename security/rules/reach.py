@@ -79,7 +79,7 @@ class LabTraffic:
 
     def places_of_addresses(self, texts: Sequence[str]) -> Places:
         """Return the places of the addresses; a bridge's own address is the host's."""
-        networks = [network for text in texts for network in _networks(text)]
+        networks = [network for text in texts for network in networks_of(text)]
         if not networks or any(not network.prefixlen for network in networks):
             return Places(self.anywhere, self.anywhere if networks else frozenset())
         of_lab = self._networks.items()
@@ -98,7 +98,7 @@ class LabTraffic:
         """
         if "+" in texts or "*" in texts:
             return Places(self.anywhere, self.anywhere)
-        found = {name for name in self._bridge_of if any(_is_like(name, text) for text in texts)}
+        found = {name for name in self._bridge_of if any(is_like(name, text) for text in texts)}
         some = {self._bridge_of[name] for name in found}
         if not found.issuperset(texts):
             some |= {HOST, WORLD}
@@ -126,7 +126,7 @@ class LabTraffic:
         return {way for way in ways if way[1] in ends and (way[1] != HOST or way in _TO_PUBLISHED)}
 
 
-def _networks(text: str) -> list[IPv4Network]:
+def networks_of(text: str) -> list[IPv4Network]:
     """Read an address, a network or a range (A-B); return nothing for any other text."""
     first, _, last = text.partition("-")
     try:
@@ -137,7 +137,8 @@ def _networks(text: str) -> list[IPv4Network]:
         return []
 
 
-def _is_like(name: str, pattern: str) -> bool:
+def is_like(name: str, pattern: str) -> bool:
+    """Decide whether an interface has a name, or one that begins like it: eth+ (iptables), eth* (nft)."""
     start = pattern.rstrip("+*")
     return name == pattern if start == pattern else name.startswith(start)
 
