@@ -26,7 +26,7 @@ up() {
   local url
   url=http://localhost:${NGINX_PORT:-8081}
   say ""
-  say "${BOLD}The platform is up in Docker: $url/api/products$PLAIN"
+  say "${BOLD}The platform is up in Docker: the shop is at $url/$PLAIN"
   say "  try:  curl $url/api/products"
   say "        sudo make docker-verify                 # prove it"
   say "        sudo make docker-diff                   # compare its network with the lab's"

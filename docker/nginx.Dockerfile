@@ -8,6 +8,7 @@ LABEL org.opencontainers.image.title="cnet/nginx" \
       org.opencontainers.image.description="the entry point of the container networking lab" \
       cnet.program="nginx"
 COPY nginx.conf.in start.sh /srv/
+COPY html /srv/html
 RUN install -d -o 10001 -g 10001 -m 700 /state
 ENV SERVICE_IP=0.0.0.0 SERVICE_PORT=80 STATE_DIR=/state
 USER 10001:10001

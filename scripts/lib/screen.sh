@@ -81,7 +81,7 @@ print_next_steps() {
   done
   say ""
   say "$(summary)"
-  say "${BOLD}The lab is up${url:+: $url/api/products}$PLAIN"
+  say "${BOLD}The lab is up${url:+: the shop is at $url/}$PLAIN"
   say "  try:  ${url:+curl $url/api/products}"
   ((${#NODES[@]} == 0)) ||
     say "        sudo ip netns exec ${NAMESPACE[${NODES[0]}]} ip addr      # look into a namespace"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# nginx, the entry point: it answers /health itself and proxies everything else to the gateway.
+# nginx, the entry point: it answers /health and the shop's page itself, and proxies everything else to the gateway.
 # Environment: SERVICE_IP, SERVICE_PORT, GATEWAYS (host:port, comma-separated; a host may be a name),
 # UNLIMITED_CLIENTS (CIDRs, comma-separated: clients without a limit of open requests; loopback has none).
 # Plain sh, because nginx's image has no bash.
@@ -36,8 +36,10 @@ count_connections() {
 
 write_config() { # SERVERS
   count_connections
+  html=$(cd "$(dirname "$0")/html" && pwd)
   sed -e "s|@LISTEN@|$SERVICE_IP:$SERVICE_PORT|" -e "s|@FILES@|$files|" -e "s|@CONNECTIONS@|$((files - 64))|" \
     -e "s|@UNLIMITED_CLIENTS@|$(list_unlimited_clients)|" -e "s|@RUN_DIR@|$RUN_DIR|" -e "s|@GATEWAYS@|$1|" \
+    -e "s|@HTML@|$html|" \
     "$(dirname "$0")/nginx.conf.in" >"$RUN_DIR/nginx.conf.new"
   mv "$RUN_DIR/nginx.conf.new" "$RUN_DIR/nginx.conf"
 }

@@ -13,7 +13,7 @@ setup_file() { share_lab; }
     ip netns exec world curl -fsS http://203.0.113.1:8080/health
   '
   succeeds
-  says "The lab is up: http://localhost:8080/api/products"
+  says "The lab is up: the shop is at http://localhost:8080/"
   says "81 of 81 pings answered"
   [[ $output =~ "9 namespaces, 1 bridge, "[0-9]+" rules, 9 programs; 81 pings, "[0-9]{4}" probes: all passed (" ]]
   (($(grep -cv '^+ ' <<<"$output") <= 35)) # what was run apart, a screenful
