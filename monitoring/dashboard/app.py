@@ -70,18 +70,26 @@ def _add_live(app: Dash, model: Model) -> None:
         Input("tick", "n_intervals"),
         Input("range", "value"),
         Input("width", "data"),
+        Input("checks", "value"),
         State("chosen", "data"),
         State("way", "options"),
         State("map", "layout"),
     )
-    def live(
-        _: int, wanted: str, width: str, chosen: list[str] | None, ways: list[Any], layout: dict[str, Any]
+    def live(  # noqa: PLR0917 - Dash passes them by position
+        _: int,
+        wanted: str,
+        width: str,
+        checks: list[str],
+        chosen: list[str] | None,
+        ways: list[Any],
+        layout: dict[str, Any],
     ) -> tuple[Any, ...]:
         scene = model.scene(page.RANGES[wanted])
         pair = (chosen[0], chosen[1]) if chosen and len(chosen) == 2 else None  # noqa: PLR2004 - a way
         options, new_layout = page.way_options(scene), page.map_layout(width)
         return (
-            style.elements(scene, narrow=width == "narrow"), no_update if layout == new_layout else new_layout,
+            style.elements(scene, narrow=width == "narrow", checks=bool(checks)),
+            no_update if layout == new_layout else new_layout,
             page.headline(scene), page.table(details.drop_rows("", scene.drops)), page.balance(scene),
             page.history(model.history(pair), pair), no_update if options == ways else options,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from monitoring.dashboard.watchers import (
     TableWatcher,
     Watcher,
 )
-from monitoring.dashboard.window import Window
+from monitoring.dashboard.window import KEPT_SECONDS, Window
 from monitoring.health.checks import SHOP, Check
 from monitoring.names import HOST, Names
 from monitoring.traffic.decoder import Decoder
@@ -176,7 +176,7 @@ class Model:
         """Return (second, packets) of the last ten minutes, of a pair or of all."""
         end = int(time.time())  # noqa: TID251  packets and drops have the time of day
         points = []
-        for second, pairs in sorted(self._window.packets.by_second(end - 600, end).items()):
+        for second, pairs in sorted(self._window.packets.by_second(end - KEPT_SECONDS, end).items()):
             wanted = (
                 packets
                 for (source, destination), packets in pairs.items()

@@ -13,15 +13,15 @@ from monitoring.colours import BLUE, VERMILION
 from monitoring.dashboard import style
 from monitoring.dashboard.details import Rows
 from monitoring.dashboard.model import Model, Scene
+from monitoring.dashboard.window import KEPT_SECONDS
 from monitoring.health.checks import DEGRADED, DOWN, UP, Check
 
 REFRESH_MILLISECONDS = 1000
-RANGES = {"last 5 s": 5, "last minute": 60, "last 10 minutes": 600}
+RANGES = {"last 5 s": 5, "last minute": 60, "last 10 minutes": KEPT_SECONDS}
 
 
 def layout(model: Model) -> html.Div:
     """Return the layout of the page."""
-    places = [place.name for place in model.scene(1).places]
     return html.Div(
         className="page",
         children=[
@@ -35,20 +35,7 @@ def layout(model: Model) -> html.Div:
                     ),
                 ]
             ),
-            html.Main(
-                [
-                    html.Section(_map(), className="map-card", title="Map of services"),
-                    _side(places),
-                    html.Section(
-                        [html.H2("Dropped by the policy"), html.Div(id="drops")], className="card drops-card"
-                    ),
-                    _diagnosis(),
-                    html.Section([html.H2("Load balancer"), html.Div(id="balance")], className="card"),
-                    html.Section(
-                        [html.H2("Packets a second, last 10 minutes"), html.Div(id="history")], className="card wide"
-                    ),
-                ]
-            ),
+            html.Main(_sections(model.scene(1))),
             dcc.Interval(id="tick", interval=REFRESH_MILLISECONDS),
             dcc.Store(id="theme", data="light"),
             dcc.Store(id="width", data="wide"),
@@ -56,6 +43,25 @@ def layout(model: Model) -> html.Div:
             dcc.Store(id="failing", data=[]),
         ],
     )  # fmt: skip
+
+
+def _sections(scene: Scene) -> list[Any]:
+    """Return the map, what was chosen beside drops, balance and diagnosis, and the chart."""
+    stack = [_card("Dropped by the policy", "drops"), _card("Load balancer", "balance"), _diagnosis()]
+    return [
+        html.Section(
+            [_map(style.map_height(scene)), _legend()],
+            className="card wide map-card",
+            title="Map of services",
+        ),
+        _side([place.name for place in scene.places]),
+        html.Div(stack, className="stack"),
+        _card("Packets a second, last 10 minutes", "history", "card wide"),
+    ]
+
+
+def _card(title: str, name: str, classes: str = "card") -> html.Section:
+    return html.Section([html.H2(title), html.Div(id=name)], className=classes)
 
 
 def _side(places: list[str]) -> html.Section:
@@ -84,7 +90,7 @@ def _diagnosis() -> html.Section:
     result = html.Div(html.P(words, className="faint"), id="diagnosis")
     return html.Section(
         [html.H2("Diagnosis"), button, dcc.Loading(result, type="dot", delay_show=300)],
-        className="card wide diagnosis-card",
+        className="card diagnosis-card",
     )
 
 
@@ -118,16 +124,35 @@ def _finding(finding: dict[str, Any]) -> list[Any]:
 
 def map_layout(width: str) -> dict[str, Any]:
     """Return the map's layout; it differs by `width`, so that a change of the width fits the map again."""
-    return {"name": "preset", "fit": True, "padding": 24, "width": width}
+    return {"name": "preset", "fit": True, "padding": style.PADDING, "width": width}
 
 
-def _map() -> cyto.Cytoscape:
+def _map(height: int) -> cyto.Cytoscape:
     return cyto.Cytoscape(
         id="map", elements=[], stylesheet=style.style_sheet("light"),
         layout=map_layout("wide"),
-        style={"width": "100%", "height": "100%"}, minZoom=0.3, maxZoom=2.5, responsive=True,
-        userPanningEnabled=True, boxSelectionEnabled=False,
+        style={"width": "100%", "height": f"{height}px"}, maxZoom=1.4, responsive=True,
+        userZoomingEnabled=False, userPanningEnabled=False, boxSelectionEnabled=False,  # the page scrolls
     )  # fmt: skip
+
+
+def _legend() -> html.Div:
+    """Return what the lines of the map mean, and the choice to show heartbeats and checks too."""
+    checks = html.Span([html.Span(className="sample check"), "heartbeats, health checks, scrapes"])
+    return html.Div(
+        [
+            html.Span([html.Span(className="sample"), "a flow: the thicker, the more packets"]),
+            html.Span([html.Span(className="sample dropped"), "dropped by the policy"]),
+            dcc.Checklist(
+                [{"label": checks, "value": "checks"}],
+                [],
+                id="checks",
+                inline=True,
+                inputClassName="range-input",
+            ),
+        ],
+        className="legend",
+    )
 
 
 def way_options(scene: Scene) -> list[dict[str, str]]:
@@ -185,7 +210,8 @@ def balance(scene: Scene) -> Any:
 
 
 def history(points: list[tuple[int, int]], pair: tuple[str, str] | None) -> Any:
-    """Return the graph of packets a second, of one pair or of all."""
+    """Return the graph of packets a second, of one pair or of all, over the time that its title names."""
+    end = points[-1][0] if points else 0
     figure = {
         "data": [
             {
@@ -198,7 +224,10 @@ def history(points: list[tuple[int, int]], pair: tuple[str, str] | None) -> Any:
             "height": 150, "margin": {"l": 42, "r": 12, "t": 4, "b": 28}, "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)", "font": {"color": "#7b8a98", "size": 11},
             "yaxis": {"rangemode": "tozero", "gridcolor": "rgba(128,128,128,0.25)"},
-            "xaxis": {"gridcolor": "rgba(128,128,128,0.15)"},
+            "xaxis": {
+                "gridcolor": "rgba(128,128,128,0.15)",
+                "range": [datetime.fromtimestamp(end - KEPT_SECONDS), datetime.fromtimestamp(end)],
+            },
         },
     }  # fmt: skip
     title = f"{pair[0]} \u2194 {pair[1]}" if pair else "all of the lab"

@@ -1,11 +1,14 @@
 """The map's elements and style sheet for cytoscape, light and dark.
 
 Every state is a word and a line style; colour only repeats it. A service that is down shows DOWN and has a dashed
-border, a degraded one shows why and has a double border; a dropped flow is dashed and has the id of the policy line.
+border, a degraded one shows why and has a double border; a dropped flow is dashed and has the id of the policy line,
+or, between places of one column, the number of packets alone.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any
 
 from monitoring.colours import BLUE, ORANGE, VERMILION
@@ -16,11 +19,47 @@ _COLOURS = {  # ink, paper, faint, red
     "light": ("#1b2733", "#ffffff", "#6b7a88", VERMILION),
     "dark": ("#e8eef4", "#18222c", "#93a4b3", "#ff8a50"),
 }
-_COLUMN_WIDTH, _ROW_HEIGHT = 172, 104  # points of the map
-_NARROW_WIDTH, _NARROW_HEIGHT = 142, 150
+_MAX_ROWS = 7  # a column with more instances has one line for each
+
+PADDING = 16
 _THINNEST, _THICKEST = 1.5, 7.0
 _BUSY = 500.0  # packets/s of the thickest line
 Element = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How large the map's nodes are, and how far apart, in points of the map: edges' labels fit between."""
+
+    column: int
+    row: int
+    width: int
+    height: int
+    font: int
+    label: int  # size of the font of edges' labels
+
+
+_WIDE = Grid(column=250, row=88, width=132, height=62, font=13, label=12)
+_COMPACT = Grid(column=290, row=36, width=180, height=28, font=13, label=12)
+_NARROW = Grid(column=116, row=118, width=110, height=62, font=13, label=13)
+
+
+def grid_of(scene: Scene, *, narrow: bool) -> Grid:
+    """Return the grid for the map's width and its number of nodes."""
+    if _most_rows(scene) > _MAX_ROWS:
+        return _COMPACT
+    return _NARROW if narrow else _WIDE
+
+
+def _most_rows(scene: Scene) -> int:
+    return max(Counter(place.column for place in scene.places).values())
+
+
+def map_height(scene: Scene) -> int:
+    """Return the pixels that the map needs at full size."""
+    grid = grid_of(scene, narrow=False)
+    rows = [place.row for place in scene.places]
+    return round((max(rows) - min(rows)) * grid.row + grid.height + 2 * PADDING)
 
 
 def style_sheet(theme: str) -> list[Element]:
@@ -31,7 +70,8 @@ def style_sheet(theme: str) -> list[Element]:
             "selector": "node",
             "style": {
                 "label": "data(label)", "text-wrap": "wrap", "text-valign": "center", "text-halign": "center",
-                "shape": "round-rectangle", "width": 128, "height": 58, "font-size": 12, "color": ink,
+                "shape": "round-rectangle", "width": "data(width)", "height": "data(height)",
+                "font-size": "data(font)", "color": ink,
                 "background-color": paper, "border-width": 2, "border-color": BLUE,
             },
         },
@@ -55,12 +95,16 @@ def _edge_styles(ink: str, paper: str, faint: str, red: str) -> list[Element]:
             "selector": "edge",
             "style": {
                 "label": "data(label)", "width": "data(width)", "line-color": faint, "curve-style": "bezier",
-                "font-size": 9, "color": ink, "text-background-color": paper, "text-background-opacity": 0.85,
+                "font-size": "data(font)", "color": ink, "text-background-color": paper, "text-background-opacity": 1,
                 "text-background-padding": 2, "text-wrap": "wrap",
             },
         },
         {"selector": "edge.control", "style": {"label": "", "opacity": 0.35, "line-style": "dotted", "width": 1.5}},
-        {"selector": "edge.control:selected", "style": {"label": "data(label)", "opacity": 1}},
+        {"selector": "edge.unlabelled", "style": {"label": ""}},
+        {
+            "selector": "edge.control:selected, edge.unlabelled:selected",
+            "style": {"label": "data(label)", "opacity": 1},
+        },
         {
             "selector": "edge.dropped",
             "style": {
@@ -72,25 +116,38 @@ def _edge_styles(ink: str, paper: str, faint: str, red: str) -> list[Element]:
     ]  # fmt: skip
 
 
-def elements(scene: Scene, *, narrow: bool) -> list[Element]:
-    """Return the map's nodes and edges: from left to right, or from top to bottom if the page is narrow."""
+def elements(scene: Scene, *, narrow: bool, checks: bool) -> list[Element]:
+    """Return the map's nodes and edges: from left to right, or from top to bottom if the page is narrow.
+
+    Without `checks` it leaves out heartbeats, health checks and what else is no customer's traffic.
+    """
+    grid = grid_of(scene, narrow=narrow)
+    turned = narrow and grid is _NARROW
+    end = (_most_rows(scene) - 1) / 2
+    places = [replace(place, row=min(place.row, end)) for place in scene.places] if turned else scene.places
     return [
-        *(_node(place, narrow=narrow) for place in scene.places),
-        *map(_edge, scene.ways),
-        *_dropped(scene),
+        *(_node(place, grid, turned=turned) for place in places),
+        *(_edge(way, scene, grid, turned=turned) for way in scene.ways if checks or not way.control),
+        *_dropped(scene, grid),
     ]
 
 
-def _node(place: Place, *, narrow: bool) -> Element:
-    wide = {"x": place.column * _COLUMN_WIDTH, "y": place.row * _ROW_HEIGHT}
-    lines = [place.name, *([_format_check(place.check)] if place.check else [])]
-    label = "\n".join([*lines, f"{amount(place.packets_per_second)} packets/s"])
+def _node(place: Place, grid: Grid, *, turned: bool) -> Element:
+    across, down = (place.row, place.column) if turned else (place.column, place.row)
+    state = [_format_check(place.check)] if place.check else []
+    label = (
+        "  ".join([place.name, *state])
+        if grid is _COMPACT
+        else "\n".join([place.name, *state, f"{amount(place.packets_per_second)} packets/s"])
+    )
     return {
-        "data": {"id": place.name, "label": label},
-        "position": {"x": place.row * _NARROW_WIDTH, "y": place.column * _NARROW_HEIGHT} if narrow else wide,
+        "data": {
+            "id": place.name, "label": label, "width": grid.width, "height": grid.height, "font": grid.font,
+        },
+        "position": {"x": across * grid.column, "y": down * grid.row},
         "classes": place.state or "unchecked",
         "grabbable": False,
-    }
+    }  # fmt: skip
 
 
 def _format_check(check: Check) -> str:
@@ -99,26 +156,35 @@ def _format_check(check: Check) -> str:
     return (check.why if check.state == DEGRADED else f"DOWN {check.why}")[:24]
 
 
-def _edge(way: Way) -> Element:
+def _edge(way: Way, scene: Scene, grid: Grid, *, turned: bool) -> Element:
+    is_blocked = any(
+        {way.source, way.destination} == {flow.source, flow.destination} for flow in scene.blocked
+    )
     share = min(way.packets_per_second / _BUSY, 1.0) ** 0.5
-    label = f"{amount(way.packets_per_second)}/s  {amount(way.bytes_per_second)}B/s"
-    if way.opened_per_second:
-        label += f"\n{amount(way.opened_per_second)} new/s"
+    label = f"{amount(way.packets_per_second)}/s"
+    if not turned:
+        label += f"  {amount(way.bytes_per_second)}B/s"
+        if way.opened_per_second:
+            label += f"\n{amount(way.opened_per_second)} new/s"
     return {
         "data": {
             "id": f"{way.source}|{way.destination}", "source": way.source, "target": way.destination,
-            "label": label, "width": _THINNEST + (_THICKEST - _THINNEST) * share,
+            "label": label, "width": _THINNEST + (_THICKEST - _THINNEST) * share, "font": grid.label,
         },
-        "classes": "control" if way.control else "way",
+        "classes": "control" if way.control else "unlabelled" if is_blocked or grid is _COMPACT else "way",
     }  # fmt: skip
 
 
-def _dropped(scene: Scene) -> list[Element]:
+def _dropped(scene: Scene, grid: Grid) -> list[Element]:
+    columns = {place.name: place.column for place in scene.places}
     return [
         {
             "data": {
                 "id": f"{flow.source}|{flow.destination}|{flow.policy_id}", "source": flow.source,
-                "target": flow.destination, "label": f"{flow.policy_id}: {flow.packets} dropped", "width": 3,
+                "target": flow.destination, "width": 3, "font": grid.label,
+                "label": f"{flow.packets} dropped"
+                if columns[flow.source] == columns[flow.destination]  # there is no room for more
+                else f"{flow.policy_id}: {flow.packets} dropped",
             },
             "classes": "dropped",
         }

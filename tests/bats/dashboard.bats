@@ -15,7 +15,7 @@ setup_file() { share_lab; }
     monitoring/dashboard.sh down
   '
   succeeds
-  says "8 passed"
+  says "13 passed"
 }
 
 @test "it answers on loopback to loopback names alone, refuses a taken port, and leaves nothing" {

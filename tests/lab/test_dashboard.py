@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,64 @@ def test_requests_are_seen_on_the_map_and_in_the_balance(page: Page) -> None:
     expect(page.locator("#balance")).to_contain_text("product-3", timeout=3_000)
     label = page.evaluate(f"() => {MAP}.$id('nginx-lb|api-gateway').data('label')")
     assert "/s" in label
+
+
+BOXES = """() => {
+  const cy = document.querySelector('#map')._cyreg.cy;
+  const box = ({x1, x2, y1, y2}) => [x1, x2, y1, y2];
+  const alone = {includeOverlays: false, includeNodes: false, includeEdges: false};
+  const nodes = cy.nodes().map(one => [one.id(), box(one.renderedBoundingBox({includeLabels: false}))]);
+  const labels = cy.edges('.way').map(one => [one.id(), box(one.renderedBoundingBox(alone))]);
+  const texts = cy.nodes().map(one => [one.id(), box(one.renderedBoundingBox(alone))]);
+  return {nodes, labels, texts, size: cy.nodes()[0].numericStyle('font-size') * cy.zoom(), width: cy.width(),
+    height: cy.height()};
+}"""
+
+
+def overlap(one: list[float], other: list[float]) -> bool:
+    """Return whether two boxes (x1, x2, y1, y2) share more than a pixel."""
+    return (
+        min(one[1], other[1]) - max(one[0], other[0]) > 1
+        and min(one[3], other[3]) - max(one[2], other[2]) > 1
+    )
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080), (390, 844)])
+def test_no_label_of_the_map_lies_under_or_over_another_thing(
+    browser: Browser, size: tuple[int, int]
+) -> None:
+    errors: list[str] = []
+    page = opened(browser, errors, viewport={"width": size[0], "height": size[1]})
+    for _ in range(9):
+        subprocess.run(["curl", "-s", "-o", "/dev/null", "http://localhost:8080/api/products"], check=True)
+    page.wait_for_function(f"() => {MAP}.edges('.way').length > 6")
+    page.wait_for_timeout(1500)
+    boxes = page.evaluate(BOXES)
+    page.screenshot(path=SHOTS / f"map-{size[0]}.png", full_page=True)
+    page.context.close()
+    things = [*boxes["nodes"], *boxes["labels"]]
+    assert [
+        (one, other) for (one, box), (other, second) in combinations(things, 2) if overlap(box, second)
+    ] == []
+    inside = dict(boxes["nodes"])
+    assert [name for name, box in boxes["texts"] if box[1] - box[0] > inside[name][1] - inside[name][0]] == []
+    assert boxes["size"] >= 9
+    assert all(box[0] >= 0 and box[1] <= boxes["width"] and box[3] <= boxes["height"] for _, box in things)
+    assert errors == []
+
+
+def test_heartbeats_are_shown_on_demand(page: Page) -> None:
+    assert page.evaluate(f"() => {MAP}.edges('.control').length") == 0
+    page.get_by_label("heartbeats").check()
+    page.wait_for_function(f"() => {MAP}.edges('.control').length > 3", timeout=3_000)
+
+
+def test_the_chart_shows_the_ten_minutes_that_its_title_names(page: Page) -> None:
+    page.wait_for_selector("#history .js-plotly-plot .xtick")
+    first, last = page.evaluate(
+        "() => document.querySelector('#history .js-plotly-plot')._fullLayout.xaxis.range.map(Date.parse)"
+    )
+    assert last - first == 600_000
 
 
 def test_it_is_used_by_keyboard_alone(page: Page) -> None:
