@@ -236,6 +236,7 @@ FUNCTIONS='export REPORTS=/run/reports
   need_packaged promtool
   in_lab "$FUNCTIONS"'
     promtool check config monitoring/prometheus/prometheus.yml
+    promtool test rules tests/fixtures/alerts.yml
     monitoring/exporter.sh run & exporter=$!
     retry 10 curl -so /dev/null http://localhost:9105/targets
     nsenter --net=/run/netns/redis-cache bash -c "timeout 1 bash -c \"</dev/tcp/10.0.0.60/5432\"" || :
