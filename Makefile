@@ -1,6 +1,6 @@
 # An index: each target calls one script. You can also call the scripts directly.
 .DEFAULT_GOAL := help
-.PHONY: help up down clean network services policies isolation install doctor shell \
+.PHONY: help up down clean network services policies isolation install install-completion doctor shell \
         status logs explain rules documents topology monitor capture health connections distribution dashboard exporter \
         diagnose exercises exercise exercise-test verify prove prove-mutants scale chaos soak kills \
         docker-up docker-down docker-clean docker-verify docker-diff docker-sizes swarm swarm-verify swarm-down kubernetes \
@@ -25,6 +25,9 @@ doctor: ## check this machine before `up`: privileges, tools, kernel, Docker, fi
 
 install: ## install the packages and the Python environment, nothing else
 	@scripts/install.sh up
+
+install-completion: ## complete targets and names at the prompt of bash and zsh (without sudo)
+	@scripts/install.sh completion
 
 network: ## phase 1: namespaces, bridge, NAT, port forwarding, and their proof
 	@scripts/lab.sh network
@@ -52,7 +55,7 @@ shell: ## a shell in a namespace: make shell NS=redis-cache
 explain: ## what happens to a packet, and why: make explain FROM=redis-cache TO=postgres-db PORT=5432 (TO=host, OPTIONS=--udp)
 	@security/explain.sh "$(FROM)" "$(TO)" "$(PORT)" $(OPTIONS)
 
-diagnose: ## from "it does not work" to the cause, with its evidence and its repair
+diagnose: ## what is wrong in the lab: each cause with its evidence and its repair
 	@scripts/diagnose.sh run
 
 rules: ## every live rule with its meaning and counters (also reports/rules.md, .pdf)

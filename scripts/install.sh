@@ -4,6 +4,7 @@
 #   scripts/install.sh up       install what is missing
 #   scripts/install.sh dev      the same, and what tests, linters and benchmarks need
 #   scripts/install.sh common   install services/common again if its sources changed
+#   scripts/install.sh completion   complete `make` in this checkout, for your bash and zsh
 #   scripts/install.sh down     remove the virtual environment; packages stay, other programs may need them
 #   scripts/install.sh status   print what is missing; exit 1 if anything is
 #   scripts/install.sh help
@@ -139,6 +140,21 @@ status() {
 }
 
 EXTRA=() EXTRA_REQUIREMENTS=()
+completion() {
+  local folder=${XDG_DATA_HOME:-$HOME/.local/share}/bash-completion/completions
+  local file=$folder/make source
+  source="source $(printf %q "$ROOT/scripts/completion.bash")"
+  [[ ! -e $file || $(<"$file") == *scripts/completion.bash* ]] ||
+    die "$file exists and is not the lab's; instead, add to ~/.bashrc: $source"
+  mkdir -p "$folder"
+  cat >"$file" <<EOF
+[[ ! -e /usr/share/bash-completion/completions/make ]] || source /usr/share/bash-completion/completions/make
+$source
+EOF
+  say "bash: new shells complete make in $ROOT, with the package bash-completion; $file does it"
+  say "zsh: add to ~/.zshrc: autoload -U compinit bashcompinit && compinit && bashcompinit && $source"
+}
+
 case ${1:-help} in
   up | status) "$1" ;;
   dev)
@@ -147,6 +163,7 @@ case ${1:-help} in
     up
     ;;
   common) install_common ;;
+  completion) completion ;;
   down) run rm -rf "$VENV" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

@@ -133,3 +133,29 @@ without_overlay() { ((status != 77)) || skip_by_kernel 'no overlay file system';
   without_overlay
   succeeds
 }
+
+@test "make is completed: targets, their variables, the names of nodes, namespaces, programs and exercises" {
+  export XDG_DATA_HOME=$BATS_TEST_TMPDIR
+  make -C "$ROOT" install-completion
+  # shellcheck source=/dev/null
+  source "$XDG_DATA_HOME/bash-completion/completions/make"
+  completed() { # LINE WORD...
+    local COMP_LINE=$1 COMP_POINT=${#1} COMPREPLY=()
+    _cnet_make
+    [[ ${COMPREPLY[*]} == "${*:2}" ]] || { echo "$1: ${COMPREPLY[*]}" && return 1; }
+  }
+  cd "$ROOT"
+  completed 'make dia' diagnose
+  completed 'sudo make explain ' FROM= OPTIONS= PORT= TO=
+  completed 'sudo make explain FROM=redis-cache TO=ho' host
+  completed 'make logs NODE=product-' product-1 product-2 product-3
+  completed 'make shell NS=product' product-service product2 product3
+  completed 'make scale PROGRAM=pr' product-service
+  completed 'make exercise NAME=a-node-cannot-reach-o' a-node-cannot-reach-one-other-node
+  completed 'make exercise TOPOLOGY=t' tiers
+  cd /
+  completed 'make dia'
+  echo 'complete -F mine make' >"$XDG_DATA_HOME/bash-completion/completions/make"
+  run -2 make -C "$ROOT" install-completion
+  says "is not the lab's; instead, add to ~/.bashrc: source"
+}
