@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# From "it does not work" to the cause: compare the running lab with its tables, probe it, and rank what is wrong.
+# Find out why the lab does not work: compare it with its tables, send probes, and rank the causes.
 #
 #   scripts/diagnose.sh run [--json]   print the causes, the most likely first; exit 1 if there are any
 #   scripts/diagnose.sh help
 #
 # Each finding has the cause, its evidence (a command and the line that shows it), what it breaks, and the repair.
-# It changes nothing. Where it can read no answer, it says so.
+# It changes nothing. If the lab cannot be read, it says so, and exits with 3.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
@@ -22,7 +22,7 @@ diagnose() { # [--json]
   "$VENV/bin/python" -m lab.as_command security.diagnose "$@"
 }
 
-# What differs from no table may still stop the packets. status prints foreign rules itself.
+# A lab that equals its tables may still drop packets. `status` prints foreign rules itself.
 list_causes() {
   local found
   found=$(diagnose --json) || :

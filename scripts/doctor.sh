@@ -15,9 +15,9 @@
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/preconditions.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/preconditions.sh"
+source "$ROOT/scripts/lib/preconditions.sh"
 # shellcheck source=scripts/lib/tools.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/tools.sh"
+source "$ROOT/scripts/lib/tools.sh"
 for part in "$ROOT"/scripts/doctor/*.sh; do
   # shellcheck source=/dev/null # they define check_NAME
   source "$part"

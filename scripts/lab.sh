@@ -17,15 +17,15 @@
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
+source "$ROOT/scripts/lib/rules.sh"
 # shellcheck source=scripts/lib/preconditions.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/preconditions.sh"
+source "$ROOT/scripts/lib/preconditions.sh"
 # shellcheck source=scripts/lib/foreign.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/foreign.sh"
+source "$ROOT/scripts/lib/foreign.sh"
 # shellcheck source=scripts/lib/processes.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/processes.sh"
+source "$ROOT/scripts/lib/processes.sh"
 # shellcheck source=scripts/lib/screen.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/screen.sh"
+source "$ROOT/scripts/lib/screen.sh"
 
 call() { "$ROOT/scripts/$1.sh" "${@:2}"; }
 policy() { "$ROOT/security/policy.sh" "$@"; }

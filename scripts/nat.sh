@@ -20,10 +20,10 @@
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
+source "$ROOT/scripts/lib/rules.sh"
 
 # shellcheck source=scripts/lib/forwarding.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/forwarding.sh"
+source "$ROOT/scripts/lib/forwarding.sh"
 
 CHAINS='PUBLISH|POSTROUTING|FORWARD|INPUT|NODES' # keep the same list in lab/nat.py
 TABLES=(ip/mangle ip/nat ip/filter)

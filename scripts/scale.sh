@@ -14,7 +14,7 @@
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/rules.sh"
+source "$ROOT/scripts/lib/rules.sh"
 
 MAX_INSTANCES=100
 

@@ -15,19 +15,19 @@
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/names.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/names.sh"
+source "$ROOT/scripts/lib/names.sh"
 # shellcheck source=scripts/lib/supervise.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/supervise.sh"
+source "$ROOT/scripts/lib/supervise.sh"
 # shellcheck source=scripts/lib/limits.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/limits.sh"
+source "$ROOT/scripts/lib/limits.sh"
 # shellcheck source=scripts/lib/processes.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/processes.sh"
+source "$ROOT/scripts/lib/processes.sh"
 # shellcheck source=scripts/lib/owners.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/owners.sh"
+source "$ROOT/scripts/lib/owners.sh"
 # shellcheck source=scripts/lib/service_state.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/service_state.sh"
+source "$ROOT/scripts/lib/service_state.sh"
 # shellcheck source=scripts/lib/waiting.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib/waiting.sh"
+source "$ROOT/scripts/lib/waiting.sh"
 
 check_readable() { # each service's user must be able to read the code
   local closed
@@ -133,7 +133,7 @@ status() {
     streams+=("$stream")
   done < <(supervisor_states)
   for stream in "${streams[@]}"; do
-    word=$(cat <&"$stream")
+    IFS= read -r word <&"$stream" || :
     echo "$word"
     [[ $word == "${GREEN}running"* ]] || drift=1
   done

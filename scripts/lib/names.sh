@@ -61,7 +61,7 @@ write_names() {
 remove_other_names() { # remove files of nodes that are no longer in the table
   local file namespace
   for file in $(our_resolvers); do
-    namespace=$(basename "${file%/*}")
+    namespace=${file%/resolv.conf} namespace=${namespace##*/}
     [[ " ${NAMESPACE[*]} " == *" $namespace "* ]] || remove_name "$file"
   done
 }

@@ -24,11 +24,11 @@ is_ready() { # NODE
 # Print a service's state in one word, and the reason after it; "running" if there is no problem.
 state_of() { # NODE SUPERVISOR_STATE PID
   [[ $2 == RUNNING ]] || { echo "${2,,}" && return; }
-  case $(stat -Lc %i "/proc/$3/ns/net" 2>/dev/null) in
-    "$(stat -Lc %i "/run/netns/${NAMESPACE[$1]}" 2>/dev/null)") ;;
-    "$(stat -Lc %i /proc/self/ns/net)") echo starting && return ;; # contain.sh has not entered the namespace yet
-    *) echo wrong-namespace && return ;;
-  esac
+  if [[ ! /proc/$3/ns/net -ef /run/netns/${NAMESPACE[$1]} ]]; then
+    # contain.sh may not have entered the namespace yet
+    if [[ /proc/$3/ns/net -ef /proc/self/ns/net ]]; then echo starting; else echo wrong-namespace; fi
+    return
+  fi
   holds_secrets "$1" "$3" || { echo "old-password" && return; }
   if [[ -n ${READY[${RUNS[$1]}]:-} ]]; then reported_state "$1"; elif is_ready "$1"; then echo running; else
     echo not-ready

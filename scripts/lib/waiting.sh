@@ -35,9 +35,9 @@ is_ready_or_failed() { # NODE
   ((ended >= 3)) && since "$STATE_DIR/log/$1.log" | log_lines repeated >/dev/null && FAILED[$1]=1
 }
 
-declare -A LOG_SIZE=() # node -> size of the log when this run began
+declare -A LOG_SIZE=() # log -> its size when this run began
 note_log_sizes() {
-  local file
-  for file in "$STATE_DIR"/log/*.log; do LOG_SIZE[$file]=$(stat -c %s "$file" 2>/dev/null) || :; done
+  local size file
+  while read -r size file; do LOG_SIZE[$file]=$size; done < <(stat -c '%s %n' "$STATE_DIR"/log/*.log 2>/dev/null)
 }
 since() { tail -c "+$((${LOG_SIZE[$1]:-0} + 1))" "$1" 2>/dev/null || :; } # LOG
