@@ -114,7 +114,7 @@ class _Reader:
                     called, target = next(iter(verdict.items()))
                     keys = self._conditions(table, value["key"], "==", {"set": [key]})
                     yield from _step(rule, (*conditions, *keys), called, target, of_map=True)
-            elif kind in _MATCHES_SOME or (kind == "xt" and value.get("type") == "match"):
+            elif kind in _MATCHES_SOME or (kind == "xt" and _is_match(value)):
                 conditions.append(_OTHER)
             else:
                 yield from _step(rule, (*conditions, *self._of_maps(table, value)), kind, value)
@@ -162,6 +162,11 @@ class _Reader:
             yield from self._values(table, right["elem"]["val"], at)
         else:
             yield _as_text(right)
+
+
+def _is_match(value: Any) -> bool:
+    """Decide whether an extension of iptables is a match and no target; before nft 1.0.6 the value is null."""
+    return not isinstance(value, dict) or value.get("type") == "match"
 
 
 def _base(name: str, about: Mapping[str, Any]) -> BaseChain:
