@@ -26,7 +26,7 @@ _PREFIX = Meaning(
     kind=Kind.ADDRESS_MISSING,
     object="{value}",
     cause="{link} in namespace {place} has {live}: the prefix length is {length}, not {wanted}",
-    breaks="{nodes}: the kernel asks for an address on the link that is behind the gateway, or the reverse",
+    breaks="{nodes}: the kernel takes addresses behind the gateway for neighbours, or neighbours for remote addresses",
     command="{ip} -br addr show dev {link}",
     line="{link}",
 )
@@ -34,7 +34,7 @@ _REPLACED = Meaning(
     kind=Kind.ADDRESS_MISSING,
     object="{value}",
     cause="{link} in namespace {place} has {live} in place of {value}",
-    breaks="{owner}: no answer to ARP requests for its address, so no packet arrives; its own get no answer",
+    breaks="{owner}: no answer to ARP requests for its address, so no packet arrives; what it sends gets no answer",
     command="{ip} -br addr show dev {link}",
     line="{link}",
 )
@@ -58,7 +58,7 @@ _SURPLUS = Meaning(
     kind=Kind.ADDRESS_SURPLUS,
     object="{value}",
     cause="{link} in namespace {place} has an address that is not in the table: {value}",
-    breaks="{nodes}: the kernel may choose it as the source of packets, which the policy then drops",
+    breaks="{nodes}: the kernel may send packets with this source address, which the policy drops",
     command="{ip} -o -4 addr show dev {link}",
     line="{value}",
 )
@@ -66,7 +66,7 @@ _NEIGHBOUR = Meaning(
     kind=Kind.NEIGHBOUR,
     object="{value}",
     cause="{link} {at} has a permanent ARP entry: {value} ({owner}) at {peer}; {owner} has {mac}",
-    breaks="packets from there to {owner}: they go to another MAC, and the kernel never asks again",
+    breaks="packets from there to {owner}: they go to another MAC, and the kernel sends no ARP request",
     command="{ip} neigh show to {value} dev {link}",
     line="{value}",
 )

@@ -56,21 +56,21 @@ _ADDRESS_SURPLUS = Meaning(
     kind=Kind.ADDRESS_SURPLUS,
     object="{value}",
     cause="bridge {link} has an address that is not in the table: {value}",
-    breaks="packets to that address, which the host now keeps; replies may have it as their source",
+    breaks="packets to that address, which the host now accepts itself; it may also send with this source address",
     command="ip -o -4 addr show dev {link}",
     line="{value}",
 )
 _FILTERED = Meaning(
     kind=Kind.BRIDGE_SETTING,
-    cause="{link} does not pass its frames to the packet filter: {off}",
-    breaks="the policy: what passes from port to port of {link} meets none of those rules, so it is allowed",
+    cause="{link} does not pass its packets to the packet filter: {off}",
+    breaks="the policy: packets between ports of {link} skip its rules, so all are allowed",
     command=_BRIDGE,
     line="nf_call_iptables",
 )
 _LINK_LOCAL = Meaning(
     kind=Kind.BRIDGE_SETTING,
     cause="{link} learns from link-local frames or from IGMP (no_linklocal_learn 0, or mcast_snooping 1)",
-    breaks="the closed forwarding table: a node can make {link} send it frames of another node",
+    breaks="the fixed forwarding table: a node can make {link} send it frames of another node",
     command=_BRIDGE,
     line="no_linklocal_learn",
 )
@@ -79,13 +79,13 @@ OF_BRIDGES = {kinds.NO_LINKLOCAL_LEARNING: _LINK_LOCAL}
 _LEARNING = Meaning(
     kind=Kind.PORT_SETTING,
     cause="{link} learns MACs, or gets frames for a MAC that the bridge does not know (learning or flood is on)",
-    breaks="the closed forwarding table: {nodes} may get frames of other nodes",
+    breaks="the fixed forwarding table: {nodes} may get frames of other nodes",
     command=_PORT,
     line="learning",
 )
 _NO_HAIRPIN = Meaning(
     kind=Kind.PORT_SETTING,
-    cause="{link} sends no frame back to where it came from (hairpin off)",
+    cause="{link} sends no frame back by the port by which it came (hairpin off)",
     breaks="{nodes}: the published port, for a program in the same namespace, which gets no answer",
     command=_PORT,
     line="hairpin",
@@ -94,13 +94,13 @@ MISSING = {kinds.NO_LEARNING: _LEARNING, kinds.HAIRPIN: _NO_HAIRPIN}
 
 _HAIRPIN = replace(
     _NO_HAIRPIN,
-    cause="{link} sends frames back to where they came from (hairpin on), which the table does not want",
-    breaks="{nodes}: it gets its own broadcasts again",
+    cause="{link} sends frames back by the port by which they came (hairpin on), although no node needs it",
+    breaks="{nodes}: gets its own broadcasts back",
 )
 _BROADCAST = Meaning(
     kind=Kind.PORT_SETTING,
     cause="{link} gets no broadcast frame from its bridge (bcast_flood off)",
-    breaks="{nodes}: no ARP request arrives, so nobody finds its MAC until it sends something itself",
+    breaks="{nodes}: no ARP request arrives, so other nodes learn its MAC only from its own ARP requests",
     command=_PORT,
     line="bcast_flood",
 )
@@ -220,9 +220,11 @@ def _is_entry_for(wanted: Fact) -> Condition:
 def _isolated(seen: Observed, left: Differences) -> Iterator[Finding]:
     """Yield one finding for the isolated ports of a bridge: isolation has no effect on a port alone."""
     of_bridge = defaultdict(list)
-    for fact in left.take_surplus(kinds.ISOLATED):
-        node = next((one for one in seen.topology.nodes if one.bridge_interface == fact.link), None)
-        of_bridge[node.bridge if node else ""].append(fact)
+    bridges = {node.bridge_interface: node.bridge for node in seen.topology.nodes}
+    found = {fact.link: fact for fact in left.take_surplus(kinds.ISOLATED)}
+    # In the order of the table: the kernel's is that in which the links were created.
+    for link in sorted(found, key=[*bridges, *found].index):
+        of_bridge[bridges.get(link, "")].append(found[link])
     for facts in of_bridge.values():
         names = [nodes_at(seen, fact.link) for fact in facts]
         words = {

@@ -34,7 +34,7 @@ def _check_environment(seen: Observed, node: Node) -> Iterator[Finding]:
             yield _finding(
                 node,
                 f"{RUN_DIR}/supervisord.conf",
-                f"{node.name} was started with {name}={given.get(name, '')}, and the tables want {value}",
+                f"{node.name} was started with {name}={given.get(name, '')}, not {value} as in the tables",
                 ("sudo scripts/services.sh up",),
                 Evidence(
                     command=f"grep -A 2 'program:{node.name}]' {RUN_DIR}/supervisord.conf",
@@ -82,7 +82,7 @@ def _check_rendered(seen: Observed, node: Node) -> Iterator[Finding]:
         yield _finding(
             node,
             relative if literal else file,
-            f"{node.name} sends requests to {', '.join(servers) or 'no server'}, and the table has {', '.join(known)}",
+            f"{node.name} sends requests to {', '.join(servers) or 'no server'}, not to {', '.join(known)}",
             (f"sudo scripts/services.sh restart {node.name}",),
             Evidence(
                 command=f"sudo scripts/contain.sh exec {node.name} grep server {file}",
@@ -93,7 +93,7 @@ def _check_rendered(seen: Observed, node: Node) -> Iterator[Finding]:
         yield _finding(
             node,
             file,
-            f"{node.name} runs with a configuration that its template does not have: {line}",
+            f"{node.name} runs with a configuration that differs from its template: {line}",
             (f"sudo scripts/services.sh restart {node.name}",),
             Evidence(command=f"sudo scripts/contain.sh exec {node.name} cat {file}", line=line),
         )

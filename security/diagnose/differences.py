@@ -1,4 +1,4 @@
-"""The network's differences from its table: each check takes the ones that it explains, so that none is told twice."""
+"""The network's differences from its table: each check takes those that it explains, so none is reported twice."""
 
 from __future__ import annotations
 

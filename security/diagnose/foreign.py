@@ -98,7 +98,9 @@ def _rules_met(seen: Observed, place: Place) -> Iterator[Met]:
     host = seen.host_addresses if not place.namespace else set()
     for backend, text in place.rules.iptables.items():
         chains = from_iptables.chains_of(parse(text), backend)
-        yield from Walk(chains, seen.topology, host).rules_met(chains.bases, place.packets)
+        for met in Walk(chains, seen.topology, host).rules_met(chains.bases, place.packets):
+            if met.is_certain or _packets(met):  # whether other conditions hold only the counter says
+                yield met
     chains = _nft_chains(place.rules.nft)
     bases = [base for base in chains.bases if base.family in _FAMILIES and not _is_known(base.name)]
     yield from Walk(chains, seen.topology, host).rules_met(bases, place.packets)
@@ -121,7 +123,7 @@ def _is_known(name: str) -> bool:
 def _finding(met: Met, place: Place, moved: int) -> Finding:
     text, count = _text(met), _packets(met)
     seen = f", {count} packets so far" if count else ""
-    now = f", {moved} of them while this looked" if moved else ""
+    now = f", {moved} of them during this check" if moved else ""
     return Finding(
         kind=Kind.FOREIGN_RULE,
         object=text,

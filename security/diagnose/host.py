@@ -19,6 +19,7 @@ _NO_REPLY = "8"  # arp_ignore: reply for no local address
 _MIN_TTL = 16  # routers on the way of a packet
 _MIN_PORTS = 1024  # that connections of clients can have
 _MIN_SECONDS = 3  # of a timeout of connection tracking: an answer may take that long
+_ENDED = ("tcp_timeout_close", "tcp_timeout_time_wait")  # of connections that have ended: nothing answers
 _FULL = 0.95  # of the connection table
 
 
@@ -179,13 +180,15 @@ def _count_ports(value: str) -> int:
 def _timeouts() -> Iterator[Setting]:
     """Yield the timeouts of connection tracking in the host's namespace."""
     for path in sorted((_SYS / "net/netfilter").glob("nf_conntrack_*timeout*")):
+        if path.name.endswith(_ENDED):
+            continue
         name = path.name.removeprefix("nf_conntrack_").partition("_timeout")[0]
         yield Setting(
             key=str(path.relative_to(_SYS)),
             wanted="30",
             is_wrong=lambda value: int(value) < _MIN_SECONDS,
-            cause=f"the host forgets a {name} connection after {{value}} s ({path.name})",
-            breaks=f"replies of {name} that come later: they belong to no connection, so the policy drops them",
+            cause=f"conntrack deletes a {name} entry after {{value}} s ({path.name})",
+            breaks=f"{name} replies that come later: they belong to no connection, so the policy drops them",
         )
 
 
@@ -202,11 +205,11 @@ def _connection_table(seen: Observed) -> Iterator[Finding]:
         kind=Kind.CONNTRACK_FULL,
         object="nf_conntrack",
         place=HOST,
-        cause=f"the connection table is full: {count} of {limit} entries; {drops} packets were dropped for that",
-        breaks="every new connection that passes the host, at random",
+        cause=f"the conntrack table is {count / limit:.0%} full: {count} of {limit} entries; {drops} packets dropped",
+        breaks="new connections through the host, at random",
         repair=(
             f"sudo sysctl -w {_CONNTRACK.replace('/', '.')}_max={limit * 2}",
-            "sudo conntrack -L shows who",
+            "sudo conntrack -L shows which connections fill it",
         ),
         evidence=(
             Evidence(command=f"sysctl {_CONNTRACK.replace('/', '.')}_count", line=f"{count} (limit {limit})"),

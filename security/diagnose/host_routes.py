@@ -101,7 +101,7 @@ def _missing_rules(seen: Observed) -> Iterator[Finding]:
                 kind=Kind.ROUTING_RULE,
                 object=str(priority),
                 place=HOST,
-                cause=f"the host does not have the routing rule {priority}: nothing looks into table {table}",
+                cause=f"the host does not have the routing rule {priority}: routing table {table} is not used",
                 breaks="everything that the host routes",
                 repair=(f"sudo ip rule add priority {priority} table {table}",),
                 evidence=(
@@ -118,10 +118,11 @@ def _catches(seen: Observed, route: Object, bridge: Bridge) -> bool:
     if route["dst"] in (*_ALL, *_HALVES) or route.get("table", "main") not in ("main", "local"):
         return False
     is_kernels = route.get("protocol") == "kernel" and route.get("dev") in _links_of_lab(seen)
-    is_longer = _overlaps(route["dst"], bridge) and (
-        IPv4Network(route["dst"], strict=False).prefixlen >= bridge.address.network.prefixlen
-    )
-    return is_longer and not is_kernels
+    if is_kernels or not _overlaps(route["dst"], bridge):
+        return False
+    network = IPv4Network(route["dst"], strict=False)
+    has_node = any(node.address.ip in network for node in seen.topology.nodes if node.bridge == bridge.name)
+    return has_node and network.prefixlen >= bridge.address.network.prefixlen
 
 
 def _links_of_lab(seen: Observed) -> set[str]:
@@ -132,7 +133,7 @@ def _of_route(seen: Observed, route: Object, bridges: list[Bridge]) -> Finding:
     words, destination = route_words(route), route["dst"]
     inside = IPv4Network(destination, strict=False)
     caught = [node.name for node in seen.topology.nodes if node.address.ip in inside]
-    names = ", ".join(caught) or " and ".join(str(bridge.address.network) for bridge in bridges)
+    names = ", ".join(caught)
     by = f"by {route['dev']}" if "dev" in route else f"nowhere ({route.get('type')})"
     return Finding(
         kind=Kind.ROUTE_SURPLUS,

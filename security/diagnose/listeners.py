@@ -1,4 +1,4 @@
-"""Findings in listening sockets: a port that nobody listens on, at another address, or that another program has."""
+"""Findings in listening sockets: a port without a listener, with one at another address, or of another program."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def check_listeners(seen: Observed, node: Node) -> Iterator[Finding]:
     for listener in node.listens:
         at_port = [one for one in sockets if (one.port, one.protocol) == (listener.port, listener.protocol)]
         here = [one for one in at_port if one.is_at(str(node.address.ip))]
-        strangers = [one for one in here if one.pids and not own & set(one.pids)]
-        if strangers:
-            yield _taken(node, listener, strangers[0])
+        other_programs = [one for one in here if one.pids and not own & set(one.pids)]
+        if other_programs:
+            yield _taken(node, listener, other_programs[0])
         elif (node.name, listener) not in states.heard and _runs(seen, node):
             elsewhere = [one for one in sockets if own & set(one.pids)]
             yield from _elsewhere(seen, node, listener, elsewhere)
@@ -58,7 +58,7 @@ def _elsewhere(
         return  # the namespace is missing, which is another finding
     processes = seen.program_states.processes.get(node.name, [])
     if any(process.namespace != inode for process in processes):
-        cause = f"{node.name} runs in another network namespace than {node.namespace}: it was deleted and made again"
+        cause = f"{node.name} runs in an old network namespace: {node.namespace} was created again"
         yield _finding(node, listener, cause, repair, "")
     elif elsewhere:
         places = ", ".join(f"{one.address}:{one.port}/{one.protocol}" for one in elsewhere)

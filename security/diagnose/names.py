@@ -123,9 +123,9 @@ def check_hosts(wanted: Mapping[str, set[str]], file: Path, place: str) -> Itera
             kind=Kind.HOSTS_FILE,
             object=name,
             place=place,
-            cause=f"{file} gives {name} the address {', '.join(sorted(addresses))}, and the table"
+            cause=f"{file} gives {name} the address {', '.join(sorted(addresses))}, not"
             f" {', '.join(sorted(wanted[name]))}",
-            breaks=f"who looks {name} up " + ("anywhere" if place == HOST else f"by `ip netns exec {place}`"),
+            breaks=f"look-ups of {name} " + ("anywhere" if place == HOST else f"by `ip netns exec {place}`"),
             repair=(f"sudo sed -i '/{name}/d' {file}",),
             evidence=(Evidence(command=f"grep {name} {file}", line=f"{' '.join(sorted(addresses))} {name}"),),
         )
@@ -161,7 +161,7 @@ def _unresolved(name: str, namespaces: list[str], answer: tuple[str, ...], wante
         object=name,
         place=namespaces[0],
         cause=f"{name} resolves to {', '.join(answer) or 'nothing'}, in {', '.join(namespaces)}",
-        breaks="whoever uses the name there",
+        breaks="programs that use the name there",
         repair=("repair the causes above first",),
         evidence=(
             Evidence(

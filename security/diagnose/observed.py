@@ -138,7 +138,8 @@ class Observed:
             words = _read(Path(f"/proc/{process.pid}/cmdline")).replace("\0", " ").split()
             if option in words[:-1]:
                 file = words[words.index(option) + 1]
-                text = _read(Path(f"/proc/{process.pid}/root{file}"))
+                path = Path(f"/proc/{process.pid}/root{file}")
+                text = _read(path) if path.is_file() else ""  # no FIFO and no device, which may never end
                 if text:
                     return file, text
         return None

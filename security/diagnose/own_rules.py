@@ -35,7 +35,7 @@ _MAX_EXAMPLES = 3
 _BROKEN = {
     "CNET-PUBLISH": "connections to the published ports of the host",
     "CNET-POSTROUTING": "connections whose source must be translated: from nodes to the outside, or from localhost "
-    "and from nodes to a published port; the answers do not find their way back",
+    "and from nodes to a published port; their answers do not return through the host",
     "CNET-FORWARD": "packets that the host forwards from nodes and to published ports",
     "CNET-INPUT": "the protection of the host's loopback services from nodes",
     "CNET-NODES": "packets between nodes, which then meet rules of other programs",
@@ -146,7 +146,7 @@ def _of_chain(chain: Chain) -> Finding:
     tool = f"{chain.tool}-save" + ("" if chain.tool == "ebtables" else f" -t {chain.table}")
     kind = Kind.RULE_MISSING if chain.missing else Kind.RULE_SURPLUS
     words = [f"{_example(chain.missing)} missing" if chain.missing else ""]
-    words += [f"{_example(chain.surplus)} surplus, or at a wrong place" if chain.surplus else ""]
+    words += [f"{_example(chain.surplus)} surplus, or in the wrong place" if chain.surplus else ""]
     script = "security/policy.sh" if chain.is_policy else "scripts/nat.sh"
     return Finding(
         kind=kind,

@@ -34,7 +34,7 @@ class Process:
         return self.state in _STOPPED or self.group.endswith(("freezer.state", "cgroup.freeze"))
 
     @property
-    def lacks_files(self) -> bool:
+    def is_out_of_files(self) -> bool:
         """Whether it can open no further file."""
         return self.open_files >= self.max_files - 1
 
@@ -72,7 +72,7 @@ def _read(pid: int, user: int) -> Process:
 def _holding_files(folder: Path) -> list[str]:
     """Return the files of control groups by which a process is frozen or gets less than all of a processor.
 
-    Leave out those that hold this process, too: whoever limits the whole lab does so on purpose.
+    Leave out those that hold this process, too: a limit of the whole lab is intended.
     """
     own = _groups(_PROC / "self")
     return [str(file) for group in _groups(folder) if group not in own for file in _holding(group)]

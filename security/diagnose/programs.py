@@ -6,12 +6,13 @@ import json
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 from lab.services import Program
@@ -24,6 +25,7 @@ LOOK_SECONDS = 1.2
 _SAMPLES = 16
 _ANSWER_SECONDS = 1.0
 _ENDED_SECONDS = 25.0  # the supervisor waits longer after each failed start
+_STEADY_SECONDS = 8.0  # a program that has run so long does not end again and again
 _OK = 200
 _MAX_BYTES = 1 << 20
 
@@ -67,6 +69,12 @@ class Programs:
     def is_ready(self, node: Node) -> bool:
         """Return whether the node answered that it is ready."""
         return self.replies[node.name].status == _OK
+
+    def runs_steadily(self, node: Node) -> bool:
+        """Return whether the node's program has run for some time, so that what ended before is over."""
+        one = (self.supervised or {}).get(node.name)
+        now = time.time()  # noqa: TID251 - the supervisor gives a date
+        return one is not None and one.state == "RUNNING" and now - one.started > _STEADY_SECONDS
 
     def stopped_share(self, node: Node) -> float:
         """Return the largest share of the look during which a process of the node was stopped."""
@@ -164,12 +172,38 @@ def _ask(node: Node, path: str) -> Reply:
         return Reply(0, str(failure))
 
 
+@contextmanager
+def _deadline(sock: socket.socket) -> Iterator[None]:
+    """End a connection at a deadline: the timeout of a socket is one for each read. Raises TimeoutError."""
+    ended = Event()
+
+    def end() -> None:
+        ended.set()
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(_ANSWER_SECONDS, end)
+    timer.start()
+    try:
+        yield
+    except (OSError, HTTPException):
+        if not ended.is_set():  # else it failed because of the shutdown
+            raise
+    finally:
+        timer.cancel()
+    if ended.is_set():
+        raise TimeoutError("timed out")
+
+
 def ask_http(address: str, port: int, path: str) -> Reply:
-    """Send a GET and return the answer."""
+    """Send a GET and return the answer, if all of it comes before the deadline."""
     try:
         with closing(HTTPConnection(address, port, timeout=_ANSWER_SECONDS)) as connection:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return Reply(answer.status, answer.read(_MAX_BYTES).decode(errors="replace"))
+            connection.connect()
+            with _deadline(connection.sock):
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                text = answer.read(_MAX_BYTES).decode(errors="replace")
+        return Reply(answer.status, text)
     except (OSError, HTTPException) as failure:
         return Reply(0, str(failure) or type(failure).__name__)

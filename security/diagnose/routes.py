@@ -15,7 +15,7 @@ from security.diagnose.finding import Finding, Kind
 from security.diagnose.observed import Observed
 
 _DISCARDING = {
-    "blackhole": "the kernel drops the packets without a word",
+    "blackhole": "the kernel drops the packets silently",
     "unreachable": "the kernel refuses to send: no route to host",
     "prohibit": "the kernel refuses to send: permission denied",
     "throw": "the kernel behaves as if the table had no route",
@@ -24,7 +24,7 @@ _MAX_NAMES = 3  # in a sentence
 _LAYERS = {
     "0": "the namespace's own addresses",
     "32766": "all routes that `ip route` prints",
-    "32767": "nothing",
+    "32767": "table default, which is empty",
 }
 
 _DEFAULT = Meaning(
@@ -59,8 +59,8 @@ _RULE = Meaning(
 _NO_RULE = Meaning(
     kind=Kind.ROUTING_RULE,
     object="{value}",
-    cause="namespace {place} does not have the routing rule {value}: nothing looks into table {peer}",
-    breaks="{nodes}: {layer} are there and never used",
+    cause="namespace {place} does not have the routing rule {value}: routing table {peer} is not used",
+    breaks="{nodes}: the kernel does not use {layer}",
     command="{ip} rule show",
     line="{value}:",
 )
@@ -68,7 +68,7 @@ _NO_LOCAL = Meaning(
     kind=Kind.ROUTE_MISSING,
     object="{address}",
     cause="table local has no route for {address}, an address of {link} {where}",
-    breaks="{nodes}: the kernel does not take the address for its own: it answers no ARP and accepts no packet for it",
+    breaks="{nodes}: the kernel does not treat the address as its own: it answers no ARP and accepts no packet for it",
     command="{ip} route show table local",
     line="local {address}",
 )

@@ -49,7 +49,7 @@ def _check_disk() -> Iterator[Finding]:
             object=str(mount),
             place="host",
             cause=f"the file system at {mount} has no space left",
-            breaks="the database cannot write orders, and no program its state",
+            breaks="the database cannot write orders, and programs cannot save their state",
             repair=(f"sudo du -xah {mount} | sort -h | tail", "remove what is not needed"),
             evidence=(
                 Evidence(command=f"df -h {STATE_DIR}", line=f"{found.f_bavail * found.f_frsize} bytes free"),
@@ -77,7 +77,7 @@ def _supervisor_stopped(seen: Observed) -> Finding:
         cause=f"the supervisor (pid {pid}) is stopped by a signal"
         if runs
         else "the supervisor does not run" + ("" if not pid else f" or does not answer (pid {pid})"),
-        breaks="no program is started again after it ends"
+        breaks="restarts: a program that ends stays down"
         if any(seen.program_states.processes.values())
         else "all programs: they end with their supervisor",
         repair=((f"sudo kill -CONT {pid}",) if runs else ()) + ("sudo scripts/services.sh up",),
@@ -112,9 +112,9 @@ def _check_processes(seen: Observed, node: Node) -> Iterator[Finding]:
             )
         elif process.group:
             file = process.group
-            yield _slow(node, process, f"may use little of a processor: {file}", f"cat {file}")
-        elif process.lacks_files:
-            yield _lacks_files(node, process)
+            yield _slow(node, process, f"gets only a share of the CPU time: {file}", f"cat {file}")
+        elif process.is_out_of_files:
+            yield _out_of_files(node, process)
 
 
 def _frozen(node: Node, process: Process, pids: Sequence[int]) -> Finding:
@@ -148,13 +148,13 @@ def _slow(node: Node, process: Process, what: str, command: str) -> Finding:
         object=node.name,
         place=node.name,
         cause=f"{node.name}: process {process.pid} ({process.name}) {what}",
-        breaks=f"what needs {node.name} waits: some answers are late, others miss their deadline",
-        repair=("end what stops it, or remove the limit", f"sudo {_CONTROL} restart {node.name}"),
+        breaks=f"what needs {node.name}: some answers are late, others miss their deadline",
+        repair=("end what slows it down, or remove the limit", f"sudo {_CONTROL} restart {node.name}"),
         evidence=(Evidence(command=command, line=f"{process.pid} {what}"),),
     )
 
 
-def _lacks_files(node: Node, process: Process) -> Finding:
+def _out_of_files(node: Node, process: Process) -> Finding:
     return Finding(
         kind=Kind.DESCRIPTORS,
         object=node.name,
@@ -182,9 +182,9 @@ def _check_stopped(seen: Observed, node: Node) -> Iterator[Finding]:
             kind=Kind.PROGRAM_STOPPED,
             object=node.name,
             place=node.name,
-            cause=f"{node.name} was stopped by hand: the supervisor starts it again only when told to"
+            cause=f"{node.name} was stopped by hand, and the supervisor does not restart such a program"
             if state != "not in its configuration"
-            else f"the supervisor does not know {node.name}",
+            else f"{node.name} is not in the supervisor's configuration",
             breaks=f"what needs {node.name}",
             repair=(f"sudo {_CONTROL} start {node.name}", "sudo scripts/services.sh up"),
             evidence=(Evidence(command=f"sudo {_CONTROL} status", line=f"{node.name} {state}"),),
@@ -197,14 +197,16 @@ def _check_crashes(seen: Observed, node: Node) -> Iterator[Finding]:
     state = states.supervised[node.name].state if states.supervised else ""
     ended = states.ended[node.name]
     if state in ("BACKOFF", "FATAL", "EXITED") or (
-        not states.is_ready(node) and (ended >= _CRASHES or node.name in states.restarted)
+        not states.is_ready(node)
+        and not states.runs_steadily(node)
+        and (ended >= _CRASHES or node.name in states.restarted)
     ):
         error = seen.last_error(node)
         yield Finding(
             kind=Kind.PROGRAM_CRASHING,
             object=node.name,
             place=node.name,
-            cause=f"{node.name} ends again and again: {error or 'its log does not say why'}",
+            cause=f"{node.name} crashes repeatedly: {error or 'its log does not say why'}",
             breaks=f"what needs {node.name}",
             repair=(f"sudo make logs NODE={node.name}", "repair what the error names"),
             evidence=(

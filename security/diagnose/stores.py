@@ -41,7 +41,7 @@ def _check_passwords(seen: Observed) -> Iterator[Finding]:
             object=store.name,
             place=wrong.name,
             cause=f"{store.name} refuses the password of {client.name}: "
-            + (f"{client.name} has an old one" if wrong is client else f"{store.name} was given another one"),
+            + (f"{client.name} has an old one" if wrong is client else f"{store.name} has another one"),
             breaks=f"{client.name} cannot use {store.name}",
             repair=(f"sudo scripts/services.sh restart {wrong.name}", "sudo make up"),
             evidence=(said,),

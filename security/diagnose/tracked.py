@@ -42,11 +42,11 @@ class Tracked:
 
 def check_tracked(seen: Observed) -> Iterator[Finding]:
     """Yield a finding for each destination whose entries lead elsewhere than the rules, and for each used-up rate."""
-    yield from _astray(seen)
+    yield from _old_translations(seen)
     yield from _used_up(seen)
 
 
-def _astray(seen: Observed) -> Iterator[Finding]:
+def _old_translations(seen: Observed) -> Iterator[Finding]:
     lines = [line for line in seen.conntrack.splitlines() if _is_translated(line)]
     tracked = (Tracked(found, line) for line in lines for found in connections([line]))
     wrong = [
@@ -97,9 +97,9 @@ def _entry_finding(key: str, count: int, first: Tracked, seen: Observed) -> Find
         kind=Kind.CONNTRACK_ENTRY,
         object=key,
         place=HOST,
-        cause=f"{count} entries of conntrack send {key} to {end}; the rules for new connections do not",
+        cause=f"{count} conntrack entries send {key} to {end}; the rules send new connections elsewhere",
         breaks=f"packets of {sources} and others to {node.name if node else 'the published port'} that such an entry "
-        "matches: rules of table nat are asked only for the first packet of a connection",
+        "matches: table nat sees only the first packet of a connection",
         repair=(f"sudo conntrack -D {what}",),
         evidence=(Evidence(command=f"sudo conntrack -L {what}", line=" ".join(first.line.split())),),
     )

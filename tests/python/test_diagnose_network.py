@@ -107,6 +107,15 @@ def test_the_mtu_of_a_port_explains_that_of_its_bridge() -> None:
     assert causes(with_fact(Fact(kinds.MTU, link="br-app", value="1300"))) == [(Kind.MTU, "br-app", "host")]
 
 
+def test_isolated_ports_are_one_finding_in_the_order_of_the_table() -> None:
+    later_first = with_fact(
+        Fact(kinds.ISOLATED, link="veth-api-br"), with_fact(Fact(kinds.ISOLATED, link="veth-pg-br"))
+    )
+    (found,) = findings(later_first)
+    assert found.object == "veth-api-br"
+    assert found.cause.startswith("veth-api-br and veth-pg-br are isolated")
+
+
 def test_the_mac_of_another_node_is_named_as_its() -> None:
     live = Fact(kinds.VETH, "redis-cache", "veth-redis", peer="veth-redis-br", value="02:42:0a:00:00:1e")
     edit = with_fact(live, without((kinds.VETH, "redis-cache")))

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -12,9 +17,9 @@ from lab.topology import load
 from security.diagnose import configuration, names
 from security.diagnose.database import Database, own_role_settings, parse_database
 from security.diagnose.finding import Kind
-from security.diagnose.programs import Reply
+from security.diagnose.programs import Programs, Reply, ask_http
 from security.diagnose.sockets import parse_listening
-from security.diagnose.supervisor import read_unexpected_ends
+from security.diagnose.supervisor import Supervised, read_unexpected_ends
 
 ROOT = Path(__file__).parents[2]
 SS = """\
@@ -43,6 +48,19 @@ def test_only_recent_ends_that_nobody_ordered_are_counted(tmp_path: Path) -> Non
     )
     assert read_unexpected_ends(log, 30) == {"product-1": 2}
     assert not read_unexpected_ends(tmp_path / "none", 30)
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "steady"), [("RUNNING", 60, True), ("RUNNING", 1, False), ("BACKOFF", 60, False)]
+)
+def test_a_program_that_has_run_for_some_time_does_not_end_again_and_again(
+    state: str, seconds: float, steady: bool
+) -> None:
+    node = load(ROOT / "topology/flat.tsv").nodes[0]
+    started = time.time() - seconds  # noqa: TID251 - the supervisor gives a date
+    supervised = {node.name: Supervised(node.name, state, 1, started, "")}
+    programs = Programs(supervised, Counter({node.name: 3}), {}, {}, {}, frozenset(), {})
+    assert programs.runs_steadily(node) == steady
 
 
 def answer(**changes: object) -> str:
@@ -176,3 +194,24 @@ class TestNames:
         nodes = [node._replace(listens=node.listens[:1]) for node in self.topology.nodes]
         without = type(self.topology)(self.topology.path, self.topology.bridges, nodes)
         assert names.dns_node(without) is None
+
+
+def test_a_program_that_answers_nothing_timed_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert ask_http("127.0.0.1", server.getsockname()[1], "/ready") == Reply(0, "timed out")
+
+
+def test_an_answer_that_does_not_end_is_none_after_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            with suppress(OSError), server.accept()[0] as client:
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
+                for _ in range(99):
+                    client.sendall(b"x")
+                    time.sleep(0.1)
+
+        Thread(target=drip, daemon=True).start()
+        begin = time.monotonic()
+        assert ask_http("127.0.0.1", server.getsockname()[1], "/ready") == Reply(0, "timed out")
+        assert time.monotonic() - begin < 3

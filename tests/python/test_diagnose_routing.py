@@ -45,7 +45,7 @@ def test_another_default_route_explains_the_missing_one() -> None:
 @pytest.mark.parametrize(
     ("value", "destination", "words"),
     [
-        ("blackhole 10.0.0.60", "10.0.0.60", "without a word"),
+        ("blackhole 10.0.0.60", "10.0.0.60", "silently"),
         ("10.0.0.60 via 10.0.0.99 dev veth-prod2", "10.0.0.60", "to 10.0.0.99, which no node has"),
         ("10.0.0.60 via 10.0.0.50 dev veth-prod2", "10.0.0.60", "redis-cache, which does not forward"),
         ("10.9.0.0/16 dev veth-prod2", "10.9.0.0/16", "by ARP on the link"),
@@ -159,6 +159,7 @@ def of_host(seen: Observed) -> list[tuple[Kind, str]]:
         ({"dst": "10.0.0.0/17", "dev": "eth0"}, True),
         ({"type": "blackhole", "dst": "10.0.0.60"}, True),
         ({"dst": "10.0.0.0/8", "dev": "eth0"}, False),  # the bridge's is longer
+        ({"dst": "10.0.5.0/24", "dev": "tun0"}, False),  # no node is there
         ({"dst": "default", "dev": "eth0"}, False),
         ({"dst": "10.0.0.30", "dev": "eth0", "table": "52"}, False),  # no rule leads there
     ],
@@ -224,6 +225,12 @@ def test_a_sysctl_is_found_only_with_a_value_that_breaks_something(
     found = set_sysctls(**{key: wrong})
     name = key.replace("__", ".").replace("br_app", "br-app")
     assert [(one.kind, one.object, one.place) for one in found] == [(Kind.SYSCTL, name, "host")]
+
+
+def test_conntrack_may_forget_ended_connections_at_once(set_sysctls: Callable[..., list[Finding]]) -> None:
+    name = "net__netfilter__nf_conntrack_tcp_timeout_"
+    assert set_sysctls(**{f"{name}close": "1", f"{name}time_wait": "1"}) == []
+    assert len(set_sysctls(**{f"{name}established": "1"})) == 1
 
 
 def test_route_localnet_may_be_on_for_all_interfaces(set_sysctls: Callable[..., list[Finding]]) -> None:

@@ -12,7 +12,7 @@ from lab.ruleset import from_iptables, from_nft
 from lab.ruleset.difference import own_rules as read_own_rules
 from lab.ruleset.iptables import parse
 from lab.topology import load
-from security.diagnose import own_rules, tracked
+from security.diagnose import foreign, own_rules, tracked
 from security.diagnose.conditions import names_lab
 from security.diagnose.crossings import Uplinks, crossings_of_host, crossings_of_namespace
 from security.diagnose.finding import Kind
@@ -96,6 +96,19 @@ def test_a_rule_that_stops_some_or_all_is_met(rule: str) -> None:
     assert [one.rule.text for one in met(rule) if one.rule] == [f"filter {rule.splitlines()[-1]}"]
 
 
+@pytest.mark.parametrize(
+    ("packets", "condition", "is_met"),
+    [(0, " -m set --match-set banned src", 0), (7, " -m set --match-set banned src", 1), (0, "", 1)],
+)
+def test_whether_a_condition_that_only_the_kernel_can_judge_holds_is_told_by_the_counter(
+    packets: int, condition: str, is_met: int
+) -> None:
+    rule = f"[{packets}:0] -A FORWARD -p tcp -m tcp --dport 80{condition} -j DROP"
+    texts = RuleTexts({"iptables": f"*filter\n:FORWARD ACCEPT [0:0]\n{rule}\nCOMMIT\n"}, "", "", "")
+    place = foreign.Place("", texts, HOST_PACKETS)
+    assert len(list(foreign._rules_met(lab(), place))) == is_met
+
+
 def test_a_rule_behind_a_rule_that_decides_for_sure_is_not_met() -> None:
     drop, accept = "-A FORWARD -d 10.0.0.60/32 -j DROP", "-A FORWARD -d 10.0.0.60/32 -j ACCEPT"
     assert met(f"{accept}\n{drop}") == []
@@ -137,6 +150,11 @@ def test_a_rule_of_nft_is_met_at_ingress_of_its_device_alone() -> None:
     assert nft("netdev", "ingress", *rule, dev="veth-pg-br") == []
     assert len(nft("inet", "forward", matches("ip", "daddr", "10.0.0.30"), {"drop": None})) == 1
     assert nft("inet", "forward", matches("ip", "daddr", "10.9.0.30"), {"drop": None}) == []
+
+
+def test_an_extension_of_iptables_that_nft_shows_as_null_matches_some_packets() -> None:
+    (found,) = nft("ip", "forward", {"xt": None}, matches("ip", "daddr", "10.0.0.30"), {"drop": None})
+    assert not found.is_certain
 
 
 def test_a_rule_in_a_namespace_is_met_by_what_enters_and_leaves_there() -> None:
@@ -234,7 +252,9 @@ def entry(head: str, asked: str, answer: str) -> str:
     ],
 )
 def test_an_entry_that_lasts_and_leads_elsewhere_than_the_rules_is_named(line: str, named: str) -> None:
-    assert [one.object for one in tracked._astray(lab(conntrack=line))] == ([named] if named else [])
+    assert [one.object for one in tracked._old_translations(lab(conntrack=line))] == (
+        [named] if named else []
+    )
 
 
 @pytest.mark.parametrize(
