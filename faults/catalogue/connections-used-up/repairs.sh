@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # variables of targets.py
 
 right_end_the_report() {
-  kill "$(cat /run/cnet/report.pid)" 2>/dev/null || :
+  pkill -F /run/cnet/report.pid -f report || : # the number may be of another program now
   rm -f /run/cnet/report.pid
 }
 right_restart_the_database() { supervised restart "$NODE"; }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # variables of targets.py
 
 right_end_the_other_program() {
-  kill "$(cat /run/cnet/stranger.pid)" 2>/dev/null || :
+  pkill -F /run/cnet/stranger.pid -f http.server || : # the number may be of another program now
   rm -f /run/cnet/stranger.pid
 }
 right_end_whoever_has_the_port_and_restart() {

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # variables of targets.py
 
 right_end_the_script() {
-  kill "$(</run/cnet/poller)" 2>/dev/null || :
+  pkill -F /run/cnet/poller -f connect_ex || : # the number may be of another program now
   rm -f /run/cnet/poller
 }
 right_end_what_opens_the_connections() {

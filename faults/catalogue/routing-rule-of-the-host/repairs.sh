@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154 # variables of targets.py
 
 right_delete_the_rule_and_its_table() {
-  ip rule del priority 5200
-  ip route flush table 52
+  ip rule del priority 5200 to "$NETWORK" lookup 5200 || : # the route stays without it
+  ip route del default via "$UPLINK_GATEWAY" table 5200
 }
 # The VPN keeps its rule, and the lab's network is looked up before it.
 right_look_into_table_main_first() { ip rule add priority 5100 to "$NETWORK" lookup main; }

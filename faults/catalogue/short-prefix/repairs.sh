@@ -7,6 +7,5 @@ right_add_the_right_prefix_and_the_route() {
 }
 right_compare_with_the_table() { scripts/network.sh up; }
 
-# The gateway then sends on what belongs on the link; the policy of the bridge does not see a neighbour.
-wrong_force_the_default_route() { ip -n "$NAMESPACE" route add default via "$GATEWAY" dev "$INTERFACE" onlink; }
+wrong_flush_the_policy() { flush_policy; }
 wrong_add_a_route_to_one_neighbour() { ip -n "$NAMESPACE" route add "$PEER_ADDRESS/32" dev "$INTERFACE"; }

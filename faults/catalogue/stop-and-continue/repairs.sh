@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # variables of targets.py
 
 right_end_what_stops_it() {
-  kill "$(cat /run/cnet/pause.pid)" 2>/dev/null || :
+  pkill -F /run/cnet/pause.pid -f commands.sh || : # the number may be of another program now
   rm -f /run/cnet/pause.pid
   sleep 1 # the rest of its last pause
   # shellcheck disable=SC2046 # numbers

@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2154 # variables of targets.py
 
 right_move_the_port_back_with_its_settings() {
+  ip link del br-spare # first: it is no link of the table, and stays if a command before it fails
   ip link set "$PORT" master "$BRIDGE"
   ip link set "$PORT" type bridge_slave learning off flood off
   bridge fdb replace "$MAC" dev "$PORT" master static sticky
-  ip link del br-spare
 }
 right_compare_with_the_table() { scripts/network.sh up; }
 
