@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Exercises: repair a fault of the catalogue by hand, graded by what works afterwards.
+# Exercises: repair a fault by hand; `check` tests what works afterwards.
 #
 #   faults/exercise.sh list             all exercises with your progress (JSON=1; REPORT=1: also in reports/)
 #   faults/exercise.sh start [NAME]     break a lab in a sandbox, and open a shell in it (LEVEL=2 SEED=7 TOPOLOGY=tiers;
 #                                       HERE=1: the lab that is up; JSON=1: print the result as JSON)
-#   faults/exercise.sh test [NAME...]   prove exercises in a sandbox (SEEDS=1,2,3; TOPOLOGY=tiers; none: all, and
-#                                       reports/confusion_TOPOLOGY.csv); PAIRS=20: break two faults at once instead;
+#   faults/exercise.sh test [NAME...]   test the exercises in a sandbox (SEEDS=1,2,3; TOPOLOGY=tiers); without NAME all,
+#                                       and write reports/confusion_TOPOLOGY.csv; PAIRS=20: apply two faults at once;
 #                                       CHECK_SECONDS=12 gives each check more time on a busy machine;
 #                                       SAMPLE=1: one right and one wrong repair of each fault
 #   faults/exercise.sh check all        try what must work and what must not (--json)
 #   faults/exercise.sh help
 #
-# In the shell: check, hint, reset, symptom, give-up, explain, help, each with --json; exit leaves, and takes the
-# sandbox away. A second terminal: scripts/sandbox.sh enter. With HERE=1 leaving repairs the lab.
-# NAME is a title of the list, or its words with dashes; without it the first one begins that you have not solved.
+# In the shell: check, hint, reset, symptom, give-up, explain, help, each with --json; exit leaves, and deletes the
+# sandbox. A second terminal: scripts/sandbox.sh enter. With HERE=1 leaving repairs the lab.
+# NAME is a title of the list, or its words with dashes; default: the first exercise that you have not solved.
 # The results are in ~/.local/state/container-networking-lab/exercises.json (or below XDG_STATE_HOME).
 # docs/reference/exercises.md has all formats.
 
@@ -101,11 +101,11 @@ up_inside() {
   bring_up
 }
 
-# Put a layer over the checkout that takes what the learner changes there. Some kernels allow that to root only.
+# Mount an overlay over the checkout, so that the learner's changes are discarded. Some kernels allow that to root only.
 discard_changes_of_files() {
   mkdir -p /run/exercise/tree/{upper,work}
   mount -t overlay -o "lowerdir=$ROOT,upperdir=/run/exercise/tree/upper,workdir=/run/exercise/tree/work" overlay \
-    "$ROOT" 2>/dev/null || say "  files that you change in $ROOT stay changed: this kernel refuses an overlay"
+    "$ROOT" 2>/dev/null || say "  files that you change in $ROOT stay changed: this kernel does not allow an overlay"
 }
 
 cover() { # PATH...

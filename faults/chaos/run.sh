@@ -14,9 +14,9 @@
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
 # shellcheck source=faults/chaos/faults.sh
-source "$(dirname "${BASH_SOURCE[0]}")/faults.sh"
+source "$ROOT/faults/chaos/faults.sh"
 # shellcheck source=faults/chaos/lab.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
+source "$ROOT/faults/chaos/lab.sh"
 
 GETS=${GETS:-200} ORDERS=${ORDERS:-10}
 SETTLE_SECONDS=${QUICK:+4} SETTLE_SECONDS=${SETTLE_SECONDS:-8}

@@ -10,7 +10,7 @@
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
 # shellcheck source=faults/chaos/lab.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
+source "$ROOT/faults/chaos/lab.sh"
 
 export MINUTES=${MINUTES:-10} PER_SECOND=${PER_SECOND:-100} REPORTS=${REPORTS:-$ROOT/reports}
 

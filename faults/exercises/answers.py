@@ -38,7 +38,7 @@ class Answers:
     def answer(self, command: str, client: Client) -> int:
         """Run one command of the shell; return its exit status."""
         if command not in self._commands:
-            return self._print(client, f"{command}: no such command; help lists them", status=2)
+            return self._print(client, f"{command}: no such command; `help` lists them", status=2)
         return self._commands[command](client)
 
     # --- the commands ---------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ class Answers:
         try:
             now = self._try_all(client)
         except PlaceError as error:
-            return self._print(client, f"check: nothing can be tried: {error}", status=1)
+            return self._print(client, f"check: cannot test the lab: {error}", status=1)
         seconds = time.monotonic() - begin
         found = grades(now, self.exercise.after_break)
         is_green = all(behaviour.works for behaviour in now)
@@ -78,7 +78,7 @@ class Answers:
             now = self.place.behaviours()
         if self.exercise.result or not all(one.works for one in now):
             return now
-        with client.progress("all works; trying once more:"):
+        with client.progress("all works; trying again:"):
             return self.place.behaviours()
 
     def _success(self) -> Text:
@@ -87,14 +87,14 @@ class Answers:
             return Text("Repaired, after you gave up: no points.", "bold")
         lines = [
             f"Repaired in {texts.duration(result.seconds)}: {result.score} of {result.points} points.",
-            self.exercise.complaint or "explain  shows what happened. exit  leaves.",
+            self.exercise.complaint or "`explain` shows what happened; `exit` leaves.",
         ]
         return Text("\n".join(lines), "bold green")
 
     def _hint(self, client: Client) -> int:
         hints = self.fault.hints
         if self.exercise.hints >= len(hints):
-            return self._print(client, "There are no more hints. give-up shows the solution.", status=1)
+            return self._print(client, "There are no more hints. `give-up` shows the solution.", status=1)
         self.exercise.hints += not self.exercise.result
         number = self.exercise.hints if not self.exercise.result else len(hints)
         hint = texts.filled(hints[number - 1], self.place.variables)
@@ -111,7 +111,7 @@ class Answers:
 
     def _explain(self, client: Client) -> int:
         if not self.exercise.result:
-            return self._print(client, "explain: only after check is green, or after give-up", status=1)
+            return self._print(client, "explain: not before you have solved it or typed give-up", status=1)
         if client.json:
             return self._json(client, explanation=texts.explanation(self.place), lesson=self.fault.lesson)
         console = client.console()
@@ -138,6 +138,8 @@ class Answers:
         for number, (words, commands) in enumerate(texts.repairs(self.place), start=1):
             console.print(Text(f"Repair {number}: {words}", "bold"))
             console.print(*(f"  {line}" for line in commands.splitlines()), sep="\n")
+        if self.exercise.here:
+            console.print("Repair 1 undoes exactly what was done; others may also remove rules of this host.")
         console.print()
         client.show(console)
         return self._explain(client)
@@ -149,7 +151,7 @@ class Answers:
             with client.progress("repairing the lab, and breaking it again:"):
                 self.place.reset()
         except PlaceError as error:
-            return self._print(client, f"reset: {error}; leave this shell and begin again", status=1)
+            return self._print(client, f"reset: {error}; leave this shell and start again", status=1)
         seconds = time.monotonic() - begin
         if client.json:
             return self._json(client, reset_seconds=round(seconds, 1))
@@ -197,5 +199,5 @@ def _verdict(found: Sequence[tuple[Grade, Behaviour]]) -> Text:
     of_grade = Counter(grade for grade, _ in found)
     words = [f"{of_grade[Grade.BROKEN]} still broken"] * bool(of_grade[Grade.BROKEN])
     if since := of_grade[Grade.BROKEN_BY_YOU]:
-        words.append(f"{since} broken since: they worked right after the fault, so look at what you did")
+        words.append(f"{since} broken since: they worked before you began, so check what you changed")
     return Text(f"Not repaired: {', '.join(words)}.", "bold red")

@@ -55,6 +55,7 @@ class Fault:
     topologies: Sequence[str] = ("flat",)
     node: Sequence[str] = ()  # programs; the seed chooses a node that runs one of them: $NODE
     peer: Sequence[str] = ()  # likewise: $PEER
+    beyond_the_lab: bool = False  # whether it also changes what is not the lab's: then it needs a sandbox
     status: str = ""  # what `make status` says of it, a regular expression; empty: not tried
     up_heals: bool = (
         False  # whether `make up` repairs it; else the commands that status names, if it names any
@@ -63,7 +64,7 @@ class Fault:
 
     @property
     def slug(self) -> str:
-        """The name of the exercise: its title in small letters. The folder's name would tell the cause."""
+        """The name of the exercise: its title in small letters. The folder's name would reveal the cause."""
         return slug_of(self.title)
 
     @property

@@ -39,7 +39,7 @@ class Grade(StrEnum):
 
 
 def grades(now: Sequence[Behaviour], after_break: Sequence[Behaviour]) -> list[tuple[Grade, Behaviour]]:
-    """Compare each behaviour with the same one after the break; one that was not seen then is nobody's fault."""
+    """Compare each behaviour with the same one after the break; one without a result then is never "broken since"."""
     worked = {behaviour.name: behaviour.works for behaviour in after_break}
     found = []
     for behaviour in now:
@@ -53,7 +53,7 @@ def grades(now: Sequence[Behaviour], after_break: Sequence[Behaviour]) -> list[t
 
 
 def both(first: Sequence[Behaviour], second: Sequence[Behaviour]) -> list[Behaviour]:
-    """Join two looks at a lab: what failed in one of them fails, because some faults show only now and then."""
+    """Join two runs: what failed in one of them fails, because some faults occur only now and then."""
     failed = {behaviour.name for behaviour in (*first, *second) if not behaviour.works}
     joined = {behaviour.name: behaviour for behaviour in (*second, *first)}
     return [replace(one, works=one.name not in failed) for one in joined.values()]

@@ -34,6 +34,7 @@ quota() { # NODE MICROSECONDS
   pid=$(pids_of "$1" | sed -n 1p)
   if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then # version 2: the node has a group
     group=/sys/fs/cgroup$(sed 's/^0:://' "/proc/$pid/cgroup")
+    [[ $group == */cnet/*/"$1" ]] || { echo "$1 has no control group of its own: $group" >&2 && return 1; }
     for folder in "${group%/*/*/*}" "${group%/*/*}" "${group%/*}"; do
       echo +cpu >"$folder/cgroup.subtree_control"
     done
@@ -53,8 +54,8 @@ private_copy() { # PROGRAM
   cp -a "services/$1" "/run/cnet/copy-$1"
   mount --bind "/run/cnet/copy-$1" "services/$1"
 }
-remove_copy() { # PROGRAM
-  umount "services/$1"
+remove_copy() { # PROGRAM; also while a shell or an editor is in the folder
+  umount -l "services/$1"
   rm -rf "/run/cnet/copy-$1"
 }
 

@@ -24,11 +24,13 @@ class Here(Place):
     def __init__(self, fault: Fault, variables: Mapping[str, str]) -> None:
         super().__init__(fault, variables)
         FOLDER.mkdir(mode=0o700, exist_ok=True)
-        self._lock = (FOLDER / "lock").open("w", encoding="utf-8")  # held while this process lives
+        self._lock = (FOLDER / "lock").open("w", encoding="utf-8")  # held until the keeper ends
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PlaceError("another exercise is under way on this lab; leave its shell first") from None
+            raise PlaceError(
+                "another exercise is under way on this lab, or being repaired; leave its shell first"
+            ) from None
         self._keeper: subprocess.Popen[str] | None = None
 
     @property
@@ -44,7 +46,7 @@ class Here(Place):
     def prepare(self) -> None:
         """Try whether everything works. Raises PlaceError if anything does not."""
         if failing := self.failing():
-            raise PlaceError(f"the lab that is up is not well ({failing}): sudo make up")
+            raise PlaceError(f"the lab that is up does not work ({failing}): sudo make up")
 
     def failing(self) -> str:
         """Return what does not work, in a few words; try again before, because a busy machine may be too slow once."""
@@ -68,13 +70,14 @@ class Here(Place):
             cwd=ROOT,
             env=clean_environment(),
             start_new_session=True,  # a closed terminal does not end it
+            pass_fds=(self._lock.fileno(),),  # the next exercise waits for the repair
         )
         assert self._keeper.stdin  # noqa: S101 - a pipe
         self._keeper.stdin.write(json.dumps(plan) + "\n")
         self._keeper.stdin.flush()
         self._need(self._run_fault(self.fault.name, "break"), "breaking the lab")
 
-    reset_words = "what the repair and the scripts' up repair is repaired, and the lab is broken again"
+    reset_words = "repaired as by `up`; the lab is broken again"
 
     def reset(self) -> None:
         """Run the repair and the scripts' `up`, and break again."""

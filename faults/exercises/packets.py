@@ -132,4 +132,4 @@ def _name_of(probe: Probe) -> str:
         return f"closed: forged packets from {source}"
     if probe.expected == ACCEPT:
         return f"open: {source} to {destination}"
-    return f"closed: all else to {'the outside' if destination == WORLD else destination}"
+    return f"closed: everything else to {'the outside' if destination == WORLD else destination}"

@@ -79,7 +79,7 @@ class Pair:
 
 
 def choose_pair(faults: Sequence[Fault], seed: int, topology: Topology, folder: Path) -> Pair | None:
-    """Choose two faults that can be told apart; None if the catalogue has no such pair."""
+    """Choose two faults that can be distinguished; None if the catalogue has no such pair."""
     choice = random.Random(seed)  # noqa: S311 - it only varies the pairs
     pairs = list(combinations(faults, 2))
     choice.shuffle(pairs)

@@ -24,7 +24,7 @@ FOLDER = Path(
     "/run/exercise"
 )  # of the socket and of the shell's settings; scripts/sandbox.sh enter reads these
 UP = ("security/policy.sh", "scripts/network.sh", "scripts/nat.sh", "scripts/services.sh")
-# Of the caller's environment, only these reach the exercise: it may name the exercise's folder, which tells the cause.
+# Only these variables of the caller reach the exercise: others may name its folder, which reveals the cause.
 _ENVIRONMENT = frozenset(
     {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TERM", "COLORTERM", "LANG", "LC_ALL"}
     | {"EDITOR", "VISUAL", "NO_COLOR", "SUDO_USER"}
@@ -214,7 +214,7 @@ class Sandbox(Place):
         with self._revealed():
             self._need(self._run_fault(_HIDDEN_NAME, "break"), "breaking the lab")
 
-    reset_words = "the lab is as it was when the exercise began; what you did since is gone"
+    reset_words = "the lab is as it was when the exercise began; your changes are undone"
 
     def reset(self) -> None:
         """Undo the break, restore the saved state, and break again."""

@@ -98,7 +98,7 @@ def programs_keep_running(lab: Lab) -> Iterator[Behaviour]:
             key = (node.name, str(listener))
             same = bool(before[key]) and before[key] == after[key]
             detail = (
-                "nobody listens" if not after[key] else "the program was started again" if not same else ""
+                "no program listens" if not after[key] else "the program was restarted" if not same else ""
             )
             yield Behaviour(f"{node.name} keeps listening on {listener}", same, detail)
 
@@ -124,7 +124,7 @@ def names_resolve(lab: Lab) -> Iterator[Behaviour]:
     wanted = " ".join(sorted(str(node.address.ip) for node in products))
     namespaces = sorted({node.namespace for node in lab.topology.nodes})
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(_resolve, namespaces, ["product-service.lab"] * len(namespaces)))
+        answers = list(pool.map(_resolve_as_dns, namespaces, ["product-service.lab"] * len(namespaces)))
     for namespace, answer in zip(namespaces, answers, strict=True):
         detail = "" if answer == wanted else f"answer: {answer or 'none'}, wanted {wanted}"
         yield Behaviour(f"namespace {namespace} resolves product-service.lab", not detail, detail)
@@ -134,7 +134,14 @@ def names_resolve(lab: Lab) -> Iterator[Behaviour]:
     )
 
 
-def _resolve(namespace: str, name: str) -> str:
-    command = ["timeout", "3", "ip", "netns", "exec", namespace, "getent", "ahostsv4", name]
+def _resolve_as_dns(namespace: str, name: str) -> str:
+    """Resolve a name, and say if DNS alone gives another answer: a hosts file gives the addresses of today."""
+    answer = _resolve(namespace, name)
+    by_dns = _resolve(namespace, name, "--service=dns") if answer else ""
+    return answer if answer == by_dns else f"{answer}, by DNS {by_dns or 'none'}"
+
+
+def _resolve(namespace: str, name: str, *options: str) -> str:
+    command = ["timeout", "3", "ip", "netns", "exec", namespace, "getent", *options, "ahostsv4", name]
     output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return " ".join(sorted({line.split()[0] for line in output.splitlines() if line.strip()}))

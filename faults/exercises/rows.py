@@ -1,4 +1,4 @@
-"""An exercise of the list with the learner's progress. It has nothing that tells the cause: no folder, area or hint."""
+"""An exercise of the list with the learner's progress, without what reveals the cause: folder, area or hint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Row:
 
 
 def rows_of(faults: Sequence[Fault], attempts: Sequence[Attempt]) -> list[Row]:
-    """Return a row for each exercise, by level and title; the order of the folders would tell of them."""
+    """Return a row for each exercise, by level and title; the order of the folders would reveal them."""
     rows = [
         Row(
             exercise=fault.slug,

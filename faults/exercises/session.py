@@ -55,11 +55,17 @@ def choose(options: argparse.Namespace, attempts: Sequence[Attempt], table: str)
             raise CatalogueError(
                 f"the exercise {fault.slug} is for TOPOLOGY={' or '.join(fault.topologies)}, not {table}"
             )
+        if options.here and fault.beyond_the_lab:
+            raise CatalogueError(
+                f"the exercise {fault.slug} would also change what is not the lab's on this host: leave out HERE=1"
+            )
         return fault
     fitting = [
         fault
         for fault in load_catalogue()
-        if table in fault.topologies and options.level in (None, fault.level)
+        if table in fault.topologies
+        and options.level in (None, fault.level)
+        and not (options.here and fault.beyond_the_lab)
     ]
     unsolved = [fault for fault in fitting if not progress_of(fault.slug, attempts).solved]
     if not fitting:
@@ -70,7 +76,7 @@ def choose(options: argparse.Namespace, attempts: Sequence[Attempt], table: str)
 def run(options: argparse.Namespace) -> int:
     """Run one exercise from its beginning to its end."""
     file = attempts_file()
-    attempts = read_attempts(file)  # a damaged file is told before, not after the work
+    attempts = read_attempts(file)  # report a damaged file before the work, not after it
     topology = load()
     table = Path(base_table(topology.path)).stem
     fault = choose(options, attempts, table)
@@ -82,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         Server(place.files / "socket", Answers(exercise).answer)
         _introduce(place, seed, table)
         place.shell()
-        _say("the sandbox is taken away" if not options.here else "the lab is repaired (about 5 s)")
+        _say("deleting the sandbox" if not options.here else "repairing the lab (about 5 s)")
         result = exercise.end(Outcome.LEFT)
     _conclude(exercise, result, as_json=options.json)
     return _here_is_well(place) if isinstance(place, Here) else 0
@@ -92,10 +98,10 @@ def _place(fault: Fault, seed: int, topology: Topology, *, here: bool) -> Place:
     """Return a lab that is up and well. Raises PlaceError."""
     chosen = variables(fault, seed, topology)
     for text in (fault.symptom, *fault.hints, *vars(fault.cause).values()):
-        texts.filled(text, chosen)  # an unknown variable is told now
+        texts.filled(text, chosen)  # report an unknown variable now
     place: Here | Sandbox
     if here:
-        _say("trying whether the lab is well (about 4 s)")
+        _say("checking that the lab works (about 4 s)")
         place = Here(fault, chosen)
     else:
         _say("bringing a lab up in a sandbox (about 10 s)")
@@ -110,7 +116,7 @@ def _place(fault: Fault, seed: int, topology: Topology, *, here: bool) -> Place:
 
 def _break(place: Place) -> list[Behaviour]:
     """Break the lab and wait until that shows; return the behaviours then. Raises PlaceError."""
-    _say("breaking it, and waiting until it shows (about 8 s)")
+    _say("breaking it, and waiting for the symptom (about 8 s)")
     place.break_lab()
     deadline = time.monotonic() + _RED_SECONDS
     while True:
@@ -119,7 +125,7 @@ def _break(place: Place) -> list[Behaviour]:
             return both(behaviours, place.behaviours())
         if time.monotonic() > deadline:
             raise PlaceError(
-                f"the fault does not show on this machine: make exercise-test NAME={place.fault.slug}"
+                f"the fault has no symptom on this machine: make exercise-test NAME={place.fault.slug}"
             )
 
 
@@ -133,13 +139,13 @@ def _introduce(place: Place, seed: int, table: str) -> None:
     if isinstance(place, Sandbox):
         sudo = "sudo " if os.environ.get("SUDO_USER") else ""
         console.print(
-            f"You are root on a host of its own (TOPOLOGY={table} SEED={seed}); leaving takes it away."
+            f"You are root on a virtual host (TOPOLOGY={table} SEED={seed}); leaving this shell deletes it."
         )
         console.print(f"A second terminal: {sudo}scripts/sandbox.sh enter {place.pid}")
     else:
         console.print(f"This is the lab that is up (SEED={seed}); leaving this shell repairs it.")
         console.print(f"A second terminal: any root shell; for the commands above, . {FOLDER}/rc")
-        console.print("Nothing is hidden here: faults/catalogue and make diagnose tell the cause.")
+        console.print("Nothing is hidden here: faults/catalogue and `make diagnose` show the cause.")
     console.print()
 
 

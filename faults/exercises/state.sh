@@ -28,27 +28,27 @@ settings() { sysctl -a 2>/dev/null | grep '^net\.' | grep -vE "$RESTLESS" | sort
 LINK_WORDS=' (mtu|master|link\/ether|nf_call_[a-z0-9]+|stp_state|isolated|learning|flood|hairpin|bcast_flood|state'
 LINK_WORDS+='|alias|vlan_filtering) [^ ]+'
 
-# Links, addresses, routes, rules, permanent neighbours and qdiscs of one namespace, without numbers that change.
-network_of() { # COMMAND...: in which namespace
-  "$@" ip -o -d link | awk -v words="$LINK_WORDS" '
+# Links, addresses, routes, rules, permanent neighbours and qdiscs of the host or a namespace, without numbers
+# that change.
+network_of() { # [NAMESPACE]
+  local in=(${1:+-n "$1"})
+  ip "${in[@]}" -o -d link | awk -v words="$LINK_WORDS" '
     { sub(/@.*/, "", $2); line = "link " $2 " " $3
       for (rest = $0; match(rest, words); rest = substr(rest, RSTART + RLENGTH))
         line = line substr(rest, RSTART, RLENGTH)
       if (line ~ / master /) sub(/ link\/ether [^ ]+/, "", line) # of a port it is random, and new with each veth pair
       print line }'
-  "$@" ip -o -4 addr | awk '{ print "addr", $2, $4 }'
-  "$@" ip route show table all | sed 's/^/route /'
-  "$@" ip rule | sed 's/^/rule /'
-  "$@" ip neigh show nud permanent | sed 's/^/neigh /'
-  "$@" tc qdisc show | sed -E 's/qdisc ([a-z]+) [0-9a-f]+:/qdisc \1/; /noqueue|pfifo_fast/d'
-  "$@" bridge fdb show 2>/dev/null | grep -E 'static|sticky' || :
+  ip "${in[@]}" -o -4 addr | awk '{ print "addr", $2, $4 }'
+  printf '%s\n' 'route show table all' rule 'neigh show nud permanent' | ip "${in[@]}" -batch -
+  tc "${in[@]}" qdisc show | sed -E 's/qdisc ([a-z]+) [0-9a-f]+:/qdisc \1/; /noqueue|pfifo_fast/d'
+  bridge "${in[@]}" fdb show 2>/dev/null | grep -E 'static|sticky' || :
 }
 
 print_state() {
   local name tool
-  network_of env | sort | sed 's/^/host: /'
+  network_of | sort | sed 's/^/host: /'
   for name in $(ip netns list | awk '{ print $1 }' | sort); do
-    network_of nsenter --net="/run/netns/$name" -- | sort | sed "s/^/$name: /"
+    network_of "$name" | sort | sed "s/^/$name: /"
     { nsenter --net="/run/netns/$name" -- nft list ruleset 2>/dev/null || :; } |
       sed -E "s/packets [0-9]+ bytes [0-9]+//; s/^/$name: nft /"
   done
@@ -122,7 +122,7 @@ restore_routing_rules() { # FOLDER
 
 remove_mounts() { # those on a program's folder: private_copy of commands.sh
   local mounted
-  while read -r mounted; do umount "$mounted"; done < <(
+  while read -r mounted; do umount -l "$mounted"; done < <(
     mount | awk -v root="$ROOT/services" 'index($3, root) == 1 { print $3 }'
   )
 }

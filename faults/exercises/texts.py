@@ -48,13 +48,13 @@ def commands(fault: Fault) -> Iterator[tuple[str, str]]:
     """Yield the commands of the shell with their meaning."""
     yield (
         "check",
-        "what works again, what is still broken, and what you broke on the way (about 4 s; a green one 8 s)",
+        "what works again, what is still broken, and what you broke (about 3 s; 5 s if all works)",
     )
-    yield "hint", f"one more of {len(fault.hints)} hints; each costs {hint_cost(fault)} points"
-    yield "reset", "the lab repaired, and broken again as at first (about 3 s)"
-    yield "symptom", "what the user said, again"
+    yield "hint", f"the next of {len(fault.hints)} hints; each costs {hint_cost(fault)} points"
+    yield "reset", "repair the lab, and break it again (about 3 s)"
+    yield "symptom", "the user's complaint, again"
     yield "give-up", "the cause, the repairs and the explanation; no points"
-    yield "explain", "what happened; after a green check, or give-up"
+    yield "explain", "what happened; after you have solved it, or give-up"
     yield "help", "this list"
 
 

@@ -55,7 +55,10 @@ def wait(*, red: bool, seconds: float) -> list[str]:
 def diagnosis() -> list[dict[str, object]]:
     """Return the findings of `make diagnose`, the first first."""
     output = _output(f"{ROOT}/scripts/diagnose.sh", "run", "--json")[1]
-    return list(json.loads(output)["findings"]) if output else [{"kind": "diagnose failed"}]
+    try:
+        return list(json.loads(output)["findings"])
+    except ValueError:
+        return [{"kind": f"diagnose failed: {output[-300:]}"}]
 
 
 def restore(folder: Path) -> str:
@@ -130,9 +133,8 @@ class Trial:
             if left := self.reset():
                 yield f"left after reset of {function}: {left}"
                 return
-            if red := wait(red=False, seconds=GREEN_SECONDS):
-                yield f"red after reset of {function}: {'; '.join(red[:3])}"
-                return
+        if red := wait(red=False, seconds=GREEN_SECONDS):
+            yield f"red after the last reset: {'; '.join(red[:3])}"
 
     def _after_break(self) -> Iterator[str]:
         if not wait(red=True, seconds=RED_SECONDS):
@@ -197,7 +199,7 @@ def try_faults(
 ) -> tuple[int, Confusion]:
     """Try each fault with each seed and print the results; return how many failed, and what diagnose named first."""
     topology, failed, confusion = load(), 0, Confusion()
-    for fault, seed in product(faults, seeds):
+    for seed, fault in product(seeds, faults):
         if topology.path.stem not in fault.topologies:
             continue
         trial, begin = Trial.of(fault, seed, topology, folder), time.monotonic()

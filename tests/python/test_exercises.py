@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from argparse import Namespace
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -23,6 +25,7 @@ from faults.exercises.progress import (
 )
 from faults.exercises.report import as_page, write_report
 from faults.exercises.rows import rows_of
+from faults.exercises.session import choose
 from faults.exercises.targets import variables
 from lab.topology import ROOT, load
 
@@ -72,6 +75,25 @@ def test_no_title_or_symptom_names_the_cause() -> None:
     for fault in load_catalogue():
         assert fault.name not in (fault.slug, fault.title.lower().replace(" ", "-"))
         assert len(fault.title) <= 50, fault.name
+
+
+def test_a_fault_that_changes_more_of_the_host_than_the_lab_needs_a_sandbox() -> None:
+    marked = {fault.name for fault in load_catalogue() if fault.beyond_the_lab}
+    for fault in load_catalogue():
+        commands = (fault.folder / "break.sh").read_text()
+        beyond = re.search(
+            r"dd if=|\.\$UPLINK\.|net\.netfilter|^sysctl .* net\.ipv4\.(?!conf\.)|hard_code|conntrack -R"
+            r'|-I (PREROUTING|OUTPUT) 1 -p tcp --dport "\$PUBLISHED"',  # to that port of any machine
+            commands,
+            re.M,
+        )
+        assert bool(beyond) == (fault.name in marked), fault.name
+    here = Namespace(name="disk-full", level=None, here=True)
+    with pytest.raises(CatalogueError, match="leave out HERE=1"):
+        choose(here, [], "flat")
+    assert choose(Namespace(name="disk-full", level=None, here=False), [], "flat").name == "disk-full"
+    solved = [replace(ATTEMPT, exercise=fault.slug) for fault in load_catalogue() if not fault.beyond_the_lab]
+    assert not choose(Namespace(name=None, level=None, here=True), solved, "flat").beyond_the_lab
 
 
 def test_an_exercise_is_found_by_its_name_its_title_and_its_folder() -> None:
