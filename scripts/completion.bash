@@ -30,7 +30,10 @@ _cnet_variables() { # TARGET: those that the Makefile names with it
 
 _cnet_make() {
   local before=${COMP_LINE:0:$COMP_POINT} word words variable='' target='' one
-  [[ $PWD == "$_cnet_root" ]] || { _cnet_elsewhere "$@" && return; }
+  if [[ $PWD != "$_cnet_root" ]]; then
+    _cnet_elsewhere "$@"
+    return
+  fi
   word=${before##*[[:space:]]}
   target=$(grep -oE ' [a-z-]+ ' <<<"${before#*make}" | tail -n 1 | tr -d ' ')
   if [[ $word == *=* ]]; then
@@ -45,8 +48,9 @@ _cnet_make() {
 }
 
 _cnet_elsewhere() {
-  local name
-  for name in _make _comp_cmd_make; do ! declare -F "$name" >/dev/null || { "$name" "$@" && return; }; done
+  if declare -F _comp_cmd_make >/dev/null; then _comp_cmd_make "$@"; elif declare -F _make >/dev/null; then
+    _make "$@"
+  fi
 }
 
 complete -o default -F _cnet_make make

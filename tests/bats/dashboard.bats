@@ -10,7 +10,6 @@ setup_file() { share_lab; }
   need_packaged chromium chromium-browser google-chrome
   in_lab '
     monitoring/dashboard.sh up
-    mkdir -p "${SHOTS:=/run/shots}"; export SHOTS
     DASHBOARD_URL=http://localhost:8050 .venv/bin/python -m pytest tests/lab/test_dashboard.py -p no:cacheprovider
     monitoring/dashboard.sh down
   '

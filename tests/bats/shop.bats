@@ -9,7 +9,6 @@ setup_file() { share_lab; }
 @test "in a browser: catalogue, an order and its number, which instance answered, errors in a customer's words" {
   need_packaged chromium chromium-browser google-chrome
   in_lab '
-    mkdir -p "${SHOTS:=/run/shots}"; export SHOTS
     SHOP_URL=http://localhost:8080/ .venv/bin/python -m pytest tests/lab/test_shop.py -p no:cacheprovider
   '
   succeeds

@@ -3,66 +3,44 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from lab.namespace import inside
 
 URL = os.environ.get("DASHBOARD_URL", "")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SHOTS = Path(os.environ.get("SHOTS", "/run/shots"))
 MAP = "document.querySelector('#map')._cyreg.cy"
 
+pytest_plugins = ["tests.lab.browsing"]  # the fixtures
 pytestmark = pytest.mark.skipif(not URL, reason="needs a dashboard: tests/bats/dashboard.bats")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+@pytest.fixture
+def dashboard(opened: Callable[..., Page]) -> Callable[..., Page]:
+    """Return a function that opens the dashboard and waits for its map."""
 
+    def open_dashboard(**options: Any) -> Page:
+        page: Page = opened(URL, **options)
+        page.wait_for_function(
+            f"() => document.querySelector('#map')?._cyreg && {MAP}.edges().length > 3", timeout=20_000
+        )
+        return page
 
-def opened(browser: Browser, errors: list[str], **options: Any) -> Page:
-    page = browser.new_context(**options).new_page()
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            errors.append(message.text)
-
-    page.on("console", note)
-
-    def from_here(request: Request) -> None:
-        if not request.url.startswith((URL, "data:", "blob:")):
-            errors.append(f"asked of somebody else: {request.url}")
-
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", from_here)
-    page.goto(URL)
-    page.wait_for_function(
-        f"() => document.querySelector('#map')?._cyreg && {MAP}.edges().length > 3", timeout=20_000
-    )
-    return page
+    return open_dashboard
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    errors: list[str] = []
-    found = opened(browser, errors, viewport={"width": 1280, "height": 800})
-    yield found
-    found.context.close()
-    assert errors == []
+def page(dashboard: Callable[..., Page]) -> Page:
+    return dashboard(viewport={"width": 1280, "height": 800})
 
 
 def pids(namespace: str) -> list[int]:
@@ -112,7 +90,9 @@ def test_a_service_that_fails_starts_the_diagnosis_which_names_the_cause(page: P
     expect(page.locator("#headline")).to_contain_text("9 services up", timeout=5_000)
 
 
-def test_a_blocked_flow_appears_with_its_policy_line_and_a_click_opens_its_story(page: Page) -> None:
+def test_a_blocked_flow_appears_with_its_policy_line_and_a_click_opens_its_story(
+    page: Page, shots: Path
+) -> None:
     expect(page.locator("#drops")).not_to_contain_text("database-closed")
     knock("redis-cache", "10.0.0.60", 5432)
     expect(page.locator("#drops")).to_contain_text("database-closed", timeout=3_000)
@@ -128,7 +108,7 @@ def test_a_blocked_flow_appears_with_its_policy_line_and_a_click_opens_its_story
     expect(page.locator("#story")).to_contain_text("dropped by the policy", timeout=10_000)
     expect(page.locator("#story")).to_contain_text("CNET-DROP-database-closed")
     expect(page.locator("#details")).to_contain_text("only the order service may use the database")
-    page.screenshot(path=SHOTS / "light.png", full_page=True)
+    page.screenshot(path=shots / "light.png", full_page=True)
 
 
 def test_requests_are_seen_on_the_map_and_in_the_balance(page: Page) -> None:
@@ -161,17 +141,15 @@ def overlap(one: list[float], other: list[float]) -> bool:
 
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080), (390, 844)])
 def test_no_label_of_the_map_lies_under_or_over_another_thing(
-    browser: Browser, size: tuple[int, int]
+    dashboard: Callable[..., Page], shots: Path, size: tuple[int, int]
 ) -> None:
-    errors: list[str] = []
-    page = opened(browser, errors, viewport={"width": size[0], "height": size[1]})
+    page = dashboard(viewport={"width": size[0], "height": size[1]})
     for _ in range(9):
         subprocess.run(["curl", "-s", "-o", "/dev/null", "http://localhost:8080/api/products"], check=True)
     page.wait_for_function(f"() => {MAP}.edges('.way').length > 6")
     page.wait_for_timeout(1500)
     boxes = page.evaluate(BOXES)
-    page.screenshot(path=SHOTS / f"map-{size[0]}.png", full_page=True)
-    page.context.close()
+    page.screenshot(path=shots / f"map-{size[0]}.png", full_page=True)
     things = [*boxes["nodes"], *boxes["labels"]]
     assert [
         (one, other) for (one, box), (other, second) in combinations(things, 2) if overlap(box, second)
@@ -180,7 +158,6 @@ def test_no_label_of_the_map_lies_under_or_over_another_thing(
     assert [name for name, box in boxes["texts"] if box[1] - box[0] > inside[name][1] - inside[name][0]] == []
     assert boxes["size"] >= 9
     assert all(box[0] >= 0 and box[1] <= boxes["width"] and box[3] <= boxes["height"] for _, box in things)
-    assert errors == []
 
 
 def test_heartbeats_are_shown_on_demand(page: Page) -> None:
@@ -220,14 +197,13 @@ def test_it_is_used_by_keyboard_alone(page: Page) -> None:
         ),
     ],
 )
-def test_it_fits_in_both_themes_and_on_a_phone(browser: Browser, name: str, options: dict[str, Any]) -> None:
-    errors: list[str] = []
-    page = opened(browser, errors, **options)
+def test_it_fits_in_both_themes_and_on_a_phone(
+    dashboard: Callable[..., Page], shots: Path, name: str, options: dict[str, Any]
+) -> None:
+    page = dashboard(**options)
     page.wait_for_timeout(1500)
     too_wide = page.evaluate("() => document.documentElement.scrollWidth > window.innerWidth")
     paper = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
-    page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
-    page.context.close()
+    page.screenshot(path=shots / f"{name}.png", full_page=True)
     assert not too_wide
     assert (paper == "rgb(16, 23, 30)") == ("dark" in name)
-    assert errors == []

@@ -4,53 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
 URL = os.environ.get("SHOP_URL", "")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SHOTS = Path(os.environ.get("SHOTS", "/run/shots"))
 
+pytest_plugins = ["tests.lab.browsing"]  # the fixtures
 pytestmark = pytest.mark.skipif(not URL, reason="needs a lab: tests/bats/shop.bats")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-def opened(browser: Browser, errors: list[str], **options: Any) -> Page:
-    """Open the shop; note every error of its scripts, and every request to another host."""
-    page = browser.new_context(**options).new_page()
-
-    def from_here(request: Request) -> None:
-        if not request.url.startswith((URL, "data:")):
-            errors.append(f"asked of somebody else: {request.url}")
-
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", from_here)
-    page.goto(URL)
-    return page
-
-
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    errors: list[str] = []
-    found = opened(browser, errors, viewport={"width": 1280, "height": 800})
-    yield found
-    found.context.close()
-    assert errors == []
+def page(opened: Callable[..., Page]) -> Page:
+    return opened(URL, refusals=True, viewport={"width": 1280, "height": 800})
 
 
 def run(*command: str) -> None:
@@ -181,16 +152,14 @@ def test_everything_is_reached_by_keyboard(page: Page) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080), (390, 844)])
-def test_it_fits_every_screen_in_both_themes(browser: Browser, size: tuple[int, int], theme: str) -> None:
-    errors: list[str] = []
+def test_it_fits_every_screen_in_both_themes(
+    opened: Callable[..., Page], shots: Path, size: tuple[int, int], theme: str
+) -> None:
     width, height = size
-    page = opened(browser, errors, viewport={"width": width, "height": height}, color_scheme=theme)
+    page = opened(URL, viewport={"width": width, "height": height}, color_scheme=theme)
     expect(page.locator("#catalogue li")).to_have_count(3)
     fill_in(page, "2", "Dora")
     order(page)
     expect(page.locator("#receipt")).to_be_visible()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SHOTS / f"shop-{width}x{height}-{theme}.png", full_page=True)
-    page.context.close()
-    assert errors == []
+    page.screenshot(path=shots / f"shop-{width}x{height}-{theme}.png", full_page=True)
