@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import NamedTuple
 
+from lab.network.facts import HAS_IPV6
 from lab.network.inside import is_kernel_rule, masked, route_words, rule_words
 from lab.network.live import Live
 from lab.network.reading import Object, State
@@ -18,7 +20,7 @@ _FREE_NETWORKS = ("10.200.0", "10.222.0", "172.30.0", "192.168.0")
 
 
 class _Route(NamedTuple):
-    network: IPv4Network
+    network: IPv4Network | IPv6Network
     device: str
     words: str  # for `ip route del`; "" if the kernel added the route for an address
 
@@ -52,7 +54,10 @@ def host_conflicts(topology: Topology, live: Live) -> Iterator[str]:
         for route in routes:
             if route.network.overlaps(bridge.address.network):
                 yield _overlap(topology, bridge, route, routes)
+            if bridge.address6 and route.network.overlaps(bridge.address6.network):
+                yield _overlap6(topology, bridge, route)
     yield from _foreign_rules(topology, live.host)
+    yield from _switched_off(topology)
 
 
 def _names_of(topology: Topology) -> set[str]:
@@ -91,12 +96,12 @@ def _routes(host: State) -> Iterator[_Route]:
         destination = route["dst"]
         if (
             destination in ("default", *_VPN_HALVES)
-            or ":" in destination
+            or route.get("type") == "multicast"
             or (is_kernels and route.get("dev") in ours)
         ):
             continue
         device = str(route.get("dev", route.get("type")))
-        yield _Route(IPv4Network(destination, strict=False), device, "" if is_kernels else route_words(route))
+        yield _Route(ip_network(destination, strict=False), device, "" if is_kernels else route_words(route))
 
 
 def _overlap(topology: Topology, bridge: Bridge, route: _Route, routes: list[_Route]) -> str:
@@ -105,6 +110,34 @@ def _overlap(topology: Topology, bridge: Bridge, route: _Route, routes: list[_Ro
         f"{route.network} by {route.device}; take another network: {_other_network(topology, bridge, routes)}"
         + (f", or remove the route: sudo ip route del {route.words}" if route.words else "")
     )
+
+
+def _overlap6(topology: Topology, bridge: Bridge, route: _Route) -> str:
+    return (
+        f"{topology.path}:{bridge.line}: address6: {bridge.address6} of {bridge.name} overlaps with the host's route "
+        f"{route.network} by {route.device}; take another network in a copy of {topology.path}"
+        + (f", or remove the route: sudo ip -6 route del {route.words}" if route.words else "")
+    )
+
+
+def _switched_off(topology: Topology) -> Iterator[str]:
+    """Yield why this kernel gives the lab no IPv6, if the table wants it."""
+    wanting = next((bridge for bridge in topology.bridges if bridge.address6), None)
+    if wanting is None:
+        return
+    where = f"{topology.path}:{wanting.line}: address6: "
+    if not HAS_IPV6:
+        yield f"{where}this kernel has no IPv6 (ipv6.disable=1); boot with it, or use a table without the column"
+    elif _is_off("default") or _is_off(wanting.name):
+        keys = f"net.ipv6.conf.default.disable_ipv6=0 net.ipv6.conf.{wanting.name}.disable_ipv6=0"
+        yield f"{where}IPv6 is switched off: `sudo sysctl -e -w {keys}`, or use a table without the column"
+
+
+def _is_off(interface: str) -> bool:
+    try:
+        return Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6").read_text() == "1\n"
+    except OSError:
+        return False
 
 
 def _other_network(topology: Topology, bridge: Bridge, routes: list[_Route]) -> str:

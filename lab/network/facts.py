@@ -28,10 +28,15 @@ PORT_SYSCTLS = (
     *(["net/ipv6/conf/{link}/disable_ipv6=1"] if HAS_IPV6 else []),
 )
 
-# The lab uses only IPv4. The kernel would announce each automatic IPv6 address to every port of the bridge (with 500
-# nodes that is half of the time), and iptables does not filter IPv6. A kernel without IPv6 rejects the option.
+# An interface has only the addresses of the table. The kernel would announce each automatic IPv6 address to every port
+# of the bridge (with 500 nodes that is half of the time). A kernel without IPv6 rejects the option.
 _NO_IPV6 = " addrgenmode none" if HAS_IPV6 else ""
 _SET_NO_IPV6 = (f"{{ip}} link set dev {{link}}{_NO_IPV6}",) if HAS_IPV6 else ()
+
+
+# Options of `ip addr add` by IP version. IPv6 has no broadcast. Duplicate address detection takes a second or two, and
+# the table's addresses are unique.
+_OPTIONS = {4: "brd +", 6: "nodad"}
 
 
 class Kind(NamedTuple):
@@ -88,7 +93,7 @@ FILTERED = Kind(
 )
 BRIDGE_ADDRESS = Kind(
     "address {value} on bridge {link}",
-    make=("ip addr add {value} brd + dev {link}",),
+    make=("ip addr add {value} {detail} dev {link}",),
     remove=("ip addr del {value} dev {link}",),
 )
 UP = Kind("{link} is up", make=("ip link set dev {link} up",))
@@ -132,7 +137,7 @@ HAIRPIN = Kind(
 )
 ADDRESS = Kind(
     "address {value} on {link} in namespace {place}",
-    make=(*_SET_NO_IPV6, "{ip} addr add {value} brd + dev {link}"),
+    make=(*_SET_NO_IPV6, "{ip} addr add {value} {detail} dev {link}"),
     remove=("{ip} addr del {value} dev {link}",),
 )
 ROUTE = Kind(
@@ -208,13 +213,14 @@ def wanted_facts(topology: Topology, is_filtered: bool) -> list[Fact]:
 
 
 def _bridge_facts(topology: Topology, bridge: Bridge, is_filtered: bool) -> Iterator[Fact]:
-    name, address = bridge.name, bridge.address
-    yield Fact(BRIDGE, link=name, value=mac_of(address.ip))
+    name = bridge.name
+    yield Fact(BRIDGE, link=name, value=mac_of(bridge.address.ip))
     yield Fact(NO_LINKLOCAL_LEARNING, link=name)
     if is_filtered:
         yield Fact(FILTERED, link=name)
     yield Fact(TABLE, link=name, value=str(topology.path))
-    yield Fact(BRIDGE_ADDRESS, link=name, value=str(address))
+    for own in bridge.addresses:
+        yield Fact(BRIDGE_ADDRESS, link=name, value=str(own), detail=_OPTIONS[own.version])
     yield Fact(UP, link=name)
     # The kernel gives a bridge the smallest MTU of its ports unless its MTU was set.
     mtu = min((node.mtu or KERNEL_MTU for node in topology.nodes if node.bridge == name), default=KERNEL_MTU)
@@ -225,9 +231,12 @@ def _bridge_facts(topology: Topology, bridge: Bridge, is_filtered: bool) -> Iter
 def _node_facts(topology: Topology, node: Node) -> Iterator[Fact]:
     """Yield the facts of a node; nodes that share a namespace are further addresses on the first one's wire."""
     place, interface, port, bridge = node.namespace, node.interface, node.bridge_interface, node.bridge
-    address = Fact(ADDRESS, place, interface, value=str(node.address))
+    own = [
+        Fact(ADDRESS, place, interface, value=str(address), detail=_OPTIONS[address.version])
+        for address in node.addresses
+    ]
     if topology.node_of_wire(node) is not node:
-        yield address
+        yield from own
         return
     mac = mac_of(node.address.ip)
     yield Fact(NAMESPACE, place)
@@ -244,6 +253,7 @@ def _node_facts(topology: Topology, node: Node) -> Iterator[Fact]:
     yield Fact(UP, link=port)
     yield Fact(MARK, place)
     yield Fact(UP_INSIDE, place, "lo")
-    yield address
+    yield from own
     yield Fact(UP_INSIDE, place, interface)
-    yield Fact(ROUTE, place, value=f"via {topology.bridge_of(node).address.ip}")
+    for router in topology.bridge_of(node).addresses:
+        yield Fact(ROUTE, place, value=f"via {router.ip}")

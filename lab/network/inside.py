@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 
 from lab.network import facts as kinds
 from lab.network.facts import Fact
@@ -11,6 +11,8 @@ from lab.network.reading import Object, State
 
 # A new namespace has a loopback, and a tunnel's end of each kind that the host has loaded.
 _TUNNELS = {"tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"}
+_LOOPBACK = ("127.0.0.1/8", "::1/128")
+_METRIC6 = 1024  # of an IPv6 route that was added without one: IP6_RT_PRIO_USER
 _KERNEL_RULES = {0: "local", 32766: "main", 32767: "default"}
 
 
@@ -26,7 +28,7 @@ def facts_inside(state: State, held: list[Object], is_marked: bool) -> Iterator[
             yield Fact(kinds.UP_INSIDE, name, link["ifname"])
     for link in links:
         for cidr in cidrs(link):
-            if cidr != "127.0.0.1/8":
+            if cidr not in _LOOPBACK:
                 yield Fact(kinds.ADDRESS, name, link["ifname"], value=cidr)
     yield from _routing(state)
     for chain in state.chains:
@@ -72,14 +74,18 @@ def facts_on_links(state: State, links: list[Object]) -> Iterator[Fact]:
 def _unconnected(state: State, link: Object) -> Iterator[str]:
     """Yield addresses whose routes, made by the kernel, were deleted; the link is up."""
     own = [route for route in state.routes if route.get("dev") == link["ifname"]]
-    for address in ipv4(link) if "UP" in link["flags"] else ():
-        local = address["local"]
+    for address in addresses_of(link) if "UP" in link["flags"] else ():
+        local, cidr = address["local"], cidr_of(address)
         is_local = any(route.get("type") == "local" and route["dst"] == local for route in own)
+        network = ip_network(cidr, strict=False)
         is_direct = any(
-            route.get("type", "unicast") == "unicast" and route.get("prefsrc") == local for route in own
+            route.get("type", "unicast") == "unicast"
+            and (route.get("prefsrc") == local or (network.version == 6 and route["dst"] == str(network)))  # noqa: PLR2004
+            for route in own
         )
-        if not is_local or not (is_direct or address["prefixlen"] == 32 or address.get("secondary")):  # noqa: PLR2004
-            yield f"{local}/{address['prefixlen']}"
+        is_alone = network.prefixlen == network.max_prefixlen
+        if not is_local or not (is_direct or is_alone or address.get("secondary")):
+            yield cidr
 
 
 def _routing(state: State) -> Iterator[Fact]:
@@ -111,7 +117,8 @@ def is_kernel_rule(rule: Object) -> bool:
 def _is_default(route: Object) -> bool:
     """Decide whether a route is the lab's default route."""
     plain = route.get("type", "unicast") == "unicast" and route.get("table", "main") == "main"
-    return route["dst"] == "default" and plain and "dev" in route and "metric" not in route
+    metric = _METRIC6 if ":" in route.get("gateway", "") else None
+    return route["dst"] == "default" and plain and "dev" in route and route.get("metric") == metric
 
 
 def _is_multicast(address: str) -> bool:
@@ -153,11 +160,18 @@ def masked(rule: Object, key: str, mask: str) -> str:
     return f"{rule[key]}/{rule[mask]}" if mask in rule else str(rule[key])
 
 
-def ipv4(link: Object) -> list[Object]:
-    """Return a link's IPv4 addresses."""
-    return [address for address in link["addr_info"] if address.get("family") == "inet"]
+def addresses_of(link: Object) -> list[Object]:
+    """Return a link's addresses of both families, without link-local ones of IPv6."""
+    return [
+        address for address in link["addr_info"] if address["family"] == "inet" or address["scope"] != "link"
+    ]
+
+
+def cidr_of(address: Object) -> str:
+    """Format an address as ADDRESS/LENGTH."""
+    return f"{address['local']}/{address['prefixlen']}"
 
 
 def cidrs(link: Object) -> list[str]:
-    """Return a link's IPv4 addresses as ADDRESS/LENGTH."""
-    return [f"{address['local']}/{address['prefixlen']}" for address in ipv4(link)]
+    """Return a link's addresses as ADDRESS/LENGTH."""
+    return [cidr_of(address) for address in addresses_of(link)]

@@ -6,7 +6,7 @@ The records are NamedTuples: `up` starts this module often, and the import of da
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,13 @@ class Bridge(NamedTuple):
 
     name: str
     address: IPv4Interface
+    address6: IPv6Interface | None
     line: int
+
+    @property
+    def addresses(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
+        """Return the addresses of both families that the table gives."""
+        return (self.address, self.address6) if self.address6 else (self.address,)
 
 
 class Listener(NamedTuple):
@@ -48,6 +54,7 @@ class Node(NamedTuple):
     name: str
     namespace: str
     address: IPv4Interface
+    address6: IPv6Interface | None
     interface: str
     bridge_interface: str
     bridge: str
@@ -61,6 +68,11 @@ class Node(NamedTuple):
     def label(self) -> str:
         """The name in DNS: one label (RFC 1123), without the characters that only tables allow."""
         return self.name.lower().replace("_", "-")
+
+    @property
+    def addresses(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
+        """Return the addresses of both families that the table gives."""
+        return (self.address, self.address6) if self.address6 else (self.address,)
 
 
 class Topology:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import IPv4Interface, IPv4Network
+from collections.abc import Iterator
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 from pathlib import Path
 
 from lab.table import TableError, TableReader
@@ -12,7 +13,7 @@ from lab.topology.model import Bridge, Listener, Node, Publication, Topology
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("kind", *(field for field in Node._fields if field != "line"))
-OPTIONAL_COLUMNS = ("mtu",)
+OPTIONAL_COLUMNS = ("address6", "mtu")
 NONE = "-"
 OUTSIDE_NAMESPACE = "cnet-outside"
 _OUTSIDE_NETWORK = IPv4Network("198.51.100.0/24")
@@ -52,9 +53,11 @@ class TopologyReader(TableReader):
 
     def add_row(self) -> None:
         """Check the current line and add its bridge or node."""
-        kind, address = self.row["kind"], self.row["address"]
+        kind = self.row["kind"]
         self.check_unique("name", self.row["name"])
-        self.check_unique("address", address.rpartition("/")[0] or address)
+        for column in ("address", "address6"):
+            if self.row[column] != NONE:
+                self.check_unique(column, self.row[column].partition("/")[0])
         self.require(kind in ("bridge", "node"), "kind", f'"{kind}" is neither bridge nor node')
         if kind == "bridge":
             self._add_bridge()
@@ -64,15 +67,16 @@ class TopologyReader(TableReader):
     def _add_bridge(self) -> None:
         name = self.row["name"]
         for column in COLUMNS:
-            is_empty = column in ("kind", "name", "address") or self.row[column] == NONE
+            is_empty = column in ("kind", "name", "address", "address6") or self.row[column] == NONE
             self.require(is_empty, column, "a bridge has none, write -")
         self._check_interface("name")
         self.check_unique("name", name, "interface of the host")
-        address = self._checked_address()
+        bridge = Bridge(name, self._checked_address(), self._checked_address6(), self.line_number)
         for other in self.bridges.values():
-            if address.network.overlaps(other.address.network):
-                self.refuse("address", f"{address} overlaps with {other.address} of {other.name}")
-        self.bridges[name] = Bridge(name, address, self.line_number)
+            for column, own, taken in _both_families(bridge, other):
+                if own and taken and own.network.overlaps(taken.network):
+                    self.refuse(column, f"{own} overlaps with {taken} of {other.name}")
+        self.bridges[name] = bridge
 
     def _add_node(self) -> None:
         row = self.row
@@ -90,6 +94,7 @@ class TopologyReader(TableReader):
                 name=row["name"],
                 namespace=row["namespace"],
                 address=address,
+                address6=self._checked_address6(),
                 interface=row["interface"],
                 bridge_interface=row["bridge_interface"],
                 bridge=row["bridge"],
@@ -146,6 +151,28 @@ class TopologyReader(TableReader):
             self.refuse("address", f"{text} overlaps with {_OUTSIDE_NETWORK}, {whose}")
         return address
 
+    def _checked_address6(self) -> IPv6Interface | None:
+        text = self.row["address6"]
+        if text == NONE:
+            return None
+        try:
+            address = IPv6Interface(text)
+        except ValueError:
+            address = None
+        if address is None or address.with_prefixlen != text or not 1 <= address.network.prefixlen <= 126:  # noqa: PLR2004
+            how = f", written as {address}" if address and address.with_prefixlen != text else ""
+            reason = f'"{text}" is not an IPv6 address with a prefix length from 1 to 126{how}'
+            self.refuse("address6", reason)
+        reason = f"{text} is link-local, multicast, loopback, IPv4-mapped or unspecified, no address for a lab's node"
+        ip = address.ip
+        is_special = (
+            ip.is_link_local or ip.is_multicast or ip.is_loopback or ip.is_unspecified or ip.ipv4_mapped
+        )
+        self.require(not is_special, "address6", reason)
+        reason = f"{text} is the anycast address of all routers (RFC 4291), not a host's"
+        self.require(address.ip != address.network.network_address, "address6", reason)
+        return address
+
     def _checked_number(self, column: str, text: str, what: str, allowed: range) -> int:
         number = int(text) if text.isdigit() and len(text) <= len(str(allowed[-1])) else -1
         if str(number) != text or number not in allowed:
@@ -182,8 +209,21 @@ class TopologyReader(TableReader):
         bridge = self.bridges.get(node.bridge)
         if bridge is None:
             self.refuse("bridge", f'there is no bridge "{node.bridge}" in the table')
-        if node.address.ip not in bridge.address.network:
-            self.refuse("address", f"{node.address} is outside {bridge.address} of {bridge.name}")
-        if node.address.network != bridge.address.network:
-            reason = f"{node.address} has another prefix length than {bridge.address} of {bridge.name}"
-            self.refuse("address", reason)
+        for column, own, router in _both_families(node, bridge):
+            if own is None:
+                continue
+            if router is None:
+                self.refuse(column, f"bridge {bridge.name} has none, so {own} would have no router")
+            if own.ip not in router.network:
+                self.refuse(column, f"{own} is outside {router} of {bridge.name}")
+            if own.network != router.network:
+                reason = f"{own} has another prefix length than {router} of {bridge.name}"
+                self.refuse(column, reason)
+
+
+def _both_families(
+    one: Bridge | Node, other: Bridge | Node
+) -> Iterator[tuple[str, IPv4Interface | IPv6Interface | None, IPv4Interface | IPv6Interface | None]]:
+    """Yield a column of the table and its two values, for IPv4 and for IPv6."""
+    yield "address", one.address, other.address
+    yield "address6", one.address6, other.address6

@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
-from lab.topology import Node, Topology, TopologyError, load
+from lab.topology import Bridge, Node, Topology, TopologyError, load
 from lab.topology.__main__ import dump
 
 _MAX_INTERFACE_LENGTH = 15
+Address = TypeVar("Address", IPv4Interface, IPv6Interface)
 
 
 def scaled(topology: Topology, base: Topology, program: str, number: int) -> Topology:
@@ -36,14 +38,23 @@ def scaled(topology: Topology, base: Topology, program: str, number: int) -> Top
 
 def _node_after(node: Node, topology: Topology, nodes: Collection[Node]) -> Node:
     """Return one more instance, in its own namespace unless the node shares one."""
-    taken = {bridge.address.ip for bridge in topology.bridges} | {other.address.ip for other in nodes}
-    address = next(node.address.ip + step for step in count(1) if node.address.ip + step not in taken)
-    interface = IPv4Interface((address, node.address.network.prefixlen))
-    new = node._replace(name=name_after(node.name), address=interface, publishes=())
+    things: tuple[Bridge | Node, ...] = (*topology.bridges, *nodes)
+    taken = {address.ip for thing in things for address in thing.addresses}
+    new = node._replace(
+        name=name_after(node.name),
+        address=_free_after(node.address, taken),
+        address6=_free_after(node.address6, taken) if node.address6 else None,
+        publishes=(),
+    )
     if sum(other.namespace == node.namespace for other in nodes) > 1:
         return new
     wire = interface_after(node.interface), interface_after(node.bridge_interface)
     return new._replace(namespace=name_after(node.namespace), interface=wire[0], bridge_interface=wire[1])
+
+
+def _free_after(own: Address, taken: Collection[IPv4Address | IPv6Address]) -> Address:
+    free = next(own.ip + step for step in count(1) if own.ip + step not in taken)
+    return type(own)((free, own.network.prefixlen))
 
 
 def name_after(name: str) -> str:

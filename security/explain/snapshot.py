@@ -58,7 +58,7 @@ class Place:
 
     @cached_property
     def addresses(self) -> dict[str, tuple[str, str]]:
-        """Return each IPv4 address with its prefix length (ADDRESS/LENGTH) and its interface."""
+        """Return each address with its prefix length (ADDRESS/LENGTH) and its interface."""
         return {
             cidr.partition("/")[0]: (cidr, link["ifname"])
             for link in self.links

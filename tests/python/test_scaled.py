@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Interface
+
 import pytest
 
-from lab.topology import load
+from lab.topology import Topology, load
 from lab.topology.scaled import interface_after, name_after, scaled
 
 FLAT = load("flat")
@@ -42,6 +44,16 @@ def test_new_instances_get_free_addresses_and_publish_nothing() -> None:
     ]
     assert {node.name for node in more} == {f"product-{number}" for number in range(1, 13)}
     assert len({node.bridge_interface for node in more}) == 12
+
+
+def test_new_instances_get_an_ipv6_address_where_the_last_one_has_one() -> None:
+    first, *others = FLAT.nodes_running("product-service")
+    dual = FLAT.nodes[0]._replace(address6=IPv6Interface("fd00::5/64"))
+    nodes = [dual, first._replace(address6=IPv6Interface("fd00::3/64"))]
+    nodes += [node._replace(address6=IPv6Interface("fd00::4/64")) for node in others[:1]]
+    table = Topology(FLAT.path, FLAT.bridges, nodes)
+    more = scaled(table, table, "product-service", 3).nodes_running("product-service")
+    assert [str(node.address6) for node in more] == ["fd00::3/64", "fd00::4/64", "fd00::6/64"]
 
 
 def test_fewer_instances_keep_the_base_tables_first_and_every_other_row() -> None:
