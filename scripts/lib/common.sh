@@ -3,7 +3,8 @@
 # Sourced, never run. "The host" is the network namespace in which the script was started.
 
 # Unset the caller's settings for bash, Python, git and PostgreSQL. Keep the proxies for apt, pip and Docker.
-unset CDPATH POSIXLY_CORRECT BASH_ENV ENV REDISCLI_AUTH PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS
+unset CDPATH POSIXLY_CORRECT BASH_ENV ENV REDISCLI_AUTH PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS \
+  PYTHONDONTWRITEBYTECODE # without bytecode each start compiles its modules again
 unset "${!PG@}" "${!GIT_@}"
 umask 022
 

@@ -47,6 +47,12 @@ load helpers
   succeeds
 }
 
+@test "Python keeps its bytecode although the caller forbids it, because each start would compile the modules again" {
+  export PYTHONDONTWRITEBYTECODE=1
+  run bash -c 'source scripts/lib/topology.sh; run_python -c "import sys; sys.exit(sys.dont_write_bytecode)"'
+  succeeds
+}
+
 @test "a checkout in a path with a blank works; one whose path other programs read otherwise is refused before anything changes" {
   local place
   for place in "it's" 'two  blanks' 'back\slash' 'hash#' 'per%cent' 'semi;colon' 'dollar$'; do
