@@ -4,6 +4,7 @@ verify.sh checks masquerading with it. With udp it sends each datagram back unch
 """
 
 import sys
+from socket import AF_INET, AF_INET6
 from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer, ThreadingUDPServer
 
 
@@ -30,6 +31,8 @@ class EchoDatagram(BaseRequestHandler):
 if __name__ == "__main__":
     address = (sys.argv[1], int(sys.argv[2]))
     ThreadingTCPServer.allow_reuse_address = True
+    for server in (ThreadingTCPServer, ThreadingUDPServer):
+        server.address_family = AF_INET6 if ":" in address[0] else AF_INET
     if sys.argv[3:] == ["udp"]:
         ThreadingUDPServer(address, EchoDatagram).serve_forever()
     else:

@@ -1,23 +1,25 @@
 """Compute the rules of NAT and port forwarding from the topology table, and compare them with the live ones, for bash.
 
-    python3 -m lab.nat STATE [GUARDED...]    prints what lab.ruleset prints
+    python3 -m lab.nat STATE [GUARDED...] -- [GUARDED...]    prints what lab.ruleset prints
 
-STATE is what scripts/nat.sh saved before its first change; GUARDED are the interfaces that forward only for the lab.
+STATE is what scripts/nat.sh saved before its first change; GUARDED are the interfaces that forward only for the lab,
+for IPv4 and for IPv6.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from lab.ruleset.__main__ import print_comparison
-from lab.ruleset.host import output_of
+from lab.ruleset.host import outputs_of
 from lab.topology import Topology, load
 
 CHAINS = "PUBLISH|POSTROUTING|FORWARD|INPUT|NODES"
 
-# A rule is two lines: RANGE TABLE CHAIN COMMENT, then the rest of the rule. It is written once for each item of RANGE.
-# Rules of a chain stay in this order.
+# A rule is two lines: RANGE TABLE CHAIN COMMENT, then the rest of the rule. It is written once for each item of RANGE,
+# for iptables, and for ip6tables where the table has IPv6 addresses. Rules of a chain stay in this order.
 #
 # The client limit counts half-open connections too, which nginx does not see before their header is complete.
 # CNET-NODES accepts packets between nodes in each table, so that no other rule translates, marks or drops them;
@@ -28,11 +30,11 @@ _RULES = """
 state filter CNET-FORWARD before up: {words}
 
 publication nat CNET-PUBLISH {node}: forward port {host_port} of the host to port {port} of the node
-  -p {protocol} -m {protocol} --dport {host_port} -j DNAT --to-destination {address}:{port}
+  -p {protocol} -m {protocol} --dport {host_port} -j DNAT --to-destination {to}
 publication nat CNET-POSTROUTING {node}: hairpin: masquerade so that the reply returns through the host
   -s {network} {to_port} -m conntrack --ctstate DNAT -j MASQUERADE
-publication nat CNET-POSTROUTING {node}: localhost gets the address of the bridge: 127.0.0.1 is not routable
-  -s 127.0.0.0/8 {to_port} -j MASQUERADE
+publication nat CNET-POSTROUTING {node}: localhost gets the address of the bridge: {localhost} is not routable
+  -s {loopback} {to_port} -j MASQUERADE
 bridge nat CNET-POSTROUTING {bridge}: packets to nodes keep their source address
   -o {bridge} -j ACCEPT
 bridge nat CNET-POSTROUTING {bridge}: masquerade: outgoing traffic uses the address of the host
@@ -55,11 +57,11 @@ bridge filter CNET-FORWARD {bridge}: nodes may open connections
   -i {bridge} -j ACCEPT
 bridge filter CNET-FORWARD {bridge}: replies may pass
   -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
-tcp-publication filter CNET-FORWARD {node}: one address may hold 256 connections to port {host_port} of the host
-  {to_port} -m connlimit --connlimit-above 256 --connlimit-mask 32 --connlimit-saddr -j REJECT --reject-with tcp-reset
+tcp-publication filter CNET-FORWARD {node}: one client may hold 256 connections to port {host_port} of the host
+  {to_port} -m connlimit --connlimit-above 256 --connlimit-mask {client} -j REJECT --reject-with tcp-reset
 bridge filter CNET-FORWARD {bridge}: clients may connect to published ports
   -o {bridge} -m conntrack --ctstate DNAT -j ACCEPT
-bridge filter CNET-INPUT {bridge}: nodes must not reach loopback services of the host through route_localnet
+ipv4-bridge filter CNET-INPUT {bridge}: nodes must not reach loopback services of the host through route_localnet
   -d 127.0.0.0/8 -i {bridge} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
 guarded-bridge filter CNET-FORWARD {interface} did not forward before up: traffic to {bridge} may pass
   -i {interface} -o {bridge} -j RETURN
@@ -83,50 +85,82 @@ docker filter DOCKER-USER forwarded packets, before the rules of Docker
 Values = dict[str, object]
 
 
+class Family(NamedTuple):
+    """What differs between the rules of IPv4 and of IPv6."""
+
+    tool: str
+    localhost: str
+    loopback: str  # network of the host's own addresses
+    alone: int  # prefix length of a single address
+    client: int  # prefix length of what one client usually has
+    destination: str  # of DNAT
+
+
+_FAMILIES = {
+    4: Family("iptables", "127.0.0.1", "127.0.0.0/8", 32, 32, "{}:{}"),
+    6: Family("ip6tables", "::1", "::1/128", 128, 64, "[{}]:{}"),
+}
+
+
 def wanted_rules(
-    topology: Topology, state: str, guarded: Sequence[str], *, has_docker: bool
+    topology: Topology, state: str, guarded: Mapping[int, Sequence[str]], with_docker: Collection[str]
 ) -> Iterator[str]:
-    """Yield the rules as "iptables TABLE -A CHAIN ..."."""
-    ranges = _ranges(topology, state, guarded, has_docker=has_docker)
+    """Yield the rules as "TOOL TABLE -A CHAIN ...".
+
+    `guarded` has the interfaces by IP version; `with_docker` are the tools in whose rules Docker has its chain.
+    """
+    for version, family in _FAMILIES.items():
+        ranges = _ranges(topology, version)
+        ranges["state"] = [{"words": words} for words in _state_lines(state) if version == 4]  # noqa: PLR2004
+        ranges["docker"] = ranges["once"] if family.tool in with_docker else []
+        ranges["guarded"] = [{"interface": name} for name in guarded[version] if ranges["once"]]
+        ranges["guarded-bridge"] = [one | bridge for one in ranges["guarded"] for bridge in ranges["bridge"]]
+        for name, table, chain, comment, rest in _templates():
+            for values in ranges[name]:
+                why, matches = comment.format(**values), rest.format(**values)
+                yield f'{family.tool} {table} -A {chain} -m comment --comment "cnet: {why}" {matches}'
+
+
+def _templates() -> Iterator[tuple[str, ...]]:
+    """Yield RANGE, TABLE, CHAIN, COMMENT and the rest of each rule."""
     for template in _RULES.replace("\n  ", "\t").split("\n"):
         if template:
             head, _, rest = template.partition("\t")
-            range_name, table, chain, comment = head.split(" ", 3)
-            for values in ranges[range_name]:
-                why, matches = comment.format(**values), rest.format(**values)
-                yield f'iptables {table} -A {chain} -m comment --comment "cnet: {why}" {matches}'
+            yield (*head.split(" ", 3), rest)
 
 
-def _ranges(
-    topology: Topology, state: str, guarded: Sequence[str], *, has_docker: bool
-) -> dict[str, list[Values]]:
-    """Return the values of each rule's placeholders, by the name of the RANGE."""
-    bridges: list[Values] = [
-        {"bridge": bridge.name, "network": bridge.address.network} for bridge in topology.bridges
-    ]
-    publications = list(_publications(topology))
+def _ranges(topology: Topology, version: int) -> dict[str, list[Values]]:
+    """Return the values of each rule's placeholders, by the name of the RANGE; all are empty without a bridge."""
+    networks = {
+        bridge.name: address.network
+        for bridge in topology.bridges
+        for address in bridge.addresses
+        if address.version == version
+    }
+    bridges: list[Values] = [{"bridge": name, "network": network} for name, network in networks.items()]
+    publications = list(_publications(topology, version, networks))
     return {
-        "once": [{}],
-        "docker": [{}] if has_docker else [],
-        "state": [{"words": words} for words in _state_lines(state)],
+        "once": [{}] if bridges else [],
         "bridge": bridges,
+        "ipv4-bridge": bridges if version == 4 else [],  # noqa: PLR2004
         "publication": publications,
         "tcp-publication": [values for values in publications if values["protocol"] == "tcp"],
-        "guarded": [{"interface": name} for name in guarded],
-        "guarded-bridge": [{"interface": name, **bridge} for name in guarded for bridge in bridges],
     }
 
 
-def _publications(topology: Topology) -> Iterator[Values]:
+def _publications(topology: Topology, version: int, networks: Mapping[str, object]) -> Iterator[Values]:
+    family = _FAMILIES[version]
     for node in topology.nodes:
-        for publication in node.publishes:
-            protocol, match = publication.protocol, f"-d {node.address.ip}/32 -o {node.bridge}"
+        own = [address.ip for address in node.addresses if address.version == version]
+        for publication in node.publishes if own else ():
+            protocol, match = publication.protocol, f"-d {own[0]}/{family.alone} -o {node.bridge}"
             yield {
                 "node": node.name,
-                "network": topology.bridge_of(node).address.network,
-                "address": node.address.ip,
+                "network": networks[node.bridge],
+                "to": family.destination.format(own[0], publication.port),
                 "to_port": f"{match} -p {protocol} -m {protocol} --dport {publication.port}",
                 **publication._asdict(),
+                **family._asdict(),
             }
 
 
@@ -140,10 +174,13 @@ def _state_lines(state: str) -> Iterator[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the assignments for bash."""
-    state, *guarded = arguments
-    saved = output_of("iptables-save")
-    wanted = wanted_rules(load(), state, guarded, has_docker="\n:DOCKER-USER " in saved)
-    return print_comparison({"iptables": saved}, CHAINS, wanted)
+    state, *words = arguments
+    at = words.index("--")
+    tools = [family.tool for family in _FAMILIES.values()]
+    saved = dict(zip(tools, outputs_of(*((f"{tool}-save",) for tool in tools)), strict=True))
+    with_docker = [tool for tool, text in saved.items() if "\n:DOCKER-USER " in text]
+    wanted = wanted_rules(load(), state, {4: words[:at], 6: words[at + 1 :]}, with_docker)
+    return print_comparison(saved, CHAINS, wanted)
 
 
 if __name__ == "__main__":

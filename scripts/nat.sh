@@ -6,7 +6,8 @@
 #   localhost: OUTPUT (a locally made packet never passes PREROUTING), source 127.0.0.1 becomes the bridge's
 #
 # The host forwards what enters by the lab's bridges and by the interfaces of its own default routes, and nothing else
-# that it did not forward before: net.ipv4.ip_forward, which switches every interface, does not change.
+# that it did not forward before: net.ipv4.ip_forward and net.ipv6.conf.all.forwarding, which switch every interface, do
+# not change.
 #
 #   scripts/nat.sh up       load the rules that are missing or differ, switch forwarding on
 #   scripts/nat.sh down     remove the rules, restore each interface's forwarding
@@ -26,7 +27,7 @@ source "$ROOT/scripts/lib/rules.sh"
 source "$ROOT/scripts/lib/forwarding.sh"
 
 CHAINS='PUBLISH|POSTROUTING|FORWARD|INPUT|NODES' # keep the same list in lab/nat.py
-TABLES=(ip/mangle ip/nat ip/filter)
+TABLES=(ip/mangle ip/nat ip/filter ip6/mangle ip6/nat ip6/filter)
 
 # NODE HOST_PORT PORT PROTOCOL for each published port.
 publications() {
@@ -43,6 +44,8 @@ publications() {
 wanted_sysctls() { # KEY VALUE
   local interface
   for interface in "${BRIDGES[@]}" "${UPLINKS[@]}"; do echo "net/ipv4/conf/$interface/forwarding 1"; done
+  forwards6 all || ! can_forward_one6 ||
+    for interface in "${BRIDGES6[@]}" "${UPLINKS6[@]}"; do echo "net/ipv6/conf/$interface/force_forwarding 1"; done
   for interface in $(publications | while read -r node _; do echo "${BRIDGE[$node]}"; done | sort -u); do
     echo "net/ipv4/conf/$interface/route_localnet 1"
   done
@@ -102,19 +105,22 @@ prepare() {
   need_tools ip jq iptables-save iptables-restore conntrack sysctl unshare ss python3
   load_topology
   mapfile -t UPLINKS < <(uplinks)
+  read_ipv6_interfaces
 }
 
 compare_with_table() { # STATE
   # shellcheck disable=SC2046 # words
-  TOPOLOGY=$TABLE compare_rules lab.nat "$1" $(guarded_interfaces "$1")
+  TOPOLOGY=$TABLE compare_rules lab.nat "$1" $(guarded_interfaces "$1") -- $(guarded_interfaces6 "$1")
 }
 
 # The kernel chooses a translation when a connection begins: delete the connections that began under other rules.
 forget_connections() {
   local bridge host_port protocol
   for bridge in "${BRIDGES[@]}"; do forget_tracked -s "$(network_cidr "${ADDRESS[$bridge]}")"; done
+  for bridge in "${BRIDGES6[@]}"; do forget_tracked -f ipv6 -s "${ADDRESS6[$bridge]}"; done
   while read -r _ host_port _ protocol; do
     [[ -z $host_port ]] || forget_tracked -p "$protocol" --dport "$host_port"
+    [[ -z $host_port || ${#BRIDGES6[@]} == 0 ]] || forget_tracked -f ipv6 -p "$protocol" --dport "$host_port"
   done < <(publications)
 }
 
@@ -124,29 +130,33 @@ up() {
   take_lock
   check_host_ports
   check_bridges
-  local state key value
+  local state key value settings=()
   state=$(state_before_up nat "${TABLES[@]}")
   restore_old_uplinks "$state"
   state=$(state_with_forwarding "$state")
   compare_with_table "$state"
   write_state nat "$state"
-  if [[ -n ${CHANGE[iptables]} ]]; then
+  if [[ -n ${CHANGE[iptables]}${CHANGE[ip6tables]} ]]; then
     ((LIVE_RULES > 0)) || defer remove_rules
     apply_rules iptables
+    apply_rules ip6tables
     forget_connections
   fi
-  while read -r key value; do run sysctl -qw "$key=$value"; done < <(differing_sysctls)
+  while read -r key value; do settings+=("$key=$value"); done < <(differing_sysctls)
+  ((${#settings[@]} == 0)) || run sysctl -qw "${settings[@]}"
   forget_undo
+  print_ipv6_note
 }
 
 remove_rules() {
   local state
-  compare_rules lab.ruleset iptables "$CHAINS" </dev/null
-  [[ -n ${CHANGE[iptables]} || -e $BEFORE_UP.nat ]] || return 0
+  compare_rules lab.ruleset iptables,ip6tables "$CHAINS" </dev/null
+  [[ -n ${CHANGE[iptables]}${CHANGE[ip6tables]} || -e $BEFORE_UP.nat ]] || return 0
   state=$(state_before_up nat "${TABLES[@]}")
   write_state nat "$state"
   restore_forwarding "$state" # stop forwarding before the guards are removed
   apply_rules iptables
+  apply_rules ip6tables
   remove_empty_builtin_chains "$state" "${TABLES[@]}"
   remove_state nat
 }
@@ -154,7 +164,7 @@ remove_rules() {
 down() {
   need_root
   need_tools ip jq iptables-save iptables-restore sysctl python3
-  if (load_topology) 2>/dev/null; then load_topology; fi
+  if (load_topology) 2>/dev/null; then load_topology && read_ipv6_interfaces; fi
   take_lock
   remove_rules
   forget_connections
@@ -168,6 +178,7 @@ status() {
   [[ -z $DIFFERENCES ]] || { guards_in_the_way "$state" && print_differences && drift=1; }
   while read -r line; do echo "${RED}missing${PLAIN}  sysctl ${line/ / = }" && drift=1; done < <(differing_sysctls)
   ((drift == 0)) || return 1
+  print_ipv6_note
   echo "${GREEN}nat${PLAIN}      $LIVE_RULES rules match $TABLE"
 }
 

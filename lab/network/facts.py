@@ -39,6 +39,10 @@ _SET_NO_IPV6 = (f"{{ip}} link set dev {{link}}{_NO_IPV6}",) if HAS_IPV6 else ()
 _OPTIONS = {4: "brd +", 6: "nodad"}
 
 
+# The host takes no address and no default route that a node announces (router advertisements, RFC 4861).
+BRIDGE_SYSCTLS = ("net/ipv6/conf/{link}/accept_ra=0",) if HAS_IPV6 else ()
+
+
 class Kind(NamedTuple):
     """The description and commands of a kind of fact. A kind that the table never wants has only `remove`."""
 
@@ -86,6 +90,9 @@ NO_LINKLOCAL_LEARNING = Kind(
     "{link} learns nothing from link-local frames and IGMP",
     make=("ip link set dev {link} type bridge no_linklocal_learn 1 mcast_snooping 0",),
 )
+NO_ADVERTISEMENTS = Kind(
+    "the host ignores router advertisements on {link}", make=(f"sysctl -qw {' '.join(BRIDGE_SYSCTLS)}",)
+)
 FILTERED = Kind(
     "{link} passes its frames to iptables",
     make=("ip link set dev {link} type bridge nf_call_iptables 1 nf_call_ip6tables 1 nf_call_arptables 1",),
@@ -95,6 +102,16 @@ BRIDGE_ADDRESS = Kind(
     "address {value} on bridge {link}",
     make=("ip addr add {value} {detail} dev {link}",),
     remove=("ip addr del {value} dev {link}",),
+)
+# Without a link-local address the kernel sends no neighbour solicitation for a packet that it forwards (ndisc_send_ns).
+_ROUTER6 = "fe80::1/64"
+# The kernel looks up a packet to ::1 only by routes of its interface (rt6_need_strict), and a reply to the host's own
+# connection to [::1]:PORT comes in by the bridge. For 127.0.0.1, route_localnet does the same. A packet that has ::1 on
+# the wire is dropped before any lookup (ip6_rcv_core; RFC 4291, 2.5.3), so nodes cannot send one.
+LOCALHOST6 = Kind(
+    "route for replies to ::1 by bridge {link}",
+    make=("ip route add local ::1 dev {link} table local metric 2048",),
+    remove=("ip route del local ::1 dev {link} table local",),
 )
 UP = Kind("{link} is up", make=("ip link set dev {link} up",))
 UP_INSIDE = Kind("{link} is up in namespace {place}", make=("{ip} link set dev {link} up",))
@@ -216,12 +233,18 @@ def _bridge_facts(topology: Topology, bridge: Bridge, is_filtered: bool) -> Iter
     name = bridge.name
     yield Fact(BRIDGE, link=name, value=mac_of(bridge.address.ip))
     yield Fact(NO_LINKLOCAL_LEARNING, link=name)
+    if BRIDGE_SYSCTLS:
+        yield Fact(NO_ADVERTISEMENTS, link=name)
     if is_filtered:
         yield Fact(FILTERED, link=name)
     yield Fact(TABLE, link=name, value=str(topology.path))
     for own in bridge.addresses:
         yield Fact(BRIDGE_ADDRESS, link=name, value=str(own), detail=_OPTIONS[own.version])
+    if bridge.address6:
+        yield Fact(BRIDGE_ADDRESS, link=name, value=_ROUTER6, detail=_OPTIONS[6])
     yield Fact(UP, link=name)
+    if any(node.publishes and node.address6 for node in topology.nodes if node.bridge == name):
+        yield Fact(LOCALHOST6, link=name)
     # The kernel gives a bridge the smallest MTU of its ports unless its MTU was set.
     mtu = min((node.mtu or KERNEL_MTU for node in topology.nodes if node.bridge == name), default=KERNEL_MTU)
     if mtu != KERNEL_MTU:

@@ -161,10 +161,9 @@ def masked(rule: Object, key: str, mask: str) -> str:
 
 
 def addresses_of(link: Object) -> list[Object]:
-    """Return a link's addresses of both families, without link-local ones of IPv6."""
-    return [
-        address for address in link["addr_info"] if address["family"] == "inet" or address["scope"] != "link"
-    ]
+    """Return a link's addresses; of IPv6 where it is used: then an interface of the lab makes none by itself."""
+    families = ("inet", "inet6") if kinds.HAS_IPV6 else ("inet",)
+    return [address for address in link["addr_info"] if "local" in address and address["family"] in families]
 
 
 def cidr_of(address: Object) -> str:

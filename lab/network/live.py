@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from lab.network import facts as kinds
@@ -121,7 +121,7 @@ class _Reader:
 
     def facts(self, topology: Topology | None) -> Iterator[Fact]:
         """Yield all facts, in the order in which things are made; note foreign namespaces."""
-        yield from closed_ports(topology)
+        yield from closed_links(topology)
         for link in self.links:
             is_bridge = link.get("linkinfo", {}).get("info_kind") == "bridge"
             yield from self._bridge(link) if is_bridge else self._port(link)
@@ -134,7 +134,14 @@ class _Reader:
             else:
                 self.foreign.append(state.name)
         yield from facts_on_links(self.host, self.links)
+        yield from self._localhost()
         yield from self._entries()
+
+    def _localhost(self) -> Iterator[Fact]:
+        names = {link["ifname"] for link in self.links}
+        for route in self.host.routes:
+            if (route.get("type"), route["dst"]) == ("local", "::1") and route.get("dev") in names:
+                yield Fact(kinds.LOCALHOST6, link=route["dev"])
 
     def _entries(self) -> Iterator[Fact]:
         names = {link["ifname"] for link in self.links}
@@ -192,12 +199,21 @@ def is_marked(state: State) -> bool:
     return any(link.get("ifalias") == f"cnet {state.name}" for link in loopbacks)
 
 
-def closed_ports(topology: Topology | None) -> Iterator[Fact]:
-    """Yield the table's ports from which the host accepts no packet."""
-    for port in dict.fromkeys(node.bridge_interface for node in topology.nodes) if topology else ():
-        settings = [setting.format(link=port).split("=") for setting in kinds.PORT_SYSCTLS]
-        if all(_sysctl(key) == value for key, value in settings):
+def closed_links(topology: Topology | None) -> Iterator[Fact]:
+    """Yield the table's bridges and ports whose sysctls keep the host from listening to what it should not."""
+    if topology is None:
+        return
+    for bridge in topology.bridges:
+        if kinds.BRIDGE_SYSCTLS and _has_all(kinds.BRIDGE_SYSCTLS, bridge.name):
+            yield Fact(kinds.NO_ADVERTISEMENTS, HOST, bridge.name)
+    for port in dict.fromkeys(node.bridge_interface for node in topology.nodes):
+        if _has_all(kinds.PORT_SYSCTLS, port):
             yield Fact(kinds.CLOSED_PORT, HOST, port)
+
+
+def _has_all(sysctls: Sequence[str], link: str) -> bool:
+    settings = (setting.format(link=link).split("=") for setting in sysctls)
+    return all(_sysctl(key) == value for key, value in settings)
 
 
 def _sysctl(key: str) -> str:

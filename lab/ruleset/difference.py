@@ -18,7 +18,7 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _TARGET = re.compile(r" -[jg] (\S+)")
 _TO_DOCKER_USER = "-A FORWARD -j DOCKER-USER"
 _DECLARED = (OWN_PREFIX, "DOCKER-")
-_NEW_CHAIN = {"iptables": "- [0:0]", "ebtables": "RETURN"}  # chains of ebtables have a policy
+_NEW_CHAIN = {"iptables": "- [0:0]", "ip6tables": "- [0:0]", "ebtables": "RETURN"}  # the last: a policy
 
 
 class CannotLoadError(Exception):

@@ -29,9 +29,10 @@ policy_in_force() { iptables-save 2>/dev/null | grep '^:CNET-FROM-NODES ' >/dev/
 policy_is_wanted() { policy_in_force || [[ -e $BEFORE_UP.policy ]]; }
 
 # Print the interfaces of the host's default routes, in any table; a VPN may have its route in two halves.
-uplinks() {
-  ip -j -4 route show table all | jq -r '[.[] | select((.type // "unicast") == "unicast") |
-    select(.dst | IN("default", "0.0.0.0/1", "128.0.0.0/1")) | .dev, .nexthops[]?.dev | values] | unique[]'
+uplinks() { # [4|6]
+  ip -j "-${1:-4}" route show table all | jq -r '[.[] | select((.type // "unicast") == "unicast") |
+    select(.dst | IN("default", "0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1")) | .dev, .nexthops[]?.dev | values] |
+    unique[]'
 }
 
 forwards() { [[ $(cat "/proc/sys/net/ipv4/conf/$1/forwarding" 2>/dev/null) == 1 ]]; } # INTERFACE|all

@@ -20,7 +20,7 @@ print_differences() {
 apply_rules() { # TOOL
   local change=${CHANGE[$1]} restore=("$1-restore" --noflush)
   [[ -n $change ]] || return 0
-  [[ $1 != iptables ]] || restore+=(--wait)
+  [[ $1 == ebtables ]] || restore+=(--wait)
   if [[ -n $SHOW$DRY_RUN ]]; then
     echo_command "${restore[*]} <<'RULES'"$'\n'"${change%$'\n'}"$'\n'RULES
   else
@@ -80,7 +80,8 @@ remove_state() { [[ -n ${DRY_RUN:-} ]] || rm -f "$BEFORE_UP.$1"; }     # nat|pol
 state_before_up() { # nat|policy FAMILY/TABLE...
   local found
   found=$(saved_state "$1")
-  echo "${found:-$(this_boot) chains=$(builtin_chains "${@:2}" | cut -d' ' -f2- | tr ' ' : | paste -sd,)}"
+  echo "${found:-$(this_boot) chains=$(builtin_chains "${@:2}" | awk -v OFS=: '
+    { print ($1 == "ip6" ? "ip6." : "") $2, $3 }' | paste -sd,)}"
 }
 
 # Print FAMILY TABLE CHAIN of the built-in chains; the nft backend creates them at their first use.
@@ -102,14 +103,18 @@ is_empty_table() { # FAMILY TABLE: true if the table exists and is empty
 
 # Delete chains that did not exist before `up` and are unused, and then tables that are empty.
 remove_empty_builtin_chains() { # STATE FAMILY/TABLE...
-  local family table chain before
+  local family table chain before key
   before=,$(state_words "$1" chains),
   while read -r family table chain; do
-    [[ -z $chain || $before == *",$table:$chain,"* ]] || ! is_unused_chain "$family" "$table" "$chain" ||
+    key=$table:$chain
+    [[ $family != ip6 ]] || key=ip6.$key
+    [[ -z $chain || $before == *",$key,"* ]] || ! is_unused_chain "$family" "$table" "$chain" ||
       run nft delete chain "$family" "$table" "$chain"
   done < <(builtin_chains "${@:2}")
   for table in "${@:2}"; do
-    [[ $before == *",${table#*/}:"* ]] || ! is_empty_table "${table%/*}" "${table#*/}" ||
+    key=${table#*/}:
+    [[ $table != ip6/* ]] || key=ip6.$key
+    [[ $before == *",$key"* ]] || ! is_empty_table "${table%/*}" "${table#*/}" ||
       run nft delete table "${table%/*}" "${table#*/}"
   done
 }

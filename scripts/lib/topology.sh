@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # The topology table as bash arrays. After load_topology: TABLE (its path), BRIDGES, NODES, and by name ADDRESS,
-# NAMESPACE, INTERFACE, PORT (the host's end of the veth pair), BRIDGE, LISTENS, PUBLISHES, RUNS, MTU, LINE_OF, LABEL
-# (its name in DNS); NETWORK of each bridge. After load_topology_and_services also, from services/PROGRAM/service.toml:
-# NEEDS, READY and SECRETS_OF of each program that a node runs, and ENVIRONMENT of each node. Sourced.
+# ADDRESS6, NAMESPACE, INTERFACE, PORT (the host's end of the veth pair), BRIDGE, LISTENS, PUBLISHES, RUNS, MTU,
+# LINE_OF, LABEL (its name in DNS); NETWORK of each bridge. After load_topology_and_services also, from
+# services/PROGRAM/service.toml: NEEDS, READY and SECRETS_OF of each program that a node runs, and ENVIRONMENT of each
+# node. Sourced.
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -15,7 +16,7 @@ SCALED=$RUN_DIR/scaled.tsv
 
 declare -a BRIDGES=() NODES=()
 # shellcheck disable=SC2034 # scripts that source this use them
-declare -A ADDRESS=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=() MTU=()
+declare -A ADDRESS=() ADDRESS6=() NAMESPACE=() INTERFACE=() PORT=() BRIDGE=() LISTENS=() PUBLISHES=() RUNS=() MTU=()
 # shellcheck disable=SC2034
 declare -A LINE_OF=() LABEL=() NETWORK=() NEEDS=() READY=() SECRETS_OF=() ENVIRONMENT=()
 

@@ -74,6 +74,13 @@ _LINK_LOCAL = Meaning(
     command=_BRIDGE,
     line="no_linklocal_learn",
 )
+_ADVERTISED = Meaning(
+    kind=Kind.BRIDGE_SETTING,
+    cause="the host accepts router advertisements on {link} (accept_ra)",
+    breaks="the routes of the host: a node can announce itself as its default router for IPv6",
+    command="sysctl net.ipv6.conf.{link}.accept_ra",
+    line="accept_ra",
+)
 OF_BRIDGES = {kinds.NO_LINKLOCAL_LEARNING: _LINK_LOCAL}
 
 _LEARNING = Meaning(
@@ -173,6 +180,7 @@ def check_ports(seen: Observed, left: Differences) -> Iterator[Finding]:
     yield from _entries(seen, left)
     yield from _isolated(seen, left)
     yield from _open_to_host(seen, left)
+    yield from _open_to_advertisements(seen, left)
     yield from explain_all(seen, left, MISSING, missing=True)
     yield from explain_all(seen, left, SURPLUS, missing=False)
 
@@ -246,6 +254,13 @@ def _open_to_host(seen: Observed, left: Differences) -> Iterator[Finding]:
         yield explain(
             seen, _CLOSED, fact, Difference([fact], []), differing=listed, key=next(iter(differing))
         )
+
+
+def _open_to_advertisements(seen: Observed, left: Differences) -> Iterator[Finding]:
+    """Yield each bridge whose router advertisements the host accepts; below an MTU of 1280 it has no IPv6."""
+    for fact in left.take_missing(kinds.NO_ADVERTISEMENTS):
+        if Path("/proc/sys/net/ipv6/conf", fact.link).exists():
+            yield explain(seen, _ADVERTISED, fact, Difference([fact], []))
 
 
 def _open_settings(port: str) -> Iterator[tuple[str, str]]:

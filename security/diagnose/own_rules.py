@@ -86,8 +86,8 @@ def _wanted(seen: Observed, tool: str, saved: str) -> tuple[list[str], list[str]
     forwarding: list[str] = []
     if seen.nat_is_wanted:
         guarded = [name for name in _STATE_WORD.findall(_state()) if f'"cnet: {name} {_GUARD}' in saved]
-        has_docker = "\n:DOCKER-USER " in saved
-        forwarding = list(nat.wanted_rules(seen.topology, "", guarded, has_docker=has_docker))
+        with_docker = ["iptables"] if "\n:DOCKER-USER " in saved else []
+        forwarding = list(nat.wanted_rules(seen.topology, "", {4: guarded, 6: []}, with_docker))
     return (
         [line.removeprefix(f"{tool} ") for line in policy if line.startswith(f"{tool} ")],
         [line.removeprefix(f"{tool} ") for line in forwarding if line.startswith(f"{tool} ")],

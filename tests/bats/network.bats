@@ -25,77 +25,6 @@ on_a_host() { sandboxed "source tests/bats/inside_network.bash; $1"; }
   [[ $output != *"does not reach"* ]]
 }
 
-# Give each line of flat.tsv an IPv6 address that ends in the same number as its IPv4 address.
-dual_table() {
-  awk -F'\t+' -v OFS='\t' '/^#/ { next } { six = "address6" }
-    $1 != "kind" { split($4, part, "[./]"); six = "fd00:cafe::" part[4] "/64" } { print $0, six }' topology/flat.tsv
-}
-
-@test "a table with IPv6 addresses gives both families, without the wait for duplicate addresses" {
-  dual_table >"$BATS_TEST_TMPDIR/dual.tsv"
-  TOPOLOGY=$BATS_TEST_TMPDIR/dual.tsv on_a_host '
-    network up
-    network status
-    for address in fd00:cafe::1 fd00:cafe::10 fd00:cafe::32 10.0.0.32; do
-      ip netns exec redis-cache ping -qc1 -W1 $address >/dev/null || echo "redis-cache does not reach $address"
-    done
-    ping -qc1 -W1 fd00:cafe::50 >/dev/null || echo "the host does not reach redis-cache"
-    silent network up
-    TOPOLOGY=flat network up >/run/said
-    grep -c "fd00:cafe" /run/said
-    TOPOLOGY=flat network status
-    [[ -z $(ip -n redis-cache -6 addr show dev veth-redis) ]]
-  '
-  succeeds
-  says "network  9 nodes match $BATS_TEST_TMPDIR/dual.tsv"
-  says 19 # addresses of nine nodes and a bridge, and nine default routes
-  [[ $output != *"does not reach"* ]]
-}
-
-@test "status names what differs in IPv6, and up repairs it" {
-  dual_table >"$BATS_TEST_TMPDIR/dual.tsv"
-  TOPOLOGY=$BATS_TEST_TMPDIR/dual.tsv on_a_host '
-    network up >/dev/null
-    ip -n redis-cache -6 route del default
-    ip -n redis-cache addr add fd00:cafe::51/64 dev veth-redis nodad
-    ip -n product2 addr del fd00:cafe::31/64 dev veth-prod2
-    ip -n postgres-db -6 route del fd00:cafe::/64 dev veth-pg
-    ip -n nginx-lb -6 route add fd01::/64 via fd00:cafe::20
-    ip addr del fd00:cafe::1/64 dev br-app
-    refute network status
-    network up >/dev/null
-    network status
-  '
-  succeeds
-  says "missing  default route via fd00:cafe::1 in namespace redis-cache"
-  says "surplus  address fd00:cafe::51/64 on veth-redis in namespace redis-cache"
-  says "missing  address fd00:cafe::31/64 on veth-prod2 in namespace product2"
-  says "surplus  veth-pg in namespace postgres-db has an address fd00:cafe::60/64 without its routes"
-  says "surplus  route that is not in the table, in namespace nginx-lb: fd01::/64 via fd00:cafe::20"
-  says "missing  address fd00:cafe::1/64 on bridge br-app"
-  says "network  9 nodes match"
-}
-
-@test "an IPv6 network that the host routes elsewhere, or a host without IPv6, is refused in one line" {
-  dual_table >"$BATS_TEST_TMPDIR/dual.tsv"
-  TOPOLOGY=$BATS_TEST_TMPDIR/dual.tsv on_a_host '
-    ip -6 route add fd00:cafe::/48 dev uplink
-    refute network up
-    ip -6 route del fd00:cafe::/48
-    sysctl -qw net.ipv6.conf.default.disable_ipv6=1
-    refute network up
-    sysctl -qw net.ipv6.conf.default.disable_ipv6=0
-    mount -t tmpfs none /proc/sys/net/ipv6
-    refute network up
-    [[ ! -e /sys/class/net/br-app ]]
-  '
-  succeeds
-  says "dual.tsv:2: address6: fd00:cafe::1/64 of br-app overlaps with the host's route fd00:cafe::/48 by uplink"
-  says "sudo ip -6 route del fd00:cafe::/48"
-  says "dual.tsv:2: address6: IPv6 is switched off: \`sudo sysctl"
-  says "dual.tsv:2: address6: this kernel has no IPv6"
-}
-
 @test "on a kernel without IPv6 nothing of it is asked for, and all is as the table says" {
   on_a_host '
     mount -t tmpfs none /proc/sys/net/ipv6 # as it looks there
@@ -561,7 +490,8 @@ missing  br-app forwards frames for 02:42:0a:00:00:32 to veth-redis-br"
   on_a_host '
     network up >/dev/null
     ip link set veth-api-br mtu 400 # so small that the kernel takes IPv6 and its settings away
-    drifted "missing  the host accepts no packet from port veth-api-br itself
+    drifted "missing  the host ignores router advertisements on br-app
+missing  the host accepts no packet from port veth-api-br itself
 surplus  MTU 400 on br-app of the host
 surplus  MTU 400 on veth-api-br of the host"
     ip -n api-gateway link set veth-api mtu 9000
