@@ -7,7 +7,8 @@
 #   monitoring/dashboard.sh status   whether it answers; 1 if not
 #   monitoring/dashboard.sh help
 #
-# DASHBOARD_PORT=8051 uses another port. The page shows what tcpdump sees on the bridges, the drops that NFLOG reports,
+# DASHBOARD_PORT=8051 uses another port. TERMINAL=1 adds a terminal: a root shell on the host or in a node, for anyone
+# with the token of the printed URL. The page shows what tcpdump sees on the bridges, the drops that NFLOG reports,
 # and each service's health, checked once a second.
 
 # shellcheck source=scripts/lib/topology.sh
@@ -17,18 +18,38 @@ source "$ROOT/scripts/lib/processes.sh"
 # shellcheck source=monitoring/page.sh
 source "$ROOT/monitoring/page.sh"
 
+SWITCHES=(TERMINAL) && read_switches
 DASHBOARD_PORT=${DASHBOARD_PORT:-8050}
 PID_FILE=$RUN_DIR/dashboard.pid LOG=$STATE_DIR/log/dashboard.log
+TOKEN_FILE=$RUN_DIR/dashboard.token # of this start; only root can read it
+MAX_TERMINALS=4                     # as in monitoring/dashboard/terminal.py; each takes a thread
 
 prepare() {
   need_page tcpdump conntrack # do not export TOPOLOGY: the page restarts when the lab gets another table
   install -d -m 711 "$RUN_DIR" "$STATE_DIR"
   install -d -m 700 "$STATE_DIR/log"
-  [[ -z $(pid) ]] || die "the dashboard is already running (process $(pid)): http://localhost:$DASHBOARD_PORT"
+  [[ -z $(pid) ]] || die "the dashboard is already running (process $(pid)): $(url)"
   check_port "$DASHBOARD_PORT" ", or use another port: DASHBOARD_PORT=8051"
+  rm -f "$TOKEN_FILE"
+  [[ -z $TERMINAL ]] || make_token
 }
 
-serve_page() { serve "$DASHBOARD_PORT" monitoring.dashboard.app --pid "$PID_FILE" "$@"; } # OPTION...
+make_token() {
+  (umask 077 && "$VENV/bin/python" -c 'import secrets; print(secrets.token_urlsafe(32))' >"$TOKEN_FILE")
+  export CNET_DASHBOARD_TOKEN=$TOKEN_FILE
+}
+
+# Print the page's URL. The token is in the fragment, which a browser does not send; other users cannot read the file.
+# With it, the name is not localhost: a browser tries ::1 first, where any user may listen and would get the token.
+url() {
+  if [[ -r $TOKEN_FILE ]]; then
+    echo "http://127.0.0.1:$DASHBOARD_PORT/#token=$(<"$TOKEN_FILE")"
+  else echo "http://localhost:$DASHBOARD_PORT/"; fi
+}
+
+serve_page() { # OPTION...
+  serve "$DASHBOARD_PORT" monitoring.dashboard.app --pid "$PID_FILE" ${TERMINAL:+--threads $((8 + MAX_TERMINALS))} "$@"
+}
 
 pid() { # print the dashboard's pid
   local number
@@ -41,7 +62,7 @@ answers() { curl -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$DASHBOARD_POR
 run_page() {
   prepare
   trap - EXIT
-  say "http://localhost:$DASHBOARD_PORT   (Ctrl+C ends it)"
+  say "$(url)   (Ctrl+C ends it)"
   serve_page --log-level warning
 }
 
@@ -49,7 +70,7 @@ up() {
   prepare
   (serve_page --log-file "$LOG" --capture-output) &>/dev/null &
   retry_until 20 answers || die "the dashboard does not answer; its log: $LOG"
-  say "http://localhost:$DASHBOARD_PORT"
+  say "$(url)"
 }
 
 down() {
@@ -57,12 +78,13 @@ down() {
   local number
   number=$(pid)
   [[ -n $number ]] || { say "the dashboard is not running" && return 0; }
+  rm -f "$TOKEN_FILE"
   run kill -TERM "$number"
   retry_until 10 process_ended "$number" || die "process $number does not end; kill -9 $number"
 }
 
 status() {
-  if answers; then echo "answers: http://localhost:$DASHBOARD_PORT"; else
+  if answers; then echo "answers: $(url)"; else
     say "the dashboard is not running"
     return 1
   fi

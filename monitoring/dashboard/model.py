@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_address
 
 from lab.topology import Topology
 from lab.unread import Unread
+from monitoring.dashboard.logs import BalanceWatcher, Story
 from monitoring.dashboard.watchers import (
-    BalanceWatcher,
     Drop,
     DropWatcher,
     HealthWatcher,
@@ -18,7 +19,7 @@ from monitoring.dashboard.watchers import (
     TableWatcher,
     Watcher,
 )
-from monitoring.dashboard.window import KEPT_SECONDS, Window
+from monitoring.dashboard.window import KEPT_SECONDS, Pair, Window
 from monitoring.health.checks import SHOP, Check
 from monitoring.names import HOST, Names
 from monitoring.traffic.decoder import Decoder
@@ -28,6 +29,7 @@ WORLD = "world"
 _COLUMNS = {"nginx": 1, "api-gateway": 2, "service-registry": 2, "product-service": 3, "order-service": 3,
             "redis": 4, "postgres": 4}  # fmt: skip
 _BESIDE = 2  # the column of nodes that run no service of the lab
+SETTLE_SECONDS = 1  # tcpdump hands over the packets of a second up to a second later
 _MEASURES = ("packets", "bytes", "opened")  # figures of a link during the window
 
 
@@ -91,9 +93,13 @@ class Model:
         self._columns, self._rows = positions(topology)
         book = AddressBook()
         self._window, self._drops = Window(book), DropWatcher()
-        self.health, self._balance = HealthWatcher(topology), BalanceWatcher(topology)
+        self.story, self._balance = Story(topology), BalanceWatcher(topology)
+        self.health = HealthWatcher(topology, self.story.add_checks)
         packets = PacketWatcher(self._window, Decoder(book, Unread()))
-        self._watchers: list[Watcher] = [TableWatcher(), self._drops, self.health, self._balance, packets]
+        self._watchers: list[Watcher] = [
+            TableWatcher(), self._drops, self.health, self._balance, packets, *self.story.watchers,
+        ]  # fmt: skip
+        self._instances = [node.name for node in topology.nodes_running("product-service")]
 
     def start(self) -> None:
         """Start all watchers."""
@@ -118,7 +124,7 @@ class Model:
         begin = end - seconds
         watched = int(time.monotonic() - self._started)
         seconds = max(min(seconds, watched), 1)
-        ways = self._ways(begin, end)
+        ways = self._ways(begin - SETTLE_SECONDS, end - SETTLE_SECONDS)
         packets: Counter[str] = Counter()
         for (source, destination), count in ways.items():
             packets[source] += count["packets"]
@@ -133,9 +139,15 @@ class Model:
         )
         return Scene(
             places, named, self._blocked(begin, end + 1), self._recent_drops(begin),
-            self._balance.counts.between(begin, end), self.health.last.get(SHOP),
-            tuple(watcher.trouble for watcher in self._watchers if watcher.trouble),
+            self._balance_between(begin, end), self.health.last.get(SHOP),
+            tuple(dict.fromkeys(watcher.trouble for watcher in self._watchers if watcher.trouble)),
         )  # fmt: skip
+
+    def _balance_between(self, begin: int, end: int) -> Counter[str]:
+        """Return the requests of each instance, 0 for one without a request."""
+        counts = Counter(dict.fromkeys(self._instances, 0))
+        counts.update(self._balance.counts.between(begin, end))
+        return counts
 
     def _ways(self, begin: int, end: int) -> dict[tuple[str, str], Counter[str]]:
         ways: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
@@ -173,17 +185,26 @@ class Model:
         )
 
     def history(self, pair: tuple[str, str] | None) -> list[tuple[int, int]]:
-        """Return (second, packets) of the last ten minutes, of a pair or of all."""
-        end = int(time.time())  # noqa: TID251  packets and drops have the time of day
-        points = []
-        for second, pairs in sorted(self._window.packets.by_second(end - KEPT_SECONDS, end).items()):
-            wanted = (
-                packets
-                for (source, destination), packets in pairs.items()
-                if pair is None or {self.place_of(source), self.place_of(destination)} == set(pair)
-            )
-            points.append((second, sum(wanted)))
-        return points
+        """Return (second, packets) of each kept second since the start, of a pair or of all."""
+        end = int(time.time()) - SETTLE_SECONDS  # noqa: TID251  packets and drops have the time of day
+        watched = int(time.monotonic() - self._started)
+        begin = end - min(KEPT_SECONDS, max(watched - SETTLE_SECONDS, 0))
+        by_second = self._window.packets.by_second(begin, end)
+        return [(second, self._sum(by_second.get(second, {}), pair)) for second in range(begin, end)]
+
+    def rates(self, pair: tuple[str, str], seconds: int) -> list[float]:
+        """Return packets, bytes and new connections a second of a pair, over the last seconds."""
+        end = int(time.time()) - SETTLE_SECONDS  # noqa: TID251  packets and drops have the time of day
+        over = max(min(seconds, int(time.monotonic() - self._started)), 1)
+        windows = (getattr(self._window, name) for name in _MEASURES)
+        return [self._sum(window.between(end - over, end), pair) / over for window in windows]
+
+    def _sum(self, counts: Mapping[Pair, int], pair: tuple[str, str] | None) -> int:
+        return sum(
+            count
+            for (source, destination), count in counts.items()
+            if pair is None or {self.place_of(source), self.place_of(destination)} == set(pair)
+        )
 
 
 def positions(topology: Topology) -> tuple[dict[str, int], dict[str, float]]:

@@ -2,69 +2,37 @@
 
 Every state is a word and a line style; colour only repeats it. A service that is down shows DOWN and has a dashed
 border, a degraded one shows why and has a double border; a dropped flow is dashed and has the id of the policy line,
-or, between places of one column, the number of packets alone.
+or, between places of one column, the number of packets alone. Many of them at once, as of a proof or a scan, have no
+labels: the table of drops has the ids.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import Any
 
+from lab.escape import shortened
 from monitoring.colours import BLUE, ORANGE, VERMILION
+from monitoring.dashboard.grid import NARROW, Grid, find_positions, grid_of
 from monitoring.dashboard.model import Place, Scene, Way
 from monitoring.health.checks import DEGRADED, UP, Check
 
-_COLOURS = {  # ink, paper, faint, red
-    "light": ("#1b2733", "#ffffff", "#6b7a88", VERMILION),
-    "dark": ("#e8eef4", "#18222c", "#93a4b3", "#ff8a50"),
+_COLOURS = {  # ink, paper, faint, red, blue
+    "light": ("#1b2733", "#ffffff", "#6b7a88", VERMILION, BLUE),
+    "dark": ("#e8eef4", "#18222c", "#93a4b3", "#ff8a50", "#56b4e9"),
 }
-_MAX_ROWS = 7  # a column with more instances has one line for each
-
-PADDING = 16
 _THINNEST, _THICKEST = 1.5, 7.0
 _BUSY = 500.0  # packets/s of the thickest line
+_ONE_LINE = 40  # a node that is less high has one line of text
+_WHOLE = 100  # milliseconds; longer times are shown without decimals
+_MAX_LABELLED_DROPS = 6  # flows; labels of more would lie over each other
+_MAX_STATE = 22  # characters that fit into a node
 Element = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """How large the map's nodes are, and how far apart, in points of the map: edges' labels fit between."""
-
-    column: int
-    row: int
-    width: int
-    height: int
-    font: int
-    label: int  # size of the font of edges' labels
-
-
-_WIDE = Grid(column=250, row=88, width=132, height=62, font=13, label=12)
-_COMPACT = Grid(column=290, row=36, width=180, height=28, font=13, label=12)
-_NARROW = Grid(column=116, row=118, width=110, height=62, font=13, label=13)
-
-
-def grid_of(scene: Scene, *, narrow: bool) -> Grid:
-    """Return the grid for the map's width and its number of nodes."""
-    if _most_rows(scene) > _MAX_ROWS:
-        return _COMPACT
-    return _NARROW if narrow else _WIDE
-
-
-def _most_rows(scene: Scene) -> int:
-    return max(Counter(place.column for place in scene.places).values())
-
-
-def map_height(scene: Scene) -> int:
-    """Return the pixels that the map needs at full size."""
-    grid = grid_of(scene, narrow=False)
-    rows = [place.row for place in scene.places]
-    return round((max(rows) - min(rows)) * grid.row + grid.height + 2 * PADDING)
 
 
 def style_sheet(theme: str) -> list[Element]:
     """Return the style sheet for "light" or "dark"."""
-    ink, paper, faint, red = _COLOURS[theme]
+    ink, paper, faint, red, blue = _COLOURS[theme]
     return [
         {
             "selector": "node",
@@ -72,7 +40,7 @@ def style_sheet(theme: str) -> list[Element]:
                 "label": "data(label)", "text-wrap": "wrap", "text-valign": "center", "text-halign": "center",
                 "shape": "round-rectangle", "width": "data(width)", "height": "data(height)",
                 "font-size": "data(font)", "color": ink,
-                "background-color": paper, "border-width": 2, "border-color": BLUE,
+                "background-color": paper, "border-width": 2, "border-color": blue,
             },
         },
         {"selector": "node.unchecked", "style": {"border-color": faint, "border-style": "dotted"}},
@@ -85,7 +53,7 @@ def style_sheet(theme: str) -> list[Element]:
             "style": {"border-color": ORANGE, "border-width": 6, "border-style": "double"},
         },
         *_edge_styles(ink, paper, faint, red),
-        {"selector": ":selected", "style": {"border-color": BLUE, "line-color": BLUE, "border-width": 4}},
+        {"selector": ".chosen", "style": {"border-color": blue, "line-color": blue, "border-width": 5}},
     ]  # fmt: skip
 
 
@@ -99,10 +67,10 @@ def _edge_styles(ink: str, paper: str, faint: str, red: str) -> list[Element]:
                 "text-background-padding": 2, "text-wrap": "wrap",
             },
         },
-        {"selector": "edge.control", "style": {"label": "", "opacity": 0.35, "line-style": "dotted", "width": 1.5}},
+        {"selector": "edge.control", "style": {"label": "", "opacity": 0.7, "line-style": "dotted", "width": 1.5}},
         {"selector": "edge.unlabelled", "style": {"label": ""}},
         {
-            "selector": "edge.control:selected, edge.unlabelled:selected",
+            "selector": "edge.control.chosen, edge.unlabelled.chosen",
             "style": {"label": "data(label)", "opacity": 1},
         },
         {
@@ -116,77 +84,88 @@ def _edge_styles(ink: str, paper: str, faint: str, red: str) -> list[Element]:
     ]  # fmt: skip
 
 
-def elements(scene: Scene, *, narrow: bool, checks: bool) -> list[Element]:
+def elements(scene: Scene, chosen: Sequence[str] = (), *, width: str, checks: bool) -> list[Element]:
     """Return the map's nodes and edges: from left to right, or from top to bottom if the page is narrow.
 
-    Without `checks` it leaves out heartbeats, health checks and what else is no customer's traffic.
+    Without `checks` it leaves out heartbeats, health checks and other traffic that no customer causes. The chosen place
+    or flow has the class `chosen`.
     """
-    grid = grid_of(scene, narrow=narrow)
-    turned = narrow and grid is _NARROW
-    end = (_most_rows(scene) - 1) / 2
-    places = [replace(place, row=min(place.row, end)) for place in scene.places] if turned else scene.places
+    found = _elements(scene, width, checks=checks)
+    for element in found:
+        data = element["data"]
+        ends = [data["source"], data["target"]] if "source" in data else [data["id"]]
+        if sorted(ends) == sorted(chosen):
+            element["classes"] += " chosen"
+    return found
+
+
+def _elements(scene: Scene, width: str, *, checks: bool) -> list[Element]:
+    grid, positions = grid_of(scene, width), find_positions(scene, width)
+    short = width == NARROW
     return [
-        *(_node(place, grid, turned=turned) for place in places),
-        *(_edge(way, scene, grid, turned=turned) for way in scene.ways if checks or not way.control),
+        *(_node(place, grid, positions[place.name]) for place in scene.places),
+        *(_edge(way, scene, grid, short=short) for way in scene.ways if checks or not way.control),
         *_dropped(scene, grid),
     ]
 
 
-def _node(place: Place, grid: Grid, *, turned: bool) -> Element:
-    across, down = (place.row, place.column) if turned else (place.column, place.row)
-    state = [_format_check(place.check)] if place.check else []
-    label = (
-        "  ".join([place.name, *state])
-        if grid is _COMPACT
-        else "\n".join([place.name, *state, f"{amount(place.packets_per_second)} packets/s"])
-    )
+def _node(place: Place, grid: Grid, position: tuple[float, float]) -> Element:
+    state = [_format_check(place.check, grid)] if place.check else []
+    rate = f"{amount(place.packets_per_second)} packets/s"
+    if grid.height < _ONE_LINE:
+        label = "  ".join([place.name, *state])
+    else:
+        label = "\n".join([place.name, *state, *([rate] if grid.label else [])])
     return {
         "data": {
             "id": place.name, "label": label, "width": grid.width, "height": grid.height, "font": grid.font,
         },
-        "position": {"x": across * grid.column, "y": down * grid.row},
+        "position": {"x": position[0], "y": position[1]},
         "classes": place.state or "unchecked",
         "grabbable": False,
     }  # fmt: skip
 
 
-def _format_check(check: Check) -> str:
+def _format_check(check: Check, grid: Grid) -> str:
     if check.state == UP:
-        return f"UP {check.milliseconds:.1f} ms"
-    return (check.why if check.state == DEGRADED else f"DOWN {check.why}")[:24]
+        return f"UP {check.milliseconds:.{1 if check.milliseconds < _WHOLE else 0}f} ms"
+    if not grid.label:  # there is no room for why; the panel has it
+        return check.state.upper()
+    return shortened(check.why if check.state == DEGRADED else f"DOWN {check.why}", _MAX_STATE)
 
 
-def _edge(way: Way, scene: Scene, grid: Grid, *, turned: bool) -> Element:
+def _edge(way: Way, scene: Scene, grid: Grid, *, short: bool) -> Element:
     is_blocked = any(
         {way.source, way.destination} == {flow.source, flow.destination} for flow in scene.blocked
     )
     share = min(way.packets_per_second / _BUSY, 1.0) ** 0.5
     label = f"{amount(way.packets_per_second)}/s"
-    if not turned:
+    if not short:
         label += f"  {amount(way.bytes_per_second)}B/s"
         if way.opened_per_second:
             label += f"\n{amount(way.opened_per_second)} new/s"
     return {
         "data": {
             "id": f"{way.source}|{way.destination}", "source": way.source, "target": way.destination,
-            "label": label, "width": _THINNEST + (_THICKEST - _THINNEST) * share, "font": grid.label,
+            "label": label, "width": _THINNEST + (_THICKEST - _THINNEST) * share, "font": grid.label or grid.font,
         },
-        "classes": "control" if way.control else "unlabelled" if is_blocked or grid is _COMPACT else "way",
+        "classes": "control" if way.control else "unlabelled" if is_blocked or not grid.label else "way",
     }  # fmt: skip
 
 
 def _dropped(scene: Scene, grid: Grid) -> list[Element]:
     columns = {place.name: place.column for place in scene.places}
+    classes = "dropped unlabelled" if len(scene.blocked) > _MAX_LABELLED_DROPS else "dropped"
     return [
         {
             "data": {
                 "id": f"{flow.source}|{flow.destination}|{flow.policy_id}", "source": flow.source,
-                "target": flow.destination, "width": 3, "font": grid.label,
+                "target": flow.destination, "width": 3, "font": grid.label or grid.font,
                 "label": f"{flow.packets} dropped"
                 if columns[flow.source] == columns[flow.destination]  # there is no room for more
                 else f"{flow.policy_id}: {flow.packets} dropped",
             },
-            "classes": "dropped",
+            "classes": classes,
         }
         for flow in scene.blocked
     ]  # fmt: skip

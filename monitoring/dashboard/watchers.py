@@ -1,4 +1,4 @@
-"""Threads that watch the lab: packets on its links, drops of the policy, health, the gateway's log."""
+"""Threads that watch the lab: packets on its links, drops of the policy, health, the table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +21,8 @@ from typing import BinaryIO
 
 from lab.topology import Topology, table_path
 from lab.unread import Unread
-from monitoring import gateway_log
-from monitoring.dashboard.window import Seconds, Window
+from monitoring.dashboard import shells
+from monitoring.dashboard.window import KEPT_SECONDS, Seconds, Window
 from monitoring.health.checks import SHOP, Check, check_all, targets
 from monitoring.health.history import History, add_checks
 from monitoring.traffic import frames, pcap
@@ -33,7 +33,7 @@ from security.proof.nflog import DropLog, LoggedPacket
 
 _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
 _SNAPLEN, _BUFFER = "128", "16384"  # bytes of a frame; KiB
-_AGAIN_SECONDS, _HEALTH_SECONDS, _LOG_SECONDS, _TABLE_SECONDS = 1.0, 1.0, 0.5, 2.0
+_AGAIN_SECONDS, _HEALTH_SECONDS, _TABLE_SECONDS = 1.0, 1.0, 2.0
 _HEALTH_TIMEOUT = 1.0
 _SHOP_ROUNDS = 5  # check the shop in each fifth round only: these requests appear on the map
 _MAX_DROPS, _DROPS_AT_ONCE = 500, 2000
@@ -151,13 +151,19 @@ def _drop_of(logged: LoggedPacket, now: float) -> Drop:
 
 
 class HealthWatcher(Watcher):
-    """Checks every service each second, and the shop every fifth second."""
+    """Checks every service each second, and the shop every fifth second; gives the checks to `use` too."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, use: Callable[[Sequence[Check]], None]) -> None:
         super().__init__()
+        self._use = use
         self._targets = targets(topology)
-        self.histories: dict[str, History] = {}
+        kept = KEPT_SECONDS // int(_HEALTH_SECONDS)
+        self.histories = {target.node: History(deque(maxlen=kept)) for target in self._targets}
         self.last: dict[str, Check] = {}
+
+    def checks_of(self, name: str) -> list[Check]:
+        """Return the kept checks of a service, none if it is not checked."""
+        return list(self.histories[name].checks) if name in self.histories else []
 
     def watch(self) -> None:
         """Check for ever."""
@@ -168,48 +174,23 @@ class HealthWatcher(Watcher):
             checks = check_all(asked, _HEALTH_TIMEOUT)
             add_checks(self.histories, checks)
             self.last = self.last | {check.node: check for check in checks}
+            self._use(checks)
             time.sleep(max(_HEALTH_SECONDS - (time.monotonic() - begin), 0))
 
 
-class BalanceWatcher(Watcher):
-    """Follows the gateway's log, and counts the requests by instance."""
-
-    def __init__(self, topology: Topology) -> None:
-        super().__init__()
-        self._path = gateway_log.log_of_gateway(topology)
-        self._rest, self._unread = b"", Unread()
-        self.counts = Seconds[str]()  # requests by instance
-
-    def watch(self) -> None:
-        """Follow the file until it is rotated."""
-        with self._path.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            self.trouble = ""
-            while _is_same_file(self._path, log.fileno()):
-                self._note(log.read())
-                time.sleep(_LOG_SECONDS)
-
-    def _note(self, data: bytes) -> None:
-        whole, _, self._rest = (self._rest + data).rpartition(b"\n")
-        routed, _ = gateway_log.read(whole.decode("utf-8", "replace").splitlines(), self._unread)
-        for request in gateway_log.to_products(routed):
-            self.counts.add(int(request.time), {request.instance: 1})
-
-
-def _is_same_file(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
 class TableWatcher(Watcher):
-    """Ends this process when the lab gets another table (scaled, moved to tiers); gunicorn starts a new one."""
+    """Ends this process when the lab gets another table (scaled, moved to tiers); gunicorn starts a new one.
+
+    It waits while a terminal is open, which would end too: the command that changes the lab may run in it.
+    """
 
     def watch(self) -> None:
         """Compare the table until it changes."""
         begun_with = _table()
         while _table() == begun_with:
+            time.sleep(_TABLE_SECONDS)
+        while shells.are_open():
+            self.trouble = "the lab has another table now; the map shows it when the terminals are closed"
             time.sleep(_TABLE_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -10,6 +10,18 @@ mark_watcher() { export "${WATCHES?}"; }
 
 watchers() { grep -lzxsF -- "$WATCHES" /proc/[0-9]*/environ | cut -d/ -f3 || :; } # some processes end meanwhile
 
+# The dashboard's page may have a terminal. `down` ends the dashboard first, and with it this shell.
+refuse_in_page() { # WHAT
+  local pid=$$ ours
+  ours=" $(watchers | tr '\n' ' ') "
+  [[ -n ${ours// /} ]] || return 0
+  while ((pid > 1)); do
+    pid=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status")
+    [[ $ours != *" $pid "* ]] ||
+      die "this shell is in the dashboard's page, and $1 ends the dashboard first; type it in another terminal"
+  done
+}
+
 # A number of seconds from 1 to 99999; no leading zero, which bash would read as octal.
 is_duration() { [[ $1 =~ ^[1-9][0-9]{0,4}$ ]]; }
 

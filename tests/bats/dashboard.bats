@@ -6,15 +6,16 @@ load helpers
 
 setup_file() { share_lab; }
 
-@test "in a browser: a stopped service, a blocked flow and its story, the keyboard, both themes, a phone" {
+@test "in a browser: the map, the panels, a blocked flow, what happened after a kill, the keyboard, both themes" {
   need_packaged chromium chromium-browser google-chrome
   in_lab '
     monitoring/dashboard.sh up
-    DASHBOARD_URL=http://localhost:8050 .venv/bin/python -m pytest tests/lab/test_dashboard.py -p no:cacheprovider
+    export DASHBOARD_URL=http://localhost:8050
+    .venv/bin/python -m pytest tests/lab/test_dashboard*.py -p no:cacheprovider
     monitoring/dashboard.sh down
   '
   succeeds
-  says "13 passed"
+  says "24 passed"
 }
 
 @test "it answers on loopback to loopback names alone, refuses a taken port, and leaves nothing" {

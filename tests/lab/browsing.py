@@ -38,7 +38,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
                 errors.append(message.text)
 
         def from_here(request: Request) -> None:
-            if not request.url.startswith((url, "data:", "blob:")):
+            if not request.url.startswith((url.partition("#")[0], "data:", "blob:")):
                 errors.append(f"asked of somebody else: {request.url}")
 
         page.on("console", note)

@@ -8,46 +8,17 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dashboards import MAP, URL, check_boxes, click_on_map, pids
 from playwright.sync_api import Page, expect
 
 from lab.namespace import inside
 
-URL = os.environ.get("DASHBOARD_URL", "")
-MAP = "document.querySelector('#map')._cyreg.cy"
-
-pytest_plugins = ["tests.lab.browsing"]  # the fixtures
+pytest_plugins = ["tests.lab.browsing", "dashboards"]  # the fixtures
 pytestmark = pytest.mark.skipif(not URL, reason="needs a dashboard: tests/bats/dashboard.bats")
-
-
-@pytest.fixture
-def dashboard(opened: Callable[..., Page]) -> Callable[..., Page]:
-    """Return a function that opens the dashboard and waits for its map."""
-
-    def open_dashboard(**options: Any) -> Page:
-        page: Page = opened(URL, **options)
-        page.wait_for_function(
-            f"() => document.querySelector('#map')?._cyreg && {MAP}.edges().length > 3", timeout=20_000
-        )
-        return page
-
-    return open_dashboard
-
-
-@pytest.fixture
-def page(dashboard: Callable[..., Page]) -> Page:
-    return dashboard(viewport={"width": 1280, "height": 800})
-
-
-def pids(namespace: str) -> list[int]:
-    listed = subprocess.run(
-        ["ip", "netns", "pids", namespace], capture_output=True, text=True, check=True
-    ).stdout
-    return [int(pid) for pid in listed.split()]
 
 
 def knock(namespace: str, address: str, port: int) -> None:
@@ -101,10 +72,7 @@ def test_a_blocked_flow_appears_with_its_policy_line_and_a_click_opens_its_story
     edge = "redis-cache|postgres-db|database-closed"
     page.wait_for_function(f"id => {MAP}.$id(id).hasClass('dropped')", arg=edge, timeout=3_000)
     page.wait_for_timeout(300)
-    at = page.evaluate(f"id => {MAP}.$id(id).renderedMidpoint()", edge)
-    corner = page.locator("#map").bounding_box()
-    assert corner
-    page.mouse.click(corner["x"] + at["x"], corner["y"] + at["y"])
+    click_on_map(page, edge)
     expect(page.locator("#story")).to_contain_text("dropped by the policy", timeout=10_000)
     expect(page.locator("#story")).to_contain_text("CNET-DROP-database-closed")
     expect(page.locator("#details")).to_contain_text("only the order service may use the database")
@@ -119,26 +87,6 @@ def test_requests_are_seen_on_the_map_and_in_the_balance(page: Page) -> None:
     assert "/s" in label
 
 
-BOXES = """() => {
-  const cy = document.querySelector('#map')._cyreg.cy;
-  const box = ({x1, x2, y1, y2}) => [x1, x2, y1, y2];
-  const alone = {includeOverlays: false, includeNodes: false, includeEdges: false};
-  const nodes = cy.nodes().map(one => [one.id(), box(one.renderedBoundingBox({includeLabels: false}))]);
-  const labels = cy.edges('.way').map(one => [one.id(), box(one.renderedBoundingBox(alone))]);
-  const texts = cy.nodes().map(one => [one.id(), box(one.renderedBoundingBox(alone))]);
-  return {nodes, labels, texts, size: cy.nodes()[0].numericStyle('font-size') * cy.zoom(), width: cy.width(),
-    height: cy.height()};
-}"""
-
-
-def overlap(one: list[float], other: list[float]) -> bool:
-    """Return whether two boxes (x1, x2, y1, y2) share more than a pixel."""
-    return (
-        min(one[1], other[1]) - max(one[0], other[0]) > 1
-        and min(one[3], other[3]) - max(one[2], other[2]) > 1
-    )
-
-
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080), (390, 844)])
 def test_no_label_of_the_map_lies_under_or_over_another_thing(
     dashboard: Callable[..., Page], shots: Path, size: tuple[int, int]
@@ -148,16 +96,8 @@ def test_no_label_of_the_map_lies_under_or_over_another_thing(
         subprocess.run(["curl", "-s", "-o", "/dev/null", "http://localhost:8080/api/products"], check=True)
     page.wait_for_function(f"() => {MAP}.edges('.way').length > 6")
     page.wait_for_timeout(1500)
-    boxes = page.evaluate(BOXES)
     page.screenshot(path=shots / f"map-{size[0]}.png", full_page=True)
-    things = [*boxes["nodes"], *boxes["labels"]]
-    assert [
-        (one, other) for (one, box), (other, second) in combinations(things, 2) if overlap(box, second)
-    ] == []
-    inside = dict(boxes["nodes"])
-    assert [name for name, box in boxes["texts"] if box[1] - box[0] > inside[name][1] - inside[name][0]] == []
-    assert boxes["size"] >= 9
-    assert all(box[0] >= 0 and box[1] <= boxes["width"] and box[3] <= boxes["height"] for _, box in things)
+    check_boxes(page)
 
 
 def test_heartbeats_are_shown_on_demand(page: Page) -> None:
@@ -177,13 +117,18 @@ def test_the_chart_shows_the_ten_minutes_that_its_title_names(page: Page) -> Non
 def test_it_is_used_by_keyboard_alone(page: Page) -> None:
     page.locator("#place").focus()
     page.keyboard.press("Enter")
-    page.wait_for_timeout(300)
+    expect(page.get_by_role("option", name="nginx-lb").first).to_be_visible()
     page.keyboard.type("postgres")
-    page.wait_for_timeout(300)
+    expect(page.get_by_role("option", name="nginx-lb").first).not_to_be_visible()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.locator("#details")).to_contain_text("10.0.0.60/16", timeout=5_000)
     expect(page.locator("#details")).to_contain_text("the order service stores orders")
+    assert page.evaluate("() => document.activeElement.closest('.side') !== null")
+    page.locator("#close").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#details h2")).to_have_text("All services")
+    assert page.evaluate("() => document.activeElement.id") == "close"
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import combinations
+from dataclasses import replace
+from itertools import combinations, islice
 from pathlib import Path
 
 import pytest
 
 from lab.topology import ROOT, load
-from monitoring.dashboard import style
-from monitoring.dashboard.model import Place, Scene, Way, positions
+from monitoring.dashboard import grid, style
+from monitoring.dashboard.model import Blocked, Place, Scene, Way, positions
 
 
 def scene_with(instances: int, folder: Path) -> Scene:
@@ -30,28 +31,46 @@ def scene_with(instances: int, folder: Path) -> Scene:
     return Scene(places, ways, (), (), Counter(), None, ())
 
 
-@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("width", [grid.NARROW, grid.WIDE, grid.LARGE])
 @pytest.mark.parametrize("instances", [3, 6, 7, 24])
 def test_nodes_do_not_overlap_and_columns_leave_room_for_labels(
-    instances: int, narrow: bool, tmp_path: Path
+    instances: int, width: str, tmp_path: Path
 ) -> None:
-    found = style.elements(scene_with(instances, tmp_path), narrow=narrow, checks=False)
+    found = style.elements(scene_with(instances, tmp_path), width=width, checks=False)
     nodes = [one for one in found if "position" in one]
     assert len(nodes) == instances + 8
     for one, other in combinations(nodes, 2):
         apart = [abs(one["position"][axis] - other["position"][axis]) for axis in "xy"]
         size = [one["data"][side] for side in ("width", "height")]
         assert apart[0] >= size[0] or apart[1] >= size[1], (one["data"]["id"], other["data"]["id"])
-        assert narrow or apart[0] == 0 or apart[0] - size[0] >= 100
+        assert width == grid.NARROW or apart[0] == 0 or apart[0] - size[0] >= 100
 
 
 def test_of_many_instances_each_takes_a_line_and_edges_are_labelled_when_chosen(tmp_path: Path) -> None:
     scene = scene_with(24, tmp_path)
-    found = style.elements(scene, narrow=False, checks=False)
+    found = style.elements(scene, width=grid.WIDE, checks=False)
     assert {one["classes"] for one in found if "source" in one["data"]} == {"unlabelled"}
     assert all("\n" not in one["data"]["label"] for one in found if "position" in one)
-    assert style.map_height(scene) < 1000
-    assert style.map_height(scene_with(3, tmp_path)) < 450
+    assert grid.map_height(scene, grid.WIDE) < 1000
+    assert grid.map_height(scene_with(3, tmp_path), grid.WIDE) < 450
+
+
+@pytest.mark.parametrize("instances", [3, 7, 24])
+def test_on_a_phone_the_names_have_ten_points_and_a_tier_wraps(instances: int, tmp_path: Path) -> None:
+    scene = scene_with(instances, tmp_path)
+    sizes = grid.grid_of(scene, grid.NARROW)
+    across = [x for x, _ in grid.find_positions(scene, grid.NARROW).values()]
+    zoom = (372 - 2 * sizes.padding) / (max(across) - min(across) + sizes.width)
+    assert zoom * sizes.font >= 10
+
+
+@pytest.mark.parametrize(("flows", "classes"), [(6, "dropped"), (7, "dropped unlabelled")])
+def test_many_dropped_flows_at_once_have_no_labels(flows: int, classes: str, tmp_path: Path) -> None:
+    scene = scene_with(3, tmp_path)
+    names = [place.name for place in scene.places]
+    blocked = tuple(Blocked(*pair, "default", 9) for pair in islice(combinations(names, 2), flows))
+    found = style.elements(replace(scene, ways=(), blocked=blocked), width=grid.WIDE, checks=False)
+    assert [one["classes"] for one in found if "source" in one["data"]] == [classes] * flows
 
 
 def test_heartbeats_are_left_out_unless_they_are_asked_for(tmp_path: Path) -> None:
@@ -59,7 +78,7 @@ def test_heartbeats_are_left_out_unless_they_are_asked_for(tmp_path: Path) -> No
     beats = Way("api-gateway", "service-registry", True, 1.0, 100.0, 0.0)
     with_beats = Scene(scene.places, (*scene.ways, beats), (), (), Counter(), None, ())
     ids = [
-        {one["data"]["id"] for one in style.elements(with_beats, narrow=False, checks=checks)}
+        {one["data"]["id"] for one in style.elements(with_beats, width=grid.WIDE, checks=checks)}
         for checks in (False, True)
     ]
     assert ids[1] - ids[0] == {"api-gateway|service-registry"}

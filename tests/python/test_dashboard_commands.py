@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.dashboard import details
+from monitoring.dashboard import commands
 
 
 def test_an_explanation_that_hangs_is_ended_and_undoes_what_it_made(
@@ -16,9 +16,9 @@ def test_an_explanation_that_hangs_is_ended_and_undoes_what_it_made(
     script, undone = tmp_path / "explain.sh", tmp_path / "undone"
     script.write_text(f"#!/usr/bin/env bash\ntrap 'touch {undone}' EXIT\nsleep 30\n")
     script.chmod(0o755)
-    monkeypatch.setattr(details, "_EXPLAIN", script)
-    monkeypatch.setattr(details, "_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(commands, "_EXPLAIN", script)
+    monkeypatch.setattr(commands, "_TIMEOUT_SECONDS", 1)
     begin = time.monotonic()
-    assert details.explain(("a", "b", "tcp", 80)) == {"error": "explain gave no answer in 1 s"}
+    assert commands.explain(("a", "b", "tcp", 80)) == {"error": "explain gave no answer in 1 s"}
     assert undone.exists()
     assert time.monotonic() - begin < 10
