@@ -3,7 +3,8 @@
 #
 #   faults/exercise.sh list             all exercises with your progress (JSON=1; REPORT=1: also in reports/)
 #   faults/exercise.sh start [NAME]     break a lab in a sandbox, and open a shell in it (LEVEL=2 SEED=7 TOPOLOGY=tiers;
-#                                       HERE=1: the lab that is up; JSON=1: print the result as JSON)
+#                                       HERE=1: the lab that is up; JSON=1: print the result as JSON;
+#                                       PAGE=1: also in the browser, beside the dashboard's map and a terminal)
 #   faults/exercise.sh test [NAME...]   test the exercises in a sandbox (SEEDS=1,2,3; TOPOLOGY=tiers); without NAME all,
 #                                       and write reports/confusion_TOPOLOGY.csv; PAIRS=20: apply two faults at once;
 #                                       CHECK_SECONDS=12 gives each check more time on a busy machine;
@@ -21,6 +22,10 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/outside.sh
 source "$ROOT/scripts/lib/outside.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
+# shellcheck source=monitoring/page.sh
+source "$ROOT/monitoring/page.sh"
 
 UP=(security/policy.sh scripts/network.sh scripts/nat.sh scripts/services.sh)
 REPORTS=${REPORTS:-$ROOT/reports}
@@ -28,14 +33,15 @@ REPORTS=${REPORTS:-$ROOT/reports}
 python_module() { (cd "$ROOT" && "$VENV/bin/python" -m lab.as_command "$@"); } # MODULE ARGUMENT...
 
 list() {
-  SWITCHES=(REPORT JSON) && read_switches
+  SWITCHES=(REPORT) && read_switches
   need_environment
   python_module faults.exercises.listing ${JSON:+--json} ${REPORT:+--report "$REPORTS"} "$@"
 }
 
 start() { # [NAME]
-  SWITCHES=(HERE JSON) && read_switches
+  SWITCHES=(HERE PAGE) && read_switches
   local options=(${LEVEL:+--level "$LEVEL"} ${SEED:+--seed "$SEED"} ${HERE:+--here} ${JSON:+--json})
+  [[ -z $PAGE ]] || publish_page
   if [[ -n $HERE ]]; then
     need_root
     need_environment
@@ -53,6 +59,16 @@ start() { # [NAME]
   exec "$VENV/bin/python" -m lab.as_command faults.exercises.session "${options[@]}" "$@"
 }
 
+# The dashboard runs in the sandbox; a port on this machine's loopback is forwarded to it.
+publish_page() {
+  local port=${DASHBOARD_PORT:-8050}
+  [[ -z $HERE ]] || die "PAGE=1 is for an exercise in a sandbox; with HERE=1 use: sudo make dashboard TERMINAL=1"
+  [[ $port =~ ^[1-9][0-9]{0,4}$ ]] || die "DASHBOARD_PORT=$port: must be a port"
+  check_port "$port" ", or use another port: DASHBOARD_PORT=8051"
+  export PUBLISH=$port${PUBLISH:+,$PUBLISH}
+  options+=(--page "$port")
+}
+
 check() { # ARGUMENT...
   need_root
   need_environment
@@ -62,7 +78,7 @@ check() { # ARGUMENT...
   take_lock
   make_outside
   add_route_to_lab
-  python_module faults.exercises.check "$@"
+  python_module faults.exercises.check ${JSON:+--json} "$@"
 }
 
 test_exercises() { # NAME...: in a sandbox
@@ -119,6 +135,8 @@ cover() { # PATH...
   done
 }
 
+read_json "$@"
+set -- "${WORDS[@]}"
 case ${1:-help} in
   list | start | check) "$@" ;;
   test) test_exercises "${@:2}" ;;

@@ -2,7 +2,7 @@
 # The lab in a sandbox, for a run under load. Sourced after topology.sh.
 
 run_in_sandbox() { # up|dev COMMAND...: after scripts/install.sh up or dev
-  "$ROOT/scripts/install.sh" "$1"
+  "$ROOT/scripts/install.sh" "$1" >&2
   trap - EXIT
   exec "$ROOT/scripts/sandbox.sh" run "${@:2}"
 }

@@ -41,6 +41,7 @@ MEANINGS = (
 )
 WIDE = 175
 KEPT = "kept"
+REQUESTS, RECOVERY = (*range(11),), (0, 1, *range(11, 17))  # the columns of the two tables on paper
 NARROW = (0, 1, 2, 3, 6, 10, 14, 15, 16)
 
 
@@ -183,16 +184,24 @@ def write_files(
     csv_files.write_rows(folder / "chaos.csv", HEADINGS, rows)
     picture = folder / "chaos_timeline.png"
     timeline.draw(samples, results, picture)
-    widths = (11, 10, *[5] * (len(HEADINGS) - 3), 6)
-    made = f"make chaos, {datetime.now().astimezone():%Y-%m-%d %H:%M}, {len(samples):,} requests"
+    made = f"Generated on {datetime.now().astimezone():%Y-%m-%d %H:%M} by make chaos, from {len(samples):,} requests."
     promised = [[row[0], row[1], result.promise.what] for row, result in zip(rows, results, strict=True)]
     sections = [
         Section("Findings", findings),
-        Section("What clients saw", [Picture(picture, "latency, failures and answers over time", 115)]),
-        Section("Each fault, and whether its promises were kept", [MEANINGS, Rows(HEADINGS, rows, widths)]),
+        Section(
+            "What clients saw",
+            [Picture(picture, "latency, failures and answers over time; faults are bands")],
+        ),
+        Section("Each fault: requests for the catalogue and orders", [_columns(rows, REQUESTS), MEANINGS]),
+        Section("Each fault: how soon it was noticed, and its promise", [_columns(rows, RECOVERY)]),
         Section("What each fault does", [Rows(("fault", "node", "what"), promised, (2, 2, 8))]),
     ]
     write_pdf(Document("Chaos: faults under load", made, sections), folder / "chaos_report.pdf")
+
+
+def _columns(rows: Sequence[Sequence[str]], shown: Sequence[int]) -> Rows:
+    cells = [[row[at] for at in shown] for row in rows]
+    return Rows([HEADINGS[at] for at in shown], cells, [2, 2, *[1] * (len(shown) - 2)])
 
 
 def main() -> None:

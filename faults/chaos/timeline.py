@@ -8,14 +8,15 @@ from matplotlib.axes import Axes
 
 from faults.chaos.analysis import Result, is_allowed
 from faults.chaos.load import Sample
-from lab.figures import plain_numbers, plt, save
-from monitoring.colours import COLOURS
+from lab.colours import COLOURS, SPAN, VERMILION
+from lab.figures import PAGE_WIDTH, plain_numbers, plt, save, set_title
 from monitoring.distribution import stack
 from monitoring.quantiles import quantile
 
+HEIGHT = 5.2  # inches; below the findings on a page
 STEP_SECONDS = 0.5
 LEAST_BAND_SECONDS = 0.3  # minimum width of a band, so that a short fault is visible
-BAND, BROKEN, ALLOWED = "#e8e4da", "#D55E00", "#8a8a8a"
+BROKEN, ALLOWED = VERMILION, "#8a8a8a"
 
 
 def draw(samples: Sequence[Sample], results: Sequence[Result], path: Path) -> None:
@@ -25,17 +26,20 @@ def draw(samples: Sequence[Sample], results: Sequence[Result], path: Path) -> No
     gets = [one for one in samples if one.kind == "get" and begin <= one.intended < last]
     gets.sort(key=lambda one: one.intended)
     figure, (latency, answers) = plt.subplots(
-        2, 1, figsize=(20, 8.5), sharex=True, layout="constrained", height_ratios=(3, 2)
+        2, 1, figsize=(PAGE_WIDTH, HEIGHT), sharex=True, layout="constrained", height_ratios=(3, 2)
     )
     good = [one for one in gets if one.good]
     draw_latency(latency, good, begin)
     draw_failures(latency, [one for one in gets if not one.good], results)
     stack(answers, [(one.intended, one.instance or "?") for one in good], begin, STEP_SECONDS)
-    answers.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=6, fontsize=8)
+    answers.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6)
     answers.set_xlabel("seconds")
     answers.set_xlim(0, last - begin)
     for result in results[1:]:
         draw_fault(latency, answers, result, begin)
+    broken = sum(bool(result.broken) for result in results[1:])
+    kept = f"{len(results) - 1 - broken} of {len(results) - 1} faults kept their promise"
+    set_title(figure, f"GET /api/products at a constant rate: {kept}")
     save(figure, path)
 
 
@@ -44,7 +48,7 @@ def draw_fault(latency: Axes, answers: Axes, result: Result, begin: float) -> No
     fault = result.fault
     first, end = fault.begin - begin, max(fault.end, fault.begin + LEAST_BAND_SECONDS) - begin
     for axes in (latency, answers):
-        axes.axvspan(first, end, color=BAND, zorder=0, linewidth=0)
+        axes.axvspan(first, end, color=SPAN, zorder=0, linewidth=0)
     latency.annotate(
         fault.title,
         (first, 1),
@@ -53,8 +57,6 @@ def draw_fault(latency: Axes, answers: Axes, result: Result, begin: float) -> No
         textcoords="offset points",
         rotation=90,
         va="top",
-        fontsize=7,
-        color="#222222",
         bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
         zorder=5,
     )
@@ -70,8 +72,7 @@ def draw_latency(axes: Axes, good: Sequence[Sample], begin: float) -> None:
         axes.plot(values.index * STEP_SECONDS, values, color=colour, label=label, linewidth=1.2)
     axes.set_yscale("log")
     plain_numbers(axes.yaxis)
-    axes.set_ylabel("ms from intended send")
-    axes.set_title("GET /api/products at a constant rate: latency and failures")
+    axes.set_title("latency, ms from the intended send")
 
 
 def draw_failures(axes: Axes, failed: Sequence[Sample], results: Sequence[Result]) -> None:
@@ -86,4 +87,4 @@ def draw_failures(axes: Axes, failed: Sequence[Sample], results: Sequence[Result
         latencies = [max(sample.latency_ms, 1) for sample in its]
         label, colour = f"{words[allowed]} ({len(its)})", ALLOWED if allowed else BROKEN
         axes.plot(seconds, latencies, "x", color=colour, markersize=4, label=label)
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)

@@ -159,7 +159,16 @@ class Answers:
 
     def _symptom(self, client: Client) -> int:
         if client.json:
-            return self._json(client, symptom=texts.filled(self.fault.symptom, self.place.variables))
+            given = self.fault.hints[: self.exercise.hints]
+            return self._json(
+                client,
+                title=self.fault.title,
+                level=self.fault.level,
+                symptom=texts.filled(self.fault.symptom, self.place.variables),
+                given_hints=[texts.filled(hint, self.place.variables) for hint in given],
+                hints_left=len(self.fault.hints) - len(given),
+                costs=hint_cost(self.fault),
+            )
         console = client.console()
         console.print(texts.symptom(self.place))
         client.show(console)

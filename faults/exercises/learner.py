@@ -35,8 +35,10 @@ def _programs(first_process: int) -> Iterator[int]:
                 continue
             # proc(5): pid (comm) state ppid pgrp session tty_nr; a comm may have blanks and brackets
             words = (path / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            parent, terminal = int(words[1]), int(words[4])
-            is_shell = _namespace(parent) != namespace
+            parent, session, terminal = int(words[1]), int(words[3]), int(words[4])
+            is_shell = (
+                session == pid or _namespace(parent) != namespace
+            )  # in the page's terminal; in another one
             if terminal and not is_shell and b"/ask.py\0" not in (path / "cmdline").read_bytes():
                 yield pid
 

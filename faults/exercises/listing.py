@@ -51,10 +51,12 @@ def show(rows: Sequence[Row], console: Console) -> None:
 
 def as_json(rows: Sequence[Row], learner_name: str) -> str:
     """Return the list as JSON."""
-    exercises = [
-        {key: value for key, value in asdict(row).items() if key != "progress"} | asdict(row.progress)
-        for row in rows
-    ]
+    exercises = []
+    for row in rows:
+        known = asdict(row) | asdict(row.progress)
+        unknown = {} if row.progress.solved else {"best_score": None, "best_seconds": None}
+        del known["progress"]
+        exercises.append(known | unknown | {"last": row.progress.last or None})
     content = {"learner": learner_name, "score": score_of(rows), "exercises": exercises}
     return json.dumps(content, indent=1)
 

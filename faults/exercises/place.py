@@ -224,6 +224,13 @@ class Sandbox(Place):
             self._need(self.script("faults/exercises/state.sh", "restore", state), "restoring the lab")
             self._need(self._run_fault(_HIDDEN_NAME, "break"), "breaking the lab")
 
+    def start_page(self, port: int) -> str:
+        """Start the dashboard with its terminal; return its URL. Raises PlaceError."""
+        variables = {"TERMINAL": "1", "DASHBOARD_PORT": str(port), "CNET_EXERCISE": str(FOLDER)}
+        done = self.run(f"{ROOT}/monitoring/dashboard.sh", "up", variables=variables)
+        self._need(done, "starting the page")
+        return done.stderr.split()[-1]
+
     def uncover(self) -> None:
         """Let the learner use `make diagnose`; the catalogue stays hidden."""
         self.run("umount", "-l", f"{ROOT}/scripts/diagnose.sh")

@@ -1,6 +1,6 @@
 """Run an exercise: choose it, break a lab, give the learner a shell in it, keep the result.
 
-python -m faults.exercises.session [NAME] [--level N] [--seed N] [--here] [--json]
+python -m faults.exercises.session [NAME] [--level N] [--seed N] [--here | --page PORT] [--json]
 
 NAME is an exercise of `make exercises`, or the folder of its fault. Without it the first one that is not solved begins,
 of the level if one is given. --json prints the result at the end. faults/exercise.sh start calls it.
@@ -86,7 +86,8 @@ def run(options: argparse.Namespace) -> int:
         after_break = _break(place)
         exercise = Exercise(place, seed, table, after_break, file, here=options.here)
         Server(place.files / "socket", Answers(exercise).answer)
-        _introduce(place, seed, table)
+        url = place.start_page(options.page) if options.page and isinstance(place, Sandbox) else ""
+        _introduce(place, seed, table, url)
         place.shell()
         _say("deleting the sandbox" if not options.here else "repairing the lab (about 5 s)")
         result = exercise.end(Outcome.LEFT)
@@ -129,7 +130,7 @@ def _break(place: Place) -> list[Behaviour]:
             )
 
 
-def _introduce(place: Place, seed: int, table: str) -> None:
+def _introduce(place: Place, seed: int, table: str, url: str) -> None:
     console = Console()
     console = Console(width=min(console.width, _WIDTH))
     console.print()
@@ -142,6 +143,8 @@ def _introduce(place: Place, seed: int, table: str) -> None:
             f"You are root on a virtual host (TOPOLOGY={table} SEED={seed}); leaving this shell deletes it."
         )
         console.print(f"A second terminal: {sudo}scripts/sandbox.sh enter {place.pid}")
+        if url:
+            console.print(f"The page, with the map, terminals and these commands: {url}", soft_wrap=True)
     else:
         console.print(f"This is the lab that is up (SEED={seed}); leaving this shell repairs it.")
         console.print(f"A second terminal: any root shell; for the commands above, . {FOLDER}/rc")
@@ -183,7 +186,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--level", type=int, choices=range(1, MAX_LEVEL + 1))
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--here", action="store_true")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--here", action="store_true")
+    where.add_argument("--page", type=int)
     parser.add_argument("--json", action="store_true")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
