@@ -13,6 +13,7 @@ from pathlib import Path
 from lab.escape import code_for_markdown, for_markdown
 
 _NUMBER = re.compile(r"[-+~<]?\d[\d,]*(\.\d+)?( ?(%|ms|s|us|[kMG]?B|bytes|times|packets/s|bytes/s))?")
+_RAW_NAME = re.compile(r"[a-z]_[a-z]")
 _NO_VALUE = ("", "-", "unknown")
 
 
@@ -20,7 +21,7 @@ _NO_VALUE = ("", "-", "unknown")
 class Rows:
     """A table; `widths` are the columns' shares of the page, though a column is no wider than its texts need.
 
-    The columns whose headings are in `code` are monospaced.
+    The columns whose headings are in `code` are monospaced. A newline in a cell begins a line.
     """
 
     headings: Sequence[str]
@@ -28,9 +29,14 @@ class Rows:
     widths: Sequence[float]
     code: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse a heading that is the raw name of a column. Raises ValueError."""
+        if raw := [heading for heading in self.headings if _RAW_NAME.search(heading)]:
+            raise ValueError(f'"{raw[0]}" is a raw name; write the heading in words')
+
     def texts(self) -> list[list[str]]:
-        """Return the cells as text, integers with separators."""
-        return [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in self.cells]
+        """Return the cells as text, numbers with separators and at most two decimals."""
+        return [[_text(cell) for cell in row] for row in self.cells]
 
     def are_numbers(self) -> list[bool]:
         """Return for each column whether it has numbers, with or without a unit; these are aligned to the right."""
@@ -39,14 +45,21 @@ class Rows:
         return [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in values]
 
 
+def _text(cell: object) -> str:
+    if isinstance(cell, float):
+        return f"{cell:,.2f}".removesuffix(".00")
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
 @dataclass(frozen=True)
 class Picture:
-    """A PNG beside the document, printed at most `height` mm high and `width` mm wide."""
+    """A PNG beside the document, printed at its own size, so that its fonts keep their size.
+
+    `alternative` says in words what the picture shows.
+    """
 
     path: Path
     alternative: str
-    height: float = 150
-    width: float = 300
 
 
 Block = str | Rows | Picture
@@ -86,5 +99,8 @@ def _markdown(block: Block) -> list[str]:
         return [f"![{for_markdown(block.alternative)}]({block.path.name})"]
     rule = ["---:" if number else "---" for number in block.are_numbers()]
     escapes = [code_for_markdown if heading in block.code else for_markdown for heading in block.headings]
-    rows = [[escape(cell) for escape, cell in zip(escapes, row, strict=True)] for row in block.texts()]
+    rows = [
+        ["<br>".join(map(escape, cell.split("\n"))) for escape, cell in zip(escapes, row, strict=True)]
+        for row in block.texts()
+    ]
     return [f"| {' | '.join(row)} |" for row in (map(for_markdown, block.headings), rule, *rows)]

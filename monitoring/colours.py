@@ -1,4 +1,5 @@
-"""Okabe and Ito's colours, which colour-blind people can distinguish (https://jfly.uni-koeln.de/color/)."""
+"""The dashboard's colours."""
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-BLUE, ORANGE, VERMILION = COLOURS[0], COLOURS[1], COLOURS[5]
+from lab.colours import BLUE, ORANGE, VERMILION
+
+__all__ = ["BLUE", "ORANGE", "VERMILION"]

@@ -25,11 +25,12 @@ from lab.messages import print_message
 from lab.ruleset.iptables import live_rules
 from lab.table import TableError
 from lab.terminal import Console
-from monitoring.drawing import dot_source, draw, policy_edges, policy_source
+from monitoring.drawing import dot_source, draw
 from monitoring.hook_drawing import hooks_source
 from monitoring.hook_ways import ways_of
 from monitoring.live import LiveError, collect, need_root, read_links
 from monitoring.picture import DOWN, MISSING, UNKNOWN, Card, Picture, compose, words_of
+from monitoring.policy_drawing import policy_edges, policy_source
 from security.policy.model import Policy
 from security.policy.table import load as load_policy
 from security.policy.table import policy_path
@@ -96,6 +97,8 @@ def main(arguments: Sequence[str]) -> int:
         table = topology.load()
         policy = load_policy(table) if policy_path(table) else None
         _show_and_draw(compose(collect(), table), policy, options)
+    except BrokenPipeError:
+        raise  # see lab/as_command.py
     except (LiveError, TableError, OSError) as error:
         print_message("diagram", error)
         return 1

@@ -9,20 +9,22 @@ in rotation; after an instance returns, the picture shows its slow start.
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 from rich.table import Table
 
+from lab.colours import COLOURS, FAINT
 from lab.csv_files import write_rows
-from lab.figures import plt, save
+from lab.figures import PAGE_WIDTH, plt, save, set_title
 from lab.terminal import Console
 from lab.topology import Topology, load, table_path
 from lab.unread import Unread
-from monitoring.colours import COLOURS
 from monitoring.gateway_log import lines_of, log_of_gateway, read, to_products
 
+LAST_SECONDS, IDLE_SECONDS = 300, 10  # of traffic that are drawn; a longer pause is left out
 ENOUGH = 300  # requests: fewer are not enough to judge
 
 
@@ -68,14 +70,44 @@ def names_by_url(topology: Topology) -> dict[str, str]:
     }
 
 
+def spans_of(times: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the spans of traffic, begin and end, without idle times; at most the last LAST_SECONDS of traffic."""
+    spans: list[tuple[float, float]] = []
+    for time in reversed(times):
+        begin, end = spans[-1] if spans else (time, time)
+        if begin - time > IDLE_SECONDS:
+            spans.append((time, time))
+        elif sum(last - first for first, last in spans) - begin + time >= -LAST_SECONDS:
+            spans[-1:] = [(time, end)]
+        if sum(last - first for first, last in spans) >= LAST_SECONDS:
+            break
+    return spans[::-1]
+
+
 def draw(requests: Sequence[tuple[float, str]], path: Path, seconds: float = 0.5) -> None:
-    """Write a PNG: requests a second by instance, stacked, over time."""
-    figure, axes = plt.subplots(figsize=(10, 4), layout="constrained")
-    stack(axes, requests, requests[0][0] if requests else 0.0, seconds)
-    axes.set_xlabel("seconds")
-    axes.legend(loc="upper right", ncols=5, fontsize=8, frameon=False)
-    axes.set_title("Requests a second by instance", loc="left")
+    """Write a PNG: requests a second by instance, stacked, over the last LAST_SECONDS of traffic without idle time."""
+    spans = spans_of([time for time, _ in requests])
+    figure, axes = plt.subplots(figsize=(PAGE_WIDTH, 4), layout="constrained")
+    moved: list[tuple[float, str]] = []
+    at = 0.0
+    for number, (begin, end) in enumerate(spans):
+        if number:
+            _mark_idle(axes, at, begin - spans[number - 1][1])
+        moved += [(time - begin + at, instance) for time, instance in requests if begin <= time <= end]
+        at += end - begin + seconds
+    stack(axes, moved, 0.0, seconds)
+    axes.set_xlabel("seconds of traffic; a dotted line: idle time left out")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.1), ncols=6)
+    first, last = (f"{datetime.fromtimestamp(time, UTC):%H:%M:%S}" for time in (spans[0][0], spans[-1][1]))
+    left = len(requests) - len(moved)
+    earlier = f"; {left:,} earlier ones are not drawn" if left else ""
+    set_title(figure, f"{len(moved):,} requests by instance, {first} to {last} UTC{earlier}")
     save(figure, path)
+
+
+def _mark_idle(axes: Axes, at: float, seconds: float) -> None:
+    axes.axvline(at, color=FAINT, linestyle=":", linewidth=1.2, zorder=3)
+    axes.text(at, 1, f" {seconds:,.0f} s", transform=axes.get_xaxis_transform(), va="top", color=FAINT)
 
 
 def stack(axes: Axes, requests: Sequence[tuple[float, str]], begin: float, seconds: float) -> None:
@@ -89,7 +121,6 @@ def stack(axes: Axes, requests: Sequence[tuple[float, str]], begin: float, secon
     axes.stackplot(edges, *counts.T.to_numpy(), labels=counts.columns, colors=colours, linewidth=0)
     axes.set_ylabel("requests/s")
     axes.set_xlim(0, max(edges[-1], seconds))
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def show(shared: Sequence[Share], unread: Unread) -> None:

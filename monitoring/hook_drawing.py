@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from lab.colours import BLUE, COLOURS, VERMILION
 from lab.escape import for_graphviz
-from monitoring.colours import BLUE, COLOURS, VERMILION
 from monitoring.hook_ways import Ways
 from security.rules.hooks import Hook
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from pathlib import Path
 from typing import Any
 
 from lab.ruleset.iptables import parse
@@ -45,11 +46,12 @@ class Address:
 
 @dataclass(frozen=True)
 class Bridge:
-    """A bridge of the lab."""
+    """A bridge of the lab; `forwards` is whether the host routes what comes from it."""
 
     name: str
     addresses: tuple[str, ...]
     up: bool
+    forwards: bool = True
 
 
 @dataclass(frozen=True, order=True)
@@ -108,7 +110,7 @@ def collect() -> Lab:
     if not ours:
         raise LiveError("the lab is not up: sudo make up")
     bridges = tuple(
-        Bridge(link["ifname"], _addresses_of(link), "UP" in link["flags"])
+        Bridge(link["ifname"], _addresses_of(link), "UP" in link["flags"], _forwards(link["ifname"]))
         for link in ours
         if link.get("linkinfo", {}).get("info_kind") == "bridge"
     )
@@ -116,6 +118,11 @@ def collect() -> Lab:
     published, unread = _publications(bridges), Unread()
     nodes = _nodes(ours, unread)
     return Lab(host, bridges, nodes, published.ports, (*published.others, *unread.sentences()))
+
+
+def _forwards(interface: str) -> bool:
+    """Return whether the host forwards packets that come in by an interface."""
+    return Path(f"/proc/sys/net/ipv4/conf/{interface}/forwarding").read_text(encoding="ascii").strip() == "1"
 
 
 def read_links(namespace: str = "") -> list[Link]:

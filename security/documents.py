@@ -39,6 +39,10 @@ def security_policy(proof: Proof, heat_map: Path) -> Document:
         "published port."
     )
     differences = [(difference.flow, difference.why) for difference in proof.differences]
+    differing = (
+        [Section("Differences", [Rows(("flow", "what differs"), differences, (1, 2))])] if differences else []
+    )
+    heading = "Proof: which node reached which, and on which ports"
     return Document(
         f"Security policy: {policy.path.stem}",
         _made(policy),
@@ -47,10 +51,10 @@ def security_policy(proof: Proof, heat_map: Path) -> Document:
             Section("Allowed and denied connections", [order, _lines(policy)]),
             Section("Built-in rules that drop packets", [_built_in(rules)]),
             Section("How it is enforced", [_ENFORCEMENT, _chains(rules)]),
-            Section("Proof", [*_proof(proof), Picture(heat_map, "the proof as a heat map")]),
+            *differing,
+            Section(heading, _proof(proof)),
             Section(
-                "Differences",
-                [Rows(("flow", "what differs"), differences, (1, 2)) if differences else "None."],
+                "The same as a heat map", [Picture(heat_map, "heat map of the proof: the table in colours")]
             ),
         ],
     )
@@ -137,9 +141,7 @@ def _proof(proof: Proof) -> list[str | Rows | Picture]:
 
 
 def _matrix(places: list[str], flows: dict[tuple[str, str], list[str]], first_width: float = 1) -> Rows:
-    cells = [
-        (source, *(format_cell(flows.get((source, to), []), ", ") for to in places)) for source in places
-    ]
+    cells = [(source, *(format_cell(flows.get((source, to), [])) for to in places)) for source in places]
     return Rows(("from / to", *places), cells, (first_width, *([1] * len(places))))
 
 
@@ -165,6 +167,11 @@ def _between_networks(proof: Proof) -> list[str | Rows | Picture]:
         for (source, to), count in sorted(tried.items())
         if count and (source, to) not in reached
     ]
+    if len(topology.bridges) == 1:
+        return [
+            "The lab has one network, so nothing passes between networks. Between its nodes the policy decides: see "
+            "the document of the security policy."
+        ]
     places = [*(bridge.name for bridge in topology.bridges), HOST, WORLD]
     return [_matrix(places, {pair: sorted(flows) for pair, flows in reached.items()}), *nothing]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 import pandas as pd
@@ -30,9 +31,9 @@ def spread(values: Iterable[float], digits: int = 2, unit: str = "") -> str:
 def show(table: pd.DataFrame, title: str) -> None:
     """Print a table of texts; the first column is the table's index."""
     printed = Table(title=title, title_justify="left")
-    printed.add_column(str(table.index.name), no_wrap=True)
+    printed.add_column(str(table.index.name), overflow="fold")
     for heading in table.columns:
-        printed.add_column(heading, justify="right", no_wrap=True)
+        printed.add_column(heading, justify="right", overflow="fold")
     for row in table.itertuples():
         printed.add_row(*map(str, row))
-    Console(width=_WIDTH).print(printed)
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(printed)

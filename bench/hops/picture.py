@@ -1,109 +1,95 @@
-"""The hops as a waterfall: each bar floats from the total before to the total after."""
+"""The picture of the hops: a whole request as one bar, and below it the network's part, hop by hop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
+from matplotlib.patches import ConnectionPatch
 
-from bench.common.intervals import INCONCLUSIVE, LESS, MORE, NO_DIFFERENCE
-from bench.hops.steps import FIRST, Step, amount, floating_bars, name_of, signed
-from lab.figures import plt, save
-from monitoring.colours import BLUE, COLOURS, ORANGE
+from bench.common.intervals import INCONCLUSIVE, NO_DIFFERENCE
+from bench.hops.appendix import PROGRAMS, greatest
+from bench.hops.steps import Step, amount, floating_bars, name_of, signed
+from lab.colours import BLUE, FAINT, INK, LINE, ORANGE, SKY
+from lab.figures import PAGE_WIDTH, plt, save, set_title
 
-_COLUMNS = {
-    "p50_us": "median (p50)",
-    "p99_us": "99th percentile (p99)",
-    "cpu_us_per_request": "CPU time per request",
-}
-_PROGRAMS = 3  # the last hops are programs and take milliseconds, so they get a second scale
-_ROWS = (("new", "network"), ("kept", "network"), ("new", "programs"), ("kept", "programs"))
-_TITLES = {"new": "a new connection for each request", "kept": "one connection, kept"}
-_LOOKS = {
-    FIRST: (BLUE, ""),
-    MORE: (ORANGE, ""),
-    LESS: (COLOURS[2], "\\\\\\"),
-    NO_DIFFERENCE: ("#DDDDDD", "///"),
-    INCONCLUSIVE: ("#FFFFFF", "..."),
-}
-_MEANINGS = {FIRST: "the first hop", MORE: "adds", LESS: "saves"}
+_SHADES = ("#F6C65B", ORANGE, "#C97B00")  # nginx, gateway, product service: told apart by their labels
+_WIDE = 0.15  # share of the whole bar: a narrower part has its name above the bar
+_HEIGHT = 5.6  # inches
 
 
-def draw(steps: Mapping[tuple[str, str], Sequence[Step]], path: Path, rounds: int) -> None:
-    """Write the PNG."""
-    count = len(next(iter(steps.values())))
-    heights = [count - _PROGRAMS if part == "network" else _PROGRAMS + 1.6 for _, part in _ROWS]
-    sheet, grid = plt.subplots(
-        len(_ROWS),
-        len(_COLUMNS),
-        figsize=(15, 0.36 * sum(heights) + 4),
-        height_ratios=heights,
-        sharey="row",
+def draw(steps: Sequence[Step], path: Path, rounds: int) -> None:
+    """Write the PNG of the median of a new connection."""
+    figure, (whole, network) = plt.subplots(
+        2,
+        1,
+        figsize=(PAGE_WIDTH, _HEIGHT),
+        height_ratios=(1, 3.2),
         layout="constrained",
+        gridspec_kw={"hspace": 0.12},
     )
-    for row, (connection, part) in enumerate(_ROWS):
-        for column, (figure, name) in enumerate(_COLUMNS.items()):
-            shown = list(steps[connection, figure])
-            shown = shown[:-_PROGRAMS] if part == "network" else _after(shown)
-            waterfall(grid[row][column], shown)
-            title = f"{name}, \u00b5s\n{_TITLES[connection]}: the {part}"
-            grid[row][column].set_title(title, fontsize=10)
-    sheet.suptitle(
-        f"What each hop adds: medians of {rounds} rounds; black lines and brackets are intervals, 95 % of all together",
-        fontsize=13,
-    )
-    patches = [
-        Patch(facecolor=colour, hatch=hatch, edgecolor="black", label=_MEANINGS.get(verdict, verdict))
-        for verdict, (colour, hatch) in _LOOKS.items()
+    before = steps[-PROGRAMS - 1].total.value
+    total = steps[-1].total.value
+    share = f"{100 * before / total:.0f} %" if total else "-"
+    _draw_whole(whole, steps, before)
+    _draw_network(network, steps[:-PROGRAMS])
+    for x, inside in ((0.0, 0.0), (before, before)):
+        figure.add_artist(
+            ConnectionPatch((x, -0.32), (inside, -0.7), "data", "data", axesA=whole, axesB=network,
+                            color=LINE, linewidth=1.2)
+        )  # fmt: skip
+    title = f"The network takes {amount(before)} of a request's {amount(total)} \u00b5s ({share}), programs the rest"
+    set_title(figure, f"{title}\n")
+    what = f"Median latency of GET /api/products, each request on a new connection; {rounds} rounds"
+    figure.text(0.01, 0.93, what, color=FAINT, va="top", fontsize=10)
+    save(figure, path)
+
+
+def _draw_whole(axes: Axes, steps: Sequence[Step], network: float) -> None:
+    """Draw the network and each program as parts of one bar."""
+    total = steps[-1].total.value
+    parts = [("network", 0.0, network, BLUE)]
+    bars = floating_bars(steps)[-PROGRAMS:]
+    parts += [
+        (name_of(step.hop), begin, length, shade)
+        for step, (begin, length), shade in zip(steps[-PROGRAMS:], bars, _SHADES, strict=True)
     ]
-    sheet.legend(handles=patches, loc="outside lower center", ncols=len(patches))
-    save(sheet, path, dpi=110)
+    for name, begin, length, colour in parts:
+        axes.barh(0, length, left=begin, height=0.64, color=colour, edgecolor="white")
+        text = f"{name}\n{amount(length)} \u00b5s"
+        if length > _WIDE * total:
+            axes.text(begin + length / 2, 0, text, ha="center", va="center", fontsize=10)
+        else:
+            axes.text(begin, 0.4, text, fontsize=10, va="bottom")
+    axes.set_xlim(0, total)
+    axes.set_ylim(-0.36, 1.3)
+    axes.set_axis_off()
 
 
-def _after(steps: Sequence[Step]) -> list[Step]:
-    """Return the programs' steps; the whole network before them is the first."""
-    network = steps[-_PROGRAMS - 1]
-    return [Step("the network", network.total, None), *steps[-_PROGRAMS:]]
-
-
-def waterfall(axis: Axes, steps: Sequence[Step]) -> None:
-    """Draw the steps of one figure, downwards."""
+def _draw_network(axes: Axes, steps: Sequence[Step]) -> None:
+    """Draw what each hop of the network adds, downwards, with its interval."""
     for row, (step, (begin, length)) in enumerate(zip(steps, floating_bars(steps), strict=True)):
-        colour, hatch = _LOOKS[step.verdict]
-        axis.barh(
-            row, length, left=begin, color=colour, hatch=hatch, edgecolor="black", linewidth=0.6, height=0.7
-        )
+        unsure = step.added is not None and step.verdict in (NO_DIFFERENCE, INCONCLUSIVE)
+        axes.barh(row, length, left=begin, height=0.62, color=SKY if unsure else BLUE)
         around, at = (step.total, 0.0) if step.added is None else (step.added, begin)
-        low, high = at + around.low, at + around.high
-        axis.hlines(row, low, high, color="black", linewidth=1.6)
-        axis.vlines((low, high), row - 0.16, row + 0.16, color="black", linewidth=1.2)
-        end = max(begin, begin + length, high)
-        axis.annotate(
-            written(step), (end, row), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8
+        axes.hlines(row, at + around.low, at + around.high, color=INK, linewidth=1.4)
+        end = max(begin, begin + length, at + around.high)
+        axes.annotate(
+            _words(step), (end, row), xytext=(6, 0), textcoords="offset points", va="center", fontsize=10
         )
         if row:
-            axis.vlines(begin, row - 1.35, row + 0.35, color="black", linewidth=0.6)
-    _frame(axis, steps)
+            axes.vlines(begin, row - 1.31, row + 0.31, color=FAINT, linewidth=0.7)
+    axes.set_yticks(range(len(steps)), [name_of(step.hop) for step in steps], fontsize=10)
+    axes.set_ylim(len(steps) - 0.5, -0.7)
+    axes.set_xlim(0, greatest(steps) * 1.22)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.5)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("\u00b5s; black lines: what the hop adds, with 95 % confidence for all hops together")
 
 
-def written(step: Step) -> str:
-    """Return the text beside a bar."""
+def _words(step: Step) -> str:
     if step.added is None:
-        return amount(step.total.value)
-    interval = f"({signed(step.added.low)} to {signed(step.added.high)})"
-    if step.verdict in (NO_DIFFERENCE, INCONCLUSIVE):
-        return f"{step.verdict} {interval}"
-    return f"{signed(step.added.value)} {interval} = {amount(step.total.value)}"
-
-
-def _frame(axis: Axes, steps: Sequence[Step]) -> None:
-    names = [name_of(step.hop) if step.added is None else f"+ {name_of(step.hop)}" for step in steps]
-    axis.set_yticks(range(len(steps)), names)
-    axis.set_ylim(len(steps) - 0.4, -0.6)
-    axis.tick_params(axis="y", length=0)
-    most = max(max(step.total.value, step.total.high) for step in steps)
-    axis.set_xlim(0, most * 1.75)  # room for the labels
-    axis.grid(axis="x", alpha=0.3)
-    axis.spines["left"].set_visible(False)
+        return f"{amount(step.total.value)} \u00b5s"
+    return step.verdict if step.verdict in (NO_DIFFERENCE, INCONCLUSIVE) else signed(step.added.value)

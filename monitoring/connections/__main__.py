@@ -48,7 +48,7 @@ def _for_screen(table: csv_files.Table) -> Table:
     shown = Table(title=TITLES[table.name], title_justify="left")
     for name in table.columns:
         is_count = name in ("connections", "incoming", "outgoing")
-        shown.add_column(HEADINGS.get(name, name), justify="right" if is_count else "left")
+        shown.add_column(HEADINGS.get(name, name), justify="right" if is_count else "left", overflow="fold")
     for row in table.rows[:_MAX_ROWS]:
         shown.add_row(*map(str, row))
     return shown
@@ -101,7 +101,8 @@ def main(arguments: Sequence[str]) -> int:
             from monitoring.connections.report import report  # noqa: PLC0415 - pandas and reportlab are slow to load
 
             csv_files.write(csv_tables(snapshot), options.reports)
-            print_line(f"report: {report(snapshot, options.reports)} and its CSVs")
+            written = f"report: {report(snapshot, options.reports)} and its CSVs"
+            print(written, file=sys.stderr if options.json else sys.stdout)
     except BrokenPipeError:
         raise  # see lab/as_command.py
     except (LiveError, TopologyError, OSError) as error:

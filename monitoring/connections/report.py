@@ -11,11 +11,11 @@ import pandas as pd
 from lab.csv_files import Table
 from lab.document import Document, Rows, Section
 from lab.document_files import write
-from monitoring.connections.tables import HEADINGS, TITLES, csv_tables
+from monitoring.connections.tables import COUNTERS, HEADINGS, TITLES, csv_tables
 from monitoring.connections.tracker import Snapshot
 
-_WIDE = {"source", "destination", "sent", "answered", "service", "metric"}
-_MAX_ROWS, _MANY_WAITING, _HALF = 30, 10, 0.5
+_WIDE = {"source", "destination", "sent", "answered", "service", "metric", "state", "meaning"}
+_MAX_ROWS, _MANY_WAITING, _HALF = 20, 10, 0.5
 _CHECKING = ("host", "service-registry")  # health checks and heartbeats open a connection each, and should
 
 
@@ -41,17 +41,55 @@ def _frame(table: Table) -> pd.DataFrame:
 
 
 def _section(table: Table) -> Section:
-    frame = _frame(table)
-    if table.name == "nat_translations":
-        frame = _without_client_ports(frame)
-    if "port" in frame:
-        frame["port"] = frame["port"].astype(str)  # no separators of thousands
+    frame = _shown(table)
     rows = [row.tolist() for _, row in frame.head(_MAX_ROWS).astype(object).iterrows()]
     headings = [HEADINGS.get(column, column) for column in frame.columns]
     widths = [3 if column in _WIDE else 1.3 for column in frame.columns]
     more = len(frame) - _MAX_ROWS
-    note = [f"{more:,} more rows like these are in the CSV file."] if more > 0 else []
+    note = [f"{more:,} more rows are not shown; {table.name}.csv has everything."] if more > 0 else []
     return Section(TITLES[table.name], [Rows(headings, rows, widths), *note])
+
+
+def _shown(table: Table) -> pd.DataFrame:
+    """Return a table for people: rows that differ only in the client's port or the state are merged."""
+    if table.name == "tracking_table":
+        return _explained(table)
+    frame = _frame(table)
+    if table.name == "nat_translations":
+        frame = _without_client_ports(frame)
+    if table.name == "connections":
+        frame = _with_states(frame)
+    if "port" in frame:
+        frame["port"] = frame["port"].astype(str)  # no separators of thousands
+    return frame
+
+
+def _with_states(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each pair of nodes, protocol and port, with the number of connections in each state."""
+    pairs["state"] = [
+        f"{count:,} {state}" for count, state in zip(pairs["connections"], pairs["state"], strict=True)
+    ]
+    ends = pairs.groupby(["source", "destination", "protocol", "port"], sort=False)
+    whole = ends.agg(connections=("connections", "sum"), state=("state", ", ".join)).reset_index()
+    return whole.sort_values("connections", ascending=False, kind="stable")
+
+
+def _explained(table: Table) -> pd.DataFrame:
+    """Return the figures that are not 0, each with what it counts, and a row that names those that are 0."""
+    rows: list[tuple[str, str, str]] = []
+    zeros = []
+    for name, value in table.rows:
+        words = str(name).replace("_", " ")
+        if value or name in ("entries", "limit", "fill_percent"):
+            shown = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+            rows.append(
+                (HEADINGS.get(str(name), words), shown, COUNTERS.get(str(name), "a counter of the kernel"))
+            )
+        else:
+            zeros.append(words)
+    if zeros:
+        rows.append(("all others", "0", ", ".join(zeros)))
+    return pd.DataFrame(rows, columns=["metric", "value", "meaning"])
 
 
 def _without_client_ports(translations: pd.DataFrame) -> pd.DataFrame:

@@ -16,8 +16,27 @@ TITLES = {
 }
 HEADINGS = {
     "source": "from", "destination": "to", "sent": "as it was sent", "answered": "as answers come back",
-    "metric": "figure", "fill_percent": "% of the limit",
+    "metric": "figure", "fill_percent": "% of the limit", "state": "in which states", "meaning": "what it counts",
+    "entries": "tracked now",
 }  # fmt: skip
+
+# What `conntrack -S` counts since the host started, on all CPUs (net/netfilter/nf_conntrack_core.c).
+COUNTERS = {
+    "entries": "connections that are tracked now",
+    "limit": "connections that the kernel tracks at most (nf_conntrack_max); it drops the packets of further ones",
+    "fill_percent": "share of the limit that is used",
+    "found": "addresses and ports that NAT could not choose because another connection has them; harmless",
+    "invalid": "packets that belong to no connection and begin none, such as a reply after its connection was deleted",
+    "insert": "entries that programs added, such as conntrack -I; not the tracked connections",
+    "insert_failed": "connections that could not be added: another one has their addresses and ports, or chaintoolong",
+    "drop": "packets dropped because no entry could be created",
+    "early_drop": "connections that were not ASSURED, deleted to make room in a full table",
+    "error": "packets with errors, such as a bad checksum or an ICMP error for an unknown connection",
+    "icmp_error": "ICMP errors that belong to no tracked connection",
+    "search_restart": "lookups that were repeated because an entry moved during the search; harmless",
+    "clash_resolve": "first packets of one connection that came at the same time, and were both kept; harmless",
+    "chaintoolong": "connections refused because their hash chain was too long",
+}
 
 
 def csv_tables(snapshot: Snapshot) -> list[Table]:

@@ -71,7 +71,9 @@ def _print(checks: Sequence[Check], *, as_json: bool) -> None:
 
 
 def _table(histories: Mapping[str, History]) -> Table:
-    table = Table("service", "", "ms", "p50", "p95", "uptime", "latency", title_justify="left")
+    table = Table(title_justify="left")
+    for heading in ("service", "", "ms", "p50", "p95", "uptime", "latency"):
+        table.add_column(heading, overflow="fold")
     for node, history in histories.items():
         last = history.checks[-1]
         state = Text(f"{_word(last)} {last.why}".strip(), _STYLES[last.state])
@@ -108,7 +110,7 @@ def _round(checks: Sequence[Check]) -> dict[str, object]:
 
 def _fields(check: Check) -> dict[str, object]:
     return {
-        "state": check.state, "up": check.up, "milliseconds": round(check.milliseconds, 3), "why": check.why,
+        "state": check.state, "up": check.up, "latency_ms": round(check.milliseconds, 3), "why": check.why or None,
     }  # fmt: skip
 
 
@@ -123,7 +125,8 @@ def main(arguments: Sequence[str]) -> int:
         if options.report:
             from monitoring.health.report import report  # noqa: PLC0415 - matplotlib takes a second to load
 
-            print_line(f"report: {report(options.csv, options.report)}")
+            written = f"report: {report(options.csv, options.report)}"
+            print(written, file=sys.stderr if options.json else sys.stdout)
     except BrokenPipeError:
         raise
     except (OSError, TopologyError, CsvError) as error:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
+from lab.colours import BLUE, VERMILION
 from lab.document import Block, Document, Picture, Rows, Section
 from lab.document_files import write
 from lab.escape import for_picture
-from lab.figures import plt, save
-from monitoring.colours import BLUE, VERMILION
+from lab.figures import PAGE_HEIGHT, PAGE_WIDTH, plain_numbers, plt, save
 from monitoring.health.checks import DEGRADED, DOWN, SHOP, UP
 from monitoring.health.log import Log, duration, length, moment, read, spans
 from monitoring.quantiles import quantile
@@ -22,10 +23,8 @@ _ENOUGH = 20  # answers: fewer are not enough to judge a 95th percentile
 _UNNOTICED_MS = 10  # faster answers are never called uneven
 _MAX_SENTENCES = 40  # sentences of one kind
 _MAX_ROWS, _MAX_NAMED = 100, 20  # services in the table, and in a sentence
-_MAX_PANELS = 20  # more panels leave no room for their names
-PICTURE_MM = 110  # maximum height of the picture
-_WIDTH_INCHES, _MAX_INCHES = 10.6, PICTURE_MM / 25.4  # between the margins of a page
-_PANEL_INCHES, _AXIS_INCHES, _LETTER_INCHES = 0.5, 0.7, 0.065
+_MAX_PANELS = 14  # more panels leave no room for their names
+_COLUMNS, _PANEL_INCHES, _AXIS_INCHES = 2, 1.1, 0.5
 _HEADINGS = (
     "service", "checks", "answered", "half answered in", "95 % answered in", "slowest answer", "outages",
     "longest outage",
@@ -69,7 +68,7 @@ def _sections(log: Log, folder: Path, name: str) -> Iterator[Section]:
     heading = "Latency over time"
     if len(drawn) < len(services):
         heading += f": the {len(drawn)} of {len(services):,} with the most failures, then the slowest"
-    yield Section(heading, [Picture(picture, "Latency of each service; crosses: no answer", PICTURE_MM)])
+    yield Section(heading, [Picture(picture, "Latency of each service; crosses: no answer")])
 
 
 def _statistics(checks: pd.DataFrame) -> pd.DataFrame:
@@ -205,30 +204,39 @@ def _percent(part: int, whole: int) -> str:
     return f"{part * 10_000 // whole / 100:.2f} %"
 
 
-def _draw(checks: pd.DataFrame, names: Sequence[str], path: Path) -> None:
-    """Draw the latencies of services, a panel each, with a cross for each check without an answer."""
-    height = min(_PANEL_INCHES * len(names) + _AXIS_INCHES, _MAX_INCHES)
-    figure, all_axes = plt.subplots(
-        len(names), 1, figsize=(_WIDTH_INCHES, height), sharex=True, squeeze=False
+def _draw(checks: pd.DataFrame, names: list[str], path: Path) -> None:
+    """Draw the latencies of services, a panel each on one scale, with a cross for each check without an answer."""
+    columns = min(len(names), _COLUMNS)
+    rows = math.ceil(len(names) / columns)
+    height = min(_PANEL_INCHES * rows + _AXIS_INCHES, PAGE_HEIGHT)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(PAGE_WIDTH, height),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
-    # matplotlib's own layouts give up on so many low panels
-    left = _LETTER_INCHES * (4 + max(len(for_picture(name)) for name in names))
-    figure.subplots_adjust(
-        left=left / _WIDTH_INCHES, right=0.93, top=1 - 0.1 / height, bottom=0.4 / height, hspace=0.3
-    )
-    for axes, name in zip(all_axes[:, 0], names, strict=True):
+    for axes in grid.flat[len(names) :]:
+        axes.set_axis_off()
+    for axes, name in zip(grid.flat, names, strict=False):
         own = checks[checks["node"] == name]
-        answered, down = own[own["up"]], own[~own["up"]]
+        down = own[~own["up"]]
         for _, part in own.groupby("part"):
-            axes.plot(part["elapsed"], part["milliseconds"].where(part["up"]), ".-", color=BLUE, ms=3, lw=1)
-        axes.plot(down["elapsed"], [0] * len(down), "x", color=VERMILION, ms=4, clip_on=False)
-        slowest = 0.0 if answered.empty else answered["milliseconds"].max()
-        axes.set_ylim(0, 1.1 * max(slowest, 0.1))
-        axes.set_yticks([] if answered.empty else [slowest])
-        axes.yaxis.set_major_formatter("{x:,.1f} ms")
-        axes.yaxis.tick_right()
-        axes.set_ylabel(for_picture(name), rotation=0, ha="right", va="center", fontsize=8)
-        axes.tick_params(labelsize=7)
-        axes.spines[["top", "right"]].set_visible(False)
-    all_axes[-1, 0].set_xlabel("seconds since the first check; right: the slowest answer", fontsize=8)
+            axes.plot(part["elapsed"], part["milliseconds"].where(part["up"]), ".-", color=BLUE, ms=4, lw=1.2)
+        axes.plot(
+            down["elapsed"],
+            [0.03] * len(down),
+            "x",
+            color=VERMILION,
+            ms=5,
+            transform=axes.get_xaxis_transform(),
+        )
+        axes.set_title(for_picture(name))
+        axes.grid(axis="y", alpha=0.5)
+    grid[0, 0].set_yscale("log")
+    plain_numbers(grid[0, 0].yaxis)
+    figure.supxlabel("seconds since the first check; crosses: no answer", fontsize=9)
+    figure.supylabel("ms, one logarithmic scale for all", fontsize=9)
     save(figure, path)

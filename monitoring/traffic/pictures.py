@@ -8,14 +8,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lab.colours import BLUE, VERMILION
 from lab.escape import for_picture, shortened
-from lab.figures import plain_numbers, plt, save
-from monitoring.colours import BLUE, VERMILION
+from lab.figures import plain_numbers, plt, save, set_title
 from monitoring.traffic.tables import Tables
 from monitoring.traffic.tally import STEPS
 
-_MAX_BARS, _MAX_STEPS = 10, 1000
-_WIDTH = 8.5  # inches
+_MAX_BARS, _MAX_STEPS = 8, 1000
+_WIDTH = 6.6  # inches; leaves room for a narrow table beside the picture
 _MAX_NAME = 28  # characters; two names and an arrow fit beside the bars
 _UNITS = ((86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
 _MANY_UNITS = 5  # the axis has the greatest unit of which the capture lasts so many
@@ -43,25 +43,20 @@ def _bars(what: str, counted: Sequence[tuple[str, int]]) -> Figure:
     """Draw a bar for each name with its packets, the most first; the label of the axis sums up the rest."""
     shown, rest = counted[:_MAX_BARS], counted[_MAX_BARS:]
     whole = sum(count for _, count in counted)
-    figure, axes = plt.subplots(figsize=(_WIDTH, 1.5 + 0.34 * max(len(shown), 1)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(_WIDTH, 1.2 + 0.28 * max(len(shown), 1)), layout="constrained")
     places = range(len(shown))  # two shortened names may be equal
     bars = axes.barh(places, [count for _, count in shown], color=BLUE, height=0.7)
     axes.set_yticks(places, [for_picture(name) for name, _ in shown])
-    axes.bar_label(bars, [_share(count, whole) for _, count in shown], padding=4, fontsize=9)
+    axes.bar_label(bars, [_share(count, whole) for _, count in shown], padding=4)
     axes.set_ylim(max(len(shown), 1) - 0.4, -0.6)
     axes.margins(x=0.2)
-    _head(figure, _title(what, counted, whole))
+    set_title(figure, _title(what, counted, whole))
     more = f"; {len(rest):,} more {what} have {_share(sum(n for _, n in rest), whole)}" if rest else ""
     axes.set_xlabel(f"packets{more}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain_numbers(axes.xaxis)
     axes.tick_params(axis="y", length=0)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _head(figure: Figure, title: str) -> None:
-    figure.suptitle(title, x=0.01, ha="left")
 
 
 def _share(count: int, whole: int) -> str:
@@ -74,15 +69,15 @@ def _title(what: str, counted: Sequence[tuple[str, int]], whole: int) -> str:
     name, count = counted[0]
     if len(counted) == 1:
         return f"All packets ({whole:,}): {name}"
-    return f"{name} has the most of {whole:,} packets, {100 * count / whole:.1f} % ({len(counted):,} {what})"
+    return f"{name}: {100 * count / whole:.1f} % of {whole:,} packets"
 
 
 def _rate(tables: Tables) -> Figure:
     """Draw packets and bytes a second."""
-    figure, panels = plt.subplots(2, 1, figsize=(_WIDTH, 4.6), layout="constrained", sharex=True)
+    figure, panels = plt.subplots(2, 1, figsize=(_WIDTH, 3.6), layout="constrained", sharex=True)
     if not tables.tally.rates:
         panels[1].set_xlabel("the capture has no times")
-        _head(figure, "Traffic over time: not known")
+        set_title(figure, "Traffic over time: no data")
         return figure
     numbers, least = tables.tally.rates, tables.tally.step
     span = (max(numbers) - min(numbers) + 1) * least
@@ -100,13 +95,12 @@ def _rate(tables: Tables) -> Figure:
         axes.set_ylabel(f"{what}/s")
         axes.set_ylim(bottom=0)
         plain_numbers(axes.yaxis)
-        axes.spines[["top", "right"]].set_visible(False)
     panels[1].set_xlabel(f"{unit} since the first packet; a step is {_words(step)}")
     panels[1].set_xlim(begin / size, end / size)
     packets, idle = counts[0], counts[0].count(0)
     when = f"{seconds[packets.index(max(packets))] / size:,.4g} {unit}"
     idle_steps = f"; no packet in {idle:,} of {len(packets):,} steps" if idle else ""
-    _head(figure, f"Traffic over time: at most {max(packets) / step:,.4g} packets/s, at {when}{idle_steps}")
+    set_title(figure, f"At most {max(packets) / step:,.4g} packets/s, at {when}{idle_steps}")
     return figure
 
 

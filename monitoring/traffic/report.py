@@ -14,8 +14,8 @@ from monitoring.traffic.columns import COLUMNS, COUNT, NUMBER, TEXT
 from monitoring.traffic.data_frames import frame_of
 from monitoring.traffic.tables import METRICS, Tables
 
-_MAX_ROWS = 15
-_PICTURE_WIDTH = 160  # mm; leaves room for a narrow table beside the picture
+_MAX_ROWS = 10
+_ALMOST_ALL = 0.95  # share: a chart of one bar shows nothing
 # The tables that are shown: title, and picture.
 _SHOWN = {
     "packets_per_service_pair": ("Who sends to whom", "top_service_pairs"),
@@ -44,13 +44,23 @@ def report(tables: Tables, folder: Path, made: str) -> Path:
 def _section(table: Table, folder: Path) -> Section:
     blocks: list[Block] = []
     title, picture = _SHOWN[table.name]
-    if picture:
-        blocks.append(Picture(folder / f"{picture}.png", title, width=_PICTURE_WIDTH))
+    if picture and not _is_one_bar(table):
+        blocks.append(Picture(folder / f"{picture}.png", title))
     most = len(METRICS) if table.name == "traffic_summary" else _MAX_ROWS
     blocks.append(_rows(frame_of(table).head(most), table.name))
+    if table.name == "traffic_summary":
+        blocks.append("Figures that are 0 are left out; traffic_summary.csv has them.")
     if len(table.rows) > most:
         blocks.append(f"{len(table.rows) - most:,} more rows are in {table.name}.csv.")
     return Section(title, blocks)
+
+
+def _is_one_bar(table: Table) -> bool:
+    """Return whether almost all packets are of the first protocol, so that its bar would be alone."""
+    if table.name != "protocol_distribution":
+        return False
+    counts = frame_of(table)["packets"].astype(int)
+    return bool(counts.max() > _ALMOST_ALL * counts.sum())
 
 
 def _rows(frame: pd.DataFrame, name: str) -> Rows:
@@ -58,7 +68,11 @@ def _rows(frame: pd.DataFrame, name: str) -> Rows:
     headings, kinds = zip(*(COLUMNS[column] for column in frame.columns), strict=True)
     widths = [_WIDE if kind == TEXT else _NARROW for kind in kinds]
     if name == "traffic_summary":
-        cells = [_figure(metric, value) for metric, value in frame.itertuples(index=False)]
+        cells = [
+            _figure(metric, value)
+            for metric, value in frame.itertuples(index=False)
+            if pd.isna(value) or value
+        ]
     else:
         columns = (_cells(frame[name], kind) for name, kind in zip(frame.columns, kinds, strict=True))
         cells = list(zip(*columns, strict=True))

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from lab.figures import plt, save
+from lab.colours import BLUE, FAINT, INK, SKY, VERMILION
+from lab.figures import PAGE_HEIGHT, PAGE_WIDTH, plt, save, set_title
 from security.proof.proof import Proof
 from security.proof.report import open_flows, places_of
 
-# Okabe and Ito's colours, which colour-blind people can distinguish; each cell also has words.
 _STATES = {
     "nothing to try": "#ffffff",
     "all dropped, as expected": "#d9dee3",
     "only ping passes, as expected": "#cfe8f7",
-    "these ports pass, as expected (u: UDP)": "#56b4e9",
-    "everything passes, as expected": "#0072b2",
-    "differs from the policy": "#d55e00",
+    "these ports pass, as expected (u: UDP)": SKY,
+    "everything passes, as expected": BLUE,
+    "differs from the policy": VERMILION,
 }
 _NOTHING, _DROPPED, _PING, _SOME, _ALL, _DIFFERS = range(6)
-_MAX_PLACES_WITH_WORDS = 16
-_INK, _WHITE = "#1b2733", "#ffffff"
+_MAX_PLACES_WITH_WORDS, _MAX_LABELS, _CELL_CHARACTERS = 12, 30, 9
+_WHITE = "#ffffff"
 
 
 def write_png(proof: Proof, path: Path) -> None:
@@ -36,18 +38,19 @@ def write_png(proof: Proof, path: Path) -> None:
         [_DIFFERS if pair in wrong else _state(flows.get(pair, []), tried=pair in tried) for pair in row]
         for row in pairs
     ]
-    size = max(6.0, min(24.0, 0.55 * len(places) + 3))
-    figure, axes = plt.subplots(figsize=(size + 1.5, size), layout="constrained")
-    axes.imshow(states, cmap=ListedColormap(list(_STATES.values())), vmin=0, vmax=len(_STATES) - 1)
+    figure, axes = plt.subplots(figsize=(PAGE_WIDTH, PAGE_HEIGHT), layout="constrained")
+    axes.imshow(
+        states, cmap=ListedColormap(list(_STATES.values())), vmin=0, vmax=len(_STATES) - 1, aspect="auto"
+    )
     _label(axes, places)
     if len(places) <= _MAX_PLACES_WITH_WORDS:
         for row, line in enumerate(states):
             for column, state in enumerate(line):
                 _write_cell(axes, column, row, state, flows.get(pairs[row][column], []))
-    title = f"{proof.policy.path.stem}: {proof.tried} probes, {len(proof.differences)} differences"
-    figure.suptitle(title, fontsize=13)
-    handles = [Patch(facecolor=colour, edgecolor="#5b6b7a", label=name) for name, colour in _STATES.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    title = f"{proof.policy.path.stem}: {proof.tried:,} probes, {len(proof.differences):,} differences"
+    set_title(figure, title)
+    handles = [Patch(facecolor=colour, edgecolor=FAINT, label=name) for name, colour in _STATES.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     save(figure, path)
 
 
@@ -58,8 +61,11 @@ def _state(flows: list[str], *, tried: bool) -> int:
 
 
 def _label(axes: Axes, places: list[str]) -> None:
-    axes.set_xticks(range(len(places)), places, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(places)), places)
+    step = math.ceil(len(places) / _MAX_LABELS)
+    axes.set_xticks(
+        range(0, len(places), step), places[::step], rotation=30, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(0, len(places), step), places[::step])
     axes.set_xlabel("to")
     axes.set_ylabel("from")
     borders = [at - 0.5 for at in range(1, len(places))]
@@ -71,7 +77,7 @@ def _label(axes: Axes, places: list[str]) -> None:
 
 
 def _write_cell(axes: Axes, column: int, row: int, state: int, flows: list[str]) -> None:
-    ports = "\n".join(flow for flow in flows if flow != "ping")
+    ports = textwrap.fill(" ".join(flow for flow in flows if flow != "ping"), _CELL_CHARACTERS)
     words = {_ALL: "all", _PING: "ping", _DIFFERS: "x"}.get(state, ports)
-    colour = _WHITE if state in (_ALL, _DIFFERS) else _INK
-    axes.text(column, row, words, ha="center", va="center", fontsize=6.5, color=colour)
+    colour = _WHITE if state in (_ALL, _DIFFERS) else INK
+    axes.text(column, row, words, ha="center", va="center", color=colour)

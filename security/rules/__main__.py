@@ -110,6 +110,8 @@ def main(arguments: Sequence[str]) -> int:
         if options.pdf:
             write_pdf(described.as_document(page), options.pdf)
         _show(page, wants_json=options.json)
+    except BrokenPipeError:
+        raise  # see lab/as_command.py
     except (NothingToShowError, OSError) as error:
         print(f"rules: {error}", file=sys.stderr)
         return 1

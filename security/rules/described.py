@@ -23,6 +23,13 @@ COLUMNS = ("table", "chain", "position", "packets", "bytes", "meaning", "why", "
 CELLS = ("#", "what it does", "why it is there", "packets", "bytes", "the rule")
 
 _OURS, _MARK, _DROP = "CNET-", "cnet: ", drop_chain("")
+# Of these chains a packet meets one at most: beginning of their names -> the chain that it meets.
+_ONE_OF_MANY = {
+    "CNET-WIRE-": "CNET-WIRE-(its port of the bridge)",
+    "CNET-TO-1": "CNET-TO-(its destination)",
+    "CNET-TO-2": "CNET-TO-(its destination)",
+    _DROP: f"{_DROP}(the id of the line that refuses it)",
+}
 # The points where the kernel runs rules on a packet, in order (priorities of linux/netfilter_ipv4.h).
 _IN = ("raw PREROUTING", "mangle PREROUTING", "nat PREROUTING", "routing decision")
 _THROUGH = ("mangle FORWARD", "filter FORWARD", "security FORWARD", "mangle POSTROUTING", "nat POSTROUTING")
@@ -31,13 +38,14 @@ _FROM_HOST = (
     *("routing decision", "raw OUTPUT", "mangle OUTPUT", "nat OUTPUT"),
     *("routing decision", "filter OUTPUT", "security OUTPUT"),
 )
+_INTO, _LOCAL_INTO = "outside -> published port", "localhost -> published port"
 _NODE_OUT, _NODE_TO_NODE, _NODE_TO_HOST = "node -> outside", "node -> node", "node -> host"
 _JOURNEYS = {
-    "outside -> published port": (*_IN, *_THROUGH),
+    _INTO: (*_IN, *_THROUGH),
     _NODE_OUT: (*_IN, *_THROUGH),
     _NODE_TO_NODE: ("ebtables nat PREROUTING", *_IN[:-1], *_THROUGH),
     _NODE_TO_HOST: ("ebtables nat PREROUTING", *_IN, *_TO_HOST),
-    "localhost -> published port": (*_FROM_HOST, *_THROUGH[3:]),
+    _LOCAL_INTO: (*_FROM_HOST, *_THROUGH[3:]),
 }
 
 
@@ -112,13 +120,25 @@ def _why(rule: Rule) -> str:
 
 def _journeys(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
     """Return the chains on each way of a packet; between nodes there are none until a policy is in force."""
-    not_to_host = [rule for rule in rules if "--dst-type LOCAL" not in " ".join(rule.matches)]
     has_policy = any(rule.table == "security" and is_ours(rule) for rule in rules)
     return {
-        name: tuple(_stations(points, not_to_host if name in (_NODE_OUT, _NODE_TO_NODE) else rules))
+        name: tuple(_stations(points, [rule for rule in rules if _may_match(rule, name)]))
         for name, points in _JOURNEYS.items()
         if has_policy or name not in (_NODE_TO_NODE, _NODE_TO_HOST)
     }
+
+
+def _may_match(rule: Rule, journey: str) -> bool:
+    """Decide whether a rule of a hook may match a packet on its journey, by the bridge that it names."""
+    words = " ".join(rule.matches)
+    if journey in (_NODE_OUT, _NODE_TO_NODE) and "--dst-type LOCAL" in words:
+        return False
+    if rule.chain.startswith(_OURS):
+        return True
+    enters, leaves = ("-i " in words, "-o " in words)
+    if journey in (_INTO, _LOCAL_INTO):
+        return not enters
+    return not (journey == _NODE_OUT and leaves and not enters)
 
 
 def _stations(points: Sequence[str], rules: Sequence[Rule]) -> Iterator[str]:
@@ -126,11 +146,16 @@ def _stations(points: Sequence[str], rules: Sequence[Rule]) -> Iterator[str]:
     for point in points:
         table, _, chain = point.rpartition(" ")
         called = _called_from(chain, [rule for rule in rules if rule.table == table])
-        ours = [name for name in called if name.startswith(_OURS)]
+        ours = dict.fromkeys(_kind_of(name) for name in called if name.startswith(_OURS))
         if ours:
             yield f"{point}: {', '.join(ours)}"
         elif point == "routing decision":
             yield point
+
+
+def _kind_of(chain: str) -> str:
+    """Return a chain's name, or of many chains of which a packet meets one, which one it meets."""
+    return next((met for start, met in _ONE_OF_MANY.items() if chain.startswith(start)), chain)
 
 
 def _called_from(chain: str, rules: Sequence[Rule]) -> list[str]:
@@ -166,12 +191,14 @@ def as_lines(page: Page) -> str:
 
 def as_document(page: Page) -> Document:
     """Return the page as a document: the ways of packets, then one table for each chain."""
-    ways = [f"{name}: {' -> '.join(stations)}" for name, stations in page.journeys.items()]
-    sections = [Section("The chains that packets meet, in this order", [*ways, NOTE])]
+    ways = [(name, "\n".join(stations)) for name, stations in page.journeys.items()]
+    table = Rows(
+        ("way of a packet", "hooks with rules of the lab, and the chains there, in this order"), ways, (1, 4)
+    )
+    sections = [Section("What a packet meets", [NOTE, table])]
     for name, rows in page.chains:
         cells = [row.cells for row in rows]
-        table = Rows(CELLS, cells, (8, 80, 58, 17, 18, 87), code=(CELLS[-1],))
-        sections.append(Section(name, [table]))
+        sections.append(Section(name, [Rows(CELLS, cells, (8, 66, 46, 17, 18, 113), code=(CELLS[-1],))]))
     if page.unread:
         sections.append(
             Section("Lines that could not be read", [unread_line(unread) for unread in page.unread])

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pages import page_faults
 
 from bench.common.intervals import Interval
 from bench.common.loads import BenchError, closed_loop, open_loop
-from bench.compare.report import conclusions
-from bench.compare.results import COLUMNS, Results
+from bench.common.sides import Contender, Side
+from bench.compare.report import conclusions, write_report
+from bench.compare.results import COLUMNS, ELEMENTS, PAIRS, Results
 
 LAB, DOCKER = "lab, node's address", "Docker, container's address"
 
@@ -161,3 +163,20 @@ def test_without_docker_nothing_is_said_of_it() -> None:
 def test_bad_answers_are_not_kept_quiet() -> None:
     run = (1, LAB, "lab", "closed loop", 100, 7, 900, 1, 2, 3, 1, 2, 300)
     assert "7 of 200 answers were bad." in _conclusions([run, *_runs(LAB, "lab", [900, 910])[2:3]])
+
+
+def test_the_report_of_all_ways_has_readable_and_filled_pages(tmp_path: Path) -> None:
+    names = sorted({name for pair in (*PAIRS, *(element[1:] for element in ELEMENTS)) for name in pair})
+    sides = [
+        Side(side, [Contender(name, (), "http://10.0.0.10:80", "bridge, veth; no translation") for name in names
+                    if name.lower().startswith(side)], {})
+        for side in ("lab", "docker")
+    ]  # fmt: skip
+    runs = [
+        row
+        for side in sides
+        for at, way in enumerate(side.contenders)
+        for row in _runs(way.name, side.name, [900 + 50 * at, 950 + 50 * at, 1000, 925])
+    ]
+    write_report(pd.DataFrame(runs, columns=COLUMNS), sides, 200, tmp_path, as_json=False)
+    assert page_faults(tmp_path / "bench_report.pdf") == []

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pages import page_faults
 
 from lab.conntrack import connections
 from lab.topology import load
@@ -93,7 +94,11 @@ def test_a_full_table_and_clashes_raise_an_alarm() -> None:
 
 
 def test_the_report_says_what_to_do_about_what_waits(tmp_path: Path) -> None:
-    written = report(snapshot(), tmp_path).with_suffix(".md").read_text()
+    path = report(snapshot(search_restart=3, early_drop=0), tmp_path)
+    assert page_faults(path) == []
+    written = path.with_suffix(".md").read_text()
+    assert "| search restart | 3 | lookups that were repeated" in written
+    assert "| all others | 0 | early drop |" in written
     assert "sudo make explain FROM=redis-cache TO=postgres-db PORT=5432" in written
     assert "The host tracks 4 connections of at most 100" in written
     assert {table.name: len(table.rows) for table in csv_tables(snapshot())}["nat_translations"] == 2

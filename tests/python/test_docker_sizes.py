@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pages import page_faults
 
 from docker.sizes import main, read, rows_of, sentences
 
@@ -53,6 +54,7 @@ def test_the_sentences_follow_from_the_figures(table: Path) -> None:
 
 def test_all_files_are_written(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["product-service", str(table)]) == 0
+    assert page_faults(table.with_suffix(".pdf")) == []
     assert "two-stages" in capsys.readouterr().out
     assert "-30.0 MB" in table.with_suffix(".md").read_text()
     assert table.with_suffix(".pdf").read_bytes().startswith(b"%PDF")

@@ -40,10 +40,10 @@ def test_no_page_has_two_lines_and_no_heading_is_alone(count: int, tmp_path: Pat
 
 @pytest.mark.parametrize("count", range(25, 37))
 def test_the_end_of_a_table_is_never_a_row_on_a_page_of_its_own(count: int, tmp_path: Path) -> None:
-    figure, _ = plt.subplots(figsize=(8, 8))
+    figure, _ = plt.subplots(figsize=(8, 6.2))
     save(figure, tmp_path / "big.png")
     table = Rows(("name", "n"), [(f"row {number}", number) for number in range(count)], (1, 1))
-    sections = [Section("Rows", [table]), Section("Picture", [Picture(tmp_path / "big.png", "big", 160)])]
+    sections = [Section("Rows", [table]), Section("Picture", [Picture(tmp_path / "big.png", "big")])]
     write_pdf(Document("Pages", "made", sections), tmp_path / "pages.pdf")
     rows = [page.count("row ") for page in pages_of(tmp_path / "pages.pdf")]
     assert sum(rows) == count
@@ -51,12 +51,10 @@ def test_the_end_of_a_table_is_never_a_row_on_a_page_of_its_own(count: int, tmp_
 
 
 def test_a_narrow_table_is_beside_its_picture(tmp_path: Path) -> None:
-    figure, _ = plt.subplots(figsize=(8, 4))
+    figure, _ = plt.subplots(figsize=(6.5, 4))
     save(figure, tmp_path / "wide.png")
     rows = [(f"row {number}", number) for number in range(20)]
-    shown = Section(
-        "Both", [Picture(tmp_path / "wide.png", "wide", width=160), Rows(("name", "n"), rows, (1, 1))]
-    )
+    shown = Section("Both", [Picture(tmp_path / "wide.png", "wide"), Rows(("name", "n"), rows, (1, 1))])
     write_pdf(Document("Pages", "made", [shown, Section("More", ["of it"])]), tmp_path / "pages.pdf")
     assert len(pages_of(tmp_path / "pages.pdf")) == 1
 
@@ -68,3 +66,17 @@ def test_code_is_monospaced_and_is_code_in_markdown(tmp_path: Path) -> None:
     assert "| 3 | `-A INPUT -m comment --comment a\\|b -j DROP` |" in as_markdown(document)
     write_pdf(document, tmp_path / "pages.pdf")
     assert b"/Courier" in (tmp_path / "pages.pdf").read_bytes()
+
+
+@pytest.mark.parametrize("lines", range(1, 14))
+def test_no_heading_is_alone_above_a_table_of_tall_rows(lines: int, tmp_path: Path) -> None:
+    text = "\n".join(f"line {number}" for number in range(lines))
+    sections = [
+        Section(f"Part {number}", [Rows(("name", "lines"), [("row", text)] * 5, (1, 1))])
+        for number in range(6)
+    ]
+    write_pdf(Document("Pages", "made", sections), tmp_path / "pages.pdf")
+    pages = [
+        [line for line in page.splitlines() if line.strip()] for page in pages_of(tmp_path / "pages.pdf")
+    ]
+    assert [page[-2] for page in pages if page[-2].strip().startswith("Part ")] == []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench.common.intervals import INCONCLUSIVE, LESS, MORE, NO_DIFFERENCE, Interval
+from bench.hops.appendix import label_of
 from bench.hops.client import (
     KEPT,
     NEW,
@@ -19,7 +20,6 @@ from bench.hops.client import (
     sender,
     used_us,
 )
-from bench.hops.picture import written
 from bench.hops.report import CPU, all_steps, conclusion, main, read_turns, table_of
 from bench.hops.steps import (
     FIRST,
@@ -124,9 +124,9 @@ class TestWaterfall:
         assert [hop.added.value for hop in hops if hop.added] == [4, -1]
 
     def test_the_words_beside_a_bar_tell_what_it_adds_and_the_total(self) -> None:
-        assert written(step(1, 3)) == "+2.0 (+1.0 to +3.0) = 50.0"
-        assert written(step(-1, 3)) == "no difference (-1.0 to +3.0)"
-        assert written(Step("loopback", Interval(1234, 1, 2), None)) == "1,234"
+        assert label_of(step(1, 3)) == "+2.0 (+1.0 to +3.0)"
+        assert label_of(step(-1, 3)) == "no difference"
+        assert label_of(Step("loopback", Interval(1234, 1, 2), None)) == "1,234"
 
 
 class TestWords:
@@ -196,7 +196,8 @@ class TestReport:
             "more",
         ]
         assert rows[2]["p50_us_verdict"] == "no difference"
-        assert (tmp_path / "reports/bench_hops.png").read_bytes().startswith(b"\x89PNG")
+        for name in ("bench_hops.png", "bench_hops_all.png"):
+            assert (tmp_path / "reports" / name).read_bytes().startswith(b"\x89PNG")
         said = capsys.readouterr().out
         assert "second: adds 20.0 us (20.0 to 20.0) to the median of a new connection" in said
         assert "busy for 1.50 times" in said

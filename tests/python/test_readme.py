@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+MIN_WORDS, MAX_RATIO = 4, 3.1  # words that describe a picture; a wider one has no readable text on a page
 TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
@@ -44,6 +46,21 @@ def test_no_command_of_make_that_is_not_there(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_picture_is_there_and_said_in_words(page: Path) -> None:
+    pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text())
+    assert [name for words, name in pictures if len(words.split()) < MIN_WORDS] == []
+    assert [name for _, name in pictures if not (page.parent / name).is_file()] == []
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "docs/images").glob("*.png")))
+def test_a_picture_is_no_ribbon_and_is_shown(name: str) -> None:
+    width, height = struct.unpack(">II", (ROOT / "docs/images" / name).read_bytes()[16:24])
+    assert 1 / 1.6 < width / height < MAX_RATIO
+    stem = name.removesuffix(".png")
+    assert any(re.search(rf"images/{stem}\.(png|svg)", page.read_text()) for page in PAGES)
 
 
 @pytest.mark.parametrize(

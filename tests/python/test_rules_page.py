@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from pages import page_faults
 
 from lab.document import as_markdown
 from lab.document_files import write_pdf
@@ -245,6 +246,7 @@ def test_pdf_and_markdown_hold_every_chain_and_how_they_were_made(live: Written)
         assert "python -m security.rules --json --pdf" in text
         assert all(journey in text for journey in live.json["journeys"])
     assert "page 1" in text_of(live.pdf)
+    assert page_faults(live.pdf) == []
 
 
 # --- nothing to show

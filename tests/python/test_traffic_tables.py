@@ -19,6 +19,7 @@ import pytest
 from crafted import Captured, conversation, ethernet, everything, ipv4, udp
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
+from pages import page_faults
 from reading import CAPTURES
 from test_traffic import NAMES, ROOT, analysed
 
@@ -290,12 +291,11 @@ def test_a_persons_table_has_separators_units_and_plain_names(tmp_path: Path) ->
     tables = tables_at(*(number / 100 for number in range(1500)))
     pictures.draw(tables, tmp_path)
     path = report.report(tables, tmp_path, "made")
+    assert page_faults(path) == []
     text = path.with_suffix(".md").read_text()
     assert "| packets | 1,500 |" in text
     assert "| from the first packet to the last | 15.0 s |" in text
     assert "| answered |" in text
-    assert "---:" in text
-    assert not [word for word in ("syn_ack", "duration_seconds", "handshake_p50_ms") if word in text]
 
 
 # --- names from elsewhere ----------------------------------------------------------------------------------------
