@@ -1,4 +1,4 @@
-# An index: each target calls one script. You can also call the scripts directly.
+# An index: each target calls one script. You can also call the scripts directly. For JSON=1 see docs/reference/json.md.
 .DEFAULT_GOAL := help
 .PHONY: help up down clean network services policies isolation install install-completion doctor shell \
         status logs explain rules documents topology monitor capture health connections distribution dashboard exporter \
@@ -7,7 +7,7 @@
         bench bench-hops bench-network bench-services bench-policy bench-analysis test test-full lint
 
 help: ## this list
-	@awk -F':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile || :
 
 ## Start
 
@@ -82,7 +82,7 @@ connections: ## connections by service and state, address translations, the conn
 distribution: ## requests for each instance over time (CSV, PNG in reports/)
 	@scripts/report.sh distribution
 
-dashboard: ## a live map at http://localhost:8050, until Ctrl+C
+dashboard: ## a live map at http://localhost:8050, until Ctrl+C (TERMINAL=1: with a terminal in the page)
 	@monitoring/dashboard.sh run
 
 exporter: ## metrics for Prometheus at http://localhost:9105/metrics, until Ctrl+C
@@ -90,10 +90,10 @@ exporter: ## metrics for Prometheus at http://localhost:9105/metrics, until Ctrl
 
 ## Learn
 
-exercises: ## exercises by level with your progress (JSON=1; REPORT=1: reports/exercises.html, .csv)
+exercises: ## exercises by level with your progress (REPORT=1: reports/exercises.html, .csv)
 	@faults/exercise.sh list
 
-exercise: ## repair a broken lab in a sandbox: make exercise NAME="..." (or LEVEL=2; SEED=7 TOPOLOGY=tiers; HERE=1: this lab)
+exercise: ## repair a broken lab in a sandbox: make exercise NAME="..." (or LEVEL=2; SEED=7 TOPOLOGY=tiers; HERE=1: this lab; PAGE=1: in the browser)
 	@faults/exercise.sh start "$(NAME)"
 
 exercise-test: ## prove exercises in a sandbox: make exercise-test NAME=mtu-of-port (none: all; SEEDS=1,2,3 TOPOLOGY=tiers PAIRS=20)

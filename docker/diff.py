@@ -1,6 +1,6 @@
 """The lab's live network and Docker's, side by side, line by line.
 
-python -m docker.diff --lab PID --project NAME [--json | --report PATH]    TOPOLOGY is the lab's table
+python -m docker.diff --lab PID --project NAME [--json] [--report PATH]    TOPOLOGY is the lab's table
 
 PID is the first process of the sandbox in which the lab runs; the report is PATH.md and PATH.pdf. It only reads, and
 needs root. Exit status 1 if there is nothing to compare, or if a line is not explained.
@@ -73,7 +73,8 @@ def shown_lines(lines: Mapping[str, int]) -> list[str]:
 
 def as_json(rows: Sequence[Row]) -> str:
     """Return the rows as JSON."""
-    return json.dumps([asdict(row) for row in rows], indent=2) + "\n"
+    unexplained = sum(row.relation == UNEXPLAINED for row in rows)
+    return json.dumps({"rows": [asdict(row) for row in rows], "unexplained": unexplained}, indent=1)
 
 
 def print_rows(console: Console, rows: Sequence[Row]) -> None:
@@ -96,10 +97,10 @@ def document_of(rows: Sequence[Row], made: str) -> Document:
     sections = [Section("In short", [f"{summary(rows)}. {_HOW_TO_READ}"])]
     for topic, of_topic in by_topic(rows):
         cells = [
-            (row.purpose, row.relation, *map("; ".join, map(shown_lines, (row.lab, row.docker))), row.why)
+            (row.purpose, row.relation, *map("\n".join, map(shown_lines, (row.lab, row.docker))), row.why)
             for row in of_topic
         ]
-        sections.append(Section(topic, [Rows(head, cells, (14, 9, 28, 28, 30))]))
+        sections.append(Section(topic, [Rows(head, cells, (12, 9, 30, 30, 30), code=("the lab", "Docker"))]))
     return Document(TITLE, made, sections)
 
 
@@ -113,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     rows = live_rows(arguments.lab, arguments.project)
     if arguments.json:
-        print(as_json(rows), end="")
+        print(as_json(rows))
     else:
         print_rows(Console(highlight=False, soft_wrap=not sys.stdout.isatty()), rows)
     if arguments.report:

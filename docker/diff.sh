@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Compare the live links, addresses, routes and rules of the lab and of Docker, with the reason for each.
 #
-#   docker/diff.sh [run]     on the terminal, and as reports/docker_diff.md and .pdf
-#   docker/diff.sh --json    for programs
+#   docker/diff.sh [run]     on the terminal, and as reports/docker_diff.md and .pdf; --json (or JSON=1): as JSON
 #   docker/diff.sh help
 #
 # The platform must run in Docker (make docker-up); the lab is brought up in a sandbox, as TOPOLOGY says (tiers, as in
@@ -12,6 +11,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
 # shellcheck source=scripts/lib/lab_in_sandbox.sh
 source "$ROOT/scripts/lib/lab_in_sandbox.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 export TOPOLOGY=${TOPOLOGY:-tiers}
@@ -29,13 +30,14 @@ compare() { # OPTION...
 
 run_all() {
   need_folder REPORTS
-  compare --report "$REPORTS/docker_diff"
+  divert_text
+  compare --report "$REPORTS/docker_diff" ${JSON:+--json} >&"$DOCUMENT"
   say "also: $REPORTS/docker_diff.md and $REPORTS/docker_diff.pdf"
 }
 
-case ${1:-run} in
+read_json "$@"
+case ${WORDS[0]:-run} in
   run) run_all ;;
-  --json) compare --json ;;
   help) print_help ;;
-  *) bad_usage "unknown command \"$1\"" ;;
+  *) bad_usage "unknown command \"${WORDS[0]}\"" ;;
 esac

@@ -108,8 +108,8 @@ verify_loss() {
   pause 8
   end_load
   last=$(answers_since BAD "$cut" | awk -v cut="$cut" '$2 - cut > last { last = $2 - cut } END { printf "%.1f", last }')
-  passed "$(count_answers GOOD) requests were answered, $(count_answers BAD) failed; the last failure came" \
-    "$last s after the cut"
+  passed "$(count_answers GOOD) requests were answered, $(count_answers BAD) failed;" \
+    "the last failure came $last s after the cut"
   check 'in the last 5 s every request was answered' 'requests still fail' \
     test "$(count_answers BAD $((EPOCHSECONDS - 5)))" = 0
   verify_return

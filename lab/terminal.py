@@ -18,6 +18,10 @@ class Console(RichConsole):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
 
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError again, for lab/as_command.py; rich would exit with 1, which has another meaning."""
+        raise BrokenPipeError
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render, with the text of each segment escaped."""
         for segment in super().render(renderable, options):

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Check this machine before `up`. Changes nothing.
 #
-#   scripts/doctor.sh [check] [--json] [CHECK...]   run all checks, or only those named
-#   scripts/doctor.sh help                          this, and the list of checks
+#   scripts/doctor.sh [check] [CHECK...]   run all checks, or only those named (--json or JSON=1)
+#   scripts/doctor.sh help                 this, and the list of checks
 #
 # One line for each finding, and below it the fix if there is one:
 #   ok        as it should be
@@ -14,6 +14,8 @@
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 # shellcheck source=scripts/lib/preconditions.sh
 source "$ROOT/scripts/lib/preconditions.sh"
 # shellcheck source=scripts/lib/tools.sh
@@ -113,7 +115,12 @@ run_checks() { # NAME...
     exec {stream}< <(run_check "$name")
     streams+=("$stream")
   done
-  for stream in "${streams[@]}"; do cat <&"$stream"; done | gather_skipped
+  for stream in "${streams[@]}"; do
+    show_progress "checking $1 ..."
+    shift
+    cat <&"$stream"
+  done | gather_skipped
+  show_progress
 }
 
 gather_skipped() {
@@ -143,30 +150,26 @@ show_json() { # without jq, which may be missing
     function quoted(text) { gsub(/[[:cntrl:]]/, " ", text); gsub(/[\\"]/, "\\\\&", text); return "\"" text "\"" }
     BEGIN { printf "{\"findings\":[" }
     { found[$1]++; printf "%s\n{\"level\":%s,\"check\":%s,\"finding\":%s,\"fix\":%s}",
-        (NR > 1 ? "," : ""), quoted($1), quoted($2), quoted($3), quoted($4) }
+        (NR > 1 ? "," : ""), quoted($1), quoted($2), quoted($3), $4 == "" ? "null" : quoted($4) }
     END { printf "],\n\"problems\":%d,\"notes\":%d}\n", found["problem"], found["note"] }'
 }
 
-check() { # [--json] [CHECK...]
-  local show=show_text names=() word findings
+check() { # [CHECK...]
+  local names=("$@") word findings
   for word; do
-    if [[ $word == --json ]]; then
-      show=show_json
-    else
-      grep -qxF -- "$word" <<<"$(names_of_checks)" || bad_usage "there is no check \"$word\""
-      names+=("$word")
-    fi
+    grep -qxF -- "$word" <<<"$(names_of_checks)" || bad_usage "there is no check \"$word\""
   done
   ((${#names[@]} > 0)) || mapfile -t names < <(names_of_checks)
   findings=$(run_checks "${names[@]}")
   [[ -n $findings ]] || findings=$'ok\tall\tno findings'
-  "$show" <<<"$findings"
+  if [[ -n $JSON ]]; then show_json; else show_text; fi <<<"$findings"
   ! grep -q ^problem <<<"$findings"
 }
 
+read_json "$@"
+set -- "${WORDS[@]}"
 case ${1:-check} in
   check) check "${@:2}" ;;
-  --json) check "$@" ;;
   one) one "$2" ;;              # internal: a check in its own process
   try_features) try_features ;; # internal: runs in a temporary namespace
   help)

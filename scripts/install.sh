@@ -96,17 +96,21 @@ install_packages() { # PACKAGE...
 
 pip_install() { run "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
 
+digest_of() { # FILE...
+  cat "$@" "$ROOT"/services/*/requirements.txt "$COMMON/pyproject.toml" | sha256sum | cut -d' ' -f1
+}
+
 # The environment holds digests of the installed requirements: if the digest is among them, there is nothing to do.
 install_python() { # FILE...
   local tools=("$ROOT/requirements.txt" "$@") services=("$ROOT"/services/*/requirements.txt) digest
-  digest=$(cat "${tools[@]}" "${services[@]}" "$COMMON/pyproject.toml" | sha256sum | cut -d' ' -f1)
+  digest=$(digest_of "${tools[@]}")
   ! grep -qxF "$digest" "$VENV/digests" 2>/dev/null || return 0
   say "making the virtual environment $VENV (about a minute)"
   [[ -x $VENV/bin/python ]] || run "$(python)" -m venv "$VENV"
   pip_install "${tools[@]/#/--requirement=}"
   # Built with the flit-core just installed, so that pip needs no index if every package is there.
   pip_install --no-build-isolation "${services[@]/#/--requirement=}" "$COMMON"
-  echo "$digest" >>"$VENV/digests"
+  printf '%s\n' "$digest" "$(digest_of "${tools[0]}")" >>"$VENV/digests" # what `dev` installs includes what `up` needs
   chmod -R o+rX "$VENV"
 }
 

@@ -8,7 +8,8 @@
 #   scripts/lab.sh services   phase 2: the programs, and their proof
 #   scripts/lab.sh policies   phase 4.3: load the policy, and prove it
 #   scripts/lab.sh isolation [back]   phase 4.4: move to three tiers, or back to one bridge (also BACK=1); data stays
-#   scripts/lab.sh status     one screen: nodes, services, rules, counters; exits 1 if anything differs from the tables
+#   scripts/lab.sh status     one screen: nodes, services, rules, counters; exits 1 if anything differs from the
+#                             tables (--json or JSON=1)
 #   scripts/lab.sh shell NAMESPACE   a shell in a namespace
 #   scripts/lab.sh help
 #
@@ -24,8 +25,12 @@ source "$ROOT/scripts/lib/preconditions.sh"
 source "$ROOT/scripts/lib/foreign.sh"
 # shellcheck source=scripts/lib/processes.sh
 source "$ROOT/scripts/lib/processes.sh"
-# shellcheck source=scripts/lib/screen.sh
-source "$ROOT/scripts/lib/screen.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
+# shellcheck source=scripts/lib/summary.sh
+source "$ROOT/scripts/lib/summary.sh"
+# shellcheck source=scripts/lib/status.sh
+source "$ROOT/scripts/lib/status.sh"
 
 call() { "$ROOT/scripts/$1.sh" "${@:2}"; }
 policy() { "$ROOT/security/policy.sh" "$@"; }
@@ -142,6 +147,7 @@ remove_lab() {
 
 down() {
   need_root
+  refuse_in_page down
   take_lock
   end_processes watchers
   remove_lab
@@ -153,33 +159,6 @@ clean() {
   call services clean
 }
 
-status() {
-  need_root
-  need_tools ip jq iptables-save
-  load_topology
-  need_lab
-  export TOPOLOGY=$TABLE
-  local output foreign causes status=0
-  exec {foreign}< <(list_foreign_rules) {causes}< <(call diagnose causes) # run in parallel
-  show_nodes
-  show_rules
-  show_drops
-  printf '\n%sservices%s\n' "$BOLD" "$PLAIN"
-  output=$(
-    failed=0
-    call services status || failed=1
-    echo
-    call network status || failed=1
-    call nat status || failed=1
-    ! policy_is_wanted || policy status || failed=1
-    cat <&"$foreign"
-    ((failed)) || cat <&"$causes"
-    exit "$failed"
-  ) || status=1
-  echo "$output"
-  print_advice "$output" && return "$status"
-}
-
 shell() { # NAMESPACE
   need_root
   [[ -n ${1:-} && -e /run/netns/$1 ]] ||
@@ -189,7 +168,8 @@ shell() { # NAMESPACE
 }
 
 case ${1:-help} in
-  up | down | clean | network | services | policies | status) "$1" ;;
+  up | down | clean | network | services | policies) "$1" ;;
+  status) read_json "${@:2}" && status ;;
   shell | isolation) "$1" "${2:-}" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

@@ -6,15 +6,20 @@
 #   scripts/report.sh distribution   which instance answered how many requests, and when (CSV, PNG)
 #   scripts/report.sh proof      try each possible flow; 1 if any differs from the policy (CSV, PNG)
 #   scripts/report.sh documents  the security policy, isolation and routing, with their proof (Markdown, PDF)
-#   scripts/report.sh health [OPTION...]   state and latency of each service: --once (or ONCE=1), --json, --csv FILE,
+#   scripts/report.sh health [OPTION...]   state and latency of each service: --once (or ONCE=1), --csv FILE,
 #                                          --report FOLDER
-#   scripts/report.sh connections [OPTION...]   connections by service and state: --watch SECONDS, --json
+#   scripts/report.sh connections [OPTION...]   connections by service and state: --watch SECONDS
 #   scripts/report.sh help
+#
+# --json (or JSON=1) prints JSON instead of text: rules, topology, proof, health (a line for each
+# round), connections.
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=scripts/lib/processes.sh
 source "$ROOT/scripts/lib/processes.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 
@@ -28,12 +33,12 @@ page() { # MODULE OPTION...
 }
 
 rules() {
-  page security.rules --markdown "$REPORTS/rules.md" --pdf "$REPORTS/rules.pdf"
+  page security.rules ${JSON:+--json} --markdown "$REPORTS/rules.md" --pdf "$REPORTS/rules.pdf"
   say "also: $REPORTS/rules.md and $REPORTS/rules.pdf"
 }
 
 topology() {
-  page monitoring.diagram --svg "$REPORTS/topology.svg" --png "$REPORTS/topology.png" \
+  page monitoring.diagram ${JSON:+--json} --svg "$REPORTS/topology.svg" --png "$REPORTS/topology.png" \
     --policy "$REPORTS/policy.svg" --policy "$REPORTS/policy.png" \
     --hooks "$REPORTS/hooks.svg" --hooks "$REPORTS/hooks.png"
   say "also, as .svg and .png in $REPORTS: topology, policy (the allowed connections), hooks (where the rules are)"
@@ -46,20 +51,21 @@ distribution() {
 
 proof() {
   local status=0 began=$EPOCHSECONDS
-  "$ROOT/security/prove.sh" --csv "$REPORTS/proof.csv" --png "$REPORTS/proof.png" || status=$?
+  "$ROOT/security/prove.sh" ${JSON:+--json} --csv "$REPORTS/proof.csv" --png "$REPORTS/proof.png" || status=$?
   (($(stat -c %Y "$REPORTS/proof.csv" 2>/dev/null || echo 0) < began)) ||
     say "also: $REPORTS/proof.csv and $REPORTS/proof.png"
   return "$status"
 }
 
-health() { page monitoring.health ${ONCE:+--once} "$@"; }
+health() { page monitoring.health ${ONCE:+--once} ${JSON:+--json} "$@"; }
 
-connections() { page monitoring.connections --reports "$REPORTS" "$@"; }
+connections() { page monitoring.connections --reports "$REPORTS" ${JSON:+--json} "$@"; }
 
 documents() { "$ROOT/security/prove.sh" --documents "$REPORTS"; }
 
 case ${1:-help} in
-  rules | topology | distribution | proof | documents | health | connections) "$@" ;;
+  distribution | documents) "$1" ;;
+  rules | topology | proof | health | connections) read_json "${@:2}" && "$1" "${WORDS[@]}" ;;
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;
 esac

@@ -9,12 +9,15 @@
 # Scaling down: deregister, finish open requests, stop, delete the namespace.
 #
 # New nodes are numbered after the last one (product-3 -> product-4) and get the next free addresses. Until `down`, the
-# lab's table is a copy in /run/cnet. DRY_RUN=1 prints that table and does nothing.
+# lab's table is a copy in /run/cnet. DRY_RUN=1 prints that table and does nothing. --json (or JSON=1) prints the
+# result as JSON.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/rules.sh
 source "$ROOT/scripts/lib/rules.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 MAX_INSTANCES=100
 
@@ -38,6 +41,7 @@ check() { # PROGRAM COUNT
 
 scale() { # PROGRAM COUNT
   check "$@"
+  [[ -z $JSON || -z ${DRY_RUN:-} ]] || bad_usage "DRY_RUN=1 prints a table, not JSON: use one of the two"
   load_topology
   [[ -n $(nodes_running "$1") ]] || die "$TABLE has no node that runs $1"
   [[ -n $(nodes_running service-registry) ]] ||
@@ -48,6 +52,7 @@ scale() { # PROGRAM COUNT
     need_root
     need_lab
     take_lock
+    divert_text
     table=$SCALED.new
   fi
   defer rm -f "$table"
@@ -74,6 +79,17 @@ apply() { # PROGRAM
     [[ " ${after[*]} " == *" $node "* ]] || remove_traces "$node" "$address"
   done <<<"$address_before"
   say "$1: ${#before[@]} -> ${#after[@]} instances"
+  [[ -z $JSON ]] || result_as_json "$1" "${#before[@]}" "$address_before" >&"$DOCUMENT"
+}
+
+result_as_json() { # PROGRAM BEFORE NODES_BEFORE
+  local node
+  for node in $(nodes_running "$1"); do echo "$node ${ADDRESS[$node]%/*}"; done |
+    jq -Rn --arg program "$1" --arg before "$2" --arg nodes "$3" --arg seconds "$SECONDS" '
+      [inputs | split(" ") | {node: .[0], address: .[1]}] as $now | [$now[].node] as $names |
+      ($nodes | split("\n") | map(split(" ")[0])) as $old |
+      {program: $program, before: ($before | tonumber), after: ($now | length), added: ($names - $old),
+        removed: ($old - $names), instances: $now, seconds: ($seconds | tonumber)}'
 }
 
 adapt_policy() { ! policy_in_force || "$ROOT/security/policy.sh" up; } # a policy line for a program covers new nodes
@@ -92,6 +108,8 @@ status() {
   done
 }
 
+read_json "$@"
+set -- "${WORDS[@]}"
 case ${1:-} in
   status) status ;;
   help) print_help ;;

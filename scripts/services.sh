@@ -3,7 +3,8 @@
 #
 #   scripts/services.sh up              start what is not running, restart what changed, wait for all
 #   scripts/services.sh down            stop all services and end their processes; data stays
-#   scripts/services.sh status          one line for each service; exit 1 if any is not running and ready
+#   scripts/services.sh status          one line for each service; exit 1 if any is not running and ready (--json: an
+#                                       object for each, for lab.sh)
 #   scripts/services.sh restart NODE    stop and start one
 #   scripts/services.sh logs [NODE]     the last lines of one log or of all (FOLLOW=1: and new ones; RAW=1: as written)
 #   scripts/services.sh check           check what `up` needs, change nothing
@@ -28,6 +29,8 @@ source "$ROOT/scripts/lib/owners.sh"
 source "$ROOT/scripts/lib/service_state.sh"
 # shellcheck source=scripts/lib/waiting.sh
 source "$ROOT/scripts/lib/waiting.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 check_readable() { # each service's user must be able to read the code
   local closed
@@ -83,7 +86,9 @@ up() {
   for node in $(services); do
     wait_until_ready "$node" || { reason=$(last_error "$node") && failed+=("$node${reason:+ ($reason)}"); }
   done
+  [[ -z ${BRIEF:-} ]] || show_progress
   ((${#failed[@]} == 0)) || die "did not come up: ${failed[*]}; $DIAGNOSE"
+  [[ -z ${BRIEF:-} ]] || say "  ${GREEN}ready${PLAIN}  $(count "$(services | wc -l)" program)"
   retry_until 5 all_run || : # the supervisor reports RUNNING after a second
 }
 all_run() {
@@ -135,17 +140,18 @@ status() {
   for stream in "${streams[@]}"; do
     IFS= read -r word <&"$stream" || :
     echo "$word"
-    [[ $word == "${GREEN}running"* ]] || drift=1
+    [[ $word == "${GREEN}running"* || $word == *'"state":"running"'* ]] || drift=1
+  done
+  for node in $(services); do
+    [[ -n ${seen[$node]:-} ]] || { show_stopped "$node" && drift=1; }
   done
   ((${#seen[@]} > 0)) || [[ ! -e $CONFIG ]] ||
-    echo "${RED}stopped${PLAIN}    the supervisor does not run; programs that it started may still run"
-  for node in $(services); do
-    [[ -n ${seen[$node]:-} ]] || { echo "${RED}stopped${PLAIN}    $node" && drift=1; }
-  done
-  ! names_drift | grep . || drift=1
-  show_full_disk || drift=1
+    show_differences <<<"${RED}stopped${PLAIN}    the supervisor does not run; programs that it started may still run"
+  ! names_drift | show_differences | grep . || drift=1
+  show_full_disk | show_differences || drift=1
   return "$drift"
 }
+show_differences() { if [[ -n $JSON ]]; then differences_as_json drift; else cat; fi; }
 
 show_full_disk() {
   [[ -d $STATE_DIR ]] && (($(df --output=avail "$STATE_DIR" | tail -n 1) < 8192)) || return 0
@@ -179,7 +185,8 @@ clean() {
 }
 
 case ${1:-help} in
-  up | down | status | clean) "$1" ;;
+  up | down | clean) "$1" ;;
+  status) read_json "${@:2}" && status ;;
   restart | logs) "$@" ;;
   check) load_topology_and_services && check_services ;;
   help) print_help ;;

@@ -7,12 +7,14 @@
 #   scripts/verify.sh help
 #
 # It creates a namespace cnet-outside (198.51.100.2, TEST-NET-2 of RFC 5737), which has a veth pair to the host and no
-# route to the nodes, and deletes it at the end. Exit 1 if anything failed.
+# route to the nodes, and deletes it at the end. Exit 1 if anything failed. --json (or JSON=1) prints JSON.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/topology.sh"
 # shellcheck source=scripts/lib/outside.sh
 source "$ROOT/scripts/lib/outside.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 # shellcheck source=scripts/lib/checks.sh
 source "$ROOT/scripts/lib/checks.sh"
 # shellcheck source=scripts/lib/ping_matrix.sh
@@ -77,15 +79,15 @@ verify_outside_access() {
   serve "$OUTSIDE_NAMESPACE" "$OUTSIDE" "$OUTSIDE_PORT" tcp
   for node in "${NODES[@]}"; do
     if ! allowed "$node" world "tcp/$OUTSIDE_PORT"; then
-      passed "$(printf '%-18s has no access to the outside: the policy denies it' "$node")"
+      passed "$node" 'has no access to the outside: the policy denies it'
       continue
     fi
     seen=$(in_namespace "${NAMESPACE[$node]}" curl -s --interface "${ADDRESS[$node]%/*}" -m 3 \
       "http://$OUTSIDE:$OUTSIDE_PORT/" | head -c 1000) || seen='no answer'
     if [[ $seen == "$HOST_FOR_OUTSIDE" ]]; then
-      passed "$(printf '%-18s %-15s is seen outside as %s' "$node" "${ADDRESS[$node]%/*}" "$seen")"
+      passed "$node" "${ADDRESS[$node]%/*} is seen outside as $seen"
     else
-      failed "$node (${ADDRESS[$node]%/*}) is seen outside as: $seen"
+      failed "$node" "${ADDRESS[$node]%/*} is seen outside as: $seen"
       suggest_explain "FROM=$node TO=world PORT=$OUTSIDE_PORT"
     fi
   done
@@ -98,7 +100,7 @@ verify_published() { # NODE HOST_PORT PORT PROTOCOL
   if is_reachable "$4" "${ADDRESS[$1]%/*}" "$3" in_namespace "${NAMESPACE[$1]}"; then
     verify_ways_in "$@"
   elif services_are_meant_to_run && [[ ${RUNS[$1]} != - ]]; then
-    failed "no process listens on port $3 of $1"
+    failed "host:$2 -> $1:$3" "no process listens on port $3 of $1"
   else
     serve "${NAMESPACE[$1]}" "${ADDRESS[$1]%/*}" "$3" "$4"
     verify_ways_in "$@"
@@ -113,19 +115,20 @@ verify_ways_in() { # NODE HOST_PORT PORT PROTOCOL
     [[ ${NAMESPACE[$other]} == "${NAMESPACE[$1]}" ]] || ! allowed "$other" "$1" "$4/$3" || inside=$other
   done
   if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "$OUTSIDE_NAMESPACE"; then
-    passed "from outside:        $OUTSIDE -> host:$2 -> $1:$3"
+    passed "from outside: host:$2 -> $1:$3" "from $OUTSIDE"
   else
-    failed "from outside: host:$2 does not reach $1:$3" && suggest_explain "FROM=world TO=host PORT=$2"
+    failed "from outside: host:$2 -> $1:$3" "host:$2 does not reach $1:$3"
+    suggest_explain "FROM=world TO=host PORT=$2"
   fi
   [[ -z ${inside:-} ]] || if is_reachable "$4" "$HOST_FOR_OUTSIDE" "$2" in_namespace "${NAMESPACE[$inside]}"; then
-    passed "from a namespace:    $inside -> host:$2 -> $1:$3"
+    passed "from a namespace: host:$2 -> $1:$3" "from $inside"
   else
-    failed "from namespace ${NAMESPACE[$inside]}: host:$2 does not reach $1:$3"
+    failed "from a namespace: host:$2 -> $1:$3" "${NAMESPACE[$inside]} does not reach it"
     suggest_explain "FROM=$inside TO=host PORT=$2"
   fi
   if is_reachable "$4" 127.0.0.1 "$2"; then
-    passed "from the host:       localhost:$2 -> $1:$3"
-  else failed "from the host: localhost:$2 does not reach $1:$3" && suggest_explain "FROM=host TO=host PORT=$2"; fi
+    passed "from the host: localhost:$2 -> $1:$3"
+  else failed "from the host: localhost:$2 -> $1:$3" 'no connection' && suggest_explain "FROM=host TO=host PORT=$2"; fi
 }
 
 verify_services() {
@@ -168,14 +171,18 @@ main() {
   need_lab
   check_bridges
   take_lock
+  divert_text
   [[ $1 == services ]] || verify_network
   [[ $1 == network ]] || verify_services
   end_section
   [[ -n ${BRIEF:-} ]] || echo
+  [[ -z $JSON ]] || checks_as_json >&"$DOCUMENT"
   ((FAILED == 0)) || die "some checks failed: see the lines marked FAIL; $DIAGNOSE"
   [[ -n ${BRIEF:-} ]] || say "${GREEN}all checks passed${PLAIN}"
 }
 
+read_json "$@"
+set -- "${WORDS[@]}"
 case ${1:-all} in
   all | network | services) main "${1:-all}" ;;
   help) print_help ;;

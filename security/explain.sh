@@ -8,7 +8,7 @@
 #       --static                        send nothing: predict the result from the state
 #       --state FILE                    the same, from a saved state; needs no lab
 #       --save FILE                     save the state of the whole lab
-#       --json                          for programs
+#       --json (or JSON=1)              print JSON
 #   security/explain.sh help
 #
 # For a published port, TO is the host: FROM=world TO=host PORT=8080.
@@ -19,11 +19,14 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 # shellcheck source=scripts/lib/outside.sh
 source "$ROOT/scripts/lib/outside.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 explain() {
   need_environment
   load_topology
   export TOPOLOGY=$TABLE
+  divert_text
   if [[ " $* " != *" --state "* ]]; then
     need_root
     need_tools ip iptables-save ebtables-save
@@ -36,10 +39,11 @@ explain() {
     [[ ! " $* " =~ ^\ (--[a-z]+\ )*world\  || " $* " == *" host "* ]] || add_route_to_lab
   fi
   cd "$ROOT"
-  "$VENV/bin/python" -m lab.as_command security.explain "$@"
+  "$VENV/bin/python" -m lab.as_command security.explain ${JSON:+--json} "$@" >&"$DOCUMENT"
 }
 
-case ${1-help} in
+read_json "$@"
+case ${WORDS[0]-help} in
   help) print_help ;;
-  *) explain "$@" ;;
+  *) explain "${WORDS[@]}" ;;
 esac

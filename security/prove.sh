@@ -4,7 +4,7 @@
 #   nodes, host, world  --probe-->  destination: did it arrive? was there a reply? under which policy id was it dropped?
 #
 #   security/prove.sh [OPTION...]   try everything; exit 1 if anything differs
-#       --json                      all probes as JSON
+#       --json (or JSON=1)          all probes as JSON
 #       --csv FILE, --png FILE      also as files (make prove writes them to reports/)
 #       --documents DIRECTORY       documents of the policy, isolation and routing, instead of text
 #   security/prove.sh help
@@ -18,6 +18,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 source "$ROOT/scripts/lib/outside.sh"
 # shellcheck source=scripts/lib/rules.sh
 source "$ROOT/scripts/lib/rules.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 prove() {
   need_root
@@ -28,11 +30,12 @@ prove() {
   policy_in_force || die "no policy is in force; load one with sudo make policies"
   export TOPOLOGY=$TABLE
   take_lock
+  divert_text
   make_outside
   add_route_to_lab
   cd "$ROOT"
   defer remove_proof_traces
-  "$VENV/bin/python" -m lab.as_command security.proof "$@"
+  "$VENV/bin/python" -m lab.as_command security.proof ${JSON:+--json} "$@" >&"$DOCUMENT"
 }
 
 # Remove the proof's traces in the lab's statistics: counters of drops, and closed or unreplied connections.
@@ -50,4 +53,5 @@ remove_proof_traces() {
   done
 }
 
-if [[ ${1:-} == help ]]; then print_help; else prove "$@"; fi
+read_json "$@"
+if [[ ${WORDS[0]:-} == help ]]; then print_help; else prove "${WORDS[@]}"; fi

@@ -7,9 +7,12 @@
 # With texts of several sizes that tcpdump -X printed, up to 100 MB: the time must be linear in the size, the memory
 # constant (reports/bench_analysis.png). BEFORE=COMMIT measures an earlier commit in turn with this one.
 # Then the memory of ten times as many packets, from a pipe. Each run is in reports/bench_analysis.csv.
+# --json (or JSON=1) prints JSON.
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 PACKETS=${PACKETS:-$([[ -n ${QUICK:-} ]] && echo 200000 || echo 1000000)}
@@ -48,6 +51,8 @@ check_out_before() {
 }
 
 run_bench() {
+  local peaks
+  divert_text
   "$ROOT/scripts/install.sh" dev
   need_tools tcpdump tshark
   cd "$ROOT"
@@ -57,13 +62,14 @@ run_bench() {
   [[ -z ${BEFORE:-} ]] || check_out_before
   make_captures
   python bench.analysis.measure "$FOLDER" "$ROUNDS" "$REPORTS"
-  python bench.analysis.report "$REPORTS/bench_analysis.csv" "$REPORTS/bench_analysis.png" \
-    "$PACKETS" "$(wc -l <"$FOLDER/capture.txt")"
   say "reading ten times as many packets from a pipe"
-  echo "peak memory, from a pipe: $(peak_of "$PACKETS") MB for $PACKETS packets," \
-    "$(peak_of $((10 * PACKETS))) MB for $((10 * PACKETS))"
+  peaks=("$(peak_of "$PACKETS")" "$(peak_of $((10 * PACKETS)))")
+  python lab.as_command bench.analysis.report "$REPORTS/bench_analysis.csv" "$REPORTS/bench_analysis.png" \
+    "$PACKETS" "$(wc -l <"$FOLDER/capture.txt")" "${peaks[@]}" ${JSON:+--json} >&"$DOCUMENT"
 }
 
+read_json "$@"
+set -- "${WORDS[@]}"
 case ${1:-help} in
   run) run_bench ;;
   help) print_help ;;

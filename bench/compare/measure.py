@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--reports", type=Path, required=True)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     sides = [lab_side(load(), options.lab)]
     if options.docker:
@@ -116,7 +117,8 @@ def main() -> None:
         raise SystemExit(f"bench: {failure}") from None
     rows = ([f"{value:.4f}" if isinstance(value, float) else value for value in run] for run in bench.runs)
     write_rows(options.reports / "bench_raw.csv", COLUMNS, rows)
-    write_report(pd.DataFrame(bench.runs, columns=COLUMNS), sides, bench.rate, options.reports)
+    runs = pd.DataFrame(bench.runs, columns=COLUMNS)
+    write_report(runs, sides, bench.rate, options.reports, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -6,35 +6,39 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from bench.common.intervals import ALIKE, CONFIDENCE, INCONCLUSIVE, NO_DIFFERENCE, Interval
+from bench.common.results_as_json import Object, interval_as_json, number, print_document
 from bench.common.sides import CPUS, LAB, MEMORY, PROJECT, Side
-from bench.compare.results import COSTS, FIGURES, Results
+from bench.compare.results import COSTS, FIGURES, Figure, Results
+from lab.colours import BLUE, ORANGE
 from lab.csv_files import write_rows
 from lab.document import Document, Picture, Rows, Section
 from lab.document_files import write
-from lab.figures import plt, save
-from monitoring.colours import BLUE, ORANGE
+from lab.figures import PAGE_WIDTH, plain_numbers, plt, save, set_title
 
 _WHOLE = 100  # greater values are shown without decimals
 _DRAWN = [FIGURES[at] for at in (0, 1, 3, 5)]  # throughput, p50, p99, CPU of the machine
 _MAX_TIMES = 100  # an interval that reaches further is not shown in numbers
 
 
-def write_report(runs: pd.DataFrame, sides: Sequence[Side], rate: float, folder: Path) -> None:
-    """Write all files, and print the conclusions."""
+def write_report(
+    runs: pd.DataFrame, sides: Sequence[Side], rate: float, folder: Path, *, as_json: bool
+) -> None:
+    """Write all files, and print the conclusions, or all as JSON."""
     results = Results(runs, [contender.name for side in sides for contender in side.contenders])
     write_table(results, folder / "bench.csv")
     draw(results, folder / "bench.png")
     sentences = conclusions(results)
     sections = [
+        Section("In one picture", [Picture(folder / "bench.png", "throughput, latency and CPU of each way")]),
         Section("Results", sentences),
-        Section("In one picture", [Picture(folder / "bench.png", "throughput and latency by way", 120)]),
         Section("Each way", [_ways(sides), _figures(results)]),
     ]
     if results.pairs:
@@ -43,7 +47,14 @@ def write_report(runs: pd.DataFrame, sides: Sequence[Side], rate: float, folder:
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, by make bench; {results.rounds} rounds, each in another order"
     document = Document("Namespaces against Docker", made, sections)
     write(document, folder / "bench_report.md", folder / "bench_report.pdf")
-    print("\n".join(("", *sentences)))
+    if as_json:
+        rows = (row_as_json(*estimate) for estimate in estimates(results))
+        counts = {"requests": int(results.requests), "bad_answers": int(results.bad)}
+        print_document(
+            results.rounds, rows, **counts, open_loop_per_second=number(rate), conclusions=sentences
+        )
+    else:
+        print("\n".join(("", *sentences)))
     print(f"\n{folder}/bench_report.pdf, bench.png, bench.csv, bench_raw.csv, bench_raw/", file=sys.stderr)
 
 
@@ -105,21 +116,32 @@ def _times(ratio: Interval) -> str:
 def write_table(results: Results, path: Path) -> None:
     """Write each figure of each way, and each ratio of Docker to the lab, with their intervals."""
     rows = []
-    for figure in FIGURES:
-        estimates = [(way, figure.unit, results.interval(way, figure)) for way in results.contenders]
-        for lab, docker in results.pairs:
-            estimates.append((f"{docker} / {lab}", "times", results.ratio(docker, lab, figure)))
-        for what, unit, estimate in estimates:
-            numbers = (estimate.value, estimate.low, estimate.high, estimate.confidence)
-            rows.append((what, figure.name, unit, *(f"{number:.4f}" for number in numbers)))
+    for what, figure, unit, estimate in estimates(results):
+        numbers = (estimate.value, estimate.low, estimate.high, estimate.confidence)
+        rows.append((what, figure.name, unit, *(f"{value:.4f}" for value in numbers)))
     write_rows(path, ("what", "figure", "unit", "mean", "low", "high", "confidence"), rows)
+
+
+def estimates(results: Results) -> Iterator[tuple[str, Figure, str, Interval]]:
+    """Yield each figure of each way, and each ratio of Docker to the lab: what, the figure, its unit, the interval."""
+    for figure in FIGURES:
+        for way in results.contenders:
+            yield way, figure, figure.unit, results.interval(way, figure)
+        for lab, docker in results.pairs:
+            yield f"{docker} / {lab}", figure, "times", results.ratio(docker, lab, figure)
+
+
+def row_as_json(what: str, figure: Figure, unit: str, estimate: Interval) -> Object:
+    """Return an estimate for JSON."""
+    names = {"what": what, "figure": figure.name, "load": figure.load, "unit": unit}
+    return {**names, **interval_as_json(estimate)}
 
 
 def draw(results: Results, path: Path) -> None:
     """Write the PNG: each way's throughput, latency and CPU with 95 % intervals."""
     ways = results.contenders
     colours = [BLUE if way.startswith(LAB) else ORANGE for way in ways]
-    size = (14, 1.6 + 0.42 * len(ways))
+    size = (PAGE_WIDTH, 1.6 + 0.42 * len(ways))
     sheet, axes = plt.subplots(1, len(_DRAWN), figsize=size, sharey=True, layout="constrained")
     for axis, figure in zip(axes, _DRAWN, strict=True):
         estimates = [results.interval(way, figure) for way in ways]
@@ -130,14 +152,16 @@ def draw(results: Results, path: Path) -> None:
         ]
         bars = axis.barh(ways, values, xerr=errors, color=colours, height=0.62, capsize=3)
         axis.bar_label(bars, [_short(value) for value in values], padding=5)
-        axis.set_title(f"{figure.name}, {figure.unit}\n({figure.load})", fontsize=10)
+        axis.set_title(f"{figure.name}, {figure.unit}\n({figure.load})")
         axis.tick_params(axis="y", length=0)
-        axis.grid(axis="x", alpha=0.3)
+        axis.grid(axis="x", alpha=0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+        plain_numbers(axis.xaxis)
         axis.spines["left"].set_visible(False)
-        axis.set_xlim(0, 1.18 * max(one.high for one in estimates))
+        axis.set_xlim(0, 1.3 * max(one.high for one in estimates))
     axes[0].invert_yaxis()
     title = "Namespaces (blue) and Docker (orange): GET /api/products; lines are 95 % intervals"
-    sheet.suptitle(title, fontsize=11)
+    set_title(sheet, title)
     save(sheet, path)
 
 

@@ -8,7 +8,8 @@
 #                                 constant rate, on GET /api/products; QUICK=1: 2 rounds of 200 and 2 s
 #   bench/compare/run.sh help
 #
-# Each service of either side has half a CPU and 256 MB. Without an engine only the lab is measured.
+# Each service of either side has half a CPU and 256 MB. Without an engine only the lab is measured. --json (or JSON=1)
+# prints JSON.
 # Results in reports/: bench.csv, bench.png, bench_report.pdf, every run in bench_raw.csv, every request in bench_raw/.
 
 export COMPOSE_PROJECT_NAME=cnet-bench # separate Compose project: other volumes stay as they are
@@ -16,6 +17,8 @@ export COMPOSE_PROJECT_NAME=cnet-bench # separate Compose project: other volumes
 source "$(dirname "${BASH_SOURCE[0]}")/../../docker/engine.sh"
 # shellcheck source=scripts/lib/lab_in_sandbox.sh
 source "$ROOT/scripts/lib/lab_in_sandbox.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 REPORTS=${REPORTS:-$ROOT/reports}
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
@@ -41,7 +44,7 @@ engine_answers() { docker info && docker compose version; }
 start_docker() {
   export SECRETS=$WORK/secrets
   say "bringing the same up in Docker"
-  "$ROOT/docker/compose.sh" secrets
+  make_secrets
   "$ROOT/docker/images.sh" up >"$WORK/images"
   defer docker_down
   defer say "taking both down"
@@ -80,6 +83,7 @@ check_settings() {
 }
 
 main() {
+  divert_text
   check_settings
   cd "$ROOT"
   export TOPOLOGY=flat
@@ -94,10 +98,13 @@ main() {
     docker=(--docker "$NGINX_PORT" "$HOST_PORT")
   else say "${YELLOW}no Docker engine with Compose answers here, so only the lab is measured${PLAIN}"; fi
   rm -rf "$REPORTS/bench_raw"
-  watch "$VENV/bin/python" -m bench.compare.measure --lab "$LAB_INSIDE" "${docker[@]}" --rounds "$ROUNDS" \
-    --requests "$REQUESTS" --seconds "$SECONDS_OPEN" --reports "$REPORTS"
+  watch "$VENV/bin/python" -m lab.as_command bench.compare.measure --lab "$LAB_INSIDE" "${docker[@]}" \
+    --rounds "$ROUNDS" --requests "$REQUESTS" --seconds "$SECONDS_OPEN" --reports "$REPORTS" \
+    ${JSON:+--json} >&"$DOCUMENT"
 }
 
+read_json "$@"
+set -- "${WORDS[@]}"
 case ${1:-run} in
   run) main ;;
   help) print_help ;;

@@ -1,6 +1,6 @@
 """The hops' costs from their latencies: totals, what each hop adds, and the conclusions.
 
-python -m bench.hops.report RAW FOLDER HOP...    (RAW: written by bench/hops/run.sh; HOP...: in the order of the path)
+python -m bench.hops.report [--json] RAW FOLDER HOP...    (RAW: of bench/hops/run.sh; HOP...: in the order of the path)
 
 A turn's figure is the percentile of its latencies, or its CPU time per request; a hop's total is the median of its
 turns; what it adds is its total less that of the hop before. Intervals are by bootstrap of whole rounds, the same
@@ -10,14 +10,16 @@ rounds for all hops, so that a disturbed round counts on both sides of a differe
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
 from bench.common.intervals import INCONCLUSIVE, LESS, NO_DIFFERENCE
+from bench.common.results_as_json import Object, interval_as_json, number, print_document
 from bench.common.spread import show
+from bench.hops.appendix import draw_all
 from bench.hops.client import KEPT, NEW
 from bench.hops.picture import draw
 from bench.hops.steps import Figures, Step, amount, limits, name_of, signed, steps_of
@@ -101,11 +103,31 @@ def show_steps(steps: Steps, hops: Sequence[str], turns: pd.DataFrame) -> None:
     for (connection, figure), path in steps.items():
         if figure == "p50_us":
             print(*(conclusion(step, connection, figure) for step in path), sep="\n")
-    used = turns[["machine_us_per_request", CPU]].mul(turns["requests"], axis=0).sum()
     print(
-        f"the machine was busy for {used.iloc[0] / used.iloc[1]:.2f} times the CPU time of client and servers; "
-        "more than 1 is other work on it, or the kernel's own threads"
+        f"the machine was busy for {busy_times(turns):.2f} times the CPU time of client and servers; "
+        "what exceeds 1 is other work on it, or the kernel's own threads"
     )
+
+
+def busy_times(turns: pd.DataFrame) -> float:
+    """Return the machine's CPU time, divided by that of client and servers."""
+    used = turns[["machine_us_per_request", CPU]].mul(turns["requests"], axis=0).sum()
+    return float(used.iloc[0] / used.iloc[1])
+
+
+def rows(steps: Steps) -> Iterator[Object]:
+    """Yield each hop's figures for JSON, in microseconds."""
+    for (connection, figure), path in steps.items():
+        for step in path:
+            yield {
+                "hop": step.hop,
+                "connection": connection,
+                "figure": figure,
+                "total": interval_as_json(step.total),
+                "added": interval_as_json(step.added) if step.added else None,
+                "verdict": step.verdict,
+                "conclusion": conclusion(step, connection, figure),
+            }
 
 
 def _shown(step: Step) -> str:
@@ -117,14 +139,19 @@ def _shown(step: Step) -> str:
     return f"{amount(total.value)}  {signed(added.value)} {limits(added)}"
 
 
-def main(source: Path, folder: Path, hops: Sequence[str]) -> None:
-    """Write the CSVs and the picture, and show the tables."""
+def main(source: Path, folder: Path, hops: Sequence[str], *, as_json: bool = False) -> None:
+    """Write the CSVs and the pictures, and show the tables or a JSON document."""
     turns = read_turns(source)
     steps = all_steps(turns, hops)
     write_steps(steps, hops, folder / "bench_hops.csv")
-    draw(steps, folder / "bench_hops.png", turns["round"].max())
-    show_steps(steps, hops, turns)
+    draw(steps[NEW, "p50_us"], folder / "bench_hops.png", turns["round"].max())
+    draw_all(steps, folder / "bench_hops_all.png", turns["round"].max())
+    if as_json:
+        print_document(turns["round"].max(), rows(steps), busy_times=number(busy_times(turns)))
+    else:
+        show_steps(steps, hops, turns)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    raw, reports, *names = (text for text in sys.argv[1:] if text != "--json")
+    main(Path(raw), Path(reports), names, as_json="--json" in sys.argv)

@@ -13,7 +13,8 @@
 # removed, so no hop inherits state. Each turn sends REQUESTS requests that open a connection and as many on a kept
 # one, one at a time, after a warm-up. Client and servers share one CPU (CPU=0), so that the cost of waking
 # another CPU is not measured. The server is nginx with one worker and a constant answer.
-# Result: a table, reports/bench_hops.csv, reports/bench_hops_raw.csv (every latency) and reports/bench_hops.png.
+# Result: a table, or JSON with --json (or JSON=1); reports/bench_hops.csv, reports/bench_hops.png (the median of a new
+# connection), reports/bench_hops_all.png (all figures), and every latency in reports/bench_hops_raw.csv.
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
@@ -23,6 +24,8 @@ source "$ROOT/bench/hops/path.sh"
 source "$ROOT/faults/chaos/lab.sh"
 # shellcheck source=bench/common/bench.sh
 source "$ROOT/bench/common/bench.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+3}} ROUNDS=${ROUNDS:-12}
 REQUESTS=${REQUESTS:-${QUICK:+300}} REQUESTS=${REQUESTS:-1000}
@@ -43,6 +46,7 @@ measure_hop() { # HOP ROUND
 }
 
 inside() {
+  divert_text
   need_tools ip iptables-restore nginx curl redis-server taskset setpriv
   [[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]] || die "br_netfilter is not loaded; sudo modprobe br_netfilter"
   mkdir -p "$WORK" "$STATE_DIR"
@@ -54,7 +58,8 @@ inside() {
   say "seed $SEED, $ROUNDS rounds, $REQUESTS requests a turn, all on CPU $CPU"
   in_turn "$ROUNDS" measure_hop "${HOPS[@]}"
   cp "$WORK/raw.csv" "$REPORTS/bench_hops_raw.csv"
-  "$VENV/bin/python" -m bench.hops.report "$WORK/raw.csv" "$REPORTS" "${HOPS[@]}"
+  "$VENV/bin/python" -m lab.as_command bench.hops.report ${JSON:+--json} "$WORK/raw.csv" "$REPORTS" \
+    "${HOPS[@]}" >&"$DOCUMENT"
 }
 
 check_settings() {
@@ -65,11 +70,13 @@ check_settings() {
   need_folder REPORTS
 }
 
+read_json "$@"
+set -- "${WORDS[@]}"
 case ${1:-run} in
   run)
     check_settings
     export ROUNDS REQUESTS SEED CPU REPORTS
-    run_in_sandbox dev "$ROOT/bench/hops/run.sh" inside
+    run_in_sandbox dev "$ROOT/bench/hops/run.sh" inside ${JSON:+--json}
     ;;
   inside) inside ;; # internal: runs in the sandbox
   help) print_help ;;

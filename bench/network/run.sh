@@ -2,7 +2,7 @@
 # Measure the time to create and remove the network: the lab against other tools for the same network.
 #
 #   bench/network/run.sh              10, 100 and 500 nodes; table here, CSV and chart in reports/
-#   QUICK=1 bench/network/run.sh      10 and 100 nodes, two rounds
+#   QUICK=1 bench/network/run.sh      10 and 100 nodes, two rounds; --json (or JSON=1) prints JSON
 #   bench/network/run.sh help
 #
 #   lab       scripts/network.sh up, down: reads the table, looks for conflicts, compares, acts
@@ -25,6 +25,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 # shellcheck source=bench/common/bench.sh
 source "$ROOT/bench/common/bench.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 cd "$ROOT"
 
 CNI_PLUGINS=/usr/lib/cni
@@ -180,12 +182,15 @@ run_all() {
   mv "$CSV.part" "$CSV"
 }
 
+read_json "$@"
+set -- "${WORDS[@]}"
 case ${1:-run} in
   run)
+    divert_text
     "$ROOT/scripts/install.sh" dev
     need_tools ip jq awk ping python3
     run_all
-    "$VENV/bin/python" -m bench.network.report "$CSV" "${CSV%.csv}.png"
+    "$VENV/bin/python" -m lab.as_command bench.network.report "$CSV" "${CSV%.csv}.png" ${JSON:+--json} >&"$DOCUMENT"
     ;;
   measure) measure "$2" "$3" ;; # internal: runs in the sandbox
   help) print_help ;;

@@ -1,11 +1,13 @@
-"""Tables of the policy benchmark: python -m bench.policy.report CSV."""
+"""Tables of the policy benchmark: python -m bench.policy.report CSV [--json]."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import pandas as pd
 
+from bench.common.results_as_json import Object, print_document, spread_as_json
 from bench.common.spread import by_round, show, spread
 
 APPLY = (("restore_ms", "restore, ms", 0), ("up_ms", "up, ms", 0), ("again_ms", "up again, ms", 0))
@@ -14,9 +16,14 @@ LINES = ("16", "100", "1000")
 POLICIES = ("none", "10", "100", "1000", "spread", "ports")
 
 
-def main(path: str) -> None:
+def rows(results: pd.DataFrame) -> Iterator[Object]:
+    """Yield each figure of each policy for JSON."""
+    for (what, policy, figure), runs in results.groupby(["what", "contender", "unit"], sort=False):
+        yield {"what": what, "policy": policy, "figure": figure, **spread_as_json(runs["value"])}
+
+
+def print_tables(results: pd.DataFrame) -> None:
     """Print the time to apply each policy, and the cost of each on the path."""
-    results = pd.read_csv(path, dtype={"contender": str})
     for what, name, order, figures in (("apply", "lines", LINES, APPLY), ("path", "policy", POLICIES, PATH)):
         runs = results[results["what"] == what].groupby("unit", sort=False)
         values = {unit: by_round(of_unit, "value") for unit, of_unit in runs}
@@ -27,5 +34,14 @@ def main(path: str) -> None:
         show(table.loc[list(order)].rename_axis(name), what)
 
 
+def main(path: str, *options: str) -> None:
+    """Print the results as tables, or with --json as JSON."""
+    results = pd.read_csv(path, dtype={"contender": str})
+    if "--json" in options:
+        print_document(results["round"].max(), rows(results))
+    else:
+        print_tables(results)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

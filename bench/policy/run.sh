@@ -10,7 +10,7 @@
 # against 10, 100 and 1,000 lines before the one that allows it, all for the same destination: the worst case, one
 # chain from end to end. Two remedies: `spread` has 1,000 lines for nine destinations, each with its own chain
 # CNET-TO-*; `ports` the same 1,000 ports in one line, a multiport match for each seven (an ipset would be one).
-# Result: a table, and reports/bench_policy.csv.
+# Result: a table, or JSON with --json (or JSON=1), and reports/bench_policy.csv.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
@@ -18,6 +18,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
 source "$ROOT/faults/chaos/lab.sh"
 # shellcheck source=bench/common/bench.sh
 source "$ROOT/bench/common/bench.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5}
 REQUESTS=${REQUESTS:-${QUICK:+2000}} REQUESTS=${REQUESTS:-5000}
@@ -85,6 +87,7 @@ measure_path() { # CONTENDER ROUND
 }
 
 inside() {
+  divert_text
   local offset report=$ROOT/reports/bench_policy.csv
   offset=$(clock_offset)
   load_topology
@@ -101,11 +104,13 @@ inside() {
   need_same_clock "$offset"
   { echo "what,contender,round,unit,value" && cat "$WORK/results.csv"; } >"$report"
   cd "$ROOT"
-  "$VENV/bin/python" -m bench.policy.report "$report"
+  "$VENV/bin/python" -m lab.as_command bench.policy.report "$report" ${JSON:+--json} >&"$DOCUMENT"
 }
 
+read_json "$@"
+set -- "${WORDS[@]}"
 case ${1:-run} in
-  run) run_in_sandbox dev "$ROOT/bench/policy/run.sh" inside ;;
+  run) run_in_sandbox dev "$ROOT/bench/policy/run.sh" inside ${JSON:+--json} ;;
   inside) inside ;; # internal: runs in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

@@ -6,7 +6,7 @@
 #   bench/services/run.sh help
 #
 # Only good answers count: `ab` counts fast refusals as requests, too.
-# Result: a table, and reports/bench_services.csv.
+# Result: a table, or JSON with --json (or JSON=1), and reports/bench_services.csv.
 
 # shellcheck source=scripts/lib/topology.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
@@ -14,6 +14,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/topology.sh"
 source "$ROOT/faults/chaos/lab.sh"
 # shellcheck source=bench/common/bench.sh
 source "$ROOT/bench/common/bench.sh"
+# shellcheck source=scripts/lib/json.sh
+source "$ROOT/scripts/lib/json.sh"
 
 ROUNDS=${ROUNDS:-${QUICK:+2}} ROUNDS=${ROUNDS:-5} REQUESTS=${REQUESTS:-3000}
 export ROUNDS REQUESTS
@@ -93,6 +95,7 @@ EOF
 
 inside() {
   local way
+  divert_text
   write_policy
   start_lab
   start_original
@@ -103,11 +106,13 @@ inside() {
   echo 'round,way,good_answers_per_second,bad_answers' >"$CSV"
   in_turn "$ROUNDS" measure lab original
   cd "$ROOT"
-  "$VENV/bin/python" -m bench.services.report "$CSV"
+  "$VENV/bin/python" -m lab.as_command bench.services.report "$CSV" ${JSON:+--json} >&"$DOCUMENT"
 }
 
+read_json "$@"
+set -- "${WORDS[@]}"
 case ${1:-run} in
-  run) run_in_sandbox dev "$ROOT/bench/services/run.sh" inside ;;
+  run) run_in_sandbox dev "$ROOT/bench/services/run.sh" inside ${JSON:+--json} ;;
   inside) inside ;; # internal: runs in the sandbox
   help) print_help ;;
   *) bad_usage "unknown command \"$1\"" ;;

@@ -4,8 +4,8 @@ python -m lab.verify lab                             each service of the topolog
 python -m lab.verify docker GATEWAY REGISTRY WAY_IN  the platform in Docker, at these URLs
 python -m lab.verify help
 
-A line is a word and a text: `title`, `passed` or `failed`, `why` (the arguments of `make explain`), `stored` (the
-number of an order that PostgreSQL must have); the last line is `end`.
+A line is a word, a text and for some a detail, with tabs between: `title`, `passed` or `failed`, `why` (the arguments
+of `make explain`), `stored` (the number of an order that PostgreSQL must have); the last line is `end`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def docker(gateway: str, registry: str, published_url: str) -> Iterator[Result]:
         if sum(matches({"health": "passing"}, instance) for instance in instances) == wanted:
             yield "passed", title
         else:
-            yield "failed", f"{title}: got {answer}"
+            yield "failed", title, f"got {answer}"
     yield "title", f"The platform at {published_url}"
     yield from platform.check_published_port(published_url)
 
@@ -50,8 +50,8 @@ def main(arguments: Sequence[str]) -> int:
         case _:
             print(__doc__, file=sys.stdout if arguments == ["help"] else sys.stderr)
             return 0 if arguments == ["help"] else 2
-    for word, text in results:
-        print(word, on_one_line(text), flush=True)
+    for result in results:
+        print(*map(on_one_line, result), sep="\t", flush=True)
     print("end")
     return 0
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from lab.escape import shortened
 from lab.topology import Node, Topology
 from lab.verify.request import ItemCount, matches, send
 
-Result = tuple[str, str]  # a word and a text: see __main__.py
+Result = tuple[str, ...]  # a word, a text and for some a detail: see __main__.py
 
+_SHOWN = 60  # characters of an answer
 _ORDER = {"customer_id": "verify", "product_id": "2", "quantity": 3, "total_price": 89.97}
 
 
@@ -27,10 +29,10 @@ class Endpoints:
         """Check the status of an answer, and its JSON by request.matches()."""
         answer = send(url, node=node, **options)
         if answer.status == status and answer.json is not None and matches(expected, answer.json):
-            beginning = answer.text.replace("\n", "")[:60]
-            yield "passed", f"{title:<44} {status}  {beginning}"
+            beginning = shortened(answer.text.replace("\n", ""), _SHOWN)
+            yield "passed", title, f"{status}  {beginning}"
             return
-        yield "failed", f"{title}: expected {status} and {expected}, got {answer}"
+        yield "failed", title, f"expected {status} and {expected}, got {answer}"
         if answer.status is None and self._topology:
             yield "why", _flow(self._topology, url, node)
 
@@ -41,14 +43,14 @@ class Endpoints:
         if "# TYPE" in send(f"{base}/metrics").text:
             yield "passed", f"{name} GET /metrics"
         else:
-            yield "failed", f"{name} has no /metrics"
+            yield "failed", f"{name} GET /metrics", "no line with # TYPE"
 
     def check_published_port(self, base: str) -> Iterator[Result]:
         """Check nginx, GET /api/products and the orders through the published port."""
         if send(f"{base}/health").text.strip() == "OK":
-            yield "passed", "nginx GET /health: OK"
+            yield "passed", "nginx GET /health", "OK"
         else:
-            yield "failed", f"nginx does not answer {base}/health with OK"
+            yield "failed", "nginx GET /health", f"{base}/health does not answer OK"
         if self._topology is None or self._topology.nodes_running("product-service"):
             yield from self._products(base)
         if self._topology is None or self._topology.nodes_running("postgres"):
@@ -70,11 +72,11 @@ class Endpoints:
         yield from self.expect("GET /api/orders", url, 405, {"error": str})
         created = send(url, json=_ORDER).json
         if not matches({"status": "created", "order_id": int}, created):
-            yield "failed", "POST /api/orders created no order"
+            yield "failed", "POST /api/orders", "created no order"
             return
         number = created["order_id"]
-        yield "passed", f"POST /api/orders: order {number} created"
-        yield from self.expect(f"GET /api/orders/{number}", f"{url}/{number}", 200, _ORDER)
+        yield "passed", "POST /api/orders", f"order {number} created"
+        yield from self.expect("GET /api/orders/NUMBER", f"{url}/{number}", 200, _ORDER)
         yield "stored", f"{number}"
 
 

@@ -126,12 +126,12 @@ class LabEndpoints(Endpoints):
             answers = pool.map(_resolve, self._nodes, [f"{name}.lab"] * len(self._nodes))
         for node, addresses in zip(self._nodes, answers, strict=True):
             if addresses == wanted:
-                yield "passed", f"{node.name:<18} {name}.lab is {addresses}"
+                yield "passed", node.name, f"{name}.lab is {addresses}"
             else:
                 result = f"is {addresses}" if addresses else "does not resolve"
-                yield "failed", f"{node.name}: {name}.lab {result}, wanted {wanted}"
+                yield "failed", node.name, f"{name}.lab {result}, wanted {wanted}"
         if _resolve(self._nodes[-1], "nowhere.lab"):
-            yield "failed", "nowhere.lab resolves, but no such name exists"
+            yield "failed", "nowhere.lab does not resolve", "it resolves, but no such name exists"
         else:
             yield "passed", "nowhere.lab does not resolve"
 

@@ -3,8 +3,9 @@
 # Sourced, never run. "The host" is the network namespace in which the script was started.
 
 # Unset the caller's settings for bash, Python, git and PostgreSQL. Keep the proxies for apt, pip and Docker.
-unset CDPATH POSIXLY_CORRECT BASH_ENV ENV REDISCLI_AUTH PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS \
-  PYTHONDONTWRITEBYTECODE # without bytecode each start compiles its modules again
+unset CDPATH POSIXLY_CORRECT BASH_ENV ENV REDISCLI_AUTH PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS
+# Without bytecode each start compiles its modules again. The supervisor's programs keep what lab/services.py sets.
+[[ -n ${SUPERVISOR_ENABLED:-} ]] || unset PYTHONDONTWRITEBYTECODE
 unset "${!PG@}" "${!GIT_@}"
 umask 022
 
@@ -37,6 +38,9 @@ export DIM BOLD RED GREEN YELLOW PLAIN
 
 # Print a note to standard error; standard output is for results.
 say() { printf '%s\n' "$*" >&2; }
+
+# On a terminal, show TEXT until the next call replaces it; without TEXT remove the line.
+show_progress() { [[ ! -t 2 ]] || printf '\r\e[K%s' "$*" >&2; } # [TEXT]
 
 # Where something is wrong, each command says this; lab/messages.py has the same words.
 export DIAGNOSE='to find the cause: sudo make diagnose'
@@ -82,6 +86,7 @@ read_switches() {
   done
 }
 read_switches
+export -n JSON # it is for the script that was called, not for those that it calls: see json.sh
 
 # --- commands --------------------------------------------------------------------------------------
 

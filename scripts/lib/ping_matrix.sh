@@ -46,12 +46,12 @@ show_matrix() {
   done
   echo "$answers ping" >>"${PROOF_COUNTS:-/dev/null}"
   if ((${#lost[@]} > 0)); then
-    failed "${#lost[@]} pings of ${#pings[@]} got no answer"
+    failed pings "${#lost[@]} pings of ${#pings[@]} got no answer"
     report_lost
   elif ((closed > 0)); then
-    passed "$answers of $answers pings answered; the policy denies $closed pairs (.), make prove tries them"
+    passed pings "$answers of $answers pings answered; the policy denies $closed pairs (.), make prove tries them"
   else
-    passed "$answers of $answers pings answered"
+    passed pings "$answers of $answers pings answered"
   fi
 }
 

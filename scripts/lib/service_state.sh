@@ -84,6 +84,22 @@ show_state() { # NODE SUPERVISOR_STATE PID
   [[ -z ${3:-} ]] || program=$(program_of "$3") || : # it may have just ended
   why+=${error:+${why:+; }last error in its log: $error}
   [[ -z $(store_that_refuses "$why") ]] || why+="; sudo make up restarts the store with its current password"
+  if [[ -n $JSON ]]; then program_as_json "$1" "$word" "$program" "$why" && return; fi
   printf '%s%-10s%s %-18s %-16s %s:%s%s%s\n' "$colour" "$word" "$PLAIN" "$1" "${RUNS[$1]:-?}" "${ADDRESS[$1]%/*}" \
     "$(port_of "$1")" "${program:+  pid $program}" "${why:+  $why}"
+}
+
+show_stopped() { # NODE
+  if [[ -n $JSON ]]; then program_as_json "$1" stopped '' ''; else echo "${RED}stopped${PLAIN}    $1"; fi
+}
+
+program_as_json() { # NODE STATE PID WHY
+  local age=''
+  [[ -z $3 ]] || age=$(ps -o etimes= -p "$3") || : # it may have just ended
+  jq -cn --arg node "$1" --arg program "${RUNS[$1]:-}" --arg address "${ADDRESS[$1]%/*}" --arg port "$(port_of "$1")" \
+    --arg state "$2" --arg pid "$3" --arg age "${age// /}" --arg why "$4" '
+    def known: if . == "" then null else . end; def number: known | if . then tonumber else . end;
+    {programs: {node: $node, program: ($program | known), address: $address, port: ($port | number),
+      state: $state, pid: ($pid | number), why: ($why | known),
+      since: ($age | number | if . then now - . | floor | todate else . end)}}'
 }

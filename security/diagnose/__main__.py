@@ -68,7 +68,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command line; return 1 if there is a finding."""
     begin = time.monotonic()
     try:
-        findings = diagnose(Observed(load()))
+        with Console(stderr=True).status("comparing the lab with its tables, and sending probes"):
+            findings = diagnose(Observed(load()))
     except (TopologyError, TableError, ReadError, OSError) as error:
         print(f"diagnose: {error}", file=sys.stderr)
         return 3

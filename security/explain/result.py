@@ -99,7 +99,16 @@ class Result:
 
     def as_dict(self) -> dict[str, object]:
         """Return the result for JSON."""
-        return {**asdict(self), "as_predicted": self.is_as_predicted, "outcome": asdict(self.outcome)}
+        result = asdict(self, dict_factory=_empty_as_none)
+        return {
+            **result,
+            "as_predicted": self.is_as_predicted,
+            "outcome": asdict(self.outcome, dict_factory=_empty_as_none),
+        }
+
+
+def _empty_as_none(fields: list[tuple[str, object]]) -> dict[str, object]:
+    return {name: None if value == "" else value for name, value in fields}
 
 
 def mark_hops(result: Result, observed: Outcome, seen_at: set[str], drop: Hop | None) -> list[Hop]:

@@ -117,6 +117,10 @@ def write_csv(proof: Proof, path: Path) -> None:
     write_rows(path, COLUMNS, rows(proof))
 
 
+def _empty_as_none(values: dict[str, object]) -> dict[str, object]:
+    return {name: None if value == "" else value for name, value in values.items()}
+
+
 def as_json(proof: Proof) -> str:
     """Return everything as JSON."""
     content = {
@@ -125,6 +129,6 @@ def as_json(proof: Proof) -> str:
         "seconds": round(proof.seconds, 2),
         "tried": proof.tried,
         "differences": [{"flow": item.flow, "why": item.why} for item in proof.differences],
-        "probes": [dict(zip(COLUMNS, row, strict=True)) for row in rows(proof)],
+        "probes": [_empty_as_none(dict(zip(COLUMNS, row, strict=True))) for row in rows(proof)],
     }
     return json.dumps(content, indent=1)

@@ -215,5 +215,5 @@ EOF
   '
   succeeds
   says "redis-cache: product-service.lab does not resolve"
-  says "order-service      product-service.lab is 10.0.0.30 10.0.0.31 10.0.0.32"
+  [[ $output =~ order-service\ +product-service.lab\ is\ 10.0.0.30\ 10.0.0.31\ 10.0.0.32 ]]
 }

@@ -86,14 +86,16 @@ state() {
 }
 
 @test "the lab's network and Docker's side by side: what is the same, what only one has, and no line without a reason" {
+  export REPORTS=$BATS_TEST_TMPDIR
   run --separate-stderr "$ROOT/docker/diff.sh" --json
   succeeds
-  relation() { jq -r --arg purpose "$1" '.[] | select(.purpose == $purpose) | .relation' <<<"$output"; }
+  "$ROOT/.venv/bin/python" "$ROOT/tests/lab/validate_json.py" docker-diff <<<"$output"
+  relation() { jq -r --arg purpose "$1" '.rows[] | select(.purpose == $purpose) | .relation' <<<"$output"; }
   [[ $(relation "Nodes leave with the host's address") == "the same" ]]
   [[ $(relation "A published port") == "equivalent" ]]
   [[ $(relation "Networks do not reach each other") == "only in Docker" ]]
   [[ $(relation "Who may talk to whom") == "only in the lab" ]]
-  [[ $(jq '[.[].docker | to_entries[] | select(.key | startswith("inside rule")) | .value] | add' <<<"$output") -gt 0 ]]
+  jq -e '[.rows[].docker | to_entries[] | select(.key | startswith("inside rule")) | .value] | add > 0' <<<"$output"
   bridge=br-$(docker network inspect --format '{{printf "%.12s" .Id}}' cnet-test_backend)
   engine_host iptables -I DOCKER-USER -i "$bridge" -p sctp -j DROP
   run "$ROOT/docker/diff.sh" --json

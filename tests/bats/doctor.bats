@@ -422,7 +422,7 @@ wide_table() { # NODES, all on one bridge
     jq -e . /run/json >/dev/null
     echo "${text:-0} ${json:-0}"
     diff <(sed "\$d; s/^  *fix: /fix /; t; s/^\([a-z]*\) *\([a-z]*\) */\1 \2 /" /run/text) \
-      <(jq -r ".findings[] | \"\(.level) \(.check) \(.finding)\", (select(.fix != \"\") | \"fix \(.fix)\")" /run/json)
+      <(jq -r ".findings[] | \"\(.level) \(.check) \(.finding)\", (select(.fix) | \"fix \(.fix)\")" /run/json)
     jq -e "(.problems == ([.findings[] | select(.level == \"problem\")] | length)) and .notes > 0" /run/json'
   [[ ${lines[0]} == '1 1' ]]
   succeeds

@@ -30,8 +30,8 @@ told() {
   local live static wanted="$1|$2"
   live=$(security/explain.sh "${@:3}" --json) || [[ $? == 1 ]]
   static=$(security/explain.sh "${@:3}" --static --json) || [[ $? == 1 ]]
-  [[ $(jq -r '"\(.observed.kind)|\(.observed.policy_id)"' <<<"$live") == "$wanted" ]] || { jq -c '{observed, predicted, kernel_trace}' <<<"$live" && echo "live is not $wanted: ${*:3}" && return 1; }
-  [[ $(jq -r '"\(.predicted.kind)|\(.predicted.policy_id)"' <<<"$static") == "$wanted" ]] || { jq -c .predicted <<<"$static" && echo "static is not $wanted: ${*:3}" && return 1; }
+  [[ $(jq -r '"\(.observed.kind)|\(.observed.policy_id // "")"' <<<"$live") == "$wanted" ]] || { jq -c '{observed, predicted, kernel_trace}' <<<"$live" && echo "live is not $wanted: ${*:3}" && return 1; }
+  [[ $(jq -r '"\(.predicted.kind)|\(.predicted.policy_id // "")"' <<<"$static") == "$wanted" ]] || { jq -c .predicted <<<"$static" && echo "static is not $wanted: ${*:3}" && return 1; }
   [[ $(jq -r .as_predicted <<<"$live") == true ]] || { jq -c '{observed, predicted}' <<<"$live" && return 1; }
   echo "ok $wanted: ${*:3}"
 }

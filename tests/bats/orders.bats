@@ -7,7 +7,7 @@ load helpers
 @test "random schedules of kills lose no acknowledged order and double none" {
   sandboxed '
     scripts/network.sh up >/dev/null; scripts/nat.sh up >/dev/null; scripts/services.sh up &>/run/up || { cat /run/up; exit 1; }
-    LAB_URL=http://127.0.0.1:8080 .venv/bin/python -m pytest tests/lab -p no:cacheprovider
+    LAB_URL=http://127.0.0.1:8080 .venv/bin/python -m pytest tests/lab/test_orders.py -p no:cacheprovider
   '
   succeeds
   says "1 passed"

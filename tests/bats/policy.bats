@@ -65,7 +65,7 @@ POLICED='source tests/bats/inside_policy.bash
     scripts/verify.sh network >/run/proof || { cat /run/proof; exit 1; }
     grep -E "nginx-lb +10.0.0.10 +is seen outside as" /run/proof
     grep -E "postgres-db +has no access to the outside: the policy denies it" /run/proof
-    grep -E "from a namespace: +[a-z0-9-]+ -> host:8080 -> nginx-lb:80" /run/proof
+    grep -E "from a namespace: host:8080 -> nginx-lb:80 +from [a-z0-9-]+" /run/proof
     sed "s/accept/acept/" security/flat.tsv >/run/bad.tsv
     POLICY=/run/bad.tsv fails_with 1 "acept" scripts/verify.sh network
     POLICY=/run/none.tsv fails_with 1 "/run/none.tsv: no such policy file" scripts/verify.sh network

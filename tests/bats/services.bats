@@ -318,7 +318,7 @@ EOF
     grep "FAIL.* no process listens on port 80 of nginx-lb" /run/proof
     refute grep -E "ok .*(from outside|from the host)|parse error" /run/proof
     grep -A 1 "FAIL.* GET /api/products: .*, got no answer" /run/proof | grep "why: sudo make explain FROM=host TO=host PORT=8080"
-    grep "FAIL.* POST /api/orders created no order" /run/proof
+    grep "FAIL.* POST /api/orders: created no order" /run/proof
     grep "^verify.sh: some checks failed: see the lines marked FAIL; to find the cause" <(tail -1 /run/proof)
     # Before the services are begun, a server stands in for nginx, for as long as the way in is tried.
     scripts/services.sh down >/dev/null

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
 
 import pytest
+from pages import page_faults
 
 from docker.diff import as_json, document_of, shown_lines, summary
 from docker.normal import Names
 from docker.purposes import UNEXPLAINED, compare, purposes
-from lab.document import as_markdown
+from lab.document import Rows, as_markdown
+from lab.document_files import write_pdf
 from lab.ruleset.iptables import Rule, parse
 
 DOCKER = Names(
@@ -190,7 +193,20 @@ def test_many_kinds_of_lines_are_summed_up() -> None:
     assert said[-1] == "and 22 more of 4 other kinds"
 
 
-def test_the_document_has_every_row() -> None:
+def test_the_document_has_every_row_and_a_rule_a_line(tmp_path: Path) -> None:
     rows = compare(_lines(LAB, THE_LAB), _lines(DOCKER, DOCKER_28))
+    write_pdf(document_of(rows, "made"), tmp_path / "diff.pdf")
+    assert [
+        fault for fault in page_faults(tmp_path / "diff.pdf") if "raw name" not in fault
+    ] == []  # rules have some
+    assert b"/Courier" in (tmp_path / "diff.pdf").read_bytes()
+    assert ";" not in "".join(
+        str(cell)
+        for section in document_of(rows, "made").sections[1:]
+        for block in section.blocks
+        if isinstance(block, Rows)
+        for row in block.cells
+        for cell in row[2:4]
+    )
     text = as_markdown(document_of(rows, "made"))
     assert all(row.purpose in text for row in rows)

@@ -87,8 +87,8 @@ def test_a_peer_that_never_ends_gives_no_answer_in_time(first: bytes, rest: byte
 def test_a_wrong_answer_is_shown_beside_what_was_expected(body: bytes, words: list[str]) -> None:
     with server(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body, b"", 0) as url:
         results = list(Endpoints().expect("GET /health", url, 200, {"status": "healthy"}))
-    assert [word for word, _ in results] == words
-    assert body.decode() in results[0][1]
+    assert [(word, name) for word, name, _ in results] == [(word, "GET /health") for word in words]
+    assert body.decode() in results[0][2]
 
 
 def test_a_missing_answer_names_the_explain_that_tells_why() -> None:
@@ -96,6 +96,6 @@ def test_a_missing_answer_names_the_explain_that_tells_why() -> None:
         port = listening.getsockname()[1]
     results = Endpoints(load("flat")).expect("GET /health", f"http://127.0.0.1:{port}/health", 200, {})
     assert list(results) == [
-        ("failed", "GET /health: expected 200 and {}, got no answer"),
+        ("failed", "GET /health", "expected 200 and {}, got no answer"),
         ("why", f"FROM=host TO=host PORT={port}"),
     ]
