@@ -8,7 +8,7 @@ from typing import Any
 
 from dash import dcc
 
-from monitoring.colours import ORANGE, VERMILION
+from lab.colours import ORANGE, VERMILION
 from monitoring.dashboard.window import KEPT_SECONDS
 from monitoring.health.checks import DEGRADED, Check
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lab.colours import BLUE, ORANGE, VERMILION
 from lab.escape import shortened
-from monitoring.colours import BLUE, ORANGE, VERMILION
 from monitoring.dashboard.grid import NARROW, Grid, find_positions, grid_of
 from monitoring.dashboard.model import Place, Scene, Way
 from monitoring.health.checks import DEGRADED, UP, Check
