@@ -17,13 +17,11 @@ MAP = "document.querySelector('#map')._cyreg.cy"
 
 @pytest.fixture
 def dashboard(opened: Callable[..., Page]) -> Callable[..., Page]:
-    """Return a function that opens the dashboard and waits for its map."""
+    """Return a function that opens the dashboard and waits until its map has its flows and is fitted to its place."""
 
     def open_dashboard(**options: Any) -> Page:
         page: Page = opened(URL, **options)
-        page.wait_for_function(
-            f"() => document.querySelector('#map')?._cyreg && {MAP}.edges().length > 3", timeout=20_000
-        )
+        page.wait_for_function(f"() => ({FITTED})() && {MAP}.edges().length > 3", timeout=20_000)
         return page
 
     return open_dashboard
@@ -42,7 +40,8 @@ def pids(namespace: str) -> list[int]:
 
 
 def click_on_map(page: Page, element: str) -> None:
-    """Click with the mouse on a node, or on the middle of an edge, once the map has its place."""
+    """Click with the mouse on a node, or on the middle of an edge, once the map is fitted to its place."""
+    page.wait_for_function(FITTED)
     find = "one => one.isNode() ? one.renderedPosition() : one.renderedMidpoint()"
     at: dict[str, float] = {}
     while at != (now := page.evaluate(f"id => ({find})({MAP}.$id(id))", element)):
@@ -53,6 +52,13 @@ def click_on_map(page: Page, element: str) -> None:
     page.mouse.click(corner["x"] + at["x"], corner["y"] + at["y"])
 
 
+FITTED = """() => {
+  const cy = document.querySelector('#map')?._cyreg?.cy;
+  return cy?.nodes().nonempty() && cy.nodes().every(one => {
+    const {x1, x2, y1, y2} = one.renderedBoundingBox({includeLabels: false});
+    return x1 >= 0 && x2 <= cy.width() && y1 >= 0 && y2 <= cy.height();
+  });
+}"""
 BOXES = """() => {
   const cy = document.querySelector('#map')._cyreg.cy;
   const box = ({x1, x2, y1, y2}) => [x1, x2, y1, y2];

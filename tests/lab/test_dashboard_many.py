@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dashboards import MAP, check_boxes
+from dashboards import FITTED, MAP, check_boxes
 from playwright.sync_api import Page
 from werkzeug.serving import make_server
 
@@ -55,9 +55,7 @@ def test_the_names_of_thirty_nodes_can_be_read(
     url: str, opened: Callable[..., Page], shots: Path, size: tuple[int, int], theme: str
 ) -> None:
     page = opened(url, viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
-    page.wait_for_function(
-        f"() => document.querySelector('#map')?._cyreg && {MAP}.nodes().length == {_NODES + 2}"
-    )
+    page.wait_for_function(f"() => ({FITTED})() && {MAP}.nodes().length == {_NODES + 2}")
     page.wait_for_timeout(2500)
     page.screenshot(path=shots / f"thirty-{size[0]}-{theme}.png", full_page=True)
     check_boxes(page)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from dashboards import MAP, click_on_map
+from dashboards import click_on_map
 from playwright.sync_api import Locator, Page, expect
 from terminals import BASE, TOKEN, URL, shells, wait_until
 
@@ -58,7 +58,6 @@ def test_the_token_leaves_the_address_bar_and_outlives_a_reload(page: Page) -> N
 
 
 def test_a_node_chosen_on_the_map_gets_a_terminal(page: Page) -> None:
-    page.wait_for_function(f"() => document.querySelector('#map')?._cyreg && {MAP}.$id('postgres-db').length")
     click_on_map(page, "postgres-db")
     page.get_by_role("button", name="Terminal here: postgres-db").click()
     expect(screen(page)).to_contain_text("[postgres-db]")
