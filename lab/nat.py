@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
+from lab.family import FAMILIES, IPV4, IPV6, Family
 from lab.ruleset.__main__ import print_comparison
 from lab.ruleset.host import outputs_of
 from lab.topology import Topology, load
@@ -25,6 +25,9 @@ CHAINS = "PUBLISH|POSTROUTING|FORWARD|INPUT|NODES"
 # CNET-NODES accepts packets between nodes in each table, so that no other rule translates, marks or drops them;
 # br_netfilter passes frames between two ports of a bridge here. A guard drops only new connections that enter by its
 # interface. It does not drop connections to ports that others publish (DNAT), as Docker does if it starts later.
+# A reply to the host's own connection to [::1] would be lost: with a policy, br_netfilter translates its destination to
+# ::1 on the bridge, and the kernel drops packets to ::1 that do not come from loopback (ip6_rcv_core; RFC 4291, 2.5.3).
+# With `! -d ::1` the connection is refused at once, and clients of `localhost` use 127.0.0.1.
 # Docker sets FORWARD to DROP and inserts its own chains first; DOCKER-USER is its chain for rules of the user.
 _RULES = """
 state filter CNET-FORWARD before up: {words}
@@ -33,7 +36,7 @@ publication nat CNET-PUBLISH {node}: forward port {host_port} of the host to por
   -p {protocol} -m {protocol} --dport {host_port} -j DNAT --to-destination {to}
 publication nat CNET-POSTROUTING {node}: hairpin: masquerade so that the reply returns through the host
   -s {network} {to_port} -m conntrack --ctstate DNAT -j MASQUERADE
-publication nat CNET-POSTROUTING {node}: localhost gets the address of the bridge: {localhost} is not routable
+ipv4-publication nat CNET-POSTROUTING {node}: localhost gets the address of the bridge: 127.0.0.1 is not routable
   -s {loopback} {to_port} -j MASQUERADE
 bridge nat CNET-POSTROUTING {bridge}: packets to nodes keep their source address
   -o {bridge} -j ACCEPT
@@ -70,8 +73,10 @@ guarded filter CNET-FORWARD {interface} did not forward before up: drop its new 
 
 once nat PREROUTING forward published ports for clients outside and for nodes
   -m addrtype --dst-type LOCAL -j CNET-PUBLISH
-once nat OUTPUT forward published ports for the host itself
+ipv4-once nat OUTPUT forward published ports for the host itself
   -m addrtype --dst-type LOCAL -j CNET-PUBLISH
+ipv6-once nat OUTPUT forward published ports for the host itself, not at ::1: the kernel would drop the replies
+  ! -d ::1/128 -m addrtype --dst-type LOCAL -j CNET-PUBLISH
 once nat POSTROUTING translate source addresses
   -j CNET-POSTROUTING
 once filter INPUT packets to the host
@@ -85,23 +90,6 @@ docker filter DOCKER-USER forwarded packets, before the rules of Docker
 Values = dict[str, object]
 
 
-class Family(NamedTuple):
-    """What differs between the rules of IPv4 and of IPv6."""
-
-    tool: str
-    localhost: str
-    loopback: str  # network of the host's own addresses
-    alone: int  # prefix length of a single address
-    client: int  # prefix length of what one client usually has
-    destination: str  # of DNAT
-
-
-_FAMILIES = {
-    4: Family("iptables", "127.0.0.1", "127.0.0.0/8", 32, 32, "{}:{}"),
-    6: Family("ip6tables", "::1", "::1/128", 128, 64, "[{}]:{}"),
-}
-
-
 def wanted_rules(
     topology: Topology, state: str, guarded: Mapping[int, Sequence[str]], with_docker: Collection[str]
 ) -> Iterator[str]:
@@ -109,11 +97,11 @@ def wanted_rules(
 
     `guarded` has the interfaces by IP version; `with_docker` are the tools in whose rules Docker has its chain.
     """
-    for version, family in _FAMILIES.items():
-        ranges = _ranges(topology, version)
-        ranges["state"] = [{"words": words} for words in _state_lines(state) if version == 4]  # noqa: PLR2004
+    for family in FAMILIES:
+        ranges = _ranges(topology, family)
+        ranges["state"] = [{"words": words} for words in _state_lines(state) if family == IPV4]
         ranges["docker"] = ranges["once"] if family.tool in with_docker else []
-        ranges["guarded"] = [{"interface": name} for name in guarded[version] if ranges["once"]]
+        ranges["guarded"] = [{"interface": name} for name in guarded[family.version] if ranges["once"]]
         ranges["guarded-bridge"] = [one | bridge for one in ranges["guarded"] for bridge in ranges["bridge"]]
         for name, table, chain, comment, rest in _templates():
             for values in ranges[name]:
@@ -129,35 +117,32 @@ def _templates() -> Iterator[tuple[str, ...]]:
             yield (*head.split(" ", 3), rest)
 
 
-def _ranges(topology: Topology, version: int) -> dict[str, list[Values]]:
+def _ranges(topology: Topology, family: Family) -> dict[str, list[Values]]:
     """Return the values of each rule's placeholders, by the name of the RANGE; all are empty without a bridge."""
-    networks = {
-        bridge.name: address.network
-        for bridge in topology.bridges
-        for address in bridge.addresses
-        if address.version == version
-    }
+    networks = {bridge.name: address.network for bridge, address in family.addresses(topology.bridges)}
     bridges: list[Values] = [{"bridge": name, "network": network} for name, network in networks.items()]
-    publications = list(_publications(topology, version, networks))
+    publications = list(_publications(topology, family, networks))
+    once: list[Values] = [{}] if bridges else []
     return {
-        "once": [{}] if bridges else [],
+        "once": once,
+        "ipv4-once": once if family == IPV4 else [],
+        "ipv6-once": once if family == IPV6 else [],
         "bridge": bridges,
-        "ipv4-bridge": bridges if version == 4 else [],  # noqa: PLR2004
+        "ipv4-bridge": bridges if family == IPV4 else [],
         "publication": publications,
+        "ipv4-publication": publications if family == IPV4 else [],
         "tcp-publication": [values for values in publications if values["protocol"] == "tcp"],
     }
 
 
-def _publications(topology: Topology, version: int, networks: Mapping[str, object]) -> Iterator[Values]:
-    family = _FAMILIES[version]
-    for node in topology.nodes:
-        own = [address.ip for address in node.addresses if address.version == version]
-        for publication in node.publishes if own else ():
-            protocol, match = publication.protocol, f"-d {own[0]}/{family.alone} -o {node.bridge}"
+def _publications(topology: Topology, family: Family, networks: Mapping[str, object]) -> Iterator[Values]:
+    for node, own in family.addresses(topology.nodes):
+        for publication in node.publishes:
+            protocol, match = publication.protocol, f"-d {own.ip}/{family.alone} -o {node.bridge}"
             yield {
                 "node": node.name,
                 "network": networks[node.bridge],
-                "to": family.destination.format(own[0], publication.port),
+                "to": family.destination.format(own.ip, publication.port),
                 "to_port": f"{match} -p {protocol} -m {protocol} --dport {publication.port}",
                 **publication._asdict(),
                 **family._asdict(),
@@ -176,7 +161,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the assignments for bash."""
     state, *words = arguments
     at = words.index("--")
-    tools = [family.tool for family in _FAMILIES.values()]
+    tools = [family.tool for family in FAMILIES]
     saved = dict(zip(tools, outputs_of(*((f"{tool}-save",) for tool in tools)), strict=True))
     with_docker = [tool for tool, text in saved.items() if "\n:DOCKER-USER " in text]
     wanted = wanted_rules(load(), state, {4: words[:at], 6: words[at + 1 :]}, with_docker)

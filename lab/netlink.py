@@ -17,6 +17,7 @@ _NETFILTER, _NFT = 12, 10 << 8  # NETLINK_NETFILTER; NFNL_SUBSYS_NFTABLES
 _ERROR, _DONE, _ATTRIBUTE = 2, 3, 0x3FFF
 _GET_LINK, _GET_ADDRESS, _GET_QDISC, _GET_CHAIN, _GET_RULE = 18, 22, 38, _NFT | 4, _NFT | 7
 _ALIAS, _LINK_INFO, _GROUP = 20, 18, 27  # IFLA_...
+_ADDRESS, _LOCAL_ADDRESS = 1, 2  # IFA_...: of IPv6, IFA_ADDRESS is the interface's own address
 _ATTACHED = {0xFFFFFFFF: "root", 0xFFFFFFF1: "ingress"}
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _TRACE_TABLE = "cnet-trace"  # security/explain/kernel_trace.py creates this table to trace a packet
@@ -69,13 +70,15 @@ def bridge_aliases(group: int) -> list[str]:
     return found
 
 
-def addresses() -> list[tuple[str, int, str]]:
-    """List the IPv4 addresses, each with its prefix length and interface."""
+def addresses(*, ipv6: bool = False) -> list[tuple[str, int, str]]:
+    """List the addresses of a family, each with its prefix length and interface."""
+    family, kind = (socket.AF_INET6, _ADDRESS) if ipv6 else (socket.AF_INET, _LOCAL_ADDRESS)
     found = []
-    for header, about in dump(socket.NETLINK_ROUTE, _GET_ADDRESS, struct.pack("=B7x", socket.AF_INET)):
-        _, length, index = struct.unpack("=BB2xI", header)
-        with suppress(OSError):  # the interface was removed meanwhile
-            found.append((socket.inet_ntoa(about[2]), length, socket.if_indextoname(index)))
+    for header, about in dump(socket.NETLINK_ROUTE, _GET_ADDRESS, struct.pack("=B7x", family)):
+        of, length, index = struct.unpack("=BB2xI", header)
+        if of == family and kind in about:
+            with suppress(OSError):  # the interface was removed meanwhile
+                found.append((socket.inet_ntop(family, about[kind]), length, socket.if_indextoname(index)))
     return found
 
 

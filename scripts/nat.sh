@@ -43,11 +43,11 @@ publications() {
 
 wanted_sysctls() { # KEY VALUE
   local interface
-  for interface in "${BRIDGES[@]}" "${UPLINKS[@]}"; do echo "net/ipv4/conf/$interface/forwarding 1"; done
+  for interface in "${BRIDGES4[@]}" "${UPLINKS[@]}"; do echo "net/ipv4/conf/$interface/forwarding 1"; done
   forwards6 all || ! can_forward_one6 ||
     for interface in "${BRIDGES6[@]}" "${UPLINKS6[@]}"; do echo "net/ipv6/conf/$interface/force_forwarding 1"; done
   for interface in $(publications | while read -r node _; do echo "${BRIDGE[$node]}"; done | sort -u); do
-    echo "net/ipv4/conf/$interface/route_localnet 1"
+    [[ " ${BRIDGES4[*]} " != *" $interface "* ]] || echo "net/ipv4/conf/$interface/route_localnet 1"
   done
 }
 
@@ -104,8 +104,7 @@ check_bridges() {
 prepare() {
   need_tools ip jq iptables-save iptables-restore conntrack sysctl unshare ss python3
   load_topology
-  mapfile -t UPLINKS < <(uplinks)
-  read_ipv6_interfaces
+  read_interfaces
 }
 
 compare_with_table() { # STATE
@@ -116,10 +115,10 @@ compare_with_table() { # STATE
 # The kernel chooses a translation when a connection begins: delete the connections that began under other rules.
 forget_connections() {
   local bridge host_port protocol
-  for bridge in "${BRIDGES[@]}"; do forget_tracked -s "$(network_cidr "${ADDRESS[$bridge]}")"; done
+  for bridge in "${BRIDGES4[@]}"; do forget_tracked -s "$(network_cidr "${ADDRESS[$bridge]}")"; done
   for bridge in "${BRIDGES6[@]}"; do forget_tracked -f ipv6 -s "${ADDRESS6[$bridge]}"; done
   while read -r _ host_port _ protocol; do
-    [[ -z $host_port ]] || forget_tracked -p "$protocol" --dport "$host_port"
+    [[ -z $host_port || ${#BRIDGES4[@]} == 0 ]] || forget_tracked -p "$protocol" --dport "$host_port"
     [[ -z $host_port || ${#BRIDGES6[@]} == 0 ]] || forget_tracked -f ipv6 -p "$protocol" --dport "$host_port"
   done < <(publications)
 }
@@ -164,7 +163,7 @@ remove_rules() {
 down() {
   need_root
   need_tools ip jq iptables-save iptables-restore sysctl python3
-  if (load_topology) 2>/dev/null; then load_topology && read_ipv6_interfaces; fi
+  if (load_topology) 2>/dev/null; then load_topology && read_interfaces; fi
   take_lock
   remove_rules
   forget_connections

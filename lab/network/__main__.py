@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from lab import netlink
 from lab.network import facts as kinds
-from lab.network.conflicts import host_conflicts, port_conflicts
+from lab.network.conflicts import host_conflicts, table_conflicts
 from lab.network.facts import Fact, wanted_facts
 from lab.network.live import Live, read_live
 from lab.network.plan import Difference, commands_to_make, commands_to_remove, difference
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def refuse_conflicts(topology: Topology, live: Live) -> None:
     """Raise ConflictError for the first conflict with the host."""
-    for conflict in (*port_conflicts(topology), *host_conflicts(topology, live)):
+    for conflict in (*table_conflicts(topology), *host_conflicts(topology, live)):
         raise ConflictError(conflict)
 
 

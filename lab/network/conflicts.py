@@ -8,11 +8,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.network.facts import HAS_IPV6
+from lab.network.facts import HAS_IPV6, mac_of
 from lab.network.inside import is_kernel_rule, masked, route_words, rule_words
 from lab.network.live import Live
 from lab.network.reading import Object, State
-from lab.topology import LINK_GROUP, Bridge, Topology, own_table_command
+from lab.topology import LINK_GROUP, Address, Bridge, Topology, own_table_command
 
 _MAX_PORTS = 1023  # ports per bridge: the kernel's BR_MAX_PORTS
 _VPN_HALVES = ("0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1")  # a default route in two halves
@@ -25,7 +25,26 @@ class _Route(NamedTuple):
     words: str  # for `ip route del`; "" if the kernel added the route for an address
 
 
-def port_conflicts(topology: Topology) -> Iterator[str]:
+def table_conflicts(topology: Topology) -> Iterator[str]:
+    """Yield the table's own conflicts: too many ports on a bridge, equal MACs."""
+    yield from _many_ports(topology)
+    yield from _equal_macs(topology)
+
+
+def _equal_macs(topology: Topology) -> Iterator[str]:
+    """Yield each node whose MAC another place on its bridge has; different IPv6 addresses may give the same."""
+    taken = {(bridge.name, mac_of(bridge.address.ip)): bridge.name for bridge in topology.bridges}
+    for node in topology.nodes:
+        if topology.node_of_wire(node) is node:
+            other = taken.setdefault((node.bridge, mac_of(node.address.ip)), node.name)
+            if other != node.name:
+                reason = (
+                    f"{node.address.ip} gives the same MAC as the address of {other}; take another address"
+                )
+                yield f"{topology.path}:{node.line}: address6: {reason}"
+
+
+def _many_ports(topology: Topology) -> Iterator[str]:
     """Yield each bridge that would have more ports than the kernel allows."""
     ports = Counter(node.bridge for node in topology.nodes if topology.node_of_wire(node) is node)
     for bridge in topology.bridges:
@@ -52,10 +71,9 @@ def host_conflicts(topology: Topology, live: Live) -> Iterator[str]:
     routes = list(_routes(live.host))
     for bridge in topology.bridges:
         for route in routes:
-            if route.network.overlaps(bridge.address.network):
-                yield _overlap(topology, bridge, route, routes)
-            if bridge.address6 and route.network.overlaps(bridge.address6.network):
-                yield _overlap6(topology, bridge, route)
+            for own in bridge.addresses:
+                if route.network.overlaps(own.network):
+                    yield _overlap(topology, bridge, own, route, routes)
     yield from _foreign_rules(topology, live.host)
     yield from _switched_off(topology)
 
@@ -104,19 +122,12 @@ def _routes(host: State) -> Iterator[_Route]:
         yield _Route(ip_network(destination, strict=False), device, "" if is_kernels else route_words(route))
 
 
-def _overlap(topology: Topology, bridge: Bridge, route: _Route, routes: list[_Route]) -> str:
+def _overlap(topology: Topology, bridge: Bridge, own: Address, route: _Route, routes: list[_Route]) -> str:
+    column, option = ("address6", "-6 ") if own.version == 6 else ("address", "")  # noqa: PLR2004
     return (
-        f"{topology.path}:{bridge.line}: address: {bridge.address} of {bridge.name} overlaps with the host's route "
-        f"{route.network} by {route.device}; take another network: {_other_network(topology, bridge, routes)}"
-        + (f", or remove the route: sudo ip route del {route.words}" if route.words else "")
-    )
-
-
-def _overlap6(topology: Topology, bridge: Bridge, route: _Route) -> str:
-    return (
-        f"{topology.path}:{bridge.line}: address6: {bridge.address6} of {bridge.name} overlaps with the host's route "
-        f"{route.network} by {route.device}; take another network in a copy of {topology.path}"
-        + (f", or remove the route: sudo ip -6 route del {route.words}" if route.words else "")
+        f"{topology.path}:{bridge.line}: {column}: {own} of {bridge.name} overlaps with the host's route "
+        f"{route.network} by {route.device}; take another network: {_other_network(topology, own, routes)}"
+        + (f", or remove the route: sudo ip {option}route del {route.words}" if route.words else "")
     )
 
 
@@ -140,12 +151,12 @@ def _is_off(interface: str) -> bool:
         return False
 
 
-def _other_network(topology: Topology, bridge: Bridge, routes: list[_Route]) -> str:
-    """Return the command that moves the table to a free network, for the usual prefix lengths."""
-    length = bridge.address.network.prefixlen
+def _other_network(topology: Topology, own: Address, routes: list[_Route]) -> str:
+    """Return the command that moves the table to a free network, for the usual prefix lengths of IPv4."""
+    length = own.network.prefixlen
     octets = {16: 2, 24: 3}.get(length)
-    if octets:
-        old = str(bridge.address.ip).split(".")
+    if octets and own.version == 4:  # noqa: PLR2004
+        old = str(own.ip).split(".")
         for free in _FREE_NETWORKS:
             new = free.split(".")[:octets]
             network = IPv4Network(f"{'.'.join(new + old[octets:])}/{length}", strict=False)

@@ -10,8 +10,11 @@ In descriptions and commands: {place} namespace, {link} interface, {peer} other 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from functools import reduce
+from ipaddress import IPv4Address, IPv6Address, IPv6Interface
+from operator import xor
 from typing import NamedTuple
 
 from lab.topology import LINK_GROUP, Bridge, Node, Topology
@@ -104,15 +107,7 @@ BRIDGE_ADDRESS = Kind(
     remove=("ip addr del {value} dev {link}",),
 )
 # Without a link-local address the kernel sends no neighbour solicitation for a packet that it forwards (ndisc_send_ns).
-_ROUTER6 = "fe80::1/64"
-# The kernel looks up a packet to ::1 only by routes of its interface (rt6_need_strict), and a reply to the host's own
-# connection to [::1]:PORT comes in by the bridge. For 127.0.0.1, route_localnet does the same. A packet that has ::1 on
-# the wire is dropped before any lookup (ip6_rcv_core; RFC 4291, 2.5.3), so nodes cannot send one.
-LOCALHOST6 = Kind(
-    "route for replies to ::1 by bridge {link}",
-    make=("ip route add local ::1 dev {link} table local metric 2048",),
-    remove=("ip route del local ::1 dev {link} table local",),
-)
+ROUTER6 = IPv6Interface("fe80::1/64")
 UP = Kind("{link} is up", make=("ip link set dev {link} up",))
 UP_INSIDE = Kind("{link} is up in namespace {place}", make=("{ip} link set dev {link} up",))
 
@@ -212,13 +207,16 @@ LEGACY_TABLE = Kind(
 )
 
 
-def mac_of(address: IPv4Address) -> str:
+def mac_of(address: IPv4Address | IPv6Address) -> str:
     """Return the MAC of an interface with this address (02: locally administered).
 
-    A node keeps its MAC when it is made again, so ARP caches stay valid. A bridge with a fixed MAC does not change it
-    when a port is added.
+    It ends in the 4 bytes of an IPv4 address, or in the exclusive or of the four 4-byte words of an IPv6 address. A
+    node keeps its MAC when it is made again, so neighbour caches stay valid. A bridge with a fixed MAC does not change
+    it when a port is added.
     """
-    return "02:42:" + address.packed.hex(":")
+    words = struct.unpack(f"!{len(address.packed) // 4}I", address.packed)
+    folded: int = reduce(xor, words)
+    return "02:42:" + folded.to_bytes(4, "big").hex(":")
 
 
 def wanted_facts(topology: Topology, is_filtered: bool) -> list[Fact]:
@@ -241,10 +239,8 @@ def _bridge_facts(topology: Topology, bridge: Bridge, is_filtered: bool) -> Iter
     for own in bridge.addresses:
         yield Fact(BRIDGE_ADDRESS, link=name, value=str(own), detail=_OPTIONS[own.version])
     if bridge.address6:
-        yield Fact(BRIDGE_ADDRESS, link=name, value=_ROUTER6, detail=_OPTIONS[6])
+        yield Fact(BRIDGE_ADDRESS, link=name, value=str(ROUTER6), detail=_OPTIONS[6])
     yield Fact(UP, link=name)
-    if any(node.publishes and node.address6 for node in topology.nodes if node.bridge == name):
-        yield Fact(LOCALHOST6, link=name)
     # The kernel gives a bridge the smallest MTU of its ports unless its MTU was set.
     mtu = min((node.mtu or KERNEL_MTU for node in topology.nodes if node.bridge == name), default=KERNEL_MTU)
     if mtu != KERNEL_MTU:
@@ -279,4 +275,5 @@ def _node_facts(topology: Topology, node: Node) -> Iterator[Fact]:
     yield from own
     yield Fact(UP_INSIDE, place, interface)
     for router in topology.bridge_of(node).addresses:
-        yield Fact(ROUTE, place, value=f"via {router.ip}")
+        if router.version in {address.version for address in node.addresses}:
+            yield Fact(ROUTE, place, value=f"via {router.ip}")

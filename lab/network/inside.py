@@ -128,11 +128,17 @@ def _is_multicast(address: str) -> bool:
 def route_words(route: Object) -> str:
     """Format a route as `ip route del` takes it."""
     words = [route["type"]] if route.get("type", "unicast") != "unicast" else []
-    words += [route["dst"], *_hop_words(route)]
+    words += [_destination(route), *_hop_words(route)]
     for hop in route.get("nexthops", ()):
         words += ["nexthop", *_hop_words(hop)]
     words += ["table", route["table"]] if route.get("table", "main") != "main" else []
     return " ".join(words + (["metric", str(route["metric"])] if "metric" in route else []))
+
+
+def _destination(route: Object) -> str:
+    """Return the destination; `default` alone would be IPv4's. Only routes of IPv6 have a preference."""
+    is_unclear = route["dst"] == "default" and "pref" in route and "gateway" not in route
+    return "::/0" if is_unclear else str(route["dst"])
 
 
 def _hop_words(hop: Object) -> list[str]:

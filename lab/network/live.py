@@ -134,14 +134,7 @@ class _Reader:
             else:
                 self.foreign.append(state.name)
         yield from facts_on_links(self.host, self.links)
-        yield from self._localhost()
         yield from self._entries()
-
-    def _localhost(self) -> Iterator[Fact]:
-        names = {link["ifname"] for link in self.links}
-        for route in self.host.routes:
-            if (route.get("type"), route["dst"]) == ("local", "::1") and route.get("dev") in names:
-                yield Fact(kinds.LOCALHOST6, link=route["dev"])
 
     def _entries(self) -> Iterator[Fact]:
         names = {link["ifname"] for link in self.links}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lab.topology.model import Bridge, Listener, Node, Publication, Topology
+from lab.topology.model import Address, Bridge, Listener, Node, Publication, Topology, bracketed
 from lab.topology.reader import OUTSIDE_NAMESPACE, ROOT, TopologyError, TopologyReader
 
 __all__ = [
     "LINK_GROUP",
     "OUTSIDE_NAMESPACE",
     "ROOT",
+    "Address",
     "Bridge",
     "Listener",
     "Node",
@@ -19,6 +20,7 @@ __all__ = [
     "Topology",
     "TopologyError",
     "base_table",
+    "bracketed",
     "load",
     "own_table_command",
     "running_tables",

@@ -19,12 +19,13 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from lab import topology as tables
-from lab.topology import Topology, TopologyError, load
+from lab.topology import Bridge, Node, Topology, TopologyError, load
 from lab.topology.reader import COLUMNS, NONE, OPTIONAL_COLUMNS
 
-_ARRAYS = {column: column.upper() for column in COLUMNS[2:]} | {
+# Column -> name of the bash array; ADDRESS has an IPv6 address where the table gives no other.
+_ARRAYS = {column: column.upper() for column in COLUMNS[2:] if column != "address"} | {
     "bridge_interface": "PORT"
-}  # column -> name of the bash array
+}
 
 
 def as_rows(topology: Topology) -> list[dict[str, str]]:
@@ -35,6 +36,8 @@ def as_rows(topology: Topology) -> list[dict[str, str]]:
         {column: kind if column == "kind" else _format(fields.get(column)) for column in COLUMNS}
         for kind, fields in things
     ]
+    for row in rows:
+        row["address"] = NONE if row["address"] == row["address6"] else row["address"]
     unused = {column for column in OPTIONAL_COLUMNS if all(row[column] == NONE for row in rows)}
     return [{column: value for column, value in row.items() if column not in unused} for row in rows]
 
@@ -52,15 +55,16 @@ def dump(topology: Topology) -> str:
 def as_bash(topology: Topology) -> str:
     """Format the table as declarations of TABLE, BRIDGES, NODES, and a map from name to value for each column."""
     rows = as_rows(topology)
-    numbers = [(bridge.name, bridge.line) for bridge in topology.bridges]
-    numbers += [(node.name, node.line) for node in topology.nodes]
+    places: list[Bridge | Node] = [*topology.bridges, *topology.nodes]
     lines = [
         f"declare -g TABLE='{topology.path}'",  # no value of a valid table has a quote
         f"declare -ga BRIDGES=({' '.join(bridge.name for bridge in topology.bridges)})",
         f"declare -ga NODES=({' '.join(node.name for node in topology.nodes)})",
-        _map("LINE_OF", numbers),
+        _map("LINE_OF", ((place.name, place.line) for place in places)),
         _map("LABEL", ((node.name, node.label) for node in topology.nodes)),
+        _map("ADDRESS", ((place.name, place.address) for place in places)),
         _map("NETWORK", ((bridge.name, bridge.address.network) for bridge in topology.bridges)),
+        _map("NETWORK6", ((one.name, one.address6.network) for one in topology.bridges if one.address6)),
     ]
     for column, name in _ARRAYS.items():
         lines.append(_map(name, ((row["name"], row[column]) for row in rows if column in row)))

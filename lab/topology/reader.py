@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 
 from lab.table import TableError, TableReader
-from lab.topology.model import Bridge, Listener, Node, Publication, Topology
+from lab.topology.model import Address, Bridge, Listener, Node, Publication, Topology
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("kind", *(field for field in Node._fields if field != "line"))
@@ -17,6 +17,7 @@ OPTIONAL_COLUMNS = ("address6", "mtu")
 NONE = "-"
 OUTSIDE_NAMESPACE = "cnet-outside"
 _OUTSIDE_NETWORK = IPv4Network("198.51.100.0/24")
+_SPECIAL_NETWORKS6 = tuple(map(IPv6Network, ("::/8", "fe80::/10", "ff00::/8")))  # RFC 4291, 2.4
 _OUTSIDE_THE_LAB = ("host", "world", "any")
 _KERNEL_NAMES = ("all", "default", "lo")
 _MAX_INTERFACE_LENGTH = 15
@@ -71,7 +72,7 @@ class TopologyReader(TableReader):
             self.require(is_empty, column, "a bridge has none, write -")
         self._check_interface("name")
         self.check_unique("name", name, "interface of the host")
-        bridge = Bridge(name, self._checked_address(), self._checked_address6(), self.line_number)
+        bridge = Bridge(name, *self._checked_addresses(), self.line_number)
         for other in self.bridges.values():
             for column, own, taken in _both_families(bridge, other):
                 if own and taken and own.network.overlaps(taken.network):
@@ -88,13 +89,14 @@ class TopologyReader(TableReader):
         for column in ("interface", "bridge_interface", "bridge"):
             self._check_interface(column)
         self._check_wire()
-        address, listens = self._checked_address(), tuple(map(self._checked_listener, self.items("listens")))
+        address, address6 = self._checked_addresses()
+        listens = tuple(map(self._checked_listener, self.items("listens")))
         self.nodes.append(
             Node(
                 name=row["name"],
                 namespace=row["namespace"],
                 address=address,
-                address6=self._checked_address6(),
+                address6=address6,
                 interface=row["interface"],
                 bridge_interface=row["bridge_interface"],
                 bridge=row["bridge"],
@@ -133,6 +135,12 @@ class TopologyReader(TableReader):
         reason = f'"{OUTSIDE_NAMESPACE}" is reserved for the outside namespace of the proofs'
         self.require(self.row[column] != OUTSIDE_NAMESPACE, column, reason)
 
+    def _checked_addresses(self) -> tuple[Address, IPv6Interface | None]:
+        address6 = self._checked_address6()
+        if address6 and self.row["address"] == NONE:
+            return address6, address6
+        return self._checked_address(), address6
+
     def _checked_address(self) -> IPv4Interface:
         text = self.row["address"]
         try:
@@ -163,11 +171,8 @@ class TopologyReader(TableReader):
             how = f", written as {address}" if address and address.with_prefixlen != text else ""
             reason = f'"{text}" is not an IPv6 address with a prefix length from 1 to 126{how}'
             self.refuse("address6", reason)
-        reason = f"{text} is link-local, multicast, loopback, IPv4-mapped or unspecified, no address for a lab's node"
-        ip = address.ip
-        is_special = (
-            ip.is_link_local or ip.is_multicast or ip.is_loopback or ip.is_unspecified or ip.ipv4_mapped
-        )
+        reason = f"{text} is in a network with link-local, multicast, loopback, IPv4-mapped or unspecified addresses"
+        is_special = any(address.network.overlaps(special) for special in _SPECIAL_NETWORKS6)
         self.require(not is_special, "address6", reason)
         reason = f"{text} is the anycast address of all routers (RFC 4291), not a host's"
         self.require(address.ip != address.network.network_address, "address6", reason)
@@ -223,7 +228,7 @@ class TopologyReader(TableReader):
 
 def _both_families(
     one: Bridge | Node, other: Bridge | Node
-) -> Iterator[tuple[str, IPv4Interface | IPv6Interface | None, IPv4Interface | IPv6Interface | None]]:
+) -> Iterator[tuple[str, Address | None, Address | None]]:
     """Yield a column of the table and its two values, for IPv4 and for IPv6."""
-    yield "address", one.address, other.address
-    yield "address6", one.address6, other.address6
+    for version, column in ((4, "address"), (6, "address6")):
+        yield column, one.address_of(version), other.address_of(version)

@@ -40,11 +40,10 @@ def _node_after(node: Node, topology: Topology, nodes: Collection[Node]) -> Node
     """Return one more instance, in its own namespace unless the node shares one."""
     things: tuple[Bridge | Node, ...] = (*topology.bridges, *nodes)
     taken = {address.ip for thing in things for address in thing.addresses}
+    address6 = _free_after(node.address6, taken) if node.address6 else None
+    address = _free_after(node.address, taken) if isinstance(node.address, IPv4Interface) else address6
     new = node._replace(
-        name=name_after(node.name),
-        address=_free_after(node.address, taken),
-        address6=_free_after(node.address6, taken) if node.address6 else None,
-        publishes=(),
+        name=name_after(node.name), address=address or node.address, address6=address6, publishes=()
     )
     if sum(other.namespace == node.namespace for other in nodes) > 1:
         return new

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
 # Find the interfaces that forward for the lab, and for other programs. Sourced after rules.sh.
-# UPLINKS are the interfaces of the host's default routes, UPLINKS6 those for IPv6 if the table has IPv6 addresses, and
-# BRIDGES6 the bridges that have one.
+# BRIDGES4 and BRIDGES6 are the bridges that have an address of the family; UPLINKS and UPLINKS6 the interfaces of the
+# host's default routes, if there is such a bridge.
 #
 # For IPv6 a host forwards on all interfaces or, from Linux 6.17, also on single ones (force_forwarding). A host that
 # forwards on all ignores router advertisements, and may lose its own default route: the lab never switches that on.
@@ -15,10 +15,14 @@ interfaces_of_others() { # print other interfaces that forward
   done < <(grep -lsx 1 /proc/sys/net/ipv4/conf/*/forwarding)
 }
 
-BRIDGES6=() UPLINKS6=()
-read_ipv6_interfaces() {
+read_interfaces() {
   local bridge
-  for bridge in "${BRIDGES[@]}"; do [[ ${ADDRESS6[$bridge]:--} == - ]] || BRIDGES6+=("$bridge"); done
+  BRIDGES4=() BRIDGES6=() UPLINKS=() UPLINKS6=()
+  for bridge in "${BRIDGES[@]}"; do
+    [[ ${ADDRESS[$bridge]} == *:* ]] || BRIDGES4+=("$bridge")
+    [[ ${ADDRESS6[$bridge]:--} == - ]] || BRIDGES6+=("$bridge")
+  done
+  ((${#BRIDGES4[@]} == 0)) || mapfile -t UPLINKS < <(uplinks)
   ((${#BRIDGES6[@]} == 0)) || mapfile -t UPLINKS6 < <(uplinks 6)
 }
 

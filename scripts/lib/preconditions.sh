@@ -39,7 +39,7 @@ space_problem() {
 
 # `ip netns exec` mounts /etc/netns/NAME/resolv.conf, which the lab writes, over /etc/resolv.conf, which must exist.
 names_problem() {
-  [[ -n $(dns_address) ]] || return 0
+  [[ -n $(dns_addresses) ]] || return 0
   local directory=$RESOLVERS state='does not exist'
   [[ -d $directory ]] || directory=${directory%/*}
   if [[ ! -e /etc/resolv.conf ]]; then

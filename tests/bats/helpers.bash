@@ -47,6 +47,23 @@ end_lab() {
   rm "$SHARED/pid"
 }
 
+# Print a table with an IPv6 address in each line, of a /64 for each bridge, which ends in the number that the IPv4
+# address ends in: fd00:cafe::10 in flat, fd00:cafe:20::10 in tiers.
+dual_table() { # [flat|tiers]
+  awk -F'\t+' -v OFS='\t' '/^#/ { next } { six = "address6" }
+    $1 != "kind" { split($4, part, "[./]"); six = "fd00:cafe:" (part[2] > 0 ? part[2] ":" : "") ":" part[4] "/64" }
+    { print $0, six }' "$ROOT/topology/${1:-flat}.tsv"
+}
+
+# Print a dual table without its IPv4 addresses.
+ipv6_table() { # [flat|tiers]
+  dual_table "$@" | awk -F'\t+' -v OFS='\t' '$1 != "kind" { $4 = "-" } { $1 = $1 } 1'
+}
+
+forwards_by_interface() {
+  [[ -e /proc/sys/net/ipv6/conf/all/force_forwarding ]] || skip_by_kernel "before 6.17, it cannot forward by interface"
+}
+
 # The only reasons to skip a test; tests/run.sh fails for every other one. A missing tool is one only where the
 # distribution has no package of it (Ubuntu has Chromium as a snap), so never on Debian.
 skip_by_kernel() { skip "kernel: $1"; }

@@ -56,6 +56,14 @@ def test_new_instances_get_an_ipv6_address_where_the_last_one_has_one() -> None:
     assert [str(node.address6) for node in more] == ["fd00::3/64", "fd00::4/64", "fd00::6/64"]
 
 
+def test_new_instances_get_ipv6_alone_where_the_last_one_has_no_other() -> None:
+    own = IPv6Interface("fd00::3/64")
+    nodes = [FLAT.nodes_running("product-service")[0]._replace(address=own, address6=own)]
+    table = Topology(FLAT.path, FLAT.bridges, nodes)
+    more = scaled(table, table, "product-service", 2).nodes_running("product-service")
+    assert [list(map(str, node.addresses)) for node in more] == [["fd00::3/64"], ["fd00::4/64"]]
+
+
 def test_fewer_instances_keep_the_base_tables_first_and_every_other_row() -> None:
     up = scaled(FLAT, FLAT, "product-service", 5)
     assert scaled(up, FLAT, "product-service", 3).nodes == FLAT.nodes
