@@ -3,7 +3,9 @@
 #
 #   node --[ebtables: own MAC and address?]--> bridge --[iptables, table security: does the policy allow it?]--> node
 #
-#   security/policy.sh up       load the rules if any differ; pass the bridges' frames to iptables
+# For IPv6 addresses of the table, ip6tables has the same chains.
+#
+#   security/policy.sh up       load the rules if any differ; pass the bridges' frames to iptables and ip6tables
 #   security/policy.sh down     remove both again
 #   security/policy.sh status   print each difference; exit 1 if any
 #   security/policy.sh check    check the table, change nothing: silent when good, else FILE:LINE: COLUMN: reason
@@ -19,7 +21,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/topology.sh"
 source "$ROOT/scripts/lib/rules.sh"
 
 CHAINS='FRAMES|WIRE-.*|ORIGIN.*|FROM-.*|TO-.*|ALLOWED|DROP-.*' # names of all chains that a policy can have
-TABLES=(ip/raw ip/security bridge/nat)
+TABLES=(ip/raw ip/security ip6/raw ip6/security bridge/nat)
+TOOLS=iptables,ip6tables,ebtables
 
 policy() { run_python -m security.policy "$@"; }
 
@@ -27,12 +30,17 @@ policy() { run_python -m security.policy "$@"; }
 compare() {
   local rules
   rules=$(policy compile "$(state_before_up policy "${TABLES[@]}")") || exit 1
-  compare_rules lab.ruleset iptables,ebtables "$CHAINS" <<<"$rules"
+  compare_rules lab.ruleset "$TOOLS" "$CHAINS" <<<"$rules"
 }
 
-load_rules() { # load the rules of each tool in one transaction
+is_changed() { [[ -n ${CHANGE[iptables]}${CHANGE[ip6tables]}${CHANGE[ebtables]} ]]; }
+
+# Load the rules of each tool in one transaction. Frames of IPv6 pass only while ip6tables checks their packets.
+load_rules() {
+  ((${#ADDRESS6[@]} == 0)) || apply_rules ip6tables
   apply_rules ebtables
   apply_rules iptables
+  ((${#ADDRESS6[@]} > 0)) || apply_rules ip6tables
 }
 
 # --- the bridges ----------------------------------------------------------------------------------
@@ -66,10 +74,12 @@ filter_bridges() { # 0|1
 # While filtering was off, conntrack did not see the connections between nodes: its entries have old sequence numbers,
 # so packets would be INVALID and dropped. Delete these entries; conntrack then picks the connections up as new ones.
 forget_unseen() { # BRIDGES
-  local bridge network
+  local bridge family network
   for bridge in $1; do
-    network=$(ip -j -4 addr show dev "$bridge" | jq -r '.[].addr_info[] | "\(.local)/\(.prefixlen)"')
-    [[ -z $network ]] || forget_tracked -s "$network" -d "$network"
+    while read -r family network; do
+      forget_tracked -f "$family" -s "$network" -d "$network"
+    done < <(ip -j addr show dev "$bridge" | jq -r '.[].addr_info[] | select(.scope == "global") |
+      "\(if .family == "inet6" then "ipv6" else "ipv4" end) \(.local)/\(.prefixlen)"')
   done
 }
 
@@ -78,6 +88,7 @@ forget_unseen() { # BRIDGES
 prepare() {
   need_tools ip jq python3 iptables-save iptables-restore ebtables-save ebtables-restore unshare conntrack
   load_topology
+  ((${#ADDRESS6[@]} == 0)) || need_tools ip6tables-save ip6tables-restore
   export TOPOLOGY=$TABLE
 }
 
@@ -89,17 +100,20 @@ up() {
   compare
   ((LIVE_RULES > 0)) || defer remove_policy
   write_state policy "$(state_before_up policy "${TABLES[@]}")"
-  [[ -z ${CHANGE[iptables]}${CHANGE[ebtables]} ]] || load_rules
+  ! is_changed || load_rules
   filter_bridges 1
-  [[ -z ${CHANGE[iptables]}${CHANGE[ebtables]} ]] || forget_denied
+  ! is_changed || forget_denied
   forget_undo
 }
 
 # Packets of established connections are not checked again: delete the conntrack entries that the policy now denies.
 forget_denied() {
-  local tracked denied connection failed=0
+  local family families=ipv4 tracked denied connection failed=0
   [[ -z ${DRY_RUN:-} ]] || return 0
-  tracked=$(conntrack -L 2> >(grep -v 'flow entries have been shown' >&2)) # conntrack prints its total on stderr
+  ((${#ADDRESS6[@]} == 0)) || families+=" ipv6"
+  tracked=$(for family in $families; do # conntrack prints its total on stderr
+    conntrack -L -f "$family" 2> >(grep -v 'flow entries have been shown' >&2)
+  done)
   denied=$(policy stale <<<"$tracked")
   while read -r connection; do
     # shellcheck disable=SC2086 # words
@@ -111,7 +125,7 @@ forget_denied() {
 
 remove_policy() {
   local before
-  compare_rules lab.ruleset iptables,ebtables "$CHAINS" </dev/null
+  compare_rules lab.ruleset "$TOOLS" "$CHAINS" </dev/null
   before=$(saved_state policy)
   [[ -z $before ]] || write_state policy "$before"
   filter_bridges 0

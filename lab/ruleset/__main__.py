@@ -2,9 +2,9 @@
 
     python3 -S -m lab.ruleset TOOLS CHAINS < WANTED
 
-TOOLS is iptables, ebtables or both with a comma between; CHAINS is a pattern of the lab's chains without CNET-; WANTED
-holds lines "TOOL TABLE -A CHAIN ...". Prints assignments that bash evaluates: CHANGE, an array by tool of the input of
-TOOL-restore --noflush; DIFFERENCES, readable lines; LIVE_RULES and WANTED_RULES, how many there are.
+TOOLS is a list with commas of iptables, ip6tables and ebtables; CHAINS is a pattern of the lab's chains without CNET-;
+WANTED holds lines "TOOL TABLE -A CHAIN ...". Prints assignments that bash evaluates: CHANGE, an array by tool of the
+input of TOOL-restore --noflush; DIFFERENCES, readable lines; LIVE_RULES and WANTED_RULES, how many there are.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def compare(saved: Mapping[str, str], chains: str, wanted: Iterable[str]) -> str
         of_tool = (line.removeprefix(f"{tool} ") for line in lines if line.startswith(f"{tool} "))
         desired, live = canonical_rules(of_tool, tool, chains), own_rules(text, chains)
         changes.append(f"[{tool}]={quote(change(desired, live, tool))}")
-        messages += differences(desired, live)
+        messages += differences(desired, live, tool)
         totals["LIVE_RULES"] += live.count()
         totals["WANTED_RULES"] += desired.count()
     assignments = {"CHANGE": f"({' '.join(changes)})", "DIFFERENCES": quote("\n".join(messages)), **totals}

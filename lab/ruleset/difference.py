@@ -182,16 +182,17 @@ def _change_table(wanted: OwnRules, live: OwnRules, table: str, tool: str) -> It
         yield from (f"{command} {chain}" for chain in surplus)
 
 
-def differences(wanted: OwnRules, live: OwnRules) -> Iterator[str]:
+def differences(wanted: OwnRules, live: OwnRules, tool: str) -> Iterator[str]:
     """Yield a readable line for each difference: missing, behind or surplus."""
+    of = f"{tool} " if tool == "ip6tables" else ""
     wanted_lines, live_lines = dict.fromkeys(wanted.lines()), dict.fromkeys(live.lines())
     for line in wanted_lines:
         if line not in live_lines:
-            yield f"missing  rule {line}"
+            yield f"missing  rule {of}{line}"
     for behind in live.behind:
         more = f" (and {len(behind.rules) - 1} more)" if len(behind.rules) > 1 else ""
-        place = f"{behind.table} {behind.chain}"
+        place = f"{of}{behind.table} {behind.chain}"
         yield f"behind   the lab's hook in {place} comes after a rule that is not the lab's: {behind.rules[0]}{more}"
     for line in live_lines:
         if line not in wanted_lines:
-            yield f"surplus  rule {line}"
+            yield f"surplus  rule {of}{line}"

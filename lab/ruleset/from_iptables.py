@@ -59,14 +59,20 @@ class IptablesRule:
 
     @property
     def text(self) -> str:
-        """Return "TABLE -A CHAIN ..."."""
-        return f"{self.rule.table} {self.rule.text}"
+        """Return "TABLE -A CHAIN ...", for a rule of IPv6 after `ip6tables`."""
+        tool = "ip6tables " if is_of_ipv6(self.command) else ""
+        return f"{tool}{self.rule.table} {self.rule.text}"
 
     @property
     def removal(self) -> str:
         """Return the command that deletes the rule, quoted for a shell."""
         table = "" if self.rule.table == "filter" else f"-t {self.rule.table} "
         return f"sudo {self.command} {table}-D {shlex.join(words_of(self.rule.text.removeprefix('-A ')))}"
+
+
+def is_of_ipv6(command: str) -> bool:
+    """Decide whether a command is that of IPv6: ip6tables, ip6tables-nft or ip6tables-legacy."""
+    return command.startswith("ip6")
 
 
 def chains_of(saved: Saved, command: str = "iptables") -> Chains:
@@ -80,6 +86,7 @@ def chains_of(saved: Saved, command: str = "iptables") -> Chains:
         BaseChain(
             name=name,
             hook=chain,
+            family="ip6" if is_of_ipv6(command) else "ip",
             is_translated=table in _AFTER_TRANSLATION,
             policy=policies.get(name, "ACCEPT").lower(),
         )

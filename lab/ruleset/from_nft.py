@@ -140,7 +140,7 @@ class _Reader:
         try:
             for at, part in enumerate(parts):
                 values = tuple(self._values(table, right, at))
-                yield _condition(part, values, negated=operator == "!=")
+                yield from _conditions_of(part, values, negated=operator == "!=")
         except _CannotReadError:
             yield _OTHER
         if is_row:
@@ -228,17 +228,20 @@ def _as_text(value: Any) -> str:
     raise _CannotReadError
 
 
-def _condition(left: Any, values: tuple[str, ...], *, negated: bool) -> Condition:
+def _conditions_of(left: Any, values: tuple[str, ...], *, negated: bool) -> Iterator[Condition]:
+    """Yield the comparison of one field, before it the family that a field of an IP header implies."""
     kind = next(iter(left), "") if isinstance(left, dict) else ""
     about: dict[str, Any] = left[kind] if kind and isinstance(left[kind], dict) else {}
     flags: list[str] = about.get("flags", []) if about.get("result") == "type" else []
     name = about.get("field") or about.get("key") or (flags[0] if len(flags) == 1 else "")
     field = _FIELDS.get(f"{kind} {name}", Field.OTHER)
     protocol = about.get("protocol", "")
-    if kind == "payload" and protocol == "ip6":
-        return Condition(field=Field.FAMILY, values=("ip6",))
-    if field in (Field.SOURCE, Field.DESTINATION, Field.PROTOCOL) and kind == "payload" and protocol != "ip":
-        return _OTHER
+    is_of_ip = kind == "payload" and protocol in _FAMILIES.values()
+    if is_of_ip:
+        yield Condition(field=Field.FAMILY, values=(protocol,))
+    if field in (Field.SOURCE, Field.DESTINATION, Field.PROTOCOL) and kind == "payload" and not is_of_ip:
+        yield _OTHER
+        return
     if field == Field.PROTOCOL:
         values = tuple(map(protocol_name, values))
     elif field == Field.FAMILY:
@@ -246,4 +249,4 @@ def _condition(left: Any, values: tuple[str, ...], *, negated: bool) -> Conditio
     elif field in (Field.SOURCE_TYPE, Field.DESTINATION_TYPE):
         values = tuple(value.upper() for value in values)
     is_port = field in (Field.PORT, Field.SOURCE_PORT) and protocol != "th"
-    return Condition(field=field, values=values, negated=negated, protocol=protocol if is_port else "")
+    yield Condition(field=field, values=values, negated=negated, protocol=protocol if is_port else "")

@@ -27,10 +27,13 @@ def output_of(*command: str) -> str:
     return outputs_of(command)[0]
 
 
-def iptables_backends() -> list[str]:
-    """Return "iptables" and, where it is installed, the command of its other backend (nf_tables or x_tables)."""
+def iptables_backends(tool: str = "iptables") -> list[str]:
+    """Return "iptables" and, where it is installed, the command of its other backend (nf_tables or x_tables).
+
+    `tool` may be "ip6tables", too.
+    """
     from shutil import which  # noqa: PLC0415 - it is slow to load, and only this function needs it
 
-    default = realpath(which("iptables-save") or "")
-    others = {name: which(f"{name}-save") for name in ("iptables-nft", "iptables-legacy")}
-    return ["iptables", *(name for name, path in others.items() if path and realpath(path) != default)]
+    default = realpath(which(f"{tool}-save") or "")
+    others = {name: which(f"{name}-save") for name in (f"{tool}-nft", f"{tool}-legacy")}
+    return [tool, *(name for name, path in others.items() if path and realpath(path) != default)]

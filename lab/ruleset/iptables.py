@@ -84,6 +84,11 @@ def live_rules() -> tuple[Rule, ...]:
     return tuple(live_ruleset().rules)
 
 
+def live_rules6() -> tuple[Rule, ...]:
+    """Return the live rules of ip6tables in this network namespace; needs root."""
+    return tuple(live_ruleset6().rules)
+
+
 def live_ruleset(enter: Sequence[str] = ()) -> Saved:
     """Return the live rules and the unread lines; `enter` is a command that enters another namespace."""
     packets = parse(_run(*enter, "iptables-save", "-c"))
@@ -93,9 +98,17 @@ def live_ruleset(enter: Sequence[str] = ()) -> Saved:
     return packets
 
 
-def dropped_by_policy(table: str, chain: str) -> int:
+def live_ruleset6() -> Saved:
+    """Return the live rules and the unread lines of ip6tables here; each table is named `ip6tables TABLE`."""
+    saved = parse(_run("ip6tables-save", "-c"))
+    saved.rules = [replace(rule, table=f"ip6tables {rule.table}") for rule in saved.rules]
+    saved.unread = [replace(line, reason=f"ip6tables: {line.reason}") for line in saved.unread]
+    return saved
+
+
+def dropped_by_policy(table: str, chain: str, tool: str = "iptables") -> int:
     """Count the packets that the policy DROP of a chain of this host has dropped; 0 where the policy accepts."""
-    of_table = _run("iptables-save", "-c").partition(f"*{table}\n")[2].partition("COMMIT")[0]
+    of_table = _run(f"{tool}-save", "-c").partition(f"*{table}\n")[2].partition("COMMIT")[0]
     found = re.search(rf"^:{chain} DROP \[(\d+):", of_table, re.MULTILINE)
     return int(found[1]) if found else 0
 

@@ -69,7 +69,8 @@ def allowed(policy: Policy, flows: Iterable[str]) -> Iterator[str]:
 
 def stale(policy: Policy) -> Iterator[str]:
     """Return the arguments of `conntrack -D` for each connection on standard input that the policy denies."""
-    unread, own = Unread(), {address for address, _, _ in netlink.addresses()}
+    unread = Unread()
+    own = {address for ipv6 in (False, True) for address, _, _ in netlink.addresses(ipv6=ipv6)}
     for connection in stale_connections(policy, connections(sys.stdin, unread), own):
         yield as_arguments(connection)
     for sentence in unread.sentences():

@@ -16,22 +16,37 @@ PROTOCOLS = ("tcp", "udp", "icmp")
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 WITH_PORTS = ("tcp", "udp")
 LAST_PORT = 65535
-PING_BYTES = 128  # largest ping, with its IP header; ping sends 84 by default
+PING_BYTES = 128  # largest ping, with its IPv4 header; ping sends 84 by default
+PING_TOO_LARGE = "pings of more than {} bytes could be a tunnel"
 DEFAULT = "default"
 INVALID = "invalid"
 DIRECT = "direct"
 ICMP_SIZE = "icmp-size"
+NEIGHBOURS = "neighbours"
+SPOOFED_NEIGHBOUR = "spoofed-neighbour"
+ROUTER_MESSAGE = "router-message"
+ICMP_TYPE = "icmp-type"
+MLD = "mld"
+IPV6_MULTICAST = "ipv6-multicast"
+IPV6_HEADER = "ipv6-header"
 # Built-in verdicts, which have no line in the table: id -> reason.
 BUILT_IN = {
     DEFAULT: "no line of the policy allows it",
     INVALID: "the packet fits no connection that conntrack knows",
     DIRECT: "from outside, a node is reachable only through a published port",
-    ICMP_SIZE: f"pings of more than {PING_BYTES} bytes could be a tunnel",
+    ICMP_SIZE: PING_TOO_LARGE.format(PING_BYTES),
     "spoofed-address": "the source address is not the sender's own",
     "spoofed-mac": "the source MAC address is not the sender's own",
     "spoofed-arp": "the ARP message claims an address or a MAC that is not the sender's own",
-    "ipv6": "the lab uses IPv4 only; IPv6 would bypass its rules",
-    "ethertype": "neither IPv4 nor ARP: a VLAN tag or another protocol would bypass the rules",
+    SPOOFED_NEIGHBOUR: "the neighbour message claims an address or a MAC that is not the sender's own",
+    ROUTER_MESSAGE: "the table gives addresses and routes; a node must not announce or redirect routes",
+    ICMP_TYPE: "of ICMPv6, nodes need only errors, pings and neighbour discovery",
+    MLD: "the bridge does not need reports of multicast groups",
+    IPV6_MULTICAST: "nodes need multicast only for neighbour discovery",
+    IPV6_HEADER: "hop-by-hop, routing and destination options could bypass the rules",
+    "ipv6": "the table gives the node no IPv6 address; no rule would check it",
+    "ethertype": "neither IPv4, ARP nor IPv6: a VLAN tag or another protocol would bypass the rules",
+    NEIGHBOURS: "neighbour discovery finds the MAC of an address, as ARP does",
     "answers": "packets of connections that are already allowed",
     "policy": "which table is in force",
 }

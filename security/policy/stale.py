@@ -7,9 +7,12 @@ that it denies are deleted, and their next packet is checked as a new one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 
 from lab.conntrack import Connection
 from security.policy.model import HOST, WORLD, Policy
+
+_IN_POLICY = {"icmpv6": "icmp"}  # one word of a policy means both
 
 
 def stale_connections(
@@ -23,7 +26,8 @@ def stale_connections(
             continue
         direct = source == WORLD and connection.original.destination == connection.reply.source
         port = connection.reply.source_port
-        if direct or not policy.allows(source, destination, connection.protocol, port):
+        protocol = _IN_POLICY.get(connection.protocol, connection.protocol)
+        if direct or not policy.allows(source, destination, protocol, port):
             yield connection
 
 
@@ -36,4 +40,5 @@ def as_arguments(connection: Connection) -> str:
     """Return the arguments of `conntrack -D` for this connection."""
     sent = connection.original
     ports = f" --sport {sent.source_port} --dport {sent.destination_port}" if sent.source_port else ""
-    return f"-p {connection.protocol} -s {sent.source} -d {sent.destination}{ports}"
+    family = f"-f ipv{ip_address(sent.source).version}"
+    return f"{family} -p {connection.protocol} -s {sent.source} -d {sent.destination}{ports}"

@@ -52,7 +52,7 @@ def policy_path(topology: Topology) -> Path | None:
     if given:
         is_path = "/" in given or given.endswith(".tsv")
         return Path(os.path.realpath(given if is_path else _SHIPPED / f"{given}.tsv"))
-    beside = _SHIPPED / base_table(topology.path).name
+    beside = Path(os.path.realpath(_SHIPPED / base_table(topology.path).name))  # that of dual.tsv is a link
     return beside if beside.is_file() else None
 
 
@@ -77,7 +77,9 @@ def load(topology: Topology | None = None) -> Policy:
             " or name one with POLICY=PATH"
         )
     if not path.is_file():
-        shipped = " or ".join(f"POLICY={table.stem}" for table in sorted(_SHIPPED.glob("*.tsv")))
+        shipped = " or ".join(
+            f"POLICY={table.stem}" for table in sorted(_SHIPPED.glob("*.tsv")) if not table.is_symlink()
+        )
         raise PolicyError(
             f"{path}: no such policy file; use another, or one of the lab's: sudo make up {shipped}"
         )

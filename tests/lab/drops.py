@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 
-from security.policy.compiler import NFLOG_GROUP
+from security.policy.drops import NFLOG_GROUP
 from security.proof.nflog import DropLog
 
 

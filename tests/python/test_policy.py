@@ -275,7 +275,7 @@ def test_a_connection_of_a_protocol_without_a_name_is_given_by_its_number() -> N
     (found,) = stale_connections(
         policy, connections([nameless.replace("sport=5432 dport=40000 ", "")]), set()
     )
-    assert as_arguments(found).startswith("-p 254 -s ")
+    assert as_arguments(found).startswith("-f ipv4 -p 254 -s ")
     assert "--sport" not in as_arguments(found)
 
 

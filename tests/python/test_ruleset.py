@@ -14,7 +14,7 @@ def rules(*lines: str) -> OwnRules:
 
 def test_equal_rules_need_no_change() -> None:
     assert change(rules(HOOK, *RULES), rules(HOOK, *RULES), "iptables") == ""
-    assert list(differences(rules(HOOK, *RULES), rules(HOOK, *RULES))) == []
+    assert list(differences(rules(HOOK, *RULES), rules(HOOK, *RULES), "iptables")) == []
 
 
 def test_a_chain_whose_rules_have_another_order_is_loaded_anew_and_a_hook_stays() -> None:
@@ -24,7 +24,7 @@ def test_a_chain_whose_rules_have_another_order_is_loaded_anew_and_a_hook_stays(
 
 def test_a_hook_behind_a_rule_of_others_is_named_and_becomes_the_first_rule() -> None:
     wanted, live = rules(HOOK, *RULES), rules("-A FORWARD -j LOG", HOOK, *RULES)
-    (said,) = differences(wanted, live)
+    (said,) = differences(wanted, live, "iptables")
     assert said.endswith("in filter FORWARD comes after a rule that is not the lab's: -A FORWARD -j LOG")
     first = HOOK.replace("-A FORWARD", "-I FORWARD 1")
     assert change(wanted, live, "iptables") == f"*filter\n-D{HOOK[2:]}\n{first}\nCOMMIT\n"
