@@ -66,6 +66,11 @@ def registered_name(node: Node, programs: dict[str, Program]) -> str:
     return program if programs[program].registers else node.label
 
 
+def _renews_lease(node: Node, programs: dict[str, Program]) -> bool:
+    """Return whether a node renews a lease because the registry cannot connect to it."""
+    return "HEARTBEAT" in programs[node.runs or ""].with_registry
+
+
 def environments(topology: Topology, programs: dict[str, Program]) -> dict[str, dict[str, str]]:
     """Return the environment of each node that runs a program; the values are text without quotes."""
     known = [file.parent.name for file in (ROOT / "services").glob("*/service.toml")]
@@ -91,6 +96,7 @@ def _environment(node: Node, program: Program, places: dict[str, SimpleNamespace
         "INSTANCE_ID": node.name,
         "SERVICE_NAME": str(node.runs),
         "SERVICE_IP": str(node.address.ip),
+        **({"SERVICE_IP6": _ip6(node)} if _ip6(node) else {}),
         "SERVICE_PORT": _port(node),
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -99,32 +105,37 @@ def _environment(node: Node, program: Program, places: dict[str, SimpleNamespace
 
 
 def _program_placeholders(topology: Topology, program: str) -> SimpleNamespace:
-    """Return the placeholders {PROGRAM.*}; `address`, `port` and `url` are the first node's, the others are lists."""
+    """Return the placeholders {PROGRAM.*}: of the first node `address`, `ip6`, `port` and `url`, the others are lists.
+
+    `addresses` and `networks` have both families, the other lists IPv4.
+    """
     nodes = topology.nodes_running(program)
-    addresses = [str(node.address.ip) for node in nodes]
     places = [_place(node) for node in nodes]
     return SimpleNamespace(
-        address="".join(addresses[:1]),
-        addresses=",".join(addresses),
+        address="".join(str(node.address.ip) for node in nodes[:1]),
+        ip6="".join(map(_ip6, nodes[:1])),
+        addresses=",".join(str(address.ip) for node in nodes for address in node.addresses),
         port="".join(map(_port, nodes[:1])),
         places=",".join(places),
         url="".join(f"http://{place}" for place in places[:1]),
         urls=",".join(f"http://{place}" for place in places),
-        networks=",".join(sorted({str(node.address.network) for node in nodes})),
+        networks=",".join(sorted({str(address.network) for node in nodes for address in node.addresses})),
     )
 
 
 def _lab_placeholders(topology: Topology, programs: dict[str, Program]) -> SimpleNamespace:
     """Return the placeholders {lab.*}; `configured` lists the services that do not register themselves."""
+    nodes = [node for node in topology.nodes if node.runs and not programs[node.runs].registers]
     configured = [
-        f"{node.label}={_place(node)}{f'/{_LEASE_SECONDS}' if 'HEARTBEAT' in program.with_registry else ''}"
-        for node in topology.nodes
-        if node.runs and not (program := programs[node.runs]).registers
+        f"{node.label}={_place(node)}{f'/{_LEASE_SECONDS}' if _renews_lease(node, programs) else ''}"
+        for node in nodes
     ]
+    addresses = [address for bridge in topology.bridges for address in bridge.addresses]
     return SimpleNamespace(
         configured=",".join(configured),
-        gateways=",".join(str(bridge.address.ip) for bridge in topology.bridges),
-        networks=",".join(str(bridge.address.network) for bridge in topology.bridges),
+        configured_ip6=",".join(f"{node.label}={_ip6(node)}" for node in nodes if _ip6(node)),
+        gateways=",".join(str(address.ip) for address in addresses),
+        networks=",".join(str(address.network) for address in addresses),
     )
 
 
@@ -135,7 +146,12 @@ def _node_placeholders(node: Node) -> SimpleNamespace:
 
 
 def _place(node: Node) -> str:
-    return f"{node.address.ip}:{_port(node)}"
+    return f"{node.host}:{_port(node)}"
+
+
+def _ip6(node: Node) -> str:
+    """Return a node's IPv6 address if it also has an IPv4 address; else an empty text."""
+    return str(node.second_address.ip) if node.second_address else ""
 
 
 def _port(node: Node) -> str:

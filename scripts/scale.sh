@@ -66,17 +66,17 @@ scale() { # PROGRAM COUNT
 
 # Create namespaces before programs start, and delete namespaces after programs end.
 apply() { # PROGRAM
-  local before address_before after node address
+  local before address_before after node address address6
   mapfile -t before < <(nodes_running "$1")
-  address_before=$(for node in "${before[@]}"; do echo "$node ${ADDRESS[$node]%/*}"; done)
+  address_before=$(for node in "${before[@]}"; do echo "$node ${ADDRESS[$node]%/*} ${ADDRESS6[$node]:--}"; done)
   load_topology
   mapfile -t after < <(nodes_running "$1")
   ((${#after[@]} < ${#before[@]})) || { adapt_policy && "$ROOT/scripts/network.sh" up; }
   "$ROOT/scripts/services.sh" up
   "$ROOT/scripts/network.sh" up
   adapt_policy
-  while read -r node address; do
-    [[ " ${after[*]} " == *" $node "* ]] || remove_traces "$node" "$address"
+  while read -r node address address6; do
+    [[ " ${after[*]} " == *" $node "* ]] || remove_traces "$node" "$address" "$address6"
   done <<<"$address_before"
   say "$1: ${#before[@]} -> ${#after[@]} instances"
   [[ -z $JSON ]] || result_as_json "$1" "${#before[@]}" "$address_before" >&"$DOCUMENT"
@@ -94,10 +94,13 @@ result_as_json() { # PROGRAM BEFORE NODES_BEFORE
 
 adapt_policy() { ! policy_in_force || "$ROOT/security/policy.sh" up; } # a policy line for a program covers new nodes
 
-remove_traces() { # NODE ADDRESS: remove the node's files and conntrack entries
+remove_traces() { # NODE ADDRESS ADDRESS6: remove the node's files and conntrack entries
   rm -rf "$STATE_DIR/nodes/$1" "$STATE_DIR/log/$1".log*
   local end
-  for end in -s -d; do forget_tracked "$end" "$2"; done
+  for end in -s -d; do
+    forget_tracked "$end" "$2"
+    [[ $3 == - ]] || forget_tracked -f ipv6 "$end" "${3%/*}"
+  done
 }
 
 status() {

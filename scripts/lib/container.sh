@@ -72,6 +72,7 @@ write_etc() {
   echo "$PROGRAM:x:$SERVICE_USER:$SERVICE_USER::/state:/usr/sbin/nologin" >etc/passwd
   echo "$PROGRAM:x:$SERVICE_USER:" >etc/group
   printf '127.0.0.1 localhost\n::1 localhost\n%s %s\n' "$SERVICE_IP" "$name" >etc/hosts
+  echo -n "${SERVICE_IP6:+$SERVICE_IP6 $name$'\n'}" >>etc/hosts
   printf 'passwd: files\ngroup: files\nhosts: files dns\n' >etc/nsswitch.conf
   for file in ld.so.cache localtime; do [[ ! -e /etc/$file ]] || cp -L "/etc/$file" etc; done
   for file in alternatives ssl/certs; do [[ ! -d /etc/$file ]] || show "/etc/$file" "/etc/$file"; done

@@ -14,14 +14,20 @@ resolvers() {
   awk '$1 == "nameserver" && $2 ~ /^[0-9.]+$/ && $2 !~ /^127\./ { print $2 }' "$file" 2>/dev/null | paste -sd, || :
 }
 
-dns_address() { # print the address of the first registry that answers DNS
+dns_addresses() { # print the addresses of the first registry that answers DNS, on one line
   local node
   for node in $(nodes_running service-registry); do
-    ! answers_dns "$node" || { echo "${ADDRESS[$node]%/*}" && return; }
+    answers_dns "$node" || continue
+    # IPv4 first: a resolver waits a second before it asks the next address.
+    addresses_of "$node" | paste -sd' '
+    return
   done
 }
 
-resolver_file() { printf '%s\nnameserver %s\noptions timeout:1 attempts:2\n' "$MARK" "$1"; } # ADDRESS
+resolver_file() { # ADDRESSES
+  # shellcheck disable=SC2086 # a line for each address
+  printf '%s\n' "$MARK" && printf 'nameserver %s\n' $1 && echo 'options timeout:1 attempts:2'
+}
 
 our_resolvers() { grep -lxF -- "$MARK" "$RESOLVERS"/*/resolv.conf 2>/dev/null || :; }
 
@@ -33,7 +39,7 @@ foreign_in_words() {                                         # FILE
 
 check_names() { # refuse to replace a foreign resolv.conf of a namespace of the lab
   local node file
-  [[ -n $(dns_address) ]] || return 0
+  [[ -n $(dns_addresses) ]] || return 0
   for node in "${NODES[@]}"; do
     file=$RESOLVERS/${NAMESPACE[$node]}/resolv.conf
     ! is_foreign "$file" || die "$(foreign_in_words "$file")"
@@ -41,20 +47,22 @@ check_names() { # refuse to replace a foreign resolv.conf of a namespace of the 
 }
 
 write_names() {
-  local node address file written=0
-  address=$(dns_address)
-  [[ -n $address ]] || return 0
+  local node addresses file command written=0
+  addresses=$(dns_addresses)
+  [[ -n $addresses ]] || return 0
+  command="echo nameserver $addresses"
+  [[ $addresses != *' '* ]] || command="printf 'nameserver %s\n' $addresses"
   for node in "${NODES[@]}"; do
     file=$RESOLVERS/${NAMESPACE[$node]}/resolv.conf
-    [[ $(cat "$file" 2>/dev/null) != "$(resolver_file "$address")" ]] || continue
+    [[ $(cat "$file" 2>/dev/null) != "$(resolver_file "$addresses")" ]] || continue
     written=$((written + 1))
-    [[ -n ${BRIEF:-} ]] || echo_command "echo nameserver $address >$file"
+    [[ -n ${BRIEF:-} ]] || echo_command "$command >$file"
     mkdir -p "${file%/*}"
-    resolver_file "$address" >"$file.cnet"
+    resolver_file "$addresses" >"$file.cnet"
     mv "$file.cnet" "$file"
   done
   [[ -z ${BRIEF:-} || $written == 0 ]] ||
-    echo_command "echo nameserver $address >$RESOLVERS/NAMESPACE/resolv.conf, in $written namespaces"
+    echo_command "$command >$RESOLVERS/NAMESPACE/resolv.conf, in $written namespaces"
   remove_other_names
 }
 
@@ -83,15 +91,15 @@ remove_names() { # remove incomplete files of a killed run too
 }
 
 names_drift() { # one line for each namespace that does not use the registry's DNS
-  local node address file
-  address=$(dns_address)
-  [[ -n $address ]] || return 0
+  local node addresses file
+  addresses=$(dns_addresses)
+  [[ -n $addresses ]] || return 0
   for node in "${NODES[@]}"; do
     file=$RESOLVERS/${NAMESPACE[$node]}/resolv.conf
     if is_foreign "$file"; then
       echo "${YELLOW}foreign${PLAIN}  $(foreign_in_words "$file")"
-    elif [[ $(cat "$file" 2>/dev/null) != "$(resolver_file "$address")" ]]; then
-      echo "${RED}missing${PLAIN}  namespace ${NAMESPACE[$node]} uses $address for DNS"
+    elif [[ $(cat "$file" 2>/dev/null) != "$(resolver_file "$addresses")" ]]; then
+      echo "${RED}missing${PLAIN}  namespace ${NAMESPACE[$node]} uses $addresses for DNS"
     fi
   done
 }

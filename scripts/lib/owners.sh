@@ -4,11 +4,14 @@
 
 OWNERS=owners.tsv # in the registry's folder, the only one in its container
 
-owners() { # print ADDRESS PORT PROGRAM LABEL of each node; a node without a program may register nothing
-  local node port
+# Print ADDRESS PORT PROGRAM LABEL of each address of each node; a node without a program may register nothing.
+owners() {
+  local node port address
   for node in "${NODES[@]}"; do
     port=$(port_of "$node")
-    printf '%s\t%s\t%s\t%s\n' "${ADDRESS[$node]%/*}" "${port/#-/0}" "${RUNS[$node]}" "${LABEL[$node]}"
+    for address in $(addresses_of "$node"); do
+      printf '%s\t%s\t%s\t%s\n' "$address" "${port/#-/0}" "${RUNS[$node]}" "${LABEL[$node]}"
+    done
   done
 }
 

@@ -16,7 +16,7 @@ port_of() {
 is_ready() { # NODE
   local address=${ADDRESS[$1]%/*} port path=${READY[${RUNS[$1]}]:-}
   port=$(port_of "$1")
-  if [[ -n $path ]]; then curl -fsS -m 3 -o /dev/null "http://$address:$port$path"; else
+  if [[ -n $path ]]; then curl -fsS -m 3 -o /dev/null "http://$(host_of "$1"):$port$path"; else
     timeout 1 "$BASH" -c "</dev/tcp/$address/$port"
   fi &>/dev/null
 }
@@ -37,7 +37,7 @@ state_of() { # NODE SUPERVISOR_STATE PID
 
 reported_state() { # NODE
   local answer
-  answer=$(curl -sS -m 3 -w '\n%{http_code}' "http://${ADDRESS[$1]%/*}:$(port_of "$1")${READY[${RUNS[$1]}]}" 2>&1) || :
+  answer=$(curl -sS -m 3 -w '\n%{http_code}' "http://$(host_of "$1"):$(port_of "$1")${READY[${RUNS[$1]}]}" 2>&1) || :
   case $answer in
     *'"degraded"'*$'\n200')
       echo "degraded $(jq -r '.degraded | to_entries | map("\(.key): \(.value)") | join("; ")' <<<"${answer%$'\n'*}")"

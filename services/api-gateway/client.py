@@ -5,9 +5,12 @@ while a peer sends without a pause.
 """
 
 import socket
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import gevent.socket
+from cnet_service import families
 from geventhttpclient import HTTPClient
 from geventhttpclient.connectionpool import ConnectionPool
 
@@ -48,16 +51,23 @@ class BoundedSocket(gevent.socket.socket):
 
 
 class BoundedPool(ConnectionPool):
-    """Makes bounded sockets and resets their counter for each request.
+    """Makes bounded sockets to one of `hosts` and resets their counter for each request.
 
     It checks a connection with one recv(2), because gevent's select() takes several times as long.
     """
 
-    def _create_tcp_socket(self, family: int, socktype: int, protocol: int) -> gevent.socket.socket:
-        return BoundedSocket(family, socktype, protocol)
+    hosts: Sequence[str] = ()
+
+    def _create_socket(self) -> gevent.socket.socket:
+        deadline = time.monotonic() + self.connection_timeout
+        connection: BoundedSocket = families.connect(
+            self.hosts, self._connection_port, deadline, make=BoundedSocket
+        )
+        connection.settimeout(self.network_timeout)
+        return connection
 
     def _is_socket_alive(self, sock: gevent.socket.socket | None) -> bool:
-        return isinstance(sock, BoundedSocket) and sock.is_idle
+        return isinstance(sock, BoundedSocket) and sock.is_idle and not families.is_resting(sock)
 
     def get_socket(self) -> gevent.socket.socket:
         """Return a connection; wait while all are in use."""
@@ -67,16 +77,17 @@ class BoundedPool(ConnectionPool):
         return connection
 
 
-def connect(url: str, read_seconds: float) -> HTTPClient:
-    """Return a client for an instance's URL; it connects when it is used."""
+def connect(url: str, read_seconds: float, ip6: str = "") -> HTTPClient:
+    """Return a client for an instance's URL and other address; it connects when it is used."""
     client = HTTPClient.from_url(
         url, concurrency=CONNECTIONS, connection_timeout=CONNECT_SECONDS, network_timeout=read_seconds
     )
     host, port = client.host, client.port or 80
-    client._connection_pool = BoundedPool(
+    client._connection_pool = pool = BoundedPool(
         *(host, port, host, port),
         size=CONNECTIONS,
         connection_timeout=CONNECT_SECONDS,
         network_timeout=read_seconds,
     )
+    pool.hosts = list(filter(None, (ip6, host)))
     return client

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import gevent
 from client import connect
+from cnet_service import families
 from cnet_service.body import refuse_constant
 from cnet_service.exchange import NoAnswerError
 from cnet_service.metrics import count
@@ -68,9 +69,15 @@ class Instance:
     """
 
     def __init__(
-        self, url: str, read_seconds: float, name: str = "", clock: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        read_seconds: float,
+        name: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        ip6: str = "",
     ) -> None:
         self.url = url
+        self.ip6 = ip6  # another address of the URL's host
         self.name = name or url
         self.credit = 0.0
         self.passing = True  # health in the registry
@@ -80,7 +87,7 @@ class Instance:
         self._since = -SLOW_START_SECONDS  # in rotation since this time; no slow start at first
         self._failures = 0
         self._read_seconds = read_seconds
-        self._client = connect(url, read_seconds)
+        self._client = connect(url, read_seconds, ip6)
 
     @property
     def healthy(self) -> bool:
@@ -115,7 +122,7 @@ class Instance:
             self._report("out", reason)
         self.ejected = True
         self._client.close()
-        self._client = connect(self.url, self._read_seconds)
+        self._client = connect(self.url, self._read_seconds, self.ip6)
 
     def readmit(self, slow_start: bool = True) -> None:
         """End the ejection; the instance is in rotation again if it passes in the registry."""
@@ -147,6 +154,7 @@ class Instance:
         except RuntimeError as failure:  # the client was closed while this request waited for a connection
             raise NoAnswerError("the instance left rotation during the request") from failure
         except Exception as failure:  # a peer may send anything
+            families.note_failure(failure)
             reason = str(failure) or type(failure).__name__
             self.eject(reason)
             raise NoAnswerError(reason) from failure

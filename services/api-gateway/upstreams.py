@@ -48,8 +48,8 @@ class Upstream:
         listed = list(listed)
         if not listed:
             return
-        known = {instance.url: instance for instance in self.instances}
-        self.instances = [self._keep_or_add(known.pop(item.url, None), item) for item in listed]
+        known = {(instance.url, instance.ip6): instance for instance in self.instances}
+        self.instances = [self._keep_or_add(known.pop((item.url, item.ip6), None), item) for item in listed]
         for removed in known.values():
             log.info("%s at %s has left", removed.name, removed.url)
             gevent.spawn_later(self._seconds, removed.close)  # close the instance after its last request
@@ -57,7 +57,7 @@ class Upstream:
     def _keep_or_add(self, instance: Instance | None, item: Listed) -> Instance:
         slow_start = self._starts_slowly()
         if instance is None:
-            instance = Instance(item.url, self._try_seconds, item.name, self._clock)
+            instance = Instance(item.url, self._try_seconds, item.name, self._clock, item.ip6)
             if slow_start:
                 instance.start_slowly()
         instance.update_health(item.passing, slow_start)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # nginx, the entry point: it answers /health and the shop's page itself, and proxies everything else to the gateway.
-# Environment: SERVICE_IP, SERVICE_PORT, GATEWAYS (host:port, comma-separated; a host may be a name),
-# UNLIMITED_CLIENTS (CIDRs, comma-separated: clients without a limit of open requests; loopback has none).
+# Environment: SERVICE_IP, SERVICE_IP6 (optional), SERVICE_PORT, GATEWAYS (host:port, comma-separated; a host may be a
+# name), UNLIMITED_CLIENTS (CIDRs, comma-separated: clients without a limit of open requests; loopback has none).
 # Plain sh, because nginx's image has no bash.
 set -eu
 
@@ -16,8 +16,9 @@ list_servers() { # five entries for each address; proxy_next_upstream in nginx.c
   done
 }
 
-list_addresses() { # HOST, a name or an address
+list_addresses() { # HOST, a name or an address; of IPv6 in brackets
   case $1 in
+    \[*) echo "$1" ;;
     *[!0-9.]*) getent ahostsv4 "$1" | awk '{ print $1 }' | sort -u ;;
     *) echo "$1" ;;
   esac
@@ -34,10 +35,15 @@ count_connections() {
   [ "$files" != unlimited ] && [ "$files" -lt $((CONNECTIONS + 64)) ] || files=$((CONNECTIONS + 64))
 }
 
+format_listen() { # the arguments of `listen`, a directive for each family
+  case $SERVICE_IP in *:*) host="[$SERVICE_IP]" ;; *) host=$SERVICE_IP ;; esac
+  echo "$host:$SERVICE_PORT backlog=4096${SERVICE_IP6:+; listen [$SERVICE_IP6]:$SERVICE_PORT backlog=4096}"
+}
+
 write_config() { # SERVERS
   count_connections
   html=$(cd "$(dirname "$0")/html" && pwd)
-  sed -e "s|@LISTEN@|$SERVICE_IP:$SERVICE_PORT|" -e "s|@FILES@|$files|" -e "s|@CONNECTIONS@|$((files - 64))|" \
+  sed -e "s|@LISTEN@|$(format_listen)|" -e "s|@FILES@|$files|" -e "s|@CONNECTIONS@|$((files - 64))|" \
     -e "s|@UNLIMITED_CLIENTS@|$(list_unlimited_clients)|" -e "s|@RUN_DIR@|$RUN_DIR|" -e "s|@GATEWAYS@|$1|" \
     -e "s|@HTML@|$html|" \
     "$(dirname "$0")/nginx.conf.in" >"$RUN_DIR/nginx.conf.new"
@@ -60,5 +66,5 @@ follow_names() { # PID
 mkdir -p "$RUN_DIR" && chmod 700 "$RUN_DIR"
 until servers=$(list_servers) && [ -n "$servers" ]; do sleep 1; done # a name may not resolve yet
 write_config "$servers"
-case $GATEWAYS in *[!0-9.:,]*) follow_names $$ & ;; esac
+case $GATEWAYS in *[!][0-9a-f.:,]*) follow_names $$ & ;; esac
 exec nginx -p "$RUN_DIR" -c "$RUN_DIR/nginx.conf" -e stderr

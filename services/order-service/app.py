@@ -34,6 +34,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         settings.get("DB_NAME", "orders"),
         settings.get("DB_USER", "orders"),
         settings.get("DB_PASSWORD", ""),
+        ip6=settings.get("DB_IP6", ""),
     )
     checks = {"postgres": lambda: database.run(lambda cursor: cursor.execute("SELECT 1 FROM orders LIMIT 1"))}
     instance = settings.get("INSTANCE_ID", "order-service")

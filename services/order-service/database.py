@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg2
+from cnet_service import families
 from cnet_service.errors import UnavailableError
 from psycopg2 import errors
 from psycopg2.extensions import POLL_OK, POLL_READ, set_wait_callback
@@ -20,6 +21,7 @@ log = logging.getLogger("service")
 
 CONNECTIONS = 8
 SECONDS = 1.9  # the deadline of a transaction with its retries; the gateway waits 3 s for an order
+UNANSWERED_MILLISECONDS = 1500  # until unanswered data breaks the connection (RFC 5482)
 REST_SECONDS = 0.5  # no new connection for so long after a failure
 SCHEMA = Path(__file__).with_name("schema.sql")
 SCHEMA_LOCK = 20260101  # the same number in each worker, so that only one creates the tables
@@ -64,14 +66,13 @@ def wait_for_server(connection: Connection) -> None:
 class Database:
     """Runs transactions; raises UnavailableError within `SECONDS` for any failure of PostgreSQL."""
 
-    def __init__(self, host: str, port: int, name: str, user: str, password: str) -> None:
+    def __init__(self, host: str, port: int, name: str, user: str, password: str, *, ip6: str = "") -> None:
+        self._hosts = list(filter(None, (ip6, host)))
         self._settings: dict[str, Any] = {
-            "host": host,
             "port": port,
             "dbname": name,
             "user": user,
             "password": password,
-            "tcp_user_timeout": 1500,  # milliseconds until unanswered data breaks the connection (RFC 5482)
             "options": "-c statement_timeout=1500 -c lock_timeout=1500",
             "application_name": "order-service",
         }
@@ -143,14 +144,19 @@ class Database:
         if isinstance(failure, LateError):
             self._rest_until = time.monotonic() + REST_SECONDS
         elif not is_alive(connection):
+            families.note_failure(failure)
             raise BrokenError from failure
         connection.close()
 
     def _take(self) -> Connection:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            return self._connect()
+        while True:
+            try:
+                connection = self._idle.get_nowait()
+            except queue.Empty:
+                return self._connect()
+            if not families.is_host_resting(connection.info.host):
+                return connection
+            connection.close()
 
     def _release(self, connection: Connection) -> None:
         try:
@@ -169,12 +175,19 @@ class Database:
         if time.monotonic() < self._rest_until:
             raise UnavailableError(UNAVAILABLE)
         try:
-            connection: Connection = psycopg2.connect(**self._settings)
+            connection: Connection = psycopg2.connect(**self._settings, **self._choose_host())
         except Exception as failure:
             self._rest_until = time.monotonic() + REST_SECONDS
             log.warning("no connection to the database: %s", describe(failure))
             raise UnavailableError(UNAVAILABLE) from failure
         return connection
+
+    def _choose_host(self) -> dict[str, Any]:
+        """Return the host, and for an IPv6 address the milliseconds until unanswered data breaks the connection."""
+        host = families.choose(self._hosts, self._settings["port"], _deadline.at)
+        has_other = len(self._hosts) > 1 and ":" in host
+        milliseconds = families.UNANSWERED_MILLISECONDS if has_other else UNANSWERED_MILLISECONDS
+        return {"host": host, "tcp_user_timeout": milliseconds}
 
 
 def is_alive(connection: Connection) -> bool:

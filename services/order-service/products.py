@@ -106,10 +106,8 @@ class Products:
             if seconds <= 0:
                 break
             try:
-                return read_answer(
-                    fetch(f"{instance.url}/products/{quote(product_id, safe='')}", seconds, MAX_BYTES),
-                    product_id,
-                )
+                url = f"{instance.url}/products/{quote(product_id, safe='')}"
+                return read_answer(fetch(url, seconds, MAX_BYTES, instance.ip6), product_id)
             except (NoAnswerError, ValueError) as failure:
                 failures.append(str(failure))
                 with self._lock:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PostgreSQL, the orders: SCRAM passwords, full durability. The first start creates the cluster.
-# Environment: SERVICE_IP, SERVICE_PORT, DB_NAME and DB_USER (default: orders), DB_PASSWORD, DB_CLIENTS (CIDRs,
-# comma-separated), STATE_DIR.
+# Environment: SERVICE_IP, SERVICE_IP6 (optional), SERVICE_PORT, DB_NAME and DB_USER (default: orders), DB_PASSWORD,
+# DB_CLIENTS (CIDRs, comma-separated), STATE_DIR.
 set -euo pipefail
 umask 077
 trap 'exit 143' INT TERM # exit: bash would continue if a signal ended only its child
@@ -118,4 +118,5 @@ remove_leftovers
 [[ -d $data ]] || make_cluster
 repair_access
 set_password
-exec postgres -D "$data" "${settings[@]}" -c listen_addresses="$SERVICE_IP" -c port="$SERVICE_PORT"
+exec postgres -D "$data" "${settings[@]}" -c listen_addresses="$SERVICE_IP${SERVICE_IP6:+,$SERVICE_IP6}" \
+  -c port="$SERVICE_PORT"

@@ -19,6 +19,7 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
         settings.get("REDIS_HOST", "127.0.0.1"),
         int(settings.get("REDIS_PORT", "6379")),
         settings.get("REDIS_PASSWORD") or None,
+        ip6=settings.get("REDIS_IP6", ""),
     )
     # /ready reports a problem with Redis but does not fail: the service answers without it.
     about = "The catalogue, cached in Redis."

@@ -1,6 +1,7 @@
 """A cache in Redis whose failures never fail a request: the source answers instead."""
 
 import logging
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import gevent
 import redis
+from cnet_service import families
 from redis.backoff import NoBackoff
 from redis.connection import DefaultParser
 from redis.retry import Retry
@@ -56,6 +58,22 @@ class BoundedParser(Parser):  # type: ignore[misc]  # see above
         return is_read
 
 
+class RedisConnection(Connection):  # type: ignore[misc]  # see above
+    """A connection to the host or to its other address, `ip6`."""
+
+    ip6 = ""
+
+    def _connect(self) -> Any:
+        if not self.ip6:
+            return super()._connect()
+        connection = families.connect(
+            [self.ip6, self.host], self.port, time.monotonic() + self.socket_connect_timeout
+        )
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(self.socket_timeout)
+        return connection
+
+
 @dataclass
 class Entry:
     """One key: the validated cached bytes, the bytes to serve, and when to write and to read it again."""
@@ -70,9 +88,15 @@ class Cache:
     """Validated JSON by key. After a failure Redis is not used for a second, so that not every request waits for it."""
 
     def __init__(
-        self, host: str, port: int, password: str | None, clock: Callable[[], float] = time.monotonic
+        self,
+        host: str,
+        port: int,
+        password: str | None,
+        clock: Callable[[], float] = time.monotonic,
+        ip6: str = "",
     ):
         self._settings = {"host": host, "port": port, "password": password}
+        self._ip6 = ip6
         self._clock = clock
         self._idle: deque[Any] = deque()
         self._rest_until = 0.0
@@ -98,6 +122,7 @@ class Cache:
             return source()
         except Exception as failure:  # a fault of Redis never fails a request: read from the source
             self._rest_until = now + REST_SECONDS
+            families.note_failure(failure)
             self._close_idle()
             self._report("", f"no answer from Redis, answering from own data: {describe(failure)}")
             return source()
@@ -167,7 +192,7 @@ class Cache:
         try:
             return self._idle.pop()
         except IndexError:
-            return Connection(
+            made = RedisConnection(
                 **self._settings,
                 socket_connect_timeout=SECONDS,
                 socket_timeout=SECONDS,
@@ -176,6 +201,8 @@ class Cache:
                 protocol=2,  # RESP2 sends no HELLO and no CLIENT, so the user needs only GET and SETEX
                 driver_info=None,
             )
+            made.ip6 = self._ip6
+            return made
 
     def _release(self, connection: Any) -> None:
         if len(self._idle) < CONNECTIONS:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Redis, the product cache: in memory only, with a password; it evicts the least used keys.
-# Environment: SERVICE_IP, SERVICE_PORT, REDIS_PASSWORD (or a file with it), REDIS_OPERATOR_PASSWORD (optional),
-# STATE_DIR. Plain sh, because Redis' image has no bash.
+# Environment: SERVICE_IP, SERVICE_IP6 (optional), SERVICE_PORT, REDIS_PASSWORD (or a file with it),
+# REDIS_OPERATOR_PASSWORD (optional), STATE_DIR. Plain sh, because Redis' image has no bash.
 set -eu
 
 password=${REDIS_PASSWORD:-$(cat /run/secrets/redis_password 2>/dev/null || :)}
@@ -21,7 +21,7 @@ operator=''
 # The product service sends only a password, so it is the default user: it may read and write the catalogue's keys and
 # nothing else. SETEX is the only write command, because it always sets a lifetime.
 exec redis-server - <<CONFIG
-bind $SERVICE_IP
+bind $SERVICE_IP${SERVICE_IP6:+ $SERVICE_IP6}
 port $SERVICE_PORT
 user default on >$password resetkeys ~all_products ~product_* resetchannels -@all +auth +ping +get +setex
 $operator

@@ -42,14 +42,16 @@ Answer = Response | dict[str, object]
 def create_app(config: Mapping[str, str] | None = None) -> Flask:
     """Return the application; `config` replaces the environment.
 
-    CONFIGURED has services that cannot register themselves (NAME=IP:PORT[/LEASE], comma-separated), OPERATORS
-    the addresses that may deregister any instance, OWNERS the file in STATE_DIR with the node of each address.
+    CONFIGURED has services that cannot register themselves (NAME=IP:PORT[/LEASE], comma-separated), CONFIGURED_IP6
+    the IPv6 addresses of some (NAME=IP6, comma-separated), OPERATORS the addresses that may deregister any
+    instance, OWNERS the file in STATE_DIR with the node of each address.
     """
     settings = os.environ if config is None else config
     state = Path(settings.get("STATE_DIR", "."))
     owners = Owners(state / settings["OWNERS"] if settings.get("OWNERS") else None)
     store = Store(state / "registrations.json")
-    registry = Registry(store, read_configured(settings.get("CONFIGURED", "")), owners)
+    configured = read_configured(settings.get("CONFIGURED", ""), settings.get("CONFIGURED_IP6", ""))
+    registry = Registry(store, configured, owners)
     operators = settings.get("OPERATORS", "").split(",")
     instance = settings.get("INSTANCE_ID", "service-registry")
     app = create_service_app("service-registry", instance, "The instances of each service and their health.")
@@ -60,7 +62,8 @@ def create_app(config: Mapping[str, str] | None = None) -> Flask:
     if "DNS_PORT" in settings:
         dns_server.start(
             Zone(registry),
-            (settings.get("SERVICE_IP", "127.0.0.1"), int(settings["DNS_PORT"])),
+            [settings.get("SERVICE_IP", "127.0.0.1"), *filter(None, [settings.get("SERVICE_IP6")])],
+            int(settings["DNS_PORT"]),
             [resolver for resolver in settings.get("DNS_FORWARD", "").split(",") if resolver],
         )
     return app
@@ -71,13 +74,16 @@ def add_registration(app: DescribedApp, registry: Registry) -> None:
 
     @app.post("/register", summary="Register an instance, or renew it", responses=REGISTER)
     def register(body: Registration) -> Answer:
-        if body.ip != request.remote_addr:
+        if request.remote_addr not in (body.ip, body.ip6):
             return error_response(
-                403, f"ip: {body.ip} is not your address, {request.remote_addr}", field="ip"
+                403,
+                f"ip: {' or '.join(filter(None, (body.ip, body.ip6)))} is not your address, {request.remote_addr}",
+                field="ip",
             )
-        instance = Instance(body.name, body.id, body.ip, body.port, "", body.ttl)
-        instance.answers = is_answering(instance)
+        instance = Instance(body.name, body.id, body.ip, body.port, "", body.ttl, ip6=body.ip6)
         try:
+            registry.check(instance)  # before a connection to an address that may be another node's
+            instance.answers = is_answering(instance)
             registry.register(instance)
         except NotOwnerError as failure:
             return error_response(403, str(failure))
@@ -90,7 +96,7 @@ def add_registration(app: DescribedApp, registry: Registry) -> None:
         instance = registry.find(path.name, path.instance_id)
         if instance is None:
             return error_response(404, NOT_FOUND)
-        if instance.ip != request.remote_addr:
+        if request.remote_addr not in instance.addresses:
             return refuse_address()
         registry.renew(path.name, path.instance_id)
         g.quiet = True  # each instance sends one heartbeat per second
@@ -117,7 +123,7 @@ def add_deregistration(app: DescribedApp, registry: Registry, operators: list[st
             return error_response(404, NOT_FOUND)
         address = request.remote_addr
         if address not in operators:
-            registered = [instance for instance in registered if instance.ip == address]
+            registered = [instance for instance in registered if address in instance.addresses]
         if not registered:
             return refuse_address()
         for instance in registered:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from http.client import HTTPException
 
-from cnet_service.exchange import ask_status, connect, format_request
+from cnet_service.exchange import ask_status, format_request
+from cnet_service.families import connect
 from instances import Instance
 from registry import Registry
 
@@ -26,7 +27,7 @@ def is_answering(instance: Instance) -> bool:
     deadline = time.monotonic() + DEADLINE_SECONDS
     host = f"[{instance.ip}]" if ":" in instance.ip else instance.ip
     try:
-        with connect(instance.ip, instance.port, deadline) as connection:
+        with connect(instance.addresses, instance.port, deadline) as connection:
             question = format_request("GET", "/health", f"{host}:{instance.port}")
             return instance.permanent or ask_status(connection, question, deadline) == OK
     except (OSError, ValueError, HTTPException):

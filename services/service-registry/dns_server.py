@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cnet_service.exchange import time_left
+from cnet_service.families import time_left
 from cnet_service.worker import ClientLimit
 from dnslib import CLASS, EDNS0, OPCODE, QTYPE, RCODE, DNSError, DNSHeader, DNSRecord
 from zone import Zone
@@ -142,8 +142,8 @@ def read_exactly(connection: socket.socket, length: int, deadline: float) -> byt
     return data
 
 
-def start(zone: Zone, address: tuple[str, int], forwarders: list[str]) -> None:
-    """Serve UDP and TCP at `address`, each in a thread."""
+def start(zone: Zone, addresses: list[str], port: int, forwarders: list[str]) -> None:
+    """Serve UDP and TCP at each address, each in a thread."""
     resolver = Resolver(zone, forwarders)
 
     class OverUdp(socketserver.BaseRequestHandler):
@@ -165,36 +165,43 @@ def start(zone: Zone, address: tuple[str, int], forwarders: list[str]) -> None:
             except (OSError, EOFError):
                 return  # the client closed the connection or sends nothing
 
-    for server_class, handler in ((UdpServer, OverUdp), (TcpServer, OverTcp)):
-        server = server_class(address, handler)
-        threading.Thread(target=server.serve_forever, name="dns", daemon=True).start()
+    limit = ClientLimit(MAX_CONNECTIONS_OF_CLIENT, MAX_CONNECTIONS)
+    for address in addresses:
+        for server in (UdpServer((address, port), OverUdp), TcpServer((address, port), OverTcp, limit)):
+            threading.Thread(target=server.serve_forever, name="dns", daemon=True).start()
 
 
-class LoggedErrors:
-    """Writes failures to the log, not to standard error."""
+class DnsServer(socketserver.TCPServer):
+    """Uses the address's family; writes failures to the log, not to standard error."""
+
+    def __init__(self, address: tuple[str, int], handler: type[socketserver.BaseRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
 
     def handle_error(self, _request: object, client_address: object) -> None:
         """Log the current exception."""
         log.exception("DNS: a question of %s failed", client_address)
 
 
-class UdpServer(LoggedErrors, socketserver.ThreadingUDPServer):
+class UdpServer(DnsServer, socketserver.ThreadingUDPServer):
     """A thread for each packet: own answers are quick, and the number of forwarded questions is limited."""
 
     daemon_threads = True
     max_packet_size = 65535
 
 
-class TcpServer(LoggedErrors, socketserver.ThreadingTCPServer):
-    """A thread for each connection; their number is limited for each client and in total."""
+class TcpServer(DnsServer, socketserver.ThreadingTCPServer):
+    """A thread for each connection; `limit` is for each client and in total, and servers share it."""
 
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], handler: type[socketserver.BaseRequestHandler]) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: type[socketserver.BaseRequestHandler], limit: ClientLimit
+    ) -> None:
         super().__init__(address, handler)
-        self._limit = ClientLimit(MAX_CONNECTIONS_OF_CLIENT, MAX_CONNECTIONS)
+        self._limit = limit
 
     def verify_request(self, _request: object, client_address: tuple[str, int]) -> bool:
         """Return whether the client may have another connection."""

@@ -1,4 +1,4 @@
-"""An instance: one address of a service, its lease and its health."""
+"""An instance: one place of a service, its lease and its health."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ PASSING, CRITICAL = "passing", "critical"
 
 @dataclass
 class Instance:
-    """One address of a service. Times are seconds of the monotonic clock.
+    """One place of a service, at `ip` and perhaps `ip6`. Times are seconds of the monotonic clock.
 
     `ttl` is its lease: without a heartbeat for that long it is critical. With None only checks decide.
     A `permanent` instance is configured, not registered, and is never removed.
@@ -23,6 +23,20 @@ class Instance:
     answers: bool = True  # result of the registry's last check
     renewed: float = 0.0
     critical_since: float | None = field(default=None)
+    ip6: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return the addresses of both families, IPv6 first."""
+        return (self.ip6, self.ip) if self.ip6 else (self.ip,)
+
+    def shares_address(self, other: "Instance") -> bool:
+        """Return whether another instance has one of the addresses."""
+        return not set(self.addresses).isdisjoint(other.addresses)
+
+    def has_same_place(self, other: "Instance") -> bool:
+        """Return whether another instance has the same addresses, port and lease."""
+        return (self.addresses, self.port, self.ttl) == (other.addresses, other.port, other.ttl)
 
     @property
     def renews_configured_lease(self) -> bool:
@@ -38,6 +52,7 @@ class Instance:
         """Return the instance's fields in the answer of /discover."""
         return {
             "ip": self.ip,
+            **({"ip6": self.ip6} if self.ip6 else {}),
             "port": self.port,
             "registered_at": self.registered_at,
             "health": self.health,

@@ -32,6 +32,14 @@ def check_ip(text: str) -> str:
     return str(address)
 
 
+def check_ip6(text: str) -> str:
+    """Return a unicast IPv6 address; raise ValueError for any other text."""
+    address = check_ip(text)
+    if ":" not in address:
+        raise ValueError("must be an IPv6 address")
+    return address
+
+
 def check_digits(text: object) -> object:
     """Return a number in digits; raise ValueError for other notations that Python accepts (`1_0`, `1e1`, `nan`)."""
     if isinstance(text, str) and not re.fullmatch(r"[0-9]{1,19}(\.[0-9]{1,3})?", text):
@@ -46,7 +54,12 @@ class Registration(Message):
     """An instance that registers."""
 
     name: Label
-    ip: Annotated[str, AfterValidator(check_ip), Field(description="the caller's own")]
+    ip: Annotated[
+        str, AfterValidator(check_ip), Field(description="the caller's own address, unless `ip6` is")
+    ]
+    ip6: Annotated[str, AfterValidator(check_ip6)] = Field(
+        "", description="a second address, IPv6, that the topology table gives to the same node"
+    )
     port: int = Field(ge=1, le=MAX_PORT)
     instance_id: Label = Field("", description="NAME-IP-PORT if not given")
     ttl: float | None = Field(
@@ -81,9 +94,10 @@ class Deregistered(Message):
 
 
 class Shown(Message):
-    """An instance in the answer of /discover."""
+    """An instance in the answer of /discover; `ip6` is there only if it has one."""
 
     ip: str
+    ip6: str = ""
     port: int
     registered_at: str
     health: Literal["passing", "critical"]

@@ -28,6 +28,10 @@ class Place:
     program: str
     label: str
 
+    def is_same_node(self, other: "Place | None") -> bool:
+        """Return whether another line is of the same node; a label is of one node only."""
+        return other is not None and other.label == self.label
+
 
 class Owners:
     """The names and addresses of the table's nodes; `path` is None without a table."""
@@ -41,16 +45,23 @@ class Owners:
     def check(self, instance: Instance) -> bool:
         """Return whether the table contains this instance; False if it has neither the address nor the name.
 
-        Raise NotOwnerError if one of them is another node's, UnavailableError if no table could be read yet.
+        Raise NotOwnerError if one of them is another node's, or if `ip6` is not of the same node as `ip`;
+        UnavailableError if no table could be read yet.
         """
         if self._path is None:
-            return False
-        self._read_again(self._path)
-        if self._places is None:
-            raise UnavailableError("The topology table cannot be read; try again")
-        place = self._places.get(instance.ip)
+            places: dict[str, Place] = {}
+        else:
+            self._read_again(self._path)
+            if self._places is None:
+                raise UnavailableError("The topology table cannot be read; try again")
+            places = self._places
+        place = places.get(instance.ip)
+        if instance.ip6 and (place is None or not place.is_same_node(places.get(instance.ip6))):
+            raise NotOwnerError(
+                f"the topology table has no node with both addresses {instance.ip} and {instance.ip6}"
+            )
         if place is None:
-            if any(instance.name in (other.program, other.label) for other in self._places.values()):
+            if any(instance.name in (other.program, other.label) for other in places.values()):
                 raise NotOwnerError(
                     f"{instance.name} is in the topology table, at other addresses than {instance.ip}"
                 )

@@ -68,7 +68,7 @@ class Registry:
         with self._changed:
             known = self._instances.get(key)
             self._refuse_if_needed(instance, known)
-            if known and (known.ip, known.port, known.ttl) == (instance.ip, instance.port, instance.ttl):
+            if known and known.has_same_place(instance):
                 known.renewed = self._clock()
                 known.answers = instance.answers
             else:
@@ -79,14 +79,20 @@ class Registry:
                 self._announce(f"{instance.name}: {instance.instance_id} registered")
             self._update_health(known)
 
+    def check(self, instance: Instance) -> None:
+        """Raise the error that `register` would raise."""
+        with self._changed:
+            known = self._instances.get((instance.name, instance.instance_id))
+            self._refuse_if_needed(instance, known)
+
     def _refuse_if_needed(self, instance: Instance, known: Instance | None) -> None:
         if any(other.permanent and other.name == instance.name for other in self._instances.values()):
             raise RefusedError(f"{instance.name} is configured and cannot be registered")
         is_in_table = self._owners.check(instance)
-        if known and known.ip != instance.ip and known.health == PASSING:
+        if known and not known.shares_address(instance) and known.health == PASSING:
             raise RefusedError(f"{instance.instance_id} is registered at {known.ip} and is passing")
         if known is None and not is_in_table:  # the limit does not apply to nodes of the table
-            of_address = sum(other.ip == instance.ip for other in self._instances.values())
+            of_address = sum(instance.shares_address(other) for other in self._instances.values())
             if len(self._instances) >= MAX_INSTANCES or of_address >= MAX_INSTANCES_OF_ADDRESS:
                 raise RefusedError("too many instances are registered")
 

@@ -15,7 +15,7 @@ from instances import Instance
 from models import Registration
 from pydantic import ValidationError
 
-FIELDS = ("name", "instance_id", "ip", "port", "registered_at", "ttl")
+FIELDS = ("name", "instance_id", "ip", "ip6", "port", "registered_at", "ttl")
 
 log = logging.getLogger("service")
 
@@ -58,7 +58,9 @@ class Store:
         except (TypeError, ValueError, KeyError) as failure:
             log.error("a damaged row of %s is left out: %r", self._file.path, failure)
         else:
-            return Instance(known.name, known.id, known.ip, known.port, registered_at, known.ttl)
+            return Instance(
+                known.name, known.id, known.ip, known.port, registered_at, known.ttl, ip6=known.ip6
+            )
         return None
 
     def _move_aside(self, failure: Exception) -> None:
@@ -70,4 +72,7 @@ class Store:
     def save(self, instances: Iterable[Instance]) -> None:
         """Write these registrations."""
         rows = [{field: getattr(instance, field) for field in FIELDS} for instance in instances]
+        for row in rows:
+            if not row["ip6"]:
+                del row["ip6"]
         self._file.write(json.dumps(rows).encode())

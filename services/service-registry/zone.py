@@ -1,6 +1,6 @@
 """The zone lab. in DNS: answers from the registry's instances. This module uses no socket.
 
-NAME.lab           A: each healthy instance, SRV: its port and INSTANCE.NAME.lab
+NAME.lab           A and AAAA: each healthy instance, SRV: its port and INSTANCE.NAME.lab
 INSTANCE.NAME.lab  the same for one instance
 _NAME._tcp.lab     SRV, as RFC 2782 writes it
 PTR of an address  INSTANCE.NAME.lab
@@ -8,15 +8,16 @@ PTR of an address  INSTANCE.NAME.lab
 
 import ipaddress
 import random
+import re
 from collections.abc import Iterable
 
-from dnslib import NS, PTR, QTYPE, RCODE, RR, SOA, SRV, A, DNSRecord
+from dnslib import AAAA, NS, PTR, QTYPE, RCODE, RR, SOA, SRV, A, DNSRecord
 from instances import PASSING, Instance
 from registry import Registry
 
 ORIGIN = "lab."
 TTL_SECONDS = 1  # maximum age of a cached answer
-REVERSE = ".in-addr.arpa."
+REVERSE, REVERSE_IP6 = ".in-addr.arpa.", ".ip6.arpa."
 
 
 class Zone:
@@ -28,7 +29,7 @@ class Zone:
     def answer(self, request: DNSRecord) -> DNSRecord | None:
         """Return the answer to a question, None if it is outside this zone."""
         name = str(request.q.qname).lower()
-        if name.endswith(REVERSE):
+        if name.endswith((REVERSE, REVERSE_IP6)):
             return self._answer_reverse(request, name)
         if name != ORIGIN and not name.endswith("." + ORIGIN):
             return None
@@ -76,10 +77,10 @@ class Zone:
 
     def _answer_reverse(self, request: DNSRecord, name: str) -> DNSRecord | None:
         try:
-            address = str(ipaddress.IPv4Address(".".join(reversed(name.removesuffix(REVERSE).split(".")))))
+            address = read_reverse(name)
         except ValueError:
             return None
-        at_address = [instance for instance in self._registry.instances() if instance.ip == address]
+        at_address = [instance for instance in self._registry.instances() if address in instance.addresses]
         if not at_address:
             return None
         reply = make_reply(request)
@@ -89,6 +90,17 @@ class Zone:
                     RR(request.q.qname, QTYPE.PTR, rdata=PTR(full_name(instance)), ttl=TTL_SECONDS)
                 )
         return reply
+
+
+def read_reverse(name: str) -> str:
+    """Return the address of a reverse name (RFC 1035, 3.5; RFC 3596, 2.5); raise ValueError for any other name."""
+    if name.endswith(REVERSE):
+        return str(ipaddress.IPv4Address(".".join(reversed(name.removesuffix(REVERSE).split(".")))))
+    digits = "".join(reversed(name.removesuffix(REVERSE_IP6).split(".")))
+    address = ipaddress.IPv6Address(":".join(re.findall("[0-9a-f]{4}", digits)))
+    if f"{address.reverse_pointer}." != name:
+        raise ValueError(f"{name} is not 32 hexadecimal digits separated by dots")
+    return str(address)
 
 
 def make_reply(request: DNSRecord) -> DNSRecord:
@@ -104,10 +116,11 @@ def is_requested(reply: DNSRecord, kind: int) -> bool:
 
 
 def add_addresses(reply: DNSRecord, instances: Iterable[Instance]) -> None:
-    """Add A records."""
-    if is_requested(reply, QTYPE.A):
-        for address in dict.fromkeys(instance.ip for instance in instances if "." in instance.ip):
-            reply.add_answer(RR(reply.q.qname, QTYPE.A, rdata=A(address), ttl=TTL_SECONDS))
+    """Add A and AAAA records."""
+    for address in dict.fromkeys(address for instance in instances for address in instance.addresses):
+        kind, data = address_data(address)
+        if is_requested(reply, kind):
+            reply.add_answer(RR(reply.q.qname, kind, rdata=data, ttl=TTL_SECONDS))
 
 
 def add_services(reply: DNSRecord, instances: Iterable[Instance]) -> None:
@@ -118,8 +131,13 @@ def add_services(reply: DNSRecord, instances: Iterable[Instance]) -> None:
             reply.add_answer(
                 RR(reply.q.qname, QTYPE.SRV, rdata=SRV(0, 1, instance.port, name), ttl=TTL_SECONDS)
             )
-            if "." in instance.ip:
-                reply.add_ar(make_record(name, QTYPE.A, A(instance.ip)))
+            for address in instance.addresses:
+                reply.add_ar(make_record(name, *address_data(address)))
+
+
+def address_data(address: str) -> tuple[int, A | AAAA]:
+    """Return the type and the data of an address's record."""
+    return (QTYPE.AAAA, AAAA(address)) if ":" in address else (QTYPE.A, A(address))
 
 
 def full_name(instance: Instance) -> str:

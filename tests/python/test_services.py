@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Interface
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from lab.services import environments, read_programs
 from lab.topology import ROOT, Topology, TopologyError, load
 
 FLAT = load(ROOT / "topology/flat.tsv")
+DUAL = Topology(
+    FLAT.path,
+    [bridge._replace(address6=IPv6Interface("fd00:cafe::1/64")) for bridge in FLAT.bridges],
+    [
+        node._replace(address6=IPv6Interface(f"fd00:cafe::{str(node.address.ip).split('.')[3]}/64"))
+        for node in FLAT.nodes
+    ],
+)
 ALWAYS = {"INSTANCE_ID", "SERVICE_NAME", "SERVICE_IP", "SERVICE_PORT", "LANG", "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -50,6 +59,28 @@ def test_the_registry_checks_what_does_not_register_itself_and_leases_what_it_ca
         "postgres-db=10.0.0.60:5432/3",
         "service-registry=10.0.0.70:8500",
     ]
+
+
+def test_with_both_families_each_variable_has_its_counterpart_in_ipv6() -> None:
+    assert not [name for name in environment_of(FLAT, "api-gateway") if "IP6" in name]
+    assert environment_of(DUAL, "order-service") == environment_of(FLAT, "order-service") | {
+        "SERVICE_IP6": "fd00:cafe::40", "DB_IP6": "fd00:cafe::60", "REGISTRY_IP6": "fd00:cafe::70",
+    }  # fmt: skip
+    assert environment_of(DUAL, "product-1")["REDIS_IP6"] == "fd00:cafe::50"
+    assert environment_of(DUAL, "redis-cache")["REGISTRY_IP6"] == "fd00:cafe::70"
+    registry = environment_of(DUAL, "service-registry")
+    assert registry["CONFIGURED"] == environment_of(FLAT, "service-registry")["CONFIGURED"]
+    assert registry["CONFIGURED_IP6"].split(",")[:2] == [
+        "nginx-lb=fd00:cafe::10",
+        "redis-cache=fd00:cafe::50",
+    ]
+
+
+def test_with_both_families_lists_of_who_may_connect_have_both() -> None:
+    assert environment_of(DUAL, "api-gateway")["UNLIMITED_CLIENTS"] == "10.0.0.10,fd00:cafe::10"
+    assert environment_of(DUAL, "nginx-lb")["UNLIMITED_CLIENTS"] == "10.0.0.0/16,fd00:cafe::/64"
+    assert environment_of(DUAL, "postgres-db")["DB_CLIENTS"] == "10.0.0.0/16,fd00:cafe::/64"
+    assert environment_of(DUAL, "service-registry")["OPERATORS"] == "10.0.0.1,fd00:cafe::1"
 
 
 @pytest.mark.parametrize(

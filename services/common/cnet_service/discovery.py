@@ -37,6 +37,7 @@ class Listed:
     name: str
     url: str
     passing: bool
+    ip6: str = ""  # another address of the URL's host
 
 
 class ListItem(BaseModel):
@@ -44,6 +45,7 @@ class ListItem(BaseModel):
 
     instance_id: str
     ip: IPvAnyAddress
+    ip6: IPvAnyAddress | None = None
     port: int = Field(ge=1, le=MAX_PORT, strict=True)
     health: str
 
@@ -57,7 +59,10 @@ def read_list(body: bytes) -> list[Listed]:
         items = LIST.validate_json(body)
     except ValidationError as failure:
         raise ValueError(f"not a list of instances: {' '.join(describe_failure(failure))}") from None
-    return [Listed(item.instance_id, url_of(item), item.health == "passing") for item in items]
+    return [
+        Listed(item.instance_id, url_of(item), item.health == "passing", str(item.ip6 or ""))
+        for item in items
+    ]
 
 
 def url_of(item: ListItem) -> str:
@@ -75,9 +80,8 @@ def follow(
     """
     registry = settings.get("SERVICE_REGISTRY")
     if registry:
-        Watch(
-            registry, service, Path(settings.get("STATE_DIR", ".")) / f"{service}.instances", changed
-        ).begin()
+        saved_list = Path(settings.get("STATE_DIR", ".")) / f"{service}.instances"
+        Watch(registry, service, saved_list, changed, settings.get("REGISTRY_IP6", "")).begin()
         return True
     given = [url.strip() for url in settings.get(urls, "").split(",") if url.strip()]
     changed([Listed(url, url, passing=True) for url in given])
@@ -88,8 +92,14 @@ class Watch:
     """Calls `changed` with the list in the file `saved_list`, then with each new list."""
 
     def __init__(
-        self, registry: str, service: str, saved_list: Path, changed: Callable[[list[Listed]], None]
+        self,
+        registry: str,
+        service: str,
+        saved_list: Path,
+        changed: Callable[[list[Listed]], None],
+        registry_ip6: str = "",
     ) -> None:
+        self._registry_ip6 = registry_ip6
         self._url = f"{registry}/discover/{quote(service, safe='')}?all=1"
         self._service = service
         self._saved_list = SavedFile(saved_list)
@@ -126,7 +136,7 @@ class Watch:
     def _ask(self, index: str) -> str:
         wait = WAIT_SECONDS if index else 0
         query = f"&index={quote(index)}&wait={wait}" if index else ""
-        answer = fetch(self._url + query, wait + ANSWER_SECONDS, MAX_BYTES)
+        answer = fetch(self._url + query, wait + ANSWER_SECONDS, MAX_BYTES, self._registry_ip6)
         if answer.status == OK:
             self._changed(read_list(answer.body))
             self._saved_list.write(answer.body)

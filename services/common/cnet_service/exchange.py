@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from urllib.parse import urlsplit
 
+from cnet_service.families import connect, time_left
+
 MAX_HEAD_BYTES = 16 * 1024  # maximum answer size if only the status is read
 MAX_DRAINED_BYTES = 4 * 1024
 
@@ -54,16 +56,17 @@ class _Received(io.RawIOBase):
         return count
 
 
-def fetch(url: str, seconds: float, max_bytes: int) -> Answer:
+def fetch(url: str, seconds: float, max_bytes: int, ip6: str = "") -> Answer:
     """Return the answer to a GET; raise NoAnswerError if it is not complete after `seconds`.
 
-    `max_bytes` limits the answer with its headers. Resolving a host name has the resolver's own timeout.
+    `ip6` is another address of the URL's host. `max_bytes` limits the answer with its headers. Resolving a host
+    name has the resolver's own timeout.
     """
     deadline = time.monotonic() + seconds
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     try:
-        with connect(parts.hostname or "", parts.port or 80, deadline) as connection:
+        with connect(list(filter(None, (ip6, parts.hostname))), parts.port or 80, deadline) as connection:
             answer = _begin(connection, format_request("GET", target, parts.netloc), deadline, max_bytes)
             return Answer(answer.status, answer.headers, answer.read())
     except Exception as failure:  # a peer may send anything
@@ -96,33 +99,3 @@ def _begin(connection: socket.socket, request: bytes, deadline: float, max_bytes
     answer.begin()
     received.is_head = False
     return answer
-
-
-def connect(host: str, port: int, deadline: float, source: str | None = None) -> socket.socket:
-    """Return a connection from `source` to the first address of `host` that accepts one."""
-    failure: OSError = ConnectionError(f"{host} has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        try:
-            connection = socket.socket(family, kind, protocol)
-        except OSError as reason:  # a kernel without IPv6
-            failure = reason
-            continue
-        try:
-            if source:
-                connection.bind((source, 0))
-            connection.settimeout(time_left(deadline))
-            connection.connect(address)
-        except OSError as reason:
-            connection.close()
-            failure = reason
-        else:
-            return connection
-    raise failure
-
-
-def time_left(deadline: float) -> float:
-    """Return the seconds until `deadline`; raise TimeoutError after it."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("no answer in time")
-    return left

@@ -41,7 +41,9 @@ MEMORY = Path("/dev/shm")  # noqa: S108  a file system in memory, which every co
 MIN_FILES = 4096
 PROGRAM = tomllib.loads(Path("service.toml").read_text())  # the service's folder is the working directory
 
-bind = f"{os.environ.get('SERVICE_IP', '127.0.0.1')}:{os.environ.get('SERVICE_PORT', '8000')}"
+port = os.environ.get("SERVICE_PORT", "8000")
+addresses = filter(None, (os.environ.get("SERVICE_IP", "127.0.0.1"), os.environ.get("SERVICE_IP6")))
+bind = [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address in addresses]
 workers = int(os.environ.get("WEB_CONCURRENCY", PROGRAM.get("workers", 1)))
 worker_class = make_gevent_worker() if PROGRAM.get("worker_class") == "gevent" else ThreadWorker
 threads = 16  # threads per ThreadWorker
@@ -178,6 +180,8 @@ def when_ready(server: "Arbiter") -> None:
         re.sub("[^a-z0-9-]", "-", os.environ["INSTANCE_ID"].lower()),  # a valid name in DNS
         os.environ["SERVICE_IP"],
         int(os.environ["SERVICE_PORT"]),
+        ip6=os.environ.get("SERVICE_IP6", ""),
+        registry_ip6=os.environ.get("REGISTRY_IP6", ""),
     )
     stop = server.handle_term
 

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import socket
 import threading
 import time
 from http.client import HTTPException
 from urllib.parse import quote, urlsplit
 
-from cnet_service.exchange import ask_status, connect, format_request
+from cnet_service.exchange import ask_status, format_request
+from cnet_service.families import connect
 
 HEARTBEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.25
@@ -22,12 +24,26 @@ class Registration:
     """Keeps one instance registered at `url`; retries while the registry does not answer.
 
     The registered address is the source of the request: `ip`, or for 0.0.0.0 the address that the kernel chooses.
+    With `ip6` both addresses are registered, from one of them; `registry_ip6` is another address of the registry.
     """
 
-    def __init__(self, url: str, name: str, instance_id: str, ip: str, port: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        instance_id: str,
+        ip: str,
+        port: int,
+        *,
+        ip6: str = "",
+        registry_ip6: str = "",
+    ) -> None:
         place = urlsplit(url)
+        self._place = place.netloc
         self._host, self._port = place.hostname or "", place.port or 80
-        self._source = ip  # the registry accepts only the sender's address, and a namespace may have several
+        self._hosts = list(filter(None, (registry_ip6, self._host)))
+        # The registry accepts only the sender's address, and a namespace may have several.
+        self._sources = list(filter(None, (ip6, ip)))
         self._instance: dict[str, object] = {
             "name": name,
             "instance_id": instance_id,
@@ -76,10 +92,15 @@ class Registration:
         """Return the status of the registry's answer, None without one."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         try:
-            with connect(self._host, self._port, deadline, self._source) as connection:
-                body = json.dumps(instance | {"ip": connection.getsockname()[0]}) if instance else ""
+            with connect(self._hosts, self._port, deadline, self._sources) as connection:
+                body = json.dumps(instance | self._addresses(connection)) if instance else ""
                 kind = "Content-Type: application/json\r\n" if instance else ""
-                question = format_request(method, path, f"{self._host}:{self._port}", kind, body)
+                question = format_request(method, path, self._place, kind, body)
                 return ask_status(connection, question, deadline)
         except (OSError, ValueError, HTTPException):
             return None
+
+    def _addresses(self, connection: socket.socket) -> dict[str, str]:
+        if len(self._sources) == 1:
+            return {"ip": connection.getsockname()[0]}
+        return dict(zip(("ip6", "ip"), self._sources, strict=True))
