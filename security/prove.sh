@@ -40,17 +40,24 @@ prove() {
 
 # Remove the proof's traces in the lab's statistics: counters of drops, and closed or unreplied connections.
 remove_proof_traces() {
-  local chain bridge network
-  iptables-save | awk '/^\*/ || /^COMMIT/ { print } /^:CNET-DROP-/ { print "-Z", substr($1, 2) }' |
-    iptables-restore --noflush --wait
+  local chain bridge
+  reset_drop_counters iptables
+  ((${#BRIDGES6[@]} == 0)) || reset_drop_counters ip6tables
   for chain in $(ebtables-save | sed -n 's/^:\(CNET-DROP-[^ ]*\).*/\1/p'); do ebtables -t nat -Z "$chain"; done
-  for bridge in "${BRIDGES[@]}"; do
-    network=$(network_cidr "${ADDRESS[$bridge]}")
-    forget_tracked -s "$network" -p icmp
-    forget_tracked -s "$network" -p 254
-    forget_tracked -s "$network" -p tcp --state CLOSE
-    forget_tracked -s "$network" -p udp --status UNREPLIED
-  done
+  for bridge in "${BRIDGES[@]}"; do forget_probes icmp -s "$(network_cidr "${ADDRESS[$bridge]}")"; done
+  for bridge in "${BRIDGES6[@]}"; do forget_probes icmpv6 -f ipv6 -s "${ADDRESS6[$bridge]}"; done
+}
+
+reset_drop_counters() { # iptables|ip6tables
+  "$1-save" | awk '/^\*/ || /^COMMIT/ { print } /^:CNET-DROP-/ { print "-Z", substr($1, 2) }' |
+    "$1-restore" --noflush --wait
+}
+
+forget_probes() { # ICMP_PROTOCOL CONNTRACK_OPTION...
+  forget_tracked "${@:2}" -p "$1"
+  forget_tracked "${@:2}" -p 254
+  forget_tracked "${@:2}" -p tcp --state CLOSE
+  forget_tracked "${@:2}" -p udp --status UNREPLIED
 }
 
 read_json "$@"

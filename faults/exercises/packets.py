@@ -16,7 +16,7 @@ from lab.network.facts import KERNEL_MTU
 from lab.topology import Listener, Node
 from security.policy.model import ACCEPT, HOST, WORLD
 from security.proof.attacks import attack_probes
-from security.proof.cases import Cases
+from security.proof.cases import Cases, cases_of
 from security.proof.packets import MAX_PROBES, tcp
 from security.proof.probe import Probe, ProbeResult
 from security.proof.runner import ProbeRunner
@@ -85,13 +85,19 @@ def flows_are_as_in_policy(lab: Lab) -> Iterator[Behaviour]:
     assert lab.policy is not None  # noqa: S101 - try_all leaves the group out
     with ExitStack() as stack:
         sockets = ProofSockets(lab.topology, lab.outside, stack)
-        cases = Cases(lab.policy, lab.outside)
+        both = cases_of(lab.policy, lab.outside)
         runner = ProbeRunner(lab.topology, sockets, first=secrets.randbelow(MAX_PROBES // 2))
-        probes = cases.probes()
-        often = [probe for probe in probes if probe.expected == ACCEPT and not probe.refill_seconds]
-        probes += [probe for probe in often if probe.flow.protocol == "tcp" for _ in range(_REPEATS)]
-        results = runner.run([*probes, *_full_size(cases, often)]) + runner.run(attack_probes(cases))
+        results = runner.run(probe for cases in both for probe in _flows(cases))
+        results += runner.run(probe for cases in both for probe in attack_probes(cases))
     yield from _by_flow(results)
+
+
+def _flows(cases: Cases) -> list[Probe]:
+    """Return the proof's probes of a family, and those that must pass several times."""
+    probes = cases.probes()
+    often = [probe for probe in probes if probe.expected == ACCEPT and not probe.refill_seconds]
+    probes += [probe for probe in often if probe.flow.protocol == "tcp" for _ in range(_REPEATS)]
+    return [*probes, *_full_size(cases, often)]
 
 
 def _full_size(cases: Cases, probes: list[Probe]) -> Iterator[Probe]:

@@ -22,7 +22,7 @@ _ORDER = {"customer_id": "exercise", "product_id": "2", "quantity": 1, "total_pr
 
 def _way_in(topology: Topology) -> str:
     nginx = next(node for node in topology.nodes if node.publishes)
-    return f"http://localhost:{nginx.publishes[0].host_port}"
+    return f"http://{topology.entry_host(nginx)}:{nginx.publishes[0].host_port}"
 
 
 def customers_read(lab: Lab) -> Iterator[Behaviour]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, replace
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from itertools import product
 
 from lab.network.facts import mac_of
-from lab.topology import Bridge, Node, Publication
-from security.policy.compiler import LOG_BURST
+from lab.topology import Address, Bridge, Node, Publication
+from security.policy.drops import LOG_BURST
 from security.policy.model import (
     ACCEPT,
     BUILT_IN,
@@ -24,6 +24,7 @@ from security.policy.model import (
     Policy,
     Rate,
 )
+from security.proof.family import IPV4, IPV6, Family, families_of
 from security.proof.packets import Build, packet
 from security.proof.probe import Burst, Outside, Probe
 
@@ -31,18 +32,26 @@ CLOSED_PORTS = {"tcp": {22}, "udp": {9}}
 FLOOD = LOG_BURST + 20  # more packets than a drop chain logs at once
 BY_HOST = "by the host's port"
 _SMTP = 25
-_LOCALHOST = "127.0.0.1"
 _STORES = ("redis", "postgres")
 
 
-class Cases:
-    """The ordinary probes of one policy, between all places: nodes, host, world."""
+def cases_of(policy: Policy, outside: Outside) -> list[Cases]:
+    """Return the cases of each family that the table has."""
+    return [Cases(policy, outside, family) for family in families_of(policy.topology)]
 
-    def __init__(self, policy: Policy, outside: Outside) -> None:
+
+class Cases:
+    """The ordinary probes of one policy in one family, between all places that have an address: nodes, host, world."""
+
+    def __init__(self, policy: Policy, outside: Outside, family: Family = IPV4) -> None:
         self.policy = policy
-        self.outside = outside
+        self.family = family
+        self.world_address, self.host_address = outside.ends(family)
+        self.is_forwarded = family is IPV4 or outside.forwards6
         self.topology = policy.topology
-        self.nodes = policy.topology.nodes
+        self.is_first = family is families_of(policy.topology)[0]  # what has no family is tried with it, once
+        self.nodes = [node for node, _ in family.rules.addresses(policy.topology.nodes)]
+        self.bridges = [bridge for bridge, _ in family.rules.addresses(policy.topology.bridges)]
         self.node_names = [node.name for node in self.nodes]
         self.names = [*self.node_names, HOST, WORLD]
 
@@ -52,19 +61,33 @@ class Cases:
 
     # --- places ---
 
+    def interface(self, one: Node | Bridge) -> Address:
+        """Return the address of a node or a bridge with its network. Raise StopIteration if it has none."""
+        return next(address for address in one.addresses if address.version == self.family.version)
+
+    def own(self, one: Node | Bridge) -> str:
+        """Return the address of a node or a bridge. Raise StopIteration if it has none."""
+        return str(self.interface(one).ip)
+
     def passes_lab(self, source: str, destination: str) -> bool:
-        """Decide whether packets leave the source's namespace and come from or go to a node."""
+        """Decide whether packets leave the source's namespace, and come from or go to a node."""
         one, other = self.topology.node(source), self.topology.node(destination)
         if one and other:
-            return one.namespace != other.namespace
-        return bool(one or other)
+            return one.namespace != other.namespace and self.is_reachable(source, destination)
+        return bool(one or other) and self.is_reachable(source, destination)
+
+    def is_reachable(self, source: str, destination: str) -> bool:
+        """Decide whether packets need no forwarding, or the host forwards them."""
+        nodes = [node for name in (source, destination) if (node := self.topology.node(name))]
+        is_one_link = WORLD not in (source, destination) and len({node.bridge for node in nodes}) < 2  # noqa: PLR2004
+        return self.is_forwarded or is_one_link
 
     def address(self, name: str, peer: str) -> str:
         """Return the address of a node, the world, or the host as its peer sees it."""
         if node := self.topology.node(name):
-            return str(node.address.ip)
+            return self.own(node)
         if name == WORLD:
-            return self.outside.address
+            return self.world_address
         return self.gateway(self.topology.node(peer) or self.nodes[0])
 
     def addresses(self, source: str, destination: str) -> tuple[str, str]:
@@ -73,7 +96,7 @@ class Cases:
 
     def gateway(self, node: Node) -> str:
         """Return the host's address on the node's bridge."""
-        return str(self.topology.bridge_of(node).address.ip)
+        return self.own(self.topology.bridge_of(node))
 
     def mac(self, node: Node) -> str:
         """Return the MAC of a node's veth pair."""
@@ -85,6 +108,13 @@ class Cases:
         near = [other for other in others if other.bridge == node.bridge]
         return next(iter(near or others), None)
 
+    def next_node(self, node: Node) -> Node | None:
+        """Find the next node of the same bridge in another namespace, in a ring; None if there is none."""
+        on_bridge = [other for other in self.nodes if other.bridge == node.bridge]
+        at = on_bridge.index(node)
+        others = (*on_bridge[at + 1 :], *on_bridge[:at])
+        return next((other for other in others if other.namespace != node.namespace), None)
+
     def link_neighbour(self, node: Node) -> tuple[str, str]:
         """Return name and MAC of a place that a frame of the node can reach: a node on its bridge, else the host."""
         other = self.other_node(node)
@@ -94,10 +124,10 @@ class Cases:
 
     def free_address(self, bridge: Bridge) -> str:
         """Return the last unused address of a bridge's network; empty if the network is full."""
-        taken = {node.address.ip for node in self.nodes} | {bridge.address.ip}
-        network = bridge.address.network
-        numbers = range(int(network.broadcast_address) - 1, int(network.network_address), -1)
-        return next((str(free) for free in map(IPv4Address, numbers) if free not in taken), "")
+        taken = {self.own(bridge), *map(self.own, self.nodes)}
+        network = self.interface(bridge).network
+        free = (str(network[number]) for number in range(-2, -network.num_addresses, -1))
+        return next((address for address in free if address not in taken), "")
 
     # --- the matrix ---
 
@@ -125,13 +155,14 @@ class Cases:
         """Return the probe for one cell of the matrix."""
         flow = Flow(source, destination, protocol, port)
         own, to = self.addresses(source, destination)
-        seen_as = self.outside.host_address if destination == WORLD else own
+        seen_as = self.host_address if destination == WORLD else own
         return self.probe_for(self.decide(*astuple(flow)), flow, packet(protocol, own, to, port), to, seen_as)
 
     def probe_for(self, decision: Decision, flow: Flow, build: Build, to: str, seen_as: str) -> Probe:
         """Return a probe that expects a decision of the policy."""
         refill = decision.rate.refill_seconds if decision.rate else 0
-        return Probe(flow, decision.verdict, decision.id, build, to, refill_seconds=refill, seen_as=seen_as)
+        probe = Probe(flow, decision.verdict, decision.id, build, to, refill_seconds=refill, seen_as=seen_as)
+        return replace(probe, family=self.family)
 
     def _pairs(self, sources: Iterable[str], destinations: Iterable[str]) -> Iterator[tuple[str, str]]:
         return (pair for pair in product(sources, destinations) if self.passes_lab(*pair))
@@ -146,21 +177,24 @@ class Cases:
 
     def _published_ports(self) -> Iterator[Probe]:
         """Try each published port by the host's address: from outside, from nodes, from the host itself."""
-        for node in self.nodes:
+        for node in self.nodes if self.is_forwarded else ():
             for publication in node.publishes:
                 for source in (HOST, WORLD, *self.node_names):
                     yield self._published_port(source, node, publication)
 
     def _published_port(self, source: str, node: Node, published: Publication) -> Probe:
-        to = _LOCALHOST if source == HOST else self.outside.host_address
-        own = _LOCALHOST if source == HOST else self.address(source, node.name)
+        # The host itself uses localhost. In IPv6 it cannot: br_netfilter translates the reply to ::1 while it still is
+        # on the wire, where the kernel accepts no ::1 (ip6_rcv_core; RFC 4291, section 2.5.3).
+        own_address = self.host_address if self.family is IPV6 else self.family.rules.localhost
+        to = own_address if source == HOST else self.host_address
+        own = own_address if source == HOST else self.address(source, node.name)
         decision = self.policy.decide(source, node.name, published.protocol, published.port)
         flow = Flow(source, node.name, published.protocol, published.host_port)
         build = packet(published.protocol, own, to, published.host_port)
-        bridge = self.topology.bridge_of(node)
+        bridge = self.interface(self.topology.bridge_of(node))
         # Packets from the node's own network are masqueraded, so that the reply returns through the host.
-        hairpin = source == HOST or IPv4Address(own) in bridge.address.network
-        seen_as = str(bridge.address.ip) if hairpin else own
+        hairpin = own == self.family.rules.localhost or ip_address(own) in bridge.network
+        seen_as = str(bridge.ip) if hairpin else own
         return replace(self.probe_for(decision, flow, build, to, seen_as), attack=BY_HOST)
 
     # --- rates and limits ---

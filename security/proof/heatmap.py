@@ -13,13 +13,14 @@ from matplotlib.patches import Patch
 from lab.colours import BLUE, FAINT, INK, SKY, VERMILION
 from lab.figures import PAGE_HEIGHT, PAGE_WIDTH, plt, save, set_title
 from security.proof.proof import Proof
-from security.proof.report import open_flows, places_of
+from security.proof.report import legend, open_flows, places_of
 
+_UDP = "u: UDP"
 _STATES = {
     "nothing to try": "#ffffff",
     "all dropped, as expected": "#d9dee3",
     "only ping passes, as expected": "#cfe8f7",
-    "these ports pass, as expected (u: UDP)": SKY,
+    f"these ports pass, as expected ({_UDP})": SKY,
     "everything passes, as expected": BLUE,
     "differs from the policy": VERMILION,
 }
@@ -49,7 +50,10 @@ def write_png(proof: Proof, path: Path) -> None:
                 _write_cell(axes, column, row, state, flows.get(pairs[row][column], []))
     title = f"{proof.policy.path.stem}: {proof.tried:,} probes, {len(proof.differences):,} differences"
     set_title(figure, title)
-    handles = [Patch(facecolor=colour, edgecolor=FAINT, label=name) for name, colour in _STATES.items()]
+    handles = [
+        Patch(facecolor=colour, edgecolor=FAINT, label=name.replace(_UDP, legend(proof)))
+        for name, colour in _STATES.items()
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     save(figure, path)
 

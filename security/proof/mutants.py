@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
+from lab.family import IPV6
 from lab.network.facts import PORT_SYSCTLS, mac_of
 from lab.ruleset.iptables import Option, Rule, options_of
 from lab.topology import Topology
-from security.policy.compiler import wires
+from security.policy.frames import wires
+from security.proof.bursts import tool_of
 from security.rules.overlap import order_matters
 
 POLICY_CHAINS = "CNET-"
@@ -23,9 +25,17 @@ NAT_CHAINS = ("CNET-PUBLISH", "CNET-POSTROUTING", "CNET-FORWARD", "CNET-INPUT")
 _END_CHAINS = ("CNET-NODES", "CNET-ORIGIN-NODES", "CNET-FROM-BRIDGES")  # chains that accept node traffic
 # Matches that restrict a rule, with the module that is removed with them; the ports are removed with -p.
 _WEAKENED = dict.fromkeys(
-    ("-i", "-o", "-s", "-d", "-p", "--dport", "--ip-src", "--arp-ip-src", "--arp-mac-src"), ""
+    (
+        *("-i", "-o", "-s", "-d", "-p", "--dport", "--ip-src", "--arp-ip-src", "--arp-mac-src"),
+        *("--ip6-src", "--ip6-proto", "--ip6-icmp-type"),
+    ),
+    "",
 ) | {
     "--icmp-type": "icmp",
+    "--icmpv6-type": "icmp6",
+    "--hl-eq": "hl",
+    "--u32": "u32",
+    "--header": "ipv6header",
     "--dports": "multiport",
     "--ctstate": "conntrack",
     "--length": "length",
@@ -34,17 +44,25 @@ _WEAKENED = dict.fromkeys(
     "--limit": "limit",
     "--connlimit-above": "connlimit",
 }
-_NEED_PROTOCOL = ("--dport", "--dports", "--icmp-type", "--ip-src", "--arp-ip-src", "--arp-mac-src")
-_PROTOCOL_MODULES = ("tcp", "udp", "icmp", "multiport")
+_PARTNERS = {("--header", "--soft"), ("--ip6-proto", "--ip6-icmp-type")}  # the second one needs the first
+_NEED_PROTOCOL = (
+    *("--dport", "--dports", "--icmp-type", "--icmpv6-type", "--ip-src", "--arp-ip-src", "--arp-mac-src"),
+    *("--ip6-src", "--ip6-proto", "--ip6-icmp-type"),
+)
+_PROTOCOL_MODULES = ("tcp", "udp", "icmp", "icmp6", "multiport")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change, and how to undo it; both raise CalledProcessError if they fail."""
+    """One change, and how to undo it; both raise CalledProcessError if they fail.
+
+    `tool` has the rule; empty if the change concerns a bridge.
+    """
 
     what: str
     change: Callable[[], None]
     undo: Callable[[], None]
+    tool: str = ""
 
 
 def _run(*words: str, text: str = "") -> None:
@@ -91,14 +109,19 @@ def rule_mutants(rules: Sequence[Rule], topology: Topology) -> Iterator[Mutant]:
         for at, rule in enumerate(of_chain):
             if _is_policy_rule(rule) and _is_reachable(of_chain, at):
                 for what, texts in _changes(of_chain, at, topology):
-                    yield Mutant(f"{what}: {table} {rule.text}", _load_chain(table, chain, texts), undo)
+                    change = _load_chain(table, chain, texts)
+                    yield Mutant(f"{what}: {table} {rule.text}", change, undo, tool_of(table))
 
 
 def _load_chain(table: str, chain: str, rules: Sequence[str]) -> Callable[[], None]:
     """Return the command that replaces all rules of a chain in one transaction."""
-    family, _, name = table.rpartition(" ")
-    text = "\n".join((f"*{name}", f"-F {chain}", *rules, "COMMIT")) + "\n"
-    return partial(_run, f"{family or 'iptables'}-restore", "--noflush", text=text)
+    text = "\n".join((f"*{table.rpartition(' ')[2]}", f"-F {chain}", *rules, "COMMIT")) + "\n"
+    return partial(_run, f"{tool_of(table)}-restore", "--noflush", text=text)
+
+
+def _name_of(table: str) -> str:
+    """Return the name of a table of iptables or ip6tables."""
+    return table.removeprefix(f"{IPV6.tool} ")
 
 
 def _is_reachable(rules: Sequence[Rule], at: int) -> bool:
@@ -110,7 +133,7 @@ def _is_reachable(rules: Sequence[Rule], at: int) -> bool:
 
 def _is_end(rule: Rule) -> bool:
     """Decide whether a rule accepts packets between nodes before other programs' rules."""
-    return rule.target == "ACCEPT" and (rule.chain in _END_CHAINS or rule.table == "nat")
+    return rule.target == "ACCEPT" and (rule.chain in _END_CHAINS or _name_of(rule.table) == "nat")
 
 
 def _is_policy_rule(rule: Rule) -> bool:
@@ -125,7 +148,7 @@ def _changes(rules: Sequence[Rule], at: int, topology: Topology) -> Iterator[tup
     texts = [rule.text for rule in rules]
     rule, before, after = rules[at], texts[:at], texts[at + 1 :]
     yield "deleted", [*before, *after]
-    if _is_end(rule) or rule.target == "CNET-ORIGIN-NODES" or rule.table in ("mangle", "nat"):
+    if _is_end(rule) or rule.target == "CNET-ORIGIN-NODES" or _name_of(rule.table) in ("mangle", "nat"):
         return  # a weaker rule only accepts more packets
     for missing, weaker in _weakened(rule):
         yield f"without {missing}", [*before, weaker, *after]
@@ -147,6 +170,8 @@ def _needs(other: Option, flag: str) -> bool:
     module = _WEAKENED[flag]
     if flag == "-p":
         return other.flag in _NEED_PROTOCOL or (other.flag == "-m" and other.values[0] in _PROTOCOL_MODULES)
+    if (flag, other.flag) in _PARTNERS:
+        return True
     return bool(module) and (other.words == ("-m", module) or other.flag.startswith(f"--{module}"))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from security.policy.model import ACCEPT, Flow
+from security.proof.family import IPV4, IPV6, Family
 from security.proof.packets import Build
 
 # Ids of drops without a rule: by the bridge's forwarding table, and by the port's settings.
@@ -19,18 +20,28 @@ FORWARDING, LINK_LOCAL = "forwarding-table", "link-local"
 
 @dataclass(frozen=True)
 class Outside:
-    """The world of the proof: a namespace on the other side of the host."""
+    """The world of the proof: a namespace on the other side of the host. Without IPv6 in the table, it has none."""
 
     namespace: str
     interface: str
     address: str
     host_address: str
+    address6: str = ""
+    host_address6: str = ""
+    forwards6: bool = True  # the host forwards IPv6; before Linux 6.17 it may not (scripts/lib/forwarding.sh)
+
+    def ends(self, family: Family) -> tuple[str, str]:
+        """Return the addresses of the namespace and of the host in one family; empty if they have none."""
+        return (self.address6, self.host_address6) if family is IPV6 else (self.address, self.host_address)
 
 
 def outside_from_environment() -> Outside:
     """Read the namespace that security/prove.sh created from the environment. Raise KeyError if it is not set."""
     names = ("OUTSIDE_NAMESPACE", "OUTSIDE_INTERFACE", "OUTSIDE", "HOST_FOR_OUTSIDE")
-    return Outside(*(os.environ[name] for name in names))
+    in_ipv6 = ("OUTSIDE6", "HOST_FOR_OUTSIDE6", "FORWARDS6")
+    namespace, interface, address, host_address = (os.environ[name] for name in names)
+    address6, host_address6, forwards6 = (os.environ.get(name, "") for name in in_ipv6)
+    return Outside(namespace, interface, address, host_address, address6, host_address6, bool(forwards6))
 
 
 class Step(NamedTuple):
@@ -56,6 +67,7 @@ class Probe:
     unlogged: bool = False  # the kernel drops the packet without NFLOG
     by: str = ""  # the bridge of the host that sends a whole frame
     seen_as: str = ""  # the source address that the receiver must see; empty: any
+    family: Family = IPV4  # of the addresses; frames of other protocols count for IPv4
 
     @property
     def awaits_reply(self) -> bool:
@@ -64,7 +76,8 @@ class Probe:
 
     def __str__(self) -> str:
         """Format the probe as a readable line."""
-        return f"{self.flow} ({self.attack})" if self.attack else str(self.flow)
+        over = "" if self.family is IPV4 else f" over {self.family.name}"
+        return f"{self.flow}{over} ({self.attack})" if self.attack else f"{self.flow}{over}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,14 @@ class Burst:
     count: int
     limit: int | None
     id: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A flow with a result that differs from the policy, and the reason."""
+
+    flow: str
+    why: str
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import astuple
 from pathlib import Path
 
@@ -17,14 +17,15 @@ from lab.messages import DIAGNOSE
 from lab.terminal import Console
 from security.policy.model import HOST, WORLD
 from security.proof.cases import BY_HOST
-from security.proof.probe import Probe
-from security.proof.proof import Difference, Proof
+from security.proof.probe import Difference, Probe
+from security.proof.proof import Proof
 
 COLUMNS = (
     "source",
     "destination",
     "protocol",
     "port",
+    "family",
     "attack",
     "expected",
     "expected_id",
@@ -44,12 +45,29 @@ def places_of(proof: Proof) -> list[str]:
 
 
 def open_flows(proof: Proof) -> dict[Pair, list[str]]:
-    """Return the flows that passed from each source to each destination, without attacks."""
-    flows: defaultdict[Pair, list[str]] = defaultdict(list)
+    """Return the flows that passed from each source to each destination, without attacks.
+
+    A flow that was tried in both families and passed in one has the version at its end.
+    """
+    tried: defaultdict[Pair, set[int]] = defaultdict(set)
+    passed: defaultdict[Pair, dict[str, list[int]]] = defaultdict(dict)
     for result in proof.results:
-        if result.arrived and result.probe.attack in ("", BY_HOST):
-            flows[result.probe.flow.ends].append(_short_name(result.probe))
-    return flows
+        ends, version = result.probe.flow.ends, result.probe.family.version
+        if result.probe.attack in ("", BY_HOST):
+            tried[ends].add(version)
+            if result.arrived:
+                passed[ends].setdefault(_short_name(result.probe), []).append(version)
+    return {ends: list(_with_versions(flows, tried[ends])) for ends, flows in passed.items()}
+
+
+def _with_versions(flows: dict[str, list[int]], tried: Set[int]) -> Iterator[str]:
+    for name, versions in flows.items():
+        yield name if set(versions) == tried else f"{name}v{versions[0]}"
+
+
+def legend(proof: Proof) -> str:
+    """Return what the letters in the names of flows mean."""
+    return "u: UDP, v4: only IPv4, v6: only IPv6" if proof.has_ipv6 else "u: UDP"
 
 
 def _short_name(probe: Probe) -> str:
@@ -88,7 +106,7 @@ def group_differences(differences: Sequence[Difference]) -> Iterator[str]:
 
 def _flows_by_source(proof: Proof) -> Table:
     flows, places = open_flows(proof), places_of(proof)
-    title = "Flows that passed (u: UDP)"
+    title = f"Flows that passed ({legend(proof)})"
     table = Table(
         "from", "to", "ports", box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left"
     )
@@ -108,8 +126,9 @@ def rows(proof: Proof) -> Iterator[tuple[object, ...]]:
     for result in proof.results:
         probe = result.probe
         source, destination, protocol, port = astuple(probe.flow)
-        tried = (source, destination, protocol, port or "", probe.attack, probe.expected, probe.expected_id)
-        yield (*tried, result.seen, result.dropped_by, result.is_as_expected)
+        flow = (source, destination, protocol, port or "", probe.family.version)
+        wanted = (probe.attack, probe.expected, probe.expected_id)
+        yield (*flow, *wanted, result.seen, result.dropped_by, result.is_as_expected)
 
 
 def write_csv(proof: Proof, path: Path) -> None:

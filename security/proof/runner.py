@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from lab.topology import Node, Topology
-from security.policy.compiler import LOG_PREFIX
+from lab.topology import Topology
+from security.policy.drops import LOG_PREFIX
 from security.policy.model import HOST
-from security.proof import packets
+from security.proof.family import IPV6
+from security.proof.kernel_tables import flush_neighbours
+from security.proof.packets import ip
 from security.proof.probe import Probe, ProbeResult
+from security.proof.recognise import FAMILY_OF, recognise, source_of
 from security.proof.sockets import HOST_BY_FRAME, ProofSockets
 
 _BATCH = 128  # probes between two reads of the receivers
@@ -22,7 +23,6 @@ _TIMEOUT_SECONDS = 0.4  # wait after the last packet before a retry
 _RETRY_TIMEOUT_SECONDS = 1.2
 _SETTLE_SECONDS = 0.01  # wait for packets that open a connection
 _MAX_PAIRS = 400  # pairs per batch; each may take two of the kernel's 1024 neighbour entries
-_FLUSH_THREADS = 4
 
 
 class ProbeRunner:
@@ -89,8 +89,8 @@ class ProbeRunner:
         while self._read(_SETTLE_SECONDS):
             pass
         names = {name for pair in self._pairs for name in pair}
-        with ThreadPoolExecutor(_FLUSH_THREADS) as pool:
-            list(pool.map(_flush_neighbours, (node for node in self._topology.nodes if node.name in names)))
+        nodes = (node for node in self._topology.nodes if node.name in names)
+        flush_neighbours((node.namespace, node.interface) for node in nodes)
         self._pairs = of_batch
 
     def _open_connections(self, batch: Sequence[ProbeResult]) -> None:
@@ -136,7 +136,7 @@ class ProbeRunner:
         return has_probe
 
     def _find(self, data: bytes, kind: int) -> tuple[int, ProbeResult | None, bool]:
-        seen = packets.recognise(data, kind)
+        seen = recognise(data, kind)
         return (seen.number, self._results.get(seen.number), seen.answer) if seen else (0, None, False)
 
     def _read_watcher(self, watcher: socket.socket, names: frozenset[str]) -> bool:
@@ -148,7 +148,6 @@ class ProbeRunner:
                 if error.errno in (errno.EAGAIN, errno.ENETDOWN):  # ENETDOWN: the interface was set down
                     return has_probe
                 raise
-            kind = packets.IPV4
             if watcher.family == socket.AF_PACKET:
                 if address[2] == socket.PACKET_OUTGOING:
                     continue
@@ -156,6 +155,8 @@ class ProbeRunner:
                 if address[2] == socket.PACKET_OTHERHOST:
                     self._note_leak(data, kind, names)
                     continue
+            else:
+                kind, data = _with_header(watcher, data, address[0])
             has_probe |= self._note(data, kind, names)
 
     def _note_leak(self, data: bytes, kind: int, names: frozenset[str]) -> None:
@@ -176,8 +177,9 @@ class ProbeRunner:
             result.replied |= probe.flow.source in names
         elif probe.flow.destination in names or (probe.attack and names and probe.flow.source not in names):
             result.arrived = True
-            if probe.seen_as and kind == packets.IPV4 and packets.source_of(data) != probe.seen_as:
-                result.wrong_source = packets.source_of(data)
+            family = FAMILY_OF.get(kind)
+            if probe.seen_as and family and (source := source_of(data, family)) != probe.seen_as:
+                result.wrong_source = source
         self._settle(number, result)
         return True
 
@@ -186,6 +188,7 @@ class ProbeRunner:
             self._open_numbers.discard(number)
 
 
-def _flush_neighbours(node: Node) -> None:
-    command = ["ip", "-n", node.namespace, "neigh", "flush", "dev", node.interface]
-    subprocess.run(command, check=False, capture_output=True)
+def _with_header(watcher: socket.socket, data: bytes, source: str) -> tuple[int, bytes]:
+    """Return the EtherType and the packet that a raw socket received; in IPv6 it lacks its header (ipv6(7))."""
+    family = next(family for family in FAMILY_OF.values() if family.sockets == watcher.family)
+    return family.ethertype, ip(source, source, watcher.proto, data, 0) if family is IPV6 else data

@@ -81,7 +81,7 @@ ATTACKED='source tests/bats/inside_policy.bash; policed_network; watch_drops
     stopped database-closed from_53 api-gateway 2>/dev/null
     fragmented() { in_node "$1" timeout 10 .venv/bin/python -c "
 import socket, time
-from security.proof import packets
+from security.proof import packets, recognise
 own, to = \"$(address_of "$1")\", \"10.0.0.60\"
 tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); tap.settimeout(1)
 out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -90,7 +90,7 @@ for is_last in (False, True):
 end = time.monotonic() + 1
 while time.monotonic() < end:
     data, where = tap.recvfrom(2048)
-    seen = packets.recognise(data[14:])
+    seen = recognise.recognise(data[14:])
     if seen and seen.answer and where[2] != socket.PACKET_OUTGOING: raise SystemExit(0)
 raise SystemExit(1)"; }
     fragmented order-service

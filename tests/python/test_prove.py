@@ -12,8 +12,10 @@ from lab.terminal import Console
 from lab.topology import load as load_topology
 from security.policy.table import load
 from security.proof import packets
-from security.proof.probe import ProbeResult
-from security.proof.proof import Difference, Proof
+from security.proof.family import IPV4, IPV6
+from security.proof.probe import Difference, ProbeResult
+from security.proof.proof import Proof
+from security.proof.recognise import Seen, recognise
 from security.proof.report import group_differences, print_proof
 
 ARRIVED = "the rule that should drop it is missing, or packets do not reach it"
@@ -59,16 +61,16 @@ def test_packets_of_the_proof_are_recognised_and_others_are_not() -> None:
     flat = load_topology("flat")
     source, to = (str(node.address.ip) for node in flat.nodes[:2])
     for segment in (packets.tcp(source, to, 80, 7), packets.fragment(source, to, 80, 7, is_last=False)):
-        assert packets.recognise(segment) == packets.Seen(7, answer=False)
+        assert recognise(segment) == Seen(7, answer=False)
     datagram = packets.udp(source, to, 53, 8)
-    assert packets.recognise(datagram) == packets.Seen(8, answer=False)
+    assert recognise(datagram) == Seen(8, answer=False)
     assert packets.checksum(datagram[:20]) == 0
     claim = packets.arp_reply("02:00:00:00:00:01", source, to, 9)
-    assert packets.recognise(claim, packets.ARP) == packets.Seen(9, answer=False)
-    reply = packets.echo(source, to, 10, kind=packets.ECHO_REPLY)
-    assert packets.recognise(reply) == packets.Seen(10, answer=True)
-    assert packets.recognise(packets.ipv6_echo(11), packets.IPV6) == packets.Seen(11, answer=False)
-    assert packets.recognise(packets.ipv4(source, to, packets.TCP, b"\0" * 20, 1)) is None
+    assert recognise(claim, packets.ARP) == Seen(9, answer=False)
+    reply = packets.echo(source, to, 10, kind=IPV4.rules.echo[1])
+    assert recognise(reply) == Seen(10, answer=True)
+    assert recognise(packets.echo("fe80::1", "fe80::2", 11), IPV6.ethertype) == Seen(11, answer=False)
+    assert recognise(packets.ip(source, to, packets.TCP, b"\0" * 20, 1)) is None
 
 
 @pytest.mark.parametrize("number", [1, 19_999, 20_000, 70_001])
@@ -78,11 +80,11 @@ def test_a_reply_that_nobody_asked_for_has_an_id_that_no_ping_of_any_proof_has(n
     reply = packets.unasked_reply(source, to, number)
     identity = int.from_bytes(reply[24:26])
     assert identity not in range(packets.FIRST_PORT, packets.FIRST_PORT + packets.SOURCE_PORTS)
-    assert packets.recognise(reply) == packets.Seen(number, answer=True)
+    assert recognise(reply) == Seen(number, answer=True)
     assert packets.checksum(reply[20:]) == 0
 
 
-@given(data=st.binary(max_size=80), kind=st.sampled_from([packets.IPV4, packets.ARP, packets.IPV6, 0]))
+@given(data=st.binary(max_size=80), kind=st.sampled_from([IPV4.ethertype, packets.ARP, IPV6.ethertype, 0]))
 def test_damaged_packets_are_not_recognised_and_cause_no_error(data: bytes, kind: int) -> None:
-    seen = packets.recognise(data, kind)
+    seen = recognise(data, kind)
     assert seen is None or seen.number >= 0
