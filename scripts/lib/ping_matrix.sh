@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2153 # maps of topology.sh
-# The ping matrix of every node to every other. Sourced by verify.sh.
+# The ping matrix of every node to every other, in one family (choose_family). Sourced by verify.sh.
 
 # Run one fping in each namespace, to all others at once; the output lines are "ADDRESS : MS" or "ADDRESS : -".
 # Retry once, with a longer timeout, if there is no answer within half a second: the machine may be busy.
@@ -12,22 +12,22 @@ ping_from() { # NODE
   ((${#unanswered[@]} == 0)) || send_pings "$1" 2000 "${unanswered[@]}"
 }
 send_pings() { # NODE MILLISECONDS ADDRESS...
-  in_namespace "${NAMESPACE[$1]}" fping -q -C 1 -t "$2" -i 1 -S "${ADDRESS[$1]%/*}" "${@:3}" 2>&1 || [[ $? == 1 ]]
+  in_namespace "${NAMESPACE[$1]}" fping -q -C 1 -t "$2" -i 1 -S "${OWN[$1]}" "${@:3}" 2>&1 || [[ $? == 1 ]]
 }
 
 show_matrix() {
-  local from to word row answers=0 number=0 closed=0 pings=() lost=()
+  local from to word row denied answers=0 number=0 closed=0 pings=() lost=()
   local -A answer
-  [[ -n ${BRIEF:-} ]] || ((${#NODES[@]} > 20)) || matrix_head
-  for from in "${NODES[@]}"; do
+  [[ -n ${BRIEF:-} ]] || ((${#HERE[@]} > 20)) || matrix_head
+  for from in "${HERE[@]}"; do
     answer=() TARGETS=()
-    for to in "${NODES[@]}"; do
-      if allowed "$from" "$to" icmp; then TARGETS+=("${ADDRESS[$to]%/*}"); else answer[${ADDRESS[$to]%/*}]=closed; fi
+    for to in "${HERE[@]}"; do
+      if allowed "$from" "$to" icmp; then TARGETS+=("${OWN[$to]}"); else answer[${OWN[$to]}]=closed; fi
     done
     while read -r to _ word; do answer[$to]=$word; done < <(ping_from "$from")
     row=''
-    for to in "${NODES[@]}"; do
-      word=${answer[${ADDRESS[$to]%/*}]:--}
+    for to in "${HERE[@]}"; do
+      word=${answer[${OWN[$to]}]:--}
       case $word in
         closed) closed=$((closed + 1)) word=. ;;
         [0-9.]*) answers=$((answers + 1)) ;;
@@ -38,7 +38,7 @@ show_matrix() {
     done
     if [[ -n ${BRIEF:-} ]]; then
       :
-    elif ((${#NODES[@]} > 20)); then
+    elif ((${#HERE[@]} > 20)); then
       printf '\r  %s pings so far' "${#pings[@]}" >&2
     else
       printf '  %2s %-18s%s\n' "$((++number))" "$from" "$row"
@@ -49,9 +49,10 @@ show_matrix() {
     failed pings "${#lost[@]} pings of ${#pings[@]} got no answer"
     report_lost
   elif ((closed > 0)); then
-    passed pings "$answers of $answers pings answered; the policy denies $closed pairs (.), make prove tries them"
+    denied="the policy denies $closed pairs (.), make prove tries them"
+    passed pings "$answers of $answers pings answered$IN_FAMILY; $denied"
   else
-    passed pings "$answers of $answers pings answered"
+    passed pings "$answers of $answers pings answered$IN_FAMILY"
   fi
 }
 
@@ -69,22 +70,22 @@ report_lost() {
   local -A sent=() missed=() cut=()
   count_ends sent "${pings[@]}"
   count_ends missed "${lost[@]}"
-  for node in "${NODES[@]}"; do
+  for node in "${HERE[@]}"; do
     [[ -n ${missed[$node]:-} && ${missed[$node]} == "${sent[$node]}" ]] || continue
     cut[$node]=1
     echo "        $node: all pings to it and from it were lost"
     for pair in "${lost[@]}"; do [[ ${pair#* } != "$node" || ${pair% *} == "$node" ]] || break; done
-    suggest_explain "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
+    suggest_way "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
   done
   for pair in "${lost[@]}"; do
     [[ -z ${cut[${pair% *}]:-}${cut[${pair#* }]:-} ]] || continue
     echo "        ${pair% *} does not reach ${pair#* }"
-    suggest_explain "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
+    suggest_way "FROM=${pair% *} TO=${pair#* } OPTIONS=--icmp"
   done
 }
 
 matrix_head() { # columns have the rows' numbers
   printf '  %-21s' 'from \ to'
-  printf '%8s' $(seq "${#NODES[@]}")
+  printf '%8s' $(seq "${#HERE[@]}")
   echo
 }

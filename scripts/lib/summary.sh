@@ -19,7 +19,8 @@ summary() {
 print_next_steps() {
   local node url
   for node in "${NODES[@]}"; do
-    [[ ${PUBLISHES[$node]} == - || ${RUNS[$node]} != nginx ]] || url=http://localhost:${PUBLISHES[$node]%%:*}
+    [[ ${PUBLISHES[$node]} == - || ${RUNS[$node]} != nginx ]] ||
+      url=http://$(entry_host "$node"):${PUBLISHES[$node]%%:*}
   done
   say ""
   say "$(summary)"
