@@ -16,11 +16,11 @@ from security.diagnose.differences import (
     about,
     explain,
     in_place,
+    of_family,
+    without_ipv6,
 )
 from security.diagnose.finding import Finding, Kind
 from security.diagnose.observed import Observed
-
-_SHOW = {"command": "{ip} -o -4 addr show dev {link}"}
 
 _PREFIX = Meaning(
     kind=Kind.ADDRESS_MISSING,
@@ -34,7 +34,7 @@ _REPLACED = Meaning(
     kind=Kind.ADDRESS_MISSING,
     object="{value}",
     cause="{link} in namespace {place} has {live} in place of {value}",
-    breaks="{owner}: no answer to ARP requests for its address, so no packet arrives; what it sends gets no answer",
+    breaks="{owner}: no answer to {question}s for its address, so no packet arrives; what it sends gets no answer",
     command="{ip} -br addr show dev {link}",
     line="{link}",
 )
@@ -42,7 +42,7 @@ _MISSING = Meaning(
     kind=Kind.ADDRESS_MISSING,
     object="{value}",
     cause="{link} in namespace {place} does not have the address {value}",
-    breaks="{owner}: no answer to ARP requests for its address, so no packet arrives",
+    breaks="{owner}: no answer to {question}s for its address, so no packet arrives",
     command="{ip} -br addr show dev {link}",
     line="{link}",
 )
@@ -50,8 +50,8 @@ _DUPLICATE = Meaning(
     kind=Kind.ADDRESS_DUPLICATE,
     object="{address}",
     cause="{link} {at} also has {value}, the address of {owner}",
-    breaks="packets from there to {owner} are delivered locally; an ARP request for it may be answered by either",
-    command="{ip} -o -4 addr show to {address}",
+    breaks="packets from there to {owner} are delivered locally; {a_question} for it may be answered by either",
+    command="{ip} -o {family} addr show to {address}",
     line="{address}",
 )
 _SURPLUS = Meaning(
@@ -59,14 +59,14 @@ _SURPLUS = Meaning(
     object="{value}",
     cause="{link} in namespace {place} has an address that is not in the table: {value}",
     breaks="{nodes}: the kernel may send packets with this source address, which the policy drops",
-    command="{ip} -o -4 addr show dev {link}",
+    command="{ip} -o {family} addr show dev {link}",
     line="{value}",
 )
 _NEIGHBOUR = Meaning(
     kind=Kind.NEIGHBOUR,
     object="{value}",
-    cause="{link} {at} has a permanent ARP entry: {value} ({owner}) at {peer}; {owner} has {mac}",
-    breaks="packets from there to {owner}: they go to another MAC, and the kernel sends no ARP request",
+    cause="{link} {at} has a permanent {cache} entry: {value} ({owner}) at {peer}; {owner} has {mac}",
+    breaks="packets from there to {owner}: they go to another MAC, and the kernel sends no {question}",
     command="{ip} neigh show to {value} dev {link}",
     line="{value}",
 )
@@ -75,7 +75,7 @@ _NEIGHBOUR = Meaning(
 def check_addresses(seen: Observed, left: Differences) -> Iterator[Finding]:
     """Yield what is wrong with addresses and neighbours."""
     for fact in left.take_missing(kinds.ADDRESS):
-        yield _missing(seen, left, fact)
+        yield without_ipv6(seen, fact, _missing(seen, left, fact))
     for fact in left.take_surplus(kinds.ADDRESS):
         yield _surplus(seen, fact)
     for fact in left.take_surplus(kinds.BRIDGE_ADDRESS, where=_belongs_to_another(seen)):
@@ -93,10 +93,10 @@ def check_addresses(seen: Observed, left: Differences) -> Iterator[Finding]:
 def _missing(seen: Observed, left: Differences, fact: Fact) -> Finding:
     """Explain a missing address, with the one that replaces it; the default route may have gone with it."""
     address, _, wanted = fact.value.partition("/")
-    routes = left.take_missing(kinds.ROUTE, where=in_place(fact.place))
+    routes = left.take_missing(kinds.ROUTE, where=of_family(fact, in_place(fact.place)))
     owner = seen.topology.node_at(address)
     words = {"owner": owner.name if owner else address, "wanted": wanted}
-    here = about((fact.place, fact.link))
+    here = of_family(fact, about((fact.place, fact.link)))
     if live := left.take_surplus(kinds.ADDRESS, where=_has_ip(address, here)):
         words |= {"live": live[0].value, "length": live[0].value.partition("/")[2]}
         return explain(seen, _PREFIX, fact, Difference([fact, *routes], live), **words)
@@ -143,7 +143,9 @@ def _on_other_links(seen: Observed) -> Iterator[Finding]:
 def _owner(seen: Observed, cidr: str) -> Node | Bridge | None:
     """Return the node or bridge of the table that has an address, with or without its prefix length."""
     address = cidr.partition("/")[0]
-    bridges = (bridge for bridge in seen.topology.bridges if str(bridge.address.ip) == address)
+    bridges = (
+        bridge for bridge in seen.topology.bridges if address in {str(own.ip) for own in bridge.addresses}
+    )
     return seen.topology.node_at(address) or next(bridges, None)
 
 

@@ -20,6 +20,8 @@ from security.diagnose.differences import (
     explain,
     explain_all,
     nodes_at,
+    of_family,
+    without_ipv6,
 )
 from security.diagnose.finding import Evidence, Finding, Kind
 from security.diagnose.observed import Observed
@@ -48,9 +50,13 @@ _ADDRESS = Meaning(
     kind=Kind.ADDRESS_MISSING,
     object="{value}",
     cause="bridge {link} does not have the address {value}{live}",
-    breaks="{nodes}: the address is their gateway; the host has no route to them, and no customer reaches them",
+    breaks="{nodes}: {role}",
     command="ip -br addr show dev {link}",
     line="{link}",
+)
+_GATEWAY_ROLE = "the address is their gateway; the host has no route to them, and no customer reaches them"
+_LINK_LOCAL_ROLE = (
+    "the host forwards no IPv6 packet to them, because it has no address to ask for their MAC from"
 )
 _ADDRESS_SURPLUS = Meaning(
     kind=Kind.ADDRESS_SURPLUS,
@@ -204,10 +210,16 @@ def _shortened(evidence: Evidence) -> Evidence:
 def _addresses(seen: Observed, left: Differences) -> Iterator[Finding]:
     """Yield each bridge without its address; one with another address or prefix length is one finding."""
     for fact in left.take_missing(kinds.BRIDGE_ADDRESS):
-        live = left.take_surplus(kinds.BRIDGE_ADDRESS, where=about((HOST, fact.link)))
+        here = of_family(fact, about((HOST, fact.link)))
+        live = left.take_surplus(kinds.BRIDGE_ADDRESS, where=here)
         # Without the address, its routes are missing too.
-        words = {"live": f", but {', '.join(one.value for one in live)}" if live else ""}
-        yield explain(seen, _ADDRESS, fact, Difference([fact], live), **words)
+        is_link_local = fact.value == str(kinds.ROUTER6)
+        words = {
+            "live": f", but {', '.join(one.value for one in live)}" if live else "",
+            "role": _LINK_LOCAL_ROLE if is_link_local else _GATEWAY_ROLE,
+        }
+        found = explain(seen, _ADDRESS, fact, Difference([fact], live), **words)
+        yield without_ipv6(seen, fact, found)
     yield from explain_all(seen, left, {kinds.BRIDGE_ADDRESS: _ADDRESS_SURPLUS}, missing=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from lab.network.facts import mac_of
 from lab.ruleset.model import Condition, Field
@@ -25,7 +25,7 @@ _NAMING = (
     Field.SOURCE_PORT,
     Field.EITHER_PORT,
 )
-_EVERYTHING = ("0.0.0.0/0", "+", "*")
+_EVERYTHING = ("0.0.0.0/0", "::/0", "+", "*")
 
 
 def all_hold(conditions: Sequence[Condition], packet: Crossing, host: set[str]) -> Known:
@@ -50,7 +50,7 @@ def names_lab(text: str, topology: Topology) -> bool:
     names |= {mac_of(topology.node_of_wire(node).address.ip) for node in topology.nodes}
     if words & {name.lower() for name in names}:
         return True
-    networks = [bridge.address.network for bridge in topology.bridges]
+    networks = [address.network for bridge in topology.bridges for address in bridge.addresses]
     of_text = [network for word in words for network in networks_of(word) if network.prefixlen]
     return any(network.overlaps(ours) for network in of_text for ours in networks)
 
@@ -91,7 +91,7 @@ def _has_address(values: Sequence[str], address: str) -> Known:
         return None  # a name of a set, or a MAC
     if not address:
         return any(not network.prefixlen for network in networks)
-    return any(IPv4Address(address) in network for network in networks)
+    return any(ip_address(address) in network for network in networks)
 
 
 def _has_interface(values: Sequence[str], names: Sequence[str]) -> bool:

@@ -12,8 +12,8 @@ from security.diagnose.finding import Evidence, Finding, Kind
 from security.diagnose.observed import RUN_DIR, Observed
 
 _NAMED = re.compile(r" in (/\S+):(\d+)$")  # how nginx names the place of an error
-_SERVER = re.compile(r"^\s*server ([0-9.]+:\d+)", re.MULTILINE)
-_EACH = re.compile(r"\bserver ([0-9.]+:\d+)")
+_SERVER = re.compile(r"^\s*server ((?:[0-9.]+|\[[0-9a-f:.]+\]):\d+)", re.MULTILINE)
+_EACH = re.compile(r"\bserver ((?:[0-9.]+|\[[0-9a-f:.]+\]):\d+)")
 _UPSTREAM = re.compile(r"upstream \w+ \{(.*?)\n    \}", re.DOTALL)
 _PLACEHOLDER = re.compile(r"@[A-Z_]+@")
 

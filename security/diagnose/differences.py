@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab.network import facts as kinds
 from lab.network.facts import Fact
@@ -14,6 +14,21 @@ from security.diagnose.observed import Observed
 HOST = "host"
 NOTHING = Difference([], [])
 Condition = Callable[[Fact], bool]
+# {family} is the option of `ip`, {six} the one that only IPv6 needs; {question} asks for a MAC, {cache} has the answer.
+_OF_IPV4 = {
+    "family": "-4",
+    "six": "",
+    "question": "ARP request",
+    "a_question": "an ARP request",
+    "cache": "ARP",
+}
+_OF_IPV6 = {
+    "family": "-6",
+    "six": "-6 ",
+    "question": "neighbour solicitation",
+    "a_question": "a neighbour solicitation",
+    "cache": "neighbour",
+}
 
 
 class Differences:
@@ -44,6 +59,11 @@ def in_place(place: str) -> Condition:
     return lambda fact: fact.place == place
 
 
+def of_family(like: Fact, condition: Condition) -> Condition:
+    """Return the condition, for facts with an address of the same IP version as another fact."""
+    return lambda fact: (":" in fact.value) == (":" in like.value) and condition(fact)
+
+
 def about(*ends: tuple[str, str]) -> Condition:
     """Return the condition that a fact is about one of these interfaces, each (place, link)."""
     return lambda fact: (fact.place, fact.link) in ends
@@ -54,7 +74,7 @@ class Meaning:
     """What a difference means.
 
     Texts have the variables of facts.py, {nodes}: the nodes at its end of the wire, and {at}: "on the host" or "in
-    namespace NAMESPACE".
+    namespace NAMESPACE"; of an address or a route those of its family.
     """
 
     kind: Kind
@@ -94,6 +114,21 @@ def explain_all(
         yield explain(seen, meanings[fact.kind], fact, of)
 
 
+def without_ipv6(seen: Observed, fact: Fact, found: Finding) -> Finding:
+    """Return the finding of a missing address; where IPv6 is switched off, with the command that switches it on."""
+    key, enter = (
+        f"net.ipv6.conf.{fact.link}.disable_ipv6",
+        f"ip netns exec {fact.place} " if fact.place else "",
+    )
+    if ":" not in fact.value or seen.run("sysctl", "-n", key, namespace=fact.place).strip() != "1":
+        return found
+    return replace(
+        found,
+        cause=f"{found.cause}: IPv6 is switched off there (disable_ipv6 is 1)",
+        repair=(f"sudo {enter}sysctl -w {key}=0", *found.repair),
+    )
+
+
 def repair_of(of: Difference) -> tuple[str, ...]:
     """Return the commands that remove these differences."""
     commands = [*commands_to_remove(of), *commands_to_make(of.missing)]
@@ -102,7 +137,11 @@ def repair_of(of: Difference) -> tuple[str, ...]:
 
 def _words(seen: Observed, fact: Fact) -> dict[str, str]:
     at = f"in namespace {fact.place}" if fact.place else "on the host"
-    return {"nodes": nodes_at(seen, fact.place or fact.link), "at": at}
+    return {
+        "nodes": nodes_at(seen, fact.place or fact.link),
+        "at": at,
+        **(_OF_IPV6 if ":" in fact.value else _OF_IPV4),
+    }
 
 
 def nodes_at(seen: Observed, name: str) -> str:

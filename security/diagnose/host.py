@@ -43,6 +43,7 @@ def check_host(seen: Observed) -> Iterator[Finding]:
     """Yield wrong sysctls, of the host and in namespaces, and a full connection table."""
     if seen.nat_is_wanted:
         yield from _compare(HOST, _of_forwarding(seen))
+        yield from _compare(HOST, _of_forwarding6(seen))
     for bridge in seen.topology.bridges:
         yield from _compare(HOST, _of_interface(bridge.name, nodes_at(seen, bridge.name)))
     yield from _compare(HOST, _of_any_host("the host"))
@@ -92,13 +93,15 @@ def _read(key: str) -> str:
 
 
 def _of_forwarding(seen: Observed) -> Iterator[Setting]:
-    """Yield what scripts/nat.sh sets: the host forwards by the bridges and its uplinks."""
-    for bridge in seen.topology.bridges:
-        nodes = nodes_at(seen, bridge.name)
-        yield _forwarding(bridge.name, f"{nodes}: their packets to other networks, and their replies there")
-    for uplink in uplinks(seen):
+    """Yield what scripts/nat.sh sets for IPv4: the host forwards by the bridges and its uplinks."""
+    bridges = [bridge.name for bridge in seen.topology.bridges if bridge.address_of(4)]
+    for bridge in bridges:
+        nodes = nodes_at(seen, bridge)
+        yield _forwarding(bridge, f"{nodes}: their packets to other networks, and their replies there")
+    for uplink in uplinks(seen) if bridges else ():
         yield _forwarding(uplink, "customers outside, and the answers that nodes get from outside")
-    for name in dict.fromkeys(node.bridge for node in seen.topology.nodes if node.publishes):
+    publishing = dict.fromkeys(node.bridge for node in seen.topology.nodes if node.publishes)
+    for name in (bridge for bridge in publishing if bridge in bridges):
         yield Setting(
             key=f"net/ipv4/conf/{name}/route_localnet",
             wanted="1",
@@ -118,11 +121,30 @@ def _forwarding(interface: str, breaks: str) -> Setting:
     )
 
 
-def uplinks(seen: Observed) -> list[str]:
-    """Return the interfaces of the host's default routes, as scripts/lib/live.sh does."""
+def _of_forwarding6(seen: Observed) -> Iterator[Setting]:
+    """Yield what scripts/nat.sh sets for IPv6; before Linux 6.17 a host forwards on all interfaces or on none."""
+    bridges = {
+        bridge.name: nodes_at(seen, bridge.name) for bridge in seen.topology.bridges if bridge.address6
+    }
+    broken = {name: f"{nodes}: their IPv6 packets to other networks" for name, nodes in bridges.items()}
+    if bridges:
+        broken |= dict.fromkeys(uplinks(seen, 6), "customers outside, and the answers from outside, in IPv6")
+    for interface, breaks in broken.items():
+        yield Setting(
+            key=f"net/ipv6/conf/{interface}/force_forwarding",
+            wanted="1",
+            is_wrong=lambda value: value == "0" and _read("net/ipv6/conf/all/forwarding") == "0",
+            cause=f"the host forwards no IPv6 packet that enters by {interface} (force_forwarding is {{value}})",
+            breaks=breaks,
+        )
+
+
+def uplinks(seen: Observed, version: int = 4) -> list[str]:
+    """Return the interfaces of the host's default routes of an IP version, as scripts/lib/live.sh does."""
     found = []
     for route in seen.live.host.routes:
-        if route["dst"] in ("default", *_HALVES) and route.get("type", "unicast") == "unicast":
+        is_default = route["dst"] in ("default", *_HALVES) and route.get("type", "unicast") == "unicast"
+        if is_default and ("pref" in route) == (version == 6):  # noqa: PLR2004 - only routes of IPv6 have it
             hops = [route, *route.get("nexthops", ())]
             found += [str(hop["dev"]) for hop in hops if "dev" in hop]
     return list(dict.fromkeys(found))

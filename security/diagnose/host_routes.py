@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from lab.network.inside import is_kernel_rule, masked, route_words, rule_words
 from lab.network.reading import Object
-from lab.topology import LINK_GROUP, Bridge
+from lab.topology import LINK_GROUP, Bridge, Node
 from security.diagnose.differences import HOST
 from security.diagnose.finding import Evidence, Finding, Kind
 from security.diagnose.observed import Observed
 
 _ALL = ("all", "default", "0.0.0.0/0", "0/0")
-_HALVES = ("0.0.0.0/1", "128.0.0.0/1")  # a VPN's default route in two halves
+_HALVES = ("0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1")  # a VPN's default route in two halves
 _KERNEL_RULES = {0: "local", 32766: "main", 32767: "default"}
 _MAX_ASKED = 3
 
@@ -56,14 +56,15 @@ def _selected(rule: Object, key: str, bridge: Bridge) -> str:
 
 
 def _overlaps(text: str, bridge: Bridge) -> bool:
-    return ":" not in text and IPv4Network(text, strict=False).overlaps(bridge.address.network)
+    network = ip_network(text, strict=False)
+    return any(network.overlaps(address.network) for address in bridge.addresses)
 
 
 def _is_reached(seen: Observed, bridge: Bridge, destination: str) -> bool:
     """Ask the kernel whether the host sends to a bridge's nodes, as far as a rule selects them, by the bridge."""
     addresses = [node.address.ip for node in seen.topology.nodes if node.bridge == bridge.name]
     if destination not in _ALL:
-        addresses = [one for one in addresses if one in IPv4Network(destination, strict=False)]
+        addresses = [one for one in addresses if one in ip_network(destination, strict=False)]
     for address in addresses[:_MAX_ASKED]:
         answer = json.loads(seen.run("ip", "-j", "route", "get", str(address)) or "[{}]")
         if answer[0].get("dev") != bridge.name:
@@ -120,9 +121,16 @@ def _catches(seen: Observed, route: Object, bridge: Bridge) -> bool:
     is_kernels = route.get("protocol") == "kernel" and route.get("dev") in _links_of_lab(seen)
     if is_kernels or not _overlaps(route["dst"], bridge):
         return False
-    network = IPv4Network(route["dst"], strict=False)
-    has_node = any(node.address.ip in network for node in seen.topology.nodes if node.bridge == bridge.name)
-    return has_node and network.prefixlen >= bridge.address.network.prefixlen
+    network = ip_network(route["dst"], strict=False)
+    if not any(node.bridge == bridge.name for node in _nodes_in(seen, network)):
+        return False
+    own = (address.network for address in bridge.addresses if address.version == network.version)
+    return all(network.prefixlen >= one.prefixlen for one in own)
+
+
+def _nodes_in(seen: Observed, network: IPv4Network | IPv6Network) -> list[Node]:
+    nodes = seen.topology.nodes
+    return [node for node in nodes if any(address.ip in network for address in node.addresses)]
 
 
 def _links_of_lab(seen: Observed) -> set[str]:
@@ -131,9 +139,8 @@ def _links_of_lab(seen: Observed) -> set[str]:
 
 def _of_route(seen: Observed, route: Object, bridges: list[Bridge]) -> Finding:
     words, destination = route_words(route), route["dst"]
-    inside = IPv4Network(destination, strict=False)
-    caught = [node.name for node in seen.topology.nodes if node.address.ip in inside]
-    names = ", ".join(caught)
+    names = ", ".join(node.name for node in _nodes_in(seen, ip_network(destination, strict=False)))
+    ip = ("ip", "-6") if ":" in destination else ("ip",)
     by = f"by {route['dev']}" if "dev" in route else f"nowhere ({route.get('type')})"
     return Finding(
         kind=Kind.ROUTE_SURPLUS,
@@ -144,7 +151,10 @@ def _of_route(seen: Observed, route: Object, bridges: list[Bridge]) -> Finding:
         breaks=f"what the host sends or forwards to {names}; neighbours on the same bridge reach them",
         repair=(f"sudo ip route del {words}",),
         evidence=(
-            Evidence(command=f"ip route show {destination}", line=_line(seen, ("ip", "route"), destination)),
+            Evidence(
+                command=f"{' '.join(ip)} route show {destination}",
+                line=_line(seen, (*ip, "route"), destination.removesuffix("/128")),
+            ),
         ),
     )
 

@@ -21,7 +21,7 @@ def check_listeners(seen: Observed, node: Node) -> Iterator[Finding]:
     own = states.pids(node)
     for listener in node.listens:
         at_port = [one for one in sockets if (one.port, one.protocol) == (listener.port, listener.protocol)]
-        here = [one for one in at_port if one.is_at(str(node.address.ip))]
+        here = [one for one in at_port if one.is_at(node.host)]
         other_programs = [one for one in here if one.pids and not own & set(one.pids)]
         if other_programs:
             yield _taken(node, listener, other_programs[0])
@@ -62,10 +62,10 @@ def _elsewhere(
         yield _finding(node, listener, cause, repair, "")
     elif elsewhere:
         places = ", ".join(f"{one.address}:{one.port}/{one.protocol}" for one in elsewhere)
-        cause = f"{node.name} listens on {places}, not on {node.address.ip}:{listener}"
+        cause = f"{node.name} listens on {places}, not on {node.host}:{listener}"
         yield _finding(node, listener, cause, repair, elsewhere[0].line)
     elif processes:
-        cause = f"{node.name} runs and does not listen on {node.address.ip}:{listener}"
+        cause = f"{node.name} runs and does not listen on {node.host}:{listener}"
         yield _finding(node, listener, cause, repair, "")
 
 
@@ -75,7 +75,7 @@ def _finding(node: Node, listener: Listener, cause: str, repair: tuple[str, ...]
         object=str(listener),
         place=node.name,
         cause=cause,
-        breaks=f"connections to {node.address.ip}:{listener.port} are refused, or reach another program",
+        breaks=f"connections to {node.host}:{listener.port} are refused, or reach another program",
         repair=repair,
         evidence=(
             Evidence(

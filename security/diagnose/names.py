@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from lab.services import REGISTRY, Program, registered_name
@@ -61,13 +61,13 @@ def _lines(file: Path) -> list[list[str]] | None:
 def check_resolver(namespace: str, registry: Node) -> Iterator[Finding]:
     """Yield whether a namespace asks another server than the registry, or asks it in another way."""
     file = ETC / "netns" / namespace / "resolv.conf"
-    lines = _lines(file)
+    lines, own = _lines(file), [str(address.ip) for address in registry.addresses]
     wrong = ""
     if lines is None:
         wrong = "is missing, so the namespace uses the host's resolver"
     elif servers := [words[1] for words in lines if words[0] == "nameserver" and len(words) > 1]:
-        if servers != [str(registry.address.ip)]:
-            wrong = f"has nameserver {', '.join(servers)}, not {registry.address.ip} alone"
+        if servers != own:
+            wrong = f"has nameserver {', '.join(servers)}, not {' and '.join(own)} alone"
         elif others := [" ".join(words) for words in lines if words[0] not in ("nameserver", "options")]:
             wrong = f"has a line that the lab does not write: {others[0]}"
         elif (
@@ -147,7 +147,7 @@ def _check_answers(
 ) -> Iterator[Finding]:
     """Yield each namespace in which the name with the most addresses does not resolve to all of them."""
     name = max(addresses, key=lambda one: len(addresses[one]))
-    wanted = sorted(addresses[name], key=IPv4Address)
+    wanted = sorted(addresses[name], key=ip_address)
     with ThreadPoolExecutor(len(namespaces)) as pool:
         answers = list(pool.map(lambda namespace: _resolve(seen, namespace, name, wanted), namespaces))
     for answer in sorted({tuple(answer) for answer in answers if answer != wanted}):
@@ -165,20 +165,27 @@ def _unresolved(name: str, namespaces: list[str], answer: tuple[str, ...], wante
         repair=("repair the causes above first",),
         evidence=(
             Evidence(
-                command=f"sudo ip netns exec {namespaces[0]} getent ahostsv4 {name}",
+                command=f"sudo ip netns exec {namespaces[0]} getent {_database(wanted)} {name}",
                 line=f"{' '.join(answer) or 'no answer'}; wanted {' '.join(wanted)}",
             ),
         ),
     )
 
 
+def _database(addresses: list[str]) -> str:
+    """Return getent's name for the addresses of one family."""
+    return f"ahostsv{ip_address(addresses[0]).version}"
+
+
 def _resolve(seen: Observed, namespace: str, name: str, wanted: list[str]) -> list[str]:
     """Return the addresses of a name; ask again after a wrong answer, which may have been late."""
     addresses: list[str] = []
     for _ in range(2):
-        printed = seen.run("ip", "netns", "exec", namespace, "getent", "ahostsv4", name, seconds=_SECONDS)
+        printed = seen.run(
+            "ip", "netns", "exec", namespace, "getent", _database(wanted), name, seconds=_SECONDS
+        )
         addresses = sorted(
-            {words[0] for line in printed.splitlines() if (words := line.split())}, key=IPv4Address
+            {words[0] for line in printed.splitlines() if (words := line.split())}, key=ip_address
         )
         if addresses == wanted:
             break

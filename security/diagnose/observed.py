@@ -85,6 +85,11 @@ class Observed:
         return read_rules()
 
     @cached_property
+    def ip6tables(self) -> str:
+        """The rules of the host that ip6tables-save prints, with counters."""
+        return self.run("ip6tables-save", "-c")
+
+    @cached_property
     def host_addresses(self) -> set[str]:
         """The host's own IPv4 addresses."""
         links = self.live.host.links

@@ -30,7 +30,7 @@ _OWN_CHAINS = ".*"
 _COMMENT = re.compile(r'--comment "cnet: ((?:[^"\\]|\\.)*)"')
 # Comments of rules that match all and do nothing, and of guards, which may be removed while the lab is up.
 _MEMORY, _GUARD = "cnet: before up:", "did not forward before up"
-_STATE_WORD = re.compile(r"not-forwarding=(\S+)")
+_STATE_WORDS = {4: re.compile(r"not-forwarding=(\S+)"), 6: re.compile(r"not-forwarding6=(\S+)")}
 _MAX_EXAMPLES = 3
 _BROKEN = {
     "CNET-PUBLISH": "connections to the published ports of the host",
@@ -56,14 +56,15 @@ class Chain:
 
     @property
     def place(self) -> str:
-        """TABLE CHAIN; of ebtables with the tool's name."""
-        return f"{'ebtables ' if self.tool == 'ebtables' else ''}{self.table} {self.name}"
+        """TABLE CHAIN; of ebtables and ip6tables with the tool's name."""
+        return f"{'' if self.tool == 'iptables' else f'{self.tool} '}{self.table} {self.name}"
 
 
 def check_own_rules(seen: Observed) -> Iterator[Finding]:
     """Yield a finding for each chain of the lab that differs, and for each hook that packets may not reach."""
     for tool, text in (
         ("iptables", seen.host_rules.iptables["iptables"]),
+        *([("ip6tables", seen.ip6tables)] if seen.topology.has_ipv6 else []),
         ("ebtables", seen.host_rules.ebtables),
     ):
         policy, forwarding = _wanted(seen, tool, text)
@@ -76,8 +77,8 @@ def check_own_rules(seen: Observed) -> Iterator[Finding]:
         for place, missing, surplus in _differences(_by_chain(wanted), _by_chain(live), seen.topology):
             called = {(place[0], target_of(rule)) for rule in (*missing, *surplus)}
             yield _of_chain(Chain(tool, *place, missing, surplus, bool({place, *called} & of_policy)))
-        if tool == "iptables":
-            yield from _hooks_behind(seen, live, text)
+        if tool != "ebtables":
+            yield from _hooks_behind(seen, live, text, tool)
 
 
 def _wanted(seen: Observed, tool: str, saved: str) -> tuple[list[str], list[str]]:
@@ -85,9 +86,12 @@ def _wanted(seen: Observed, tool: str, saved: str) -> tuple[list[str], list[str]
     policy = compile_rules(seen.policy) if seen.policy and seen.policy_is_in_force else []
     forwarding: list[str] = []
     if seen.nat_is_wanted:
-        guarded = [name for name in _STATE_WORD.findall(_state()) if f'"cnet: {name} {_GUARD}' in saved]
-        with_docker = ["iptables"] if "\n:DOCKER-USER " in saved else []
-        forwarding = list(nat.wanted_rules(seen.topology, "", {4: guarded, 6: []}, with_docker))
+        guarded = {
+            version: [name for name in words.findall(_state()) if f'"cnet: {name} {_GUARD}' in saved]
+            for version, words in _STATE_WORDS.items()
+        }
+        with_docker = [tool] if "\n:DOCKER-USER " in saved else []
+        forwarding = list(nat.wanted_rules(seen.topology, "", guarded, with_docker))
     return (
         [line.removeprefix(f"{tool} ") for line in policy if line.startswith(f"{tool} ")],
         [line.removeprefix(f"{tool} ") for line in forwarding if line.startswith(f"{tool} ")],
@@ -185,16 +189,16 @@ def _breaks(chain: Chain) -> str:
 # --- hooks ----------------------------------------------------------------------------------------
 
 
-def _hooks_behind(seen: Observed, live: OwnRules, saved: str) -> Iterator[Finding]:
+def _hooks_behind(seen: Observed, live: OwnRules, saved: str, tool: str = "iptables") -> Iterator[Finding]:
     """Yield each hook that comes after a foreign rule that accepts packets of the lab, so that they miss the hook."""
-    chains = from_iptables.chains_of(parse(saved), "iptables") if live.behind else Chains()
+    chains = from_iptables.chains_of(parse(saved), tool) if live.behind else Chains()
     bases = {chain.name: chain for chain in chains.bases}
     for behind in live.behind:
         base = bases.get(f"{behind.table} {behind.chain}")
         for step in chains.steps[base.name] if base else ():
-            is_before = step.rule.text.partition(" ")[2] in behind.rules and step.action in _SKIPPING
+            is_before = _rule_of(step, behind) in behind.rules and step.action in _SKIPPING
             if base and is_before and _matters(step, base, seen):
-                yield _behind(behind, step)
+                yield _behind(behind, step, tool)
                 break
 
 
@@ -209,21 +213,27 @@ def _matters(step: Step, base: BaseChain, seen: Observed) -> bool:
             and all_hold(step.conditions, packet, seen.host_addresses) is not False
             for packet in packets
         )
-    lab = LabTraffic(seen.topology)
+    lab = LabTraffic(seen.topology, 6 if base.family == "ip6" else 4)
     matches = Matches(step.conditions, lab)
     here = matches.of(lab.ways_at(chain, is_translated=base.is_translated))
     return bool(here) and (table not in ("filter", "mangle") or matches.name_lab(here))
 
 
-def _behind(behind: Behind, step: Step) -> Finding:
-    text = step.rule.text.partition(" ")[2]
+def _rule_of(step: Step, behind: Behind) -> str:
+    """Return the rule as iptables-save prints it, from `-A` on."""
+    return step.rule.text.partition(f"{behind.table} ")[2]
+
+
+def _behind(behind: Behind, step: Step, tool: str) -> Finding:
+    text, place = _rule_of(step, behind), f"{behind.table} {behind.chain}"
+    place = place if tool == "iptables" else f"{tool} {place}"
     script = "scripts/nat.sh" if behind.table in ("nat", "filter", "mangle") else "security/policy.sh"
     return Finding(
         kind=Kind.HOOK_BEHIND,
-        object=f"{behind.table} {behind.chain}",
+        object=place,
         place=HOST,
-        cause=f"the lab's hook in {behind.table} {behind.chain} comes after a rule that is not the lab's: {text}",
+        cause=f"the lab's hook in {place} comes after a rule that is not the lab's: {text}",
         breaks="packets that this rule accepts never reach the lab's rules of this chain",
         repair=(step.rule.removal, f"or, to keep it: sudo {script} up"),
-        evidence=(Evidence(command=f"sudo iptables -t {behind.table} -S {behind.chain}", line=text),),
+        evidence=(Evidence(command=f"sudo {tool} -t {behind.table} -S {behind.chain}", line=text),),
     )

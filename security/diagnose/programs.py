@@ -137,7 +137,7 @@ def _heard(nodes: list[Node], listening: Mapping[str, list[Listening]]) -> set[t
         (node.name, Listener(one.port, one.protocol))
         for node in nodes
         for one in listening[node.namespace]
-        if one.is_at(str(node.address.ip))
+        if one.is_at(node.host)
     }
 
 

@@ -66,7 +66,7 @@ def _entries(reply: Reply) -> dict[str, dict[str, tuple[str, int]]] | None:
 def _registry_entry(
     registry: Node, service: str, what: str, listed: Mapping[str, tuple[str, int]], repair: str
 ) -> Finding:
-    url = f"http://{registry.address.ip}:{registry.listens[0].port}"
+    url = f"http://{registry.host}:{registry.listens[0].port}"
     return Finding(
         kind=Kind.REGISTRY_ENTRY,
         object=service,

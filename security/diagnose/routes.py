@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import ip_interface, ip_network
 
 from lab.network import facts as kinds
 from lab.network.facts import Fact
 from lab.network.plan import Difference
-from security.diagnose.differences import NOTHING, Condition, Differences, Meaning, explain, in_place
+from security.diagnose.differences import (
+    NOTHING,
+    Condition,
+    Differences,
+    Meaning,
+    explain,
+    in_place,
+    of_family,
+)
 from security.diagnose.finding import Finding, Kind
 from security.diagnose.observed import Observed
 
@@ -20,6 +28,8 @@ _DISCARDING = {
     "prohibit": "the kernel refuses to send: permission denied",
     "throw": "the kernel behaves as if the table had no route",
 }
+_ALL = ("default", "::/0")
+_IPV6 = 6  # its routes for an address return with the address, with the kernel's own metric
 _MAX_NAMES = 3  # in a sentence
 _LAYERS = {
     "0": "the namespace's own addresses",
@@ -32,7 +42,7 @@ _DEFAULT = Meaning(
     object="default",
     cause="namespace {place} has no default route ({value})",
     breaks="{nodes}: the kernel can send nothing to other networks, not even a reply; neighbours are reached",
-    command="{ip} route show",
+    command="{ip} {six}route show",
     line="default",
 )
 _WRONG_DEFAULT = replace(
@@ -45,7 +55,7 @@ _ROUTE = Meaning(
     object="{destination}",
     cause="namespace {place} has a route that is not in the table: {value}; {effect}",
     breaks="{nodes}: packets to {towards}, requests and replies",
-    command="{ip} route show table all",
+    command="{ip} {six}route show table all",
     line="{destination}",
 )
 _RULE = Meaning(
@@ -68,8 +78,8 @@ _NO_LOCAL = Meaning(
     kind=Kind.ROUTE_MISSING,
     object="{address}",
     cause="table local has no route for {address}, an address of {link} {where}",
-    breaks="{nodes}: the kernel does not treat the address as its own: it answers no ARP and accepts no packet for it",
-    command="{ip} route show table local",
+    breaks="{nodes}: the kernel does not treat the address as its own: no answer to {question}s, no packet accepted",
+    command="{ip} {six}route show table local",
     line="local {address}",
 )
 _NO_DIRECT = Meaning(
@@ -77,7 +87,7 @@ _NO_DIRECT = Meaning(
     object="{network}",
     cause="there is no route to {network} by {link} {where}, although it has the address {value}",
     breaks="{nodes}: packets to neighbours take another route, or none",
-    command="{ip} route show",
+    command="{ip} {six}route show",
     line="{network} dev {link}",
 )
 
@@ -114,14 +124,14 @@ def _is_in_table(place: str, table: str) -> Condition:
 def _default_routes(seen: Observed, left: Differences) -> Iterator[Finding]:
     """Yield each namespace without its default route; one by another hop is of the same cause."""
     for fact in left.take_missing(kinds.ROUTE):
-        live = left.take_surplus(kinds.ROUTE, where=in_place(fact.place))
-        live += left.take_surplus(kinds.OWN_ROUTE, where=_is_default_in(fact.place))
+        live = left.take_surplus(kinds.ROUTE, where=of_family(fact, in_place(fact.place)))
+        live += left.take_surplus(kinds.OWN_ROUTE, where=of_family(fact, _is_default_in(fact.place)))
         words = {"live": ", ".join(one.value for one in live)}
         yield explain(seen, _WRONG_DEFAULT if live else _DEFAULT, fact, Difference([fact], live), **words)
 
 
 def _is_default_in(place: str) -> Condition:
-    return lambda fact: fact.place == place and _destination(fact.value) == "default" and _is_main(fact.value)
+    return lambda fact: fact.place == place and _destination(fact.value) in _ALL and _is_main(fact.value)
 
 
 def _is_main(route: str) -> bool:
@@ -137,7 +147,7 @@ def _destination(route: str) -> str:
 def _own_route(seen: Observed, fact: Fact) -> Finding:
     destination = _destination(fact.value)
     words = {
-        "destination": destination,
+        "destination": "default" if destination in _ALL else destination,
         "effect": _effect(seen, fact),
         "towards": _towards(seen, destination),
     }
@@ -151,9 +161,10 @@ def _effect(seen: Observed, fact: Fact) -> str:
         return _DISCARDING[words[0]]
     node = seen.topology.node_in(fact.place)
     if "via" not in words:
-        return "the kernel asks for the destination by ARP on the link, without a gateway"
+        question = "neighbour discovery" if ":" in words[0] else "ARP"
+        return f"the kernel asks for the destination by {question} on the link, without a gateway"
     hop = words[words.index("via") + 1]
-    if node and hop == str(seen.topology.bridge_of(node).address.ip):
+    if node and hop in {str(address.ip) for address in seen.topology.bridge_of(node).addresses}:
         return f"the packets go to the gateway {hop}"
     owner = seen.topology.node_at(hop)
     return f"the packets go to {hop}, {f'{owner.name}, which does not forward' if owner else 'which no node has'}"
@@ -162,10 +173,12 @@ def _effect(seen: Observed, fact: Fact) -> str:
 def _towards(seen: Observed, destination: str) -> str:
     """Name the nodes at a destination."""
     try:
-        network = IPv4Network("0.0.0.0/0" if destination == "default" else destination, strict=False)
+        network = ip_network("0.0.0.0/0" if destination == "default" else destination, strict=False)
     except ValueError:
         return destination
-    names = [node.name for node in seen.topology.nodes if node.address.ip in network]
+    names = [
+        node.name for node in seen.topology.nodes if any(address.ip in network for address in node.addresses)
+    ]
     if len(names) > _MAX_NAMES:
         return f"{len(names)} nodes ({', '.join(names[:_MAX_NAMES])} ...)"
     return ", ".join(names) or destination
@@ -173,17 +186,21 @@ def _towards(seen: Observed, destination: str) -> str:
 
 def _unconnected(seen: Observed, fact: Fact) -> Iterator[Finding]:
     """Yield which of the two routes that the kernel makes for an address is missing."""
-    at = IPv4Interface(fact.value)
-    shown = seen.run(*_ip(fact), "-j", "route", "show", "table", "all", "dev", fact.link)
+    at = ip_interface(fact.value)
+    shown = seen.run(*_ip(fact), f"-{at.version}", "-j", "route", "show", "table", "all", "dev", fact.link)
     routes = json.loads(shown or "[]")
     words = {"address": str(at.ip), "network": str(at.network)}
-    command = f"sudo {' '.join(_ip(fact))} route add"
+    ip = f"sudo {' '.join(_ip(fact))}"
+    command = f"{ip} route add"
+    again = (f"{ip} addr del {at} dev {fact.link}", f"{ip} addr add {at} nodad dev {fact.link}")
     if not any(one.get("type") == "local" and one["dst"] == str(at.ip) for one in routes):
         local = f"local {at.ip} dev {fact.link} table local proto kernel scope host src {at.ip}"
-        yield replace(explain(seen, _NO_LOCAL, fact, NOTHING, **words), repair=(f"{command} {local}",))
+        repair = again if at.version == _IPV6 else (f"{command} {local}",)
+        yield replace(explain(seen, _NO_LOCAL, fact, NOTHING, **words), repair=repair)
     if not any(one.get("type", "unicast") == "unicast" and one["dst"] == str(at.network) for one in routes):
         direct = f"{at.network} dev {fact.link} proto kernel scope link src {at.ip}"
-        yield replace(explain(seen, _NO_DIRECT, fact, NOTHING, **words), repair=(f"{command} {direct}",))
+        repair = again if at.version == _IPV6 else (f"{command} {direct}",)
+        yield replace(explain(seen, _NO_DIRECT, fact, NOTHING, **words), repair=repair)
 
 
 def _ip(fact: Fact) -> tuple[str, ...]:

@@ -228,8 +228,8 @@ def _check_readiness(seen: Observed) -> Iterator[Finding]:
             why = f"{reply.status or 'no answer'}: {' '.join(reply.text.split())[:120]}"
         if why:
             path = seen.programs[node.runs].ready
-            place = f"{node.address.ip}:{node.listens[0].port}"
-            connect = f"timeout 1 bash -c '</dev/tcp/{place.replace(':', '/')}'"
+            place = f"{node.host}:{node.listens[0].port}"
+            connect = f"timeout 1 bash -c '</dev/tcp/{node.address.ip}/{node.listens[0].port}'"
             yield Finding(
                 kind=Kind.NOT_READY,
                 object=node.name,

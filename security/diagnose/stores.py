@@ -54,7 +54,7 @@ def _refusal(seen: Observed, client: Node) -> Evidence | None:
     path = seen.programs[client.runs].ready if client.runs else ""
     if reply is None or not path:
         return None
-    ask = f"curl http://{client.address.ip}:{client.listens[0].port}{path}"
+    ask = f"curl http://{client.host}:{client.listens[0].port}{path}"
     said = [Evidence(command=ask, line=f"{name}: {problem}") for name, problem in reply.degraded.items()]
     if reply.status and not seen.program_states.is_ready(client):
         said.append(Evidence(command=f"sudo make logs NODE={client.name}", line=seen.last_error(client)))

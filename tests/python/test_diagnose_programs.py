@@ -164,6 +164,26 @@ class TestNames:
         assert all(wrong in finding.cause for finding in found)
 
     @pytest.mark.parametrize(
+        ("servers", "wrong"),
+        [
+            ("10.0.0.70 fd00:cafe::70", ""),
+            ("10.0.0.70", "has nameserver 10.0.0.70, not 10.0.0.70 and fd00:cafe::70"),
+            (
+                "fd00:cafe::70 fd00:cafe::1",
+                "fd00:cafe::70, fd00:cafe::1, not 10.0.0.70 and fd00:cafe::70 alone",
+            ),
+        ],
+    )
+    def test_the_registry_may_have_two_addresses(self, etc: Path, servers: str, wrong: str) -> None:
+        lines = [f"nameserver {server}" for server in servers.split()]
+        (etc / "netns/product2/resolv.conf").write_text("\n".join([*lines, "options timeout:1 attempts:2\n"]))
+        registry = names.dns_node(load("dual"))
+        assert registry
+        causes = [finding.cause for finding in names.check_resolver("product2", registry)]
+        assert len(causes) == bool(wrong)
+        assert all(wrong in cause for cause in causes)
+
+    @pytest.mark.parametrize(
         ("text", "found"),
         [
             ("10.0.0.31 product-2.lab\n127.0.0.1 localhost\n", []),
