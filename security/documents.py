@@ -13,25 +13,26 @@ from pathlib import Path
 
 from lab.document import Document, Picture, Rows, Section
 from lab.document_files import write
-from lab.ruleset.iptables import Rule, live_rules
+from lab.ruleset.iptables import Rule, live_rules, live_rules6
 from security.explain.live_state import take_snapshot
 from security.explain.snapshot import Place
-from security.policy.compiler import drop_chain
-from security.policy.model import ANY, BUILT_IN, HOST, LIMIT, WORLD, Policy
+from security.policy.drops import drop_chain
+from security.policy.model import ANY, BUILT_IN, HOST, LIMIT, NEIGHBOURS, WORLD, Policy
 from security.proof.heatmap import write_png
 from security.proof.proof import Proof
 from security.proof.report import format_cell, open_flows, places_of
 
+_ALLOWING = ("answers", NEIGHBOURS, "policy")  # built-in ids that drop nothing
 _CHAIN_KINDS = ("CNET-WIRE-", "CNET-TO-", drop_chain(""))
 
 
 def security_policy(proof: Proof, heat_map: Path) -> Document:
     """Return the document of the policy: allowed connections, their enforcement, and the proof."""
-    policy, rules = proof.policy, live_rules()
+    policy, rules = proof.policy, (*live_rules(), *(live_rules6() if proof.has_ipv6 else ()))
     short = (
         f"{len(policy.lines)} lines decide. A packet that none of them allows is dropped, logged as DROPPED: with the "
-        "id of the line, and counted. Replies of allowed connections pass. IPv6 and all other protocols are dropped "
-        "at the bridge's port."
+        "id of the line, and counted. Replies of allowed connections pass. IPv6 from an address that the table "
+        "does not give, and all other protocols, are dropped at the bridge's port."
     )
     proven = f"The policy {'is NOT' if proof.differences else 'is'} proven: {proof.summary}."
     order = (
@@ -114,22 +115,24 @@ def _built_in(rules: tuple[Rule, ...]) -> Rows:
     for rule in rules:
         if rule.chain.startswith(drop_chain("")) and rule.target == "DROP":
             dropped[rule.chain.removeprefix(drop_chain(""))] += rule.packets
-    reasons = {name: reason for name, reason in BUILT_IN.items() if name not in ("answers", "policy")}
+    reasons = {name: reason for name, reason in BUILT_IN.items() if name not in _ALLOWING}
     cells = [(name, reason, f"{dropped[name]:,}") for name, reason in reasons.items()]
     return Rows(("id", "dropped, because", "packets so far"), cells, (3, 12, 2))
 
 
+_TABLES = ("raw", "security", "ip6tables raw", "ip6tables security", "ebtables nat")
 _ENFORCEMENT = (
     "ebtables checks that port, MAC and address of each frame belong together. iptables checks in table raw that "
     "packets from elsewhere do not use an address of the lab, and in table security, after every firewall of the "
-    "host, whether the policy allows the connection. The bridges hand their frames to iptables (nf_call_iptables)."
+    "host, whether the policy allows the connection; ip6tables does the same for IPv6. The bridges hand their frames "
+    "to both (nf_call_iptables, nf_call_ip6tables)."
 )
 
 
 def _chains(rules: tuple[Rule, ...]) -> Rows:
     chains: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for rule in rules:
-        if rule.chain.startswith("CNET-") and rule.table in ("raw", "security", "ebtables nat"):
+        if rule.chain.startswith("CNET-") and rule.table in _TABLES:
             kind = next((prefix for prefix in _CHAIN_KINDS if rule.chain.startswith(prefix)), rule.chain)
             chains[rule.table, kind].append(rule.chain)
     cells = [(*kind, len(set(names)), len(names)) for kind, names in sorted(chains.items())]

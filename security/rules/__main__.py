@@ -1,8 +1,9 @@
 """Every live rule of the lab on one page: what it does, why it exists, and its counters.
 
 Tables on the terminal; one rule a line with tabs between the columns when piped.
-The lab's rules are those in chains CNET-*, and the rules that jump to such a chain. Reads only; needs root, as
-iptables-save does. Exit status 1 with one line on standard error if there is nothing to show.
+The lab's rules are those in chains CNET-*, and the rules that jump to such a chain; those of ip6tables are shown as of
+tables `ip6tables TABLE`. Reads only; needs root, as iptables-save does. Exit status 1 with one line on standard error
+if there is nothing to show.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rich.text import Text
 from lab.document import as_markdown
 from lab.document_files import write_pdf
 from lab.escape import for_terminal
-from lab.ruleset.iptables import live_ruleset
+from lab.ruleset.iptables import live_ruleset, live_ruleset6
 from lab.terminal import Console
 from lab.topology import Topology, TopologyError, load
 from lab.whole_file import draft_of
@@ -63,14 +64,19 @@ def _live_page(command: str) -> Page:
         raise NothingToShowError("reading the live rules needs root; try sudo")
     if not shutil.which("iptables-save"):
         raise NothingToShowError("iptables-save is not installed; run scripts/install.sh up")
+    topology = _topology()
     try:
         saved = live_ruleset()
+        if topology and topology.has_ipv6:
+            six = live_ruleset6()
+            saved.rules += six.rules
+            saved.unread += six.unread
     except subprocess.CalledProcessError as error:
         raise NothingToShowError(f"{error.cmd[0]} failed: {' '.join(error.stderr.split())}") from None
     if not any(map(described.is_ours, saved.rules)):
         raise NothingToShowError("no rule of the lab is live: sudo make up")
     now = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    return described.page_of(saved, _topology(), now, command)
+    return described.page_of(saved, topology, now, command)
 
 
 def _topology() -> Topology | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 
 from lab.document import Document, Rows, Section
 from lab.ruleset.iptables import Rule, Saved, Unread
 from lab.topology import Topology
-from security.policy.compiler import drop_chain
+from security.policy.drops import drop_chain
 from security.policy.model import BUILT_IN
 from security.rules.english import Names, meaning, names_of
 
@@ -38,6 +38,7 @@ _FROM_HOST = (
     *("routing decision", "raw OUTPUT", "mangle OUTPUT", "nat OUTPUT"),
     *("routing decision", "filter OUTPUT", "security OUTPUT"),
 )
+_IPV6 = "ip6tables "  # begins the names of its tables
 _INTO, _LOCAL_INTO = "outside -> published port", "localhost -> published port"
 _NODE_OUT, _NODE_TO_NODE, _NODE_TO_HOST = "node -> outside", "node -> node", "node -> host"
 _JOURNEYS = {
@@ -90,7 +91,19 @@ def page_of(saved: Saved, topology: Topology | None, generated: str = "", comman
     """Return the page of the rules that are the lab's."""
     names = names_of(topology) if topology else {}
     rows = tuple(_row(rule, names) for rule in saved.rules if is_ours(rule))
-    return Page(generated, command, _journeys(saved.rules), rows, tuple(saved.unread))
+    four, six = _journeys(saved.rules), _journeys(_as_of_ipv4(saved.rules))
+    if any(row.table.startswith(_IPV6) for row in rows):
+        four |= {f"{name}, IPv6": stations for name, stations in six.items() if stations != four.get(name)}
+    return Page(generated, command, four, rows, tuple(saved.unread))
+
+
+def _as_of_ipv4(rules: Sequence[Rule]) -> list[Rule]:
+    """Return the rules that a packet of IPv6 meets, with their tables named as in IPv4; ebtables has both families."""
+    return [
+        replace(rule, table=rule.table.removeprefix(_IPV6))
+        for rule in rules
+        if rule.table.startswith((_IPV6, "ebtables"))
+    ]
 
 
 def is_ours(rule: Rule) -> bool:

@@ -34,7 +34,21 @@ _ADDRESS_TYPES = {
     "MULTICAST": "a multicast group",
     "UNICAST": "a single machine",
 }
+_PROTOCOLS = {"icmp6": "ICMPv6", "ipv6-icmp": "ICMPv6"}
 _ICMP_TYPES = {"8": "echo request (ping)", "0": "echo reply", "3": "destination unreachable"}
+_ICMP6_TYPES = {  # RFC 4443, RFC 4861
+    "1": "destination unreachable",
+    "2": "packet too big",
+    "3": "time exceeded",
+    "4": "parameter problem",
+    "128": "echo request (ping)",
+    "129": "echo reply",
+    "133": "router solicitation",
+    "134": "router advertisement",
+    "135": "neighbour solicitation",
+    "136": "neighbour advertisement",
+    "137": "redirect",
+}
 _ACTIONS = {
     "": "are counted",
     "ACCEPT": "are accepted",
@@ -56,8 +70,8 @@ def _packets(matches: Sequence[str], names: Names) -> str:
     for option in options_of(matches):
         if option.flag in phrases and len(option.values) == 1:
             known.append(option)
-        elif option.flag == "--connlimit-saddr":
-            continue  # the phrase of --connlimit-above includes "whose source"
+        elif option.flag in ("--connlimit-saddr", "--soft"):
+            continue  # in the phrases of --connlimit-above ("whose source") and --header ("with")
         elif option.flag != "-m" or " ".join(option.values) not in HARMLESS_MATCHES:
             unknown.append(option.verbatim)
     known.sort(key=lambda option: list(phrases).index(option.flag))
@@ -103,18 +117,20 @@ def _states(text: str) -> str:
 
 
 def _network_bits(text: str) -> str:
-    return "" if text == "32" else f", counted by the first {text} bits of the source"
+    return "" if text in ("32", "128") else f", counted by the first {text} bits of the source"
 
 
 def names_of(topology: Topology) -> dict[str, str]:
     """Return the names of the lab's networks, addresses and interfaces of the host."""
-    names = {}
+    names: dict[str, str] = {}
     for node in topology.nodes:
-        names[str(node.address.ip)] = node.name
+        names |= {str(address.ip): node.name for address in node.addresses}
         names.setdefault(node.bridge_interface, f"{node.bridge_interface} (veth of {node.name})")
     for bridge in topology.bridges:
-        names[str(bridge.address.network)] = f"the network of {bridge.name}"
-        names[str(bridge.address.ip)] = names[bridge.name] = f"bridge {bridge.name}"
+        names[bridge.name] = f"bridge {bridge.name}"
+        for address in bridge.addresses:
+            names[str(address.network)] = f"the network of {bridge.name}"
+            names[str(address.ip)] = f"bridge {bridge.name}"
     return names
 
 
@@ -122,17 +138,20 @@ def _address(text: str, names: Names) -> str:
     """Name an address or a network: `nginx-lb (ADDRESS)`, with `port N` after it; a MAC address as `MAC ADDRESS`."""
     if _MAC.fullmatch(text):
         return f"MAC {text}"
-    host, colon, port = text.partition(":")
-    host = host.removesuffix("/32")
-    name = "localhost" if host.startswith("127.") else names.get(host)
-    return (f"{name} ({host})" if name else host) + (f" port {port}" if colon else "")
+    if is_ipv6 := text.count(":") > 1:
+        host, _, port = text.removeprefix("[").partition("]:")  # [ADDRESS]:PORT
+    else:
+        host, _, port = text.partition(":")
+    host = host.removesuffix("/128" if is_ipv6 else "/32")
+    name = "localhost" if host.startswith("127.") or host == "::1" else names.get(host)
+    return (f"{name} ({host})" if name else host) + (f" port {port}" if port else "")
 
 
 def _phrases(names: Names) -> dict[str, tuple[str, Callable[[str], str]]]:
     """Return the phrase for each match, in this order; {no} is "not " if the match is negated."""
     address, interface = partial(_address, names=names), lambda name: names.get(name, name)
     return {
-        "-p": ("", str.upper),
+        "-p": ("", lambda text: _PROTOCOLS.get(text, text.upper())),
         "-s": (" {no}from {}", address),
         "--src-type": (" {no}from {}", _address_type),
         "--sport": (" {no}with source {}", _port),
@@ -140,10 +159,14 @@ def _phrases(names: Names) -> dict[str, tuple[str, Callable[[str], str]]]:
         "--dst-type": (" {no}to {}", _address_type),
         "--dport": (" {no}with destination {}", _port),
         "--ip-src": (" {no}from {}", address),
+        "--ip6-src": (" {no}from {}", address),
         "--arp-ip-src": (" {no}that claim {}", address),
         "--arp-mac-src": (" {no}with MAC {}", str),
         "--dports": (" {no}with destination {}", _ports),
         "--icmp-type": (" {no}of type {}", lambda text: _ICMP_TYPES.get(text, text)),
+        "--icmpv6-type": (" {no}of type {}", lambda text: _ICMP6_TYPES.get(text, text)),
+        "--hl-eq": (" {no}with hop limit {}", str),
+        "--header": (" {no}with extension header {}", lambda text: _one_of(text.split(","))),
         "--length": (" {no}of {} bytes", _range),
         "--hashlimit-upto": (", {no}up to {} new ones from one source", str),
         "--hashlimit-burst": (" {no}and {} at once", str),
@@ -170,7 +193,7 @@ def _action(rule: Rule, names: Names) -> str:
         return f' as "{text}"' if text else ""
 
     match rule.target:
-        case "ACCEPT" if rule.table not in _FILTER_TABLES:
+        case "ACCEPT" if rule.table.removeprefix("ip6tables ") not in _FILTER_TABLES:
             text = f"skip the other rules of table {rule.table} here"
         case "RETURN" if rule.chain.startswith(_POLICY_CHAINS):
             text = "are allowed by this chain"

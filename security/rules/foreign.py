@@ -21,12 +21,13 @@ from lab.ruleset import from_iptables, from_nft
 from lab.ruleset.host import iptables_backends, outputs_of
 from lab.ruleset.iptables import parse
 from lab.ruleset.model import Action, BaseChain, Chains, HostRule, Step
-from lab.topology import TopologyError, load
+from lab.topology import Topology, TopologyError, load
 from security.rules.reach import LabTraffic, Matches, Way
 
 _HARMS = (Action.BLOCK, Action.REDIRECT, Action.CHANGE)
-_OF_IPTABLES = re.compile(r"(ip|bridge) (filter|nat|mangle|raw|security|broute)")
-_FAMILIES = ("ip", "inet", "bridge", "netdev")
+_OF_IPTABLES = re.compile(r"(ip6?|bridge) (filter|nat|mangle|raw|security|broute)")
+_FAMILIES = ("inet", "bridge", "netdev")  # of nft; their rules may match both IPv4 and IPv6
+_TOOLS = {4: "iptables", 6: "ip6tables"}
 _LET_IN = "let the lab's packets pass"
 
 
@@ -40,10 +41,12 @@ class Foreign:
 
 
 def foreign_rules(chains: Chains, lab: LabTraffic, tool: str) -> Iterator[Foreign]:
-    """Yield the rules and policies of one tool (iptables, iptables-legacy or nft) that packets of the lab meet."""
+    """Yield the rules and policies of one tool (iptables, ip6tables-legacy, nft ...) that packets of the lab meet."""
     found: dict[Foreign, None] = {}
     for base in chains.bases:
-        if base.family not in _FAMILIES or _OF_IPTABLES.fullmatch(base.name.rpartition(" ")[0]):
+        if base.family not in (lab.family, *_FAMILIES) or _OF_IPTABLES.fullmatch(
+            base.name.rpartition(" ")[0]
+        ):
             continue
         left = _ways_at(base, lab)
         for rule in _Walk(chains, lab).rules_met(base.name, left):
@@ -56,7 +59,7 @@ def foreign_rules(chains: Chains, lab: LabTraffic, tool: str) -> Iterator[Foreig
 
 def _ways_at(base: BaseChain, lab: LabTraffic) -> set[Way]:
     """Return the ways of the lab's packets that reach a base chain; bridges forward between their own ports."""
-    if base.family in ("ip", "inet"):
+    if base.family in (lab.family, "inet"):
         return lab.ways_at(base.hook, is_translated=base.is_translated)
     if base.hook == "FORWARD":
         return {(name, name) for name in lab.bridges}
@@ -96,7 +99,7 @@ class _Walk:
 
 def _closed_policy(base: BaseChain, lab: LabTraffic, tool: str) -> Foreign | None:
     """Return the policy of a chain that drops forwarded packets, where no hook of the lab can come before it."""
-    if base.hook != "FORWARD" or base.policy != "drop" or tool == "iptables":
+    if base.hook != "FORWARD" or base.policy != "drop" or tool in _TOOLS.values():
         return None
     bridges = sorted(lab.bridges)
     if tool != "nft":
@@ -113,25 +116,33 @@ def _closed_policy(base: BaseChain, lab: LabTraffic, tool: str) -> Foreign | Non
     return Foreign(f"nft {base.name}: policy drop", f"sudo nft '{passage}'", _LET_IN)
 
 
-def rules_of_host(lab: LabTraffic) -> Iterator[Foreign]:
-    """Yield the rules of both backends of iptables, and of nft."""
-    backends = iptables_backends()
+def rules_of_host(topology: Topology) -> list[Foreign]:
+    """Return the rules of both backends of iptables and ip6tables, and of nft, each once."""
+    versions = {address.version for bridge in topology.bridges for address in bridge.addresses}
+    traffic = {version: LabTraffic(topology, version) for version in sorted(versions)}
+    backends = {
+        backend: lab for version, lab in traffic.items() for backend in iptables_backends(_TOOLS[version])
+    }
     nft, *saved = outputs_of(
         ("nft", "-j", "list", "ruleset"), *((f"{backend}-save", "-c") for backend in backends)
     )
-    for backend, text in zip(backends, saved, strict=True):
-        yield from foreign_rules(from_iptables.chains_of(parse(text), backend), lab, backend)
-    yield from foreign_rules(from_nft.chains_of(json.loads(nft)["nftables"] if nft else ()), lab, "nft")
+    found: list[Foreign] = []
+    for (backend, lab), text in zip(backends.items(), saved, strict=True):
+        found += foreign_rules(from_iptables.chains_of(parse(text), backend), lab, backend)
+    chains = from_nft.chains_of(json.loads(nft)["nftables"] if nft else ())
+    for lab in traffic.values():
+        found += foreign_rules(chains, lab, "nft")
+    return list(dict.fromkeys(found))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the rules; return 1 if the topology table cannot be read."""
     try:
-        lab = LabTraffic(load(*arguments))
+        topology = load(*arguments)
     except TopologyError as error:
         print(f"foreign: {error}", file=sys.stderr)
         return 1
-    for found in rules_of_host(lab):
+    for found in rules_of_host(topology):
         print("\t".join(map(on_one_line, (found.rule, f"{found.advice}: {found.removal}"))))
     return 0
 

@@ -5,13 +5,13 @@ Only what is certain counts: rules that match different values of one field neve
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from lab.ruleset.iptables import Rule, options_of
 from lab.topology import Topology
 
-_ADDRESSES = ("-s", "-d", "--ip-src")
-_EXACT = ("-i", "-o", "-p", "--dport", "--icmp-type", "--arp-ip-src")
+_ADDRESSES = ("-s", "-d", "--ip-src", "--ip6-src")
+_EXACT = ("-i", "-o", "-p", "--dport", "--icmp-type", "--icmpv6-type", "--arp-ip-src")
 _WATCHERS = ("LOG", "NFLOG", "")
 
 
@@ -34,7 +34,7 @@ def _effect(rule: Rule) -> str:
 def _are_disjoint(one: dict[str, str], other: dict[str, str]) -> bool:
     for flag in one.keys() & other.keys():
         a, b = one[flag], other[flag]
-        if flag in _ADDRESSES and not IPv4Network(a, strict=False).overlaps(IPv4Network(b, strict=False)):
+        if flag in _ADDRESSES and not _overlap(a, b):
             return True
         if flag in _EXACT and a != b:
             return True
@@ -47,7 +47,18 @@ def _matched_values(rule: Rule, topology: Topology) -> dict[str, str]:
     """Return the values of matches that are not negated; a bridge's destination implies that bridge as -o."""
     options = options_of(rule.matches)
     found = {option.flag: option.values[0] for option in options if option.values and not option.negated}
-    for bridge in topology.bridges:
-        if "-d" in found and IPv4Network(found["-d"], strict=False).subnet_of(bridge.address.network):
+    for bridge in topology.bridges if "-d" in found else ():
+        if any(_is_within(found["-d"], address.network) for address in bridge.addresses):
             found.setdefault("-o", bridge.name)
     return found
+
+
+def _overlap(one: str, other: str) -> bool:
+    return ip_network(one, strict=False).overlaps(ip_network(other, strict=False))
+
+
+def _is_within(text: str, network: IPv4Network | IPv6Network) -> bool:
+    inner = ip_network(text, strict=False)
+    if isinstance(inner, IPv4Network):
+        return isinstance(network, IPv4Network) and inner.subnet_of(network)
+    return isinstance(network, IPv6Network) and inner.subnet_of(network)

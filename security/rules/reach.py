@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, summarize_address_range
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summarize_address_range
 
 from lab.ruleset.model import Condition, Field
 from lab.topology import Topology
 from security.policy.model import HOST, WORLD
 
+Network = IPv4Network | IPv6Network
 Way = tuple[str, str]  # source and destination of packets: the bridge of a node, HOST or WORLD
 _LAB = "lab"  # placeholder for each bridge
 # The lab's packets that pass each hook, with answers. A packet from the world to the host is for a published port.
@@ -44,12 +45,21 @@ class Places:
 
 
 class LabTraffic:
-    """The ways of the lab's packets, and the lab's addresses, interfaces and ports."""
+    """The ways of the lab's packets of one IP version, and the lab's addresses, interfaces and ports."""
 
-    def __init__(self, topology: Topology) -> None:
-        self._networks = {bridge.name: bridge.address.network for bridge in topology.bridges}
-        self._gateways = [bridge.address.ip for bridge in topology.bridges]
-        self._bridge_of = {node.bridge_interface: node.bridge for node in topology.nodes}
+    def __init__(self, topology: Topology, version: int = 4) -> None:
+        self.family = "ip6" if version == 6 else "ip"  # noqa: PLR2004 - as nft calls it
+        gateways = {
+            bridge.name: address
+            for bridge in topology.bridges
+            for address in bridge.addresses
+            if address.version == version
+        }
+        self._networks = {name: address.network for name, address in gateways.items()}
+        self._gateways = [address.ip for address in gateways.values()]
+        self._bridge_of = {
+            node.bridge_interface: node.bridge for node in topology.nodes if node.bridge in gateways
+        }
         self._bridge_of |= {name: name for name in self._networks}
         self._listens = {
             (node.bridge, listener.protocol, listener.port)
@@ -86,9 +96,11 @@ class LabTraffic:
         some = {name for name, ours in of_lab if any(network.overlaps(ours) for network in networks)}
         if any(gateway in network for network in networks for gateway in self._gateways):
             some.add(HOST)
-        if not all(any(network.subnet_of(ours) for ours in self._networks.values()) for network in networks):
+        if not all(
+            any(_is_within(network, ours) for ours in self._networks.values()) for network in networks
+        ):
             some |= {HOST, WORLD}
-        whole = {name for name, ours in of_lab if any(ours.subnet_of(network) for network in networks)}
+        whole = {name for name, ours in of_lab if any(_is_within(ours, network) for network in networks)}
         return Places(frozenset(some), frozenset(whole), bool(some & self.bridges))
 
     def places_of_interfaces(self, texts: Sequence[str]) -> Places:
@@ -126,15 +138,19 @@ class LabTraffic:
         return {way for way in ways if way[1] in ends and (way[1] != HOST or way in _TO_PUBLISHED)}
 
 
-def networks_of(text: str) -> list[IPv4Network]:
+def networks_of(text: str) -> list[Network]:
     """Read an address, a network or a range (A-B); return nothing for any other text."""
     first, _, last = text.partition("-")
     try:
         if last:
-            return list(summarize_address_range(IPv4Address(first), IPv4Address(last)))
-        return [IPv4Network(text, strict=False)]
-    except ValueError:
+            return list(summarize_address_range(ip_address(first), ip_address(last)))
+        return [ip_network(text, strict=False)]
+    except (ValueError, TypeError):
         return []
+
+
+def _is_within(one: Network, other: Network) -> bool:
+    return one.prefixlen >= other.prefixlen and one.network_address in other
 
 
 def is_like(name: str, pattern: str) -> bool:
@@ -170,7 +186,7 @@ class Matches:
                 self._some[field == Field.DESTINATION_TYPE] &= places
                 self._all[field == Field.DESTINATION_TYPE] &= places
             case Field.FAMILY:
-                if ("ip" in texts) != named:  # the lab uses IPv4 alone
+                if (self._lab.family in texts) != named:
                     self._some[0].clear()
             case Field.STATE:
                 self._by_state = True
