@@ -5,6 +5,8 @@
 #   security/explain.sh FROM TO PORT    nodes (by name, address, namespace or program), host or world; PORT a number
 #                                       or a service; sends one TCP probe, and follows it
 #       --udp, --icmp                   another protocol (icmp takes no PORT)
+#       --6                             IPv6, also if FROM or TO is an IPv6 address: send a probe (TCP or --icmp), name
+#                                       the route, the neighbour and the rule that dropped it; predict nothing
 #       --static                        send nothing: predict the result from the state
 #       --state FILE                    the same, from a saved state; needs no lab
 #       --save FILE                     save the state of the whole lab

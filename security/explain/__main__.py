@@ -12,10 +12,12 @@ from pathlib import Path
 from rich.text import Text
 
 from lab.messages import DIAGNOSE
+from lab.network.__main__ import policy_is_wanted
 from lab.table import TableError
 from lab.terminal import Console
 from lab.topology import Topology
 from lab.topology import load as load_topology
+from security.explain import ipv6
 from security.explain.lab_state import LOCALHOST, Lab
 from security.explain.live_state import take_snapshot
 from security.explain.options import UsageError, read_options
@@ -49,7 +51,9 @@ def show(result: Result, console: Console) -> None:
     lines += [Text(f"  not simulated: {rule}", "yellow") for rule in result.not_simulated]
     for problem in result.warnings:
         lines.append(Text.assemble(("  warning  ", "bold yellow"), f"{problem.what}; {problem.fix}"))
-    if result.observed and result.is_as_predicted:
+    if result.observed and result.predicted.kind is Kind.UNKNOWN:
+        lines.append(Text("  a probe was sent; nothing was predicted", "dim"))
+    elif result.observed and result.is_as_predicted:
         lines.append(Text("  a probe was sent and ended as predicted (✓ it passed there)", "dim"))
     elif result.observed:
         predicted = f"{result.predicted.kind}: {result.predicted.why}"
@@ -71,6 +75,8 @@ def _format_hop(number: int, hop: Hop) -> Text:
 def explain(options: Namespace, topology: Topology) -> Result:
     """Predict the path of a packet, and send a probe unless --static or --state is given."""
     policy = load(topology) if policy_path(topology) else None
+    if options.ipv6:
+        return ipv6.observe(topology, policy if policy_is_wanted() else None, options.flow)
     snapshot = _read_state(options.state, topology, options.flow)
     lab = Lab(snapshot, topology, policy, outside_from_environment())
     result = predict_path(lab, options.flow)

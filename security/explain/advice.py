@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.ruleset.iptables import Rule
 from security.explain.lab_state import Lab
 from security.explain.result import Kind, Outcome
-from security.policy.compiler import drop_chain
+from security.policy.drops import drop_chain
 from security.policy.model import ACCEPT, DEFAULT, DIRECT, Decision, Flow, Line
 
 REPAIR = "repair with `sudo make up`"

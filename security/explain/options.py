@@ -33,14 +33,33 @@ def read_options(arguments: Sequence[str], topology: Topology) -> argparse.Names
         parser.add_argument(
             f"--{protocol}", dest="protocol", action="store_const", const=protocol, default="tcp"
         )
-    for option in ("--static", "--json"):
+    for option in ("--static", "--json", "--6"):
         parser.add_argument(option, action="store_true")
     for option in ("--state", "--save"):
         parser.add_argument(option, type=Path)
     options = parser.parse_args(arguments)
     if options.save is None:
         options.flow = _read_flow(topology, options)
+        options.ipv6 = vars(options)["6"] or ":" in f"{options.source}{options.destination}"
+        if options.ipv6:
+            _check_ipv6(topology, options)
     return options
+
+
+def _check_ipv6(topology: Topology, options: argparse.Namespace) -> None:
+    """Refuse what cannot be explained in IPv6. Raises UsageError."""
+    if options.static or options.state:
+        raise UsageError(
+            "the rules of IPv6 are not simulated: leave out --static and --state, so a probe is sent"
+        )
+    if options.protocol == "udp":
+        raise UsageError("in IPv6 the probe is a TCP connection, or a ping (OPTIONS='--6 --icmp')")
+    for name in options.flow.ends:
+        node = topology.node(name)
+        if name == WORLD or options.flow.ends == (HOST, HOST):
+            raise UsageError("in IPv6 both ends are nodes, or one end is the host")
+        if node and not node.address6:
+            raise UsageError(f"{name} has no IPv6 address in {topology.path} (column address6)")
 
 
 def _read_flow(topology: Topology, options: argparse.Namespace) -> Flow:
@@ -59,10 +78,11 @@ def _read_place(topology: Topology, variable: str, text: str) -> str:
     if not text:
         raise UsageError(f"{variable} is not given; for example: {EXAMPLE}")
     name = text.removesuffix(".lab")
-    of_host = {word for bridge in topology.bridges for word in (bridge.name, str(bridge.address.ip))}
+    of_host = {bridge.name for bridge in topology.bridges}
+    of_host |= {str(address.ip) for bridge in topology.bridges for address in bridge.addresses}
     if name in (HOST, WORLD):
         return name
-    if name in (*of_host, "localhost", "127.0.0.1"):
+    if name in (*of_host, "localhost", "127.0.0.1", "::1"):
         return HOST
     if node := _find_node(topology, name):
         return node.name

@@ -14,10 +14,12 @@ from typing import Any
 from lab.namespace import inside
 from security.explain.kernel_trace import TracedRule, kernel_trace
 from security.explain.lab_state import Lab
-from security.policy.compiler import LOG_PREFIX, PROOF_GROUP
+from security.policy.drops import LOG_PREFIX, PROOF_GROUP
 from security.policy.model import HOST, WORLD, Flow
 from security.proof import packets
+from security.proof.family import IPV4
 from security.proof.nflog import DropLog, GroupTakenError
+from security.proof.recognise import recognise
 
 _ETH_P_ALL = 3
 _DELIVERED = "delivered"  # the host accepted the packet: a raw socket gets a copy after INPUT (raw(7))
@@ -30,7 +32,7 @@ _ARP_REQUEST, _ARP_REPLY, _ARP_BYTES = 1, 2, 28
 _PACKET_OTHERHOST = 3  # linux/if_packet.h: the frame is for another MAC
 # Ephemeral ports of programs begin here (ip_local_port_range); the probe uses a lower one.
 _FIRST_EPHEMERAL = 32768 - packets.FIRST_PORT
-_LOCAL_PROTOCOLS = (packets.ICMP, packets.TCP, packets.UDP)
+_LOCAL_PROTOCOLS = (IPV4.icmp, packets.TCP, packets.UDP)
 
 
 @dataclass
@@ -120,7 +122,7 @@ class _Watch:
         for watcher, place in self._sockets.items():
             self._read_socket(watcher, place)
         for logged in self._log.read() if self._log else ():
-            if logged.ethertype == packets.IPV4 and identify(logged.payload, self._number) == _PROBE:
+            if logged.ethertype == IPV4.ethertype and identify(logged.payload, self._number) == _PROBE:
                 self.seen.dropped_by = logged.prefix.removeprefix(LOG_PREFIX).strip()
 
     def _read_socket(self, watcher: socket.socket, place: str) -> None:
@@ -140,7 +142,7 @@ class _Watch:
         if ethertype == packets.ARP:
             if place == (self.source_namespace or HOST) and len(payload) >= _ARP_BYTES:
                 self._note_arp(payload)
-        elif ethertype != packets.IPV4:
+        elif ethertype != IPV4.ethertype:
             return
         elif kind == _PACKET_OTHERHOST and place != HOST:
             if place in self._targets and identify(payload, self._number) == _PROBE:
@@ -209,12 +211,12 @@ def identify(data: bytes, number: int) -> str:
     begin = (data[0] & 15) * 4 if data else 0
     if len(data) < begin + _ICMP_BYTES:
         return ""
-    if data[9] == packets.ICMP and data[begin] == _ERROR:
-        quoted = packets.recognise(data[begin + 8 :]) if len(data) >= begin + 28 else None
+    if data[9] == IPV4.icmp and data[begin] == _ERROR:
+        quoted = recognise(data[begin + 8 :]) if len(data) >= begin + 28 else None
         if not quoted or quoted.number != number:
             return ""
         return "unresolved" if data[begin + 1] == _HOST_UNREACHABLE else "unreachable"
-    seen = packets.recognise(data)
+    seen = recognise(data)
     if not seen or seen.number != number:
         return ""
     if not seen.answer:
