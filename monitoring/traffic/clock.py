@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.unread import Unread
 from monitoring.traffic.memory import Memory
 from monitoring.traffic.packets import UNKNOWN, Integers
 
+Letters = NDArray[np.uint8]
 _DAY, _NANOSECONDS = 86400, 1_000_000_000
 _HALF_DAY = _DAY // 2 * _NANOSECONDS
 _DIGITS = 9  # digits of a second's fraction, up to nanoseconds
@@ -18,7 +20,7 @@ _NO_TIME = int(np.iinfo(np.int64).min)
 _LATEST = int(np.iinfo(np.int64).max) // _NANOSECONDS  # seconds since 1970 that 64 bits of nanoseconds hold
 _HOURS, _MINUTES, _SECONDS = 24, 60, 61  # a minute may have a leap second
 _MAX_QUOTE = 40
-_ZERO, _MINUS = ord("0"), ord("-")
+_ZERO, _MINUS, _POINT = b"0-."
 _SIGNS, _TIMELESS = (b" ", b"-"), (b"", b"[")  # "[Error converting time]"
 _RELATIVE_BEGIN = 10**18  # the start of relative times, so that none is negative
 _FEW = 8  # times rise 8 times as often as they fall: relative to the first packet
@@ -42,20 +44,29 @@ class Clock:
         if len(set(map(len, texts))) > 1 or (texts and texts[0][:1] in _TIMELESS):
             stamps = [text for text in texts if text[:1] not in _TIMELESS]
             rows = np.flatnonzero([text[:1] not in _TIMELESS for text in texts])
-        if not stamps:
-            return found
-        times = self._read(stamps)
+        if stamps:
+            found[rows] = self._in_order(self._read(stamps), stamps.__getitem__)
+        return found
+
+    def times_of(self, letters: Letters) -> Integers:
+        """Return the nanoseconds of timestamps of one form, a row of letters each; UNKNOWN for an invalid one."""
+        point = int(np.argmax(letters[0] == _POINT))
+        return self._in_order(self._at_once(letters, point), lambda row: letters[row].tobytes())
+
+    def _in_order(self, times: Integers, stamp: Callable[[int], bytes]) -> Integers:
+        """Return times since 1970 or the beginning; stamp() returns a row's text."""
+        found = np.full(len(times), UNKNOWN, np.int64)
         wrong = times == _NO_TIME
-        where = stamps[int(np.argmax(wrong))].decode().strip()[:_MAX_QUOTE]
+        where = stamp(int(np.argmax(wrong))).decode().strip()[:_MAX_QUOTE]
         self._unread.note("invalid time", where, int(wrong.sum()))
         if wrong.all():
             return found
-        times, first = times[~wrong], stamps[0]
+        times, first = times[~wrong], stamp(0)
         if first[:1] in _SIGNS:
             times = self._relative(times)
         elif b":" in first and b"-" not in first:
             times = self._of_days(times)
-        found[rows[~wrong]] = times
+        found[~wrong] = times
         return found
 
     def _relative(self, times: Integers) -> Integers:
@@ -79,20 +90,20 @@ class Clock:
         point = stamps[0].index(b".")
         if set(map(len, stamps)) == {width}:
             letters = np.array(stamps, f"S{width}").view(np.uint8).reshape(len(stamps), width)
-            if (letters[:, point] == ord(".")).all():
-                return self._at_once(stamps, letters, point)
+            if (letters[:, point] == _POINT).all():
+                return self._at_once(letters, point)
         return np.array([self._one(stamp) for stamp in stamps], np.int64)
 
-    def _at_once(
-        self, stamps: Sequence[bytes], letters: np.ndarray[tuple[int, int], np.dtype[np.uint8]], point: int
-    ) -> Integers:
+    def _at_once(self, letters: Letters, point: int) -> Integers:
         digits = min(letters.shape[1] - point - 2, _DIGITS)  # a space ends the fraction
         weights = 10 ** np.arange(_DIGITS - 1, _DIGITS - 1 - digits, -1)
         fraction = (letters[:, point + 1 : point + 1 + digits].astype(np.int64) - _ZERO) @ weights
-        change = np.ones(len(stamps), np.bool_)
+        change = np.ones(len(letters), np.bool_)
         change[1:] = (letters[1:, :point] != letters[:-1, :point]).any(axis=1)
         begins = np.flatnonzero(change)
-        seconds = np.array([self._seconds[stamps[index][:point]] for index in begins.tolist()], np.int64)
+        seconds = np.array(
+            [self._seconds[letters[index, :point].tobytes()] for index in begins.tolist()], np.int64
+        )
         seconds = seconds[np.cumsum(change) - 1]
         times = seconds * _NANOSECONDS + fraction
         signed = np.where(letters[:, 0] == _MINUS, -times, times)

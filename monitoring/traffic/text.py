@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
+import numpy as np
+
 from lab.unread import Unread
 from monitoring.traffic import lines
 from monitoring.traffic.packets import UNKNOWN, AddressBook, Packets
@@ -17,6 +19,7 @@ from monitoring.traffic.text_link import read_link
 from monitoring.traffic.text_rows import Rows
 
 _MAX_PACKET = 4 << 20
+_NEWLINE = ord("\n")
 _LINES_OF_STYLE = 1000  # decide whether a text has times
 _UTF_8_MARK = b"\xef\xbb\xbf"
 _LINE, _TIMED, _NUMBER = (
@@ -87,7 +90,8 @@ class _Text:
     def packets(self, data: bytes, cut: int) -> Iterator[Packets]:
         """Yield the packets before the cut."""
         self.left, begin = data[cut:], self._line
-        self._line += data.count(b"\n", 0, cut)
+        newlines = np.frombuffer(data, np.uint8, cut) == _NEWLINE  # quicker than data.count()
+        self._line += int(np.count_nonzero(newlines))
         if len(self.left) > _MAX_PACKET:
             self._unread.note("packet of more than 4 megabytes of text", f"line {self._line}")
             self._line += self.left.count(b"\n")

@@ -17,7 +17,7 @@ HEADERS = {VERSION_4: 20, VERSION_6: 40}  # bytes
 UDP_HEADER, _TCP_HEADER = 8, 20
 LARGEST_WHOLE = 1500  # bytes; a larger length may be the whole datagram's, printed with its first fragment
 _OPTION_SIZES = {b"nop": 1, b"eol": 1, b"mss": 4, b"wscale": 3, b"sackOK": 2, b"TS": 10, b"md5": 18}
-_USUAL_OPTIONS, _USUAL_SIZE = b"nop,nop,TS val ", 12  # bytes, when no option follows the timestamps
+USUAL_OPTIONS, USUAL_SIZE = b"nop,nop,TS val ", 12  # bytes, when no option follows the timestamps
 _DATAGRAM = re.compile(
     rb"(?:\[[^\]\n]{0,40}\][ ])?(?:(?:UDP|NTPv\d|BOOTP/DHCP|SYSLOG)\b[^\n]{0,80}?,[ ]length[ ](?P<whole>%b)"
     rb"|\d++[^\n]*[ ]\((?P<question>%b)\)\Z)" % (LENGTH, LENGTH)  # DNS
@@ -211,8 +211,8 @@ def length_of(rest: bytes, protocol: int, header: int, segment: re.Match[bytes] 
 
 def options_size(options: bytes) -> int:
     """Return the bytes of TCP options, padded to words; UNKNOWN when one of them is unknown."""
-    if options[:15] == _USUAL_OPTIONS and options.count(b",") == 2:  # noqa: PLR2004 - nothing follows
-        return _USUAL_SIZE
+    if options[:15] == USUAL_OPTIONS and options.count(b",") == 2:  # noqa: PLR2004 - nothing follows
+        return USUAL_SIZE
     size = 0
     for option in options.split(b","):
         name = option.split(b" ", 1)[0]

@@ -1,9 +1,10 @@
-"""Packets of tcpdump's text -> columns: TCP and plain UDP all at once, the rest one by one."""
+"""Packets of tcpdump's text -> columns: the plainest lines at once, other TCP and UDP by a pattern, the rest singly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from ipaddress import IPv4Address
 from itertools import islice
 
 import numpy as np
@@ -12,7 +13,19 @@ from lab.unread import Unread
 from monitoring.traffic import lines
 from monitoring.traffic.clock import Clock
 from monitoring.traffic.memory import PORT, PORT_BITS, Ends, Memory
-from monitoring.traffic.packets import IPV4, IPV6, TCP, UDP, UNKNOWN, AddressBook, Integers, Packets, Truths
+from monitoring.traffic.packets import (
+    IPV4,
+    IPV6,
+    TCP,
+    UDP,
+    UNKNOWN,
+    AddressBook,
+    Integers,
+    Packets,
+    Truths,
+    distinct,
+)
+from monitoring.traffic.plain_lines import PlainLines, plain_lines
 from monitoring.traffic.singles import Single, Singles, flag_bits
 from monitoring.traffic.text_ip import HEADERS, LARGEST_WHOLE, UDP_HEADER, options_size
 from monitoring.traffic.text_link import COOKED_2, ETHERNET
@@ -36,6 +49,10 @@ class Rows:
 
     def packets(self, text: bytes, line: int) -> Packets:
         """Return the packets of a piece that holds whole packets and begins at a line's number."""
+        plain = None if self._style else plain_lines(text)
+        if plain and np.count_nonzero(plain.fits) * 2 > len(plain.fits):
+            self._style = 0
+            return self._beside_plain(plain, text, line)
         rows = self._rows(text)
         if not rows:
             return Packets.empty(0)
@@ -61,11 +78,51 @@ class Rows:
         number = np.cumsum(keep) - 1
         if matched.any():
             at = np.flatnonzero(matched)
-            of_these = {name: [column[index] for index in at.tolist()] for name, column in columns.items()}
-            self._put(batch, of_these, number[at])
+            self._put(batch, _picked(columns, at), number[at])
         for index, single in singles.items():
             self._singles.put(batch, int(number[index]), single)
         return batch
+
+    def _beside_plain(self, plain: PlainLines, text: bytes, line: int) -> Packets:
+        """Return the packets of a piece with a packet on each line, most of which are plain."""
+        batch = Packets.empty(len(plain.fits))
+        batch.time = self._clock.times_of(plain.stamps)
+        at = np.flatnonzero(plain.fits)
+        self._put_plain_lines(batch, plain, at)
+        others = np.flatnonzero(~plain.fits)
+        if not len(others):
+            return batch
+        text = b"".join(text[plain.begins[row] : plain.ends[row]] for row in others.tolist())
+        rows = self._styles[0].findall(text)
+        columns: Columns = dict(zip(self._styles[0].groupindex, zip(*rows, strict=True), strict=True))
+        matched = np.array([*map(bool, columns["destination"])])
+        if matched.any():
+            self._put(batch, _picked(columns, np.flatnonzero(matched)), others[matched])
+        for index in np.flatnonzero(~matched).tolist():
+            row = int(others[index])
+            single = self._singles.read(columns["other"][index], partial(line.__add__, row))
+            if single is not None:
+                self._singles.put(batch, row, single)
+        return batch
+
+    def _put_plain_lines(self, batch: Packets, plain: PlainLines, at: Integers) -> None:
+        batch.protocol[at], batch.network[at] = TCP, IPV4
+        for ends, ports, address, port in (
+            (batch.source, batch.source_port, plain.source, plain.source_port),
+            (batch.destination, batch.destination_port, plain.destination, plain.destination_port),
+        ):
+            found, inverse = distinct(address[at])
+            ends[at] = np.array([*map(self._address, found.tolist())], np.int64)[inverse]
+            ports[at] = port[at]
+        batch.flags[at], batch.sequence[at], batch.payload[at] = (
+            column[at] for column in (plain.flags, plain.sequence, plain.payload)
+        )
+        header = ETHERNET + HEADERS[IPV4] + _TCP_HEADER
+        options = plain.options[at]
+        batch.size[at] = np.where(options == UNKNOWN, UNKNOWN, header + options + plain.payload[at])
+
+    def _address(self, address: int) -> int:
+        return self._ends.addresses[str(IPv4Address(address)).encode()]
 
     def _rows(self, text: bytes) -> list[Row]:
         """Match a piece. The first piece decides the style, and so the quickest pattern that reads it."""
@@ -124,6 +181,10 @@ class Rows:
         link = _computed(_link_size, *(columns.get(name, (b"",) * len(at)) for name in ("interface", "tags")))
         computed = np.where(udp & (packet <= LARGEST_WHOLE), packet + link, UNKNOWN)
         batch.size[at[plain & ~sized]] = computed[plain & ~sized]
+
+
+def _picked(columns: Columns, at: Integers) -> Columns:
+    return {name: [column[index] for index in at.tolist()] for name, column in columns.items()}
 
 
 def _sequence(text: bytes) -> int:
