@@ -44,6 +44,9 @@ filter() {
     bridges+=("ifindex $(ip -j link show dev "$bridge" | jq '.[0].ifindex')")
     networks+=("src net $(network_cidr "${ADDRESS[$bridge]}")")
     hosts+=("src host ${ADDRESS[$bridge]%/*}")
+    [[ -n ${NETWORK6[$bridge]:-} ]] || continue
+    networks+=("src net ${NETWORK6[$bridge]}")
+    hosts+=("src host ${ADDRESS6[$bridge]%/*}")
   done
   printf '(inbound and (%s)) or (outbound and (%s) and (not (%s) or %s))\n' \
     "$(any_of "${ports[@]}")" "$(any_of "${bridges[@]}")" "$(any_of "${networks[@]}")" "$(any_of "${hosts[@]}")"

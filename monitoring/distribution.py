@@ -20,7 +20,7 @@ from lab.colours import COLOURS, FAINT
 from lab.csv_files import write_rows
 from lab.figures import PAGE_WIDTH, plt, save, set_title
 from lab.terminal import Console
-from lab.topology import Topology, load, table_path
+from lab.topology import Topology, bracketed, load, table_path
 from lab.unread import Unread
 from monitoring.gateway_log import lines_of, log_of_gateway, read, to_products
 
@@ -64,8 +64,9 @@ def unevenness(shared: Sequence[Share]) -> float:
 def names_by_url(topology: Topology) -> dict[str, str]:
     """Return each node's name by the URLs of its TCP ports."""
     return {
-        f"http://{node.address.ip}:{port}": node.name
+        f"http://{bracketed(address.ip)}:{port}": node.name
         for node in topology.nodes
+        for address in node.addresses
         for port in (listener.port for listener in node.listens)
     }
 

@@ -24,7 +24,7 @@ from monitoring.connections.tracker import read_tracking_table
 from monitoring.health.checks import SHOP, UP, check_all, targets
 from monitoring.live import LiveError, lab_links, read_links
 from monitoring.local_only import Application, local_only
-from security.policy.compiler import drop_chain
+from security.policy.drops import drop_chain
 
 _HTTP_PROGRAMS_WITHOUT_METRICS = ("nginx", "redis", "postgres")
 _DNS = 53
@@ -117,7 +117,7 @@ def scrape_targets(topology: Topology) -> list[dict[str, object]]:
     """Return each service that has metrics of its own."""
     return [
         {
-            "targets": [f"{node.address.ip}:{listener.port}"],
+            "targets": [f"{node.host}:{listener.port}"],
             "labels": {"node": node.name, "program": node.runs},
         }
         for node in topology.nodes

@@ -195,4 +195,8 @@ def _publications(bridges: Iterable[Bridge]) -> Publications:
     networks = [ip_interface(address).network for bridge in bridges for address in bridge.addresses]
     saved = parse(run("iptables-save", "-c", "-t", "nat"))
     ruleset = json.loads(run("nft", "-j", "list", "ruleset")).get("nftables", [])
-    return publications(saved, ruleset, networks)
+    found = publications(saved, ruleset, networks)
+    if all(network.version != 6 for network in networks):  # noqa: PLR2004 - IPv6
+        return found
+    more = publications(parse(run("ip6tables-save", "-c", "-t", "nat")), (), networks, "ip6tables")
+    return Publications(found.ports + more.ports, found.others + more.others)

@@ -34,7 +34,7 @@ find_entry() { # sets ENTRY to the node that serves the published HTTP port, and
   local node
   for node in "${NODES[@]}"; do
     [[ ${PUBLISHES[$node]} != - && ${RUNS[$node]} == nginx ]] || continue
-    ENTRY=$node URL=http://localhost:${PUBLISHES[$node]%%:*}
+    ENTRY=$node URL=http://$(entry_host "$node"):${PUBLISHES[$node]%%:*}
     return
   done
   return 1

@@ -42,6 +42,7 @@ class Picture:
         """Return each published port of the host with the node and port that it leads to."""
         return [
             f"{item.host_port}/{item.protocol} \u2192 {self.name_at(item)}:{item.port}"
+            + (" (IPv6)" if ":" in item.address else "")
             for item in self.lab.published
         ]
 
@@ -83,8 +84,9 @@ def _card(name: str, node: Node, remarks: Iterable[str]) -> Card:
 
 def _drift(planned: topology.Node, node: Node, *, serves: bool) -> Iterator[str]:
     """Yield the differences from the table; `serves` is False when no service runs, so none is missing."""
-    if str(planned.address) not in node.addresses:
-        yield f"{planned.address} is missing"
+    for address in planned.addresses:
+        if str(address) not in node.addresses:
+            yield f"{address} is missing"
     if node.bridge != planned.bridge:
         yield f"not on {planned.bridge}"
     ports = {listener.port for listener in node.listeners}
@@ -100,7 +102,7 @@ def _missing(planned: topology.Node) -> Card:
         bridge=planned.bridge,
         port=planned.bridge_interface,
         interface=planned.interface,
-        addresses=(str(planned.address),),
+        addresses=tuple(map(str, planned.addresses)),
         up=False,
         listeners=(),
         remarks=(MISSING,),
@@ -110,13 +112,16 @@ def _missing(planned: topology.Node) -> Card:
 def _part_of(node: Node, planned: topology.Node, table: Topology) -> Node:
     """Omit the addresses of other nodes of the table in the same namespace, and the listeners on them."""
     others = [
-        other.address for other in table.nodes if other.namespace == node.namespace and other != planned
+        address
+        for other in table.nodes
+        if other.namespace == node.namespace and other != planned
+        for address in other.addresses
     ]
     networks, bare = set(map(str, others)), {str(other.ip) for other in others}
     return replace(
         node,
         addresses=tuple(address for address in node.addresses if address not in networks),
-        listeners=tuple(listener for listener in node.listeners if listener.address not in bare),
+        listeners=tuple(listener for listener in node.listeners if listener.address.strip("[]") not in bare),
     )
 
 

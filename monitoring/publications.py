@@ -37,16 +37,24 @@ class Publications:
 
 
 def publications(
-    saved: Saved, ruleset: Iterable[Mapping[str, Any]], networks: Sequence[Network]
+    saved: Saved,
+    ruleset: Iterable[Mapping[str, Any]],
+    networks: Sequence[Network],
+    tool: str = "iptables",
 ) -> Publications:
-    """Return the rules that forward into `networks`; `ruleset` is the list that `nft -j list ruleset` prints."""
+    """Return the rules that forward into `networks`.
+
+    `saved` is what iptables-save prints, or ip6tables-save for that `tool`; `ruleset` is the list of
+    `nft -j list ruleset`.
+    """
+    family = "ip6" if tool == "ip6tables" else "ip"
     ports: list[Publication] = []
     others = [
-        f"table {table} has rules made with nft, so iptables-save does not print it; see nft list table ip {table}"
+        f"table {table} has rules made with nft, so {tool}-save does not print it; see nft list table {family} {table}"
         for table in sorted(saved.incompatible)
     ]
-    others += [f"{line.text or 'iptables-save'} (not read: {line.reason})" for line in saved.unread]
-    for chains in (from_iptables.chains_of(saved), from_nft.chains_of(ruleset)):
+    others += [f"{line.text or f'{tool}-save'} (not read: {line.reason})" for line in saved.unread]
+    for chains in (from_iptables.chains_of(saved, tool), from_nft.chains_of(ruleset)):
         for step in (step for steps in chains.steps.values() for step in steps):
             if step.destination and _may_be_in(step.destination, networks):
                 found = _ports_of(step, step.destination)

@@ -81,7 +81,7 @@ replace_by_peer() { # MODE NODE
   stop_at_once "$2"
   (cd "$ROOT" && exec nsenter --net="/run/netns/${NAMESPACE[$2]}" -- \
     "$VENV/bin/python" -m faults.chaos.peers "$1" "${ADDRESS[$2]%/*}" \
-    "${LISTENS[$2]%%/*}" "http://${ADDRESS[$registry]%/*}:${LISTENS[$registry]%%/*}" "${RUNS[$2]}" "${2,,}") &
+    "${LISTENS[$2]%%/*}" "http://$(host_of "$registry"):${LISTENS[$registry]%%/*}" "${RUNS[$2]}" "${2,,}") &
   BACKGROUND=$!
 }
 
@@ -167,7 +167,7 @@ end_all_stopped() {
 any_answers() { # PROGRAM
   local node
   for node in $(nodes_running "$1"); do
-    ! curl -fs -m 0.2 -o /dev/null "http://${ADDRESS[$node]%/*}:${LISTENS[$node]%%/*}/health" || return 0
+    ! curl -fs -m 0.2 -o /dev/null "http://$(host_of "$node"):${LISTENS[$node]%%/*}/health" || return 0
   done
   return 1
 }

@@ -20,5 +20,5 @@ start_lab() { # runs in the sandbox
 published() { # URL of the way in
   local node
   node=$(nodes_running nginx | sed -n 1p)
-  echo "http://127.0.0.1:${PUBLISHES[$node]%%:*}"
+  echo "http://$(entry_host "$node"):${PUBLISHES[$node]%%:*}"
 }

@@ -125,8 +125,8 @@ def find_translations(tracked: Iterable[Connection], names: Names) -> Iterator[T
         if dnat or snat:
             kind = " and ".join(name for name, is_used in (("DNAT", dnat), ("SNAT", snat)) if is_used)
             ends = [
-                f"{names.of(way.source)}:{way.source_port} \u2192 "
-                f"{names.of(way.destination)}:{way.destination_port}"
+                f"{names.with_port(way.source, way.source_port)} \u2192 "
+                f"{names.with_port(way.destination, way.destination_port)}"
                 for way in (sent, back)
             ]
             yield Translation(kind, connection.protocol, connection.state or _STATELESS, *ends)
@@ -142,11 +142,12 @@ def _established(node: Node, unread: Unread) -> Established:
 
 
 def count_established(node: Node, listed: str, unread: Unread) -> Established:
-    """Count the lines of `ss -Htn state established` that have the node's address; -H: no header line."""
+    """Count the lines of `ss -Htn state established` that have an address of the node; -H: no header line."""
+    own = {str(address.ip) for address in node.addresses}
     ports = {listener.port for listener in node.listens if listener.protocol == "tcp"}
     incoming = outgoing = 0
     for address, port, _ in parse_sockets(listed, unread, node.name):
-        if address.strip("[]").removeprefix("::ffff:") != str(node.address.ip):
+        if address.strip("[]").removeprefix("::ffff:") not in own:
             continue
         if port in ports:
             incoming += 1

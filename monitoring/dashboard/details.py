@@ -16,7 +16,7 @@ from lab.log_lines import Line as LogLine
 from lab.log_lines import read_lines
 from lab.ruleset.iptables import Rule, parse
 from lab.table import TableError
-from lab.topology import Node
+from lab.topology import Node, bracketed
 from monitoring.connections.tracker import Translation, count_pairs, find_translations
 from monitoring.dashboard.model import Model, Place, Scene
 from monitoring.dashboard.watchers import Drop
@@ -26,12 +26,11 @@ from monitoring.live import run
 from monitoring.names import Names
 from monitoring.policy_drawing import packets_of
 from security.diagnose.sockets import SS, Listening, parse_listening
-from security.policy.compiler import drop_chain
+from security.policy.drops import drop_chain
 from security.policy.model import Line
 from security.policy.table import load as load_policy
 from security.policy.table import policy_path
 
-_IPV4 = 4
 _MAX_CONNECTIONS, _MAX_DROPS, _MAX_LOG_LINES = 12, 12, 12
 _LOG_BYTES, _MAX_MESSAGE = 1 << 16, 300  # read this much of a log's end; longest message
 _ANSWERED_CHECK = re.compile(r"GET /(?:health|ready) 200 ")
@@ -103,9 +102,7 @@ def sockets(node: Node) -> Rows:
 def compare_sockets(node: Node, listed: Sequence[Listening]) -> Iterable[tuple[str, str, str]]:
     """Yield each wanted port, then each other socket: the place, its program, whether the table wants it."""
     known = set()
-    at = [
-        str(one.ip) if one.version == _IPV4 else f"[{one.ip}]" for one in node.addresses
-    ]  # as ss writes them
+    at = [bracketed(one.ip) for one in node.addresses]
     for wanted in node.listens:
         here = [
             one
@@ -218,7 +215,8 @@ def policy_lines(model: Model, names: Sequence[str]) -> Rows:
         return any(one in line.sources and other in line.destinations for one, other in permutations(names))
 
     lines = [line for line in policy.lines if is_about_them(line)]
-    counts = count_by_line(parse(run("iptables-save", "-c")).rules)
+    tools = ("iptables", "ip6tables") if model.topology.has_ipv6 else ("iptables",)
+    counts = count_by_line(rule for tool in tools for rule in parse(run(f"{tool}-save", "-c")).rules)
     cells = [(line.id, line.verdict, packets_of(line), f"{counts[line.id]:,}", line.reason) for line in lines]
     return Rows("", ("line", "verdict", "what", "packets", "reason"), cells)
 

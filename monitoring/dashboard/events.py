@@ -87,7 +87,7 @@ def of_gateway(line: str, names: Mapping[str, str]) -> Iterator[Event | Request]
     elif record.get("event") == "back":
         yield Event(time, str(record.get("upstream")), GATEWAY, Turn.BETTER, "back in rotation")
     elif found := _NO_ANSWER.match(message):
-        address = found[1].removeprefix("http://").rpartition(":")[0]
+        address = found[1].removeprefix("http://").rpartition(":")[0].strip("[]")
         text = f"{found[2]}; the request goes to another instance"
         yield Event(time, names.get(address, address), GATEWAY, Turn.SAME, text)
     elif message.startswith(ROUTED) and not _failed(record):

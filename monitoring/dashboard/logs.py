@@ -139,7 +139,7 @@ class Story:
 
 def _logs(topology: Topology) -> Iterable[tuple[Path, Parse]]:
     """Yield the logs that report events, and how to read a line of each."""
-    names = {str(node.address.ip): node.name for node in topology.nodes}
+    names = {str(address.ip): node.name for node in topology.nodes for address in node.addresses}
     parsers: dict[str, Parse] = {
         "service-registry": events.of_registry,
         "api-gateway": partial(events.of_gateway, names=names),

@@ -6,7 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv6Network, ip_address
 
 from lab.topology import Topology
 from lab.unread import Unread
@@ -30,6 +30,7 @@ _COLUMNS = {"nginx": 1, "api-gateway": 2, "service-registry": 2, "product-servic
             "redis": 4, "postgres": 4}  # fmt: skip
 _BESIDE = 2  # the column of nodes that run no service of the lab
 SETTLE_SECONDS = 1  # tcpdump hands over the packets of a second up to a second later
+_ON_LINK = (IPv6Network("fe80::/10"), IPv6Network("::/128"))  # link-local, unspecified (RFC 4291)
 _MEASURES = ("packets", "bytes", "opened")  # figures of a link during the window
 
 
@@ -114,9 +115,9 @@ class Model:
         if name != address:
             return name
         parsed = ip_address(address)
-        if not isinstance(parsed, IPv4Address) or parsed.is_multicast:
-            return ""
-        return "" if any(parsed in bridge.address.network for bridge in self.topology.bridges) else WORLD
+        own = [address.network for bridge in self.topology.bridges for address in bridge.addresses]
+        is_on_link = parsed.is_multicast or any(parsed in network for network in (*own, *_ON_LINK))
+        return "" if is_on_link else WORLD
 
     def scene(self, seconds: int) -> Scene:
         """Return the scene of the last seconds, without the current, unfinished one."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,8 +28,8 @@ from monitoring.health.checks import SHOP, Check, check_all, targets
 from monitoring.health.history import History, add_checks
 from monitoring.traffic import frames, pcap
 from monitoring.traffic.decoder import Decoder
-from monitoring.traffic.packets import IPV4, TCP, UDP, protocol_name
-from security.policy.compiler import LOG_PREFIX, NFLOG_GROUP
+from monitoring.traffic.packets import IPV4, IPV6, TCP, UDP, protocol_name
+from security.policy.drops import LOG_PREFIX, NFLOG_GROUP
 from security.proof.nflog import DropLog, LoggedPacket
 
 _CAPTURE = Path(__file__).resolve().parents[1] / "capture.sh"
@@ -37,7 +38,9 @@ _AGAIN_SECONDS, _HEALTH_SECONDS, _TABLE_SECONDS = 1.0, 1.0, 2.0
 _HEALTH_TIMEOUT = 1.0
 _SHOP_ROUNDS = 5  # check the shop in each fifth round only: these requests appear on the map
 _MAX_DROPS, _DROPS_AT_ONCE = 500, 2000
-_HEADER, _PORTS = 20, 4
+# Of an IP header: where its protocol is, where the source address begins, and the bytes of an address (RFC 791, 8200).
+_HEADERS = {IPV4: (9, 12, 4), IPV6: (6, 8, 16)}
+_PORTS = 4  # bytes
 _PIECE = 1 << 16  # bytes per read of the pipe
 _log = logging.getLogger("dashboard")
 
@@ -141,13 +144,16 @@ class DropWatcher(Watcher):
 def _drop_of(logged: LoggedPacket, now: float) -> Drop:
     policy_id = logged.prefix.removeprefix(LOG_PREFIX).strip()
     packet = logged.payload
-    if logged.ethertype != IPV4 or len(packet) < _HEADER:
+    protocol_at, first, size = _HEADERS.get(logged.ethertype, (0, 0, 0))
+    header = first + 2 * size
+    if not header or len(packet) < header:
         return Drop(now, policy_id, "", "", protocol_name(logged.ethertype), 0)
-    source, destination = (".".join(map(str, packet[at : at + 4])) for at in (12, 16))
-    begin, port = (packet[0] & 15) * 4, 0
-    if packet[9] in (TCP, UDP) and len(packet) >= begin + _PORTS:
+    source, destination = (str(ip_address(packet[at : at + size])) for at in (first, first + size))
+    protocol, port = packet[protocol_at], 0
+    begin = (packet[0] & 15) * 4 if logged.ethertype == IPV4 else header
+    if protocol in (TCP, UDP) and len(packet) >= begin + _PORTS:
         port = int.from_bytes(packet[begin + 2 : begin + 4], "big")
-    return Drop(now, policy_id, source, destination, protocol_name(packet[9]).lower(), port)
+    return Drop(now, policy_id, source, destination, protocol_name(protocol).lower(), port)
 
 
 class HealthWatcher(Watcher):

@@ -2,7 +2,8 @@
 
 HTTP services: GET /health, then /ready, which lists missing dependencies. Redis: PING
 (redis.io/docs/latest/develop/reference/protocol-spec). PostgreSQL: SSLRequest. Any other service: a TCP connection.
-The shop is checked as a customer uses it: the catalogue, through the published port.
+The shop is checked as a customer uses it: the catalogue, through the published port. A service with an IPv6 address is
+asked there, too: one that answers in IPv4 alone is degraded.
 
 A probe returns what is wrong, "" for nothing. It has one deadline, however slowly bytes arrive, and a limit of bytes.
 """
@@ -13,14 +14,14 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from io import BytesIO
 
 from lab.escape import on_one_line, shortened
-from lab.topology import Topology
+from lab.topology import Node, Topology, bracketed
 
 TIMEOUT_SECONDS = 2.0
 SHOP = "the shop"  # a node's name has no blank
@@ -63,6 +64,7 @@ class Target:
     port: int
     probe: Probe
     probe_ready: Probe | None = None  # runs after the first probe passes
+    address6: str = ""  # where the first probe runs again
 
 
 def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> list[Check]:
@@ -73,19 +75,32 @@ def check_all(wanted: Iterable[Target], timeout: float = TIMEOUT_SECONDS) -> lis
 
 
 def check(target: Target, timeout: float = TIMEOUT_SECONDS) -> Check:
-    """Check a service within `timeout` seconds; the milliseconds do not include /ready."""
+    """Check a service within `timeout` seconds; the milliseconds do not include /ready and IPv6."""
     now, begin = time.time(), time.perf_counter()  # noqa: TID251  to be shown
-    why = _failure(target, target.probe, timeout)
+    why = _failure(target.probe, target.address, target.port, timeout)
     seconds, up = time.perf_counter() - begin, not why
-    if up and target.probe_ready:
-        why = _failure(target, target.probe_ready, timeout - seconds, "/ready: ")
+    if up:
+        why = "; ".join(_partial_failures(target, begin + timeout))
     return Check(target.node, now, up, seconds * 1000, why)
 
 
-def _failure(target: Target, probe: Probe, timeout: float, prefix: str = "") -> str:
+def _partial_failures(target: Target, deadline: float) -> Iterator[str]:
+    """Yield the problems of a service that is up; `deadline` is a time of perf_counter()."""
+    if target.probe_ready:
+        left = deadline - time.perf_counter()
+        why = _failure(target.probe_ready, target.address, target.port, left, "/ready: ")
+        if why:
+            yield why
+    if target.address6:
+        why = _failure(target.probe, target.address6, target.port, deadline - time.perf_counter())
+        if why:
+            yield f"IPv6: {why}"
+
+
+def _failure(probe: Probe, address: str, port: int, timeout: float, prefix: str = "") -> str:
     """Return the problem that a probe found; an exception in one probe must not end the others."""
     try:
-        why = probe(target.address, target.port, timeout)
+        why = probe(address, port, timeout)
     except TimeoutError:
         why = f"{prefix}no answer in time"
     except Exception as error:
@@ -125,7 +140,7 @@ class _Received(BytesIO):
 
 def _get(address: str, port: int, timeout: float, path: str) -> tuple[int, bytes]:
     """GET a path. Raises OSError or HTTPException."""
-    question = f"GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\nConnection: close\r\n\r\n"
+    question = f"GET {path} HTTP/1.1\r\nHost: {bracketed(address)}:{port}\r\nConnection: close\r\n\r\n"
     answer = _ask(address, port, timeout, question.encode(), lambda _: False)
     response = HTTPResponse(_Received(answer))  # type: ignore[arg-type] # it uses makefile only
     response.begin()
@@ -188,16 +203,27 @@ _PROBES: dict[str | None, tuple[Probe, Probe | None]] = {
 }
 
 
+def _entry(topology: Topology, node: Node) -> str:
+    """Return an address of the host itself, at which its published ports are reached."""
+    return "127.0.0.1" if node.address_of(4) else str(topology.bridge_of(node).address.ip)
+
+
 def targets(topology: Topology) -> list[Target]:
     """Return the shop, if nginx publishes a port, and a target for each node that listens on TCP."""
     shops = [
-        Target(SHOP, "127.0.0.1", published.host_port, probe_shop)
+        Target(SHOP, _entry(topology, node), published.host_port, probe_shop)
         for node in topology.nodes_running("nginx")
         for published in node.publishes
         if published.protocol == "tcp"
     ]
     services = [
-        Target(node.name, str(node.address.ip), port, *_PROBES.get(node.runs, (probe_http, probe_ready)))
+        Target(
+            node.name,
+            str(node.address.ip),
+            port,
+            *_PROBES.get(node.runs, (probe_http, probe_ready)),
+            str(node.second_address.ip) if node.second_address else "",
+        )
         for node in topology.nodes
         for port in [listener.port for listener in node.listens if listener.protocol == "tcp"][:1]
     ]

@@ -37,22 +37,31 @@ status_as_text() {
   print_advice "$output" && return "$status"
 }
 
+has_ipv6() { ((${#ADDRESS6[@]} > 0)); } # whether the table has a column address6
+
 show_nodes() {
-  local node port
-  printf '%s%-18s %-18s %-18s %-16s %-10s %s%s\n' "$BOLD" node namespace address interface bridge listens "$PLAIN"
+  local node port six width=18 format='%-18s %-18s %-*s %-16s %-10s %s'
+  ! has_ipv6 || width=36
+  # shellcheck disable=SC2059 # the format is the same for the heading and each line
+  printf "%s$format%s\n" "$BOLD" node namespace "$width" address interface bridge listens "$PLAIN"
   for node in "${NODES[@]}"; do
-    port=${PUBLISHES[$node]/#-/}
-    printf '%-18s %-18s %-18s %-16s %-10s %s\n' "$node" "${NAMESPACE[$node]}" "${ADDRESS[$node]}" \
-      "${INTERFACE[$node]}" "${BRIDGE[$node]}" "${LISTENS[$node]}${port:+  host:$port}"
+    port=${PUBLISHES[$node]/#-/} six=${ADDRESS6[$node]:--}
+    six=${six/#-/}
+    # shellcheck disable=SC2059
+    printf "$format\n" "$node" "${NAMESPACE[$node]}" "$width" "${ADDRESS[$node]}${six:+ $six}" "${INTERFACE[$node]}" \
+      "${BRIDGE[$node]}" "${LISTENS[$node]}${port:+  host:$port}"
   done
 }
+
+# Print the rules of ip6tables as iptables-save does, their tables as `*ip6tables TABLE`; none for a table without IPv6.
+save_rules6() { ! has_ipv6 || ip6tables-save -c | sed 's/^\*/*ip6tables /'; }
 
 # Print PACKETS, BYTES, TABLE, CHAIN and the comment of each rule, with tabs between; without the policy's rules, which
 # are many: `make rules` shows them.
 count_rules() {
-  iptables-save -c | awk -v OFS='\t' '
+  { iptables-save -c && save_rules6; } | awk -v OFS='\t' '
     /^\*/ { table = substr($0, 2) }
-    table != "security" && table != "raw" && /^\[/ && / CNET-/ && !/"cnet: before up: / {
+    table !~ /(security|raw)$/ && /^\[/ && / CNET-/ && !/"cnet: before up: / {
       split(substr($1, 2), count, /[:\]]/)
       why = $0; if (!sub(/.*--comment "cnet: /, "", why)) next
       sub(/".*/, "", why)
@@ -61,13 +70,15 @@ count_rules() {
 }
 
 show_rules() {
-  printf '\n%s%10s %12s  %-7s %-17s %s%s\n' "$BOLD" packets bytes table chain rule "$PLAIN"
-  count_rules | awk -F '\t' '{ printf "%10s %12s  %-7s %-17s %s\n", $1, $2, $3, $4, $5 }'
+  local width=7
+  ! has_ipv6 || width=16 # ip6tables mangle
+  printf '\n%s%10s %12s  %-*s %-17s %s%s\n' "$BOLD" packets bytes "$width" table chain rule "$PLAIN"
+  count_rules | awk -F '\t' -v format="%10s %12s  %-${width}s %-17s %s\n" '{ printf format, $1, $2, $3, $4, $5 }'
 }
 
 # Print PACKETS and the id of each policy line that dropped any since the last proof, the most packets first.
 count_drops() {
-  ! policy_in_force || { iptables-save -c && ebtables-save -c; } | awk -v OFS='\t' '
+  ! policy_in_force || { iptables-save -c && save_rules6 && ebtables-save -c; } | awk -v OFS='\t' '
     $3 ~ /^CNET-DROP-/ && / -j DROP/ { split(substr($1, 2), count, ":"); dropped[substr($3, 11)] += count[1] }
     END { for (id in dropped) if (dropped[id]) print dropped[id], id }' | sort -rn
 }
@@ -136,12 +147,13 @@ status_as_json() {
 nodes_as_json() {
   local node
   for node in "${NODES[@]}"; do
-    printf '%s\t' "$node" "${NAMESPACE[$node]}" "${ADDRESS[$node]}" "${INTERFACE[$node]}" "${BRIDGE[$node]}" \
-      "${LISTENS[$node]}" "${PUBLISHES[$node]}"
+    printf '%s\t' "$node" "${NAMESPACE[$node]}" "${ADDRESS[$node]}" "${ADDRESS6[$node]:--}" "${INTERFACE[$node]}" \
+      "${BRIDGE[$node]}" "${LISTENS[$node]}" "${PUBLISHES[$node]}"
     printf '%s\n' "${RUNS[$node]}"
   done | jq -Rc 'def items: if . == "-" then [] else split(",") end;
-    split("\t") | {nodes: {name: .[0], namespace: .[1], address: .[2], interface: .[3], bridge: .[4],
-      listens: (.[5] | items), publishes: (.[6] | items), runs: (.[7] | if . == "-" then null else . end)}}'
+    def optional: if . == "-" then null else . end;
+    split("\t") | {nodes: {name: .[0], namespace: .[1], address: .[2], address6: (.[3] | optional), interface: .[4],
+      bridge: .[5], listens: (.[6] | items), publishes: (.[7] | items), runs: (.[8] | optional)}}'
 }
 
 rules_as_json() {

@@ -164,3 +164,46 @@ def test_what_was_not_read_is_in_the_report(tmp_path: Path) -> None:
     written = report(replace(snapshot(), unread=unread), tmp_path).with_suffix(".md").read_text()
     assert "Not read: a line that is not a connection, once (first at line 1)." in written
     assert "could not be read" not in report(snapshot(), tmp_path).with_suffix(".md").read_text()
+
+
+# --- both families -------------------------------------------------------------------------------
+
+DUAL = load("dual")
+CONNTRACK6 = """\
+ipv6     10 tcp      6 431999 ESTABLISHED src=2001:db8:1::2 dst=2001:db8:1::1 sport=4000 dport=8080 \
+src=fd00:cafe::10 dst=2001:db8:1::2 sport=80 dport=4000 [ASSURED] mark=0 use=1
+ipv6     10 tcp      6 100 TIME_WAIT src=::1 dst=::1 sport=5000 dport=8080 src=fd00:cafe::10 dst=fd00:cafe::1 \
+sport=80 dport=5000 [ASSURED] mark=0 use=1
+ipv6     10 icmpv6   58 29 src=fd00:cafe::50 dst=fd00:cafe::60 type=128 code=0 id=7 src=fd00:cafe::60 \
+dst=fd00:cafe::50 type=129 code=0 id=7 mark=0 use=1
+"""
+
+
+def test_connections_of_ipv6_are_counted_by_service_as_those_of_ipv4() -> None:
+    unread = Unread()
+    tracked = list(connections(CONNTRACK6.splitlines(), unread))
+    names = Names(DUAL)
+    assert not unread.counts
+    assert count_pairs(tracked, names) == Counter(
+        {
+            ("2001:db8:1::2", "nginx-lb", "tcp", 80, "ESTABLISHED"): 1,
+            ("host", "nginx-lb", "tcp", 80, "TIME_WAIT"): 1,
+            ("redis-cache", "postgres-db", "icmpv6", 0, "-"): 1,
+        }
+    )
+    first, second = find_translations(tracked, names)
+    assert first.sent == "[2001:db8:1::2]:4000 \u2192 [2001:db8:1::1]:8080"
+    assert first.answered == "nginx-lb:80 \u2192 [2001:db8:1::2]:4000"
+    assert (second.kind, second.sent) == ("DNAT and SNAT", "host:5000 \u2192 host:8080")
+
+
+def test_sockets_at_either_address_of_a_node_are_its_connections() -> None:
+    node, listed = DUAL.node("postgres-db"), "0 0 [fd00:cafe::60]:5432 [fd00:cafe::40]:4002\n"
+    assert node
+    assert count_established(node, SS + listed, Unread()) == Established("postgres-db", 3, 1)
+    assert count_established(FLAT.nodes[0], listed, Unread()).incoming == 0
+
+
+def test_the_link_local_address_of_the_bridge_is_the_hosts() -> None:
+    names = Names(DUAL)
+    assert [names.of(one) for one in ("fe80::1", "fd00:cafe::1", "fe80::2")] == ["host", "host", "fe80::2"]

@@ -6,13 +6,19 @@ from ipaddress import IPv6Interface
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6ND_RA, IPv6
 
 from lab.ruleset.iptables import parse
 from lab.topology import ROOT, load
 from monitoring.connections.tracker import Translation
 from monitoring.dashboard import details
 from monitoring.dashboard.details import MISSING, SURPLUS, WANTED
+from monitoring.dashboard.model import Model
+from monitoring.dashboard.watchers import DropWatcher
+from monitoring.traffic.packets import IPV4, IPV6
 from security.diagnose.sockets import parse_listening
+from security.proof.nflog import LoggedPacket
 
 NODE = load(ROOT / "topology" / "flat.tsv").node("product-2")
 
@@ -54,6 +60,40 @@ def test_the_packets_of_a_policy_line_are_those_of_all_its_rules_but_not_those_o
     )
     counts = details.count_by_line(saved.rules)
     assert (counts["products"], counts["closed"]) == (7, 4)
+
+
+@pytest.mark.parametrize(("table", "packets"), [("flat", "5"), ("dual", "7")])
+def test_the_packets_of_a_policy_line_are_those_of_the_families_of_the_table(
+    table: str, packets: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = '*security\n[{}:9] -A CNET-TO-A -m comment --comment "cnet: cache: why" -j RETURN\nCOMMIT\n'
+    saved = {"iptables-save": rule.format(5), "ip6tables-save": rule.format(2)}
+    monkeypatch.setattr(details, "run", lambda command, *_: saved[command])
+    rows = details.policy_lines(Model(load(table)), ["redis-cache"])
+    assert [row[3] for row in rows.cells if row[0] == "cache"] == [packets]
+
+
+@pytest.mark.parametrize(
+    ("ethertype", "packet", "drop"),
+    [
+        (
+            IPV4,
+            IP(src="10.0.0.50", dst="10.0.0.60") / TCP(dport=5432),
+            ("10.0.0.50", "10.0.0.60", "tcp/5432"),
+        ),
+        (IPV6, IPv6(src="fd00::50", dst="fd00::60") / UDP(dport=53), ("fd00::50", "fd00::60", "udp/53")),
+        (IPV6, IPv6(src="fe80::1", dst="ff02::1") / ICMPv6ND_RA(), ("fe80::1", "ff02::1", "icmpv6")),
+        (IPV6, b"\x60short", ("", "", "ethertype 0x86dd")),
+    ],
+)
+def test_a_drop_has_the_addresses_and_the_port_of_either_family(
+    ethertype: int, packet: object, drop: tuple[str, str, str]
+) -> None:
+    watcher = DropWatcher()
+    watcher._note(iter([LoggedPacket("DROPPED: closed", ethertype, bytes(packet))]))  # type: ignore[call-overload]
+    (found,) = watcher.drops
+    assert (found.source, found.destination, found.what.lower()) == drop
+    assert found.policy_id == "closed"
 
 
 def test_a_translation_is_counted_without_the_clients_port() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from lab.topology import ROOT, load
 from monitoring.dashboard import grid, style
-from monitoring.dashboard.model import Blocked, Place, Scene, Way, positions
+from monitoring.dashboard.model import Blocked, Model, Place, Scene, Way, positions
 
 
 def scene_with(instances: int, folder: Path) -> Scene:
@@ -82,3 +82,21 @@ def test_heartbeats_are_left_out_unless_they_are_asked_for(tmp_path: Path) -> No
         for checks in (False, True)
     ]
     assert ids[1] - ids[0] == {"api-gateway|service-registry"}
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("fd00:cafe::10", "nginx-lb"),
+        ("fd00:cafe::1", "host"),
+        ("fd00:cafe::99", ""),  # an unused address of the lab
+        ("ff02::1:ff00:10", ""),
+        ("fe80::2", ""),
+        ("::", ""),
+        ("2001:db8::1", "world"),
+        ("203.0.113.2", "world"),
+        ("10.0.0.99", ""),
+    ],
+)
+def test_an_address_of_either_family_belongs_to_a_place(address: str, place: str) -> None:
+    assert Model(load("dual")).place_of(address) == place

@@ -20,7 +20,9 @@ from bench.hops.client import (
     sender,
     used_us,
 )
-from bench.hops.report import CPU, all_steps, conclusion, main, read_turns, table_of
+from bench.hops.families import pairs_of
+from bench.hops.figures import CPU, conclusion
+from bench.hops.report import all_steps, main, read_turns, table_of
 from bench.hops.steps import (
     FIRST,
     Step,
@@ -32,7 +34,7 @@ from bench.hops.steps import (
 )
 
 ROOT = Path(__file__).parents[2]
-HEADING = "round,hop,connection,requests,cpu_us_per_request,machine_us_per_request,latencies_us"
+HEADING = "round,hop,family,connection,requests,cpu_us_per_request,machine_us_per_request,latencies_us"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\ncontent-LENGTH: 5\r\n\r\n"
 ROUNDS = np.array([0.0, 0.3, -0.2, 0.1, 5.0, -0.1, 0.2, 0.0, -0.3, 0.1])  # one round was disturbed
 
@@ -151,7 +153,7 @@ class TestWords:
 
 
 RAW = [
-    (turn, hop, connection, 100, base * 2, base * 3, " ".join(f"{base + n}" for n in range(101)))
+    (turn, hop, "ipv4", connection, 100, base * 2, base * 3, " ".join(f"{base + n}" for n in range(101)))
     for turn in (1, 2, 3)
     for hop, base in (("second", 30 + turn), ("first", 10 + turn))  # shuffled: not the path's order
     for connection in ("new", "kept")
@@ -204,6 +206,35 @@ class TestReport:
 
     def test_the_steps_of_both_kinds_and_all_figures_are_there(self, raw: Path) -> None:
         assert len(all_steps(read_turns(raw), ["first", "second"])) == 6
+
+    def test_what_ipv6_adds_is_the_difference_of_the_same_turns(
+        self, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with raw.open("a") as stream:
+            for turn, hop, _, connection, *rest in RAW:
+                if hop == "second":
+                    later = " ".join(f"{int(latency) + 7}" for latency in str(rest[-1]).split())
+                    stream.write(
+                        ",".join(map(str, (turn, hop, "ipv6", connection, *rest[:-1], later))) + "\n"
+                    )
+        turns = read_turns(raw)
+        pairs = pairs_of(turns, ["first", "second"])
+        assert {hop for hop, _, _ in pairs} == {"second"}  # the first was measured in one family
+        pair = pairs["second", "new", "p50_us"]
+        assert (pair.ipv4.value, pair.ipv6.value, pair.added.value, pair.verdict) == (82, 89, 7, MORE)
+        assert pair.conclusion == "second, IPv6: adds 7.0 us (7.0 to 7.0) to the median of a new connection"
+        assert pairs["second", "kept", CPU].verdict == NO_DIFFERENCE
+        with raw.open("a") as stream:
+            for row in RAW[:2] + RAW[4:6] + RAW[8:10]:
+                for hop in ("nginx", "gateway", "product"):
+                    stream.write(",".join(map(str, (row[0], hop, *row[2:]))) + "\n")
+        main(raw, tmp_path, ["first", "second", "nginx", "gateway", "product"])
+        assert "+7.0 (+7.0 to +7.0)" in capsys.readouterr().out
+        assert (
+            "second,new,p50_us,82.0,89.0,7.0,7.0,7.0,more,"
+            in (tmp_path / "bench_hops_families.csv").read_text()
+        )
+        assert (tmp_path / "bench_hops_families.png").read_bytes().startswith(b"\x89PNG")
 
     def test_the_ladder_ends_with_as_many_programs_as_the_picture_takes(self) -> None:
         script = (ROOT / "bench/hops/run.sh").read_text()

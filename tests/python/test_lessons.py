@@ -73,6 +73,7 @@ def test_equal_but_for_numbers_times_and_what_is_left_out(shown: list[str], prin
     [
         (["a 10.0.0.1 b"], ["a 10.0.0.2 b"], "not printed: a 10.0.0.1 b"),
         (["02:42:0a:00:00:32"], ["02:42:0a:00:00:33"], "not printed: 02:42:0a:00:00:32"),
+        (["at fd00::10/64 b"], ["at fd00::20/64 b"], "not printed: at fd00::10/64 b"),
         (["one"], ["one", "two"], "not shown: two"),
         (["one", "...", "three"], ["one", "two"], "not printed: three"),
         (["x"], [], "not printed: x"),

@@ -798,7 +798,7 @@ MAY_HAVE_ADDRESSES = [
     "CHANGELOG*",
     "CONTRIBUTING*",
 ]
-LAB_ADDRESS = re.compile(rb"\b(10\.0\.0|172\.2[0-2]\.0)\.[0-9]+")
+LAB_ADDRESS = re.compile(rb"\b(10\.0\.0|172\.2[0-2]\.0)\.[0-9]+|\bfd00:cafe::[0-9a-f]")
 
 
 def address_literals(directory: Path) -> Iterator[str]:
@@ -827,7 +827,7 @@ class TestAddresses:
         subprocess.run(["git", "init", "-q", tmp_path], check=True)
         for name in ("README.md", "app.py", "topology/x.tsv", "security/policy.tsv", "security/policy.sh"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_text("110.0.0.1 10.0.1.1\nip = 172.21.0.5\n10.0.0.0/16 x\n")
+            (tmp_path / name).write_text("110.0.0.1 10.0.1.1\nip = 172.21.0.5\nfd00:cafe::9/64 x\n")
         assert list(address_literals(tmp_path)) == [
             "app.py:2",
             "app.py:3",
