@@ -27,6 +27,7 @@ from bench.common.cgroups import busy_seconds
 from lab.csv_files import Writer
 
 NEW, KEPT = "new", "kept"
+IPV4, IPV6 = "ipv4", "ipv6"
 DEADLINE_SECONDS = 60
 _PATH = "/api/products"
 _OK = b"HTTP/1.1 200"
@@ -40,7 +41,8 @@ class BadAnswerError(Exception):
 
 def request(address: str, close: bool) -> bytes:
     """Return the bytes of a request."""
-    lines = [f"GET {_PATH} HTTP/1.1", f"Host: {address}", *(["Connection: close"] if close else []), "", ""]
+    host = f"[{address}]" if family_of(address) == IPV6 else address
+    lines = [f"GET {_PATH} HTTP/1.1", f"Host: {host}", *(["Connection: close"] if close else []), "", ""]
     return "\r\n".join(lines).encode()
 
 
@@ -58,14 +60,20 @@ def read_answer(connection: socket.socket) -> None:
             length = int(answer[:end].lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
 
 
+def family_of(address: str) -> str:
+    """Return IPV4 or IPV6."""
+    return IPV6 if ":" in address else IPV4
+
+
 def sender(server: tuple[str, int], kind: str) -> Callable[[], int]:
     """Return a function that sends one request, on a NEW or the KEPT connection, and returns its nanoseconds."""
     message = request(server[0], close=kind == NEW)
+    family = socket.AF_INET6 if family_of(server[0]) == IPV6 else socket.AF_INET
     kept = socket.create_connection(server) if kind == KEPT else None
 
     def send_request() -> int:
         begin = time.perf_counter_ns()
-        connection = kept or socket.socket()
+        connection = kept or socket.socket(family)
         if not kept:
             connection.connect(server)
         connection.sendall(message)
@@ -109,12 +117,15 @@ def main(turn: str, hop: str, server: str, requests: int) -> None:
     gc.disable()
     address, port = server.rsplit(":", 1)
     writer = Writer(sys.stdout)
+    address = address.strip("[]")
     for kind in (NEW, KEPT):
         processes, machine, latencies = measure(sender((address, int(port)), kind), requests)
         if not processes:
             raise SystemExit("hops: this kernel keeps no CPU times (/proc/PID/schedstat: CONFIG_SCHED_INFO)")
         text = " ".join(f"{taken / 1000:.1f}" for taken in latencies)
-        writer.row((turn, hop, kind, requests, f"{processes:.2f}", f"{machine:.2f}", text))
+        writer.row(
+            (turn, hop, family_of(address), kind, requests, f"{processes:.2f}", f"{machine:.2f}", text)
+        )
 
 
 if __name__ == "__main__":

@@ -16,19 +16,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.common.intervals import INCONCLUSIVE, LESS, NO_DIFFERENCE
+from bench.common.intervals import INCONCLUSIVE, NO_DIFFERENCE
 from bench.common.results_as_json import Object, interval_as_json, number, print_document
 from bench.common.spread import show
+from bench.hops import families
 from bench.hops.appendix import draw_all
-from bench.hops.client import KEPT, NEW
+from bench.hops.client import IPV4, NEW
+from bench.hops.figures import CONNECTIONS, CPU, FIGURES, conclusion
 from bench.hops.picture import draw
 from bench.hops.steps import Figures, Step, amount, limits, name_of, signed, steps_of
 from lab.csv_files import write_rows
 from monitoring.quantiles import quantile
 
-CPU = "cpu_us_per_request"
-FIGURES = {"p50_us": "median", "p99_us": "99th percentile", CPU: "CPU time"}
-CONNECTIONS = {NEW: "a new connection", KEPT: "a request on a kept connection"}
 Steps = dict[tuple[str, str], list[Step]]  # key: connection, figure
 _PARTS = ("", "_low", "_high", "_added", "_added_low", "_added_high", "_verdict", "_conclusion")
 
@@ -53,22 +52,6 @@ def all_steps(turns: pd.DataFrame, hops: Sequence[str]) -> Steps:
     """Return the steps by kind of connection and figure."""
     keys = [(connection, figure) for connection in CONNECTIONS for figure in FIGURES]
     return steps_of(hops, {key: table_of(turns, hops, *key) for key in keys})
-
-
-def conclusion(step: Step, connection: str, figure: str) -> str:
-    """Return a step's result as a sentence."""
-    of_what, name = f"the {FIGURES[figure]} of {CONNECTIONS[connection]}", name_of(step.hop)
-    if step.added is None:
-        total = step.total
-        return f"{name}: {of_what} is {amount(total.value)} us ({amount(total.low)} to {amount(total.high)})"
-    value, low, high = step.added.value, step.added.low, step.added.high
-    if step.verdict == NO_DIFFERENCE:
-        return f"{name}: no difference in {of_what} ({signed(low)} to {signed(high)} us)"
-    if step.verdict == INCONCLUSIVE:
-        return f"{name}: {INCONCLUSIVE} for {of_what} (anything from {signed(low)} to {signed(high)} us)"
-    if step.verdict == LESS:
-        return f"{name}: takes {amount(-value)} us ({amount(-high)} to {amount(-low)}) off {of_what}"
-    return f"{name}: adds {amount(value)} us ({amount(low)} to {amount(high)}) to {of_what}"
 
 
 def write_steps(steps: Steps, hops: Sequence[str], path: Path) -> None:
@@ -142,14 +125,20 @@ def _shown(step: Step) -> str:
 def main(source: Path, folder: Path, hops: Sequence[str], *, as_json: bool = False) -> None:
     """Write the CSVs and the pictures, and show the tables or a JSON document."""
     turns = read_turns(source)
-    steps = all_steps(turns, hops)
+    steps = all_steps(turns[turns["family"] == IPV4], hops)
+    pairs = families.pairs_of(turns, hops)
     write_steps(steps, hops, folder / "bench_hops.csv")
     draw(steps[NEW, "p50_us"], folder / "bench_hops.png", turns["round"].max())
     draw_all(steps, folder / "bench_hops_all.png", turns["round"].max())
+    if pairs:  # a kernel without IPv6 has none
+        families.write_pairs(pairs, folder / "bench_hops_families.csv")
+        families.draw_pairs(pairs, folder / "bench_hops_families.png", turns["round"].max())
     if as_json:
-        print_document(turns["round"].max(), rows(steps), busy_times=number(busy_times(turns)))
+        other = {"families": list(families.rows(pairs)), "busy_times": number(busy_times(turns))}
+        print_document(turns["round"].max(), rows(steps), **other)
     else:
         show_steps(steps, hops, turns)
+        families.show_pairs(pairs)
 
 
 if __name__ == "__main__":

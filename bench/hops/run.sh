@@ -12,9 +12,11 @@
 # Each hop has all the elements of the one before it and one more. For each turn it is created anew and then
 # removed, so no hop inherits state. Each turn sends REQUESTS requests that open a connection and as many on a kept
 # one, one at a time, after a warm-up. Client and servers share one CPU (CPU=0), so that the cost of waking
-# another CPU is not measured. The server is nginx with one worker and a constant answer.
+# another CPU is not measured. The server is nginx with one worker and a constant answer. The network's hops are
+# measured in both families, in turn; the programs in IPv4.
 # Result: a table, or JSON with --json (or JSON=1); reports/bench_hops.csv, reports/bench_hops.png (the median of a new
-# connection), reports/bench_hops_all.png (all figures), and every latency in reports/bench_hops_raw.csv.
+# connection), reports/bench_hops_all.png (all figures), reports/bench_hops_families.csv and .png (IPv6 against IPv4),
+# and every latency in reports/bench_hops_raw.csv.
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
@@ -35,12 +37,15 @@ HOPS=(loopback veth bridge br_netfilter conntrack routed dnat rules-10 rules-100
 PROGRAMS=(nginx gateway product) # hops with programs in the path: slower, so they get a quarter of the requests
 
 measure_hop() { # HOP ROUND
-  local requests=$REQUESTS
+  local requests=$REQUESTS to
   HOP=$1
   [[ " ${PROGRAMS[*]} " != *" $HOP "* ]] || requests=$((REQUESTS / 4))
   build_path
-  in_namespace "$FROM" "$VENV/bin/python" -m bench.hops.client "$2" "$HOP" "$TO" "$requests" >>"$WORK/raw.csv" ||
-    die "$HOP: the measurement failed"
+  (($2 % 2)) || [[ -z ${TO[1]:-} ]] || TO=("${TO[1]}" "${TO[0]}") # the families take turns
+  for to in "${TO[@]}"; do
+    in_namespace "$FROM" "$VENV/bin/python" -m bench.hops.client "$2" "$HOP" "$to" "$requests" >>"$WORK/raw.csv" ||
+      die "$HOP: the measurement failed"
+  done
   ! has_element conntrack || rules_have_matched || die "$HOP: a rule on the path has matched no packet"
   remove_path
 }
@@ -52,7 +57,7 @@ inside() {
   mkdir -p "$WORK" "$STATE_DIR"
   chmod 755 "$STATE_DIR"
   echo "REDIS_PASSWORD=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" >"$STATE_DIR/secrets"
-  echo round,hop,connection,requests,cpu_us_per_request,machine_us_per_request,latencies_us >"$WORK/raw.csv"
+  echo round,hop,family,connection,requests,cpu_us_per_request,machine_us_per_request,latencies_us >"$WORK/raw.csv"
   taskset -pc "$CPU" "$$" >/dev/null
   cd "$ROOT"
   say "seed $SEED, $ROUNDS rounds, $REQUESTS requests a turn, all on CPU $CPU"

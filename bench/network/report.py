@@ -13,12 +13,14 @@ from matplotlib.axes import Axes
 
 from bench.common.results_as_json import Object, print_document, spread_as_json
 from bench.common.spread import by_round, show, spread
-from lab.colours import BLUE, COLOURS, GREEN, LINE, ORANGE
+from lab.colours import BLUE, COLOURS, FAINT, GREEN, LINE, ORANGE, VERMILION
 from lab.figures import PAGE_WIDTH, plain_numbers, plt, save, set_title
 
 # Label, colour and line of each contender: label, colour, marker, line.
 STYLES = {
     "lab": ("the lab", COLOURS[7], "o", "-"),
+    "dual": ("the lab, both families", VERMILION, "P", "-"),
+    "ipv6": ("the lab, IPv6 alone", FAINT, "X", "-"),
     "batch": ("bare ip -batch", BLUE, "s", "--"),
     "single": ("one ip process a command", ORANGE, "^", "-."),
     "cni": ("CNI bridge plugin", GREEN, "D", ":"),
@@ -94,6 +96,7 @@ def targets(runs: pd.DataFrame) -> Iterator[Target]:
             6,
         ),
         ("down of the lab in times of its up", (down, lab), (up, lab), "at most", 1),
+        ("up with both families in times of IPv4 alone", (up, (BIG, "dual")), (up, lab), "at most", 1.15),
     ]
     for words, (over, one), (under, other), side, aim in aims:
         if one in over and other in under:

@@ -5,7 +5,9 @@
 #   QUICK=1 bench/network/run.sh      10 and 100 nodes, two rounds; --json (or JSON=1) prints JSON
 #   bench/network/run.sh help
 #
-#   lab       scripts/network.sh up, down: reads the table, looks for conflicts, compares, acts
+#   lab       scripts/network.sh up, down: reads the table, looks for conflicts, compares, acts; IPv4 alone
+#   dual      the same with a table of both families
+#   ipv6      the same with IPv6 alone
 #   batch     the commands that `DRY_RUN=1 scripts/network.sh up` prints, by one `ip -batch`, one
 #             `bridge -batch` and one `sysctl` for the host and one `ip -n NAMESPACE -batch` for each namespace: the
 #             minimum for this network
@@ -14,8 +16,9 @@
 #             made by one `ip -batch`, and their loopback left down (its plugin would be N more processes)
 #   mininet   mininet's Python interface with a Linux bridge and no controller
 #
-# The links of lab, batch and single have only IPv4 (lab/network/facts.py has the reason); cni and mininet keep the
-# kernel's IPv6 addresses, as they always do, which costs time for announcements.
+# The lab's links have only the addresses of the table (lab/network/facts.py has the reason), as have those of batch and
+# single, which are the lab's with IPv4; cni and mininet keep the kernel's automatic IPv6 addresses, as they always do,
+# which costs time for announcements.
 #
 # ROUNDS (5), SIZES ("10 100 500"), CONTENDERS and SLOW_ROUNDS (2: of `single` at 500 nodes) can be set.
 # In each round the contenders take turns, in another order each time, each in a fresh sandbox and on
@@ -27,78 +30,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 source "$ROOT/bench/common/bench.sh"
 # shellcheck source=scripts/lib/json.sh
 source "$ROOT/scripts/lib/json.sh"
+# shellcheck source=bench/network/contenders.sh
+source "$ROOT/bench/network/contenders.sh"
 cd "$ROOT"
 
 CNI_PLUGINS=/usr/lib/cni
 CSV=$ROOT/reports/bench_network.csv
-GATEWAY=10.99.0.1/16 BRIDGE=br-bench
+GATEWAY=10.99.0.1/16 GATEWAY6=fd00:99::1/64 BRIDGE=br-bench
 export PATH=$PATH:/usr/sbin:/sbin
-
-# --- the contenders: prepare, up, down; WORK is theirs, NODES how many -----------------------------
-
-namespaces() { seq -f 'node%.0f' "$NODES"; }
-
-make_table() {
-  local n
-  printf '%s\t' kind name namespace address interface bridge_interface bridge listens publishes
-  echo runs
-  printf 'bridge\t%s\t-\t%s\t-\t-\t-\t-\t-\t-\n' "$BRIDGE" "$GATEWAY"
-  for ((n = 1; n <= NODES; n++)); do
-    printf 'node\tn%d\tnode%d\t10.99.%d.%d/16\teth0\tport%d\t%s\t-\t-\t-\n' \
-      $n $n $((n / 250)) $((n % 250 + 2)) $n "$BRIDGE"
-  done
-}
-
-prepare_lab() { make_table >"$WORK/table.tsv" && export TOPOLOGY=$WORK/table.tsv; }
-up_lab() { "$ROOT/scripts/network.sh" up >/dev/null; }
-down_lab() { "$ROOT/scripts/network.sh" down >/dev/null; }
-
-prepare_batch() { # the lab's commands, without the "+ "
-  prepare_lab
-  mkdir "$WORK/inside"
-  DRY_RUN=1 "$ROOT/scripts/network.sh" up | sed 's/^+ //' >"$WORK/commands"
-  sed -n 's/^ip \([^-]\)/\1/p' "$WORK/commands" >"$WORK/host"
-  sed -n 's/^bridge //p' "$WORK/commands" >"$WORK/forwarding"
-  sed -n 's/^sysctl -qw //p' "$WORK/commands" >"$WORK/sysctls"
-  awk -v to="$WORK/inside/" '/^ip -n / { file = to $3; sub(/^ip -n [^ ]+ /, ""); print >>file; close(file) }' \
-    "$WORK/commands"
-  { awk '/^netns add/ { print "netns del " $3 }' "$WORK/host" && echo "link del group $LINK_GROUP"; } >"$WORK/removal"
-}
-up_batch() {
-  local namespace
-  ip -batch "$WORK/host"
-  xargs sysctl -qw <"$WORK/sysctls"
-  bridge -batch "$WORK/forwarding"
-  for namespace in $(namespaces); do ip -n "$namespace" -batch "$WORK/inside/$namespace"; done
-}
-down_batch() { ip -batch "$WORK/removal"; }
-
-prepare_single() {
-  prepare_batch
-  cp "$WORK/commands" "$WORK/up.sh"
-  sed 's/^/ip /' "$WORK/removal" >"$WORK/down.sh"
-}
-up_single() { bash -e "$WORK/up.sh"; }
-down_single() { bash -e "$WORK/down.sh"; }
-
-prepare_cni() {
-  export CNI_PATH=$CNI_PLUGINS CNI_IFNAME=eth0
-  cat >"$WORK/cni.json" <<END
-{"cniVersion": "0.4.0", "name": "bench", "type": "bridge", "bridge": "$BRIDGE", "isDefaultGateway": true,
- "ipam": {"type": "host-local", "dataDir": "$WORK/leases", "subnet": "${GATEWAY%.*}.0/${GATEWAY#*/}",
-  "gateway": "${GATEWAY%/*}"}}
-END
-}
-run_cni() {
-  local namespace
-  for namespace in $(namespaces); do
-    CNI_COMMAND=$1 CNI_CONTAINERID=$namespace CNI_NETNS=/run/netns/$namespace \
-      "$CNI_PLUGINS/bridge" <"$WORK/cni.json" >"$WORK/answer" ||
-      die "CNI $1 of $namespace: $(<"$WORK/answer")"
-  done
-}
-up_cni() { namespaces | sed 's/^/netns add /' | ip -batch - && run_cni ADD; }
-down_cni() { run_cni DEL && { namespaces | sed 's/^/netns del /' && echo "link del dev $BRIDGE"; } | ip -batch -; }
 
 # --- one measurement, in its sandbox ---------------------------------------------------------------
 
@@ -138,7 +77,7 @@ measure() { # CONTENDER NODES: prints "UP DOWN" in seconds
   fi
   "prepare_$contender"
   up=$(seconds_of "up_$contender")
-  python3 -m bench.network.check "$NODES" "$GATEWAY"
+  python3 -m bench.network.check "$NODES" "${GATEWAYS[@]}"
   down=$(seconds_of "down_$contender")
   need_same_clock "$offset"
   [[ $(ip netns list | wc -l) == 1 ]] || die "$contender left namespaces behind"
@@ -159,7 +98,7 @@ print_missing() { # CONTENDER: print the missing programs
 
 list_contenders() { # skip and report contenders without their programs
   local contender why
-  for contender in ${CONTENDERS:-lab batch single cni mininet}; do
+  for contender in ${CONTENDERS:-lab dual ipv6 batch single cni mininet}; do
     why=$(print_missing "$contender")
     if [[ -n $why ]]; then say "left out: $contender ($why)"; else echo "$contender"; fi
   done

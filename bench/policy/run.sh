@@ -97,7 +97,7 @@ inside() {
   "$ROOT/scripts/network.sh" up >/dev/null
   "$ROOT/scripts/nat.sh" up >/dev/null
   in_turn "$ROUNDS" measure_apply 16 100 1000
-  start_constant_server "${NAMESPACE[$TO]}" "$SERVER" ok
+  start_constant_server "${NAMESPACE[$TO]}" ok "$SERVER"
   defer kill "$!"
   retry_until 10 in_client curl -fsS -m 1 -o /dev/null "http://$SERVER/" || die "nginx does not answer"
   in_turn "$ROUNDS" measure_path "${CONTENDERS[@]}"
