@@ -26,11 +26,18 @@ note|the security table|nft_compat (iptable_security)|NFT_COMPAT (IP_NF_SECURITY
 note|ebtables|nf_tables (nft_compat)|NF_TABLES_BRIDGE|ebtables -t nat -N PROBE
 note|hashlimit|xt_hashlimit|NETFILTER_XT_MATCH_HASHLIMIT|try_hashlimit
 note|NFLOG|xt_NFLOG|NETFILTER_XT_TARGET_NFLOG|iptables -A PROBE -j NFLOG
+note|u32|xt_u32|NETFILTER_XT_MATCH_U32|iptables -A PROBE -m u32 --u32 0=0
+note|IPv6 hop limits|xt_hl|NETFILTER_XT_MATCH_HL|try_ipv6 -m hl --hl-eq 255
+note|IPv6 extension headers|ip6t_ipv6header|IP6_NF_MATCH_IPV6HEADER|try_ipv6 -m ipv6header --header hop --soft
+note|the IPv6 security table|nft_compat (ip6table_security)|NFT_COMPAT (IP6_NF_SECURITY)|try_ipv6 -t security
 note|physdev|xt_physdev|NETFILTER_XT_MATCH_PHYSDEV|try_physdev
 note|bridge filtering by bridge|br_netfilter|BRIDGE_NETFILTER|try_bridge_filtering
 '
 
 try_hashlimit() { iptables -A PROBE -m hashlimit --hashlimit-above 1/min --hashlimit-name probe; }
+
+# The policies need these only for a table with IPv6 addresses, which a kernel without IPv6 cannot have.
+try_ipv6() { [[ ! -d /proc/sys/net/ipv6 ]] || ip6tables -A OUTPUT "$@"; }
 
 # xt_physdev loads br_netfilter, which would send other bridges' packets through iptables.
 try_physdev() { [[ ! -d /proc/sys/net/bridge ]] || iptables -A PROBE -m physdev --physdev-is-bridged; }

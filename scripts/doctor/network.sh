@@ -46,7 +46,7 @@ check_ipv6() {
   if [[ $(cat /proc/sys/net/ipv6/conf/all/disable_ipv6 2>/dev/null || echo 1) == 1 ]]; then
     ok "off; the lab does not need it"
   else
-    ok "on; the lab uses only IPv4, so clients of localhost try ::1, then 127.0.0.1"
+    ok "on; the lab publishes no port at [::1], so clients of localhost go on to 127.0.0.1"
   fi
 }
 

@@ -8,7 +8,8 @@ export FAILED=0
 # A check has a name, and a DETAIL that may differ from run to run. With BRIEF=1 a section whose checks all passed is
 # one line.
 SECTION='' PASSED=() BROKEN=''
-passed() { # NAME [DETAIL]
+passed() {                     # NAME [DETAIL]
+  set -- "${@//[[:cntrl:]]/?}" # a detail may be what a node answered
   local text=$1
   record check "$SECTION" true "$@"
   [[ -z ${2:-} ]] || printf -v text '%-44s %s' "$1" "$2"
@@ -16,6 +17,7 @@ passed() { # NAME [DETAIL]
   [[ -n ${BRIEF:-} ]] || echo "  ${GREEN}ok${PLAIN}    $text"
 }
 failed() { # NAME [DETAIL]
+  set -- "${@//[[:cntrl:]]/?}"
   record check "$SECTION" false "$@"
   [[ -z ${BRIEF:-} || -n $BROKEN ]] || echo "$SECTION"
   echo "  ${RED}FAIL${PLAIN}  $1${2:+: $2}"

@@ -20,8 +20,8 @@ listen() { # NODE PORT
 
 reaches() { in_node "$1" timeout 0.5 bash -c "</dev/tcp/$(address_of "$2")/$3" 2>/dev/null; } # NODE NODE PORT
 
-dropped() { # ID: how many packets the drop chains of an id have dropped, of both tools
-  { iptables-save -c && ebtables-save -c; } | awk -v chain="CNET-DROP-$1" '
+dropped() { # ID: how many packets the drop chains of an id have dropped, of all tools
+  { iptables-save -c && ip6tables-save -c && ebtables-save -c; } | awk -v chain="CNET-DROP-$1" '
     $3 == chain && / -j DROP/ { split(substr($1, 2), count, ":"); sum += count[1] } END { print sum + 0 }'
 }
 

@@ -22,6 +22,11 @@ lessons_from() { # START
   lessons_from 'sudo make up'
 }
 
+@test "the lesson on IPv6 works as typed" {
+  forwards_by_interface
+  lessons_from 'sudo make down; sudo make network TOPOLOGY=dual; sudo make services'
+}
+
 @test "the lesson on three tiers works as typed" {
   lessons_from 'sudo make isolation'
 }

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 
 from security.proof import packets
+from security.proof.family import IPV4
 
 INVENTED = IPv4Address("192.0.2.1")  # TEST-NET-1, RFC 5737
 IGMP, QUERY, ALL_SYSTEMS = 2, 0x11, "224.0.0.1"
@@ -67,7 +68,7 @@ def hear(interface: str, address: str) -> None:
             ready = select.select(watched, [], [], None if math.isinf(end) else left)[0]
             if wire in ready:
                 data, where = wire.recvfrom(2048)
-                is_ipv4 = data[12:14] == packets.IPV4.to_bytes(2, "big")
+                is_ipv4 = data[12:14] == IPV4.ethertype.to_bytes(2, "big")
                 heard += where[2] != socket.PACKET_OUTGOING and is_ipv4 and data[30:34] == wanted
             if sys.stdin in ready:
                 end = time.monotonic() + ON_THE_WAY_SECONDS
@@ -77,7 +78,7 @@ def hear(interface: str, address: str) -> None:
 def datagram(interface: str, address: str, port: str) -> None:
     packet = packets.udp(str(INVENTED), address, int(port), 1)
     with tap(interface) as wire:
-        wire.send(packets.frame(mac_of(wire), packets.LINK_LOCAL[-1], packets.IPV4, packet))
+        wire.send(packets.frame(mac_of(wire), packets.LINK_LOCAL[-1], IPV4.ethertype, packet))
 
 
 def neighbours(interface: str, address: str) -> None:
@@ -92,9 +93,9 @@ def neighbours(interface: str, address: str) -> None:
 def query(interface: str) -> None:
     message = struct.pack("!BBH4s", QUERY, 100, 0, bytes(4))
     message = message[:2] + struct.pack("!H", packets.checksum(message)) + message[4:]
-    packet = packets.ipv4(own_address(), ALL_SYSTEMS, IGMP, message, 1)
+    packet = packets.ip(own_address(), ALL_SYSTEMS, IGMP, message, 1)
     with tap(interface) as wire:
-        wire.send(packets.frame(mac_of(wire), "01:00:5e:00:00:01", packets.IPV4, packet))
+        wire.send(packets.frame(mac_of(wire), "01:00:5e:00:00:01", IPV4.ethertype, packet))
 
 
 def flood(address: str, port: str, count: str) -> None:
