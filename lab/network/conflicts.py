@@ -15,7 +15,7 @@ from lab.network.reading import Object, State
 from lab.topology import LINK_GROUP, Address, Bridge, Topology, own_table_command
 
 _MAX_PORTS = 1023  # ports per bridge: the kernel's BR_MAX_PORTS
-_VPN_HALVES = ("0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1")  # a default route in two halves
+VPN_HALVES = ("0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1")  # a default route in two halves
 _FREE_NETWORKS = ("10.200.0", "10.222.0", "172.30.0", "192.168.0")
 
 
@@ -113,7 +113,7 @@ def _routes(host: State) -> Iterator[_Route]:
         is_kernels = route.get("protocol") == "kernel"
         destination = route["dst"]
         if (
-            destination in ("default", *_VPN_HALVES)
+            destination in ("default", *VPN_HALVES)
             or route.get("type") == "multicast"
             or (is_kernels and route.get("dev") in ours)
         ):

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.namespace import inside
+from lab.network.conflicts import VPN_HALVES
 from security.diagnose.differences import HOST, nodes_at
 from security.diagnose.finding import Evidence, Finding, Kind
 from security.diagnose.observed import Observed
 
 _SYS = Path("/proc/sys")
 _CONNTRACK = "net/netfilter/nf_conntrack"
-_HALVES = ("0.0.0.0/1", "128.0.0.0/1")  # a VPN's default route in two halves
 _NO_REPLY = "8"  # arp_ignore: reply for no local address
 _MIN_TTL = 16  # routers on the way of a packet
 _MIN_PORTS = 1024  # that connections of clients can have
@@ -143,7 +143,7 @@ def uplinks(seen: Observed, version: int = 4) -> list[str]:
     """Return the interfaces of the host's default routes of an IP version, as scripts/lib/live.sh does."""
     found = []
     for route in seen.live.host.routes:
-        is_default = route["dst"] in ("default", *_HALVES) and route.get("type", "unicast") == "unicast"
+        is_default = route["dst"] in ("default", *VPN_HALVES) and route.get("type", "unicast") == "unicast"
         if is_default and ("pref" in route) == (version == 6):  # noqa: PLR2004 - only routes of IPv6 have it
             hops = [route, *route.get("nexthops", ())]
             found += [str(hop["dev"]) for hop in hops if "dev" in hop]

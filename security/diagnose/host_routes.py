@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from lab.network.conflicts import VPN_HALVES
 from lab.network.inside import is_kernel_rule, masked, route_words, rule_words
 from lab.network.reading import Object
 from lab.topology import LINK_GROUP, Bridge, Node
@@ -14,7 +15,6 @@ from security.diagnose.finding import Evidence, Finding, Kind
 from security.diagnose.observed import Observed
 
 _ALL = ("all", "default", "0.0.0.0/0", "0/0")
-_HALVES = ("0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1")  # a VPN's default route in two halves
 _KERNEL_RULES = {0: "local", 32766: "main", 32767: "default"}
 _MAX_ASKED = 3
 
@@ -116,7 +116,7 @@ def _missing_rules(seen: Observed) -> Iterator[Finding]:
 
 def _catches(seen: Observed, route: Object, bridge: Bridge) -> bool:
     """Decide whether a route that is not the lab's covers addresses of a bridge's network, and is preferred there."""
-    if route["dst"] in (*_ALL, *_HALVES) or route.get("table", "main") not in ("main", "local"):
+    if route["dst"] in (*_ALL, *VPN_HALVES) or route.get("table", "main") not in ("main", "local"):
         return False
     is_kernels = route.get("protocol") == "kernel" and route.get("dev") in _links_of_lab(seen)
     if is_kernels or not _overlaps(route["dst"], bridge):

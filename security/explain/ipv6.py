@@ -17,11 +17,12 @@ from lab.namespace import inside
 from lab.ruleset.iptables import Rule, live_ruleset, live_ruleset6
 from lab.topology import Node, Topology
 from security.explain.result import Hop, Kind, Mark, Outcome, Result
+from security.policy.drops import drop_chain
 from security.policy.model import ACCEPT, BUILT_IN, HOST, Flow, Policy
 
 _TIMEOUT_SECONDS = 1.0
 _SETTLE_SECONDS = 0.05
-_DROP_CHAIN = "CNET-DROP-"
+_DROP_CHAIN = drop_chain("")
 _NOT_PREDICTED = Outcome(Kind.UNKNOWN, "the rules of IPv6 are not simulated")
 _OUTCOME_OF_ERROR = {
     errno.ENETUNREACH: (Kind.NO_ROUTE, "the kernel of the sender has no route"),
