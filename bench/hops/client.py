@@ -25,6 +25,7 @@ from pathlib import Path
 
 from bench.common.cgroups import busy_seconds
 from lab.csv_files import Writer
+from lab.topology import bracketed
 
 NEW, KEPT = "new", "kept"
 IPV4, IPV6 = "ipv4", "ipv6"
@@ -41,8 +42,13 @@ class BadAnswerError(Exception):
 
 def request(address: str, close: bool) -> bytes:
     """Return the bytes of a request."""
-    host = f"[{address}]" if family_of(address) == IPV6 else address
-    lines = [f"GET {_PATH} HTTP/1.1", f"Host: {host}", *(["Connection: close"] if close else []), "", ""]
+    lines = [
+        f"GET {_PATH} HTTP/1.1",
+        f"Host: {bracketed(address)}",
+        *(["Connection: close"] if close else []),
+        "",
+        "",
+    ]
     return "\r\n".join(lines).encode()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.services import read_programs, registered_name
-from lab.topology import ROOT, Node, Topology
+from lab.topology import ROOT, Node, Topology, bracketed
 from lab.verify.platform import Endpoints, Result
 from lab.verify.request import matches, send
 
@@ -62,7 +62,7 @@ class LabEndpoints(Endpoints):
             yield "title", "Each service answers in IPv6, too"
         for node in nodes:
             address, port = str(node.second_address.ip if node.second_address else ""), node.listens[0].port
-            place = f"[{address}]:{port}"
+            place = f"{bracketed(address)}:{port}"
             if self._programs[node.runs or ""].ready == "/ready":
                 url = f"http://{place}/health"
                 yield from self.expect(f"{node.name} GET /health", url, 200, {"status": "healthy"})

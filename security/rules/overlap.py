@@ -5,10 +5,11 @@ Only what is certain counts: rules that match different values of one field neve
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 
 from lab.ruleset.iptables import Rule, options_of
 from lab.topology import Topology
+from security.rules.reach import is_within
 
 _ADDRESSES = ("-s", "-d", "--ip-src", "--ip6-src")
 _EXACT = ("-i", "-o", "-p", "--dport", "--icmp-type", "--icmpv6-type", "--arp-ip-src")
@@ -48,17 +49,12 @@ def _matched_values(rule: Rule, topology: Topology) -> dict[str, str]:
     options = options_of(rule.matches)
     found = {option.flag: option.values[0] for option in options if option.values and not option.negated}
     for bridge in topology.bridges if "-d" in found else ():
-        if any(_is_within(found["-d"], address.network) for address in bridge.addresses):
+        if any(
+            is_within(ip_network(found["-d"], strict=False), address.network) for address in bridge.addresses
+        ):
             found.setdefault("-o", bridge.name)
     return found
 
 
 def _overlap(one: str, other: str) -> bool:
     return ip_network(one, strict=False).overlaps(ip_network(other, strict=False))
-
-
-def _is_within(text: str, network: IPv4Network | IPv6Network) -> bool:
-    inner = ip_network(text, strict=False)
-    if isinstance(inner, IPv4Network):
-        return isinstance(network, IPv4Network) and inner.subnet_of(network)
-    return isinstance(network, IPv6Network) and inner.subnet_of(network)

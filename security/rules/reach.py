@@ -96,11 +96,9 @@ class LabTraffic:
         some = {name for name, ours in of_lab if any(network.overlaps(ours) for network in networks)}
         if any(gateway in network for network in networks for gateway in self._gateways):
             some.add(HOST)
-        if not all(
-            any(_is_within(network, ours) for ours in self._networks.values()) for network in networks
-        ):
+        if not all(any(is_within(network, ours) for ours in self._networks.values()) for network in networks):
             some |= {HOST, WORLD}
-        whole = {name for name, ours in of_lab if any(_is_within(ours, network) for network in networks)}
+        whole = {name for name, ours in of_lab if any(is_within(ours, network) for network in networks)}
         return Places(frozenset(some), frozenset(whole), bool(some & self.bridges))
 
     def places_of_interfaces(self, texts: Sequence[str]) -> Places:
@@ -149,7 +147,8 @@ def networks_of(text: str) -> list[Network]:
         return []
 
 
-def _is_within(one: Network, other: Network) -> bool:
+def is_within(one: Network, other: Network) -> bool:
+    """Decide whether a network is a part of another."""
     return one.prefixlen >= other.prefixlen and one.network_address in other
 
 
